@@ -1,0 +1,1 @@
+"""Measurements of streams and serving, each with its result file."""

@@ -1,0 +1,1 @@
+"""Actors that run flows, the jobs they belong to, and the control plane that serves models."""

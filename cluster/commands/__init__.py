@@ -1,0 +1,1 @@
+"""Verbs of the `sage` command that act on flows, models and this machine."""

@@ -1,0 +1,1 @@
+"""Jobs: what runs where, and what happens when a part fails."""

@@ -1,0 +1,1 @@
+"""The control plane: one queue for every generation and embedding, over many engines."""

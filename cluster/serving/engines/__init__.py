@@ -1,0 +1,1 @@
+"""Engines behind one port, each in a host process of its own."""

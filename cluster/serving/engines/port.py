@@ -1,0 +1,100 @@
+"""What every engine must do, and what the plane knows of it. Knows no engine."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Failure, Kind, ModelCard, Reply, Request
+
+
+class EngineInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An engine that is ready.
+
+    `max_running`: requests it works on at once (generation: sequences of its batch; embeddings: requests held).
+    `max_batch_texts`: texts it embeds best in one go; 0 where it does not embed.
+    """
+
+    engine_id: EngineId
+    kind: str
+    device: str
+    simulated: bool
+    models: tuple[ModelCard, ...]
+    max_running: int
+    max_batch_texts: int = 0
+
+    def card(self, model: str, kind: Kind) -> ModelCard | None:
+        """Return the card of `model` if this engine serves it for `kind`."""
+        return next((card for card in self.models if card.name == model and kind in card.kinds), None)
+
+
+class Engine(Protocol):
+    """An engine within its host process; driven by one thread.
+
+    Each request added ends in exactly one `Last` given by `step`; a cancelled one in `Failed` with RequestCancelled
+    (or in what ended it before). Tokens of one request come in order, before its `Last`.
+    """
+
+    def info(self) -> EngineInfo: ...
+
+    def add(self, requests: Sequence[Request]) -> None:
+        """Take `requests`; what is wrong with one comes as its `Failed`, never as an exception."""
+        ...
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        """Stop working on these; unknown and ended ids are passed over."""
+        ...
+
+    def step(self) -> list[Reply]:
+        """Do one iteration of work and return what it brought; cheap where there is nothing to do."""
+        ...
+
+    def has_work(self) -> bool: ...
+
+    def close(self) -> None:
+        """Free the device; requests in work end in no reply any more."""
+        ...
+
+
+class Run(msgspec.Struct, frozen=True, tag="run", forbid_unknown_fields=True):
+    """To a host: work on these."""
+
+    requests: tuple[Request, ...]
+
+
+class Abort(msgspec.Struct, frozen=True, tag="abort", forbid_unknown_fields=True):
+    """To a host: stop working on these."""
+
+    request_ids: tuple[RequestId, ...]
+
+
+class Shutdown(msgspec.Struct, frozen=True, tag="shutdown", forbid_unknown_fields=True):
+    """To a host: close the engine and end."""
+
+
+ToHost = Run | Abort | Shutdown
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready", forbid_unknown_fields=True):
+    """From a host, once: the engine is loaded and prewarmed. `wire` is the protocol version it speaks."""
+
+    wire: int
+    info: EngineInfo
+
+
+class StartFailed(msgspec.Struct, frozen=True, tag="start_failed", forbid_unknown_fields=True):
+    """From a host, instead of Ready; the host ends after it."""
+
+    failure: Failure
+
+
+class Replies(msgspec.Struct, frozen=True, tag="replies", forbid_unknown_fields=True):
+    """From a host: what one iteration brought."""
+
+    replies: tuple[Reply, ...]
+
+
+FromHost = Ready | StartFailed | Replies
+
+WIRE_VERSION = 1

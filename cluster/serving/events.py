@@ -1,0 +1,94 @@
+"""What happens to the plane machine, and what it orders. Knows nothing of who obeys."""
+
+from dataclasses import dataclass
+
+from cluster.serving.engines.port import EngineInfo
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Failure, Last, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    request_ids: tuple[RequestId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStarting:
+    """An engine that will serve these models soon: requests for them wait instead of being refused."""
+
+    engine_id: EngineId
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUp:
+    info: EngineInfo
+
+
+@dataclass(frozen=True, slots=True)
+class EngineDown:
+    """The engine's process ended, or never became ready."""
+
+    engine_id: EngineId
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class EngineEnded:
+    """Requests that ended at an engine."""
+
+    engine_id: EngineId
+    ended: tuple[Last, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """From now on the waiting requests are ordered by the policy of this name (checked before)."""
+
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class TimePassed:
+    """A WakeAt is due."""
+
+
+Event = Submitted | Cancelled | EngineStarting | EngineUp | EngineDown | EngineEnded | PolicyChanged | TimePassed
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Send these to the engine, in this order, as one message."""
+
+    engine_id: EngineId
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AbortAt:
+    """Tell the engine to stop working on these."""
+
+    engine_id: EngineId
+    request_ids: tuple[RequestId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Give each `Last` to whoever asked; nothing more comes for these requests."""
+
+    ended: tuple[Last, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WakeAt:
+    """Send TimePassed at this monotonic time; a later order replaces an earlier one."""
+
+    at_s: float
+
+
+Command = Dispatch | AbortAt | Answer | WakeAt

@@ -1,0 +1,1 @@
+"""How each step computes: pure, batches in, batches out. No thread, no socket, no clock."""

@@ -1,0 +1,123 @@
+"""The contract between an operator and the task that drives it. Knows neither threads nor transport.
+
+A machine is driven by one thread. It opens nothing but its own sink or source, waits for nothing and reads no clock:
+what it wants done it returns as commands, in the order in which they are to be done.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sage.base.batch import Batch
+from sage.base.ids import RequestId
+from sage.base.inference import Reply, Request
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Send `batch` to every outgoing channel."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Submit `requests` to the control plane; their replies come back through `on_replies`."""
+
+    requests: tuple[Request, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Cancel requests asked before."""
+
+    request_ids: tuple[RequestId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Run the coroutine that `fn(value)` makes, for at most `timeout_s`; its outcome comes through `on_results`."""
+
+    call_id: int
+    fn: Callable[[Any], Awaitable[Any]]
+    value: Any
+    timeout_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Call `on_timer(timer_id)` `after_s` seconds from now; a second timer of one id replaces the first."""
+
+    timer_id: int
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A record set aside: what it was, which step raised, and how."""
+
+    step: str
+    value: Any
+    error: str
+    traceback: str
+
+
+Command = Emit | Ask | Withdraw | Call | SetTimer | DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """How a Call ended: exactly one of `value` and `error` counts; `error` None means that it returned."""
+
+    call_id: int
+    value: Any
+    error: BaseException | None
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a machine has seen so far. Written by its own thread, read by others for progress: plain numbers only."""
+
+    records_in: int = 0
+    records_out: int = 0
+    num_batches: int = 0
+    num_requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Machine(Protocol):
+    """An operator, or a fused chain of them.
+
+    Raises RecordFailed (user's frame first) from any `on_*` where a record fails under the `fail` policy: the job fails.
+    """
+
+    counts: Counts
+
+    def open(self) -> None:
+        """Start: open sinks; raises SinkUnwritable. Called once, before anything else."""
+        ...
+
+    def room(self) -> int:
+        """Return how many more records it takes now; the task holds batches back while this is 0 or less."""
+        ...
+
+    def on_batch(self, batch: Batch) -> list[Command]: ...
+
+    def on_replies(self, replies: Sequence[Reply]) -> list[Command]: ...
+
+    def on_results(self, results: Sequence[CallResult]) -> list[Command]: ...
+
+    def on_timer(self, timer_id: int) -> list[Command]: ...
+
+    def on_end(self) -> list[Command]:
+        """Every input has ended; called once. Held state may be emitted; what is in flight still comes."""
+        ...
+
+    def is_done(self) -> bool:
+        """Say, after `on_end`, whether nothing is in flight any more."""
+        ...
+
+    def close(self, *, complete: bool) -> list[Command]:
+        """Let go; called once. Where `complete` is False, what is in flight is withdrawn."""
+        ...

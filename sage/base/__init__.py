@@ -1,0 +1,1 @@
+"""The ground: ids, errors, clock, records, messages to models, settings. Knows nothing of the layers above."""

@@ -1,0 +1,20 @@
+"""What flows on a stream: batches of records as parallel columns. Knows nothing of steps or transport."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records in order. `keys`, where the stream is keyed, is as long as `values`: `keys[i]` belongs to `values[i]`.
+
+    No object per record: an envelope each costs five times the throughput (measured 2026-11-22, W1: ratio 0.20
+    against 0.83 to the plain loop). The receiver owns the batch; the sender must not touch it again.
+    """
+
+    values: Sequence[Any]
+    keys: Sequence[Hashable] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)

@@ -1,0 +1,224 @@
+"""Every error raised on purpose. Knows nothing of who raises or shows it.
+
+SageError                      code       whose fault
+├── CallerError                           the caller's: change the call
+│   ├── FlowInvalid            SAGE-1101
+│   ├── UnknownAddress         SAGE-1102
+│   ├── ConfigInvalid          SAGE-1103
+│   ├── UnknownModel           SAGE-1201
+│   ├── UnknownPolicy          SAGE-1202
+│   ├── InvalidRequest         SAGE-1203
+│   ├── ContextOverflow        SAGE-1204
+│   ├── RecordFailed           SAGE-1301
+│   ├── SourceUnreadable       SAGE-1302
+│   ├── SinkUnwritable         SAGE-1303
+│   └── JobCancelled           SAGE-1304
+├── WorldError                            the machine's or the moment's: mend it or try later
+│   ├── NoRoom                 SAGE-2101
+│   ├── TaskStuck              SAGE-2102
+│   ├── JobTimeout             SAGE-2103
+│   ├── Overloaded             SAGE-2201
+│   ├── NoEngine               SAGE-2202
+│   ├── EngineLost             SAGE-2203
+│   ├── EngineStartFailed      SAGE-2204
+│   ├── DeadlineExceeded       SAGE-2205
+│   ├── RequestCancelled       SAGE-2206
+│   ├── RequestFailed          SAGE-2207
+│   ├── ModelMissing           SAGE-2301
+│   ├── ModelCorrupt           SAGE-2302
+│   └── ExtraMissing           SAGE-2303
+└── InternalError              SAGE-9001  ours: please report it
+"""
+
+from typing import ClassVar
+
+
+class SageError(Exception):
+    """What happened (`what`, with values) and what to do about it (`do`).
+
+    `param` names the parameter at fault, if one is; `retry_after_s` is when a new try makes sense, if it does.
+    """
+
+    code: ClassVar[str] = "SAGE-0000"
+
+    def __init__(self, what: str, do: str = "", *, param: str | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(what, do)
+        self.what = what
+        self.do = do
+        self.param = param
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        text = f"[{self.code}] {self.what}"
+        return f"{text}\n  {self.do}" if self.do else text
+
+
+class CallerError(SageError):
+    """The caller's fault: the same call fails again."""
+
+
+class FlowInvalid(CallerError):
+    """A flow that cannot run: no sink, a cycle, two steps of one name; names the user's line."""
+
+    code = "SAGE-1101"
+
+
+class UnknownAddress(CallerError):
+    """No runner serves this address."""
+
+    code = "SAGE-1102"
+
+
+class ConfigInvalid(CallerError):
+    """A setting that is unknown or of the wrong type; says where it was read."""
+
+    code = "SAGE-1103"
+
+
+class UnknownModel(CallerError):
+    """No engine serves, and the catalogue does not know, a model of this name."""
+
+    code = "SAGE-1201"
+
+
+class UnknownPolicy(CallerError):
+    """No scheduling policy has this name."""
+
+    code = "SAGE-1202"
+
+
+class InvalidRequest(CallerError):
+    """A request field that is unknown, of the wrong type or out of range; `param` names it."""
+
+    code = "SAGE-1203"
+
+
+class ContextOverflow(CallerError):
+    """Prompt and answer do not fit the model's context."""
+
+    code = "SAGE-1204"
+
+
+class RecordFailed(CallerError):
+    """A user function raised on a record; `user_traceback` starts at the user's own frame."""
+
+    code = "SAGE-1301"
+    user_traceback: str = ""
+
+
+class SourceUnreadable(CallerError):
+    """A source that cannot be opened or read: missing file, wrong encoding, broken line."""
+
+    code = "SAGE-1302"
+
+
+class SinkUnwritable(CallerError):
+    """A sink that cannot be opened or written."""
+
+    code = "SAGE-1303"
+
+
+class JobCancelled(CallerError):
+    """The job was cancelled before it ended."""
+
+    code = "SAGE-1304"
+
+
+class WorldError(SageError):
+    """The machine's or the moment's fault: the same call may succeed later or elsewhere."""
+
+
+class NoRoom(WorldError):
+    """No node has the resources that a step asks for; says what is missing where."""
+
+    code = "SAGE-2101"
+
+
+class TaskStuck(WorldError):
+    """A user function kept running after its job was stopped; names the function."""
+
+    code = "SAGE-2102"
+
+
+class JobTimeout(WorldError):
+    """The job did not end in the time given to `run` or `wait`."""
+
+    code = "SAGE-2103"
+
+
+class Overloaded(WorldError):
+    """A bounded queue is full; try again after `retry_after_s`."""
+
+    code = "SAGE-2201"
+
+
+class NoEngine(WorldError):
+    """The model is known, but no engine that serves it is up."""
+
+    code = "SAGE-2202"
+
+
+class EngineLost(WorldError):
+    """The engine's process ended while it worked on the request."""
+
+    code = "SAGE-2203"
+
+
+class EngineStartFailed(WorldError):
+    """An engine's process did not become ready."""
+
+    code = "SAGE-2204"
+
+
+class DeadlineExceeded(WorldError):
+    """The request's deadline passed before its answer was complete."""
+
+    code = "SAGE-2205"
+
+
+class RequestCancelled(WorldError):
+    """The request was cancelled by whoever asked."""
+
+    code = "SAGE-2206"
+
+
+class RequestFailed(WorldError):
+    """The engine failed on this one request; others go on."""
+
+    code = "SAGE-2207"
+
+
+class ModelMissing(WorldError):
+    """The model's files are not on this machine; `sage models pull` brings them."""
+
+    code = "SAGE-2301"
+
+
+class ModelCorrupt(WorldError):
+    """A model file does not have its pinned SHA-256."""
+
+    code = "SAGE-2302"
+
+
+class ExtraMissing(WorldError):
+    """An optional dependency is not installed; names the extra."""
+
+    code = "SAGE-2303"
+
+
+class InternalError(SageError):
+    """Our fault."""
+
+    code = "SAGE-9001"
+
+
+def error_classes() -> dict[str, type[SageError]]:
+    """Return every concrete error class by its code."""
+    found: dict[str, type[SageError]] = {}
+    waiting: list[type[SageError]] = [SageError]
+    while waiting:
+        cls = waiting.pop()
+        waiting.extend(cls.__subclasses__())
+        if "code" in cls.__dict__ and cls is not SageError:
+            found[cls.code] = cls
+    return found

@@ -1,0 +1,185 @@
+"""Messages to and from models, and the port through which everybody asks. Knows nothing of engines or HTTP."""
+
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Literal, Protocol
+
+import msgspec
+
+from sage.base.errors import InternalError, SageError, error_classes
+from sage.base.ids import EngineId, RequestId
+
+
+class ServiceClass(StrEnum):
+    """How urgent a request is; the `priority` policy serves the classes in this order."""
+
+    INTERACTIVE = "interactive"
+    STANDARD = "standard"
+    BATCH = "batch"
+
+
+class Kind(StrEnum):
+    """What is asked of a model."""
+
+    CHAT = "chat"
+    GENERATE = "generate"
+    EMBED = "embed"
+
+
+class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A model as an engine serves it. `dim` is the length of its vectors, for models that embed."""
+
+    name: str
+    kinds: tuple[Kind, ...]
+    context_tokens: int
+    dim: int | None = None
+
+
+class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an answer is drawn. `temperature` 0 is greedy. `max_tokens` None: up to what the context leaves."""
+
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+class ChatRequest(msgspec.Struct, frozen=True, tag="chat", forbid_unknown_fields=True):
+    """Ask for the next message of a conversation. `timeout_s` counts from submission; None: no deadline."""
+
+    id: RequestId
+    model: str
+    messages: tuple[ChatMessage, ...]
+    sampling: Sampling = Sampling()
+    service_class: ServiceClass = ServiceClass.STANDARD
+    tenant: str = "default"
+    timeout_s: float | None = None
+
+
+class GenerateRequest(msgspec.Struct, frozen=True, tag="generate", forbid_unknown_fields=True):
+    """Ask to go on with a raw prompt; no chat template is applied."""
+
+    id: RequestId
+    model: str
+    prompt: str
+    sampling: Sampling = Sampling()
+    service_class: ServiceClass = ServiceClass.STANDARD
+    tenant: str = "default"
+    timeout_s: float | None = None
+
+
+class EmbedRequest(msgspec.Struct, frozen=True, tag="embed", forbid_unknown_fields=True):
+    """Ask for one vector a text, in order. At most MAX_EMBED_TEXTS texts; longer lists are split by whoever asks."""
+
+    id: RequestId
+    model: str
+    texts: tuple[str, ...]
+    service_class: ServiceClass = ServiceClass.STANDARD
+    tenant: str = "default"
+    timeout_s: float | None = None
+
+
+MAX_EMBED_TEXTS = 64  # a request of this many texts keeps an engine busy 0.1-0.5 s: the longest that urgent ones wait
+
+_KINDS: dict[type, Kind] = {ChatRequest: Kind.CHAT, GenerateRequest: Kind.GENERATE, EmbedRequest: Kind.EMBED}
+
+Request = ChatRequest | GenerateRequest | EmbedRequest
+
+
+def kind_of(request: Request) -> Kind:
+    """Return what `request` asks for."""
+    return _KINDS[type(request)]
+
+
+class Usage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Tokens of one request. `cached_tokens` of the prompt were found in the engine's prefix cache."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A SageError as it travels."""
+
+    code: str
+    what: str
+    do: str = ""
+    param: str | None = None
+    retry_after_s: float | None = None
+
+    @staticmethod
+    def of(error: SageError) -> "Failure":
+        return Failure(error.code, error.what, error.do, error.param, error.retry_after_s)
+
+    def error(self) -> SageError:
+        """Return the error this was made from; of a code unknown here, an InternalError that names it."""
+        cls = error_classes().get(self.code)
+        if cls is None:
+            return InternalError(f"an error of unknown code {self.code}: {self.what}", self.do)
+        return cls(self.what, self.do, param=self.param, retry_after_s=self.retry_after_s)
+
+
+class Token(msgspec.Struct, frozen=True, tag="token", forbid_unknown_fields=True):
+    """A piece of the answer: `text` may hold several tokens, or none of its characters yet."""
+
+    request_id: RequestId
+    text: str
+    num_tokens: int = 1
+
+
+class Finished(msgspec.Struct, frozen=True, tag="finished", forbid_unknown_fields=True):
+    """The whole answer was sent as tokens before this."""
+
+    request_id: RequestId
+    reason: Literal["stop", "length"]
+    usage: Usage
+    engine_id: EngineId
+
+
+class Embedded(msgspec.Struct, frozen=True, tag="embedded", forbid_unknown_fields=True):
+    """`vectors`: little-endian float32 [num_texts, dim], row-major, in the order of the texts."""
+
+    request_id: RequestId
+    vectors: bytes
+    dim: int
+    usage: Usage
+    engine_id: EngineId
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed", forbid_unknown_fields=True):
+    """The request ended without a whole answer."""
+
+    request_id: RequestId
+    failure: Failure
+
+
+Last = Finished | Embedded | Failed
+"""What ends a request: each request gets exactly one of these."""
+
+Reply = Token | Finished | Embedded | Failed
+
+ReplyTo = Callable[[Sequence[Reply]], None]
+"""Takes replies on the plane's own thread: must return at once and must not raise."""
+
+
+class Inference(Protocol):
+    """The one door to every model. Safe to call from any thread unless the implementation says otherwise."""
+
+    def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
+        """Take `requests`; each ends in exactly one `Last` given to `reply_to`, refusals included; never raises."""
+        ...
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        """End these requests now, wherever they are; ids already ended are passed over."""
+        ...
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """Return the models that engines serve now."""
+        ...

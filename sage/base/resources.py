@@ -1,0 +1,26 @@
+"""Amounts of CPU, GPU and memory, and their arithmetic. Knows nothing of machines."""
+
+import msgspec
+
+
+class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`cpus` and `gpus` in whole or part devices, `memory_bytes` of main memory; nothing is negative."""
+
+    cpus: float = 0.0
+    gpus: float = 0.0
+    memory_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        if self.cpus < 0 or self.gpus < 0 or self.memory_bytes < 0:
+            raise ValueError(f"resources are never negative: {self}")
+
+    def fits(self, free: "Resources") -> bool:
+        """Say whether this much can be taken from `free`."""
+        return self.cpus <= free.cpus and self.gpus <= free.gpus and self.memory_bytes <= free.memory_bytes
+
+    def plus(self, other: "Resources") -> "Resources":
+        return Resources(self.cpus + other.cpus, self.gpus + other.gpus, self.memory_bytes + other.memory_bytes)
+
+    def minus(self, other: "Resources") -> "Resources":
+        """Return what is left; raises ValueError where `other` does not fit."""
+        return Resources(self.cpus - other.cpus, self.gpus - other.gpus, self.memory_bytes - other.memory_bytes)

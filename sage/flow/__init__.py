@@ -1,0 +1,1 @@
+"""The language: streams, graph and plan as passive values. Runs nothing."""

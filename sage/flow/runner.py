@@ -1,0 +1,151 @@
+"""What a runner offers to whoever has a flow: clusters, jobs, results. Knows no runner."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from types import TracebackType
+from typing import Protocol, Self
+
+import msgspec
+
+from sage.base.ids import JobId, NodeId
+from sage.base.inference import ModelCard
+from sage.base.resources import Resources
+from sage.flow.graph import Graph
+
+
+class JobStatus(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    DRAINING = "draining"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class ChainMetrics(msgspec.Struct, frozen=True):
+    """What one chain of fused steps has done so far, over all its instances. `busy_s` is time spent computing."""
+
+    chain_id: str
+    steps: tuple[str, ...]
+    nodes: tuple[NodeId, ...]
+    num_tasks: int
+    records_in: int = 0
+    records_out: int = 0
+    num_batches: int = 0
+    num_requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    busy_s: float = 0.0
+
+
+class JobMetrics(msgspec.Struct, frozen=True):
+    """`records_in` left the sources; `records_out` reached the sinks."""
+
+    status: JobStatus
+    records_in: int
+    records_out: int
+    duration_s: float
+    chains: tuple[ChainMetrics, ...]
+
+
+class DeadLetterRecord(msgspec.Struct, frozen=True):
+    """A record that a step with `on_error("dead_letter")` set aside; `value` is its repr, cut at 10,000 characters."""
+
+    id: str
+    step: str
+    value: str
+    error: str
+    traceback: str
+
+
+class JobResult(msgspec.Struct, frozen=True):
+    """How a job ended well. `dead_letters` is their number; `guarantees` says what the run promised, a line a sink."""
+
+    job_id: JobId
+    status: JobStatus
+    records_in: int
+    records_out: int
+    dead_letters: int
+    duration_s: float
+    guarantees: tuple[str, ...]
+
+
+class NodeView(msgspec.Struct, frozen=True):
+    """A node as the cluster sees it."""
+
+    node_id: NodeId
+    total: Resources
+    free: Resources
+    num_tasks: int
+
+
+class EngineStatus(msgspec.Struct, frozen=True):
+    """An engine as the cluster sees it; `state` is "starting", "ready" or "lost"."""
+
+    engine_id: str
+    kind: str
+    state: str
+    device: str
+    simulated: bool
+    models: tuple[ModelCard, ...]
+    num_running: int
+    num_requests: int
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Job(Protocol):
+    """A flow that was submitted."""
+
+    @property
+    def id(self) -> JobId: ...
+
+    @property
+    def status(self) -> JobStatus: ...
+
+    @property
+    def graph(self) -> Graph: ...
+
+    def wait(
+        self, timeout_s: float | None = None, *, on_progress: Callable[[JobMetrics], None] | None = None
+    ) -> JobResult:
+        """Wait for the end. `on_progress` is called on this thread, at most ten times a second.
+
+        Raises what made the job fail (RecordFailed, SourceUnreadable, ...), JobCancelled, or JobTimeout (the job
+        itself goes on).
+        """
+        ...
+
+    def cancel(self) -> None:
+        """Stop it now; returns once every task has ended or is named in TaskStuck."""
+        ...
+
+    def metrics(self) -> JobMetrics: ...
+
+    def dead_letters(self) -> list[DeadLetterRecord]: ...
+
+
+class Cluster(Protocol):
+    """A place where flows run; a context manager: leaving it stops what was started for it."""
+
+    def submit(self, graph: Graph) -> Job:
+        """Start a flow; raises FlowInvalid, UnknownModel, ModelMissing, NoRoom before anything runs."""
+        ...
+
+    def jobs(self) -> list[Job]: ...
+
+    def nodes(self) -> list[NodeView]: ...
+
+    def engines(self) -> list[EngineStatus]: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+Runner = Callable[[str | None], Cluster]
+"""What an entry point of the group `sage.runners` names: takes the address, gives the cluster."""

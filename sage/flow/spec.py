@@ -1,0 +1,172 @@
+"""What each kind of step is told: one frozen value a kind, in closed unions. Knows nothing of how steps compute."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sage.base.inference import ServiceClass
+from sage.flow.ports import Sink, Source
+
+Field = str | Callable[[Any], Any]
+"""Where a step finds its input in a record: a field's name, or a function of the record."""
+
+Into = str | Callable[[Any, Any], Any] | None
+"""Where a reply goes: a field to set, a function `(record, reply) -> new record`, or None: the reply is the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Begin a stream with what `source` gives."""
+
+    source: Source[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    fn: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    fn: Callable[[Any], object]
+
+
+@dataclass(frozen=True, slots=True)
+class FlatMap:
+    fn: Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class MapBatches:
+    """`fn` takes and gives a list. At most `max_records` a call; waits to fill one only where `max_wait_s` is set."""
+
+    fn: Callable[[list[Any]], Any]
+    max_records: int | None = None
+    max_wait_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MapAsync:
+    """`fn` is a coroutine function; results leave in the order of the records."""
+
+    fn: Callable[[Any], Any]
+    max_in_flight: int = 64
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBy:
+    fn: Callable[[Any], Hashable]
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """A running aggregate a key. Emits `(key, value)` at every record, or with `final` once a key at the end.
+
+    `of` maps the record to what is added or compared (sum, min, max); None: the record itself.
+    """
+
+    kind: Literal["count", "sum", "min", "max"]
+    of: Callable[[Any], Any] | None = None
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    fn: Callable[[Any, Any], Any]
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """`initial`: a value that is never changed in place, or a function of no argument that makes one a key."""
+
+    initial: Any
+    fn: Callable[[Any, Any], Any]
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """Several inputs, one stream; order is kept within each input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """`prompt` and `system`: a template of field names (`"{question}"`; `{}` is the record) or a function of the record.
+
+    With `system`, or where the model knows chat, the prompt is a user message; `raw` sends it as it is.
+    `on_token(record, text)` is called with every piece as it comes, on the task's thread.
+    """
+
+    model: str
+    prompt: Field
+    system: Field | None = None
+    raw: bool = False
+    max_tokens: int | None = None
+    temperature: float = 0.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    priority: ServiceClass = ServiceClass.STANDARD
+    deadline_s: float | None = None
+    tenant: str = "default"
+    into: Into = None
+    on_token: Callable[[Any, str], None] | None = None
+    max_in_flight: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """The reply of each record is its vector: float32 [dim], L2-normalised."""
+
+    model: str
+    text: Field | None = None
+    priority: ServiceClass = ServiceClass.STANDARD
+    deadline_s: float | None = None
+    tenant: str = "default"
+    into: Into = None
+    max_in_flight: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInto:
+    """A sink: adds `(vector, text, source)` of each record to the index of this name."""
+
+    index: str
+    text: Field
+    vector: Field
+    source: Field | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieve:
+    """Sets `into` to the `k` best passages. Waits until the steps of the same flow that fill the index have ended."""
+
+    index: str
+    k: int
+    vector: Field
+    into: Into = "passages"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """End a stream in `sink`."""
+
+    sink: Sink[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ForEach:
+    """End a stream by calling `fn` with every record."""
+
+    fn: Callable[[Any], object]
+
+
+Inline = Map | Filter | FlatMap | MapBatches | KeyBy | Aggregate | Reduce | Fold | IndexInto | Retrieve | Write | ForEach
+"""Steps that need no wait: a chain of them is fused into one function (MapBatches with `max_wait_s` excepted)."""
+
+Waiting = MapAsync | Generate | Embed
+"""Steps that ask somebody and go on when the reply comes."""
+
+Spec = Read | Union | Inline | Waiting
+SINKS = (IndexInto, Write, ForEach)
