@@ -89,7 +89,7 @@ class Counts:
 class Machine(Protocol):
     """An operator, or a fused chain of them.
 
-    Raises RecordFailed (user's frame first) from any `on_*` where a record fails under the `fail` policy: the job fails.
+    Raises RecordFailed (user's frame first) from any `on_*` where a record fails under `fail`: the job fails.
     """
 
     counts: Counts

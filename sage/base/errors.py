@@ -41,7 +41,9 @@ class SageError(Exception):
 
     code: ClassVar[str] = "SAGE-0000"
 
-    def __init__(self, what: str, do: str = "", *, param: str | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, what: str, do: str = "", *, param: str | None = None, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(what, do)
         self.what = what
         self.do = do

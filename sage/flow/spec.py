@@ -93,7 +93,7 @@ class Union:
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """`prompt` and `system`: a template of field names (`"{question}"`; `{}` is the record) or a function of the record.
+    """`prompt` and `system`: a template of field names (`"{question}"`; `{}` is the record) or a function of it.
 
     With `system`, or where the model knows chat, the prompt is a user message; `raw` sends it as it is.
     `on_token(record, text)` is called with every piece as it comes, on the task's thread.
@@ -162,7 +162,9 @@ class ForEach:
     fn: Callable[[Any], object]
 
 
-Inline = Map | Filter | FlatMap | MapBatches | KeyBy | Aggregate | Reduce | Fold | IndexInto | Retrieve | Write | ForEach
+Inline = (
+    Map | Filter | FlatMap | MapBatches | KeyBy | Aggregate | Reduce | Fold | IndexInto | Retrieve | Write | ForEach
+)
 """Steps that need no wait: a chain of them is fused into one function (MapBatches with `max_wait_s` excepted)."""
 
 Waiting = MapAsync | Generate | Embed

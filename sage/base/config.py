@@ -1,0 +1,180 @@
+"""Settings from flags, environment and sage.toml, with where each came from. Knows no setting by name.
+
+A flag beats the environment (SAGE_SECTION_KEY), which beats sage.toml, which beats the default.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
+
+from sage.base.errors import ConfigInvalid
+from sage.base.settings import EngineSettings, Setting, Settings, engine_schema, schema
+
+DEFAULT_PATH = Path("sage.toml")
+_ENGINES_KEY = "engine"
+_NO_FLAGS: Mapping[str, object] = MappingProxyType({})
+
+
+class TracedSettings(msgspec.Struct, frozen=True):
+    """Settings and, a key each, where its value came from: `default`, a file, an environment name or `flag`."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def load_settings(
+    flags: Mapping[str, object] = _NO_FLAGS,
+    environ: Mapping[str, str] | None = None,
+    path: Path | None = None,
+) -> Settings:
+    """Return the settings in force.
+
+    `flags`: by name (`"gateway.port"`; `"engine"` for a list of EngineSettings); None means not given.
+    `environ`: by default this process's. `path`: by default `sage.toml` here, if there is one.
+
+    Raises: ConfigInvalid for an unknown key (it suggests the nearest), a wrong value, an unreadable file.
+    """
+    return trace_settings(flags, environ, path).settings
+
+
+def trace_settings(
+    flags: Mapping[str, object] = _NO_FLAGS,
+    environ: Mapping[str, str] | None = None,
+    path: Path | None = None,
+) -> TracedSettings:
+    """Do as `load_settings`, and say where each value came from."""
+    known = schema()
+    values: dict[str, object] = {setting.name: setting.default for setting in known}
+    origins = dict.fromkeys([*values, _ENGINES_KEY], "default")
+    tables = _read_toml(path)
+    layers = (
+        (str(path or DEFAULT_PATH), _from_toml(tables, known, str(path or DEFAULT_PATH))),
+        (None, _from_environ(os.environ if environ is None else environ, known)),
+        ("flag", _from_flags(flags, known)),
+    )
+    for origin, found in layers:
+        for name, value in found.items():
+            values[name] = value
+            origins[name] = origin or _env_name(name)
+    engines = _engines(tables.get(_ENGINES_KEY), str(path or DEFAULT_PATH))
+    if engines:
+        origins[_ENGINES_KEY] = str(path or DEFAULT_PATH)
+    flagged = flags.get(_ENGINES_KEY)
+    if flagged:
+        engines, origins[_ENGINES_KEY] = _engines(flagged, "flag"), "flag"
+    return TracedSettings(_settings(values, known, engines), origins)
+
+
+def _settings(values: Mapping[str, object], known: Iterable[Setting], engines: tuple[EngineSettings, ...]) -> Settings:
+    sections: dict[str, dict[str, object]] = {}
+    for setting in known:
+        sections.setdefault(setting.section, {})[setting.key] = values[setting.name]
+    return msgspec.structs.replace(msgspec.convert(sections, Settings), engines=engines)
+
+
+def _read_toml(path: Path | None) -> dict[str, object]:
+    if path is None and not DEFAULT_PATH.exists():
+        return {}
+    try:
+        return tomllib.loads((path or DEFAULT_PATH).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"cannot read {path or DEFAULT_PATH}: {error}", "Name a readable TOML file.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigInvalid(f"{path or DEFAULT_PATH} is no TOML: {error}", "Mend that line.") from error
+
+
+def _from_toml(tables: Mapping[str, object], known: tuple[Setting, ...], origin: str) -> dict[str, object]:
+    by_name = {setting.name: setting for setting in known}
+    sections = {setting.section for setting in known} | {_ENGINES_KEY}
+    found: dict[str, object] = {}
+    for section, table in tables.items():
+        if section not in sections:
+            raise _unknown(section, sections, origin, "section")
+        if section == _ENGINES_KEY:
+            continue
+        if not isinstance(table, dict):
+            raise ConfigInvalid(f"{origin}: {section} is a table of settings", f"Write [{section}] on a line alone.")
+        for key, value in table.items():
+            name = f"{section}.{key}"
+            if name not in by_name:
+                raise _unknown(name, by_name, origin)
+            found[name] = _converted(value, by_name[name], origin, strict=True)
+    return found
+
+
+def _from_environ(environ: Mapping[str, str], known: tuple[Setting, ...]) -> dict[str, object]:
+    by_env_name = {setting.env_name: setting for setting in known}
+    prefixes = tuple({f"SAGE_{setting.section.upper()}_" for setting in known})
+    found: dict[str, object] = {}
+    for env_name, text in environ.items():
+        setting = by_env_name.get(env_name)
+        if setting is not None:
+            found[setting.name] = _converted(text, setting, env_name, strict=False)
+        elif env_name.startswith(prefixes) or _is_misspelt(env_name, by_env_name):
+            raise _unknown(env_name, by_env_name, "environment")
+    return found
+
+
+def _is_misspelt(env_name: str, known: Iterable[str]) -> bool:
+    """Other programs have names in SAGE_ too (SageMath's SAGE_ROOT): only what nearly is a setting is one misspelt."""
+    return env_name.startswith("SAGE_") and bool(difflib.get_close_matches(env_name, known, n=1, cutoff=0.85))
+
+
+def _from_flags(flags: Mapping[str, object], known: tuple[Setting, ...]) -> dict[str, object]:
+    by_name = {setting.name: setting for setting in known}
+    found: dict[str, object] = {}
+    for name, value in flags.items():
+        if value is None or name == _ENGINES_KEY:
+            continue
+        if name not in by_name:
+            raise _unknown(name, by_name, "flag")
+        found[name] = _converted(value, by_name[name], "flag", strict=False)
+    return found
+
+
+def _converted(value: object, setting: Setting, origin: str, *, strict: bool) -> object:
+    try:
+        converted: object = msgspec.convert(value, setting.type, strict=strict)
+    except msgspec.ValidationError as error:
+        what = f"{origin}: {setting.name} = {value!r}: {error}"
+        raise ConfigInvalid(what, f"{setting.name} is: {setting.description}.", param=setting.name) from error
+    return converted
+
+
+def _engines(tables: object, origin: str) -> tuple[EngineSettings, ...]:
+    if tables is None:
+        return ()
+    if not isinstance(tables, list | tuple):
+        raise ConfigInvalid(f"{origin}: engine is a list of tables", "Write [[engine]] on a line alone.")
+    engines = tuple(_engine(table, origin) for table in tables)
+    names = [engine.name for engine in engines]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigInvalid(f"{origin}: two engines are named {name!r}", "Give each engine a name of its own.")
+    return engines
+
+
+def _engine(table: object, origin: str) -> EngineSettings:
+    keys = [setting.key for setting in engine_schema()]
+    for key in table if isinstance(table, dict) else ():
+        if key not in keys:
+            raise _unknown(f"engine.{key}", [f"engine.{known}" for known in keys], origin)
+    try:
+        return msgspec.convert(table, EngineSettings)
+    except msgspec.ValidationError as error:
+        raise ConfigInvalid(f"{origin}: [[engine]] {table!r}: {error}", f"Its keys are {', '.join(keys)}.") from error
+
+
+def _unknown(name: str, known: Iterable[str], origin: str, noun: str = "setting") -> ConfigInvalid:
+    nearest = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    do = f"Did you mean {nearest[0]}?" if nearest else f"Known: {', '.join(sorted(known))}."
+    return ConfigInvalid(f"{origin}: no {noun} is named {name}", do, param=name)
+
+
+def _env_name(name: str) -> str:
+    return f"SAGE_{name.replace('.', '_')}".upper()

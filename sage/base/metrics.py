@@ -1,0 +1,59 @@
+"""Names, units, labels and buckets of every metric, as values. Knows nothing of who counts or exports."""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class MetricKind(StrEnum):
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One metric. `buckets`: upper bounds of a histogram, in the unit that the name ends with."""
+
+    name: str
+    kind: MetricKind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+# From one millisecond (a cached embedding) to a minute (a long answer on two cores), about three a decade.
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+REQUESTS = Metric(
+    "sage_requests_total",
+    MetricKind.COUNTER,
+    "Requests that ended, by outcome (finished, or the code of the error)",
+    ("model", "kind", "service_class", "outcome"),
+)
+TTFT = Metric(
+    "sage_request_ttft_seconds",
+    MetricKind.HISTOGRAM,
+    "From submission to the first token",
+    ("model", "service_class"),
+    _SECONDS,
+)
+DURATION = Metric(
+    "sage_request_duration_seconds",
+    MetricKind.HISTOGRAM,
+    "From submission to the end of the request",
+    ("model", "kind", "service_class"),
+    _SECONDS,
+)
+TOKENS = Metric(
+    "sage_tokens_total",
+    MetricKind.COUNTER,
+    "Tokens, by direction (prompt, cached, completion)",
+    ("model", "direction"),
+)
+QUEUE_WAITING = Metric("sage_queue_waiting", MetricKind.GAUGE, "Requests that wait in the control plane", ("model",))
+ENGINE_RUNNING = Metric(
+    "sage_engine_running", MetricKind.GAUGE, "Requests that an engine works on", ("engine", "model")
+)
+ENGINE_UP = Metric("sage_engine_up", MetricKind.GAUGE, "1 while an engine is ready, 0 once it is lost", ("engine",))
+
+METRICS = (REQUESTS, TTFT, DURATION, TOKENS, QUEUE_WAITING, ENGINE_RUNNING, ENGINE_UP)

@@ -1,0 +1,97 @@
+"""Every setting there is: one typed schema with defaults. Knows neither where values are read nor who uses them."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    batch_records: Annotated[int, Meta(ge=1, description="records that travel together between two steps")] = 1000
+    inbox_batches: Annotated[int, Meta(ge=1, description="batches that wait before a task; then its senders wait")] = 8
+    stop_timeout_s: Annotated[float, Meta(gt=0, description="seconds for everything to end after a cancel")] = 2.0
+
+
+class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
+    policy: Annotated[str, Meta(description="order of waiting requests: `fifo` or `priority`")] = "priority"
+    max_waiting: Annotated[int, Meta(ge=1, description="requests that wait at most; more are refused")] = 4096
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
+    host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0: any free one")] = 8000
+    max_body_bytes: Annotated[int, Meta(ge=1, description="longest request body taken")] = 4 * 1024 * 1024
+
+
+class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    chat: Annotated[str, Meta(description="chat model where none is named")] = "smollm2"
+    embed: Annotated[str, Meta(description="embedding model where none is named")] = "minilm"
+    cache_dir: Annotated[str | None, Meta(description="where model files are kept; none: the user's cache")] = None
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least severe event shown")] = (
+        "warning"
+    )
+    format: Annotated[Literal["console", "json"], Meta(description="one line an event, for people or for programs")] = (
+        "console"
+    )
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1, description="name of the engine, unique")]
+    kind: Annotated[str, Meta(min_length=1, description="adapter: `openvino`, `simulated`, ...")]
+    model: Annotated[str, Meta(min_length=1, description="model it serves")]
+    target: Annotated[str | None, Meta(description="profile, path or URL, as the kind asks")] = None
+    device: Annotated[str, Meta(description="device it runs on")] = "CPU"
+    replicas: Annotated[int, Meta(ge=1, description="how many of it are started")] = 1
+    roles: Annotated[
+        tuple[Literal["chat", "embedding"], ...], Meta(description="`chat`, `embedding`; none: what the model can do")
+    ] = ()
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Every setting there is. A section is a table of sage.toml; `engines` are its `[[engine]]` tables."""
+
+    runtime: RuntimeSettings = RuntimeSettings()
+    plane: PlaneSettings = PlaneSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    models: ModelsSettings = ModelsSettings()
+    log: LogSettings = LogSettings()
+    engines: tuple[EngineSettings, ...] = ()
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One key of the schema, for checks and for whoever shows it. `type` is what a value must convert to."""
+
+    section: str
+    key: str
+    type: object
+    default: object
+    description: str
+
+    @property
+    def name(self) -> str:
+        """As in sage.toml and among flags: `gateway.port`."""
+        return f"{self.section}.{self.key}"
+
+    @property
+    def env_name(self) -> str:
+        """As in the environment: `SAGE_GATEWAY_PORT`."""
+        return f"SAGE_{self.section}_{self.key}".upper()
+
+
+def schema() -> tuple[Setting, ...]:
+    """Return every setting of every section, in order; `[[engine]]` tables apart (`engine_schema`)."""
+    sections = [field for field in msgspec.structs.fields(Settings) if field.name != "engines"]
+    return tuple(setting for section in sections for setting in _settings_of(section.name, section.type))
+
+
+def engine_schema() -> tuple[Setting, ...]:
+    """Return the keys of an `[[engine]]` table; the default of one that must be given is `msgspec.NODEFAULT`."""
+    return _settings_of("engine", EngineSettings)
+
+
+def _settings_of(section: str, struct: type[msgspec.Struct]) -> tuple[Setting, ...]:
+    fields = msgspec.structs.fields(struct)
+    return tuple(Setting(section, f.name, f.type, f.default, f.type.__metadata__[0].description) for f in fields)
