@@ -125,11 +125,19 @@ class Job(Protocol):
     def dead_letters(self) -> list[DeadLetterRecord]: ...
 
 
+class Submittable(Protocol):
+    """A flow: what a graph can be had from."""
+
+    def graph(self) -> Graph:
+        """Return the checked graph; raises FlowInvalid."""
+        ...
+
+
 class Cluster(Protocol):
     """A place where flows run; a context manager: leaving it stops what was started for it."""
 
-    def submit(self, graph: Graph) -> Job:
-        """Start a flow; raises FlowInvalid, UnknownModel, ModelMissing, NoRoom before anything runs."""
+    def submit(self, flow: Graph | Submittable) -> Job:
+        """Start a flow (or its graph); raises FlowInvalid, UnknownModel, ModelMissing, NoRoom before anything runs."""
         ...
 
     def jobs(self) -> list[Job]: ...

@@ -117,7 +117,10 @@ class Generate:
 
 @dataclass(frozen=True, slots=True)
 class Embed:
-    """The reply of each record is its vector: float32 [dim], L2-normalised."""
+    """The reply of each record is its vector: float32 [dim], L2-normalised.
+
+    `text`: a field's name, a template of field names (`"{title}: {body}"`), a function of the record; None: the record.
+    """
 
     model: str
     text: Field | None = None
