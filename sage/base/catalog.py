@@ -115,16 +115,16 @@ MINILM = ModelEntry(
 CATALOG = (SMOLLM2, MINILM)
 
 
-def entry_of(name: str) -> ModelEntry:
+def entry_of(name: str, catalog: tuple[ModelEntry, ...] = CATALOG) -> ModelEntry:
     """Return the model of this name; raises UnknownModel, suggesting the nearest.
 
     >>> entry_of("minilm").dim
     384
     """
-    for entry in CATALOG:
+    for entry in catalog:
         if entry.name == name:
             return entry
-    names = [entry.name for entry in CATALOG]
+    names = [entry.name for entry in catalog]
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     do = f"Did you mean {nearest[0]}?" if nearest else f"The catalogue has {', '.join(names)}."
     raise UnknownModel(f"no model of the catalogue is named {name!r}", do, param="model")

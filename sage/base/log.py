@@ -6,6 +6,7 @@ structlog is loaded at the first event, so that importing this costs nothing.
 import sys
 from typing import Protocol, Self
 
+from sage.base.config import load_settings
 from sage.base.settings import LogSettings
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -56,10 +57,10 @@ def set_up_log(settings: LogSettings) -> None:
 
 
 def get_log(**fields: object) -> Log:
-    """Return a log that carries `fields`; sets logging up with the defaults where nobody has."""
+    """Return a log that carries `fields`; sets logging up by the settings in force where nobody has."""
     import structlog
 
     if not structlog.is_configured():
-        set_up_log(LogSettings())
+        set_up_log(load_settings().log)
     log: Log = structlog.get_logger(**fields)
     return log
