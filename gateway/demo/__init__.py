@@ -1,0 +1,1 @@
+"""The main job: questions about Python, answered from the language reference by models on this machine."""

@@ -1,0 +1,132 @@
+"""Turns answers that grow side by side into one text that is read from top to bottom.
+
+Pure: takes what happened, returns what to write now. Knows nothing of threads, streams or terminals.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from gateway.demo.questions import Question
+from sage.flow.index import Passage
+
+_INDENT = " " * 11
+_PREVIEW_CHARS = 72
+
+
+def plain(text: str) -> str:
+    """Return `text` as it is: the style of an output that is no terminal."""
+    return text
+
+
+@dataclass(slots=True)
+class _Page:
+    """What is known of one question and not yet written."""
+
+    held: list[str] = field(default_factory=list)
+    passages: tuple[Passage, ...] = ()
+    column: int = 0
+    is_opened: bool = False
+    is_answered: bool = False
+
+
+class Transcript:
+    """Writes one question after the other, in the order of their numbers 1 to `num_questions`.
+
+    What comes for a question whose turn has not come is held. Each method returns the text to write now.
+    """
+
+    def __init__(
+        self,
+        num_questions: int,
+        *,
+        width: int = 100,
+        strong: Callable[[str], str] = plain,
+        faint: Callable[[str], str] = plain,
+    ) -> None:
+        self._pages = [_Page() for _ in range(num_questions)]
+        self._turn = 0
+        self._width = width
+        self._strong = strong
+        self._faint = faint
+
+    def found(self, question: Question, passages: Sequence[Passage]) -> str:
+        """Open the question: its text and its best passages. A second call for one question changes nothing."""
+        page = self._pages[question.number - 1]
+        if not page.is_opened:
+            page.is_opened = True
+            page.passages = tuple(passages)
+            page.held.append(self._opening(question, passages))
+        return self._release()
+
+    def token(self, question: Question, text: str) -> str:
+        """Add a piece of the answer."""
+        page = self._pages[question.number - 1]
+        page.held.append(self._wrapped(page, text if page.column else text.lstrip()))
+        return self._release()
+
+    def answered(self, question: Question) -> str:
+        """Close the question with its sources."""
+        page = self._pages[question.number - 1]
+        page.held.append(self._closing(page))
+        page.is_answered = True
+        return self._release()
+
+    def _release(self) -> str:
+        written: list[str] = []
+        while self._turn < len(self._pages):
+            page = self._pages[self._turn]
+            written += page.held
+            page.held.clear()
+            if not page.is_answered:
+                break
+            self._turn += 1
+        return "".join(written)
+
+    def _opening(self, question: Question, passages: Sequence[Passage]) -> str:
+        lines = [f"\n{self._strong(f'{question.number}. {question.text}')}\n"]
+        width = max((len(passage.source) for passage in passages), default=0)
+        for passage in passages:
+            beginning = self._faint(preview(passage.text, self._width - width - 13))
+            lines.append(f"   {passage.score:5.2f}   {passage.source:<{width}}  {beginning}\n")
+        return "".join([*lines, f"   {'answer':<8}"])
+
+    def _closing(self, page: _Page) -> str:
+        sources = dict.fromkeys(passage.source for passage in page.passages)
+        topics = dict.fromkeys(source.partition(":")[0] for source in sources)
+        more = ", ".join(f'help("{topic}")' for topic in topics)
+        return (
+            f"\n   {'sources':<8}{'; '.join(sources)}\n{_INDENT}{self._faint(f'in full, in a Python shell: {more}')}\n"
+        )
+
+    def _wrapped(self, page: _Page, text: str) -> str:
+        """Break `text` at spaces so that no line is longer than the width; its own line ends are kept."""
+        out: list[str] = []
+        for word in _words(text):
+            if word == "\n":
+                out.append("\n" + _INDENT)
+                page.column = 0
+            elif page.column + len(word) > self._width - len(_INDENT) and word.startswith(" "):
+                out.append("\n" + _INDENT + word[1:])
+                page.column = len(word) - 1
+            else:
+                out.append(word)
+                page.column += len(word)
+        return "".join(out)
+
+
+def preview(text: str, max_chars: int) -> str:
+    """Return the beginning of `text` on one line, cut at `max_chars` characters."""
+    line = " ".join(text.split())
+    limit = max(20, min(max_chars, _PREVIEW_CHARS))
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+def _words(text: str) -> list[str]:
+    """Cut before every space and around every line end; nothing is lost."""
+    cut: list[str] = []
+    for index, line in enumerate(text.split("\n")):
+        cut += ["\n"] if index else []
+        start, *rest = line.split(" ")
+        cut += [start] if start else []
+        cut += [f" {word}" for word in rest]
+    return cut
