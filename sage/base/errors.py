@@ -26,7 +26,8 @@ SageError                      code       whose fault
 │   ├── RequestFailed          SAGE-2207
 │   ├── ModelMissing           SAGE-2301
 │   ├── ModelCorrupt           SAGE-2302
-│   └── ExtraMissing           SAGE-2303
+│   ├── ExtraMissing           SAGE-2303
+│   └── PackageShadowed        SAGE-2304
 └── InternalError              SAGE-9001  ours: please report it
 """
 
@@ -206,6 +207,12 @@ class ExtraMissing(WorldError):
     """An optional dependency is not installed; names the extra."""
 
     code = "SAGE-2303"
+
+
+class PackageShadowed(WorldError):
+    """Another distribution's package hides one of ours; names both places."""
+
+    code = "SAGE-2304"
 
 
 class InternalError(SageError):

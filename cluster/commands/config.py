@@ -1,0 +1,38 @@
+"""Show the settings in force and where each comes from. Knows no setting by name."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from cluster.commands.show import Json, print_json
+from sage.base.config import trace_settings
+from sage.base.settings import Settings, schema
+from sage.cli import new_app
+
+config = new_app("Show the settings in force.")
+
+
+@config.command()
+def show(
+    origin: Annotated[bool, typer.Option("--origin", help="Say where each value comes from.")] = False,
+    config: Annotated[Path | None, typer.Option("--config", help="Settings file, by default ./sage.toml.")] = None,
+    json: Json = False,
+) -> None:
+    """Print every setting in force."""
+    traced = trace_settings(path=config)
+    if json:
+        shown = {"settings": traced.settings}
+        print_json(shown | {"origins": traced.origins} if origin else shown)
+        return
+    for name, value in _flat(traced.settings).items():
+        came_from = f"  # {traced.origins.get(name, traced.origins['engine'])}" if origin else ""
+        print(f"{name} = {msgspec.json.encode(value).decode()}{came_from}")
+
+
+def _flat(settings: Settings) -> dict[str, object]:
+    """Return settings by name, in the order of the schema; the engines last."""
+    sections = msgspec.to_builtins(settings)
+    flat = {setting.name: sections[setting.section][setting.key] for setting in schema()}
+    return flat | {f"engine[{i}]": engine for i, engine in enumerate(sections["engines"])}
