@@ -1,0 +1,53 @@
+# Needs GNU make and Python 3.11 or newer; everything else goes into .venv. `make demo PYTHON=python3.13` picks another.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+MODELS := smollm2 minilm
+
+.PHONY: help demo test models constraints clean
+help:
+	@echo "make demo         run the main job on the embedded models"
+	@echo "make test         run every check and every test"
+	@echo "make constraints  resolve the exact versions in constraints.txt anew from the ranges in setup.cfg"
+	@echo "make clean        remove .venv and what tools left behind"
+
+demo: $(VENV)/engines.stamp
+	@$(BIN)/sage models pull $(MODELS)
+	$(BIN)/sage demo
+
+test: $(VENV)/test.stamp
+	@$(BIN)/sage models pull $(MODELS)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+models: $(VENV)/engines.stamp
+	$(BIN)/sage models pull $(MODELS)
+
+# A stamp is newer than what it was installed from: the second run has nothing to do.
+$(VENV)/engines.stamp: $(VENV)/created.stamp setup.cfg pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[engines]'
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/created.stamp setup.cfg pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[engines,test]'
+	@touch $@ $(VENV)/engines.stamp
+
+$(VENV)/created.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) pip
+	@touch $@
+
+constraints: $(VENV)/created.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile setup.cfg --extra engines --extra test --universal --python-version 3.11 --upgrade \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file constraints.txt
+	$(BIN)/uv pip compile setup.cfg --extra vllm --universal --python-version 3.11 --quiet --output-file $(VENV)/vllm.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

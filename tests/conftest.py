@@ -1,0 +1,35 @@
+"""What all tests share: where the data is. Knows no part of the system."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BESIDE = ROOT.parent / "shared" / "data"
+
+
+def find_data() -> Path | None:
+    """Return the folder of traces and texts: `$SAGE_DATA`, else `../shared/data`; None where it does not exist."""
+    place = Path(os.environ.get("SAGE_DATA") or BESIDE)
+    return place if place.is_dir() else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, and say so, what needs data that is not there."""
+    needing = [item for item in items if item.get_closest_marker("data")]
+    if not needing or find_data() is not None:
+        return
+    items[:] = [item for item in items if item not in needing]
+    config.hook.pytest_deselected(items=needing)
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None:
+        reporter.write_line(f"left out: {len(needing)} tests of data, found neither in $SAGE_DATA nor in {BESIDE}")
+
+
+@pytest.fixture
+def data_dir() -> Path:
+    """The folder of traces and texts; only for tests marked `data`."""
+    found = find_data()
+    assert found is not None, "mark the test `data`"
+    return found
