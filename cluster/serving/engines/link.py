@@ -33,7 +33,10 @@ class EngineLink(Protocol):
         ...
 
     def drain(self) -> list[FromHost | HostLost]:
-        """Return everything that has come, in order, without waiting; a HostLost is the last thing ever returned."""
+        """Return everything that has come, in order, without waiting.
+
+        A StartFailed or a HostLost is the last thing ever returned; stop watching `fds` then, and `close`.
+        """
         ...
 
     def close(self, timeout_s: float) -> None:

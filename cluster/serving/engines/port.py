@@ -33,7 +33,7 @@ class Engine(Protocol):
     """An engine within its host process; driven by one thread.
 
     Each request added ends in exactly one `Last` given by `step`; a cancelled one in `Failed` with RequestCancelled
-    (or in what ended it before). Tokens of one request come in order, before its `Last`.
+    (or in what ended it before). Tokens of one request come in order, before its `Last`. Ids are not used twice.
     """
 
     def info(self) -> EngineInfo: ...
@@ -50,7 +50,13 @@ class Engine(Protocol):
         """Do one iteration of work and return what it brought; cheap where there is nothing to do."""
         ...
 
-    def has_work(self) -> bool: ...
+    def has_work(self) -> bool:
+        """Say whether a request added has not ended yet."""
+        ...
+
+    def due_in_s(self) -> float | None:
+        """Return in how many seconds the next `step` brings something on; 0 at once, None not before an `add`."""
+        ...
 
     def close(self) -> None:
         """Free the device; requests in work end in no reply any more."""
@@ -98,3 +104,5 @@ class Replies(msgspec.Struct, frozen=True, tag="replies", forbid_unknown_fields=
 FromHost = Ready | StartFailed | Replies
 
 WIRE_VERSION = 1
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_FRAMES = 1000  # that wait in either direction; then the sender is told

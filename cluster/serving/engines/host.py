@@ -1,0 +1,162 @@
+"""The process around one engine: orders in, replies out, over a socket of its parent. Knows no plane.
+
+It ends when its parent says so or is gone; it is the parent who obeys Ctrl-C. What libraries print goes to the log
+that the parent gave it as standard output.
+"""
+
+import argparse
+import faulthandler
+import math
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from cluster.serving.engines.build import engine_from_spec
+from cluster.serving.engines.port import (
+    MAX_FRAME_BYTES,
+    MAX_FRAMES,
+    WIRE_VERSION,
+    Abort,
+    Engine,
+    FromHost,
+    Ready,
+    Replies,
+    Run,
+    Shutdown,
+    StartFailed,
+    ToHost,
+)
+from cluster.serving.engines.spec import EngineSpec
+from sage.base.codec import Codec
+from sage.base.errors import EngineStartFailed, SageError
+from sage.base.ids import EngineId
+from sage.base.inference import Failure, Reply
+
+_LAST_WORDS_MS = 2000  # how long what was sent last may take to leave
+_EXIT_START_TIMEOUT = 3
+
+
+class Parent:
+    """The way to the parent: its orders, our replies. Bounded both ways; nothing is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self._codec: Codec[ToHost] = Codec(ToHost)  # type: ignore[arg-type] # a union is no class to mypy
+        self._encoder = msgspec.msgpack.Encoder()
+        self._zmq = zmq.Context(io_threads=1)
+        self._socket = self._zmq.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.SNDHWM, MAX_FRAMES)
+        self._socket.setsockopt(zmq.RCVHWM, MAX_FRAMES)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        self._socket.connect(f"ipc://{path}")
+
+    def orders(self, wait_s: float | None, *, or_room: bool = False) -> list[ToHost]:
+        """Return what has come, after waiting up to `wait_s` (None: for ever) for it, or for room to send."""
+        events = zmq.POLLIN | zmq.POLLOUT if or_room else zmq.POLLIN
+        timeout_ms = None if wait_s is None else math.ceil(wait_s * 1000)
+        orders: list[ToHost] = []
+        if self._socket.poll(timeout_ms, events):
+            while True:
+                try:
+                    orders.append(self._codec.decode(self._socket.recv(zmq.NOBLOCK)))
+                except zmq.Again:
+                    break
+        return orders
+
+    def offer(self, message: FromHost) -> bool:
+        """Hand `message` to the transport; False where the parent does not read and its bound is reached."""
+        try:
+            self._socket.send(self._encoder.encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._socket.close(linger=_LAST_WORDS_MS)
+        self._zmq.term()
+
+
+def serve(engine: Engine, parent: Parent) -> None:
+    """Work until told to shut down. While the parent does not read, the engine rests: nothing piles up here."""
+    unsent: Sequence[Reply] = ()
+    while True:
+        wait_s = None if unsent else engine.due_in_s()
+        for order in parent.orders(wait_s, or_room=bool(unsent)):
+            match order:
+                case Run(requests=requests):
+                    engine.add(requests)
+                case Abort(request_ids=request_ids):
+                    engine.cancel(request_ids)
+                case Shutdown():
+                    return
+        unsent = unsent or engine.step()
+        if unsent and parent.offer(Replies(tuple(unsent))):
+            unsent = ()
+
+
+def main() -> int:
+    """Run one host; the exit status is 0 after a Shutdown, 1 where the engine could not be started."""
+    arguments = _arguments()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    os.set_inheritable(arguments.alive_fd, False)
+    started = threading.Event()
+    watch = (Path(arguments.socket).parent, arguments.start_timeout_s, started)
+    threading.Thread(target=_watch_parent, args=watch, name="parent-watch", daemon=True).start()
+    parent = Parent(arguments.socket)
+    engine = _loaded(msgspec.json.decode(arguments.spec, type=EngineSpec), EngineId(arguments.engine_id), parent)
+    if engine is not None:
+        started.set()
+        parent.offer(Ready(WIRE_VERSION, engine.info()))
+        serve(engine, parent)
+        engine.close()
+    parent.close()
+    return 0 if engine is not None else 1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="sage engine host")
+    parser.add_argument("--socket", required=True)
+    parser.add_argument("--engine-id", required=True)
+    parser.add_argument("--spec", required=True)
+    parser.add_argument("--start-timeout-s", type=float, required=True)
+    parser.add_argument("--alive-fd", type=int, required=True)
+    return parser.parse_args()
+
+
+def _loaded(spec: EngineSpec, engine_id: EngineId, parent: Parent) -> Engine | None:
+    try:
+        return engine_from_spec(spec, engine_id)
+    except SageError as error:
+        parent.offer(StartFailed(Failure.of(error)))
+    except Exception as error:  # noqa: BLE001 - a library's own error: told to the parent, its traceback to the log
+        traceback.print_exc()
+        what = f"engine {engine_id} could not load {spec.target!r}: {type(error).__name__}: {error}"
+        parent.offer(StartFailed(Failure.of(EngineStartFailed(what))))
+    return None
+
+
+def _watch_parent(directory: Path, start_timeout_s: float, started: threading.Event) -> None:
+    """End this process as soon as the parent is gone, whatever the engine is doing, and leave no file behind."""
+    stdin = sys.stdin.fileno()
+    poll = select.poll()
+    poll.register(stdin, select.POLLIN)
+    if not poll.poll(start_timeout_s * 1000) and not started.is_set():
+        os.write(2, f"the engine was not ready within {start_timeout_s:g} s\n".encode())
+        os._exit(_EXIT_START_TIMEOUT)
+    while os.read(stdin, 4096):
+        pass
+    shutil.rmtree(directory, ignore_errors=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

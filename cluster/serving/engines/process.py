@@ -1,0 +1,112 @@
+"""One host process seen from its parent: its start, its death noticed by a pipe, its last words, its end.
+
+Knows nothing of what is said to it. The child alone holds the writing end of the pipe `alive_fd`, so the pipe ends
+with the child, however it dies; the parent alone holds the child's standard input, so the child learns in the same way.
+"""
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+_MAX_PATH_BYTES = 100  # sun_path has 104 bytes on macOS, 108 on Linux
+_TAIL_CHARS = 2000
+_REAP_S = 2.0
+_ROOT = Path(__file__).resolve().parents[3]
+
+
+class HostProcess:
+    """A process in a session of its own, with a private directory for its socket and its log."""
+
+    def __init__(self, directory: Path, arguments: Sequence[str]) -> None:
+        """Start `python -m ARGUMENTS --alive-fd N`; it may not write to our terminal, only to its log."""
+        self.directory = directory
+        self._log = directory / "host.log"
+        self.alive_fd, child_fd = os.pipe()
+        command = [sys.executable, "-P", "-m", *arguments, "--alive-fd", str(child_fd)]
+        try:
+            with self._log.open("ab") as log:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(child_fd,),
+                    start_new_session=True,
+                    env=_environ(),
+                )
+        except OSError:
+            os.close(self.alive_fd)
+            raise
+        finally:
+            os.close(child_fd)
+        self.pid = self._process.pid
+
+    def has_ended(self) -> bool:
+        """Say whether the process is gone, without waiting."""
+        return self.wait(0.0)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the process to be gone; say whether it is."""
+        poll = select.poll()
+        poll.register(self.alive_fd, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
+
+    def terminate(self) -> None:
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def reap(self) -> str:
+        """Collect a process that has ended or was killed; return how it ended, in words."""
+        try:
+            status = self._process.wait(_REAP_S)  # its pipe ends an instant before its status can be had
+        except subprocess.TimeoutExpired:
+            self.kill()
+            status = self._process.wait(_REAP_S)
+        if status < 0:
+            return f"was killed by {signal.Signals(-status).name}"
+        return f"ended with exit status {status}"
+
+    def log_tail(self) -> str:
+        """Return the end of what it wrote, trimmed; "" where it wrote nothing."""
+        try:
+            data = self._log.read_bytes()
+        except FileNotFoundError:
+            return ""
+        return data.decode("utf-8", "replace").strip()[-_TAIL_CHARS:]
+
+    def close(self) -> None:
+        """Kill what is left of it, and remove its directory and our ends of its pipes."""
+        self.kill()
+        self.reap()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        os.close(self.alive_fd)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.returncode is None:  # else its number may belong to another by now
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, number)
+
+
+def private_directory() -> Path:
+    """Make a new directory that this user alone may enter, with a path short enough for a socket in it."""
+    path = tempfile.mkdtemp(prefix="sage-")
+    if len(os.fsencode(path)) + len("/socket") >= _MAX_PATH_BYTES:
+        os.rmdir(path)
+        path = tempfile.mkdtemp(prefix="sage-", dir="/tmp")  # 0700, as all that mkdtemp makes
+    return Path(path)
+
+
+def _environ() -> dict[str, str]:
+    path = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{_ROOT}{os.pathsep}{path}" if path else str(_ROOT), "PYTHONUNBUFFERED": "1"}

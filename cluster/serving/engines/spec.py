@@ -1,0 +1,128 @@
+"""What engine is wanted, from a command line or a settings table. Knows nothing of how an engine is started."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Literal, TypeVar
+
+import msgspec
+
+from cluster.serving.engines.cost import profile_of
+from sage.base.errors import ConfigInvalid
+from sage.base.ids import EngineId
+from sage.base.inference import Kind
+from sage.base.settings import EngineSettings
+
+Role = Literal["chat", "embedding"]
+EngineKind = Literal["simulated"]
+
+_ROLES: dict[str, Role] = {"chat": "chat", "embedding": "embedding"}
+_ENGINE_KINDS: dict[str, EngineKind] = {"simulated": "simulated"}
+_KINDS_OF_ROLE: dict[Role, tuple[Kind, ...]] = {"chat": (Kind.CHAT, Kind.GENERATE), "embedding": (Kind.EMBED,)}
+_KEYS = ("model", "name", "role", "device", "replicas")
+_DEVICES = {"simulated": ("CPU",)}
+
+V = TypeVar("V")
+
+
+class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An engine that can be started. `model` is the name it serves, `kinds` what it serves it for.
+
+    `target`: of `simulated`, the name of its cost profile.
+    """
+
+    name: str
+    kind: EngineKind
+    target: str
+    model: str
+    kinds: tuple[Kind, ...]
+    replicas: int = 1
+
+
+def spec_from_text(text: str) -> EngineSpec:
+    """Return the engine that `KIND:TARGET[,KEY=VALUE...]` describes; `role` may come twice.
+
+    >>> spec_from_text("simulated:cpu2,role=embedding").kinds
+    (<Kind.EMBED: 'embed'>,)
+    >>> spec_from_text("simulated:h100,model=sim").model
+    'sim'
+
+    Raises: ConfigInvalid, suggesting the nearest known word.
+    """
+    head, *pairs = text.split(",")
+    kind, colon, target = head.partition(":")
+    if not (kind and colon and target):
+        raise ConfigInvalid(
+            f"engine {text!r} is not KIND:TARGET[,KEY=VALUE...]", "For example: simulated:cpu2,model=sim"
+        )
+    values: dict[str, list[str]] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (equals and value):
+            raise ConfigInvalid(f"engine {text!r}: {pair!r} is not KEY=VALUE", f"Its keys are {', '.join(_KEYS)}.")
+        _known(key, {known: known for known in _KEYS}, f"engine {text!r}", "key")
+        values.setdefault(key, []).append(value)
+    return spec_from_settings(_settings(text, kind, target, values))
+
+
+def _settings(text: str, kind: str, target: str, values: dict[str, list[str]]) -> EngineSettings:
+    for key, given in values.items():
+        if key != "role" and len(given) > 1:
+            raise ConfigInvalid(f"engine {text!r}: {key} is given {len(given)} times", "Give it once.", param=key)
+    model = values.get("model", [target])[0]
+    table: dict[str, object] = {
+        "kind": kind,
+        "target": target,
+        "model": model,
+        "name": values.get("name", [model])[0],
+        "roles": [_known(role, _ROLES, f"engine {text!r}", "role") for role in values.get("role", [])],
+    }
+    table |= {key: values[key][0] for key in ("device", "replicas") if key in values}
+    try:
+        return msgspec.convert(table, EngineSettings, strict=False)
+    except msgspec.ValidationError as error:
+        raise ConfigInvalid(f"engine {text!r}: {error}", f"Its keys are {', '.join(_KEYS)}.") from error
+
+
+def spec_from_settings(settings: EngineSettings) -> EngineSpec:
+    """Return the engine that an `[[engine]]` table describes.
+
+    Raises: ConfigInvalid, suggesting the nearest known word.
+    """
+    where = f"engine {settings.name!r}"
+    kind = _known(settings.kind, _ENGINE_KINDS, where, "kind")
+    if settings.device not in _DEVICES[kind]:
+        devices = ", ".join(_DEVICES[kind])
+        raise ConfigInvalid(f"{where}: {kind} engines run on {devices}, not on {settings.device!r}", param="device")
+    target = settings.target or "cpu2"
+    profile_of(target)
+    kinds = (Kind.CHAT, Kind.GENERATE, Kind.EMBED)
+    return EngineSpec(
+        settings.name, kind, target, settings.model, _wanted(kinds, settings.roles, where), settings.replicas
+    )
+
+
+def engine_ids(spec: EngineSpec) -> tuple[EngineId, ...]:
+    """Return the id of each replica: the spec's name, numbered where there are several."""
+    if spec.replicas == 1:
+        return (EngineId(spec.name),)
+    return tuple(EngineId(f"{spec.name}-{number}") for number in range(1, spec.replicas + 1))
+
+
+def _wanted(kinds: tuple[Kind, ...], roles: tuple[Role, ...], where: str) -> tuple[Kind, ...]:
+    for role in roles:
+        if not set(_KINDS_OF_ROLE[role]) <= set(kinds):
+            can = " and ".join(kinds)
+            raise ConfigInvalid(f"{where}: its model cannot take the role {role}", f"It can {can}.", param="role")
+    wanted = {kind for role in roles for kind in _KINDS_OF_ROLE[role]}
+    return tuple(kind for kind in kinds if not roles or kind in wanted)
+
+
+def _known(word: str, words: dict[str, V], where: str, noun: str) -> V:
+    if word in words:
+        return words[word]
+    raise ConfigInvalid(f"{where}: no {noun} is named {word!r}", _suggestion(word, words), param=noun)
+
+
+def _suggestion(word: str, words: Iterable[str]) -> str:
+    nearest = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
+    return f"Did you mean {nearest[0]}?" if nearest else f"Known: {', '.join(words)}."

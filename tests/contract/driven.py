@@ -1,0 +1,157 @@
+"""Engines under test behind one face: driven in this process, in virtual or real time, or across a host process."""
+
+import contextlib
+import select
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from cluster.serving.engines.launch import HostLink
+from cluster.serving.engines.link import HostLost
+from cluster.serving.engines.port import Abort, Engine, EngineInfo, Ready, Replies, Run, StartFailed
+from sage.base.clock import ManualClock
+from sage.base.ids import RequestId
+from sage.base.inference import Embedded, Failed, Finished, Reply, Request, Token
+
+DEADLINE_MS = 60_000
+
+
+class DrivenEngine(Protocol):
+    """An engine that can be asked and waited for."""
+
+    info: EngineInfo
+
+    def add(self, requests: Sequence[Request]) -> None: ...
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None: ...
+
+    def next_replies(self) -> Sequence[Reply]:
+        """Return what comes next, waiting for it; fails the test where nothing can come."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class InProcess:
+    """An engine stepped by the test itself; with a ManualClock, time passes only when it must."""
+
+    def __init__(self, engine: Engine, clock: ManualClock | None = None) -> None:
+        self.engine = engine
+        self.info = engine.info()
+        self._clock = clock
+
+    def add(self, requests: Sequence[Request]) -> None:
+        self.engine.add(requests)
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        self.engine.cancel(request_ids)
+
+    def next_replies(self) -> Sequence[Reply]:
+        due_s = self.engine.due_in_s()
+        assert due_s is not None, "the engine has nothing to do, but a request has not ended"
+        assert self.engine.has_work()
+        if self._clock is not None:
+            self._clock.advance(due_s)
+        return self.engine.step()
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+class Hosted:
+    """An engine in a host process."""
+
+    def __init__(self, link: HostLink) -> None:
+        self.link = link
+        first = next(messages_of(link))
+        assert isinstance(first, Ready), first
+        self.info = first.info
+        self._messages = messages_of(link)
+
+    def add(self, requests: Sequence[Request]) -> None:
+        assert self.link.send(Run(tuple(requests)))
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        assert self.link.send(Abort(tuple(request_ids)))
+
+    def next_replies(self) -> Sequence[Reply]:
+        message = next(self._messages)
+        assert isinstance(message, Replies), message
+        return message.replies
+
+    def close(self) -> None:
+        self.link.close(5.0)
+
+
+def messages_of(link: HostLink) -> Iterator[Ready | StartFailed | Replies | HostLost]:
+    """Give what comes from the host, one by one, as its descriptors fire; ends after the last message."""
+    while True:
+        for message in link.drain() or _waited(link):
+            yield message
+            if isinstance(message, StartFailed | HostLost):
+                return
+
+
+def _waited(link: HostLink) -> Sequence[Ready | StartFailed | Replies | HostLost]:
+    poll = select.poll()
+    for fd in link.fds():
+        poll.register(fd, select.POLLIN)
+    assert poll.poll(DEADLINE_MS), "nothing came from the host within its deadline"
+    return link.drain()
+
+
+class Record:
+    """What came for each request; checks the order within one on the way."""
+
+    def __init__(self) -> None:
+        self.tokens: dict[RequestId, list[Token]] = {}
+        self.lasts: dict[RequestId, Finished | Embedded | Failed] = {}
+        self.ended: list[RequestId] = []
+
+    def take(self, replies: Sequence[Reply]) -> None:
+        for reply in replies:
+            assert reply.request_id not in self.lasts, f"{reply} came after the end of its request"
+            if isinstance(reply, Token):
+                self.tokens.setdefault(reply.request_id, []).append(reply)
+            else:
+                self.lasts[reply.request_id] = reply
+                self.ended.append(reply.request_id)
+
+    def text(self, request_id: RequestId) -> str:
+        return "".join(token.text for token in self.tokens.get(request_id, []))
+
+    def finished(self, request_id: RequestId) -> Finished:
+        last = self.lasts[request_id]
+        assert isinstance(last, Finished), last
+        return last
+
+    def embedded(self, request_id: RequestId) -> Embedded:
+        last = self.lasts[request_id]
+        assert isinstance(last, Embedded), last
+        return last
+
+    def failed_code(self, request_id: RequestId) -> str:
+        last = self.lasts[request_id]
+        assert isinstance(last, Failed), last
+        return last.failure.code
+
+
+def answer(engine: DrivenEngine, requests: Sequence[Request]) -> Record:
+    """Ask all at once and wait for every end."""
+    engine.add(requests)
+    return wait_for(engine, [request.id for request in requests])
+
+
+def wait_for(engine: DrivenEngine, request_ids: Sequence[RequestId], record: Record | None = None) -> Record:
+    """Wait until all of these have ended."""
+    record = record or Record()
+    while not set(request_ids) <= record.lasts.keys():
+        record.take(engine.next_replies())
+    return record
+
+
+@contextlib.contextmanager
+def closing(engine: DrivenEngine) -> Iterator[DrivenEngine]:
+    try:
+        yield engine
+    finally:
+        engine.close()

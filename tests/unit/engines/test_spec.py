@@ -1,0 +1,55 @@
+"""Engines as people write them down."""
+
+import pytest
+
+from cluster.serving.engines.spec import EngineSpec, engine_ids, spec_from_settings, spec_from_text
+from sage.base.errors import ConfigInvalid
+from sage.base.inference import Kind
+from sage.base.settings import EngineSettings
+
+_ALL = (Kind.CHAT, Kind.GENERATE, Kind.EMBED)
+
+
+def test_an_engine_on_a_command_line_is_kind_target_and_keys() -> None:
+    assert spec_from_text("simulated:h100,model=sim,name=first,replicas=2") == EngineSpec(
+        "first", "simulated", "h100", "sim", _ALL, 2
+    )
+
+
+def test_a_settings_table_says_the_same() -> None:
+    settings = EngineSettings(name="first", kind="simulated", model="sim", target="h100", replicas=2)
+    assert spec_from_settings(settings) == spec_from_text("simulated:h100,model=sim,name=first,replicas=2")
+
+
+def test_a_role_leaves_only_its_kinds() -> None:
+    assert spec_from_text("simulated:h100,role=chat").kinds == (Kind.CHAT, Kind.GENERATE)
+    assert spec_from_text("simulated:h100,role=embedding").kinds == (Kind.EMBED,)
+    assert spec_from_text("simulated:h100,role=embedding,role=chat").kinds == _ALL
+
+
+def test_replicas_have_ids_of_their_own() -> None:
+    assert engine_ids(spec_from_text("simulated:h100,model=sim")) == ("sim",)
+    assert engine_ids(spec_from_text("simulated:h100,model=sim,replicas=3")) == ("sim-1", "sim-2", "sim-3")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("simulated", "is not KIND:TARGET"),
+        (":h100", "is not KIND:TARGET"),
+        ("simulated:h100,model", "'model' is not KEY=VALUE"),
+        ("simulatd:h100", "Did you mean simulated?"),
+        ("simulated:h10", "Did you mean h100?"),
+        ("simulated:h100,modl=sim", "Did you mean model?"),
+        ("simulated:h100,role=embeding", "Did you mean embedding?"),
+        ("simulated:h100,model=a,model=b", "model is given 2 times"),
+        ("simulated:h100,replicas=0", "replicas"),
+        ("simulated:h100,replicas=many", "replicas"),
+        ("simulated:h100,device=GPU", "run on CPU, not on 'GPU'"),
+        ("vllm:/models/x", "no kind is named 'vllm'"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused_with_a_suggestion(text: str, says: str) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        spec_from_text(text)
+    assert says in str(caught.value)
