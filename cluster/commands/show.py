@@ -16,10 +16,21 @@ def print_json(value: object) -> None:
 
 def print_table(rows: Sequence[Sequence[object]]) -> None:
     """Print `rows`, the first of which is the heading, in columns as wide as they need."""
+    print(aligned(rows, num_left=len(rows[0])))
+
+
+def aligned(rows: Sequence[Sequence[object]], *, num_left: int) -> str:
+    """Return `rows` in columns as wide as they need, the first `num_left` to the left and the others to the right.
+
+    >>> print(aligned([("step", "records"), ("map", 5)], num_left=1))
+    step  records
+    map         5
+    """
     texts = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in texts) for i in range(len(texts[0]))]
-    for row in texts:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    widths = [max(len(row[at]) for row in texts) for at in range(len(texts[0]))]
+    sides = ["<"] * num_left + [">"] * (len(widths) - num_left)
+    form = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+    return "\n".join(form.format(*row).rstrip() for row in texts)
 
 
 def megabytes(num_bytes: int) -> str:

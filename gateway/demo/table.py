@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from cluster.commands.show import aligned
 from sage.flow.runner import ChainMetrics, EngineStatus, JobMetrics
 
 _HEAD = ("what ran", "where", "in", "out", "batches", "requests", "tokens in", "tokens out", "busy s", "per s")
@@ -15,19 +16,6 @@ def what_ran_where(metrics: JobMetrics, engines: Sequence[EngineStatus]) -> str:
     rows = [_chain_row(chain, metrics.duration_s) for chain in metrics.chains]
     rows += [_engine_row(engine, metrics.duration_s) for engine in engines]
     return aligned([_HEAD, *rows], num_left=2)
-
-
-def aligned(rows: Sequence[Sequence[str]], *, num_left: int) -> str:
-    """Return `rows` in columns, the first `num_left` of them to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if at < num_left else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def _chain_row(chain: ChainMetrics, duration_s: float) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The table at the end of the demo."""
 
-from gateway.demo.table import aligned, what_ran_where
+from gateway.demo.table import what_ran_where
 from sage.base.ids import NodeId
 from sage.base.inference import Kind, ModelCard
 from sage.flow.runner import ChainMetrics, EngineStatus, JobMetrics, JobStatus
@@ -22,7 +22,3 @@ def test_every_chain_and_every_engine_has_a_line_with_its_figures() -> None:
 def test_a_simulated_engine_is_called_simulated() -> None:
     engine = EngineStatus("s", "fake", "ready", "none", True, (), 0, 0, 0, 0)
     assert "(simulated)" in what_ran_where(JobMetrics(JobStatus.FINISHED, 0, 0, 0.0, ()), [engine])
-
-
-def test_columns_are_aligned() -> None:
-    assert aligned([("a", "b"), ("long", "100")], num_left=1) == "a       b\nlong  100"

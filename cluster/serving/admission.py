@@ -1,0 +1,66 @@
+"""Whether a request may wait for an engine, and if not, why. Knows nothing of queues, ids in use or time."""
+
+import difflib
+from collections.abc import Iterable
+
+from cluster.serving.route import Router
+from cluster.serving.ticket import Lane
+from sage.base.errors import InvalidRequest, NoEngine, SageError, UnknownModel
+from sage.base.ids import EngineId
+from sage.base.inference import MAX_EMBED_TEXTS, EmbedRequest, Request
+
+RETRY_NO_ENGINE_S = 5.0  # about what an embedded engine needs to start (measured: 3 s to load a 98 MB model)
+
+
+class Offer:
+    """Which models are known, which will be served soon, and by `router` which are served now."""
+
+    def __init__(self, known_models: Iterable[str], router: Router) -> None:
+        self._known = set(known_models)
+        self._starting: dict[EngineId, tuple[str, ...]] = {}
+        self._router = router
+
+    def starting(self, engine_id: EngineId, models: tuple[str, ...]) -> None:
+        """Note an engine that will serve `models`."""
+        self._starting[engine_id] = models
+        self._known.update(models)
+
+    def started(self, engine_id: EngineId, models: Iterable[str] = ()) -> bool:
+        """Note that a start has ended, well with `models` or badly with none; say whether it was known to start."""
+        self._known.update(models)
+        return self._starting.pop(engine_id, None) is not None
+
+    def knows(self, model: str) -> bool:
+        return model in self._known
+
+    def engines_starting(self) -> dict[EngineId, tuple[str, ...]]:
+        return dict(self._starting)
+
+    def is_served(self, lane: Lane) -> bool:
+        """Say whether an engine serves `lane` or may once it has started."""
+        return self._router.serves(lane) or any(lane.model in models for models in self._starting.values())
+
+    def invalid(self, request: Request) -> SageError | None:
+        """Return what is wrong with the fields of `request`, if anything is."""
+        if not isinstance(request, EmbedRequest) or 1 <= len(request.texts) <= MAX_EMBED_TEXTS:
+            return None
+        return InvalidRequest(
+            f"an embedding request holds 1 to {MAX_EMBED_TEXTS} texts, not {len(request.texts)}",
+            "Split longer lists into several requests.",
+            param="texts",
+        )
+
+    def unserved(self, lane: Lane) -> SageError:
+        """Return why nothing serves `lane`: the model is unknown, does something else, or has no engine now."""
+        kinds = self._router.kinds_of(lane.model)
+        if kinds:
+            served = ", ".join(sorted(kinds))
+            what = f"model {lane.model!r} serves {served}, not {lane.kind.value}"
+            return InvalidRequest(what, "Name a model that does.", param="model")
+        if lane.model in self._known:
+            do = f"Start one, or try again in {RETRY_NO_ENGINE_S:g} s."
+            return NoEngine(f"no engine that serves {lane.model!r} is up", do, retry_after_s=RETRY_NO_ENGINE_S)
+        nearest = difflib.get_close_matches(lane.model, sorted(self._known), n=1)
+        do = f"Did you mean {nearest[0]!r}? " if nearest else ""
+        known = ", ".join(sorted(self._known)) or "none"
+        return UnknownModel(f"no model is called {lane.model!r}", f"{do}Known models: {known}.", param="model")

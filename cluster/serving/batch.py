@@ -1,0 +1,93 @@
+"""Which waiting requests go to which engine now, and together. Knows nothing of deadlines or answers.
+
+Generation: each request to the engine with the least work, all that go to one engine in one message. Embeddings: what
+is queued goes as one batch, never waiting for more (measured 2026-11-22: waiting 5 ms to fill a batch raised p99 from
+123 to 143 ms, waiting 20 ms to 458 ms).
+"""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from cluster.serving.queue import WaitingQueue
+from cluster.serving.route import EngineAccount, Router
+from cluster.serving.ticket import Lane, Ticket
+from sage.base.inference import EmbedRequest, Kind
+
+
+@dataclass(slots=True)
+class Assignment:
+    """Tickets that go to one engine as one message, in order. `num_texts` is 0 for generation."""
+
+    account: EngineAccount
+    tickets: list[Ticket] = field(default_factory=list)
+    num_texts: int = 0
+
+
+class Batcher:
+    """Takes from a queue and charges a router. Holds nothing but the number of the next batch."""
+
+    def __init__(self, queue: WaitingQueue, router: Router) -> None:
+        self._queue = queue
+        self._router = router
+        self._next_batch = 1
+
+    def assign(self, lanes: Iterable[Lane]) -> list[Assignment]:
+        """Take from `lanes`, best rank first, as long as an engine has room; the picks are charged.
+
+        A lane may be left out only if nothing came to it and none of its engines got room since the last call.
+        """
+        assignments: list[Assignment] = []
+        messages: dict[EngineAccount, Assignment] = {}
+        heads = [(head, lane) for lane in lanes if (head := self._queue.head(lane)) is not None]
+        heapq.heapify(heads)
+        while heads:
+            lane = heads[0][1]
+            account = self._router.pick(lane)
+            if account is None:
+                heapq.heappop(heads)
+                continue
+            if lane.kind is Kind.EMBED:
+                assignments.append(self._embedding_batch(lane, account))
+            else:
+                self._generation(lane, account, messages, assignments)
+            head = self._queue.head(lane)
+            if head is None:
+                heapq.heappop(heads)
+            else:
+                heapq.heapreplace(heads, (head, lane))
+        return assignments
+
+    def _generation(
+        self,
+        lane: Lane,
+        account: EngineAccount,
+        messages: dict[EngineAccount, Assignment],
+        assignments: list[Assignment],
+    ) -> None:
+        ticket = self._queue.take(lane)
+        self._router.charge(account, (ticket,))
+        if account not in messages:
+            messages[account] = Assignment(account)
+            assignments.append(messages[account])
+        messages[account].tickets.append(ticket)
+
+    def _embedding_batch(self, lane: Lane, account: EngineAccount) -> Assignment:
+        """Take the first request, and those behind it while their texts fit the engine's best batch."""
+        first = self._queue.take(lane)
+        batch = Assignment(account, [first], num_texts(first))
+        while len(batch.tickets) < account.free_slots():
+            ticket = self._queue.first(lane)
+            if ticket is None or batch.num_texts + num_texts(ticket) > account.info.max_batch_texts:
+                break
+            batch.tickets.append(self._queue.take(lane))
+            batch.num_texts += num_texts(ticket)
+        self._router.charge(account, batch.tickets, self._next_batch)
+        self._next_batch += 1
+        return batch
+
+
+def num_texts(ticket: Ticket) -> int:
+    """Return how many texts a ticket embeds; 0 for generation."""
+    request = ticket.request
+    return len(request.texts) if isinstance(request, EmbedRequest) else 0

@@ -1,0 +1,313 @@
+"""The control plane: every generation and embedding of streams and of HTTP is ordered, placed and ended here.
+
+A machine: events in, commands out. Knows nothing of sockets, threads, clocks or who asked.
+
+    waiting --pick--> running --engine says ended--> answered
+       |                 |
+       +--> answered     +--> answered, and abandoned: the engine holds its slot until it says that it ended
+    (cancelled, past its deadline, engine lost)
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from cluster.serving.admission import Offer
+from cluster.serving.batch import Batcher
+from cluster.serving.deadlines import Deadlines
+from cluster.serving.drain import DrainRate
+from cluster.serving.events import (
+    AbortAt,
+    Answer,
+    Cancelled,
+    Command,
+    Dispatch,
+    EngineDown,
+    EngineEnded,
+    EngineStarting,
+    EngineUp,
+    Event,
+    PolicyChanged,
+    Submitted,
+    TimePassed,
+    WakeAt,
+)
+from cluster.serving.policy import policy_named
+from cluster.serving.queue import WaitingQueue
+from cluster.serving.route import Router
+from cluster.serving.statistics import PlaneView, Totals, WaitingView
+from cluster.serving.ticket import Lane, Ticket, lane_of, ticket_for
+from sage.base.errors import DeadlineExceeded, EngineLost, InvalidRequest, Overloaded, RequestCancelled, SageError
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Failed, Failure, Last, ModelCard, Request, ServiceClass
+
+MAX_WAITING = 10_000  # at 20 us a decision, a full queue costs 0.2 s of the plane's time
+
+
+@dataclass(slots=True)
+class _Orders:
+    """What one event brings: answers, aborts, and the lanes in which something may have become possible."""
+
+    now_s: float
+    ended: list[Last] = field(default_factory=list)
+    aborts: dict[EngineId, list[RequestId]] = field(default_factory=dict)
+    lanes: dict[Lane, None] = field(default_factory=dict)
+    dispatches: list[Dispatch] = field(default_factory=list)
+
+
+class Plane:
+    """Decides which engine works on which request, when; each request let in is answered exactly once.
+
+    A decision costs O(log waiting + log engines). Driven by one shell at a time.
+    """
+
+    def __init__(
+        self, known_models: Iterable[str] = (), *, policy: str = "priority", max_waiting: int = MAX_WAITING
+    ) -> None:
+        """`known_models` are refused with NoEngine, not UnknownModel, while nothing serves them.
+
+        Raises UnknownPolicy.
+        """
+        self._max_waiting = max_waiting
+        self._queue = WaitingQueue(policy_named(policy))
+        self._router = Router()
+        self._batcher = Batcher(self._queue, self._router)
+        self._offer = Offer(known_models, self._router)
+        self._deadlines = Deadlines()
+        self._drain_rate = DrainRate()
+        self._totals = Totals()
+        self._running: dict[RequestId, Ticket] = {}
+        self._abandoned: dict[RequestId, Ticket] = {}
+        self._num_arrived = 0
+        self._wake_s = math.inf
+
+    def handle(self, event: Event, now_s: float) -> list[Command]:
+        """Return what is to be done about `event`, in order; `now_s` is monotonic."""
+        orders = _Orders(now_s)
+        self._expire(orders)
+        match event:
+            case Submitted(requests):
+                self._submitted(requests, orders)
+            case Cancelled(request_ids):
+                self._cancelled(request_ids, orders)
+            case EngineEnded(engine_id, ended):
+                self._engine_ended(engine_id, ended, orders)
+            case EngineStarting(engine_id, models):
+                self._offer.starting(engine_id, models)
+            case EngineUp():
+                self._engine_up(event, orders)
+            case EngineDown():
+                self._engine_down(event, orders)
+            case PolicyChanged(policy):
+                self._queue.change_policy(policy_named(policy))
+            case TimePassed():
+                self._wake_s = math.inf
+        self._assign(orders)
+        return self._commands(orders)
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """Return the models served now, each once, in order of their engines."""
+        cards = {card.name: card for account in reversed(tuple(self._router)) for card in account.info.models}
+        return tuple(reversed(cards.values()))
+
+    def view(self) -> PlaneView:
+        """Return the plane's numbers; costs O(waiting)."""
+        waiting: dict[tuple[str, ServiceClass], int] = {}
+        for ticket in self._queue.tickets():
+            key = (ticket.request.model, ticket.request.service_class)
+            waiting[key] = waiting.get(key, 0) + 1
+        return PlaneView(
+            policy=self._queue.policy.name,
+            max_waiting=self._max_waiting,
+            num_waiting=len(self._queue),
+            num_running=len(self._running),
+            waiting=tuple(WaitingView(*key, num) for key, num in sorted(waiting.items())),
+            engines=self._totals.engines_view(self._router, self._offer.engines_starting()),
+            ended=self._totals.ended_view(),
+            waited=self._totals.waited_view(),
+            tokens=self._totals.tokens_view(),
+            batch_sizes=self._totals.batch_sizes(),
+        )
+
+    # Arrival.
+
+    def _submitted(self, requests: tuple[Request, ...], orders: _Orders) -> None:
+        for request in requests:
+            error = self._refusal(request, orders)
+            if error is None:
+                self._let_in(request, orders)
+            else:
+                self._refuse(request, error, orders)
+
+    def _refusal(self, request: Request, orders: _Orders) -> SageError | None:
+        if request.id in self._queue or request.id in self._running or request.id in self._abandoned:
+            do = "Give each request an id of its own."
+            return InvalidRequest(f"a request with the id {request.id!r} is still being worked on", do, param="id")
+        lane = lane_of(request)
+        if not self._offer.is_served(lane):
+            return self._offer.unserved(lane)
+        invalid = self._offer.invalid(request)
+        if invalid is not None:
+            return invalid
+        if request.timeout_s is not None and not request.timeout_s > 0.0:
+            return _deadline_exceeded(request, "arrived")
+        if len(self._queue) >= self._max_waiting:
+            return self._full(lane, orders)
+        return None
+
+    def _full(self, lane: Lane, orders: _Orders) -> SageError | None:
+        """Return None where, full as the queue is, an engine could take a request of `lane` at once."""
+        self._assign(orders)
+        if len(self._queue) < self._max_waiting or self._router.pick(lane) is not None:
+            return None
+        retry_after_s = self._drain_rate.retry_after_s(len(self._queue), orders.now_s)
+        return Overloaded(
+            f"{len(self._queue)} requests wait for engines already, as many as may",
+            f"Try again in {retry_after_s:.1f} s, or start more engines.",
+            retry_after_s=retry_after_s,
+        )
+
+    def _let_in(self, request: Request, orders: _Orders) -> None:
+        self._num_arrived += 1
+        ticket = ticket_for(request, self._num_arrived, orders.now_s)
+        self._queue.add(ticket)
+        self._deadlines.add(ticket)
+        orders.lanes[ticket.lane] = None
+        if len(self._queue) > self._max_waiting:
+            self._assign(orders)
+
+    def _refuse(self, request: Request, error: SageError, orders: _Orders) -> None:
+        failed = Failed(request.id, Failure.of(error))
+        self._totals.ended(request, failed, is_known=self._offer.knows(request.model))
+        orders.ended.append(failed)
+
+    # The pick.
+
+    def _assign(self, orders: _Orders) -> None:
+        """Give engines what they have room for, from the lanes in which something changed."""
+        if not orders.lanes:
+            return
+        for assignment in self._batcher.assign(orders.lanes):
+            for ticket in assignment.tickets:
+                self._running[ticket.request.id] = ticket
+            self._totals.picked(assignment, orders.now_s)
+            self._drain_rate.left(len(assignment.tickets), orders.now_s)
+            requests = tuple(ticket.request for ticket in assignment.tickets)
+            orders.dispatches.append(Dispatch(assignment.account.info.engine_id, requests))
+        orders.lanes.clear()
+
+    # The end.
+
+    def _answer(self, ticket: Ticket, last: Last, orders: _Orders) -> None:
+        assert not ticket.is_answered, ticket
+        ticket.is_answered = True
+        self._deadlines.answered(ticket)
+        self._totals.ended(ticket.request, last, is_known=True)
+        orders.ended.append(last)
+
+    def _fail(self, ticket: Ticket, failure: Failure, orders: _Orders) -> None:
+        self._answer(ticket, Failed(ticket.request.id, failure), orders)
+
+    def _cancelled(self, request_ids: tuple[RequestId, ...], orders: _Orders) -> None:
+        for request_id in request_ids:
+            ticket = self._queue.remove(request_id) or self._abandon(request_id, orders)
+            if ticket is not None:
+                error = RequestCancelled("the request was cancelled by whoever asked")
+                self._fail(ticket, Failure.of(error), orders)
+
+    def _expire(self, orders: _Orders) -> None:
+        """Answer what is past its deadline."""
+        for ticket in self._deadlines.due(orders.now_s):
+            request = ticket.request
+            where = "waited for an engine" if self._queue.remove(request.id) is not None else "ran"
+            if where == "ran":
+                self._abandon(request.id, orders)
+            self._fail(ticket, Failure.of(_deadline_exceeded(request, where)), orders)
+
+    def _abandon(self, request_id: RequestId, orders: _Orders) -> Ticket | None:
+        """Have the engine stop a running request; its slot is free once the engine says so. None if it does not run."""
+        ticket = self._running.pop(request_id, None)
+        if ticket is None:
+            return None
+        assert ticket.engine_id is not None
+        self._abandoned[request_id] = ticket
+        orders.aborts.setdefault(ticket.engine_id, []).append(request_id)
+        return ticket
+
+    def _engine_ended(self, engine_id: EngineId, ended: tuple[Last, ...], orders: _Orders) -> None:
+        account = self._router.account(engine_id)
+        if account is None:  # it was given up before; what it held was answered then
+            return
+        lasts = {last.request_id: last for last in reversed(ended)}
+        for ticket in self._router.release(account, dict.fromkeys(last.request_id for last in ended)):
+            if self._abandoned.pop(ticket.request.id, None) is None:
+                del self._running[ticket.request.id]
+                self._answer(ticket, lasts[ticket.request.id], orders)
+        orders.lanes.update(dict.fromkeys(account.lanes))
+
+    # Engines come and go.
+
+    def _engine_up(self, event: EngineUp, orders: _Orders) -> None:
+        self._offer.started(event.info.engine_id, (card.name for card in event.info.models))
+        self._totals.engine_up(event.info)
+        account = self._router.add(event.info)
+        orders.lanes.update(dict.fromkeys(account.lanes))
+        self._fail_unserved(None, orders)
+
+    def _engine_down(self, event: EngineDown, orders: _Orders) -> None:
+        if self._offer.started(event.engine_id):
+            self._fail_unserved(event.failure, orders)
+            return
+        account = self._router.remove(event.engine_id)
+        if account is None:
+            return
+        self._totals.engine_down(event.engine_id)
+        lost = Failure.of(EngineLost(f"engine {event.engine_id!r} was lost: {event.failure.what}", event.failure.do))
+        for request_id, ticket in account.held.items():
+            if self._abandoned.pop(request_id, None) is None:
+                del self._running[request_id]
+                self._fail(ticket, lost, orders)
+        self._fail_unserved(None, orders)
+
+    def _fail_unserved(self, failure: Failure | None, orders: _Orders) -> None:
+        """Fail what waits for what nothing serves any more, with `failure` or with why nothing does."""
+        for lane in self._queue.lanes():
+            if not self._offer.is_served(lane):
+                why = failure or Failure.of(self._offer.unserved(lane))
+                for ticket in self._queue.take_all(lane):
+                    self._fail(ticket, why, orders)
+
+    # What leaves.
+
+    def _commands(self, orders: _Orders) -> list[Command]:
+        commands: list[Command] = [AbortAt(id, tuple(request_ids)) for id, request_ids in orders.aborts.items()]
+        commands.extend(orders.dispatches)
+        if orders.ended:
+            commands.append(Answer(tuple(orders.ended)))
+        earliest_s = self._deadlines.earliest_s()
+        if earliest_s < self._wake_s:
+            self._wake_s = earliest_s
+            commands.append(WakeAt(earliest_s))
+        return commands
+
+    def check(self) -> None:
+        """Assert what always holds between two events; for tests: costs O(everything)."""
+        waiting = {ticket.request.id: ticket for ticket in self._queue.tickets()}
+        assert len(waiting) <= self._max_waiting, len(waiting)
+        held = {id: ticket for account in self._router for id, ticket in account.held.items()}
+        assert held == self._running | self._abandoned, "what engines hold is running or abandoned"
+        num = len(waiting) + len(self._running) + len(self._abandoned)
+        assert num == len(waiting.keys() | held.keys()), "each request is in exactly one state"
+        assert all(not ticket.is_answered for ticket in (*waiting.values(), *self._running.values()))
+        assert all(ticket.is_answered for ticket in self._abandoned.values())
+        assert all(self._offer.is_served(ticket.lane) for ticket in waiting.values()), "nobody waits in vain"
+        for ticket in waiting.values():
+            assert self._router.pick(ticket.lane) is None, "nothing waits while an engine has room for it"
+        self._router.check()
+
+
+def _deadline_exceeded(request: Request, where: str) -> DeadlineExceeded:
+    what = f"the deadline of {request.timeout_s:g} s had passed when the request {where}"
+    if where != "arrived":
+        what = f"the deadline of {request.timeout_s:g} s passed while the request {where}"
+    return DeadlineExceeded(what, "Give it more time, or ask for less.")

@@ -1,0 +1,189 @@
+"""What the plane has done so far, in numbers. Knows nothing of how they are shown."""
+
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cluster.serving.batch import Assignment
+from cluster.serving.engines.port import EngineInfo
+from cluster.serving.route import Router
+from sage.base.ids import EngineId
+from sage.base.inference import Failed, Kind, Last, Request, ServiceClass, Usage, kind_of
+
+MAX_LOST_ENGINES = 16  # engines that are gone are still shown, the latest of them
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingView:
+    model: str
+    service_class: ServiceClass
+    num_waiting: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndedView:
+    """`outcome` is "finished" or the code of an error; what was refused on arrival is in it."""
+
+    model: str
+    kind: Kind
+    service_class: ServiceClass
+    outcome: str
+    num_ended: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitedView:
+    """Time from arrival to the pick, of the requests of one class that were picked."""
+
+    service_class: ServiceClass
+    num_picked: int
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokensView:
+    """Tokens of answered requests; `cached_tokens` is a part of `prompt_tokens`."""
+
+    model: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineView:
+    """`state` is "starting", "ready" or "lost"; `info` is None while it starts; `num_requests` were picked for it."""
+
+    engine_id: EngineId
+    state: str
+    models: tuple[str, ...]
+    info: EngineInfo | None
+    num_running: int = 0
+    load_tokens: int = 0
+    num_requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    num_batches: int = 0
+    num_texts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneView:
+    """The plane at one moment. `batch_sizes`: (texts in a micro-batch, how many batches had so many)."""
+
+    policy: str
+    max_waiting: int
+    num_waiting: int
+    num_running: int
+    waiting: tuple[WaitingView, ...]
+    engines: tuple[EngineView, ...]
+    ended: tuple[EndedView, ...]
+    waited: tuple[WaitedView, ...]
+    tokens: tuple[TokensView, ...]
+    batch_sizes: tuple[tuple[int, int], ...]
+
+
+@dataclass(slots=True)
+class EngineTotals:
+    """What one engine has been given and has answered since it came up."""
+
+    info: EngineInfo
+    num_requests: int = 0
+    num_batches: int = 0
+    num_texts: int = 0
+    usage: Usage = field(default_factory=Usage)
+
+    def view(self, state: str, *, num_running: int = 0, load_tokens: int = 0) -> EngineView:
+        return EngineView(
+            engine_id=self.info.engine_id,
+            state=state,
+            models=tuple(card.name for card in self.info.models),
+            info=self.info,
+            num_running=num_running,
+            load_tokens=load_tokens,
+            num_requests=self.num_requests,
+            prompt_tokens=self.usage.prompt_tokens,
+            completion_tokens=self.usage.completion_tokens,
+            cached_tokens=self.usage.cached_tokens,
+            num_batches=self.num_batches,
+            num_texts=self.num_texts,
+        )
+
+
+class Totals:
+    """Counts that only grow. The models in them are known ones, or "" for all others: their number is bounded."""
+
+    def __init__(self) -> None:
+        self._ended: Counter[tuple[str, Kind, ServiceClass, str]] = Counter()
+        self._num_picked: Counter[ServiceClass] = Counter()
+        self._waited_s: dict[ServiceClass, float] = {}
+        self._tokens: dict[str, Usage] = {}
+        self._batch_sizes: Counter[int] = Counter()
+        self._engines: dict[EngineId, EngineTotals] = {}
+        self._lost: deque[EngineTotals] = deque(maxlen=MAX_LOST_ENGINES)
+
+    def engine_up(self, info: EngineInfo) -> None:
+        self._engines[info.engine_id] = EngineTotals(info)
+
+    def engine_down(self, engine_id: EngineId) -> None:
+        self._lost.append(self._engines.pop(engine_id))
+
+    def picked(self, assignment: Assignment, now_s: float) -> None:
+        """Note that requests were picked for an engine."""
+        engine = self._engines[assignment.account.info.engine_id]
+        engine.num_requests += len(assignment.tickets)
+        if assignment.num_texts:
+            engine.num_batches += 1
+            engine.num_texts += assignment.num_texts
+            self._batch_sizes[assignment.num_texts] += 1
+        for ticket in assignment.tickets:
+            service_class = ticket.request.service_class
+            self._num_picked[service_class] += 1
+            self._waited_s[service_class] = self._waited_s.get(service_class, 0.0) + now_s - ticket.arrived_s
+
+    def ended(self, request: Request, last: Last, *, is_known: bool) -> None:
+        """Note how a request ended; `is_known`: its model is one of those the plane knows."""
+        model = request.model if is_known else ""
+        outcome = last.failure.code if isinstance(last, Failed) else "finished"
+        self._ended[model, kind_of(request), request.service_class, outcome] += 1
+        if isinstance(last, Failed):
+            return
+        self._tokens[model] = _sum(self._tokens.get(model, Usage()), last.usage)
+        engine = self._engines.get(last.engine_id)
+        if engine is not None:
+            engine.usage = _sum(engine.usage, last.usage)
+
+    def ended_view(self) -> tuple[EndedView, ...]:
+        return tuple(EndedView(*key, num) for key, num in sorted(self._ended.items()))
+
+    def waited_view(self) -> tuple[WaitedView, ...]:
+        return tuple(WaitedView(cls, num, self._waited_s[cls]) for cls, num in sorted(self._num_picked.items()))
+
+    def tokens_view(self) -> tuple[TokensView, ...]:
+        return tuple(
+            TokensView(model, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
+            for model, usage in sorted(self._tokens.items())
+        )
+
+    def batch_sizes(self) -> tuple[tuple[int, int], ...]:
+        return tuple(sorted(self._batch_sizes.items()))
+
+    def engines_view(self, router: Router, starting: Mapping[EngineId, tuple[str, ...]]) -> tuple[EngineView, ...]:
+        """Return the engines: ready ones, then starting ones, then those lost, the latest last."""
+        ready = [
+            self._engines[account.info.engine_id].view(
+                "ready", num_running=len(account.held), load_tokens=account.load_tokens
+            )
+            for account in router
+        ]
+        coming = [EngineView(engine_id, "starting", models, None) for engine_id, models in starting.items()]
+        return (*ready, *coming, *(totals.view("lost") for totals in self._lost))
+
+
+def _sum(usage: Usage, other: Usage) -> Usage:
+    return Usage(
+        usage.prompt_tokens + other.prompt_tokens,
+        usage.completion_tokens + other.completion_tokens,
+        usage.cached_tokens + other.cached_tokens,
+    )

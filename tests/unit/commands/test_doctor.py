@@ -1,0 +1,52 @@
+"""What the doctor advises, from facts alone."""
+
+import msgspec
+import pytest
+
+from cluster.commands.doctor import advise
+from cluster.commands.machine_facts import EngineFact, Facts, usable_cpus
+from cluster.serving.model_store import FileState, StoredModel
+
+MODEL = StoredModel("tiny", "a model", ("chat",), "Apache-2.0", FileState.PRESENT, 1, 1, "/cache/tiny")
+HEALTHY = Facts(
+    python="CPython 3.11",
+    platform="Linux",
+    packages={"sage-engine": "0.1.0"},
+    shadowed=None,
+    num_cpus=2,
+    memory_bytes=8_000_000_000,
+    free_memory_bytes=4_000_000_000,
+    gpus=(),
+    engines=(EngineFact("openvino", (), False), EngineFact("simulated", (), True)),
+    models=(MODEL,),
+    cache_dir="/cache",
+)
+
+
+def test_a_machine_that_has_everything_gets_no_advice() -> None:
+    assert advise(HEALTHY) == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "do"),
+    [
+        ({"engines": (EngineFact("openvino", ("tokenizers",), False),)}, "pip install 'sage-engine[engines]'"),
+        ({"models": (msgspec.structs.replace(MODEL, state=FileState.MISSING),)}, "sage models pull tiny"),
+        ({"models": (msgspec.structs.replace(MODEL, state=FileState.DAMAGED),)}, "sage models pull tiny"),
+        ({"shadowed": "cluster is elsewhere"}, "virtual environment"),
+    ],
+)
+def test_what_the_demo_needs_and_lacks_comes_with_what_to_do(changes: dict[str, object], do: str) -> None:
+    (advice,) = advise(msgspec.structs.replace(HEALTHY, **changes))
+    assert advice.needed
+    assert do in advice.do
+
+
+@pytest.mark.parametrize("changes", [{"gpus": None}, {"free_memory_bytes": 1}])
+def test_what_the_demo_can_do_without_is_said_but_not_needed(changes: dict[str, object]) -> None:
+    (advice,) = advise(msgspec.structs.replace(HEALTHY, **changes))
+    assert not advice.needed
+
+
+def test_at_least_one_cpu_can_be_used() -> None:
+    assert usable_cpus() >= 1

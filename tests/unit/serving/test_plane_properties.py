@@ -1,0 +1,247 @@
+"""Random orders of events: each request is answered once, none is lost, and the policy's order is kept."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from cluster.serving.engines.port import EngineInfo
+from cluster.serving.events import (
+    AbortAt,
+    Answer,
+    Cancelled,
+    Command,
+    Dispatch,
+    EngineDown,
+    EngineEnded,
+    EngineStarting,
+    EngineUp,
+    Event,
+    PolicyChanged,
+    Submitted,
+    TimePassed,
+    WakeAt,
+)
+from cluster.serving.plane import Plane
+from cluster.serving.ticket import Lane, lane_of
+from sage.base.errors import InvalidRequest, RequestCancelled
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Failed, Failure, Last, Request, ServiceClass
+from tests.unit.serving.arrange import chat, chat_engine, embed, embed_engine, embedded, finished, generate, lost
+
+CLASSES = tuple(ServiceClass)
+MODELS = ("chat", "embed")
+
+
+class World:
+    """Engines and askers that do anything a real one may, in an order drawn from a seed; knows the plane's orders only.
+
+    `waiting` is what, by the orders seen, still waits: in order of arrival, since dicts keep it.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.rng = Random(seed)
+        self.policy = self.rng.choice(("fifo", "priority"))
+        self.max_waiting = self.rng.choice((5, 40))
+        self.plane = Plane(MODELS, policy=self.policy, max_waiting=self.max_waiting)
+        self.now_s = 0.0
+        self.num_ids = 0
+        self.num_engines = 0
+        self.wake_s: float | None = None
+        self.starting: dict[EngineId, str] = {}
+        self.engines: dict[EngineId, EngineInfo] = {}
+        self.held: dict[EngineId, dict[RequestId, Request]] = {}
+        self.waiting: dict[RequestId, Request] = {}
+        self.submitted: Counter[RequestId] = Counter()
+        self.answered: Counter[RequestId] = Counter()
+        self.cancelled: set[RequestId] = set()
+
+    # What may happen.
+
+    def submit(self) -> Event:
+        requests = [self.new_request() for _ in range(self.rng.randint(1, 6))]
+        return Submitted(tuple({request.id: request for request in requests}.values()))
+
+    def new_request(self) -> Request:
+        self.num_ids += 1
+        id = f"r{self.num_ids if self.rng.random() < 0.9 else self.rng.randint(1, self.num_ids)}"
+        service_class = self.rng.choice(CLASSES)
+        timeout_s = self.rng.choice((None, None, 0.0, 1.0, 5.0))
+        match self.rng.randint(0, 9):
+            case 0:
+                return chat(id, service_class, model=self.rng.choice(("embed", "unheard-of")))
+            case 1 | 2 | 3:
+                return embed(id, self.rng.choice((1, 2, 20)), service_class, timeout_s=timeout_s)
+            case 4:
+                return generate(id, service_class)
+            case _:
+                characters = self.rng.choice((4, 400, 40_000))
+                return chat(id, service_class, timeout_s=timeout_s, num_characters=characters)
+
+    def cancel(self) -> Event:
+        ids = tuple(RequestId(f"r{self.rng.randint(1, self.num_ids + 1)}") for _ in range(3))
+        self.cancelled.update(ids)
+        return Cancelled(ids)
+
+    def engine_starts(self) -> Event | None:
+        if len(self.starting) + len(self.engines) >= 4:
+            return None
+        self.num_engines += 1
+        engine_id = EngineId(f"x{self.num_engines}")
+        self.starting[engine_id] = self.rng.choice(MODELS)
+        return EngineStarting(engine_id, (self.starting[engine_id],))
+
+    def engine_is_up(self) -> Event | None:
+        if not self.starting:
+            return None
+        engine_id = self.rng.choice(list(self.starting))
+        num = self.rng.choice((1, 2, 8))
+        info = chat_engine(engine_id, max_running=num)
+        if self.starting.pop(engine_id) == "embed":
+            info = embed_engine(engine_id, max_running=4 * num, max_batch_texts=8)
+        self.engines[engine_id], self.held[engine_id] = info, {}
+        return EngineUp(info)
+
+    def engine_is_lost(self) -> Event | None:
+        ids = [*self.starting, *self.engines]
+        if not ids or self.rng.random() < 0.7:
+            return None
+        engine_id = self.rng.choice(ids)
+        self.starting.pop(engine_id, None)
+        self.engines.pop(engine_id, None)
+        self.held.pop(engine_id, None)
+        return EngineDown(engine_id, lost())
+
+    def engine_ends_some(self) -> Event | None:
+        engine_id = self.rng.choice([id for id in self.engines if self.held[id]] or [None])
+        if engine_id is None:
+            return None
+        held = self.held[engine_id]
+        ended = self.rng.sample(list(held), self.rng.randint(1, len(held)))
+        return EngineEnded(engine_id, tuple(self.end_of(held.pop(id), engine_id) for id in ended))
+
+    def end_of(self, request: Request, engine_id: EngineId) -> Last:
+        if request.id in self.cancelled and self.rng.random() < 0.8:
+            return Failed(request.id, Failure.of(RequestCancelled("stopped")))
+        ends = embedded if lane_of(request).model == "embed" else finished
+        return ends(request.id, engine_id)
+
+    def change_policy(self) -> Event:
+        self.policy = self.rng.choice(("fifo", "priority"))
+        return PolicyChanged(self.policy)
+
+    def time_passes(self) -> Event:
+        self.now_s += self.rng.choice((0.1, 1.0, 3.0))
+        return TimePassed()
+
+    # What follows.
+
+    def handle(self, event: Event) -> None:
+        waited = dict(self.waiting)
+        if isinstance(event, Submitted):
+            for request in event.requests:
+                self.submitted[request.id] += 1
+                if not any(request.id in held for held in self.held.values()):
+                    self.waiting.setdefault(request.id, request)
+        commands = self.plane.handle(event, self.now_s)
+        self.plane.check()
+        if isinstance(event, TimePassed):
+            self.wake_s = None
+        picked = [self.obey(command) for command in commands]
+        self.check_order([request for requests in picked for request in requests], waited)
+
+    def obey(self, command: Command) -> tuple[Request, ...]:
+        """Do as ordered; return what was dispatched."""
+        match command:
+            case Dispatch(engine_id, requests):
+                self.dispatched(engine_id, requests)
+                return requests
+            case AbortAt(engine_id, request_ids):
+                self.cancelled.update(request_ids)
+            case Answer(ended):
+                for last in ended:
+                    self.ended(last)
+            case WakeAt(at_s):
+                self.wake_s = at_s
+        return ()
+
+    def dispatched(self, engine_id: EngineId, requests: tuple[Request, ...]) -> None:
+        info, held = self.engines[engine_id], self.held[engine_id]
+        for request in requests:
+            lane = lane_of(request)
+            assert info.card(lane.model, lane.kind) is not None, "an engine gets only what it serves"
+            assert request.id not in held, "nothing is dispatched twice"
+            held[request.id] = request
+            del self.waiting[request.id]
+        assert len(held) <= info.max_running, "the window is never exceeded"
+
+    def ended(self, last: Last) -> None:
+        self.answered[last.request_id] += 1
+        assert self.answered[last.request_id] <= self.submitted[last.request_id], "never answered twice"
+        is_duplicate = (
+            isinstance(last, Failed) and last.failure.code == InvalidRequest.code and last.failure.param == "id"
+        )
+        if not is_duplicate:
+            self.waiting.pop(last.request_id, None)
+
+    def check_order(self, picked: list[Request], waited: dict[RequestId, Request]) -> None:
+        """Nothing that waited before the event and still waits should have gone before what was picked."""
+        arrivals = {id: number for number, id in enumerate({**waited, **{r.id: r for r in picked}})}
+        left = [request for id, request in waited.items() if self.waiting.get(id) is request]
+        for lane in {lane_of(request) for request in picked}:
+            last_rank = max(self.rank(r, arrivals) for r in picked if lane_of(r) == lane)
+            assert all(self.rank(r, arrivals) > last_rank for r in left if lane_of(r) == lane), "the policy's order"
+
+    def rank(self, request: Request, arrivals: dict[RequestId, int]) -> tuple[int, int]:
+        urgency = CLASSES.index(request.service_class) if self.policy == "priority" else 0
+        return urgency, arrivals[request.id]
+
+    def settle(self) -> None:
+        """Let engines for everything come up and end all they are given, and no new request come."""
+        for engine_id in [*self.starting, *self.engines]:
+            self.starting.pop(engine_id, None)
+            self.engines.pop(engine_id, None)
+            self.handle(EngineDown(engine_id, lost()))
+        assert not self.waiting, "without engines nothing waits"
+
+
+HAPPENINGS = (
+    World.submit,
+    World.submit,
+    World.submit,
+    World.cancel,
+    World.engine_starts,
+    World.engine_is_up,
+    World.engine_is_up,
+    World.engine_is_lost,
+    World.engine_ends_some,
+    World.engine_ends_some,
+    World.change_policy,
+    World.time_passes,
+)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_each_request_ends_in_exactly_one_answer_whatever_happens_in_whatever_order(seed: int) -> None:
+    world = World(seed)
+    for _ in range(120):
+        event = world.rng.choice(HAPPENINGS)(world)
+        if event is not None:
+            world.handle(event)
+    world.settle()
+    assert world.answered == world.submitted
+    assert world.submitted.total() > 20
+
+
+def test_the_lanes_of_the_random_world_are_really_used() -> None:
+    used: Counter[tuple[Lane, str]] = Counter()
+    for seed in range(10):
+        world = World(seed)
+        for _ in range(120):
+            event = world.rng.choice(HAPPENINGS)(world)
+            if event is not None:
+                world.handle(event)
+        used.update({(Lane(e.model, e.kind), e.outcome): e.num_ended for e in world.plane.view().ended})
+    outcomes = {outcome for _, outcome in used}
+    codes = {"SAGE-1201", "SAGE-1203", "SAGE-2201", "SAGE-2202", "SAGE-2203", "SAGE-2205", "SAGE-2206"}
+    assert outcomes >= {"finished", *codes}
