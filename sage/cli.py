@@ -6,11 +6,11 @@ each verb's module without running it, so that a broken verb breaks no other.
 
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from sage.base.entry_points import EntryPoint, find_entry_points
 from sage.base.errors import InternalError, SageError
 from sage.base.packages import check_packages
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # typer costs as much as everything else here: it is loaded w
 GROUP = "sage.commands"
 _FAILED, _USAGE = 1, 2
 _USAGE_LINES = "Usage: sage COMMAND [OPTIONS]\n\nStreams of records through operators and models.\n\nCommands:"
-_VERSION = "Print the versions of sage-engine and Python."
 
 Verb = Callable[..., Any]
 
@@ -32,11 +31,10 @@ def main(args: Sequence[str] | None = None) -> int:
     if name in ("--help", "-h"):
         print(overview())
         return 0 if args else _USAGE
-    if name in ("version", "--version"):
-        return run_command(version, "sage version", args[1:])
+    name = "version" if name == "--version" else name
     verbs = find_verbs()
     if name not in verbs:
-        print(_no_verb(name, [*verbs, "version"]), file=sys.stderr)
+        print(_no_verb(name, list(verbs)), file=sys.stderr)
         return _USAGE
     try:
         check_packages()
@@ -48,13 +46,13 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def find_verbs() -> dict[str, EntryPoint]:
     """Return the entry points of every verb by name, in order of name; loads none."""
-    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+    return dict(sorted(find_entry_points(GROUP).items()))
 
 
 def overview() -> str:
     """Return what `sage --help` prints."""
-    summaries = {name: summary_of(point) for name, point in find_verbs().items()} | {"version": _VERSION}
-    width = max(len(name) for name in summaries)
+    summaries = {name: summary_of(point) for name, point in find_verbs().items()}
+    width = max(map(len, summaries), default=0)
     lines = [f"  {name:<{width}}  {summary}" for name, summary in summaries.items()]
     return "\n".join([_USAGE_LINES, *lines, "", "Run 'sage COMMAND --help' to see its options."])
 
@@ -73,12 +71,20 @@ def summary_of(point: EntryPoint) -> str:
 
 
 def run_command(command: "Verb | typer.Typer", program: str, args: Sequence[str]) -> int:
-    """Run one command and return its exit status; a SageError is shown as code, cause and remedy."""
-    import typer
+    """Run one command and return its exit status; a SageError is shown as code, cause and remedy.
 
-    app = command if isinstance(command, typer.Typer) else _app_of(command)
+    Groups have no options, so that their commands are reached without them: a group that Typer parses costs 60 ms.
+    """
+    import typer
+    from typer.core import TyperGroup
+
+    chosen = typer.main.get_command(command if isinstance(command, typer.Typer) else _app_of(command))
+    rest = list(args)
+    while rest and isinstance(chosen, TyperGroup) and rest[0] in chosen.commands:
+        program = f"{program} {rest[0]}"
+        chosen = chosen.commands[rest.pop(0)]
     try:
-        typer.main.get_command(app).main(args=list(args), prog_name=program)
+        chosen.main(args=rest, prog_name=program)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else _FAILED
     except SageError as error:
@@ -104,23 +110,6 @@ def show_error(error: SageError) -> int:
     return _FAILED
 
 
-def version(json: bool = False) -> None:
-    """Print the versions of sage-engine and Python.
-
-    With --json: as JSON.
-    """
-    import platform
-    from importlib.metadata import version as version_of
-
-    import msgspec
-
-    found = {"sage-engine": version_of("sage-engine"), "python": platform.python_version()}
-    if json:
-        print(msgspec.json.encode(found).decode())
-        return
-    print("\n".join(f"{name} {number}" for name, number in found.items()))
-
-
 def _app_of(function: Verb) -> "typer.Typer":
     import typer
 
@@ -131,18 +120,20 @@ def _app_of(function: Verb) -> "typer.Typer":
 
 def _load(point: EntryPoint) -> "Verb | typer.Typer":
     try:
-        verb: Verb | typer.Typer = point.load()
+        verb = point.load()
     except (ImportError, AttributeError) as error:
         raise InternalError(
-            f"the command {point.name} cannot be loaded from {point.value}: {error}",
+            f"the command {point.name} cannot be loaded from {point.module}: {error}",
             "Run: sage doctor. If a package is missing, install sage-engine again.",
         ) from error
-    return verb
+    return cast("Verb | typer.Typer", verb)
 
 
 def _no_verb(name: str, known: Sequence[str]) -> str:
     import difflib
 
     nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"Did you mean {nearest[0]}?" if nearest else f"There are: {', '.join(known)}."
+    hint = (
+        f"Did you mean {nearest[0]}?" if nearest else f"There are: {', '.join(known) or 'none, reinstall sage-engine'}."
+    )
     return f"sage: no command is named {name!r}. {hint}"

@@ -1,15 +1,15 @@
 """Show the settings in force and where each comes from. Knows no setting by name."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 
 from cluster.commands.show import Json, print_json
-from sage.base.config import trace_settings
-from sage.base.settings import Settings, schema
 from sage.cli import new_app
+
+if TYPE_CHECKING:
+    from sage.base.settings import Settings
 
 config = new_app("Show the settings in force.")
 
@@ -21,6 +21,10 @@ def show(
     json: Json = False,
 ) -> None:
     """Print every setting in force."""
+    import msgspec
+
+    from sage.base.config import trace_settings
+
     traced = trace_settings(path=config)
     if json:
         shown = {"settings": traced.settings}
@@ -31,8 +35,12 @@ def show(
         print(f"{name} = {msgspec.json.encode(value).decode()}{came_from}")
 
 
-def _flat(settings: Settings) -> dict[str, object]:
+def _flat(settings: "Settings") -> dict[str, object]:
     """Return settings by name, in the order of the schema; the engines last."""
+    import msgspec
+
+    from sage.base.settings import schema
+
     sections = msgspec.to_builtins(settings)
     flat = {setting.name: sections[setting.section][setting.key] for setting in schema()}
     return flat | {f"engine[{i}]": engine for i, engine in enumerate(sections["engines"])}

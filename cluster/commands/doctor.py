@@ -1,24 +1,14 @@
-"""Say what is installed, what can start and what to do about what is missing. Knows nothing of how facts are found."""
+"""Say what is installed, which engines can start, and what to do about what is missing. Decides nothing itself."""
 
-import msgspec
+from typing import TYPE_CHECKING
+
 import typer
 
-from cluster.commands.machine_facts import Facts, gather
 from cluster.commands.show import Json, megabytes, print_json, print_table
-from cluster.serving.model_store import FileState, open_store
-from sage.base.config import load_settings
 
-_LEAST_FREE_BYTES = (
-    1_500_000_000  # both embedded engines at work: 0.6 GB of chat, 0.3 GB of embeddings, the rest for us
-)
-
-
-class Advice(msgspec.Struct, frozen=True):
-    """Something that is missing and what to do about it; `needed`: without it the main job does not run."""
-
-    what: str
-    do: str
-    needed: bool
+if TYPE_CHECKING:
+    from cluster.commands.advice import Advice
+    from cluster.commands.machine_facts import Facts
 
 
 def doctor(json: Json = False) -> None:
@@ -26,6 +16,11 @@ def doctor(json: Json = False) -> None:
 
     Exit status 1 where something is missing that `sage demo` needs.
     """
+    from cluster.commands.advice import advise
+    from cluster.commands.machine_facts import gather
+    from cluster.serving.model_store import open_store
+    from sage.base.config import load_settings
+
     facts = gather(open_store(load_settings().models))
     advice = advise(facts)
     if json:
@@ -36,31 +31,7 @@ def doctor(json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def advise(facts: Facts) -> tuple[Advice, ...]:
-    """Return what to do, most important first. Pure."""
-    found: list[Advice] = []
-    if facts.shadowed is not None:
-        found.append(Advice(facts.shadowed, "Install sage-engine in a virtual environment of its own.", needed=True))
-    for engine in facts.engines:
-        if engine.missing:
-            what = f"engine {engine.kind} cannot start: {', '.join(engine.missing)} not installed"
-            found.append(Advice(what, "pip install 'sage-engine[engines]'", needed=True))
-    for model in facts.models:
-        if model.state is FileState.MISSING:
-            what = f"model {model.name} is not on this machine"
-            found.append(Advice(what, f"sage models pull {model.name}", needed=True))
-        elif model.state is FileState.DAMAGED:
-            found.append(Advice(f"model {model.name} is damaged", f"sage models pull {model.name}", needed=True))
-    if facts.free_memory_bytes < _LEAST_FREE_BYTES:
-        what = f"only {megabytes(facts.free_memory_bytes)} of memory are free"
-        found.append(Advice(what, f"End other programs; the demo wants {megabytes(_LEAST_FREE_BYTES)}.", needed=False))
-    if facts.gpus is None:
-        what = "GPUs were not looked for: NVML's bindings are not installed"
-        found.append(Advice(what, "Where there is an NVIDIA GPU: pip install nvidia-ml-py", needed=False))
-    return tuple(found)
-
-
-def _show(facts: Facts, advice: tuple[Advice, ...]) -> None:
+def _show(facts: "Facts", advice: "tuple[Advice, ...]") -> None:
     print(f"{facts.python}\n{facts.platform}\n")
     print_table(
         [("PACKAGE", "VERSION"), *((name, number or "not installed") for name, number in facts.packages.items())]

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from cluster.commands.doctor import advise
+from cluster.commands.advice import advise
 from cluster.commands.machine_facts import EngineFact, Facts, usable_cpus
 from cluster.serving.model_store import FileState, StoredModel
 
