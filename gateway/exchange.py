@@ -1,0 +1,130 @@
+"""One HTTP exchange over plain ASGI: the body within its bounds, the answer, and the moment the client leaves.
+
+Knows nothing of models.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from gateway.call import Call
+from gateway.errors import Problem, RequestRefused
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+BODY_TIMEOUT_S = 30.0
+MAX_DISCARD_BYTES = 16 * 1024 * 1024  # of a refused body: read on, or its sender sees a reset instead of the answer
+JSON = (b"content-type", b"application/json")
+EVENTS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class ClientGone(Exception):
+    """The client left before its request was whole."""
+
+
+class Exchange:
+    """One request and its response. Not before `has_started` is anything sent."""
+
+    __slots__ = ("_receive", "_send", "call", "has_started", "request_id")
+
+    def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
+        self.request_id = request_id
+        self.call = Call()
+        self.has_started = False
+        self._receive = receive
+        self._send = send
+
+    async def body(self, max_bytes: int) -> bytearray:
+        """Return the whole body; raises RequestRefused (413, 408) or ClientGone."""
+        if self.call.content_length is not None and self.call.content_length > max_bytes:
+            await self._discard()
+            raise _too_large(max_bytes)
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                return await self._read(max_bytes)
+        except TimeoutError:
+            what = f"The body did not come within {BODY_TIMEOUT_S:.0f} s."
+            raise RequestRefused(what, reason="body_timeout", status=408) from None
+
+    async def _read(self, max_bytes: int) -> bytearray:
+        data = bytearray()
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            data += message.get("body", b"")
+            if len(data) > max_bytes:
+                if message.get("more_body", False):
+                    await self._discard()
+                raise _too_large(max_bytes)
+            if not message.get("more_body", False):
+                return data
+
+    async def _discard(self) -> None:
+        """Read on for a while, so that a sender in the middle of its body comes to read our answer."""
+        num_bytes = 0
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                while num_bytes < MAX_DISCARD_BYTES:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    num_bytes += len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return
+        except TimeoutError:
+            return
+
+    @contextmanager
+    def watch(self, on_gone: Callable[[], None]) -> Iterator[None]:
+        """Call `on_gone` as soon as the client leaves, for as long as the block lasts; the body must have been read."""
+        watcher = asyncio.get_running_loop().create_task(self._until_gone(on_gone))
+        try:
+            yield
+        finally:
+            watcher.cancel()
+
+    async def _until_gone(self, on_gone: Callable[[], None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        on_gone()
+
+    async def answer(self, data: bytes, status: int = 200, headers: Headers | None = None) -> None:
+        """Send a whole JSON response."""
+        self.has_started = True
+        length = (b"content-length", b"%d" % len(data))
+        given = [JSON, length, self._id(), *(headers or [])]
+        await self._send({"type": "http.response.start", "status": status, "headers": given})
+        await self._send({"type": "http.response.body", "body": data})
+
+    async def refuse(self, problem: Problem) -> None:
+        """Send an error: as a response of its own, or, once events flow, as the last event."""
+        if self.has_started:
+            await self.events(b"data: " + problem.json() + b"\n\n", is_last=True)
+            return
+        close = [(b"connection", b"close")] if problem.status in (408, 413) else []
+        await self.answer(problem.json(), problem.status, problem.headers() + close)
+
+    async def events(self, data: bytes, *, is_last: bool = False) -> None:
+        """Send server-sent events, ready-made; waits while the client does not read."""
+        if not self.has_started:
+            self.has_started = True
+            await self._send({"type": "http.response.start", "status": 200, "headers": [*EVENTS, self._id()]})
+        await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
+
+    def _id(self) -> tuple[bytes, bytes]:
+        return b"x-request-id", self.request_id.encode()
+
+
+def _too_large(max_bytes: int) -> RequestRefused:
+    return RequestRefused(f"The body is longer than {max_bytes} bytes.", reason="request_too_large", status=413)

@@ -1,0 +1,90 @@
+"""The routes that are not hot, by FastAPI: models, health, metrics, the page. Knows no engine."""
+
+from collections.abc import Callable
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse, JSONResponse
+from starlette.exceptions import HTTPException
+
+from gateway.answers import model_body
+from gateway.errors import RequestRefused, problem_of
+from gateway.page import page
+from sage.base.errors import InternalError, SageError, UnknownModel
+from sage.base.inference import Inference
+
+CONTENT_SECURITY_POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
+)
+READY_RETRY_S = 1
+
+
+def operations(
+    inference: Inference, is_draining: Callable[[], bool], metrics_text: Callable[[], bytes], started_unix_s: int
+) -> FastAPI:
+    """Return the application of the cold routes; FastAPI's own pages, which load foreign scripts, stay off."""
+    app = FastAPI(title="SAGE", docs_url=None, redoc_url=None, openapi_url=None)
+    _add_models(app, inference, started_unix_s)
+    _add_health(app, inference, is_draining, metrics_text)
+
+    @app.get("/")
+    async def show_page(request: Request) -> HTMLResponse:
+        headers = {"content-security-policy": CONTENT_SECURITY_POLICY, "x-content-type-options": "nosniff"}
+        return HTMLResponse(page(str(request.base_url).rstrip("/"), inference.models()), headers=headers)
+
+    @app.exception_handler(HTTPException)
+    async def tell_http(request: Request, error: HTTPException) -> Response:
+        reason = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
+        what = f"{request.method} {request.url.path} is not served here."
+        return _refusal(RequestRefused(what, reason=reason, status=error.status_code), dict(error.headers or {}))
+
+    @app.exception_handler(SageError)
+    async def tell_sage(_request: Request, error: SageError) -> Response:
+        return _refusal(error)
+
+    @app.exception_handler(Exception)
+    async def tell_any(_request: Request, _error: Exception) -> Response:
+        return _refusal(InternalError("unexpected"))
+
+    return app
+
+
+def _add_models(app: FastAPI, inference: Inference, started_unix_s: int) -> None:
+    @app.get("/v1/models")
+    async def list_models() -> JSONResponse:
+        data = [model_body(card, started_unix_s) for card in inference.models()]
+        return JSONResponse({"object": "list", "data": data})
+
+    @app.get("/v1/models/{name:path}")
+    async def show_model(name: str) -> JSONResponse:
+        for card in inference.models():
+            if card.name == name:
+                return JSONResponse(model_body(card, started_unix_s))
+        raise UnknownModel(f"no model {name[:256]!r} is served here", "GET /v1/models lists them.", param="model")
+
+
+def _add_health(
+    app: FastAPI, inference: Inference, is_draining: Callable[[], bool], metrics_text: Callable[[], bytes]
+) -> None:
+    @app.get("/livez")
+    @app.get("/health")
+    async def say_alive() -> JSONResponse:
+        return JSONResponse({"status": "alive"})
+
+    @app.get("/readyz")
+    async def say_ready() -> JSONResponse:
+        models = [card.name for card in inference.models()]
+        reason = "draining: the server is stopping" if is_draining() else "no engine is ready" if not models else None
+        if reason is None:
+            return JSONResponse({"status": "ready", "models": models})
+        headers = {"retry-after": str(READY_RETRY_S)}
+        return JSONResponse({"status": "not ready", "reason": reason}, status_code=503, headers=headers)
+
+    @app.get("/metrics")
+    async def show_metrics() -> Response:
+        return Response(metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _refusal(error: SageError, headers: dict[str, str] | None = None) -> Response:
+    problem = problem_of(error, "none")
+    given = {name.decode(): value.decode() for name, value in problem.headers()}
+    return Response(problem.json(), problem.status, {**(headers or {}), **given}, "application/json")

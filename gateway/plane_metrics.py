@@ -1,0 +1,71 @@
+"""The plane's own numbers as Prometheus metrics, read when they are asked for. Knows no HTTP."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from cluster.serving.statistics import PlaneView
+from sage.base.metrics import ENGINE_RUNNING, ENGINE_UP, QUEUE_WAITING, REQUESTS, TOKENS, Metric
+
+Family = CounterMetricFamily | GaugeMetricFamily
+
+
+class PlaneCollector(Collector):
+    """Shows what `view` returns; nothing is counted a second time."""
+
+    def __init__(self, view: Callable[[], PlaneView]) -> None:
+        self._view = view
+
+    def collect(self) -> Iterator[Family]:
+        view = self._view()
+        yield _requests(view)
+        yield _tokens(view)
+        yield _waiting(view)
+        yield from _engines(view)
+
+
+def _requests(view: PlaneView) -> Family:
+    family = _counter(REQUESTS)
+    for ended in view.ended:
+        labels = (ended.model, ended.kind.value, ended.service_class.value, ended.outcome)
+        family.add_metric(labels, ended.num_ended)
+    return family
+
+
+def _tokens(view: PlaneView) -> Family:
+    family = _counter(TOKENS)
+    for tokens in view.tokens:
+        family.add_metric((tokens.model, "prompt"), tokens.prompt_tokens)
+        family.add_metric((tokens.model, "cached"), tokens.cached_tokens)
+        family.add_metric((tokens.model, "completion"), tokens.completion_tokens)
+    return family
+
+
+def _waiting(view: PlaneView) -> Family:
+    num_waiting: dict[str, int] = {model: 0 for engine in view.engines for model in engine.models}
+    for waiting in view.waiting:
+        num_waiting[waiting.model] = num_waiting.get(waiting.model, 0) + waiting.num_waiting
+    family = _gauge(QUEUE_WAITING)
+    for model, num in num_waiting.items():
+        family.add_metric((model,), num)
+    return family
+
+
+def _engines(view: PlaneView) -> Iterator[Family]:
+    up, running = _gauge(ENGINE_UP), _gauge(ENGINE_RUNNING)
+    latest = {engine.engine_id: engine for engine in reversed(view.engines)}  # an id that came back is not lost
+    for engine in latest.values():
+        up.add_metric((engine.engine_id,), engine.state == "ready")
+        if engine.state == "ready":
+            running.add_metric((engine.engine_id, ",".join(engine.models)), engine.num_running)
+    yield up
+    yield running
+
+
+def _counter(metric: Metric) -> CounterMetricFamily:
+    return CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+
+
+def _gauge(metric: Metric) -> GaugeMetricFamily:
+    return GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)

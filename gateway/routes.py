@@ -1,0 +1,108 @@
+"""The three hot routes: a body becomes requests, replies become an answer. Knows no socket and no engine."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import count
+from random import Random
+from typing import Generic, TypeVar
+
+import msgspec
+
+from gateway.answers import Answer, ChatAnswer, CompletionAnswer, embeddings_body
+from gateway.asks import chat_request, completion_request, embed_requests, wants_usage
+from gateway.bridge import Bridge
+from gateway.call import Call
+from gateway.errors import RequestRefused
+from gateway.exchange import Exchange
+from gateway.generation import answer_events, answer_whole
+from gateway.schema import ChatBody, CompletionBody, EmbeddingsBody, decode_body
+from sage.base.clock import Clock
+from sage.base.ids import RequestId, new_id
+from sage.base.inference import MAX_EMBED_TEXTS, ChatRequest, Embedded, Failed, GenerateRequest
+
+B = TypeVar("B", ChatBody, CompletionBody)
+Route = Callable[[Exchange], Awaitable[None]]
+
+
+class Ids:
+    """Ids that no other process makes: a drawn prefix and a running number."""
+
+    def __init__(self, rng: Random) -> None:
+        self._prefix = new_id("r", rng, num_chars=10)
+        self._numbers = count()
+
+    def next(self) -> RequestId:
+        return RequestId(f"{self._prefix}{next(self._numbers):06x}")
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRoute(Generic[B]):
+    """POST /v1/chat/completions or /v1/completions, as `to_request` and `to_answer` say."""
+
+    bridge: Bridge
+    clock: Clock
+    ids: Ids
+    max_body_bytes: int
+    decoder: msgspec.json.Decoder[B]
+    to_request: Callable[[B, Call, RequestId], ChatRequest | GenerateRequest]
+    to_answer: Callable[..., Answer]
+
+    async def __call__(self, exchange: Exchange) -> None:
+        body = decode_body(self.decoder, await exchange.body(self.max_body_bytes))
+        request = self.to_request(body, exchange.call, self.ids.next())
+        with_usage = wants_usage(body.stream_options)
+        answer = self.to_answer(request.id, body.model, int(self.clock.unix_s()), with_usage=with_usage)
+        with self.bridge.ask((request,)) as asking, exchange.watch(asking.abandon):
+            if body.stream:
+                await answer_events(exchange, asking, answer, with_usage=with_usage)
+            else:
+                await answer_whole(exchange, asking, answer)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingsRoute:
+    """POST /v1/embeddings: a long list travels as several requests, so that it cannot hold up others for long."""
+
+    bridge: Bridge
+    ids: Ids
+    max_body_bytes: int
+    decoder: msgspec.json.Decoder[EmbeddingsBody]
+
+    async def __call__(self, exchange: Exchange) -> None:
+        body = decode_body(self.decoder, await exchange.body(self.max_body_bytes))
+        self._check_dimensions(body)
+        num_requests = 1 if isinstance(body.input, str) else -(-len(body.input) // MAX_EMBED_TEXTS)
+        ids = [self.ids.next() for _ in range(num_requests)]
+        requests = embed_requests(body, exchange.call, ids)
+        parts: dict[RequestId, Embedded] = {}
+        with self.bridge.ask(requests) as asking, exchange.watch(asking.abandon):
+            while len(parts) < len(requests):
+                for reply in await asking.next():
+                    match reply:
+                        case Embedded():
+                            parts[reply.request_id] = reply
+                        case Failed(failure=failure):
+                            raise failure.error()
+                        case _:
+                            raise AssertionError(f"an embedding was answered by {reply!r}")
+            in_order = [parts[request.id] for request in requests]
+            await exchange.answer(embeddings_body(body.model, in_order, as_base64=body.encoding_format == "base64"))
+
+    def _check_dimensions(self, body: EmbeddingsBody) -> None:
+        dims = [card.dim for card in self.bridge.inference.models() if card.name == body.model]
+        if body.dimensions is not None and dims and body.dimensions != dims[0]:
+            what = f"'dimensions' is {body.dimensions}, but vectors of {body.model} have {dims[0]} and cannot be cut."
+            raise RequestRefused(what, param="dimensions", reason="unsupported_value")
+
+
+def hot_routes(bridge: Bridge, clock: Clock, rng: Random, max_body_bytes: int) -> dict[str, Route]:
+    """Return the hot routes by path; all of them are POST."""
+    ids = Ids(rng)
+    chat, completion = msgspec.json.Decoder(ChatBody), msgspec.json.Decoder(CompletionBody)
+    return {
+        "/v1/chat/completions": GenerationRoute(bridge, clock, ids, max_body_bytes, chat, chat_request, ChatAnswer),
+        "/v1/completions": GenerationRoute(
+            bridge, clock, ids, max_body_bytes, completion, completion_request, CompletionAnswer
+        ),
+        "/v1/embeddings": EmbeddingsRoute(bridge, ids, max_body_bytes, msgspec.json.Decoder(EmbeddingsBody)),
+    }

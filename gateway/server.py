@@ -1,0 +1,113 @@
+"""Runs a gateway on a socket until it is told to stop: listen, serve, drain, close. Knows no route and no engine."""
+
+import asyncio
+import errno
+import ipaddress
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from gateway.door import Door
+from gateway.protocol import BoundedProtocol
+from sage.base.errors import ConfigInvalid
+
+SEND_BUFFER_BYTES = 64 * 1024  # the kernel doubles it: with uvicorn's own, at most 256 KiB wait for a stopped reader
+KEEP_ALIVE_S = 75  # longer than OpenAI's clients keep an idle connection, or they meet one that is just closing
+BACKLOG = 2048
+LAST_WRITES_S = 2
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that is bound, not yet listening; port 0 takes any free one.
+
+    Raises: ConfigInvalid for an address that is not this machine's, is taken, or reaches beyond it without keys.
+    """
+    _check_loopback(host)
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        bound = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigInvalid(f"no address {host!r}: {error.strerror}", param="gateway.host") from error
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            what, do = (
+                f"port {port} of {host} is taken by another process",
+                "Give another by --port; 0 takes a free one.",
+            )
+            raise ConfigInvalid(what, do, param="gateway.port") from error
+        raise ConfigInvalid(f"cannot listen on {host}:{port}: {error.strerror}", param="gateway.port") from error
+    return bound
+
+
+def _check_loopback(host: str) -> None:
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        what = f"{host!r} can be reached from other machines, and there are no keys yet to keep strangers out"
+        raise ConfigInvalid(
+            what, "Listen on 127.0.0.1, or put a proxy that authenticates in front.", param="gateway.host"
+        )
+
+
+def url_of(bound: socket.socket) -> str:
+    """Return the URL at which a bound socket is reached."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers (who started it decides when it stops), and telling when it listens."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def run_server(
+    door: Door, bound: socket.socket, stop: asyncio.Event, *, drain_s: float, on_ready: Callable[[], None]
+) -> None:
+    """Serve `door` on `bound` until `stop` is set, then drain for at most `drain_s`; closes the socket.
+
+    While it drains, new connections are still taken, so that /readyz can say so and calls get a typed 503.
+    """
+    config = uvicorn.Config(
+        door,
+        http=BoundedProtocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=LAST_WRITES_S,
+    )
+    server = _Server(config, on_ready)
+    serving = asyncio.create_task(server.serve(sockets=[bound]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await door.drain(drain_s)
+    finally:
+        stopping.cancel()
+        server.should_exit = True
+        await serving

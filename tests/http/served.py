@@ -1,0 +1,70 @@
+"""A real gateway on a loopback port, on a thread of its own, over whatever `Inference` a test brings."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from random import Random
+
+import uvloop
+
+from gateway.app import create_app
+from gateway.door import Door
+from gateway.server import listen, run_server, url_of
+from sage.base.inference import Inference
+from sage.base.settings import GatewaySettings
+
+WAIT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A gateway that is up. `call` runs a function on its loop's thread and waits for it."""
+
+    url: str
+    door: Door
+    loop: asyncio.AbstractEventLoop
+    stop: asyncio.Event
+
+    def call(self, function: Callable[[], object]) -> None:
+        async def run() -> None:
+            function()
+
+        asyncio.run_coroutine_threadsafe(run(), self.loop).result(WAIT_S)
+
+    def begin_stop(self) -> None:
+        """Do what SIGTERM does."""
+        self.loop.call_soon_threadsafe(self.stop.set)
+
+
+@contextmanager
+def served(
+    inference: Inference | Callable[[], Inference], settings: GatewaySettings | None = None, *, drain_s: float = 0.2
+) -> Iterator[Served]:
+    """Serve `inference`, or what it makes on the loop's thread, for as long as the block lasts."""
+    bound = listen("127.0.0.1", 0)
+    up: list[Served] = []
+    ready = threading.Event()
+
+    async def run() -> None:
+        made = inference() if callable(inference) else inference
+        door = create_app(made, settings or GatewaySettings(), rng=Random(1))
+        stop = asyncio.Event()
+        up.append(Served(url_of(bound), door, asyncio.get_running_loop(), stop))
+        await run_server(door, bound, stop, drain_s=drain_s, on_ready=ready.set)
+
+    def main() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())
+
+    thread = threading.Thread(target=main, name="gateway")
+    thread.start()
+    try:
+        assert ready.wait(WAIT_S), "the gateway did not start"
+        yield up[0]
+    finally:
+        if up and not up[0].loop.is_closed():
+            up[0].begin_stop()
+        thread.join(WAIT_S)
+        assert not thread.is_alive(), "the gateway did not stop"
