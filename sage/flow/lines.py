@@ -1,0 +1,86 @@
+"""Lines of UTF-8 files, a block of them at a time. Knows nothing of streams or of what a line means."""
+
+import glob
+import os
+from codecs import BOM_UTF8
+from collections.abc import Generator, Iterator
+from typing import NamedTuple
+
+from sage.base.errors import SourceUnreadable
+
+LEN_READ_BYTES = 1 << 18
+
+
+class Block(NamedTuple):
+    """Neighbouring lines of one file, without their ends; `first_line` counts from 1."""
+
+    path: str
+    first_line: int
+    lines: list[str]
+
+
+def files_of_pattern(pattern: str) -> list[str]:
+    """Return the file of this name, or else the files that match it as a glob (`**` enters folders), sorted.
+
+    Raises SourceUnreadable where there is none.
+    """
+    if os.path.exists(pattern):
+        return [pattern]
+    if glob.has_magic(pattern):
+        if found := sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)):
+            return found
+        raise SourceUnreadable(f"no file matches {pattern} in {os.getcwd()}", "Check the pattern.")
+    raise SourceUnreadable(f"{os.path.abspath(pattern)} does not exist", "Check the path.")
+
+
+def blocks_of_files(paths: list[str]) -> Generator[Block, None, None]:
+    """Read the files one after the other. Lines end in `\\n` or `\\r\\n`; a byte order mark is dropped.
+
+    Raises SourceUnreadable where a file cannot be read or is not UTF-8, with the offset of the byte at fault.
+    """
+    for path in paths:
+        yield from _blocks_of_file(path)
+
+
+def _blocks_of_file(path: str) -> Iterator[Block]:
+    first_line, offset_bytes = 1, 0
+    for raw in _whole_lines(path):
+        text = _decoded(path, raw, first_line, offset_bytes)
+        lines = text.replace("\r\n", "\n").split("\n")
+        if not lines[-1]:
+            lines.pop()
+        yield Block(path, first_line, lines)
+        first_line += len(lines)
+        offset_bytes += len(raw)
+
+
+def _whole_lines(path: str) -> Iterator[bytes]:
+    """Yield the file's bytes in pieces that end at the end of a line."""
+    pieces: list[bytes] = []
+    try:
+        with open(path, "rb", buffering=0) as file:
+            while piece := file.read(LEN_READ_BYTES):
+                cut = piece.rfind(b"\n") + 1
+                if cut:
+                    yield b"".join((*pieces, piece[:cut]))
+                    pieces = [piece[cut:]]
+                else:
+                    pieces.append(piece)
+    except OSError as error:
+        raise SourceUnreadable(
+            f"{path} cannot be read: {error.strerror}", "Check the path and its permissions."
+        ) from error
+    if rest := b"".join(pieces):
+        yield rest
+
+
+def _decoded(path: str, raw: bytes, first_line: int, offset_bytes: int) -> str:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        line = first_line + raw.count(b"\n", 0, error.start)
+        raise SourceUnreadable(
+            f"{path} is not UTF-8: byte 0x{raw[error.start]:02x} at offset {offset_bytes + error.start}, line {line}",
+            f"Convert it: iconv -f WINDOWS-1252 -t UTF-8 {os.path.basename(path)} > utf8.txt",
+        ) from error
+    return text.removeprefix(BOM_UTF8.decode()) if offset_bytes == 0 else text
