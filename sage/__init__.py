@@ -1,1 +1,47 @@
 """SAGE: streams of records through operators and models, on one machine or many."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sage.base import errors as errors
+    from sage.base.errors import SageError as SageError
+    from sage.flow.connect import connect as connect
+    from sage.flow.flow import Flow as Flow
+    from sage.flow.index import Index as Index
+    from sage.flow.index import Passage as Passage
+    from sage.flow.runner import Cluster as Cluster
+    from sage.flow.runner import Job as Job
+    from sage.flow.runner import JobResult as JobResult
+    from sage.flow.stream import KeyedStream as KeyedStream
+    from sage.flow.stream import Stream as Stream
+
+_HOMES = {
+    "Flow": "sage.flow.flow",
+    "Stream": "sage.flow.stream",
+    "KeyedStream": "sage.flow.stream",
+    "Index": "sage.flow.index",
+    "Passage": "sage.flow.index",
+    "connect": "sage.flow.connect",
+    "Cluster": "sage.flow.runner",
+    "Job": "sage.flow.runner",
+    "JobResult": "sage.flow.runner",
+    "SageError": "sage.base.errors",
+    "errors": "sage.base",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """Bring a public name on its first use, so that `import sage` and `sage --help` cost next to nothing."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'sage' has no attribute {name!r}")
+    value: object = import_module(f"{home}.{name}") if name == "errors" else getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

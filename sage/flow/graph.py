@@ -1,10 +1,12 @@
 """Steps and what feeds them, as a passive value. Knows nothing of where steps run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sage.base.inference import Kind
 from sage.base.resources import Resources
-from sage.flow.spec import Spec
+from sage.flow.spec import Embed, Generate, Spec
 
 
 class OnError(StrEnum):
@@ -46,7 +48,44 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A whole flow: steps in topological order, checked (`graph_from_steps` is the way to make one)."""
+    """A whole flow: steps in topological order, checked (`sage.flow.check.graph_from_steps` is the way to make one)."""
 
     name: str
     steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUse:
+    """A model that a step asks for, and for what."""
+
+    model: str
+    kind: Kind
+    step: Step
+
+
+def models_of(graph: Graph) -> tuple[ModelUse, ...]:
+    """Return what the steps of `graph` ask of models, in the order of the steps.
+
+    A `generate` that is not raw asks for chat; a runner may serve it by a model that only generates, if it has no
+    system prompt.
+    """
+    return tuple(use for step in graph.steps if (use := _model_use(step)) is not None)
+
+
+def consumers_of(steps: tuple[Step, ...]) -> Mapping[str, tuple[Step, ...]]:
+    """Return, for the name of each step, the steps that read from it (a step that reads twice stands once)."""
+    found: dict[str, list[Step]] = {step.name: [] for step in steps}
+    for step in steps:
+        for name in dict.fromkeys(step.inputs):
+            found[name].append(step)
+    return {name: tuple(readers) for name, readers in found.items()}
+
+
+def _model_use(step: Step) -> ModelUse | None:
+    match step.spec:
+        case Generate(model=model, raw=raw):
+            return ModelUse(model, Kind.GENERATE if raw else Kind.CHAT, step)
+        case Embed(model=model):
+            return ModelUse(model, Kind.EMBED, step)
+        case _:
+            return None

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from sage.base.errors import FlowInvalid
+from sage.flow.where import refusal
 
 
 class Index(msgspec.Struct, frozen=True):
@@ -16,7 +16,7 @@ class Index(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not self.name:
-            raise FlowInvalid(f"an index needs a name, got {self.name!r}", 'Write `sage.Index("docs")`.', param="name")
+            raise refusal(f"an index needs a name, got {self.name!r}", 'Write `sage.Index("docs")`.', param="name")
 
 
 class Passage(msgspec.Struct, frozen=True):

@@ -1,10 +1,14 @@
 """How a graph is cut into chains and channels. Pure; knows nodes only as numbers of instances."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import reduce
 
 from sage.base.resources import Resources
-from sage.flow.graph import Graph, Step
+from sage.flow.check_graph import fills
+from sage.flow.graph import Graph, Step, consumers_of
+from sage.flow.spec import KeyBy, MapBatches, Union, Waiting
 
 
 class Routing(StrEnum):
@@ -41,8 +45,72 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What runs: chains in topological order and the channels between them."""
+    """What runs: chains in the topological order of their records, and the channels between them.
+
+    A COMPLETION channel may go from a later chain to an earlier one; with them too, the channels make no circle.
+    """
 
     graph: Graph
     chains: tuple[Chain, ...]
     channels: tuple[Channel, ...]
+
+
+def plan_from_graph(graph: Graph) -> Plan:
+    """Fuse neighbouring steps into chains and join the chains by channels.
+
+    A step goes on with the chain of its only input unless one of these stands between: that input is read by others
+    too, either of the two stands alone (it waits for replies or for a full batch), their parallelism differs, the
+    records must be shuffled by key, or the step asks for resources of its own.
+    """
+    readers = consumers_of(graph.steps)
+    grown: dict[str, list[Step]] = {}
+    home: dict[str, str] = {}
+    by_name = {step.name: step for step in graph.steps}
+    for step in graph.steps:
+        before = by_name[step.inputs[0]] if len(step.inputs) == 1 else None
+        if before is not None and len(readers[before.name]) == 1 and _fuses(before, step):
+            home[step.name] = home[before.name]
+        else:
+            home[step.name] = step.name
+        grown.setdefault(home[step.name], []).append(step)
+    chains = tuple(_chain(tuple(steps)) for steps in grown.values())
+    return Plan(graph, chains, (*_data_channels(chains, home, by_name), *_completion_channels(graph.steps, home)))
+
+
+def _fuses(before: Step, step: Step) -> bool:
+    return not (
+        _stands_alone(before)
+        or _stands_alone(step)
+        or isinstance(step.spec, Union)
+        or before.parallelism != step.parallelism
+        or (isinstance(before.spec, KeyBy) and step.parallelism > 1)
+        or step.resources not in (Resources(), before.resources)
+    )
+
+
+def _stands_alone(step: Step) -> bool:
+    return isinstance(step.spec, Waiting) or (isinstance(step.spec, MapBatches) and step.spec.max_wait_s is not None)
+
+
+def _chain(steps: tuple[Step, ...]) -> Chain:
+    resources = reduce(Resources.plus, (step.resources for step in steps))
+    return Chain(steps[0].name, steps, steps[0].parallelism, resources)
+
+
+def _data_channels(chains: Sequence[Chain], home: Mapping[str, str], by_name: Mapping[str, Step]) -> list[Channel]:
+    return [
+        Channel(home[name], chain.id, _routing(by_name[name], chain.steps[0]))
+        for chain in chains
+        for name in chain.steps[0].inputs
+    ]
+
+
+def _routing(before: Step, step: Step) -> Routing:
+    if isinstance(before.spec, KeyBy) and step.parallelism > 1:
+        return Routing.KEYED
+    return Routing.FORWARD if before.parallelism == step.parallelism else Routing.ROUND_ROBIN
+
+
+def _completion_channels(steps: Sequence[Step], home: Mapping[str, str]) -> list[Channel]:
+    pairs = dict.fromkeys((home[filler.name], home[retrieve.name]) for retrieve, filler in fills(steps))
+    return [Channel(source, target, Routing.COMPLETION) for source, target in pairs]

@@ -1,0 +1,196 @@
+"""What one step alone may ask for: numbers in range, functions that can be called. Knows nothing of its neighbours."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sage.base.errors import FlowInvalid
+from sage.flow.graph import OnError, Step
+from sage.flow.spec import (
+    Aggregate,
+    Embed,
+    Filter,
+    FlatMap,
+    Fold,
+    ForEach,
+    Generate,
+    IndexInto,
+    KeyBy,
+    Map,
+    MapAsync,
+    MapBatches,
+    Read,
+    Reduce,
+    Retrieve,
+    Spec,
+    Union,
+    Write,
+)
+from sage.flow.template import fields_of_template
+
+NAMES = {
+    Read: "read",
+    Map: "map",
+    Filter: "filter",
+    FlatMap: "flat_map",
+    MapBatches: "map_batches",
+    MapAsync: "map_async",
+    KeyBy: "key_by",
+    Reduce: "reduce",
+    Fold: "fold",
+    Union: "union",
+    Generate: "generate",
+    Embed: "embed",
+    IndexInto: "index_into",
+    Retrieve: "retrieve",
+    Write: "write",
+    ForEach: "for_each",
+}
+
+
+def kind_of_step(spec: Spec) -> str:
+    """Return what users call a step of this kind: "map", "count", "index_into".
+
+    >>> kind_of_step(Aggregate("count"))
+    'count'
+    """
+    return spec.kind if isinstance(spec, Aggregate) else NAMES[type(spec)]
+
+
+class Fault(NamedTuple):
+    """What is wrong, what to do about it, and which parameter it is about."""
+
+    what: str
+    do: str
+    param: str | None = None
+
+
+def check_step(step: Step) -> None:
+    """Raise FlowInvalid, naming the user's line, where `step` cannot be honoured as it is."""
+    for fault in (*_faults_of_spec(step.spec), *_faults_of_settings(step)):
+        raise FlowInvalid(f"{step.where}: {fault.what}", fault.do, param=fault.param)
+
+
+def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
+    match spec:
+        case Map(fn) | Filter(fn) | FlatMap(fn) | KeyBy(fn) | ForEach(fn) | Reduce(fn=fn):
+            yield from _callable(spec, fn)
+        case Aggregate(of=of):
+            if of is not None:
+                yield from _callable(spec, of, "of")
+        case Fold(initial=initial, fn=fn):
+            yield from _callable(spec, fn)
+            yield from _shared(initial)
+        case MapBatches(fn=fn, max_records=max_records, max_wait_s=max_wait_s):
+            yield from _callable(spec, fn)
+            yield from _at_least(1, max_records=max_records)
+            yield from _above_zero(max_wait_s=max_wait_s)
+            if max_wait_s is not None and max_records is None:
+                yield Fault(
+                    "max_wait_s waits for a full batch, but max_records is not given", "Give both.", "max_records"
+                )
+        case MapAsync(fn=fn, max_in_flight=max_in_flight, timeout_s=timeout_s):
+            yield from _callable(spec, fn)
+            yield from _at_least(1, max_in_flight=max_in_flight)
+            yield from _above_zero(timeout_s=timeout_s)
+        case Generate():
+            yield from _faults_of_generate(spec)
+        case Embed():
+            yield from _faults_of_embed(spec)
+        case Retrieve(k=k, vector=vector, into=into):
+            yield from _at_least(1, k=k)
+            yield from _field(vector=vector, into=into)
+        case IndexInto(text=text, vector=vector, source=source):
+            yield from _field(text=text, vector=vector, source=source)
+        case Read() | Union() | Write():
+            pass
+
+
+def _faults_of_settings(step: Step) -> Iterator[Fault]:
+    kind = kind_of_step(step.spec)
+    yield from _at_least(1, parallelism=step.parallelism)
+    if step.parallelism > 1 and isinstance(step.spec, Read | Write):
+        whole = "a source is read" if isinstance(step.spec, Read) else "a sink is written"
+        yield Fault(f"{whole} by one task, not by {step.parallelism}", "Put with_parallelism on another step.")
+    if step.on_error is not OnError.FAIL and isinstance(step.spec, Read | Union | Write):
+        yield Fault(f"{kind} takes no on_error: it has no function that is called with a record", "Put it on a map.")
+    if step.on_error is OnError.FAIL and step.retries:
+        yield Fault('on_error("fail") never tries again', 'Write on_error("retry", retries=...).', "retries")
+    yield from _at_least(1 if step.on_error is OnError.RETRY else 0, retries=step.retries)
+
+
+def _faults_of_generate(spec: Generate) -> Iterator[Fault]:
+    yield from _model(spec.model)
+    yield from _template(prompt=spec.prompt, system=spec.system)
+    yield from _at_least(1, max_tokens=spec.max_tokens, max_in_flight=spec.max_in_flight)
+    yield from _at_least(0, temperature=spec.temperature)
+    yield from _above_zero(deadline_s=spec.deadline_s)
+    yield from _field(into=spec.into)
+    if spec.raw and spec.system is not None:
+        yield Fault("a raw prompt has no system message", "Put it into the prompt, or leave raw away.", "system")
+    if spec.on_token is not None:
+        yield from _callable(spec, spec.on_token, "on_token")
+    if "" in spec.stop:
+        yield Fault("stop holds an empty text: every answer would end at once", 'Write stop="END".', "stop")
+
+
+def _faults_of_embed(spec: Embed) -> Iterator[Fault]:
+    yield from _model(spec.model)
+    yield from _at_least(1, max_in_flight=spec.max_in_flight)
+    yield from _above_zero(deadline_s=spec.deadline_s)
+    yield from _field(into=spec.into)
+    if isinstance(spec.text, str) and spec.text.isidentifier():
+        return
+    yield from _template(text=spec.text)
+    if isinstance(spec.text, str) and not fields_of_template(spec.text):
+        yield Fault(
+            f"text={spec.text!r} names no field: every vector would be the same", 'Write text="{body}".', "text"
+        )
+
+
+def _callable(spec: Spec, fn: object, param: str = "fn") -> Iterator[Fault]:
+    if not callable(fn):
+        got = f"{fn!r:.80} ({type(fn).__name__})"
+        yield Fault(f"{kind_of_step(spec)} takes a function, got {got}", "Give a function of the record.", param)
+
+
+def _shared(initial: object) -> Iterator[Fault]:
+    if isinstance(initial, list | dict | set | bytearray):
+        kind = type(initial).__name__
+        yield Fault(
+            f"fold would share one {kind} between all keys", f"Give what makes one: fold({kind}, ...).", "initial"
+        )
+
+
+def _model(model: object) -> Iterator[Fault]:
+    if not isinstance(model, str) or not model:
+        yield Fault(f"model= takes the name of a model, got {model!r}", 'Write model="smollm2".', "model")
+
+
+def _field(**fields: object) -> Iterator[Fault]:
+    for param, field in fields.items():
+        if not (field is None or callable(field) or (isinstance(field, str) and field.isidentifier())):
+            what = f"{param}= takes a field's name or a function, got {field!r:.80}"
+            yield Fault(what, f'Write {param}="name_of_a_field", or give a function.', param)
+
+
+def _template(**templates: object) -> Iterator[Fault]:
+    for param, template in templates.items():
+        if isinstance(template, str):
+            try:
+                fields_of_template(template)
+            except FlowInvalid as error:
+                yield Fault(error.what, error.do, param)
+        elif template is not None and not callable(template):
+            yield Fault(f"{param}= takes a template or a function of the record, got {template!r:.80}", "", param)
+
+
+def _at_least(least: int, **numbers: float | None) -> Iterator[Fault]:
+    for param, number in numbers.items():
+        if number is not None and not number >= least:
+            yield Fault(f"{param} is {number}; it is at least {least}", "", param)
+
+
+def _above_zero(**numbers: float | None) -> Iterator[Fault]:
+    for param, number in numbers.items():
+        if number is not None and not number > 0:
+            yield Fault(f"{param} is {number}; it is more than 0", "", param)

@@ -1,0 +1,123 @@
+"""Flows: where streams begin, and what is run. Knows nothing of how it runs."""
+
+import os
+from collections.abc import Iterable
+from typing import Any, TypeVar, overload
+
+from sage.flow.builder import Builder
+from sage.flow.graph import Graph
+from sage.flow.picture import html_from_steps, mermaid_from_steps
+from sage.flow.ports import Source
+from sage.flow.run import run_graph
+from sage.flow.runner import JobResult
+from sage.flow.sources import JsonLinesSource, TextSource, source_from_collection
+from sage.flow.spec import Read
+from sage.flow.stream import Stream
+from sage.flow.where import refusal
+
+T = TypeVar("T")
+
+
+class Flow:
+    """A passive value: steps from sources to sinks, under a name. Writing it down runs nothing; `run` does.
+
+    >>> import sage
+    >>> flow = sage.Flow("word-count")
+    >>> counts = flow.from_collection(["to be", "or not to be"]).flat_map(str.split).key_by(str).count().collect()
+    >>> print(flow.to_mermaid())
+    flowchart LR
+        s0(["from_collection"])
+        s1["flat_map"]
+        s2["key_by"]
+        s3["count"]
+        s4[("collect")]
+        s0 --> s1
+        s1 --> s2
+        s2 --> s3
+        s3 --> s4
+    """
+
+    def __init__(self, name: str) -> None:
+        if not name:
+            raise refusal("a flow's name is not empty", 'Write sage.Flow("word-count").', param="name")
+        self._builder = Builder(name)
+
+    def __repr__(self) -> str:
+        return f'<Flow "{self.name}" of {len(self._builder.steps())} steps>'
+
+    @property
+    def name(self) -> str:
+        return self._builder.name
+
+    def from_collection(self, items: Iterable[T]) -> Stream[T]:
+        """Begin a stream with the items of a list, or of anything that can be iterated.
+
+        An iterator, being used up by its first run, refuses a second one.
+
+        >>> import sage
+        >>> numbers = sage.Flow("f").from_collection(range(1_000_000))
+        """
+        if not isinstance(items, Iterable):
+            raise refusal(f"from_collection takes what can be iterated, got {items!r:.80}", param="items")
+        return self._begin(source_from_collection(items), "from_collection")
+
+    def from_source(self, source: Source[T]) -> Stream[T]:
+        """Begin a stream with a source of your own: a value whose `open()` gives a reader (see sage.flow.ports).
+
+        >>> import sage
+        >>> from sage.flow.sources import TextSource
+        >>> lines = sage.Flow("f").from_source(TextSource("corpus.txt"))
+        """
+        if not callable(getattr(source, "open", None)):
+            advice = (
+                "Give a value whose open() returns a reader with read(max_records) and close(); or from_collection."
+            )
+            raise refusal(f"from_source takes a source, got {source!r:.80}", advice, param="source")
+        return self._begin(source, "from_source")
+
+    def read_text(self, path: str | os.PathLike[str]) -> Stream[str]:
+        """Begin a stream with the lines, without their ends, of a UTF-8 file or of all files that match a glob.
+
+        >>> import sage
+        >>> lines = sage.Flow("f").read_text("books/**/*.txt")
+        """
+        return self._begin(TextSource(os.fspath(path)), "read_text")
+
+    @overload
+    def read_jsonl(self, path: str | os.PathLike[str]) -> Stream[Any]: ...
+    @overload
+    def read_jsonl(self, path: str | os.PathLike[str], *, as_type: type[T]) -> Stream[T]: ...
+    def read_jsonl(self, path: str | os.PathLike[str], *, as_type: Any = Any) -> Stream[Any]:
+        """Begin a stream with the JSON values, one a line, of a file or of all files that match a glob.
+
+        `as_type`, a dataclass, Struct or TypedDict, is what each line must hold; without it objects become dicts.
+
+        >>> import sage
+        >>> orders = sage.Flow("f").read_jsonl("orders.jsonl").map(lambda order: order["total"])
+        """
+        return self._begin(JsonLinesSource(os.fspath(path), as_type), "read_jsonl")
+
+    def graph(self) -> Graph:
+        """Return the flow as a checked value; raises FlowInvalid, naming the line at fault, where it cannot run."""
+        return self._builder.graph()
+
+    def run(
+        self, address: str | None = None, *, timeout_s: float | None = None, progress: bool | None = None
+    ) -> JobResult:
+        """Run the flow to its end, in this process or at `address`, and return what came of it.
+
+        `progress` True shows it on standard error, False does not; None shows it on a terminal. Ctrl-C cancels the
+        job, waits until it has stopped and raises KeyboardInterrupt; after `timeout_s` JobTimeout is raised likewise.
+        Raises what made the job fail: RecordFailed, SourceUnreadable, ...
+        """
+        return run_graph(self.graph(), address, timeout_s=timeout_s, progress=progress)
+
+    def to_mermaid(self) -> str:
+        """Return the flow, finished or not, as a Mermaid flowchart."""
+        return mermaid_from_steps(self._builder.steps())
+
+    def _repr_html_(self) -> str:
+        return html_from_steps(self.name, self._builder.steps())
+
+    def _begin(self, source: Source[T], kind: str) -> Stream[T]:
+        return Stream(self._builder, self._builder.add(Read(source), kind=kind))

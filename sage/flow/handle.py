@@ -1,0 +1,84 @@
+"""A reference to one step of a flow, and how to set what holds for any step. Knows no operator."""
+
+from typing import Literal, Self
+
+from sage.base.resources import Resources
+from sage.flow.builder import Builder, StepNumber
+from sage.flow.graph import OnError
+from sage.flow.where import refusal
+
+DEFAULT_RETRIES = 3
+
+ErrorPolicy = Literal["fail", "retry", "dead_letter"]
+
+
+class Handle:
+    """Points to one step. Setting something on it sets it on the step, for every handle that points there."""
+
+    __slots__ = ("_builder", "_number")
+
+    def __init__(self, builder: Builder, number: StepNumber) -> None:
+        self._builder = builder
+        self._number = number
+
+    def __repr__(self) -> str:
+        return f'<{type(self).__name__} "{self._builder.step(self._number).name}" of the flow "{self._builder.name}">'
+
+    def named(self, name: str) -> Self:
+        """Name the last step: in pictures, metrics and errors. Names are unique in a flow.
+
+        >>> import sage
+        >>> sage.Flow("f").from_collection("abc").map(str.upper).named("shout")
+        <Stream "shout" of the flow "f">
+        """
+        if not name:
+            raise refusal("a step's name is not empty", 'Write .named("count words").', param="name")
+        self._builder.change(self._number, name=name)
+        return self
+
+    def with_parallelism(self, num_instances: int) -> Self:
+        """Run the last step `num_instances` times side by side. Keyed steps keep each key on one instance; else the
+        order of records is not kept.
+
+        >>> import sage
+        >>> numbers = sage.Flow("f").from_collection(range(10)).map(abs).with_parallelism(2)
+        """
+        self._builder.change(self._number, parallelism=num_instances)
+        return self
+
+    def with_resources(self, *, cpus: float = 0.0, gpus: float = 0.0, memory_bytes: int = 0) -> Self:
+        """Reserve this much on a node for each instance of the last step; a flow that fits nowhere gets NoRoom.
+
+        >>> import sage
+        >>> big = sage.Flow("f").from_collection("ab").map(str.upper).with_resources(cpus=0.5, memory_bytes=2**20)
+        """
+        try:
+            resources = Resources(cpus=cpus, gpus=gpus, memory_bytes=memory_bytes)
+        except ValueError as error:
+            raise refusal(str(error), "Ask for nothing, or for more than nothing.") from error
+        self._builder.change(self._number, resources=resources)
+        return self
+
+    def on_error(self, policy: ErrorPolicy | OnError, *, retries: int | None = None) -> Self:
+        """Say what happens when the last step raises on a record.
+
+        "fail" (what holds if nothing is said): the job fails and shows the user's line. "retry": the record is tried
+        `retries` times more (3 if not said), then the job fails. "dead_letter": after `retries` (0) more tries the
+        record is set aside for `job.dead_letters()` and the job goes on.
+
+        >>> import sage
+        >>> rows = sage.Flow("f").from_collection(["1", "x"]).map(int).on_error("dead_letter")
+        """
+        chosen = _policy(policy)
+        if retries is None:
+            retries = DEFAULT_RETRIES if chosen is OnError.RETRY else 0
+        self._builder.change(self._number, on_error=chosen, retries=retries)
+        return self
+
+
+def _policy(policy: str) -> OnError:
+    try:
+        return OnError(policy)
+    except ValueError as error:
+        known = ", ".join(f'"{known}"' for known in OnError)
+        raise refusal(f"on_error({policy!r}) is unknown", f"Known are {known}.", param="policy") from error

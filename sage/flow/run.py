@@ -1,0 +1,41 @@
+"""Runs a flow from beginning to end: submit, wait, show progress, cancel at Ctrl-C. Knows no runner."""
+
+import sys
+
+from sage.base.errors import JobTimeout, TaskStuck
+from sage.flow.connect import connect
+from sage.flow.graph import Graph
+from sage.flow.progress import show_progress
+from sage.flow.runner import Cluster, Job, JobResult
+from sage.flow.where import refusal
+
+
+def run_graph(graph: Graph, address: str | None, *, timeout_s: float | None, progress: bool | None) -> JobResult:
+    """Run `graph` at `address` and wait for its end; what was started for it is stopped, however it ends."""
+    if timeout_s is not None and not timeout_s > 0:
+        raise refusal(f"timeout_s is {timeout_s}; it is more than 0", param="timeout_s")
+    with connect(address) as cluster:
+        return run_on_cluster(cluster, graph, timeout_s=timeout_s, progress=progress)
+
+
+def run_on_cluster(
+    cluster: Cluster, graph: Graph, *, timeout_s: float | None = None, progress: bool | None = None
+) -> JobResult:
+    """Submit `graph` and wait. Ctrl-C and a time-out cancel the job and are raised once it has stopped."""
+    job = cluster.submit(graph)
+    shown = sys.stderr.isatty() if progress is None else progress
+    try:
+        if not shown:
+            return job.wait(timeout_s)
+        with show_progress(graph.name, sys.stderr) as on_progress:
+            return job.wait(timeout_s, on_progress=on_progress)
+    except (KeyboardInterrupt, JobTimeout) as stop:
+        _cancel(job, stop)
+        raise
+
+
+def _cancel(job: Job, stop: BaseException) -> None:
+    try:
+        job.cancel()
+    except TaskStuck as stuck:
+        stop.add_note(str(stuck))

@@ -1,0 +1,110 @@
+"""Lists, the terminal and files of JSON lines as sinks."""
+
+import dataclasses
+import datetime as dt
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from sage.base.errors import FlowInvalid, SinkUnwritable
+from sage.flow.flow import Flow
+from sage.flow.sinks import JsonLinesSink, ListSink, PrintSink
+from sage.flow.spec import Write
+
+
+class Point(msgspec.Struct):
+    x: int
+
+
+@dataclasses.dataclass
+class Name:
+    first: str
+
+
+def write(path: Path, *batches: list[Any], complete: bool = True) -> None:
+    writer = JsonLinesSink(str(path)).open()
+    for batch in batches:
+        writer.write(batch)
+    writer.close(complete=complete)
+
+
+def test_what_was_collected_is_there_after_the_run_and_a_new_run_starts_anew() -> None:
+    flow = Flow("f")
+    collected = flow.from_collection([1, 2]).collect()
+    with pytest.raises(FlowInvalid, match=r'"f" has not run yet\n  Call flow.run'):
+        _ = collected.items
+    spec = flow.graph().steps[-1].spec
+    assert isinstance(spec, Write)
+    for _ in range(2):
+        writer = spec.sink.open()
+        writer.write([1, 2])
+        writer.close(complete=True)
+        assert collected.items == [1, 2]
+
+
+def test_what_came_before_a_failure_can_be_looked_at() -> None:
+    sink: ListSink[int] = ListSink()
+    writer = sink.open()
+    writer.write([1])
+    writer.close(complete=False)
+    assert sink.items == [1]
+
+
+def test_printing_writes_a_record_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    writer = PrintSink().open()
+    writer.write(["a", ("b", 1)])
+    writer.close(complete=True)
+    assert capsys.readouterr().out == "a\n('b', 1)\n"
+
+
+def test_json_lines_hold_what_users_have(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    day = dt.date(2026, 1, 2)
+    arrays = {"v": np.array([1.5, 2.0], np.float32), "n": np.int64(3)}
+    write(path, [{"a": "ü"}, Point(1)], [Name("x"), arrays, day])
+    assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == [
+        {"a": "ü"}, {"x": 1}, {"first": "x"}, {"v": [1.5, 2.0], "n": 3}, "2026-01-02",
+    ]  # fmt: skip
+
+
+def test_the_file_appears_only_when_the_job_ended_well(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text("old\n")
+    writer = JsonLinesSink(str(path)).open()
+    writer.write([1])
+    assert path.read_text() == "old\n"
+    writer.close(complete=False)
+    assert path.read_text() == "old\n"
+    write(path, [2])
+    assert path.read_text() == "2\n"
+    assert os.listdir(tmp_path) == ["out.jsonl"]
+
+
+def test_a_stream_without_records_writes_an_empty_file(tmp_path: Path) -> None:
+    write(tmp_path / "out.jsonl")
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+
+
+def test_a_record_without_a_json_form_is_named_and_shown(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    writer = JsonLinesSink(str(path)).open()
+    writer.write([1, 2])
+    with pytest.raises(SinkUnwritable, match=r"record 4 for .*out.jsonl has no JSON form.*object") as caught:
+        writer.write([3, {"x": object()}])
+    assert "dict" in caught.value.do
+    writer.close(complete=False)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("path", ["missing/out.jsonl", "."])
+def test_a_place_that_cannot_be_written_is_named_before_any_record_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SinkUnwritable, match=str(tmp_path)):
+        JsonLinesSink(path).open()

@@ -1,0 +1,97 @@
+"""Settings that a step cannot honour are refused where they are written."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sage.base.errors import FlowInvalid
+from sage.flow.flow import Flow
+from sage.flow.index import Index
+
+NOT_CALLABLE: Any = 3
+WRONG: Any = "wrong"
+DOCS = Index("docs")
+
+BAD: dict[str, Callable[[Any], object]] = {
+    "map takes a function, got 3 (int)": lambda s: s.map(NOT_CALLABLE),
+    "filter takes a function": lambda s: s.filter(NOT_CALLABLE),
+    "flat_map takes a function": lambda s: s.flat_map(NOT_CALLABLE),
+    "for_each takes a function": lambda s: s.for_each(NOT_CALLABLE),
+    "key_by takes a function": lambda s: s.key_by(NOT_CALLABLE),
+    "map_batches takes a function": lambda s: s.map_batches(NOT_CALLABLE),
+    "max_records is 0": lambda s: s.map_batches(list, max_records=0),
+    "max_wait_s is 0": lambda s: s.map_batches(list, max_records=2, max_wait_s=0),
+    "max_records is not given": lambda s: s.map_batches(list, max_wait_s=1),
+    "map_async takes a function": lambda s: s.map_async(NOT_CALLABLE),
+    "max_in_flight is 0": lambda s: s.map_async(str, max_in_flight=0),
+    "timeout_s is nan": lambda s: s.map_async(str, timeout_s=float("nan")),
+    "sum takes a function": lambda s: s.key_by(str).sum(NOT_CALLABLE),
+    "reduce takes a function": lambda s: s.key_by(str).reduce(NOT_CALLABLE),
+    "fold takes a function": lambda s: s.key_by(str).fold(0, NOT_CALLABLE),
+    "fold would share one list between all keys": lambda s: s.key_by(str).fold([], print),
+    "parallelism is 0": lambda s: s.map(str).with_parallelism(0),
+    "a source is read by one task, not by 2": lambda s: s.with_parallelism(2),
+    "a sink is written by one task, not by 2": lambda s: s.collect().with_parallelism(2),
+    "resources are never negative": lambda s: s.map(str).with_resources(cpus=-1),
+    "on_error('wrong') is unknown": lambda s: s.map(str).on_error(WRONG),
+    "never tries again": lambda s: s.map(str).on_error("fail", retries=1),
+    "retries is 0; it is at least 1": lambda s: s.map(str).on_error("retry", retries=0),
+    "retries is -1": lambda s: s.map(str).on_error("dead_letter", retries=-1),
+    "read takes no on_error": lambda s: s.on_error("dead_letter"),
+    "write takes no on_error": lambda s: s.print().on_error("retry"),
+    "union takes no on_error": lambda s: s.union(s.map(str)).on_error("retry"),
+    "name is not empty": lambda s: s.map(str).named(""),
+    "model= takes the name": lambda s: s.generate(model="", prompt="{}"),
+    "the template '{a.b}' has the field {a.b}": lambda s: s.generate(model="m", prompt="{a.b}"),
+    "malformed": lambda s: s.generate(model="m", prompt="{}", system="{"),
+    "prompt= takes a template or a function": lambda s: s.generate(model="m", prompt=NOT_CALLABLE),
+    "max_tokens is 0": lambda s: s.generate(model="m", prompt="{}", max_tokens=0),
+    "temperature is -1": lambda s: s.generate(model="m", prompt="{}", temperature=-1),
+    "deadline_s is 0": lambda s: s.generate(model="m", prompt="{}", deadline_s=0),
+    "stop holds an empty text": lambda s: s.generate(model="m", prompt="{}", stop=""),
+    "priority='wrong' is unknown": lambda s: s.generate(model="m", prompt="{}", priority=WRONG),
+    "a raw prompt has no system message": lambda s: s.generate(model="m", prompt="{}", system="x", raw=True),
+    "generate takes a function, got 3": lambda s: s.generate(model="m", prompt="{}", on_token=NOT_CALLABLE),
+    "every vector would be the same": lambda s: s.embed(model="m", text="no field"),
+    "text= takes a template": lambda s: s.embed(model="m", text=NOT_CALLABLE),
+    "into= takes a field's name": lambda s: s.embed(model="m", into=NOT_CALLABLE),
+    "k is 0": lambda s: s.retrieve(DOCS, 0),
+    "vector= takes a field's name": lambda s: s.retrieve(DOCS, vector="not a name"),
+    "an index is a sage.Index, got 'docs'": lambda s: s.retrieve("docs"),
+    "source= takes a field's name": lambda s: s.index_into(DOCS, source=NOT_CALLABLE),
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_setting_that_cannot_be_honoured_is_refused_at_its_line(text: str) -> None:
+    flow = Flow("f")
+    stream = flow.from_collection([1])
+    with pytest.raises(FlowInvalid) as caught:
+        BAD[text](stream)
+    assert text in str(caught.value)
+    assert caught.value.what.startswith(f"{__file__}:")
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        lambda flow: flow.from_collection(3),
+        lambda flow: flow.from_source([1, 2]),
+        lambda flow: flow.from_source(lambda: [1]),
+        lambda flow: Flow(""),
+        lambda flow: Index(""),
+    ],
+)
+def test_a_beginning_that_cannot_be_read_is_refused_with_what_to_do(begin: Callable[[Flow], object]) -> None:
+    with pytest.raises(FlowInvalid):
+        begin(Flow("f"))
+
+
+def test_a_change_that_is_refused_leaves_the_step_as_it_was() -> None:
+    flow = Flow("f")
+    mapped = flow.from_collection([1]).map(str)
+    with pytest.raises(FlowInvalid):
+        mapped.with_parallelism(0)
+    mapped.collect()
+    assert flow.graph().steps[1].parallelism == 1
