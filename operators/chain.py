@@ -1,0 +1,92 @@
+"""Cuts a chain of inline steps into phases and stages. Knows nothing of batches."""
+
+from collections.abc import Sequence
+
+from operators.chunks import Chunks, Writing
+from operators.codegen import Operation
+from operators.context import Context
+from operators.failure import Failures
+from operators.fuse import FusedMachine, Phase, Stage
+from operators.loop import Loop
+from operators.retrieval import asking_stages, filling_stages
+from sage.base.errors import InternalError
+from sage.flow.graph import Step
+from sage.flow.spec import (
+    SINKS,
+    Aggregate,
+    Embed,
+    Filter,
+    FlatMap,
+    Fold,
+    ForEach,
+    Generate,
+    IndexInto,
+    KeyBy,
+    Map,
+    MapAsync,
+    MapBatches,
+    Read,
+    Reduce,
+    Retrieve,
+    Union,
+    Write,
+)
+
+
+def fused_machine(steps: Sequence[Step], context: Context) -> FusedMachine:
+    """Return one machine for `steps`: an optional Read or Union, then inline steps."""
+    cutter = _Cutter(context)
+    for step in steps:
+        cutter.take(step)
+    ends = isinstance(steps[-1].spec, SINKS)
+    return FusedMachine(cutter.phases(), cutter.failures, ends=ends, batch_records=context.batch_records)
+
+
+class _Cutter:
+    """Takes steps one by one: record-wise ones gather in a loop until something ends it."""
+
+    def __init__(self, context: Context) -> None:
+        self.failures = Failures()
+        self._context = context
+        self._phases: list[Phase] = []
+        self._stages: list[Stage] = []
+        self._operations: list[Operation] = []
+
+    def take(self, step: Step) -> None:
+        match step.spec:
+            case Read() | Union():
+                pass  # the task reads, and a union changes nothing
+            case Map() | Filter() | FlatMap() | KeyBy() | Aggregate() | Reduce() | Fold() | ForEach() as spec:
+                self._take_operation(Operation(step, spec))
+            case MapBatches(fn=fn, max_records=max_records):
+                self._take_stages([Chunks(step, fn, max_records, self.failures)])
+            case Retrieve(index=name) as spec:
+                self._take_stages(asking_stages(step, spec, self._context.indexes.index(name), self.failures))
+            case IndexInto(index=name) as spec:
+                index, part = self._context.indexes.index(name), str(self._context.task_id)
+                self._take_stages(filling_stages(step, spec, index, part, self.failures))
+            case Write(sink=sink):
+                self._take_stages([Writing(step, sink, self.failures)])
+            case Generate() | Embed() | MapAsync() as spec:
+                raise InternalError(f"{type(spec).__name__} waits for replies and cannot be fused: step {step.name!r}")
+
+    def phases(self) -> list[Phase]:
+        self._end_loop()
+        return [*self._phases, Phase(self._stages, None)]
+
+    def _take_operation(self, operation: Operation) -> None:
+        self._operations.append(operation)
+        if operation.ends_loop():
+            self._end_loop()
+        if operation.holds_back():
+            self._phases.append(Phase(self._stages, operation.state))
+            self._stages = []
+
+    def _take_stages(self, stages: Sequence[Stage]) -> None:
+        self._end_loop()
+        self._stages.extend(stages)
+
+    def _end_loop(self) -> None:
+        if self._operations:
+            self._stages.append(Loop(self._operations, self.failures))
+            self._operations = []

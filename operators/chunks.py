@@ -1,0 +1,92 @@
+"""Stages that take a batch at a time: a function over lists, a search, a sink. Knows nothing of single records."""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
+
+from operators.failure import Failures, Numbers, num_tries_left
+from operators.loop import Columns
+from sage.base.errors import InternalError, SageError
+from sage.flow.graph import Step
+from sage.flow.ports import Sink, SinkWriter
+
+
+class Chunks:
+    """Calls a function with lists of at most `max_records`; all records of a list that failed share its fate."""
+
+    def __init__(
+        self,
+        step: Step,
+        fn: Callable[[list[Any]], Iterable[Any]],
+        max_records: int | None,
+        failures: Failures,
+        *,
+        is_paired: bool = False,
+    ) -> None:
+        """`is_paired`: it is given pairs `(record, something)`; only the records are shown to users."""
+        self._step = step
+        self._fn = fn
+        self._max_records = max_records
+        self._is_paired = is_paired
+        self._failures = failures
+        self._num_read = 0
+
+    def run(self, values: Sequence[Any], keys: Sequence[Hashable] | None) -> Columns:
+        """Return the output of one batch; raises RecordFailed."""
+        len_chunk = self._max_records or len(values) or 1
+        out: list[Any] = []
+        for start in range(0, len(values), len_chunk):
+            out.extend(self._called(list(values[start : start + len_chunk])))
+        return out, None
+
+    def _called(self, chunk: list[Any]) -> list[Any]:
+        numbers = Numbers(self._num_read + 1, self._num_read + len(chunk))
+        self._num_read += len(chunk)
+        num_left: int | None = None
+        while True:
+            try:
+                return list(self._fn(chunk.copy()))
+            except Exception as error:  # noqa: BLE001 - a user's function may raise anything: the policy decides
+                failed = error
+            num_left = num_tries_left(self._step, failed) if num_left is None else num_left - 1
+            if num_left <= 0:
+                records = [record for record, _ in chunk] if self._is_paired else chunk
+                self._failures.give_up(self._step, failed, records, numbers)
+                return []
+
+
+class Writing:
+    """Ends the stream in a sink; gives what it wrote, to be counted."""
+
+    def __init__(self, step: Step, sink: Sink[Any], failures: Failures) -> None:
+        self._step = step
+        self._sink = sink
+        self._failures = failures
+        self._writer: SinkWriter[Any] | None = None
+        self._num_read = 0
+
+    def open(self) -> None:
+        """Raises SinkUnwritable."""
+        self._writer = self._sink.open()
+
+    def run(self, values: Sequence[Any], keys: Sequence[Hashable] | None) -> Columns:
+        """Write one batch; raises SinkUnwritable, or RecordFailed where the sink raised something of its own."""
+        if self._writer is None:
+            raise InternalError(f"the sink of step {self._step.name!r} was written before it was opened")
+        numbers = Numbers(self._num_read + 1, self._num_read + len(values))
+        self._num_read += len(values)
+        try:
+            self._writer.write(values)
+        except SageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a user's own sink may raise anything
+            failed = error
+        else:
+            return values, None
+        self._failures.give_up(self._step, failed, list(values), numbers)
+        return [], None
+
+    def close(self, *, complete: bool) -> None:
+        """Finish the sink, once; raises SinkUnwritable."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close(complete=complete)

@@ -1,0 +1,100 @@
+"""What becomes of a record on which a step raised. Knows nothing of how steps run."""
+
+from dataclasses import dataclass
+from traceback import FrameSummary, StackSummary, TracebackException
+from types import TracebackType
+from typing import Any
+
+from operators.machine import DeadLetter
+from sage.base.errors import CallerError, RecordFailed, SageError
+from sage.flow.graph import OnError, Step
+
+GENERATED = "<fused steps>"
+"""The file name of generated functions, as it stands in tracebacks."""
+
+_SHOWN_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """Which records of a step's input: the first is number 1."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"record {self.last}" if self.first == self.last else f"records {self.first} to {self.last}"
+
+
+class Failures:
+    """Applies each step's policy once its tries are spent, and keeps the dead letters until they are taken."""
+
+    def __init__(self) -> None:
+        self._dead: list[DeadLetter] = []
+
+    def give_up(self, step: Step, error: BaseException, records: list[Any], numbers: Numbers) -> None:
+        """Set `records` aside, or raise RecordFailed, as the step's policy says."""
+        if step.on_error is not OnError.DEAD_LETTER:
+            raise record_failed(step, error, records, numbers) from error
+        text, traceback = last_line(error), user_traceback(step, error)
+        self._dead.extend(DeadLetter(step.name, record, text, traceback) for record in records)
+
+    def take(self) -> list[DeadLetter]:
+        """Return the dead letters since the last call."""
+        dead, self._dead = self._dead, []
+        return dead
+
+
+def num_tries_left(step: Step, error: BaseException) -> int:
+    """Return how often `step` may be called again after its first `error`; a CallerError would only come again."""
+    return 0 if isinstance(error, CallerError) else step.retries
+
+
+def record_failed(step: Step, error: BaseException, records: list[Any], numbers: Numbers) -> RecordFailed:
+    """Return the error that fails the job: step, user's line, which record, and the user's own frames."""
+    tries = f" after {step.retries + 1} tries" if num_tries_left(step, error) else ""
+    shown = shown_record(records[0]) if len(records) == 1 else shown_record(records)
+    failed = RecordFailed(
+        f"step {step.name!r} ({step.where}) failed on {numbers}{tries}: {last_line(error)}",
+        f'It was {shown}. Mend the function, or set such records aside: on_error("dead_letter").',
+    )
+    failed.user_traceback = user_traceback(step, error)
+    return failed
+
+
+def last_line(error: BaseException) -> str:
+    """Return the type and text of `error` as one short text; a SageError says it with its code."""
+    if isinstance(error, SageError):
+        return f"{type(error).__name__}: [{error.code}] {error.what}"
+    return "".join(TracebackException.from_exception(error, limit=0).format_exception_only()).strip()
+
+
+def shown_record(record: Any) -> str:
+    """Return the repr of a record, cut at 200 characters; never raises."""
+    try:
+        text = repr(record)
+    except Exception as error:  # noqa: BLE001 - a user's own __repr__ must not hide the user's error
+        text = f"<{type(record).__name__}, whose repr raised {type(error).__name__}>"
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
+
+
+def user_traceback(step: Step, error: BaseException) -> str:
+    """Return the traceback as the user wants it: the line that made the step, then the user's own frames."""
+    own = _without_our_frames(error.__traceback__)
+    formatted = TracebackException(type(error), error, own)
+    made_at = FrameSummary(step.where.file, step.where.line, f"step {step.name!r}")
+    formatted.stack = StackSummary.from_list([*formatted.stack, made_at] if own is None else list(formatted.stack))
+    return "".join(formatted.format())
+
+
+def _without_our_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """Skip the frames at the head that run the user's function: generated ones and those of this package."""
+    while traceback is not None and _is_ours(traceback):
+        traceback = traceback.tb_next
+    return traceback
+
+
+def _is_ours(traceback: TracebackType) -> bool:
+    code = traceback.tb_frame.f_code
+    module = traceback.tb_frame.f_globals.get("__name__", "")
+    return code.co_filename == GENERATED or str(module).partition(".")[0] == "operators"

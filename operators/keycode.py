@@ -1,0 +1,90 @@
+"""Keys to bytes, so that equal keys give equal bytes in every process. Knows nothing of partitions.
+
+Python's own `hash` differs between processes for texts, and is the same for numbers of any type that are equal.
+"""
+
+import dataclasses
+from collections.abc import Hashable, Sequence
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from numbers import Number
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from operators.failure import shown_record
+from sage.base.errors import RecordFailed
+
+_NUMBERS = (int, float, complex, Decimal, Fraction, Number)
+
+
+def bytes_of_key(key: Hashable) -> bytes:
+    """Return bytes that are equal for equal keys, in any process.
+
+    Numbers are equal by value (1, 1.0 and True), named tuples equal plain ones, each nan is one key. Raises
+    RecordFailed where a key is of a type that has no such bytes.
+
+    >>> bytes_of_key(1) == bytes_of_key(1.0) == bytes_of_key(True) != bytes_of_key("1")
+    True
+    """
+    if isinstance(key, str):
+        return b"s" + key.encode("utf-8", "surrogatepass")
+    if isinstance(key, bytes):
+        return b"b" + key
+    if key is None:
+        return b"0"
+    if isinstance(key, _NUMBERS):
+        return b"n" + (b"an" if key != key else hash(key).to_bytes(8, "little", signed=True))
+    if isinstance(key, tuple):
+        return b"t" + _joined(key)
+    if isinstance(key, frozenset):
+        return b"f" + _joined_bytes(sorted(bytes_of_key(item) for item in key))
+    return _bytes_of_value(key)
+
+
+def _bytes_of_value(key: Hashable) -> bytes:
+    """Values of a class: its short name and what makes them equal (a file run as a script has another module name)."""
+    name = type(key).__qualname__.encode()
+    match key:
+        case Enum():
+            return b"e" + _joined_bytes([name, key.name.encode()])
+        case datetime():
+            return b"d" + (str(key.timestamp()) if key.tzinfo else key.isoformat()).encode()
+        case date() | time():
+            return b"d" + key.isoformat().encode()
+        case timedelta():
+            return b"d" + _joined((key.days, key.seconds, key.microseconds))
+        case UUID():
+            return b"u" + key.bytes
+        case _:
+            return b"v" + _joined_bytes([name, _joined(_fields_of_value(key))])
+
+
+def _fields_of_value(key: Any) -> tuple[Any, ...]:
+    if isinstance(key, msgspec.Struct) and key.__struct_config__.frozen:
+        return tuple(getattr(key, name) for name in key.__struct_fields__)
+    made_by = getattr(type(key), "__dataclass_params__", None)
+    if made_by is not None and made_by.frozen and made_by.eq:
+        return tuple(getattr(key, field.name) for field in dataclasses.fields(key) if field.compare)
+    raise no_key(key)
+
+
+def no_key(key: Any) -> RecordFailed:
+    """Return the error for what cannot be a key of a stream that is parted."""
+    return RecordFailed(
+        f"a {type(key).__name__} cannot be the key of a record: {shown_record(key)}",
+        "Let key_by return a text, bytes, a number, None, an Enum, a date or time, or a tuple, frozen dataclass or"
+        " frozen Struct of these.",
+    )
+
+
+def _joined(keys: Sequence[Any]) -> bytes:
+    return _joined_bytes([bytes_of_key(key) for key in keys])
+
+
+def _joined_bytes(parts: Sequence[bytes]) -> bytes:
+    """Join parts so that no two lists of parts give the same bytes."""
+    return b"".join(len(part).to_bytes(4, "little") + part for part in parts)

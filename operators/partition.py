@@ -1,0 +1,61 @@
+"""Which partition a key belongs to, and batches parted by it. Knows nothing of who holds which partition."""
+
+from collections.abc import Hashable
+from itertools import islice
+from typing import Any
+
+from xxhash import xxh3_64_intdigest
+
+from operators.keycode import bytes_of_key, no_key
+from sage.base.batch import Batch
+from sage.base.errors import InternalError
+
+_MAX_CACHED = 1 << 16
+
+
+def partition_of(key: Hashable, num_partitions: int) -> int:
+    """Return the partition of `key`, 0 to `num_partitions - 1`: the same in every process; raises RecordFailed."""
+    return xxh3_64_intdigest(bytes_of_key(key)) % num_partitions
+
+
+class Partitioner:
+    """Parts batches by key and remembers the hashes of the keys that it saw; used by one thread."""
+
+    def __init__(self) -> None:
+        self._hashes = _Hashes()
+
+    def split(self, batch: Batch, num_partitions: int) -> list[tuple[int, Batch]]:
+        """Return `(partition, its records)` for each partition that gets some; records keep their order.
+
+        Raises RecordFailed where a key cannot be encoded.
+        """
+        if batch.keys is None:
+            raise InternalError("a batch without keys came to a keyed channel")
+        if num_partitions == 1:
+            return [(0, batch)]
+        values: list[list[Any]] = [[] for _ in range(num_partitions)]
+        keys: list[list[Hashable]] = [[] for _ in range(num_partitions)]
+        hashes = self._hashes
+        key: Hashable = None
+        try:
+            for value, key in zip(batch.values, batch.keys, strict=True):
+                partition = hashes[key] % num_partitions
+                values[partition].append(value)
+                keys[partition].append(key)
+        except TypeError as error:
+            raise no_key(key) from error
+        hashes.trim()
+        return [(at, Batch(values[at], keys[at])) for at in range(num_partitions) if values[at]]
+
+
+class _Hashes(dict[Hashable, int]):
+    """Remembers what a key hashes to; `trim` forgets the older half of too many."""
+
+    def __missing__(self, key: Hashable) -> int:
+        found = self[key] = xxh3_64_intdigest(bytes_of_key(key))
+        return found
+
+    def trim(self) -> None:
+        if len(self) > _MAX_CACHED:
+            for key in list(islice(self, len(self) // 2)):
+                del self[key]
