@@ -9,6 +9,7 @@ from cluster.serving.engines.port import EngineInfo
 from cluster.serving.route import Router
 from sage.base.ids import EngineId
 from sage.base.inference import Failed, Kind, Last, Request, ServiceClass, Usage, kind_of
+from sage.flow.runner import EngineStatus
 
 MAX_LOST_ENGINES = 16  # engines that are gone are still shown, the latest of them
 
@@ -186,4 +187,25 @@ def _sum(usage: Usage, other: Usage) -> Usage:
         usage.prompt_tokens + other.prompt_tokens,
         usage.completion_tokens + other.completion_tokens,
         usage.cached_tokens + other.cached_tokens,
+    )
+
+
+def engine_statuses(view: PlaneView) -> tuple[EngineStatus, ...]:
+    """Return the engines as a cluster shows them; one that is starting has no kind, device or models yet."""
+    return tuple(map(_engine_status, view.engines))
+
+
+def _engine_status(engine: EngineView) -> EngineStatus:
+    info = engine.info
+    return EngineStatus(
+        engine_id=engine.engine_id,
+        kind=info.kind if info is not None else "",
+        state=engine.state,
+        device=info.device if info is not None else "",
+        simulated=info.simulated if info is not None else False,
+        models=info.models if info is not None else (),
+        num_running=engine.num_running,
+        num_requests=engine.num_requests,
+        prompt_tokens=engine.prompt_tokens,
+        completion_tokens=engine.completion_tokens,
     )

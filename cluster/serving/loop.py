@@ -1,0 +1,100 @@
+"""LoopPlane: the plane on the thread of an event loop, as a gateway wants it. Knows nothing of HTTP."""
+
+import asyncio
+from collections.abc import Sequence
+
+from cluster.serving.door import Door, HandedIn
+from cluster.serving.engines.link import EngineLink
+from cluster.serving.engines.port import EngineInfo
+from cluster.serving.plane import Plane
+from cluster.serving.shell import HeldLink, PlaneShell, close_links
+from cluster.serving.statistics import PlaneView, engine_statuses
+from sage.base.clock import Clock, SystemClock
+from sage.base.ids import RequestId
+from sage.base.inference import Inference, ModelCard, ReplyTo, Request
+from sage.flow.runner import EngineStatus
+
+
+class LoopPlane:
+    """An Inference for callers on one event loop, where its replies come too; `door` is for all other threads.
+
+    Adds no thread, no task, and one timer at most.
+    """
+
+    def __init__(self, plane: Plane, loop: asyncio.AbstractEventLoop, *, clock: Clock | None = None) -> None:
+        """Made and used on the thread of `loop`."""
+        self._loop = loop
+        self._clock: Clock = clock if clock is not None else SystemClock()
+        self._shell = PlaneShell(plane, self, clock=self._clock)
+        self._wake: asyncio.TimerHandle | None = None
+        self._door = Door(self._knock, self._shell.models)
+
+    @property
+    def door(self) -> Inference:
+        """The same plane for other threads; replies come on the loop's thread."""
+        return self._door
+
+    def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
+        self._shell.submit(requests, reply_to)
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        self._shell.cancel(request_ids)
+
+    def models(self) -> tuple[ModelCard, ...]:
+        return self._shell.models()
+
+    def attach(self, link: EngineLink, info: EngineInfo | None = None) -> None:
+        """Give an engine to the plane, which owns it from now on; `info` where it is ready already."""
+        self._shell.attach(link, info)
+
+    def release_links(self) -> tuple[HeldLink, ...]:
+        """Take all engines back, ready for another plane's `attach`; what runs there is stopped and answered."""
+        return self._shell.detach_all()
+
+    def set_policy(self, name: str) -> None:
+        """Order what waits by another policy, at once; raises UnknownPolicy."""
+        self._shell.set_policy(name)
+
+    def view(self) -> PlaneView:
+        """Return the plane's numbers."""
+        return self._shell.view()
+
+    def engines(self) -> tuple[EngineStatus, ...]:
+        return engine_statuses(self.view())
+
+    async def close(self, timeout_s: float = 2.0) -> None:
+        """Answer what is open and end the engines' processes; the loop goes on meanwhile."""
+        self._door.close()
+        held_links = self._shell.close()
+        if self._wake is not None:
+            self._wake.cancel()
+        await asyncio.to_thread(close_links, held_links, timeout_s)
+
+    # What the shell asks of whoever drives it.
+
+    def watch_fd(self, fd: int) -> None:
+        self._loop.add_reader(fd, self._shell.on_link_readable, fd)
+
+    def unwatch_fd(self, fd: int) -> None:
+        self._loop.remove_reader(fd)
+
+    def wake_at(self, at_s: float) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+        self._wake = self._loop.call_later(max(0.0, at_s - self._clock.monotonic_s()), self._shell.on_wake)
+
+    # What other threads ask.
+
+    def _knock(self) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(self._serve)
+        except RuntimeError:  # the loop is closed
+            return False
+        return True
+
+    def _serve(self) -> None:
+        for entry in self._door.fetch():
+            if isinstance(entry, HandedIn):
+                self._shell.submit(entry.requests, entry.reply_to)
+            else:
+                self._shell.cancel(entry.request_ids)

@@ -1,0 +1,191 @@
+"""ControlPlane: the actor that drives the plane for streams and administration. Knows nothing of HTTP or of flows."""
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from pykka import ActorRef
+
+from cluster.runtime.actor import Actor, Query, ask, stop, tell
+from cluster.serving.door import Door, HandedIn
+from cluster.serving.engines.link import EngineLink
+from cluster.serving.engines.port import EngineInfo
+from cluster.serving.plane import MAX_WAITING, Plane
+from cluster.serving.shell import HeldLink, PlaneShell, close_links
+from cluster.serving.statistics import PlaneView, engine_statuses
+from sage.base.clock import Clock
+from sage.base.ids import RequestId
+from sage.base.inference import ModelCard, ReplyTo, Request
+from sage.flow.runner import EngineStatus
+
+_ANSWER_S = 10.0  # the actor never waits; this long means that its thread is stuck
+_LAST_CLOSE_S = 0.5  # for engines still attached when the actor ends without having been closed
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """Something was handed in at the door."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetDoor(Query[Door]):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class AttachEngine(Query[None]):
+    link: EngineLink
+    info: EngineInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetPolicy(Query[None]):
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetView(Query[PlaneView]):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseLinks(Query[tuple[HeldLink, ...]]):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class CloseEngines(Query[None]):
+    timeout_s: float
+
+
+Message = Knock | GetDoor | AttachEngine | SetPolicy | GetView | ReleaseLinks | CloseEngines
+
+
+class ControlPlane(Actor[Message]):
+    """Drives a plane on its own thread, which owns the engines' sockets too. Not restarted: engines are its state."""
+
+    def __init__(self, plane: Plane, *, clock: Clock | None = None) -> None:
+        super().__init__("control-plane", clock=clock)
+        self._shell = PlaneShell(plane, self, clock=self.clock)
+        self._door = Door(lambda: tell(self.actor_ref, Knock()), self._shell.models)
+
+    def wake_at(self, at_s: float) -> None:
+        self.set_timer("wake", max(0.0, at_s - self.clock.monotonic_s()))
+
+    def receive(self, message: Message) -> object:
+        answer = self._handle(message)
+        self._check()
+        return answer
+
+    def on_readable(self, fd: int) -> None:
+        self._shell.on_link_readable(fd)
+        self._check()
+
+    def on_timer(self, timer_id: Hashable) -> None:
+        self._shell.on_wake()
+        self._check()
+
+    def on_stop(self) -> None:
+        self._close(_LAST_CLOSE_S)
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._close(_LAST_CLOSE_S)
+
+    def _handle(self, message: Message) -> object:
+        match message:
+            case Knock():
+                self._serve()
+            case GetDoor():
+                return self._door
+            case AttachEngine(link, info):
+                self._shell.attach(link, info)
+            case SetPolicy(name):
+                self._shell.set_policy(name)
+            case GetView():
+                return self._shell.view()
+            case ReleaseLinks():
+                return self._shell.detach_all()
+            case CloseEngines(timeout_s):
+                self._close(timeout_s)
+        return None
+
+    def _check(self) -> None:
+        """Fail, so that whoever watches learns of it, where the shell has broken."""
+        if self._shell.fault is not None:
+            raise self._shell.fault
+
+    def _serve(self) -> None:
+        for entry in self._door.fetch():
+            if isinstance(entry, HandedIn):
+                self._shell.submit(entry.requests, entry.reply_to)
+            else:
+                self._shell.cancel(entry.request_ids)
+
+    def _close(self, timeout_s: float) -> None:
+        self._door.close()
+        close_links(self._shell.close(), timeout_s)
+
+
+class PlaneClient:
+    """The control-plane actor seen from any other thread; an Inference."""
+
+    def __init__(self, ref: ActorRef[Any]) -> None:
+        self._ref = ref
+        self._door = ask(ref, GetDoor(), timeout_s=_ANSWER_S)
+
+    @property
+    def ref(self) -> ActorRef[Any]:
+        """The actor, to be watched."""
+        return self._ref
+
+    def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
+        self._door.submit(requests, reply_to)
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        self._door.cancel(request_ids)
+
+    def models(self) -> tuple[ModelCard, ...]:
+        return self._door.models()
+
+    def attach(self, link: EngineLink, info: EngineInfo | None = None) -> None:
+        """Give an engine to the plane, which owns it from now on; `info` where it is ready already."""
+        ask(self._ref, AttachEngine(link, info), timeout_s=_ANSWER_S)
+
+    def release_links(self) -> tuple[HeldLink, ...]:
+        """Take all engines back, ready for another plane's `attach`; what runs there is stopped and answered."""
+        return ask(self._ref, ReleaseLinks(), timeout_s=_ANSWER_S)
+
+    def set_policy(self, name: str) -> None:
+        """Order what waits by another policy, at once; raises UnknownPolicy."""
+        ask(self._ref, SetPolicy(name), timeout_s=_ANSWER_S)
+
+    def view(self) -> PlaneView:
+        """Return the plane's numbers."""
+        return ask(self._ref, GetView(), timeout_s=_ANSWER_S)
+
+    def engines(self) -> tuple[EngineStatus, ...]:
+        return engine_statuses(self.view())
+
+    def close(self, timeout_s: float = 2.0) -> list[str]:
+        """Answer what is open, end the engines' processes, then the actor; return the names of threads left."""
+        if self._ref.is_alive():
+            ask(self._ref, CloseEngines(timeout_s), timeout_s=timeout_s + _ANSWER_S)
+        return stop([self._ref], timeout_s=timeout_s)
+
+
+def start_control_plane(
+    known_models: Iterable[str] = (),
+    *,
+    policy: str = "priority",
+    max_waiting: int = MAX_WAITING,
+    clock: Clock | None = None,
+) -> PlaneClient:
+    """Start a control-plane actor without engines; raises UnknownPolicy. To be closed."""
+    plane = Plane(known_models, policy=policy, max_waiting=max_waiting)
+    return PlaneClient(ControlPlane.start(plane, clock=clock))

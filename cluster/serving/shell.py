@@ -1,0 +1,306 @@
+"""Obeys a plane machine: sends to engines, gives replies to whoever asked. Knows neither threads nor event loops.
+
+Tokens go straight from an engine to the asker; only the ends of requests pass through the machine. All calls are made
+on the one thread of the driver; a `reply_to` that calls back in is served when the event at hand is done.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from cluster.serving.engines.link import EngineLink, HostLost
+from cluster.serving.engines.port import Abort, EngineInfo, FromHost, Ready, Replies, Run, Shutdown, StartFailed, ToHost
+from cluster.serving.events import (
+    AbortAt,
+    Answer,
+    Cancelled,
+    Command,
+    Dispatch,
+    EngineDown,
+    EngineEnded,
+    EngineStarting,
+    EngineUp,
+    Event,
+    PolicyChanged,
+    Submitted,
+    TimePassed,
+    WakeAt,
+)
+from cluster.serving.plane import Plane
+from cluster.serving.policy import policy_named
+from cluster.serving.statistics import PlaneView
+from sage.base.clock import Clock, SystemClock
+from sage.base.errors import EngineLost, InternalError, InvalidRequest, NoEngine, RequestCancelled, SageError
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Failed, Failure, Last, ModelCard, Reply, ReplyTo, Request, Token
+from sage.base.log import get_log
+
+
+class Driver(Protocol):
+    """The thread or loop on which a shell runs; called on it only."""
+
+    def watch_fd(self, fd: int) -> None:
+        """Call `on_link_readable(fd)` whenever `fd` is readable."""
+        ...
+
+    def unwatch_fd(self, fd: int) -> None: ...
+
+    def wake_at(self, at_s: float) -> None:
+        """Call `on_wake()` at this monotonic time; replaces an earlier order."""
+        ...
+
+
+@dataclass(slots=True)
+class HeldLink:
+    """A link to an engine host; `info` is None until the engine is ready."""
+
+    link: EngineLink
+    info: EngineInfo | None = None
+
+
+class PlaneShell:
+    """Holds a plane, the links to its engines, and for each open request who asked.
+
+    `fault` is what ended it early, if anything did: then all were answered, and it is to be closed.
+    """
+
+    def __init__(self, plane: Plane, driver: Driver, *, clock: Clock | None = None) -> None:
+        self._plane = plane
+        self._driver = driver
+        self._clock: Clock = clock if clock is not None else SystemClock()
+        self._links: dict[EngineId, HeldLink] = {}
+        self._engines_by_fd: dict[int, EngineId] = {}
+        self._askers: dict[RequestId, ReplyTo] = {}
+        self._outbox: dict[ReplyTo, list[Reply]] = {}
+        self._events: deque[Event] = deque()
+        self._models: tuple[ModelCard, ...] = ()
+        self._is_busy = False
+        self._closed: SageError | None = None  # why nothing is taken any more
+        self.fault: Exception | None = None
+
+    def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
+        """Take `requests`; see Inference.submit. `reply_to` is hashable, as functions and methods are."""
+        fresh = []
+        for request in requests:
+            refusal = self._refusal(request)
+            if refusal is None:
+                self._askers[request.id] = reply_to
+                fresh.append(request)
+            else:
+                self._give(reply_to, refusal)
+        self._handle(Submitted(tuple(fresh)))
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        self._handle(Cancelled(tuple(request_ids)))
+
+    def set_policy(self, name: str) -> None:
+        """Order what waits by the policy of this name; raises UnknownPolicy."""
+        policy_named(name)
+        self._handle(PolicyChanged(name))
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """Return the models served now; may be called from any thread."""
+        return self._models
+
+    def view(self) -> PlaneView:
+        return self._plane.view()
+
+    def attach(self, link: EngineLink, info: EngineInfo | None = None) -> None:
+        """Use an engine; `info` is what another shell knew of it. The shell owns the link until it is detached.
+
+        Raises: NoEngine where the shell is closed, InternalError where an engine of this id is attached already.
+        """
+        if self._closed is not None:
+            raise self._closed
+        if link.engine_id in self._links:
+            raise InternalError(f"an engine {link.engine_id!r} is attached already")
+        self._links[link.engine_id] = HeldLink(link, info)
+        for fd in link.fds():
+            self._engines_by_fd[fd] = link.engine_id
+            self._driver.watch_fd(fd)
+        self._events.append(EngineStarting(link.engine_id, link.models) if info is None else EngineUp(info))
+        self._drain(link.engine_id)
+        self._run()
+
+    def on_link_readable(self, fd: int) -> None:
+        """Take what has come from an engine."""
+        engine_id = self._engines_by_fd.get(fd)
+        if engine_id is not None:
+            self._drain(engine_id)
+            self._run()
+
+    def on_wake(self) -> None:
+        """Handle that the time of the last `wake_at` has come."""
+        self._handle(TimePassed())
+
+    def detach_all(self) -> tuple[HeldLink, ...]:
+        """Let go of all engines, ready for another shell's `attach`; what ran there is stopped and answered."""
+        open_ids = tuple(self._askers)
+        failure = Failure.of(EngineLost("it was handed over to another control plane"))
+        held_links = tuple(self._links.values())
+        for held in held_links:
+            if held.info is not None and open_ids:
+                held.link.send(Abort(open_ids))
+            self._forget(held.link.engine_id)
+            self._events.append(EngineDown(held.link.engine_id, failure))
+        self._run()
+        return held_links
+
+    def close(self) -> tuple[HeldLink, ...]:
+        """Answer everything, refuse what comes later, and let go of all engines; their links are to be closed."""
+        self._closed = self._closed or NoEngine("the control plane is closed")
+        self._answer_all(RequestCancelled("the control plane was closed before the request ended"))
+        return self.detach_all()
+
+    # Events in, commands out.
+
+    def _handle(self, event: Event) -> None:
+        self._events.append(event)
+        self._run()
+
+    def _run(self) -> None:
+        if self._is_busy:
+            return
+        self._is_busy = True
+        try:
+            while self._events or self._outbox:
+                while self._events:
+                    self._step(self._events.popleft())
+                self._deliver()
+        except Exception as error:  # noqa: BLE001  # the last handler of the plane: all who asked are answered
+            self._break(error)
+        finally:
+            self._is_busy = False
+
+    def _step(self, event: Event) -> None:
+        if self.fault is not None:
+            return
+        for command in self._plane.handle(event, self._clock.monotonic_s()):
+            self._obey(command)
+        if isinstance(event, EngineUp | EngineDown):
+            self._models = self._plane.models()
+
+    def _break(self, error: Exception) -> None:
+        """After a fault of our own, answer everything and take nothing any more: a wrong plane helps nobody."""
+        get_log().exception("control plane failed")
+        self.fault = error
+        self._models = ()
+        self._events.clear()
+        self._closed = InternalError(f"the control plane failed: {error!r}", "Please report it.")
+        self._answer_all(self._closed)
+        self._deliver()
+
+    def _answer_all(self, error: SageError) -> None:
+        failure = Failure.of(error)
+        askers, self._askers = self._askers, {}
+        for request_id, reply_to in askers.items():
+            self._give(reply_to, Failed(request_id, failure))
+
+    def _obey(self, command: Command) -> None:
+        match command:
+            case Dispatch(engine_id, requests):
+                self._send(engine_id, Run(requests))
+            case AbortAt(engine_id, request_ids):
+                self._send(engine_id, Abort(request_ids))
+            case Answer(ended):
+                for last in ended:
+                    self._answer(last)
+            case WakeAt(at_s):
+                self._driver.wake_at(at_s)
+
+    def _answer(self, last: Last) -> None:
+        reply_to = self._askers.pop(last.request_id, None)
+        if reply_to is not None:
+            self._give(reply_to, last)
+
+    def _give(self, reply_to: ReplyTo, reply: Reply) -> None:
+        self._outbox.setdefault(reply_to, []).append(reply)
+
+    def _deliver(self) -> None:
+        """Call each asker once with all that is for it."""
+        outbox, self._outbox = self._outbox, {}
+        for reply_to, replies in outbox.items():
+            try:
+                reply_to(replies)
+            except Exception:  # noqa: BLE001  # whoever asked is at fault; the others' requests go on
+                ids = [reply.request_id for reply in replies]
+                get_log().exception("replies refused by whoever asked", request_ids=ids)
+
+    def _refusal(self, request: Request) -> Failed | None:
+        if self._closed is not None:
+            return Failed(request.id, Failure.of(self._closed))
+        if request.id in self._askers:
+            what = f"a request with the id {request.id!r} is still being worked on"
+            error = InvalidRequest(what, "Give each request an id of its own.", param="id")
+            return Failed(request.id, Failure.of(error))
+        return None
+
+    # Engines.
+
+    def _send(self, engine_id: EngineId, message: ToHost) -> None:
+        held = self._links.get(engine_id)
+        if held is None:  # given up a moment ago: the EngineDown that waits answers for it
+            return
+        is_sent = held.link.send(message)
+        self._drain(engine_id)
+        if not is_sent and engine_id in self._links:
+            self._give_up(engine_id, Failure.of(EngineLost(f"engine {engine_id!r} takes no more messages")))
+
+    def _drain(self, engine_id: EngineId) -> None:
+        """Take everything that has come from an engine: tokens to their askers, the rest as events."""
+        held = self._links[engine_id]
+        ended: list[Last] = []
+        down: Failure | None = None
+        for message in held.link.drain():
+            down = self._take(held, message, ended) or down
+        if ended:
+            self._events.append(EngineEnded(engine_id, tuple(ended)))
+        if down is not None:
+            self._give_up(engine_id, down)
+
+    def _take(self, held: HeldLink, message: FromHost | HostLost, ended: list[Last]) -> Failure | None:
+        """Sort one message; return why the engine is to be given up, if it is."""
+        match message:
+            case Replies(replies):
+                for reply in replies:
+                    if not isinstance(reply, Token):
+                        ended.append(reply)
+                    elif (reply_to := self._askers.get(reply.request_id)) is not None:
+                        self._give(reply_to, reply)
+                return None
+            case Ready(info=info):
+                return self._ready(held, info)
+            case StartFailed(failure) | HostLost(failure):
+                return failure
+
+    def _ready(self, held: HeldLink, info: EngineInfo) -> Failure | None:
+        expected = held.link.engine_id
+        if info.engine_id != expected or info.max_running < 1 or held.info is not None:
+            return Failure.of(EngineLost(f"the host of engine {expected!r} broke the protocol: it sent {info}"))
+        held.info = info
+        self._events.append(EngineUp(info))
+        return None
+
+    def _give_up(self, engine_id: EngineId, failure: Failure) -> None:
+        get_log().warning("engine lost", engine_id=engine_id, what=failure.what)
+        held = self._forget(engine_id)
+        self._events.append(EngineDown(engine_id, failure))
+        held.link.close(0.0)
+
+    def _forget(self, engine_id: EngineId) -> HeldLink:
+        held = self._links.pop(engine_id)
+        for fd in held.link.fds():
+            del self._engines_by_fd[fd]
+            self._driver.unwatch_fd(fd)
+        return held
+
+
+def close_links(held_links: Sequence[HeldLink], timeout_s: float, *, clock: Clock | None = None) -> None:
+    """End the hosts of detached links, side by side, within `timeout_s` for all; waits for it."""
+    clock = clock if clock is not None else SystemClock()
+    until_s = clock.monotonic_s() + timeout_s
+    for held in held_links:
+        held.link.send(Shutdown())
+    for held in held_links:
+        held.link.close(max(0.0, until_s - clock.monotonic_s()))
