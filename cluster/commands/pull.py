@@ -51,7 +51,7 @@ def _is_here(store: ModelStore, name: str) -> bool:
 def _agrees(missing: Sequence[str]) -> bool:
     size = megabytes(sum(entry_of(name).download_bytes() for name in missing))
     print(f"Missing: {', '.join(missing)} ({size} to download). Pull now? [Y/n] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in ("", "y", "yes")
+    return sys.stdin.readline().lower() in ("\n", "y\n", "yes\n")  # the end of the input is no consent
 
 
 @contextmanager

@@ -20,7 +20,10 @@ class EntryPoint(NamedTuple):
 
     def load(self) -> object:
         """Import the module and return the attribute; raises ImportError or AttributeError."""
-        return getattr(import_module(self.module), self.attribute)
+        found: object = import_module(self.module)
+        for name in self.attribute.split("."):
+            found = getattr(found, name)
+        return found
 
 
 def find_entry_points(group: str) -> dict[str, EntryPoint]:

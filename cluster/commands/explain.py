@@ -1,0 +1,64 @@
+"""A plan in words: what is fused, where batches go, what each instance takes. Knows nothing of where it runs."""
+
+import msgspec
+
+from cluster.commands.show import megabytes, print_table
+from sage.base.resources import Resources
+from sage.flow.plan import Plan
+
+
+class ExplainedChain(msgspec.Struct, frozen=True):
+    """Steps that run as one function in `parallelism` tasks; `lines` are where the user wrote them."""
+
+    id: str
+    steps: tuple[str, ...]
+    parallelism: int
+    resources: Resources
+    lines: tuple[str, ...]
+
+
+class ExplainedChannel(msgspec.Struct, frozen=True):
+    source: str
+    target: str
+    routing: str
+
+
+class Explained(msgspec.Struct, frozen=True):
+    flow: str
+    chains: tuple[ExplainedChain, ...]
+    channels: tuple[ExplainedChannel, ...]
+
+
+def explain(plan: Plan) -> Explained:
+    """Return `plan` as it is shown and printed as JSON. Pure."""
+    return Explained(
+        plan.graph.name,
+        tuple(
+            ExplainedChain(
+                chain.id,
+                tuple(step.name for step in chain.steps),
+                chain.parallelism,
+                chain.resources,
+                tuple(str(step.where) for step in chain.steps),
+            )
+            for chain in plan.chains
+        ),
+        tuple(ExplainedChannel(c.source, c.target, c.routing.value) for c in plan.channels),
+    )
+
+
+def show(explained: Explained) -> None:
+    """Print what runs as one task, then the channels between tasks."""
+    rows = [(" > ".join(c.steps), c.parallelism, _amount(c.resources), c.lines[0]) for c in explained.chains]
+    print(f"flow {explained.flow}\n")
+    print_table([("ONE TASK", "TASKS", "EACH TAKES", "BEGINS AT"), *rows])
+    if explained.channels:
+        print()
+        print_table([("FROM", "TO", "ROUTING"), *((c.source, c.target, c.routing) for c in explained.channels)])
+
+
+def _amount(resources: Resources) -> str:
+    parts = [f"{resources.cpus:g} CPUs"] if resources.cpus else []
+    parts += [f"{resources.gpus:g} GPUs"] if resources.gpus else []
+    parts += [megabytes(resources.memory_bytes)] if resources.memory_bytes else []
+    return ", ".join(parts) or "nothing reserved"

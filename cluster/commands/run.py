@@ -1,0 +1,86 @@
+"""Run a flow of a Python file, or explain how it would run. Knows nothing of how flows run."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cluster.commands.show import Json, print_json, print_table
+
+if TYPE_CHECKING:
+    from sage.flow.flow import Flow
+    from sage.flow.graph import Graph
+
+_INTERRUPTED = 130  # as a shell reports it: 128 + SIGINT
+
+
+def run(
+    target: Annotated[str, typer.Argument(metavar="FILE[:FLOW]", help="A Python file, and which of its flows.")],
+    address: Annotated[str | None, typer.Option("--address", help="Where it runs; by default in this process.")] = None,
+    timeout_s: Annotated[float | None, typer.Option("--timeout-s", help="Cancel it after so many seconds.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Print how it would run, and run nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Run a flow of a Python file to its end.
+
+    The file is imported, not run as a script: give it flows at its top level. FLOW is a variable or a flow's name.
+    """
+    graph = _chosen(target).graph()
+    if explain:
+        _explain(graph, json=json)
+        return
+    from cluster.commands.pull import ensure_models
+    from sage.flow.run import run_graph
+
+    ensure_models(_models_to_pull(graph))
+    try:
+        result = run_graph(graph, address, timeout_s=timeout_s, progress=None)
+    except KeyboardInterrupt as stop:
+        print("\n".join(["cancelled", *getattr(stop, "__notes__", ())]), file=sys.stderr)
+        raise typer.Exit(_INTERRUPTED) from stop
+    if json:
+        print_json(result)
+        return
+    counted = f"{result.records_in:,} records in, {result.records_out:,} out, {result.dead_letters:,} dead letters"
+    print("\n".join([f"{graph.name} {result.status}: {counted}, {result.duration_s:.2f} s", *result.guarantees]))
+
+
+def _chosen(target: str) -> "Flow":
+    """Return the flow that `target` means; where that is unclear, list the flows and exit 2."""
+    from cluster.commands.flow_file import flows_in, pick, split_target
+
+    file, wanted = split_target(target)
+    if not file.is_file():
+        raise typer.BadParameter(f"{file} is no file", param_hint="FILE[:FLOW]")
+    flows = flows_in(file)
+    flow = pick(flows, wanted)
+    if flow is not None:
+        return flow
+    if not flows:
+        raise typer.BadParameter(f'{file} has no flow at its top level: flow = sage.Flow("name")', param_hint="FILE")
+    found = f"{file} has no flow {wanted!r}" if wanted else f"{file} has {len(flows)} flows, name one"
+    print(f"{found}:")
+    print_table([("RUN", "NAME"), *((f"sage run {file}:{name}", flow.name) for name, flow in flows.items())])
+    raise typer.Exit(2)
+
+
+def _explain(graph: "Graph", *, json: bool) -> None:
+    from cluster.commands.explain import explain, show
+    from sage.flow.plan import plan_from_graph
+
+    explained = explain(plan_from_graph(graph))
+    if json:
+        print_json(explained)
+    else:
+        show(explained)
+
+
+def _models_to_pull(graph: "Graph") -> list[str]:
+    """Return the models that `graph` asks, that the catalogue has, and that no engine of the settings serves."""
+    from sage.base.catalog import CATALOG
+    from sage.base.config import load_settings
+    from sage.flow.spec import Embed, Generate
+
+    asked = [step.spec.model for step in graph.steps if isinstance(step.spec, Generate | Embed)]
+    served = {engine.model for engine in load_settings().engines}
+    return [entry.name for entry in CATALOG if entry.name in asked and entry.name not in served]

@@ -1,0 +1,46 @@
+"""What `import sage` and help load: little. Counts modules, not milliseconds."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = (
+    "asyncio", "cluster.local", "cluster.runtime", "fastapi", "importlib.metadata", "multiprocessing", "numpy",
+    "openvino", "openvino_genai", "prometheus_client", "psutil", "pydantic", "pykka", "rich", "structlog", "tokenizers",
+    "uvicorn", "uvloop", "zmq",
+)  # fmt: skip
+LAYERS_ABOVE = ("operators", "cluster", "gateway", "benchmarks")
+
+
+def _loaded_after(code: str) -> set[str]:
+    """Return the modules that a new interpreter has after `code`."""
+    script = f"{code}\nimport sys\nprint(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stderr.split())
+
+
+def test_import_sage_loads_nothing_heavy_and_nothing_above_the_language() -> None:
+    loaded = _loaded_after("import sage")
+    assert not loaded.intersection(HEAVY)
+    assert not {name for name in loaded if name.split(".")[0] in LAYERS_ABOVE}
+
+
+@pytest.mark.parametrize("name", [None, "Flow", "Index"])
+def test_the_public_names_are_there_without_anything_heavy(name: str | None) -> None:
+    names = "[getattr(sage, n) for n in sage.__all__]" if name is None else f"sage.{name}"
+    assert not _loaded_after(f"import sage; {names}").intersection(HEAVY)
+
+
+def test_the_overview_loads_no_verb_and_no_typer() -> None:
+    loaded = _loaded_after("import sage.cli; sage.cli.main(['--help'])")
+    assert not loaded.intersection((*HEAVY, "typer"))
+    assert not {name for name in loaded if name.startswith("cluster.commands.")}
+
+
+@pytest.mark.parametrize(
+    "verb", ["run", "doctor", "version", "models list", "models pull", "config show", "demo", "gateway serve"]
+)
+def test_the_help_of_a_command_loads_nothing_heavy(verb: str) -> None:
+    loaded = _loaded_after(f"import sage.cli; assert sage.cli.main([*{verb.split()!r}, '--help']) == 0")
+    assert not loaded.intersection(HEAVY)

@@ -1,0 +1,102 @@
+"""`sage run`: which flow of a file is meant, and what would run; running itself is in tests/cluster."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sage.cli import main
+
+TWO = """
+import sage
+flow = sage.Flow("word-count")
+flow.from_collection(["to be"]).flat_map(str.split).key_by(str).count(final=True).collect()
+same = flow
+other = sage.Flow("other")
+other.from_collection([1]).with_parallelism(1).map(abs).print()
+if __name__ == "__main__":
+    raise SystemExit("run as a script")
+"""
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Path:
+    path = tmp_path / "two flows.py"
+    path.write_text(TWO)
+    return path
+
+
+def test_several_flows_and_none_named_are_listed_with_exit_2(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(two)]) == 2
+    shown = capsys.readouterr().out
+    assert f"sage run {two}:flow" in shown
+    assert f"sage run {two}:other" in shown
+    assert ":same" not in shown
+
+
+def test_a_flow_that_is_not_there_lists_those_that_are(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", f"{two}:flwo"]) == 2
+    shown = capsys.readouterr().out
+    assert "no flow 'flwo'" in shown
+    assert ":flow" in shown
+
+
+@pytest.mark.parametrize("wanted", ["flow", "word-count"])
+def test_a_plan_is_explained_by_variable_or_by_name(two: Path, wanted: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", f"{two}:{wanted}", "--explain"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("flow word-count")
+    assert "flat_map > key_by > count" in shown
+    assert f"{two}:4" in shown
+
+
+def test_a_plan_as_json_names_steps_and_lines(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", f"{two}:other", "--explain", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["flow"] == "other"
+    assert [step for chain in plan["chains"] for step in chain["steps"]] == ["from_collection", "map", "print"]
+    assert {line for chain in plan["chains"] for line in chain["lines"]} == {f"{two}:7"}
+
+
+@pytest.mark.parametrize("text", [None, "x = 1\n"])
+def test_no_file_and_no_flow_are_wrong_usage(
+    tmp_path: Path, text: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "flows.py"
+    if text is not None:
+        path.write_text(text)
+    assert main(["run", str(path)]) == 2
+    assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["import sage\n1 / 0\n", "def f(:\n"])
+def test_a_file_that_cannot_be_imported_shows_the_users_line_and_none_of_ours(
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "flows.py"
+    path.write_text(text)
+    assert main(["run", str(path)]) == 1
+    shown = capsys.readouterr().err
+    assert f'File "{path}", line' in shown
+    assert "flow_file.py" not in shown
+    assert "SAGE-1101" in shown
+
+
+def test_a_flow_without_an_end_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "flows.py"
+    path.write_text('import sage\nflow = sage.Flow("open")\nflow.from_collection([1])\n')
+    assert main(["run", str(path)]) == 1
+    assert f"{path}:3" in capsys.readouterr().err
+
+
+def test_modules_beside_the_file_can_be_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "words_beside.py").write_text("def cut(text: str) -> list[str]:\n    return text.split()\n")
+    path = tmp_path / "flows.py"
+    path.write_text(
+        "import sage\nfrom words_beside import cut\n"
+        'flow = sage.Flow("beside")\nflow.from_collection(["a b"]).flat_map(cut).print()\n'
+    )
+    assert main(["run", str(path), "--explain"]) == 0
+    assert "flow beside" in capsys.readouterr().out
