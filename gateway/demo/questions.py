@@ -1,6 +1,18 @@
-"""The questions that the demo asks by itself, each labelled with the topics that answer it. Knows no model."""
+"""What is asked and what was found: questions, each labelled with the topics that answer it. Knows no model."""
 
+import select
+import stat
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
+from os import fstat
+from typing import TextIO
+
+from sage.base.errors import InvalidRequest
+from sage.flow.index import Passage
+
+_STDIN_TIMEOUT_S = 0.5
+"""How long a pipe that nobody writes to is waited for, before the built-in questions are asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,6 +22,19 @@ class Question:
     number: int
     text: str
     topics: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A question with its best passages, the best first."""
+
+    question: Question
+    passages: tuple[Passage, ...]
+
+    @property
+    def is_right(self) -> bool:
+        """Say whether one of the passages is of a topic that answers the question."""
+        return any(passage.source.partition(":")[0] in self.question.topics for passage in self.passages)
 
 
 _LABELLED = (
@@ -31,7 +56,28 @@ def built_in_questions() -> list[Question]:
     return [Question(number, text, frozenset(topics)) for number, (text, topics) in enumerate(_LABELLED, start=1)]
 
 
-def questions_from_lines(lines: list[str]) -> list[Question]:
+def asked_questions(texts: Sequence[str], stdin: TextIO = sys.stdin) -> list[Question]:
+    """Return what was asked on the command line, else what is piped in, a question a line, else the built-in ones.
+
+    Raises: InvalidRequest where a question was given but is empty.
+    """
+    if texts:
+        if not all(text.strip() for text in texts):
+            raise InvalidRequest("a question is empty", 'Write: sage demo --question "What is a closure?"')
+        return questions_from_lines(texts)
+    return questions_from_lines(_piped_lines(stdin)) or built_in_questions()
+
+
+def questions_from_lines(lines: Sequence[str]) -> list[Question]:
     """Return a question a line, unlabelled; empty lines are left out."""
     texts = [line.strip() for line in lines]
     return [Question(number, text) for number, text in enumerate(filter(None, texts), start=1)]
+
+
+def _piped_lines(stdin: TextIO) -> list[str]:
+    if stdin.isatty():
+        return []
+    mode = fstat(stdin.fileno()).st_mode
+    if stat.S_ISREG(mode) or select.select([stdin], [], [], _STDIN_TIMEOUT_S)[0]:
+        return stdin.read().splitlines()
+    return []

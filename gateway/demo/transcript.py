@@ -6,16 +6,11 @@ Pure: takes what happened, returns what to write now. Knows nothing of threads, 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from gateway.demo.questions import Question
+from gateway.demo.questions import Found, Question
 from sage.flow.index import Passage
 
 _INDENT = " " * 11
 _PREVIEW_CHARS = 72
-
-
-def plain(text: str) -> str:
-    """Return `text` as it is: the style of an output that is no terminal."""
-    return text
 
 
 @dataclass(slots=True)
@@ -23,7 +18,6 @@ class _Page:
     """What is known of one question and not yet written."""
 
     held: list[str] = field(default_factory=list)
-    passages: tuple[Passage, ...] = ()
     column: int = 0
     is_opened: bool = False
     is_answered: bool = False
@@ -40,8 +34,8 @@ class Transcript:
         num_questions: int,
         *,
         width: int = 100,
-        strong: Callable[[str], str] = plain,
-        faint: Callable[[str], str] = plain,
+        strong: Callable[[str], str] = str,
+        faint: Callable[[str], str] = str,
     ) -> None:
         self._pages = [_Page() for _ in range(num_questions)]
         self._turn = 0
@@ -49,27 +43,31 @@ class Transcript:
         self._strong = strong
         self._faint = faint
 
-    def found(self, question: Question, passages: Sequence[Passage]) -> str:
-        """Open the question: its text and its best passages. A second call for one question changes nothing."""
-        page = self._pages[question.number - 1]
-        if not page.is_opened:
-            page.is_opened = True
-            page.passages = tuple(passages)
-            page.held.append(self._opening(question, passages))
+    def found(self, found: Found) -> str:
+        """Open the question: its text and its best passages."""
+        self._open(found)
         return self._release()
 
-    def token(self, question: Question, text: str) -> str:
+    def token(self, found: Found, text: str) -> str:
         """Add a piece of the answer."""
-        page = self._pages[question.number - 1]
+        page = self._open(found)
         page.held.append(self._wrapped(page, text if page.column else text.lstrip()))
         return self._release()
 
-    def answered(self, question: Question) -> str:
+    def answered(self, found: Found) -> str:
         """Close the question with its sources."""
-        page = self._pages[question.number - 1]
-        page.held.append(self._closing(page))
+        page = self._open(found)
+        page.held.append(self._closing(found.passages))
         page.is_answered = True
         return self._release()
+
+    def _open(self, found: Found) -> _Page:
+        """Return the question's page; whichever event comes first opens it."""
+        page = self._pages[found.question.number - 1]
+        if not page.is_opened:
+            page.is_opened = True
+            page.held.append(self._opening(found.question, found.passages))
+        return page
 
     def _release(self) -> str:
         written: list[str] = []
@@ -90,8 +88,8 @@ class Transcript:
             lines.append(f"   {passage.score:5.2f}   {passage.source:<{width}}  {beginning}\n")
         return "".join([*lines, f"   {'answer':<8}"])
 
-    def _closing(self, page: _Page) -> str:
-        sources = dict.fromkeys(passage.source for passage in page.passages)
+    def _closing(self, passages: Sequence[Passage]) -> str:
+        sources = dict.fromkeys(passage.source for passage in passages)
         topics = dict.fromkeys(source.partition(":")[0] for source in sources)
         more = ", ".join(f'help("{topic}")' for topic in topics)
         return (

@@ -1,0 +1,109 @@
+"""The demo as one flow of two streams: the reference is indexed, questions are answered from it.
+
+Knows nothing of terminals, engines or where it runs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sage
+from gateway.demo.questions import Found, Question
+from gateway.demo.topics import Chunk, chunks_of, more_specific, read_topics
+
+NUM_PASSAGES = 3
+MAX_ANSWER_TOKENS = 96
+EMBED_STEP = "embed chunks"
+CHUNK_STEP = "each once"
+
+SYSTEM = "You answer questions about Python in two or three sentences, from the passages that you are given."
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkVector:
+    """A chunk with its vector, float32 [dim]."""
+
+    chunk: Chunk
+    vector: Any  # NumPy is not imported for a name
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionVector:
+    """A question with its vector, float32 [dim]."""
+
+    question: Question
+    vector: Any  # NumPy is not imported for a name
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What was found, and what the model made of it."""
+
+    found: Found
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Who is told what happens, on the threads of tasks: tokens before the answer, passages at any time before it."""
+
+    on_found: Callable[[Found], object]
+    on_token: Callable[[Found, str], None]
+    on_answered: Callable[[Answered], object]
+
+
+def demo_flow(questions: Sequence[Question], listeners: Listeners, *, chat_model: str, embed_model: str) -> sage.Flow:
+    """Return the flow. Questions are embedded at once, and wait for the whole index before they are looked up."""
+    flow = sage.Flow("demo")
+    reference = sage.Index("python reference")
+    _index(flow, reference, embed_model)
+    found = (
+        flow.from_collection(questions)
+        .named("questions")
+        .embed(model=embed_model, text=lambda question: question.text, into=QuestionVector)
+        .named("embed questions")
+        .retrieve(reference, NUM_PASSAGES, vector=lambda asked: asked.vector, into=_found)
+    )
+    found.for_each(listeners.on_found).named("show passages")
+    answers = found.generate(
+        model=chat_model,
+        system=SYSTEM,
+        prompt=prompt_of,
+        max_tokens=MAX_ANSWER_TOKENS,
+        on_token=listeners.on_token,
+        into=Answered,
+    )
+    answers.for_each(listeners.on_answered).named("show sources")
+    return flow
+
+
+def prompt_of(found: Found) -> str:
+    """Return what the model is asked: the passages, numbered, then the question."""
+    passages = "\n\n".join(f"[{at}] {passage.text}" for at, passage in enumerate(found.passages, start=1))
+    return f"{passages}\n\nQuestion: {found.question.text}"
+
+
+def _index(flow: sage.Flow, reference: sage.Index, embed_model: str) -> None:
+    """Add the stream that fills the index; the reference holds many sections twice, each is embedded once."""
+    chunks = (
+        flow.from_collection(read_topics())
+        .named("topics")
+        .flat_map(chunks_of)
+        .named("chunk")
+        .key_by(lambda chunk: chunk.text)
+        .reduce(more_specific, final=True)
+        .named(CHUNK_STEP)
+        .map(lambda entry: entry[1])
+    )
+    chunks.embed(model=embed_model, text=lambda chunk: chunk.titled_text, into=ChunkVector).named(
+        EMBED_STEP
+    ).index_into(
+        reference,
+        text=lambda entry: entry.chunk.text,
+        vector=lambda entry: entry.vector,
+        source=lambda entry: entry.chunk.source,
+    )
+
+
+def _found(asked: QuestionVector, passages: Sequence[sage.Passage]) -> Found:
+    return Found(asked.question, tuple(passages))
