@@ -33,14 +33,16 @@ _HOMES = {
 __all__ = list(_HOMES)
 
 
-def __getattr__(name: str) -> object:
-    """Bring a public name on its first use, so that `import sage` and `sage --help` cost next to nothing."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module 'sage' has no attribute {name!r}")
-    value: object = import_module(f"{home}.{name}") if name == "errors" else getattr(import_module(home), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # to a type checker a module with __getattr__ has every name, misspelt ones too
+
+    def __getattr__(name: str) -> object:
+        """Bring a public name on its first use, so that `import sage` and `sage --help` cost next to nothing."""
+        home = _HOMES.get(name)
+        if home is None:
+            raise AttributeError(f"module 'sage' has no attribute {name!r}")
+        value: object = import_module(f"{home}.{name}") if name == "errors" else getattr(import_module(home), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,94 @@
+"""What type checkers must infer of the language. Nothing here runs: mypy and basedpyright read it."""
+
+from typing import Any, assert_type
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+import sage
+from sage.flow.ends import Collected, End
+from sage.flow.ports import Source
+
+
+class Question(msgspec.Struct):
+    text: str
+    answer: str = ""
+
+
+async def fetch(url: str) -> bytes:
+    return url.encode()
+
+
+def sources(flow: sage.Flow, source: Source[Question]) -> None:
+    assert_type(flow.read_text("a.txt"), sage.Stream[str])
+    assert_type(flow.from_collection([1, 2]), sage.Stream[int])
+    assert_type(flow.from_collection(range(3)), sage.Stream[int])
+    assert_type(flow.from_source(source), sage.Stream[Question])
+    assert_type(flow.read_jsonl("a.jsonl"), sage.Stream[Any])
+    assert_type(flow.read_jsonl("a.jsonl", as_type=Question), sage.Stream[Question])
+
+
+def steps(lines: sage.Stream[str], numbers: sage.Stream[int]) -> None:
+    assert_type(lines.flat_map(str.split), sage.Stream[str])
+    assert_type(lines.map(len), sage.Stream[int])
+    assert_type(lines.filter(str.isupper), sage.Stream[str])
+    assert_type(lines.map_batches(lambda texts: [len(text) for text in texts]), sage.Stream[int])
+    assert_type(lines.map_async(fetch, max_in_flight=2), sage.Stream[bytes])
+    assert_type(lines.union(lines.map(str.upper)), sage.Stream[str])
+    assert_type(lines.union(numbers), sage.Stream[str | int])
+    assert_type(lines.named("x").with_parallelism(2).with_resources(cpus=1).on_error("retry"), sage.Stream[str])
+
+
+def aggregates(words: sage.KeyedStream[str, str], numbers: sage.KeyedStream[bool, int]) -> None:
+    assert_type(words.count(), sage.Stream[tuple[str, int]])
+    assert_type(words.count(final=True).collect(), Collected[tuple[str, int]])
+    assert_type(numbers.sum(), sage.Stream[tuple[bool, int]])
+    assert_type(words.sum(len), sage.Stream[tuple[str, int]])
+    assert_type(numbers.min(), sage.Stream[tuple[bool, int]])
+    assert_type(words.max(len, final=True), sage.Stream[tuple[str, int]])
+    assert_type(words.reduce(lambda a, b: a + b), sage.Stream[tuple[str, str]])
+    assert_type(words.fold(0, lambda total, word: total + len(word)), sage.Stream[tuple[str, int]])
+    assert_type(words.named("keyed"), sage.KeyedStream[str, str])
+    assert_type(words.map(len), sage.Stream[int])
+
+
+def the_word_count(flow: sage.Flow) -> None:
+    words = flow.read_text("corpus.txt").flat_map(str.split)
+    assert_type(words, sage.Stream[str])
+    assert_type(words.key_by(lambda word: word), sage.KeyedStream[str, str])
+    counts = words.key_by(lambda word: word).count(final=True).collect()
+    assert_type(counts.items, list[tuple[str, int]])
+
+
+def models(questions: sage.Stream[Question], docs: sage.Index) -> None:
+    assert_type(questions.generate(model="m", prompt="{text}"), sage.Stream[str])
+    assert_type(questions.generate(model="m", prompt="{text}", into="answer", max_tokens=3), sage.Stream[Question])
+    assert_type(
+        questions.generate(model="m", prompt=lambda q: q.text, into=lambda q, answer: (q.text, answer)),
+        sage.Stream[tuple[str, str]],
+    )
+    assert_type(questions.embed(model="m", text="text"), sage.Stream[NDArray[np.float32]])
+    assert_type(questions.embed(model="m", text="text", into="vector"), sage.Stream[Question])
+    assert_type(
+        questions.embed(model="m", text="text", into=lambda q, vector: (q, vector)),
+        sage.Stream[tuple[Question, NDArray[np.float32]]],
+    )
+    assert_type(questions.retrieve(docs), sage.Stream[Question])
+    assert_type(questions.retrieve(docs, into=None), sage.Stream[list[sage.Passage]])
+    assert_type(questions.retrieve(docs, k=2, into=lambda q, found: found[0].text), sage.Stream[str])
+
+
+def ends(lines: sage.Stream[str], docs: sage.Index) -> None:
+    assert_type(lines.collect(), Collected[str])
+    assert_type(lines.print(), End)
+    assert_type(lines.for_each(len), End)
+    assert_type(lines.write_jsonl("a.jsonl").named("out"), End)
+    assert_type(lines.index_into(docs, text=str, vector=lambda text: [0.0], source=None), End)
+
+
+def runs(flow: sage.Flow) -> None:
+    assert_type(flow.run(timeout_s=1.0), sage.JobResult)
+    with sage.connect("local") as cluster:
+        assert_type(cluster, sage.Cluster)
+        assert_type(cluster.submit(flow), sage.Job)
