@@ -1,9 +1,10 @@
 """Finds who runs flows at an address, by the entry points that packages offer. Knows no runner."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
+from typing import cast
 
+from sage.base.entry_points import EntryPoint, find_entry_points
 from sage.base.errors import UnknownAddress
 from sage.flow.runner import Cluster, Runner
 
@@ -16,17 +17,15 @@ def connect(address: str | None = None) -> Cluster:
     The part before the first ":" names the runner: "local", "tcp://HOST:PORT". Raises UnknownAddress where no
     installed package serves it.
     """
-    return runner_of_address(address, entry_points(group=GROUP))(address)
+    return runner_of_address(address, find_entry_points(GROUP))(address)
 
 
-def runner_of_address(address: str | None, offers: Iterable[EntryPoint]) -> Runner:
+def runner_of_address(address: str | None, offers: Mapping[str, EntryPoint]) -> Runner:
     """Return the one of `offers` that serves `address`; raises UnknownAddress, which lists them."""
-    by_scheme = {offer.name: offer for offer in offers}
     scheme = "local" if address is None else address.partition(":")[0]
-    if scheme not in by_scheme:
-        raise UnknownAddress(f"no runner serves the address {address or 'local'!r}", _advice(scheme, sorted(by_scheme)))
-    runner: Runner = by_scheme[scheme].load()
-    return runner
+    if scheme not in offers:
+        raise UnknownAddress(f"no runner serves the address {address or 'local'!r}", _advice(scheme, sorted(offers)))
+    return cast(Runner, offers[scheme].load())
 
 
 def _advice(scheme: str, known: list[str]) -> str:

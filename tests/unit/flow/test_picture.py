@@ -1,0 +1,73 @@
+"""Flows as pictures."""
+
+from xml.etree import ElementTree as ET
+
+import sage
+from sage.flow.picture import html_from_steps, mermaid_from_steps
+from sage.flow.stream import Stream
+
+
+def rag() -> tuple[sage.Flow, Stream[dict[str, str]]]:
+    flow, docs = sage.Flow("rag"), sage.Index("docs")
+    flow.from_collection([{"text": "a"}]).embed(model="minilm", text="text", into="vector").index_into(docs)
+    questions = flow.from_collection([{"q": "a?"}]).map(lambda q: q).with_parallelism(2)
+    found = questions.embed(model="minilm", text="q", into="vector").retrieve(docs)
+    return flow, found
+
+
+def test_mermaid_shows_models_parallelism_edges_and_what_waits() -> None:
+    flow, found = rag()
+    found.named('say "hi" <b>').print()
+    assert flow.to_mermaid().splitlines() == [
+        "flowchart LR",
+        '    s0(["from_collection"])',
+        '    s1{{"embed<br/>minilm"}}',
+        '    s2[("index_into")]',
+        '    s3(["from_collection-2"])',
+        '    s4["map x2"]',
+        '    s5{{"embed-2<br/>minilm"}}',
+        '    s6["say #34;hi#34; #60;b#62;"]',
+        '    s7[("print")]',
+        "    s0 --> s1",
+        "    s1 --> s2",
+        "    s3 --> s4",
+        "    s4 --> s5",
+        "    s5 --> s6",
+        "    s6 --> s7",
+        "    s2 -. then .-> s6",
+    ]
+
+
+def test_an_unfinished_flow_can_be_looked_at() -> None:
+    assert mermaid_from_steps([]) == "flowchart LR"
+    assert "0 steps" in html_from_steps("f", [])
+    assert "unfinished" in sage.Flow("unfinished")._repr_html_()
+
+
+def test_the_picture_is_well_formed_escaped_and_needs_nothing_from_elsewhere() -> None:
+    flow, found = rag()
+    found.named("<script>alert(1)</script>")
+    html = flow._repr_html_()
+    ET.fromstring(html)
+    assert "<script" not in html
+    assert html.count("http") == 1  # the name of the SVG namespace, which nobody fetches
+    assert "test_picture.py:" in html
+
+
+def test_a_stream_shows_its_flow_with_its_own_step_marked() -> None:
+    _, found = rag()
+    boxes = [part for part in found._repr_html_().split("<g>") if 'stroke-width="3"' in part]
+    assert len(boxes) == 1
+    assert "retrieve" in boxes[0]
+
+
+def test_no_two_boxes_lie_on_one_another() -> None:
+    flow = sage.Flow("f")
+    first, second = flow.from_collection([1]), flow.from_collection([2])
+    shared = first.union(second)
+    shared.map(str).collect()
+    shared.map(str).print()
+    first.union(shared).collect()
+    tree = ET.fromstring(flow._repr_html_())
+    corners = [(box.get("x"), box.get("y")) for box in tree.iter("{http://www.w3.org/2000/svg}rect")]
+    assert len(corners) == len(set(corners)) == 9
