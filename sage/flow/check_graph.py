@@ -6,7 +6,8 @@ from graphlib import CycleError, TopologicalSorter
 from sage.base.errors import FlowInvalid
 from sage.flow.check_step import check_step, kind_of_step
 from sage.flow.graph import Graph, Step, consumers_of
-from sage.flow.spec import SINKS, Aggregate, Fold, IndexInto, KeyBy, Read, Reduce, Retrieve, Union
+from sage.flow.sinks import JsonLinesSink
+from sage.flow.spec import SINKS, Aggregate, Fold, IndexInto, KeyBy, Read, Reduce, Retrieve, Union, Write
 
 
 def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
@@ -74,10 +75,18 @@ def _check_ends(flow_name: str, steps: tuple[Step, ...]) -> None:
     end = "End it in collect(), for_each(fn), print(), write_jsonl(path) or index_into(index)."
     if not any(isinstance(step.spec, SINKS) for step in steps):
         raise FlowInvalid(f'{steps[-1].where}: the flow "{flow_name}" has no sink, so its results go nowhere', end)
-    for name, readers in consumers_of(steps).items():
-        step = next(step for step in steps if step.name == name)
-        if not readers and not isinstance(step.spec, SINKS):
-            raise FlowInvalid(f'{step.where}: nothing uses what the step "{name}" gives', end)
+    readers = consumers_of(steps)
+    files: dict[JsonLinesSink, Step] = {}
+    for step in steps:
+        if not readers[step.name] and not isinstance(step.spec, SINKS):
+            raise FlowInvalid(f'{step.where}: nothing uses what the step "{step.name}" gives', end)
+        if isinstance(step.spec, Write) and isinstance(step.spec.sink, JsonLinesSink):
+            twin = files.setdefault(step.spec.sink, step)
+            if twin is not step:
+                raise FlowInvalid(
+                    f"{step.where}: two steps write {step.spec.sink.path}; the other is at {twin.where}",
+                    "Write two files, or put the streams together by union.",
+                )
 
 
 def _check_waits(steps: tuple[Step, ...], by_name: Mapping[str, Step]) -> None:

@@ -5,6 +5,7 @@ from typing import Literal, Self
 from sage.base.resources import Resources
 from sage.flow.builder import Builder, StepNumber
 from sage.flow.graph import OnError
+from sage.flow.picture import html_from_steps
 from sage.flow.where import refusal
 
 DEFAULT_RETRIES = 3
@@ -23,6 +24,9 @@ class Handle:
 
     def __repr__(self) -> str:
         return f'<{type(self).__name__} "{self._builder.step(self._number).name}" of the flow "{self._builder.name}">'
+
+    def _repr_html_(self) -> str:
+        return html_from_steps(self._builder.name, self._builder.steps(), marked=self._builder.step(self._number).name)
 
     def named(self, name: str) -> Self:
         """Name the last step: in pictures, metrics and errors. Names are unique in a flow.

@@ -28,7 +28,9 @@ def run_on_cluster(
         if not shown:
             return job.wait(timeout_s)
         with show_progress(graph.name, sys.stderr) as on_progress:
-            return job.wait(timeout_s, on_progress=on_progress)
+            result = job.wait(timeout_s, on_progress=on_progress)
+            on_progress(job.metrics())
+            return result
     except (KeyboardInterrupt, JobTimeout) as stop:
         _cancel(job, stop)
         raise

@@ -10,7 +10,6 @@ from sage.flow import spec
 from sage.flow.ends import Outlet, index_name
 from sage.flow.index import Index, Passage
 from sage.flow.model_options import EmbedOptions, GenerateOptions, Priority, Stop, service_class, stop_texts
-from sage.flow.picture import html_from_steps
 from sage.flow.where import refusal
 
 if TYPE_CHECKING:  # importing NumPy takes longer than all of `import sage`
@@ -260,9 +259,6 @@ class Stream(Outlet[T_co]):
         >>> found = questions.retrieve(docs, k=3)
         """
         return Stream(self._builder, self._then(spec.Retrieve(index_name(index), k, vector, into)))
-
-    def _repr_html_(self) -> str:
-        return html_from_steps(self._builder.name, self._builder.steps(), marked=self._builder.step(self._number).name)
 
 
 class KeyedStream(Stream[T], Generic[K, T]):

@@ -104,6 +104,14 @@ def test_a_step_with_the_wrong_number_of_inputs_is_refused() -> None:
         graph_from_steps("f", [READ, step("u", Union(), "read")])
 
 
+def test_two_steps_do_not_write_one_file() -> None:
+    flow = Flow("f")
+    numbers = flow.from_collection([1])
+    numbers.write_jsonl("out.jsonl")
+    numbers.map(str).write_jsonl("out.jsonl")
+    assert "two steps write out.jsonl" in refused(flow).what
+
+
 def test_a_stream_is_not_united_with_itself() -> None:
     flow = Flow("f")
     numbers = flow.from_collection([1])

@@ -62,7 +62,7 @@ class ScriptedJob:
             raise TaskStuck("slow_function still runs")
 
     def metrics(self) -> JobMetrics:
-        return metrics()
+        return metrics(JobStatus.FINISHED, 1.5)
 
     def dead_letters(self) -> list[DeadLetterRecord]:
         return []
@@ -152,7 +152,8 @@ def test_progress_is_silent_off_a_terminal_unless_asked_for(capsys: pytest.Captu
     run_on_cluster(cluster_whose_job()[0], a_graph(), progress=True)
     assert capsys.readouterr().err == (
         "words: running, 1.0 s, 1,000 records in (1,000/s), 10 out, 70 tokens generated\n"
-    )  # fmt: skip
+        "words: finished, 1.5 s, 1,000 records in (667/s), 10 out, 70 tokens generated\n"
+    )
 
 
 def test_plain_progress_writes_again_when_the_status_changes_or_time_has_passed() -> None:
