@@ -133,17 +133,17 @@ class Plane:
 
     def _submitted(self, requests: tuple[Request, ...], orders: _Orders) -> None:
         for request in requests:
-            error = self._refusal(request, orders)
+            lane = lane_of(request)
+            error = self._refusal(request, lane, orders)
             if error is None:
-                self._let_in(request, orders)
+                self._let_in(request, lane, orders)
             else:
                 self._refuse(request, error, orders)
 
-    def _refusal(self, request: Request, orders: _Orders) -> SageError | None:
+    def _refusal(self, request: Request, lane: Lane, orders: _Orders) -> SageError | None:
         if request.id in self._queue or request.id in self._running or request.id in self._abandoned:
             do = "Give each request an id of its own."
             return InvalidRequest(f"a request with the id {request.id!r} is still being worked on", do, param="id")
-        lane = lane_of(request)
         if not self._offer.is_served(lane):
             return self._offer.unserved(lane)
         invalid = self._offer.invalid(request)
@@ -167,12 +167,12 @@ class Plane:
             retry_after_s=retry_after_s,
         )
 
-    def _let_in(self, request: Request, orders: _Orders) -> None:
+    def _let_in(self, request: Request, lane: Lane, orders: _Orders) -> None:
         self._num_arrived += 1
-        ticket = ticket_for(request, self._num_arrived, orders.now_s)
+        ticket = ticket_for(request, lane, self._num_arrived, orders.now_s)
         self._queue.add(ticket)
         self._deadlines.add(ticket)
-        orders.lanes[ticket.lane] = None
+        orders.lanes[lane] = None
         if len(self._queue) > self._max_waiting:
             self._assign(orders)
 

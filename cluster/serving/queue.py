@@ -80,6 +80,10 @@ class WaitingQueue:
         """Iterate over all that wait, in no order."""
         return iter(self._tickets.values())
 
+    def num_places(self) -> int:
+        """Return how many tickets the heaps hold, those removed by id and not yet swept out among them."""
+        return self._num_places
+
     def _place(self, ticket: Ticket) -> _Place:
         return self._policy.rank(ticket), ticket.arrival, ticket
 

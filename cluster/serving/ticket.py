@@ -37,10 +37,10 @@ class Ticket:
     is_answered: bool = False
 
 
-def ticket_for(request: Request, arrival: int, now_s: float) -> Ticket:
-    """Return the ticket of a request that arrives now."""
+def ticket_for(request: Request, lane: Lane, arrival: int, now_s: float) -> Ticket:
+    """Return the ticket of a request that arrives now; `lane` is its lane."""
     deadline_s = math.inf if request.timeout_s is None else now_s + request.timeout_s
-    return Ticket(request, lane_of(request), arrival, now_s, deadline_s, cost_tokens(request))
+    return Ticket(request, lane, arrival, now_s, deadline_s, cost_tokens(request))
 
 
 def lane_of(request: Request) -> Lane:

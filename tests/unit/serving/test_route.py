@@ -1,0 +1,89 @@
+"""The router: accounts of engines, and the pick."""
+
+from random import Random
+
+import pytest
+
+from cluster.serving.engines.port import EngineInfo
+from cluster.serving.route import Router
+from cluster.serving.ticket import Lane, Ticket, cost_tokens, lane_of, ticket_for
+from sage.base.ids import EngineId
+from sage.base.inference import Kind, ModelCard, Request
+from tests.unit.serving.arrange import CHAT_CARD, EMBED_CARD, chat, chat_engine, embed, embed_engine
+
+CHAT = Lane("chat", Kind.CHAT)
+
+
+def ticket(request: Request) -> Ticket:
+    return ticket_for(request, lane_of(request), 1, 0.0)
+
+
+def test_cost_is_a_token_for_four_characters_and_the_longest_answer() -> None:
+    assert cost_tokens(chat("a", num_characters=400, max_tokens=50)) == 151
+    assert cost_tokens(chat("a", num_characters=0, max_tokens=None)) == 257
+    assert cost_tokens(embed("a", 3)) == 4
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_pick_is_the_least_loaded_engine_with_room_as_a_full_scan_finds_it(seed: int) -> None:
+    rng = Random(seed)
+    router = Router()
+    held: list[tuple[EngineId, Ticket]] = []
+    for number in range(400):
+        if number < 5:
+            router.add(chat_engine(f"c{number}", max_running=rng.randint(1, 6)))
+        open_accounts = [account for account in router if account.has_room(Kind.CHAT)]
+        picked = router.pick(CHAT)
+        if not open_accounts:
+            assert picked is None
+        else:
+            assert picked is min(open_accounts, key=lambda account: (account.load_tokens, account.last_pick))
+        if picked is not None and rng.random() < 0.6:
+            new = ticket(chat(f"r{number}", num_characters=rng.randint(0, 4000)))
+            router.charge(picked, [new])
+            held.append((picked.info.engine_id, new))
+        elif held:
+            engine_id, old = held.pop(rng.randrange(len(held)))
+            account = router.account(engine_id)
+            assert account is not None
+            assert router.release(account, [old.request.id]) == [old]
+        router.check()
+
+
+def test_an_engine_gets_only_models_and_kinds_that_it_serves() -> None:
+    router = Router()
+    router.add(embed_engine())
+    assert router.pick(CHAT) is None
+    assert not router.serves(CHAT)
+    assert router.kinds_of("embed") == (Kind.EMBED,)
+
+
+def test_an_engine_that_is_gone_is_picked_no_more() -> None:
+    router = Router()
+    router.add(chat_engine())
+    account = router.remove(EngineId("c1"))
+    assert account is not None
+    assert router.pick(CHAT) is None
+    assert not router.serves(CHAT)
+    assert router.remove(EngineId("c1")) is None
+
+
+def test_an_engine_for_both_kinds_counts_all_it_holds_against_one_window() -> None:
+    router = Router()
+    info = EngineInfo(EngineId("x"), "simulated", "CPU", True, (CHAT_CARD, EMBED_CARD), 2, 8)
+    account = router.add(info)
+    router.charge(account, [ticket(embed("e"))], batch=1)
+    router.charge(account, [ticket(chat("c"))])
+    assert router.pick(CHAT) is None
+    assert router.pick(Lane("embed", Kind.EMBED)) is None
+    router.release(account, [ticket(embed("e")).request.id])
+    assert router.pick(CHAT) is account
+
+
+def test_a_card_that_names_a_kind_twice_counts_once() -> None:
+    router = Router()
+    card = ModelCard("chat", (Kind.CHAT, Kind.CHAT), 2048)
+    router.add(EngineInfo(EngineId("x"), "simulated", "CPU", True, (card, card), 1))
+    router.check()
+    assert router.remove(EngineId("x")) is not None
+    assert not router.serves(CHAT)
