@@ -16,7 +16,7 @@ MAX_POSITIONAL = 5
 
 # Nothing received may become code. The one exception makes a loop over a batch out of our own templates.
 EXECUTES = {"eval", "exec", "compile", "__import__", "builtins.eval", "builtins.exec"}
-MAY_EXECUTE = {"operators/fuse.py"}
+MAY_EXECUTE = {"operators/codegen.py"}
 UNPICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
 WAITS_BLINDLY = {"time.sleep", "asyncio.sleep", "sleep"}
 SAYS_NOTHING = re.compile(r"(^|_)(utils?|helpers?|common|misc)(_|$)")
@@ -76,7 +76,7 @@ def test_no_function_is_longer_than_a_screen() -> None:
     assert not _found(faults)
 
 
-def test_no_function_takes_too_many_positional_arguments() -> None:
+def test_no_public_function_takes_too_many_positional_arguments() -> None:
     """Commands are apart: their parameters are options on a command line."""
     faults = [
         f"{s.name}:{f.lineno} {f.name}: {num}"
@@ -84,7 +84,7 @@ def test_no_function_takes_too_many_positional_arguments() -> None:
         for f in s.functions()
         if (num := len([a for a in (*f.args.posonlyargs, *f.args.args) if a.arg not in ("self", "cls")]))
         > MAX_POSITIONAL
-        if not _is_command(s)
+        if not f.name.startswith("_") and not _is_command(s)
     ]
     assert not _found(faults)
 
