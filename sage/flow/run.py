@@ -31,13 +31,18 @@ def run_on_cluster(
             result = job.wait(timeout_s, on_progress=on_progress)
             on_progress(job.metrics())
             return result
-    except (KeyboardInterrupt, JobTimeout) as stop:
+    except KeyboardInterrupt as stop:
         _cancel(job, stop)
         raise
+    except JobTimeout as late:
+        what = f'the flow "{graph.name}" did not end within {timeout_s} s and was cancelled'
+        cancelled = JobTimeout(what, "Give it more time: timeout_s=..., or none.", param="timeout_s")
+        _cancel(job, cancelled)
+        raise cancelled from late
 
 
-def _cancel(job: Job, stop: BaseException) -> None:
+def _cancel(job: Job, raised: BaseException) -> None:
     try:
         job.cancel()
     except TaskStuck as stuck:
-        stop.add_note(str(stuck))
+        raised.add_note(str(stuck))

@@ -24,6 +24,10 @@ def no_words() -> list[str]:
     return []
 
 
+def with_word(words: list[str], word: str) -> list[str]:
+    return [*words, word]
+
+
 def sources(flow: sage.Flow, source: Source[Question]) -> None:
     assert_type(flow.read_text("a.txt"), sage.Stream[str])
     assert_type(flow.from_collection([1, 2]), sage.Stream[int])
@@ -53,7 +57,7 @@ def aggregates(words: sage.KeyedStream[str, str], numbers: sage.KeyedStream[bool
     assert_type(words.max(len, final=True), sage.Stream[tuple[str, int]])
     assert_type(words.reduce(lambda a, b: a + b), sage.Stream[tuple[str, str]])
     assert_type(words.fold(0, lambda total, word: total + len(word)), sage.Stream[tuple[str, int]])
-    assert_type(words.fold(no_words, lambda kept, word: [*kept, word]), sage.Stream[tuple[str, list[str]]])
+    assert_type(words.fold(no_words, with_word), sage.Stream[tuple[str, list[str]]])
     assert_type(words.named("keyed"), sage.KeyedStream[str, str])
     assert_type(words.map(len), sage.Stream[int])
 
