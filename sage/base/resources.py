@@ -19,8 +19,17 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.cpus <= free.cpus and self.gpus <= free.gpus and self.memory_bytes <= free.memory_bytes
 
     def plus(self, other: "Resources") -> "Resources":
-        return Resources(self.cpus + other.cpus, self.gpus + other.gpus, self.memory_bytes + other.memory_bytes)
+        return Resources(
+            _devices(self.cpus + other.cpus), _devices(self.gpus + other.gpus), self.memory_bytes + other.memory_bytes
+        )
 
     def minus(self, other: "Resources") -> "Resources":
         """Return what is left; raises ValueError where `other` does not fit."""
-        return Resources(self.cpus - other.cpus, self.gpus - other.gpus, self.memory_bytes - other.memory_bytes)
+        return Resources(
+            _devices(self.cpus - other.cpus), _devices(self.gpus - other.gpus), self.memory_bytes - other.memory_bytes
+        )
+
+
+def _devices(amount: float) -> float:
+    """Round to millionths, so that three times 0.1 is taken from 0.3 in any order."""
+    return round(amount, 6)
