@@ -14,6 +14,7 @@ from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
 from cluster.runtime.descriptors import Descriptors, Readable
+from cluster.runtime.lane import OnDataLane
 from cluster.runtime.timers import TimerDue, Timers
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
@@ -24,12 +25,6 @@ NUM_CONTROL = 65_536
 
 class MailboxFull(InternalError):
     """A lane is at its bound: whoever put did not respect credit, or the actor no longer gets."""
-
-
-class OnDataLane:
-    """A message of a type derived from this waits behind all control messages; within the lane order is kept."""
-
-    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from pykka import ActorDeadError
 from pykka._envelope import Envelope
 
 from cluster.runtime.descriptors import Readable
-from cluster.runtime.mailbox import Mailbox, MailboxFull, OnDataLane
+from cluster.runtime.lane import OnDataLane
+from cluster.runtime.mailbox import Mailbox, MailboxFull
 from cluster.runtime.timers import TimerDue
 from sage.base.clock import ManualClock, SystemClock
 

@@ -1,0 +1,97 @@
+"""Runs the user's coroutines for tasks on one event-loop thread. Knows nothing of steps."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+
+from operators.machine import Call, CallResult
+
+Results = Callable[[Sequence[CallResult]], None]
+"""Takes results on the loop's thread, without waiting."""
+
+
+class Coroutines:
+    """An event loop on a daemon thread of its own, started by the first call."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._running: dict[asyncio.Task[None], str] = {}  # owners; touched on the loop's thread only
+
+    @property
+    def thread(self) -> threading.Thread | None:
+        """The loop's thread, once there is one."""
+        return self._thread
+
+    def start(self, owner: str, calls: Sequence[Call], done: Results) -> None:
+        """Run `calls` at once; each ends in exactly one result given to `done`, unless its owner is cancelled."""
+        self._running_loop().call_soon_threadsafe(self._start, owner, calls, done)
+
+    def cancel(self, owner: str) -> None:
+        """Cancel what still runs for `owner`; a result that comes all the same is not wanted any more."""
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._cancel, owner)
+
+    def close(self, timeout_s: float) -> bool:
+        """Cancel everything and end the thread; False where a coroutine would not end in time."""
+        thread, loop = self._thread, self._loop
+        if thread is None or loop is None:
+            return True
+        if thread.is_alive():
+            loop.call_soon_threadsafe(self._close)
+            thread.join(timeout_s)
+        return not thread.is_alive()
+
+    def _running_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._run, args=(self._loop,), name=self._name, daemon=True)
+                self._thread.start()
+            return self._loop
+
+    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+            loop.run_until_complete(asyncio.gather(*self._running, return_exceptions=True))
+        finally:
+            loop.close()
+
+    def _start(self, owner: str, calls: Sequence[Call], done: Results) -> None:
+        loop = asyncio.get_running_loop()
+        for call in calls:
+            task = loop.create_task(_run_call(call, done))
+            self._running[task] = owner
+            task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+
+    def _cancel(self, owner: str) -> None:
+        for task, of in self._running.items():
+            if of == owner:
+                task.cancel()
+
+    def _close(self) -> None:
+        for task in self._running:
+            task.cancel()
+        asyncio.get_running_loop().stop()
+
+
+async def _run_call(call: Call, done: Results) -> None:
+    try:
+        async with asyncio.timeout(call.timeout_s):
+            value = await call.fn(call.value)
+    except asyncio.CancelledError:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():
+            raise
+        done([CallResult(call.call_id, None, RuntimeError("the coroutine cancelled itself"))])
+    except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is its result
+        done([CallResult(call.call_id, None, error)])
+    else:
+        done([CallResult(call.call_id, value, None)])

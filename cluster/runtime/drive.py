@@ -1,0 +1,261 @@
+"""Drives one machine: feeds it, obeys it, ends it. Knows neither threads nor transport; whoever calls it has hands.
+
+Everything happens within calls of its methods, on one thread. A method raises what the machine or the source raised;
+`give_up` is then the one thing left to call.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import Any, Protocol
+
+from cluster.runtime.failures import dead_letter_record, source_errors
+from cluster.runtime.inputs import Inputs
+from cluster.runtime.links import Delivery, End, Grant, TaskMessage
+from cluster.runtime.messages import TaskDrained, TaskFact, TaskFinished, TaskOpened, TaskSetAside, TaskSpec
+from cluster.runtime.outputs import Outputs, Split
+from cluster.runtime.pace import ReadPace
+from operators.machine import Ask, Call, CallResult, Command, Counts, DeadLetter, Emit, Machine, SetTimer, Withdraw
+from sage.base.batch import Batch
+from sage.base.clock import Clock
+from sage.base.ids import RequestId
+from sage.base.inference import Reply, Request
+from sage.base.settings import RuntimeSettings
+from sage.flow.ports import SourceReader
+
+Reader = SourceReader[Any]
+
+
+class Workshop(Protocol):
+    """Makes what a task works with. Called on the task's thread."""
+
+    def machine(self, spec: TaskSpec) -> Machine: ...
+
+    def reader(self, spec: TaskSpec) -> Reader | None:
+        """Open the source where the chain begins with a Read; raises SourceUnreadable, or what the source raises."""
+        ...
+
+
+class Hands(Protocol):
+    """What a drive asks to be done; none of it waits."""
+
+    def send(self, message: TaskMessage) -> object: ...
+
+    def ask(self, requests: Sequence[Request]) -> None: ...
+
+    def withdraw(self, request_ids: Sequence[RequestId]) -> None: ...
+
+    def call(self, calls: Sequence[Call]) -> None: ...
+
+    def set_timer(self, timer_id: int, after_s: float) -> None: ...
+
+    def report(self, fact: TaskFact) -> None: ...
+
+
+class Gauge:
+    """What others read of a task at any time: plain numbers, written by the task's thread only."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self.busy_s = 0.0
+
+
+class _Phase(Enum):
+    OPENING = auto()
+    RUNNING = auto()
+    ENDED = auto()  # the machine was told that its input is over
+    CLOSED = auto()  # the machine is closed; its last output may still wait for credit
+    OVER = auto()
+
+
+class Drive:
+    """One instance of a chain at work. Takes no input while output waits for credit or the machine has no room."""
+
+    def __init__(
+        self, spec: TaskSpec, hands: Hands, gauge: Gauge, *, split: Split, settings: RuntimeSettings, clock: Clock
+    ) -> None:
+        self._spec = spec
+        self._hands = hands
+        self._gauge = gauge
+        self._clock = clock
+        self._inputs = Inputs(spec.inputs, num_batches=settings.inbox_batches)
+        self._outputs = Outputs(
+            spec.outputs,
+            hands.send,
+            split,
+            num_batches=settings.inbox_batches,
+            max_records=settings.batch_records,
+        )
+        self._pace = ReadPace(settings.batch_records)
+        self._phase = _Phase.OPENING
+        self._machine: Machine | None = None
+        self._reader: Reader | None = None
+        self._num_letters = 0
+
+    @property
+    def is_over(self) -> bool:
+        return self._phase is _Phase.OVER
+
+    def open(self, workshop: Workshop) -> None:
+        """Make the machine, open source and sink, and say so."""
+        self._machine = workshop.machine(self._spec)
+        with source_errors(self._spec):
+            self._reader = workshop.reader(self._spec)
+        self._gauge.counts = self._machine.counts
+        self._machine.open()
+        self._hands.report(TaskOpened(self._spec.id))
+
+    def begin(self) -> None:
+        """Every task of the job is open: from now on `step` works."""
+        if self._phase is _Phase.OPENING:
+            self._phase = _Phase.RUNNING
+
+    def arrive(self, message: TaskMessage) -> None:
+        match message:
+            case Delivery():
+                self._inputs.add(message)
+            case End():
+                self._inputs.end(message)
+            case Grant():
+                self._outputs.grant(message)
+
+    def reply(self, replies: Sequence[Reply]) -> None:
+        if replies:
+            self._work(lambda machine: machine.on_replies(replies))
+
+    def result(self, results: Sequence[CallResult]) -> None:
+        if results:
+            self._work(lambda machine: machine.on_results(results))
+
+    def fire(self, timer_id: int) -> None:
+        self._work(lambda machine: machine.on_timer(timer_id))
+
+    def step(self) -> bool:
+        """Do one piece of work: a read, a batch, or one more move towards the end. False where there is nothing now."""
+        if self._outputs.is_stalled():
+            return False
+        match self._phase:
+            case _Phase.RUNNING:
+                return self._take_input() or self._end_input()
+            case _Phase.ENDED:
+                return self._close_machine()
+            case _Phase.CLOSED:
+                return self._finish()
+            case _Phase.OPENING | _Phase.OVER:
+                return False
+
+    def give_up(self) -> list[Exception]:
+        """Let go of source, sink and what is in flight; return what failed on the way. Nothing is done any more."""
+        self._phase = _Phase.OVER
+        failed: list[Exception] = []
+        for let_go in (self._close_reader, self._abandon_machine):
+            try:
+                let_go()
+            except Exception as error:  # noqa: BLE001 - a sink of the user's may raise anything; the rest goes on
+                failed.append(error)
+        return failed
+
+    # Input.
+
+    def _take_input(self) -> bool:
+        machine = self._machine
+        if machine is None or self._inputs.is_awaiting():
+            return False
+        num_free = machine.room()
+        if num_free <= 0:
+            return False
+        if self._reader is not None:
+            self._read(self._reader, num_free)
+            return True
+        if not self._inputs.has_batch():
+            return False
+        batch, grant = self._inputs.take()
+        self._work(lambda machine: machine.on_batch(batch))
+        if grant is not None:
+            self._hands.send(grant)
+        return True
+
+    def _read(self, reader: Reader, num_free: int) -> None:
+        before_s = self._clock.monotonic_s()
+        with source_errors(self._spec):
+            values = reader.read(min(self._pace.num_records, num_free))
+        if values is None:
+            self._close_reader()
+            self._hands.report(TaskDrained(self._spec.id))
+            return
+        self._pace.was_read(len(values), self._clock.monotonic_s() - before_s)
+        self._work(lambda machine: machine.on_batch(Batch(values)))
+
+    # The end.
+
+    def _end_input(self) -> bool:
+        if self._reader is not None or not self._inputs.is_over():
+            return False
+        self._phase = _Phase.ENDED
+        self._work(lambda machine: machine.on_end())
+        return True
+
+    def _close_machine(self) -> bool:
+        machine = self._machine
+        if machine is None or not machine.is_done():
+            return False
+        self._phase, self._machine = _Phase.CLOSED, None
+        self._obey(machine.close(complete=True))
+        return True
+
+    def _finish(self) -> bool:
+        self._phase = _Phase.OVER
+        self._outputs.end()
+        self._hands.report(TaskFinished(self._spec.id))
+        return True
+
+    def _close_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+    def _abandon_machine(self) -> None:
+        machine, self._machine = self._machine, None
+        if machine is not None:
+            commands = machine.close(complete=False)
+            self._obey([command for command in commands if isinstance(command, Withdraw | DeadLetter)])
+
+    # Commands.
+
+    def _work(self, work: Callable[[Machine], list[Command]]) -> None:
+        machine = self._machine
+        if machine is None:
+            return  # closed: what still comes is too late
+        before_s = self._clock.monotonic_s()
+        commands = work(machine)
+        self._gauge.busy_s += self._clock.monotonic_s() - before_s
+        self._obey(commands)
+
+    def _obey(self, commands: Sequence[Command]) -> None:
+        calls: list[Call] = []
+        letters: list[DeadLetter] = []
+        for command in commands:
+            match command:
+                case Emit(batch):
+                    self._outputs.emit(batch)
+                case Ask(requests):
+                    self._hands.ask(requests)
+                case Withdraw(request_ids):
+                    self._hands.withdraw(request_ids)
+                case Call():
+                    calls.append(command)
+                case SetTimer(timer_id, after_s):
+                    self._hands.set_timer(timer_id, after_s)
+                case DeadLetter():
+                    letters.append(command)
+        if calls:
+            self._hands.call(calls)
+        if letters:
+            self._set_aside(letters)
+
+    def _set_aside(self, letters: Sequence[DeadLetter]) -> None:
+        records = []
+        for letter in letters:
+            self._num_letters += 1
+            letter_id = f"{self._spec.id}/{self._num_letters}"
+            records.append(dead_letter_record(letter_id, letter))
+        self._hands.report(TaskSetAside(self._spec.id, tuple(records)))

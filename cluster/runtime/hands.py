@@ -1,0 +1,61 @@
+"""How a task does what its drive asks: over transport, control plane and event loop. Knows nothing of why."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cluster.runtime.coroutines import Coroutines, Results
+from cluster.runtime.drive import Workshop
+from cluster.runtime.links import TaskMessage
+from cluster.runtime.messages import TaskFact
+from cluster.runtime.transport import Transport
+from operators.machine import Call
+from sage.base.clock import Clock
+from sage.base.errors import InternalError
+from sage.base.ids import RequestId, TaskId
+from sage.base.inference import Inference, ReplyTo, Request
+from sage.base.settings import RuntimeSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPorts:
+    """What a node lends to its tasks. `report` takes facts on the task's thread, without waiting."""
+
+    transport: Transport
+    coroutines: Coroutines
+    inference: Inference | None
+    workshop: Workshop
+    report: Callable[[TaskFact], None]
+    settings: RuntimeSettings
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class TaskHands:
+    """The hands of one task. `reply_to` and `results` are called on other threads."""
+
+    task_id: TaskId
+    ports: TaskPorts
+    reply_to: ReplyTo
+    results: Results
+    start_timer: Callable[[int, float], None]
+
+    def send(self, message: TaskMessage) -> bool:
+        return self.ports.transport.send(message)
+
+    def ask(self, requests: Sequence[Request]) -> None:
+        if self.ports.inference is None:
+            raise InternalError(f"task {self.task_id} asks for a model and its node has no control plane")
+        self.ports.inference.submit(requests, self.reply_to)
+
+    def withdraw(self, request_ids: Sequence[RequestId]) -> None:
+        if self.ports.inference is not None:
+            self.ports.inference.cancel(request_ids)
+
+    def call(self, calls: Sequence[Call]) -> None:
+        self.ports.coroutines.start(self.task_id, calls, self.results)
+
+    def set_timer(self, timer_id: int, after_s: float) -> None:
+        self.start_timer(timer_id, after_s)
+
+    def report(self, fact: TaskFact) -> None:
+        self.ports.report(fact)

@@ -1,0 +1,183 @@
+"""What nodes and tasks tell each other, besides records and credit: orders down, facts up. Knows no actor."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from cluster.runtime.inputs import InputSpec
+from cluster.runtime.lane import OnDataLane
+from cluster.runtime.outputs import OutputSpec
+from operators.machine import Counts
+from sage.base.errors import SageError
+from sage.base.ids import JobId, NodeId, TaskId
+from sage.flow.plan import Chain
+from sage.flow.runner import DeadLetterRecord
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSpec:
+    """One instance of a chain: what it computes and what it is linked to."""
+
+    id: TaskId
+    job_id: JobId
+    chain: Chain
+    instance: int
+    inputs: tuple[InputSpec, ...]
+    outputs: tuple[OutputSpec, ...]
+
+
+# To a task.
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Every task of the job is open: sources may read."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopTask:
+    """Let go of everything and end; what is in flight is withdrawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn(OnDataLane):
+    """To itself: take the next piece of work, after the control messages that wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class SomethingCame:
+    """To itself, from another thread: replies or results are there to take."""
+
+
+# From a task.
+
+
+@dataclass(frozen=True, slots=True)
+class TaskOpened:
+    """Sources and sinks are open."""
+
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class TaskDrained:
+    """A source has given its last record."""
+
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFinished:
+    """All input is processed, all output handed over, the sink complete."""
+
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStopped:
+    """Ended as it was asked to, before its end."""
+
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    task_id: TaskId
+    error: SageError
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSetAside:
+    """Records became dead letters."""
+
+    task_id: TaskId
+    letters: tuple[DeadLetterRecord, ...]
+
+
+TaskFact = TaskOpened | TaskDrained | TaskFinished | TaskStopped | TaskFailed | TaskSetAside
+TaskEnd = TaskFinished | TaskStopped | TaskFailed
+
+
+# To a node.
+
+
+@dataclass(frozen=True, slots=True)
+class DeployTasks:
+    """Start these tasks of one job; they open and then wait for BeginJob."""
+
+    job_id: JobId
+    tasks: tuple[TaskSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BeginJob:
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class StopJob:
+    """Stop every task of the job; those that do not stop within the settings' deadline are named and left."""
+
+    job_id: JobId
+
+
+NodeOrder = DeployTasks | BeginJob | StopJob | TaskFact
+
+
+# From a node.
+
+
+@dataclass(frozen=True, slots=True)
+class JobOpened:
+    """Every task that was deployed on this node is open."""
+
+    job_id: JobId
+    node_id: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class JobTaskDrained:
+    job_id: JobId
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class JobTaskEnded:
+    """A task's thread has ended; `error` is None where all went well. `is_complete`: it reached its end."""
+
+    job_id: JobId
+    task_id: TaskId
+    is_complete: bool
+    error: SageError | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobStopped:
+    """No task of the job runs on this node any more, but for `stuck`: what each of those was doing."""
+
+    job_id: JobId
+    node_id: NodeId
+    stuck: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class JobSetAside:
+    job_id: JobId
+    letters: tuple[DeadLetterRecord, ...]
+
+
+class TaskProgress(NamedTuple):
+    """What one task has done so far."""
+
+    task_id: TaskId
+    counts: Counts
+    busy_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobProgress:
+    job_id: JobId
+    node_id: NodeId
+    tasks: tuple[TaskProgress, ...]
+
+
+NodeFact = JobOpened | JobTaskDrained | JobTaskEnded | JobStopped | JobSetAside | JobProgress

@@ -1,0 +1,216 @@
+"""The actor that hosts tasks: starts, watches, stops them and says how far they are. Knows nothing of whole jobs."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from pykka import ActorRef
+
+from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, thread_of, watch
+from cluster.runtime.coroutines import Coroutines
+from cluster.runtime.drive import Gauge, Workshop
+from cluster.runtime.hands import TaskPorts
+from cluster.runtime.hosted import HostedJob
+from cluster.runtime.messages import (
+    Begin,
+    BeginJob,
+    DeployTasks,
+    JobOpened,
+    JobSetAside,
+    JobStopped,
+    JobTaskDrained,
+    NodeFact,
+    NodeOrder,
+    StopJob,
+    StopTask,
+    TaskDrained,
+    TaskFact,
+    TaskFailed,
+    TaskFinished,
+    TaskOpened,
+    TaskSetAside,
+    TaskSpec,
+    TaskStopped,
+)
+from cluster.runtime.stuck import describe_thread
+from cluster.runtime.task import Task
+from cluster.runtime.transport import Transport
+from sage.base.clock import Clock
+from sage.base.ids import JobId, NodeId, TaskId
+from sage.base.inference import Inference
+from sage.base.settings import RuntimeSettings
+
+PROGRESS_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class NodePorts:
+    """What a node works with. `report` takes facts on the node's thread, without waiting."""
+
+    transport: Transport
+    inference: Inference | None
+    workshop: Workshop
+    report: Callable[[NodeFact], object]
+    settings: RuntimeSettings
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class _StopDeadline:
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class _ProgressDue:
+    job_id: JobId
+
+
+class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
+    """Hosts the tasks of any number of jobs."""
+
+    def __init__(self, node_id: NodeId, ports: NodePorts) -> None:
+        super().__init__(node_id, clock=ports.clock)
+        self._id = node_id
+        self._ports = ports
+        self._coroutines = Coroutines(f"{node_id} coroutines")
+        self._jobs: dict[JobId, HostedJob] = {}
+        self._refs: dict[TaskId, ActorRef[Task]] = {}
+        self._of_urn: dict[str, TaskSpec] = {}
+        self._job_of: dict[TaskId, JobId] = {}
+
+    def receive(self, message: NodeOrder | ActorEnded | ActorFailed) -> None:
+        match message:
+            case DeployTasks(job_id, tasks):
+                self._deploy(job_id, tasks)
+            case BeginJob(job_id):
+                self._begin(job_id)
+            case StopJob(job_id):
+                self._stop_job(job_id)
+            case ActorEnded(urn):
+                self._ended(urn, None)
+            case ActorFailed(urn, _, error):
+                self._ended(urn, error)
+            case _:
+                self._note(message)
+
+    def on_timer(self, timer_id: Hashable) -> None:
+        match timer_id:
+            case _StopDeadline(job_id):
+                self._leave_behind(job_id)
+            case _ProgressDue(job_id):
+                self._progress(job_id)
+                self._watch_progress(job_id)
+            case _:
+                super().on_timer(timer_id)
+
+    def on_stop(self) -> None:
+        for ref in self._refs.values():
+            tell(ref, StopTask())
+        self._coroutines.close(0.0)
+
+    def _deploy(self, job_id: JobId, tasks: tuple[TaskSpec, ...]) -> None:
+        job = self._jobs[job_id] = HostedJob(job_id, self._id)
+        ports = TaskPorts(
+            transport=self._ports.transport,
+            coroutines=self._coroutines,
+            inference=self._ports.inference,
+            workshop=self._ports.workshop,
+            report=self._take_fact,
+            settings=self._ports.settings,
+            clock=self.clock,
+        )
+        for spec in tasks:
+            gauge = Gauge()
+            job.add(spec.id, gauge)
+            self._job_of[spec.id] = job_id
+            ref = self._refs[spec.id] = Task.start(spec, ports, gauge)
+            self._of_urn[ref.actor_urn] = spec
+            watch(ref, self.actor_ref)
+
+    def _take_fact(self, fact: TaskFact) -> None:
+        tell(self.actor_ref, fact)
+
+    def _begin(self, job_id: JobId) -> None:
+        if (job := self._jobs.get(job_id)) is None:
+            return
+        for task_id in job.live():
+            tell(self._refs[task_id], Begin())
+        self._watch_progress(job_id)
+
+    def _note(self, fact: TaskFact) -> None:
+        """Take what a task says, unless its job is gone: a task left behind may end after all."""
+        job = self._jobs.get(self._job_of.get(fact.task_id, JobId("")))
+        if job is None:
+            return
+        match fact:
+            case TaskOpened():
+                if job.opened(fact):
+                    self._ports.report(JobOpened(job.job_id, self._id))
+            case TaskDrained(task_id):
+                self._ports.report(JobTaskDrained(job.job_id, task_id))
+            case TaskSetAside(_, letters):
+                self._ports.report(JobSetAside(job.job_id, letters))
+            case TaskFinished() | TaskStopped() | TaskFailed():
+                job.said(fact)
+
+    def _ended(self, urn: str, error: BaseException | None) -> None:
+        spec = self._of_urn.pop(urn, None)
+        job = self._jobs.get(spec.job_id) if spec is not None else None
+        if spec is None or job is None:
+            return
+        self._ports.transport.disconnect(spec.id)
+        ended = job.ended(spec.id, error)
+        self._progress(job.job_id)
+        self._ports.report(ended)
+        if not job.live() and job.is_stopping:
+            self._forget(job, ())
+
+    # Stopping.
+
+    def _stop_job(self, job_id: JobId) -> None:
+        """Stop all tasks; where none is left, say so at once."""
+        job = self._jobs.get(job_id)
+        if job is None:
+            self._ports.report(JobStopped(job_id, self._id, ()))
+            return
+        if job.is_stopping:
+            return
+        job.is_stopping = True
+        for task_id in job.live():
+            tell(self._refs[task_id], StopTask())
+        if job.live():
+            self.set_timer(_StopDeadline(job_id), self._ports.settings.stop_timeout_s)
+        else:
+            self._forget(job, ())
+
+    def _leave_behind(self, job_id: JobId) -> None:
+        """Name the tasks that did not stop in time, and go on without them: their threads are daemons."""
+        if (job := self._jobs.get(job_id)) is None:
+            return
+        stuck = []
+        for task_id in job.live():
+            thread = thread_of(self._refs[task_id])
+            if thread is not None:
+                stuck.append(f"task {task_id} in {describe_thread(thread)}")
+            self._ports.transport.disconnect(task_id)
+        self._forget(job, tuple(stuck))
+
+    def _forget(self, job: HostedJob, stuck: tuple[str, ...]) -> None:
+        self.cancel_timer(_StopDeadline(job.job_id))
+        self.cancel_timer(_ProgressDue(job.job_id))
+        del self._jobs[job.job_id]
+        for task_id in [task_id for task_id, job_id in self._job_of.items() if job_id == job.job_id]:
+            del self._job_of[task_id], self._refs[task_id]
+        self._ports.report(JobStopped(job.job_id, self._id, stuck))
+
+    # Progress.
+
+    def _watch_progress(self, job_id: JobId) -> None:
+        job = self._jobs.get(job_id)
+        if job is not None and job.live():
+            self.set_timer(_ProgressDue(job_id), PROGRESS_EVERY_S)
+
+    def _progress(self, job_id: JobId) -> None:
+        job = self._jobs.get(job_id)
+        progress = job.progress() if job is not None else None
+        if progress is not None:
+            self._ports.report(progress)

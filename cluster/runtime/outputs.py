@@ -1,0 +1,129 @@
+"""Where a task's batches go: routing, credit, and what waits for credit. Pure; knows neither threads nor transport."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from cluster.runtime.credit import SenderCredit
+from cluster.runtime.links import Delivery, End, Grant, Link
+from sage.base.batch import Batch
+from sage.base.errors import InternalError
+from sage.flow.plan import Routing
+
+Send = Callable[[Delivery | End], object]
+Split = Callable[[Batch, int], Iterable[tuple[int, Batch]]]
+"""Parts a keyed batch: `(partition, its records)` for each partition that gets some."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputSpec:
+    """One outgoing channel as one task sees it: a link to each instance that it may reach, in their order."""
+
+    routing: Routing
+    links: tuple[Link, ...]
+
+
+class Outputs:
+    """All outgoing channels of a task. What has no credit waits here; the task takes no input while anything does."""
+
+    def __init__(
+        self, specs: Sequence[OutputSpec], send: Send, split: Split, *, num_batches: int, max_records: int
+    ) -> None:
+        """`num_batches`: credit of each link. `max_records`: batches that wait are joined up to this many."""
+        self._channels = [_Channel(spec, send, num_batches, max_records) for spec in specs]
+        self._data = [channel for channel in self._channels if channel.routing is not Routing.COMPLETION]
+        self._split = split
+        self._by_link = {link: channel for channel in self._channels for link in channel.links}
+
+    def emit(self, batch: Batch) -> None:
+        """Send `batch` to every channel, or keep it until there is credit."""
+        if len(batch) == 0:
+            return
+        for number, channel in enumerate(self._data):
+            own = batch if number == 0 else _copied(batch)
+            if channel.routing is Routing.KEYED and len(channel.links) > 1:
+                for partition, part in self._split(own, len(channel.links)):
+                    channel.add(part, partition)
+            else:
+                channel.add(own, 0)
+
+    def grant(self, grant: Grant) -> None:
+        """Take credit and send what it lets go."""
+        channel = self._by_link.get(grant.link)
+        if channel is None:
+            raise InternalError(f"credit for an unknown link {grant.link}")
+        channel.grant(grant)
+
+    def is_stalled(self) -> bool:
+        """Say whether anything waits for credit."""
+        return any(channel.waits() for channel in self._data)
+
+    def end(self) -> None:
+        """Tell every receiver that nothing more comes; nothing may wait any more."""
+        assert not self.is_stalled()
+        for channel in self._channels:
+            channel.end()
+
+
+class _Channel:
+    """One channel: a queue for each receiver, or one for all where any of them will do."""
+
+    def __init__(self, spec: OutputSpec, send: Send, num_batches: int, max_records: int) -> None:
+        self.routing = spec.routing
+        self.links = spec.links
+        self._send = send
+        self._max_records = max_records
+        self._credits = {link: SenderCredit(num_batches) for link in spec.links}
+        self._is_shared = spec.routing is Routing.ROUND_ROBIN
+        self._queues: list[deque[Batch]] = [deque() for _ in spec.links]
+        self._next = 0
+
+    def add(self, batch: Batch, partition: int) -> None:
+        queue = self._queues[partition]
+        if queue and len(queue[-1]) + len(batch) <= self._max_records:
+            queue[-1] = _joined(queue[-1], batch)
+        else:
+            queue.append(batch)
+        self._flush(partition)
+
+    def grant(self, grant: Grant) -> None:
+        self._credits[grant.link].grant(grant.num_batches)
+        self._flush(0 if self._is_shared else self.links.index(grant.link))
+
+    def waits(self) -> bool:
+        return any(self._queues)
+
+    def end(self) -> None:
+        for link in self.links:
+            self._send(End(link))
+
+    def _flush(self, partition: int) -> None:
+        queue = self._queues[partition]
+        while queue and (link := self._link_for(partition)) is not None:
+            self._credits[link].spend()
+            self._send(Delivery(link, queue.popleft()))
+
+    def _link_for(self, partition: int) -> Link | None:
+        """Return the link that the next batch takes: its own, or any with credit in turn."""
+        if not self._is_shared:
+            link = self.links[partition]
+            return None if self._credits[link].is_stalled() else link
+        for offset in range(len(self.links)):
+            link = self.links[(self._next + offset) % len(self.links)]
+            if not self._credits[link].is_stalled():
+                self._next = (self._next + offset + 1) % len(self.links)
+                return link
+        return None
+
+
+def _copied(batch: Batch) -> Batch:
+    """Return a batch whose lists are its own; sequences that cannot change are shared."""
+    values = list(batch.values) if isinstance(batch.values, list) else batch.values
+    keys = list(batch.keys) if isinstance(batch.keys, list) else batch.keys
+    return Batch(values, keys)
+
+
+def _joined(first: Batch, second: Batch) -> Batch:
+    if first.keys is None or second.keys is None:
+        return Batch([*first.values, *second.values])
+    return Batch([*first.values, *second.values], [*first.keys, *second.keys])

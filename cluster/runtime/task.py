@@ -1,0 +1,119 @@
+"""The actor around one drive: its thread, its mailbox and its hands. Knows nothing of what the machine computes."""
+
+from collections.abc import Callable, Hashable
+
+from pykka import ActorDeadError
+
+from cluster.runtime.actor import Actor, tell
+from cluster.runtime.drive import Drive, Gauge
+from cluster.runtime.hands import TaskHands, TaskPorts
+from cluster.runtime.inflow import Inflow
+from cluster.runtime.links import TaskMessage
+from cluster.runtime.messages import Begin, GoOn, SomethingCame, StopTask, TaskFailed, TaskSpec, TaskStopped
+from operators.machine import CallResult
+from operators.partition import Partitioner
+from sage.base.errors import InternalError, SageError
+from sage.base.inference import Reply
+from sage.base.log import get_log
+
+Order = Begin | StopTask | GoOn | SomethingCame | TaskMessage
+
+
+class Task(Actor[Order]):
+    """One instance of a chain. Its last word to the node is exactly one of TaskFinished, TaskStopped, TaskFailed."""
+
+    def __init__(self, spec: TaskSpec, ports: TaskPorts, gauge: Gauge) -> None:
+        num_batches = ports.settings.inbox_batches
+        num_data = len(spec.inputs) * (num_batches + 1) + 1  # of each link its batches and its End; one GoOn
+        super().__init__(spec.id, clock=ports.clock, num_data=num_data)
+        self._spec = spec
+        self._ports = ports
+        self._replies: Inflow[Reply] = Inflow(self._notify)
+        self._results: Inflow[CallResult] = Inflow(self._notify)
+        self._is_going = False
+        hands = TaskHands(spec.id, ports, self._replies.put, self._results.put, self.set_timer)
+        self._drive = Drive(spec, hands, gauge, split=Partitioner().split, settings=ports.settings, clock=ports.clock)
+
+    def on_start(self) -> None:
+        self._ports.transport.connect(self._spec.id, self._arrive)
+        self._guarded(lambda: self._drive.open(self._ports.workshop))
+
+    def receive(self, message: Order) -> None:
+        match message:
+            case StopTask():
+                self._leave(TaskStopped(self._spec.id))
+            case GoOn():
+                self._is_going = False
+                self._guarded(self._advance)
+            case _:
+                self._guarded(lambda: self._take(message))
+
+    def on_timer(self, timer_id: Hashable) -> None:
+        assert isinstance(timer_id, int)
+        self._guarded(lambda: self._fire(timer_id))
+
+    def _take(self, message: Begin | SomethingCame | TaskMessage) -> None:
+        match message:
+            case Begin():
+                self._drive.begin()
+            case SomethingCame():
+                self._drive.reply(self._replies.take())
+                self._drive.result(self._results.take())
+            case _:
+                self._drive.arrive(message)
+        self._advance()
+
+    def _fire(self, timer_id: int) -> None:
+        self._drive.fire(timer_id)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Work until there is nothing to do, or until a control message waits: it goes first."""
+        while self._drive.step():
+            if self.mailbox.has_urgent():
+                return self._go_on()
+        if self._drive.is_over:
+            self._end()
+
+    def _go_on(self) -> None:
+        if not self._is_going:
+            self._is_going = tell(self.actor_ref, GoOn())
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do `work` unless all is over; what it raises fails the task."""
+        if self._drive.is_over:
+            return
+        try:
+            work()
+        except SageError as error:
+            self._leave(TaskFailed(self._spec.id, error))
+        except BaseException as error:  # noqa: BLE001 - the job must learn of it, whatever it is
+            internal = InternalError(f"task {self._spec.id} broke: {type(error).__name__}: {error}")
+            internal.__cause__ = error
+            self._leave(TaskFailed(self._spec.id, internal))
+
+    def _leave(self, last_word: TaskStopped | TaskFailed) -> None:
+        """End before the end: let go of everything, whatever happens on the way."""
+        if self._drive.is_over:
+            return
+        for error in self._drive.give_up():
+            get_log(task=self._spec.id).warning("letting go failed", why=str(error))
+        self._ports.report(last_word)
+        self._end()
+
+    def _end(self) -> None:
+        self._ports.transport.disconnect(self._spec.id)
+        self._ports.coroutines.cancel(self._spec.id)
+        self.stop()
+
+    # Called on other threads.
+
+    def _arrive(self, message: TaskMessage) -> bool:
+        try:
+            self.actor_ref.tell(message)
+        except ActorDeadError:
+            return False
+        return True
+
+    def _notify(self) -> None:
+        tell(self.actor_ref, SomethingCame())

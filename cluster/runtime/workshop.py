@@ -1,0 +1,26 @@
+"""Machines and readers from the operators' registry, with what this node lends them. Knows no operator."""
+
+from random import Random
+from typing import Any
+
+from cluster.runtime.messages import TaskSpec
+from operators.context import Context
+from operators.index import IndexStore
+from operators.machine import Machine
+from operators.registry import machine_for, reader_for
+from sage.flow.ports import SourceReader
+
+
+class OperatorWorkshop:
+    """Makes what tasks of one node work with; its indexes are shared by all jobs of the node."""
+
+    def __init__(self, indexes: IndexStore, *, batch_records: int) -> None:
+        self._indexes = indexes
+        self._batch_records = batch_records
+
+    def machine(self, spec: TaskSpec) -> Machine:
+        """Return the machine of one task; request ids are drawn from a generator of its own."""
+        return machine_for(spec.chain, Context(spec.id, Random(), self._indexes, self._batch_records))
+
+    def reader(self, spec: TaskSpec) -> SourceReader[Any] | None:
+        return reader_for(spec.chain)

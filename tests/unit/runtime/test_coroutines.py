@@ -1,0 +1,88 @@
+"""The user's coroutines on their own thread: each call ends in one result, or is cancelled."""
+
+import asyncio
+import queue
+from collections.abc import Sequence
+
+import pytest
+
+from cluster.runtime.coroutines import Coroutines
+from operators.machine import Call, CallResult
+
+DEADLINE_S = 10.0
+
+
+async def double(value: int) -> int:
+    await asyncio.sleep(0)
+    return 2 * value
+
+
+async def never(value: object) -> None:
+    await asyncio.Event().wait()
+
+
+async def leave(value: object) -> None:
+    raise SystemExit(value)
+
+
+class Results:
+    def __init__(self) -> None:
+        self._box: queue.SimpleQueue[CallResult] = queue.SimpleQueue()
+
+    def __call__(self, results: Sequence[CallResult]) -> None:
+        for result in results:
+            self._box.put(result)
+
+    def take(self, num: int) -> dict[int, CallResult]:
+        results = [self._box.get(timeout=DEADLINE_S) for _ in range(num)]
+        return {result.call_id: result for result in results}
+
+    def is_empty(self) -> bool:
+        return self._box.empty()
+
+
+def test_each_call_ends_in_its_result() -> None:
+    coroutines, results = Coroutines("test"), Results()
+    coroutines.start("task", [Call(number, double, number, None) for number in range(10)], results)
+    assert {number: result.value for number, result in results.take(10).items()} == {n: 2 * n for n in range(10)}
+    assert coroutines.close(DEADLINE_S)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind"),
+    [
+        (Call(1, never, None, 0.001), TimeoutError),
+        (Call(1, leave, 3, None), SystemExit),
+        (Call(1, lambda value: value, 5, None), TypeError),  # no coroutine
+    ],
+)
+def test_whatever_a_call_raises_is_its_result(call: Call, kind: type[BaseException]) -> None:
+    coroutines, results = Coroutines("test"), Results()
+    coroutines.start("task", [call], results)
+    assert isinstance(results.take(1)[1].error, kind)
+    assert coroutines.close(DEADLINE_S)
+
+
+def test_cancelling_one_task_leaves_the_calls_of_others() -> None:
+    coroutines, results = Coroutines("test"), Results()
+    coroutines.start("a", [Call(1, never, None, None)], results)
+    coroutines.start("b", [Call(2, double, 1, None)], results)
+    coroutines.cancel("a")
+    coroutines.start("b", [Call(3, double, 2, None)], results)
+    assert set(results.take(2)) == {2, 3}
+    assert results.is_empty()
+    assert coroutines.close(DEADLINE_S)
+
+
+def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
+    coroutines, results = Coroutines("test"), Results()
+    coroutines.start("a", [Call(number, never, None, None) for number in range(5)], results)
+    assert coroutines.close(DEADLINE_S)
+    assert coroutines.thread is not None
+    assert not coroutines.thread.is_alive()
+
+
+def test_without_a_call_there_is_no_thread() -> None:
+    coroutines = Coroutines("test")
+    assert coroutines.thread is None
+    assert coroutines.close(0.0)

@@ -1,0 +1,116 @@
+"""Where batches go, what waits for credit, and in which order it leaves."""
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.runtime.links import Delivery, End, Grant, Link
+from cluster.runtime.outputs import Outputs, OutputSpec
+from sage.base.batch import Batch
+from sage.base.ids import TaskId
+from sage.flow.plan import Routing
+
+
+def links_to(num: int, channel: int = 0) -> tuple[Link, ...]:
+    return tuple(Link(channel, TaskId("a/0"), TaskId(f"b{channel}/{number}")) for number in range(num))
+
+
+def split_by_value(batch: Batch, num_partitions: int) -> Iterable[tuple[int, Batch]]:
+    for partition in range(num_partitions):
+        values = [value for value in batch.values if value % num_partitions == partition]
+        if values:
+            yield partition, Batch(values, values)
+
+
+class Wire:
+    """Remembers what was sent."""
+
+    def __init__(self, *specs: OutputSpec, num_batches: int = 2, max_records: int = 4) -> None:
+        self.sent: list[Delivery | End] = []
+        self.outputs = Outputs(
+            specs, self.sent.append, split_by_value, num_batches=num_batches, max_records=max_records
+        )
+
+    def values(self, link: Link) -> list[int]:
+        return [value for m in self.sent if isinstance(m, Delivery) and m.link == link for value in m.batch.values]
+
+
+def test_every_channel_gets_every_batch_and_lists_are_not_shared() -> None:
+    first, second = links_to(1, 0), links_to(1, 1)
+    wire = Wire(OutputSpec(Routing.FORWARD, first), OutputSpec(Routing.FORWARD, second))
+    wire.outputs.emit(Batch([1, 2]))
+    assert wire.values(first[0]) == wire.values(second[0]) == [1, 2]
+    batches = [message.batch for message in wire.sent if isinstance(message, Delivery)]
+    assert batches[0].values is not batches[1].values
+
+
+def test_without_credit_batches_wait_are_joined_and_leave_in_order() -> None:
+    (link,) = links_to(1)
+    wire = Wire(OutputSpec(Routing.FORWARD, (link,)))
+    for number in range(7):
+        wire.outputs.emit(Batch([number]))
+    assert wire.values(link) == [0, 1]
+    assert wire.outputs.is_stalled()
+    wire.outputs.grant(Grant(link, 2))
+    assert [len(m.batch) for m in wire.sent if isinstance(m, Delivery)] == [1, 1, 4, 1]
+    assert wire.values(link) == list(range(7))
+    assert not wire.outputs.is_stalled()
+
+
+def test_round_robin_takes_turns_and_passes_over_who_has_no_credit() -> None:
+    links = links_to(2)
+    wire = Wire(OutputSpec(Routing.ROUND_ROBIN, links), max_records=1)
+    for number in range(4):
+        wire.outputs.emit(Batch([number]))
+    assert (wire.values(links[0]), wire.values(links[1])) == ([0, 2], [1, 3])
+    wire.outputs.grant(Grant(links[1], 2))
+    wire.outputs.emit(Batch([4]))
+    wire.outputs.emit(Batch([5]))
+    assert wire.values(links[1]) == [1, 3, 4, 5]
+
+
+def test_keyed_batches_are_parted_and_one_full_partition_stalls_the_task() -> None:
+    links = links_to(2)
+    wire = Wire(OutputSpec(Routing.KEYED, links), max_records=1)
+    wire.outputs.emit(Batch([0, 1, 2, 3, 4], [0, 1, 2, 3, 4]))
+    assert (wire.values(links[0]), wire.values(links[1])) == ([0, 2, 4], [1, 3])
+    wire.outputs.emit(Batch([6, 8], [6, 8]))
+    wire.outputs.emit(Batch([10], [10]))
+    assert wire.outputs.is_stalled()
+
+
+def test_a_completion_channel_carries_only_the_end() -> None:
+    (data,), (done,) = links_to(1, 0), links_to(1, 1)
+    wire = Wire(OutputSpec(Routing.FORWARD, (data,)), OutputSpec(Routing.COMPLETION, (done,)))
+    wire.outputs.emit(Batch([1]))
+    wire.outputs.end()
+    assert wire.values(done) == []
+    assert wire.sent[-2:] == [End(data), End(done)]
+
+
+@given(
+    routing=st.sampled_from([Routing.ROUND_ROBIN, Routing.KEYED]),
+    num_links=st.integers(1, 4),
+    batches=st.lists(st.lists(st.integers(0, 50), min_size=1, max_size=9), max_size=30),
+    num_batches=st.integers(1, 4),
+)
+def test_nothing_is_lost_or_doubled_and_keyed_order_is_kept(
+    routing: Routing, num_links: int, batches: list[list[int]], num_batches: int
+) -> None:
+    links = links_to(num_links)
+    wire = Wire(OutputSpec(routing, links), num_batches=num_batches)
+    num_granted = dict.fromkeys(links, 0)
+    for values in batches:
+        wire.outputs.emit(Batch(values, values))
+        while wire.outputs.is_stalled():
+            for link in links:
+                num_sent = sum(isinstance(m, Delivery) and m.link == link for m in wire.sent)
+                if num_sent > num_granted[link]:
+                    wire.outputs.grant(Grant(link, num_sent - num_granted[link]))
+                    num_granted[link] = num_sent
+    sent = [value for values in batches for value in values]
+    assert sorted(value for link in links for value in wire.values(link)) == sorted(sent)
+    if routing is Routing.KEYED and num_links > 1:
+        for number, link in enumerate(links):
+            assert wire.values(link) == [value for value in sent if value % num_links == number]
