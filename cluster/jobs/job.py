@@ -1,0 +1,142 @@
+"""The life of one job: what happens to it, and what it orders. Pure; knows neither nodes nor tasks as things."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cluster.runtime.messages import JobOpened, JobStopped, JobTaskDrained, JobTaskEnded
+from sage.base.errors import JobCancelled, SageError, TaskStuck
+from sage.base.ids import JobId, NodeId, TaskId
+from sage.flow.runner import JobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class CancelAsked:
+    """Somebody wants the job to end now."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGone:
+    """A node ended with whatever ran on it."""
+
+    node_id: NodeId
+    error: SageError
+
+
+JobEvent = JobOpened | JobTaskDrained | JobTaskEnded | JobStopped | CancelAsked | NodeGone
+
+
+@dataclass(frozen=True, slots=True)
+class BeginOn:
+    node_id: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class StopOn:
+    node_id: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class JobOver:
+    """The job's last order: its resources are free."""
+
+
+JobOrder = BeginOn | StopOn | JobOver
+
+
+class JobMachine:
+    """Opens on every node, runs, drains, and ends in exactly one of finished, failed, cancelled.
+
+    The status changes to an end only once every node has said that nothing of the job runs there.
+    """
+
+    def __init__(
+        self, job_id: JobId, nodes: Iterable[NodeId], tasks: Iterable[TaskId], sources: Iterable[TaskId]
+    ) -> None:
+        """`tasks`: all of them; `sources`: those that read."""
+        self._job_id = job_id
+        self._nodes = tuple(nodes)
+        self._opening = set(self._nodes)
+        self._stopping: set[NodeId] | None = None
+        self._live = set(tasks)
+        self._reading = set(sources)
+        self._stuck: list[str] = []
+        self._end = JobStatus.FINISHED  # what the job is once it has stopped
+        self.status = JobStatus.CREATED
+        self.error: SageError | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in (JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+    def handle(self, event: JobEvent) -> list[JobOrder]:
+        """Take what happened and return what is to be done, in order."""
+        if self.is_over:
+            return []
+        match event:
+            case JobOpened(_, node_id):
+                return self._opened(node_id)
+            case JobTaskDrained(_, task_id):
+                return self._drained(task_id)
+            case JobTaskEnded():
+                return self._ended(event)
+            case CancelAsked():
+                return self._stop(JobStatus.CANCELLED, JobCancelled(f"job {self._job_id} was cancelled"))
+            case NodeGone(node_id, error):
+                return self._gone(node_id, error)
+            case JobStopped(_, node_id, stuck):
+                return self._stopped(node_id, stuck)
+
+    def _opened(self, node_id: NodeId) -> list[JobOrder]:
+        self._opening.discard(node_id)
+        if self._opening or self._stopping is not None:
+            return []
+        self.status = JobStatus.RUNNING
+        return [BeginOn(node_id) for node_id in self._nodes]
+
+    def _drained(self, task_id: TaskId) -> list[JobOrder]:
+        self._reading.discard(task_id)
+        if not self._reading and self.status is JobStatus.RUNNING:
+            self.status = JobStatus.DRAINING
+        return []
+
+    def _ended(self, event: JobTaskEnded) -> list[JobOrder]:
+        self._live.discard(event.task_id)
+        if event.error is not None:
+            return self._stop(JobStatus.FAILED, event.error)
+        return [] if self._live else self._stop(JobStatus.FINISHED, None)
+
+    def _gone(self, node_id: NodeId, error: SageError) -> list[JobOrder]:
+        orders = self._stop(JobStatus.FAILED, error)
+        return [*orders, *self._stopped(node_id, ())]
+
+    def _stop(self, end: JobStatus, error: SageError | None) -> list[JobOrder]:
+        """Begin to stop, unless that has begun: the first reason is the one that counts."""
+        if self._stopping is not None:
+            return []
+        self._stopping = set(self._nodes)
+        self._end, self.error = end, error
+        return [StopOn(node_id) for node_id in self._nodes]
+
+    def _stopped(self, node_id: NodeId, stuck: tuple[str, ...]) -> list[JobOrder]:
+        if self._stopping is None:
+            return []
+        self._stuck.extend(stuck)
+        self._stopping.discard(node_id)
+        if self._stopping:
+            return []
+        self.status = self._end
+        self._name_stuck()
+        return [JobOver()]
+
+    def _name_stuck(self) -> None:
+        """Say what still runs: a cancelled job's error becomes TaskStuck, a failed one keeps its own and a note."""
+        if not self._stuck:
+            return
+        stuck = TaskStuck(
+            f"job {self._job_id} was stopped, but the user's code still runs: {'; '.join(self._stuck)}",
+            "Let the function return, or give what it waits for a time-out; its thread ends with the process.",
+        )
+        if self.status is JobStatus.FAILED and self.error is not None:
+            self.error.add_note(str(stuck))
+        else:
+            self.error = stuck

@@ -1,0 +1,190 @@
+"""JobManager: the actor that places jobs on nodes and obeys their machines. Knows nothing of what steps compute."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from pykka import ActorRef
+
+from cluster.jobs.accounts import Accounts
+from cluster.jobs.job import BeginOn, CancelAsked, JobEvent, JobMachine, JobOver, NodeGone, StopOn
+from cluster.jobs.placement import NodeRoom, place
+from cluster.jobs.tasks import tasks_from_plan
+from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, Query, tell, watch
+from cluster.runtime.messages import (
+    BeginJob,
+    DeployTasks,
+    JobProgress,
+    JobSetAside,
+    NodeFact,
+    StopJob,
+    TaskSpec,
+)
+from sage.base.clock import Clock
+from sage.base.errors import InternalError, SageError
+from sage.base.ids import JobId, NodeId, TaskId, new_id
+from sage.base.resources import Resources
+from sage.flow.plan import Plan
+from sage.flow.runner import DeadLetterRecord, JobMetrics, NodeView
+from sage.flow.spec import Read
+
+MAX_DEAD_LETTERS = 10_000
+"""Dead letters of a job that are kept; the newest stay, all are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as seen from outside. `error` is why it failed or was cancelled; None otherwise."""
+
+    metrics: JobMetrics
+    error: SageError | None
+    num_dead_letters: int
+    is_over: bool
+
+
+OnChange = Callable[[JobView], None]
+"""Called on the manager's thread with every change; must return at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeJoined:
+    node_id: NodeId
+    ref: ActorRef[Any]
+    total: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitPlan(Query[JobId]):
+    """Place the plan's tasks and start them. Answered by the id, or by NoRoom or FlowInvalid before anything runs."""
+
+    plan: Plan
+    on_change: OnChange
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJob:
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettersOf(Query[list[DeadLetterRecord]]):
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class NodesNow(Query[list[NodeView]]):
+    """Ask for all nodes."""
+
+
+ManagerMessage = NodeJoined | SubmitPlan | CancelJob | DeadLettersOf | NodesNow | NodeFact | ActorEnded | ActorFailed
+
+
+@dataclass(slots=True)
+class _Job:
+    machine: JobMachine
+    accounts: Accounts
+    tasks: tuple[TaskSpec, ...]
+    placement: Mapping[TaskId, NodeId]
+    on_change: OnChange
+    started_s: float
+    letters: deque[DeadLetterRecord]
+    num_letters: int = 0
+
+
+class JobManager(Actor[ManagerMessage]):
+    """Runs any number of jobs side by side."""
+
+    def __init__(self, clock: Clock, rng: Random) -> None:
+        super().__init__("job manager", clock=clock)
+        self._rng = rng
+        self._nodes: dict[NodeId, tuple[ActorRef[Any], Resources]] = {}
+        self._jobs: dict[JobId, _Job] = {}
+
+    def receive(self, message: ManagerMessage) -> object:
+        match message:
+            case NodeJoined(node_id, ref, total):
+                self._nodes[node_id] = (ref, total)
+                watch(ref, self.actor_ref)
+            case SubmitPlan(plan, on_change):
+                return self._submit(plan, on_change)
+            case CancelJob(job_id):
+                self._happened(job_id, CancelAsked())
+            case DeadLettersOf(job_id):
+                return list(self._jobs[job_id].letters)
+            case NodesNow():
+                return [NodeView(room.node_id, room.total, room.free, num) for room, num in self._rooms()]
+            case JobProgress(job_id, _, tasks):
+                self._jobs[job_id].accounts.report(tasks)
+                self._changed(self._jobs[job_id])
+            case JobSetAside(job_id, letters):
+                self._jobs[job_id].letters.extend(letters)
+                self._jobs[job_id].num_letters += len(letters)
+            case ActorEnded(urn):
+                self._lost(urn, "ended")
+            case ActorFailed(urn, _, error):
+                self._lost(urn, f"broke: {type(error).__name__}: {error}")
+            case _:
+                self._happened(message.job_id, message)
+        return None
+
+    def _submit(self, plan: Plan, on_change: OnChange) -> JobId:
+        job_id = JobId(new_id("job", self._rng, num_chars=8))
+        tasks = tasks_from_plan(job_id, plan)
+        placement = place(tasks, [room for room, _ in self._rooms()])
+        nodes = tuple(dict.fromkeys(placement.values()))
+        sources = [task.id for task in tasks if isinstance(task.chain.steps[0].spec, Read)]
+        job = self._jobs[job_id] = _Job(
+            machine=JobMachine(job_id, nodes, placement, sources),
+            accounts=Accounts(tasks, placement),
+            tasks=tasks,
+            placement=placement,
+            on_change=on_change,
+            started_s=self.clock.monotonic_s(),
+            letters=deque(maxlen=MAX_DEAD_LETTERS),
+        )
+        for node_id in nodes:
+            here = tuple(task for task in tasks if placement[task.id] == node_id)
+            tell(self._nodes[node_id][0], DeployTasks(job_id, here))
+        self._changed(job)
+        return job_id
+
+    def _happened(self, job_id: JobId, event: JobEvent) -> None:
+        job = self._jobs[job_id]
+        orders = job.machine.handle(event)
+        for order in orders:
+            match order:
+                case BeginOn(node_id):
+                    tell(self._nodes[node_id][0], BeginJob(job_id))
+                case StopOn(node_id):
+                    tell(self._nodes[node_id][0], StopJob(job_id))
+                case JobOver():
+                    job.tasks = ()
+        self._changed(job)
+
+    def _changed(self, job: _Job) -> None:
+        duration_s = self.clock.monotonic_s() - job.started_s
+        metrics = job.accounts.metrics(job.machine.status, duration_s)
+        job.on_change(JobView(metrics, job.machine.error, job.num_letters, job.machine.is_over))
+
+    def _rooms(self) -> list[tuple[NodeRoom, int]]:
+        """Return every node with what jobs that are not over have left of it, and how many tasks they have there."""
+        rooms = []
+        for node_id, (_, total) in self._nodes.items():
+            here = [task for job in self._jobs.values() for task in job.tasks if job.placement[task.id] == node_id]
+            free = total
+            for task in here:
+                free = free.minus(task.chain.resources)
+            rooms.append((NodeRoom(node_id, total, free), len(here)))
+        return rooms
+
+    def _lost(self, urn: str, how: str) -> None:
+        """Fail every job that has tasks on a node that is no more."""
+        lost = next((node_id for node_id, (ref, _) in self._nodes.items() if ref.actor_urn == urn), None)
+        if lost is None:
+            return
+        for job_id, job in self._jobs.items():
+            if lost in job.placement.values():
+                self._happened(job_id, NodeGone(lost, InternalError(f"node {lost} {how}")))
+        del self._nodes[lost]
