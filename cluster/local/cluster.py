@@ -1,0 +1,135 @@
+"""LocalCluster: puts the house together in this process, and takes it down. Decides nothing."""
+
+import atexit
+from collections.abc import Sequence
+from html import escape
+from random import Random
+from types import TracebackType
+from typing import Self
+
+from cluster.jobs.manager import JobManager, NodeJoined, NodesNow, SubmitPlan
+from cluster.local.engines import known_models, needs_of_graph, specs_for_needs
+from cluster.local.job import ANSWER_S, JobBoard, LocalJob
+from cluster.local.machine import resources_of_machine
+from cluster.local.plane import EmbeddedPlane
+from cluster.runtime.actor import ask, stop, tell
+from cluster.runtime.inproc import InprocTransport
+from cluster.runtime.node import Node, NodePorts
+from cluster.runtime.workshop import OperatorWorkshop
+from cluster.serving.engines.launch import launch
+from cluster.serving.engines.spec import EngineSpec, spec_from_settings
+from cluster.serving.model_store import open_store
+from operators.index import IndexStore
+from sage.base.clock import SystemClock
+from sage.base.config import load_settings
+from sage.base.errors import InternalError, UnknownAddress
+from sage.base.ids import NodeId
+from sage.base.inference import Inference
+from sage.base.log import get_log
+from sage.base.settings import Settings
+from sage.flow.graph import Graph
+from sage.flow.plan import plan_from_graph
+from sage.flow.runner import EngineStatus, Job, NodeView, Submittable
+
+NODE_ID = NodeId("local")
+
+
+def connect(address: str | None = None) -> "LocalCluster":
+    """Return a cluster in this process; raises UnknownAddress for any address but None and "local"."""
+    if address not in (None, "local"):
+        raise UnknownAddress(
+            f"address {address!r} is not served by this version",
+            'Use no address, or "local": flows run in this process.',
+        )
+    return LocalCluster()
+
+
+class LocalCluster:
+    """Job manager, one node and, once a flow asks models, the control plane, all in this process."""
+
+    def __init__(self, *, settings: Settings | None = None, engines: Sequence[EngineSpec] = ()) -> None:
+        """`settings`: by default those in force here. `engines` are started at once; others when a flow needs them."""
+        self._settings = settings if settings is not None else load_settings()
+        self._clock = SystemClock()
+        self._engines = (*engines, *(spec_from_settings(table) for table in self._settings.engines))
+        self._plane = EmbeddedPlane(self._settings.plane, known_models(self._engines), launch)
+        self._manager = JobManager.start(self._clock, Random())
+        self._node = Node.start(NODE_ID, self._node_ports())
+        self._jobs: list[LocalJob] = []
+        self._is_closed = False
+        atexit.register(self.close)
+        tell(self._manager, NodeJoined(NODE_ID, self._node, resources_of_machine()))
+        self._plane.serve(engines)
+
+    @property
+    def inference(self) -> Inference:
+        """The door to the models of this cluster; usable from any thread."""
+        return self._plane
+
+    def submit(self, flow: Graph | Submittable) -> LocalJob:
+        """Start a flow; raises FlowInvalid, UnknownModel, ModelMissing, NoRoom before anything runs."""
+        if self._is_closed:
+            raise InternalError("the cluster is closed", "Submit within its `with` block.")
+        graph = flow if isinstance(flow, Graph) else flow.graph()
+        plan = plan_from_graph(graph)
+        store = open_store(self._settings.models)
+        specs = specs_for_needs(needs_of_graph(graph), self._engines, store.path)
+        board = JobBoard()
+        self._plane.serve(specs)
+        job_id = ask(self._manager, SubmitPlan(plan, board.post), timeout_s=ANSWER_S)
+        job = LocalJob(job_id, graph, board, self._manager, self._clock)
+        self._jobs.append(job)
+        return job
+
+    def jobs(self) -> list[Job]:
+        return list(self._jobs)
+
+    def nodes(self) -> list[NodeView]:
+        return ask(self._manager, NodesNow(), timeout_s=ANSWER_S)
+
+    def engines(self) -> list[EngineStatus]:
+        return list(self._plane.engines())
+
+    def close(self) -> None:
+        """Cancel what runs and end every actor, thread and process, within the settings' stop_timeout_s."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        atexit.unregister(self.close)
+        until_s = self._clock.monotonic_s() + self._settings.runtime.stop_timeout_s
+        stopping = [job for job in self._jobs if job.ask_to_stop()]
+        left = self._plane.close(0.5 * self._settings.runtime.stop_timeout_s)
+        for job in stopping:
+            job.wait_stopped(max(0.1, until_s - self._clock.monotonic_s()))
+        left += stop([self._node, self._manager], timeout_s=max(0.1, until_s - self._clock.monotonic_s()))
+        for name in [*left, *(stuck for job in stopping if (stuck := job.stuck()))]:
+            get_log().warning("still running", what=name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _node_ports(self) -> NodePorts:
+        manager = self._manager
+        return NodePorts(
+            transport=InprocTransport(),
+            inference=self._plane,
+            workshop=OperatorWorkshop(IndexStore(), batch_records=self._settings.runtime.batch_records),
+            report=lambda fact: tell(manager, fact),
+            settings=self._settings.runtime,
+            clock=self._clock,
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(job.id)}</td><td>{escape(job.graph.name)}</td><td>{job.status.value}</td></tr>"
+            for job in self._jobs
+        )
+        return (
+            f"<p>Cluster in this process{' (closed)' if self._is_closed else ''}</p>"
+            f"<table><tr><th>job</th><th>flow</th><th>status</th></tr>{rows}</table>"
+        )

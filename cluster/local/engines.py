@@ -1,0 +1,91 @@
+"""Which engines a flow needs, and whether they can be had. Knows nothing of how engines are started."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from cluster.serving.engines.spec import EngineSpec, spec_from_text
+from sage.base.catalog import CATALOG
+from sage.base.errors import ModelMissing, SageError, UnknownModel
+from sage.base.inference import Kind
+from sage.flow.graph import Graph, Step
+from sage.flow.spec import Embed, Generate
+
+CheckFiles = Callable[[str], object]
+"""Raises ModelMissing where the files of a model of the catalogue are not on this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A model that a step asks, and the kinds of which one will do."""
+
+    model: str
+    kinds: tuple[Kind, ...]
+    step: Step
+
+
+def needs_of_graph(graph: Graph) -> list[Need]:
+    """Return the models that the graph's steps ask."""
+    needs = []
+    for step in graph.steps:
+        match step.spec:
+            case Generate(model=model, raw=raw):
+                needs.append(Need(model, (Kind.GENERATE,) if raw else (Kind.CHAT, Kind.GENERATE), step))
+            case Embed(model=model):
+                needs.append(Need(model, (Kind.EMBED,), step))
+            case _:
+                pass
+    return needs
+
+
+def specs_for_needs(
+    needs: Iterable[Need], configured: Sequence[EngineSpec], check_files: CheckFiles
+) -> tuple[EngineSpec, ...]:
+    """Return the engines that serve `needs`: configured ones first, else the embedded engine of the catalogue's model.
+
+    Raises UnknownModel and ModelMissing; both name the user's line.
+    """
+    specs: dict[str, EngineSpec] = {}
+    for need in needs:
+        for spec in _specs_for(need, configured, check_files):
+            specs[spec.name] = spec
+    return tuple(specs.values())
+
+
+def known_models(configured: Iterable[EngineSpec]) -> tuple[str, ...]:
+    """Return the models that configured engines or the catalogue's can serve."""
+    return tuple(dict.fromkeys([*(spec.model for spec in configured), *(entry.name for entry in CATALOG)]))
+
+
+def _specs_for(need: Need, configured: Sequence[EngineSpec], check_files: CheckFiles) -> list[EngineSpec]:
+    found = [spec for spec in configured if spec.model == need.model]
+    entry = next((entry for entry in CATALOG if entry.name == need.model), None)
+    if not found and entry is None:
+        raise _unknown(need, configured)
+    kinds = {kind for spec in found for kind in spec.kinds} if found else set(entry.kinds if entry else ())
+    if kinds.isdisjoint(need.kinds):
+        raise _cannot(need, kinds)
+    if not found:
+        _check(need, check_files)
+        found = [spec_from_text(f"openvino:{need.model}")]
+    return found
+
+
+def _check(need: Need, check_files: CheckFiles) -> None:
+    try:
+        check_files(need.model)
+    except ModelMissing as error:
+        raise ModelMissing(f"{_asks(need)}: {error.what}", error.do, param="model") from error
+
+
+def _unknown(need: Need, configured: Sequence[EngineSpec]) -> SageError:
+    known = ", ".join(known_models(configured))
+    return UnknownModel(f"{_asks(need)}, which nobody serves", f"Known models: {known}.", param="model")
+
+
+def _cannot(need: Need, kinds: set[Kind]) -> SageError:
+    does = " and ".join(sorted(kinds))
+    return UnknownModel(f"{_asks(need)} to {need.kinds[-1]}", f"It can only {does}.", param="model")
+
+
+def _asks(need: Need) -> str:
+    return f"step {need.step.name!r} ({need.step.where}) asks the model {need.model!r}"

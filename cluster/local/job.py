@@ -1,0 +1,164 @@
+"""A job as its owner holds it: waits, cancels, looks. Knows nothing of where the job runs."""
+
+import threading
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+from pykka import ActorRef
+
+from cluster.jobs.manager import CancelJob, DeadLettersOf, JobView
+from cluster.runtime.actor import ask, tell
+from sage.base.clock import Clock
+from sage.base.errors import InternalError, JobTimeout, TaskStuck
+from sage.base.ids import JobId
+from sage.flow.graph import Graph
+from sage.flow.runner import DeadLetterRecord, JobMetrics, JobResult, JobStatus
+from sage.flow.spec import SINKS
+
+PROGRESS_EVERY_S = 0.1
+ANSWER_S = 5.0
+
+
+class JobBoard:
+    """Where the manager posts how a job is, and its owner waits for news."""
+
+    def __init__(self) -> None:
+        self._news = threading.Condition()
+        self._view: JobView | None = None
+
+    def post(self, view: JobView) -> None:
+        """Take news; called on the manager's thread."""
+        with self._news:
+            self._view = view
+            self._news.notify_all()
+
+    @property
+    def view(self) -> JobView:
+        assert self._view is not None, "the manager posts before it answers"
+        return self._view
+
+    def wait_over(self, timeout_s: float | None) -> bool:
+        """Wait until the job is over; return whether it is."""
+        with self._news:
+            return self._news.wait_for(lambda: self.view.is_over, timeout_s)
+
+    def wait_news(self, seen: JobView | None, timeout_s: float | None) -> JobView:
+        """Wait until there is a newer view than `seen`, and return the newest."""
+        with self._news:
+            self._news.wait_for(lambda: self._view is not seen, timeout_s)
+            return self.view
+
+
+class LocalJob:
+    """A flow that was submitted to a LocalCluster."""
+
+    def __init__(self, job_id: JobId, graph: Graph, board: JobBoard, manager: ActorRef[Any], clock: Clock) -> None:
+        self._id = job_id
+        self._graph = graph
+        self._board = board
+        self._manager = manager
+        self._clock = clock
+
+    @property
+    def id(self) -> JobId:
+        return self._id
+
+    @property
+    def graph(self) -> Graph:
+        return self._graph
+
+    @property
+    def status(self) -> JobStatus:
+        return self._board.view.metrics.status
+
+    def wait(
+        self, timeout_s: float | None = None, *, on_progress: Callable[[JobMetrics], None] | None = None
+    ) -> JobResult:
+        """Wait for the end; see sage.flow.runner.Job. Ctrl-C interrupts the wait; the job itself goes on."""
+        until_s = None if timeout_s is None else self._clock.monotonic_s() + timeout_s
+        if on_progress is None:
+            self._board.wait_over(timeout_s)
+        else:
+            self._follow(on_progress, until_s)
+        view = self._board.view
+        if not view.is_over:
+            raise JobTimeout(f"job {self._id} ({self._graph.name}) did not end within {timeout_s} s; it goes on")
+        if view.error is not None:
+            raise view.error
+        return self._result(view)
+
+    def cancel(self) -> None:
+        """Stop it now and wait until it has; raises TaskStuck where the user's code still runs."""
+        if not self.ask_to_stop():
+            return
+        self._board.wait_over(ANSWER_S)
+        view = self._board.view
+        if not view.is_over:
+            raise InternalError(f"job {self._id} has not stopped within {ANSWER_S} s")
+        if isinstance(view.error, TaskStuck):
+            raise view.error
+
+    def ask_to_stop(self) -> bool:
+        """Have it stopped, without waiting; return whether it was not over yet."""
+        if self._board.view.is_over:
+            return False
+        return tell(self._manager, CancelJob(self._id))
+
+    def wait_stopped(self, timeout_s: float) -> None:
+        """Wait until nothing of it runs, at most `timeout_s`."""
+        self._board.wait_over(timeout_s)
+
+    def stuck(self) -> str | None:
+        """Say what of the user's code still runs after the job was stopped."""
+        error = self._board.view.error
+        return error.what if isinstance(error, TaskStuck) else None
+
+    def metrics(self) -> JobMetrics:
+        return self._board.view.metrics
+
+    def dead_letters(self) -> list[DeadLetterRecord]:
+        """Return the newest dead letters, at most 10,000."""
+        return ask(self._manager, DeadLettersOf(self._id), timeout_s=ANSWER_S)
+
+    def _follow(self, on_progress: Callable[[JobMetrics], None], until_s: float | None) -> None:
+        """Call `on_progress` with what is new, at most ten times a second, until the job is over or the time is."""
+        seen: JobView | None = None
+        while True:
+            now_s = self._clock.monotonic_s()
+            left_s = None if until_s is None else max(0.0, until_s - now_s)
+            view = self._board.wait_news(seen, left_s)
+            if view is not seen:
+                on_progress(view.metrics)
+            seen = view
+            if view.is_over or left_s == 0.0:
+                return
+            self._board.wait_over(PROGRESS_EVERY_S if left_s is None else min(PROGRESS_EVERY_S, left_s))
+
+    def _result(self, view: JobView) -> JobResult:
+        metrics = view.metrics
+        sinks = [step for step in self._graph.steps if isinstance(step.spec, SINKS)]
+        return JobResult(
+            job_id=self._id,
+            status=metrics.status,
+            records_in=metrics.records_in,
+            records_out=metrics.records_out,
+            dead_letters=view.num_dead_letters,
+            duration_s=metrics.duration_s,
+            guarantees=tuple(
+                f"{sink.name}: each record once in a run that finishes; a failed run is not resumed" for sink in sinks
+            ),
+        )
+
+    def _repr_html_(self) -> str:
+        metrics = self.metrics()
+        rows = "".join(
+            f"<tr><td>{escape(' → '.join(chain.steps))}</td><td>{chain.num_tasks}</td><td>{chain.records_in:,}</td>"
+            f"<td>{chain.records_out:,}</td><td>{chain.busy_s:.2f}</td></tr>"
+            for chain in metrics.chains
+        )
+        return (
+            f"<p>Job <b>{escape(self._id)}</b> of flow {escape(self._graph.name)}: {metrics.status.value}, "
+            f"{metrics.records_in:,} records in, {metrics.records_out:,} out</p>"
+            f"<table><tr><th>steps</th><th>tasks</th><th>in</th><th>out</th><th>busy s</th></tr>{rows}</table>"
+        )

@@ -1,0 +1,71 @@
+"""The control plane of this process, started with the first engine that is needed. Knows no flow."""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+from cluster.serving.engines.link import EngineLink
+from cluster.serving.engines.spec import EngineSpec, engine_ids
+from cluster.serving.manager import PlaneClient, start_control_plane
+from sage.base.errors import NoEngine
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Failed, Failure, ModelCard, ReplyTo, Request
+from sage.base.settings import PlaneSettings
+from sage.flow.runner import EngineStatus
+
+Launch = Callable[[EngineSpec, EngineId], EngineLink]
+"""Starts the host process of an engine and returns at once."""
+
+
+class EmbeddedPlane:
+    """An Inference for any thread; without an engine it refuses everything."""
+
+    def __init__(self, settings: PlaneSettings, known_models: Iterable[str], launch: Launch) -> None:
+        self._settings = settings
+        self._known_models = tuple(known_models)
+        self._launch = launch
+        self._lock = threading.Lock()
+        self._client: PlaneClient | None = None
+        self._served: set[EngineId] = set()
+
+    def serve(self, specs: Iterable[EngineSpec]) -> None:
+        """Start those engines that do not run yet; their requests wait until they are ready."""
+        with self._lock:
+            for spec in specs:
+                for engine_id in engine_ids(spec):
+                    if engine_id not in self._served:
+                        self._started().attach(self._launch(spec, engine_id))
+                        self._served.add(engine_id)
+
+    def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
+        if self._client is None:
+            failure = Failure.of(NoEngine("no engine was started in this process"))
+            return reply_to([Failed(request.id, failure) for request in requests])
+        self._client.submit(requests, reply_to)
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        if self._client is not None:
+            self._client.cancel(request_ids)
+
+    def models(self) -> tuple[ModelCard, ...]:
+        return self._client.models() if self._client is not None else ()
+
+    def engines(self) -> tuple[EngineStatus, ...]:
+        return self._client.engines() if self._client is not None else ()
+
+    def set_policy(self, name: str) -> None:
+        """Order what waits by another policy, at once; raises UnknownPolicy."""
+        with self._lock:
+            self._started().set_policy(name)
+
+    def close(self, timeout_s: float) -> list[str]:
+        """Answer what is open and end the engines' processes; return the names of threads left."""
+        with self._lock:
+            client, self._client = self._client, None
+            return client.close(timeout_s) if client is not None else []
+
+    def _started(self) -> PlaneClient:
+        if self._client is None:
+            self._client = start_control_plane(
+                self._known_models, policy=self._settings.policy, max_waiting=self._settings.max_waiting
+            )
+        return self._client
