@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -154,10 +155,11 @@ class ModelStore:
             ) from error
 
     def _sweep(self) -> None:
-        """Remove what pulls left that were killed: folders older than any pull lives."""
+        """Remove what pulls left that were killed: folders older than any pull lives. Others vanish as we look."""
         for left in self.cache_dir.glob(f"{_PULLING}*"):
-            if time.time() - left.stat().st_mtime > 2 * DOWNLOAD_TIMEOUT_S:
-                shutil.rmtree(left, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > 2 * DOWNLOAD_TIMEOUT_S:
+                    shutil.rmtree(left, ignore_errors=True)
 
 
 def open_store(settings: ModelsSettings) -> ModelStore:

@@ -154,6 +154,13 @@ def test_what_a_killed_pull_left_is_swept_once_no_pull_can_live_that_long(store:
     assert young.exists()
 
 
+def test_a_pull_that_ends_while_another_sweeps_does_no_harm(store: ModelStore) -> None:
+    store.cache_dir.mkdir(parents=True)
+    (store.cache_dir / ".pulling-gone").symlink_to("nothing")  # listed, and gone when looked at
+    store.pull("tiny")
+    assert store.path("tiny")
+
+
 def test_pulls_at_the_same_time_all_succeed(store: ModelStore) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(store.pull, ["tiny"] * 8))
