@@ -38,7 +38,10 @@ def set_up_log(settings: LogSettings) -> None:
 
     people = settings.format == "console"
     shown = [
-        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # rich's would print local variables: prompts
+        )
         if people
         else structlog.processors.JSONRenderer(sort_keys=False)
     ]
