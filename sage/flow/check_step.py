@@ -100,7 +100,8 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
             yield from _at_least(1, k=k)
             yield from _field(vector=vector, into=into)
         case IndexInto(text=text, vector=vector, source=source):
-            yield from _field(text=text, vector=vector, source=source)
+            yield from _text_of_record(text)
+            yield from _field(vector=vector, source=source)
         case Read() | Union() | Write():
             pass
 
@@ -138,12 +139,17 @@ def _faults_of_embed(spec: Embed) -> Iterator[Fault]:
     yield from _at_least(1, max_in_flight=spec.max_in_flight)
     yield from _above_zero(deadline_s=spec.deadline_s)
     yield from _field(into=spec.into)
-    if isinstance(spec.text, str) and spec.text.isidentifier():
+    yield from _text_of_record(spec.text)
+
+
+def _text_of_record(text: object) -> Iterator[Fault]:
+    if isinstance(text, str) and text.isidentifier():
         return
-    yield from _template(text=spec.text)
-    if isinstance(spec.text, str) and not fields_of_template(spec.text):
+    faults = list(_template(text=text))
+    yield from faults
+    if isinstance(text, str) and not faults and not fields_of_template(text):
         yield Fault(
-            f"text={spec.text!r} names no field: every vector would be the same", 'Write text="{body}".', "text"
+            f"text={text!r:.80} names no field: each record would have the same", 'Write text="{body}".', "text"
         )
 
 

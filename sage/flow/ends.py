@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from sage.flow.builder import Builder, StepNumber
 from sage.flow.handle import Handle
 from sage.flow.index import Index
+from sage.flow.model_options import Text, Value
 from sage.flow.sinks import JsonLinesSink, ListSink, PrintSink
 from sage.flow.spec import ForEach, IndexInto, Spec, Write
 from sage.flow.where import refusal
@@ -47,7 +48,9 @@ class Outlet(Handle, Generic[T_co]):
 
         >>> import sage
         >>> flow = sage.Flow("f")
-        >>> evens = flow.from_collection(range(6)).filter(lambda n: n % 2 == 0).collect()
+        >>> doubled = flow.from_collection([1, 2]).map(lambda n: 2 * n).collect()
+        >>> _ = flow.run(); doubled.items
+        [2, 4]
         """
         sink: ListSink[Any] = ListSink()
         return Collected(self._builder, self._then(Write(sink), "collect"), sink)
@@ -56,7 +59,10 @@ class Outlet(Handle, Generic[T_co]):
         """End the stream by calling `fn` with every record, on the task's thread.
 
         >>> import sage
-        >>> end = sage.Flow("f").from_collection(["a", "b"]).for_each(print)
+        >>> flow, seen = sage.Flow("f"), []
+        >>> end = flow.from_collection(["a", "b"]).for_each(seen.append)
+        >>> _ = flow.run(); seen
+        ['a', 'b']
         """
         return self._end(ForEach(fn))
 
@@ -64,7 +70,11 @@ class Outlet(Handle, Generic[T_co]):
         """End the stream by printing one record a line.
 
         >>> import sage
-        >>> end = sage.Flow("f").from_collection(["a", "b"]).print()
+        >>> flow = sage.Flow("f")
+        >>> end = flow.from_collection(["a", "b"]).print()
+        >>> _ = flow.run()
+        a
+        b
         """
         return self._end(Write(PrintSink()), "print")
 
@@ -82,14 +92,14 @@ class Outlet(Handle, Generic[T_co]):
         self,
         index: Index,
         *,
-        text: str | Callable[[T_co], str] = "text",
-        vector: str | Callable[[T_co], Any] = "vector",
-        source: str | Callable[[T_co], str] | None = "source",
+        text: Text[T_co] = "text",
+        vector: Value[T_co] = "vector",
+        source: Value[T_co] | None = "source",
     ) -> End:
         """End the stream by adding each record's vector, text and source to `index`.
 
-        `text`, `vector` (float32 [dim]) and `source` are names of fields or functions of the record. With `source=None`
-        passages have the source "".
+        `text` is a field's name, a template of them or a function of the record; `vector` (float32 [dim]) and `source`
+        are names of fields or functions. With `source=None` passages have the source "".
 
         >>> import sage
         >>> docs, flow = sage.Index("docs"), sage.Flow("f")

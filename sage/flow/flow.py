@@ -55,7 +55,10 @@ class Flow:
         An iterator, being used up by its first run, refuses a second one.
 
         >>> import sage
-        >>> numbers = sage.Flow("f").from_collection(range(1_000_000))
+        >>> flow = sage.Flow("f")
+        >>> numbers = flow.from_collection(range(3)).collect()
+        >>> _ = flow.run(); numbers.items
+        [0, 1, 2]
         """
         if not isinstance(items, Iterable):
             raise refusal(f"from_collection takes what can be iterated, got {items!r:.80}", param="items")
@@ -93,7 +96,7 @@ class Flow:
         `as_type`, a dataclass, Struct or TypedDict, is what each line must hold; without it objects become dicts.
 
         >>> import sage
-        >>> orders = sage.Flow("f").read_jsonl("orders.jsonl").map(lambda order: order["total"])
+        >>> totals = sage.Flow("f").read_jsonl("orders.jsonl").map(lambda order: order["total"])
         """
         return self._begin(JsonLinesSource(os.fspath(path), as_type), "read_jsonl")
 
@@ -109,6 +112,13 @@ class Flow:
         `progress` True shows it on standard error, False does not; None shows it on a terminal. Ctrl-C cancels the
         job, waits until it has stopped and raises KeyboardInterrupt; after `timeout_s` JobTimeout is raised likewise.
         Raises what made the job fail: RecordFailed, SourceUnreadable, ...
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> end = flow.from_collection(range(10)).for_each(abs)
+        >>> result = flow.run(timeout_s=60)
+        >>> result.status.value, result.records_in
+        ('finished', 10)
         """
         return run_graph(self.graph(), address, timeout_s=timeout_s, progress=progress)
 

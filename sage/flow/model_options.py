@@ -1,7 +1,7 @@
 """What a model step can be told beside its input and output, as users write it. Knows no model."""
 
 from collections.abc import Callable, Sequence
-from typing import Generic, Literal, TypedDict, TypeVar
+from typing import Any, Generic, Literal, Required, TypedDict, TypeVar
 
 from sage.base.inference import ServiceClass
 from sage.flow.where import refusal
@@ -11,11 +11,19 @@ T = TypeVar("T")
 Priority = Literal["interactive", "standard", "batch"] | ServiceClass
 Stop = str | Sequence[str]
 
+Text = str | Callable[[T], str]
+"""A text of a record: a template of field names (in `embed` also one field's name), or a function of the record."""
+
+Value = str | Callable[[T], Any]
+"""A part of a record: a field's name, or a function of the record."""
+
 
 class GenerateOptions(TypedDict, Generic[T], total=False):
     """The keywords of `generate` that do not change the type of its result."""
 
-    system: str | Callable[[T], str] | None
+    model: Required[str]
+    prompt: Required[Text[T]]
+    system: Text[T] | None
     raw: bool
     max_tokens: int | None
     temperature: float
@@ -28,9 +36,11 @@ class GenerateOptions(TypedDict, Generic[T], total=False):
     max_in_flight: int
 
 
-class EmbedOptions(TypedDict, total=False):
+class EmbedOptions(TypedDict, Generic[T], total=False):
     """The keywords of `embed` that do not change the type of its result."""
 
+    model: Required[str]
+    text: Text[T] | None
     priority: Priority | None
     deadline_s: float | None
     tenant: str

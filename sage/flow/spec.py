@@ -133,7 +133,7 @@ class Embed:
 
 @dataclass(frozen=True, slots=True)
 class IndexInto:
-    """A sink: adds `(vector, text, source)` of each record to the index of this name."""
+    """A sink: adds `(vector, text, source)` of each record to the index of this name; `text` is as in Embed."""
 
     index: str
     text: Field

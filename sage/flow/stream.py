@@ -9,12 +9,23 @@ from sage.base.inference import ServiceClass
 from sage.flow import spec
 from sage.flow.ends import Outlet, index_name
 from sage.flow.index import Index, Passage
-from sage.flow.model_options import EmbedOptions, GenerateOptions, Priority, Stop, service_class, stop_texts
+from sage.flow.model_options import (
+    EmbedOptions,
+    GenerateOptions,
+    Priority,
+    Stop,
+    Text,
+    Value,
+    service_class,
+    stop_texts,
+)
 from sage.flow.where import refusal
 
 if TYPE_CHECKING:  # importing NumPy takes longer than all of `import sage`
     import numpy as np
     from numpy.typing import NDArray
+
+    Vector = NDArray[np.float32]
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
@@ -32,7 +43,10 @@ class Stream(Outlet[T_co]):
         """Replace each record by `fn(record)`.
 
         >>> import sage
-        >>> lengths = sage.Flow("f").from_collection(["a", "bcd"]).map(len)
+        >>> flow = sage.Flow("f")
+        >>> lengths = flow.from_collection(["a", "bcd"]).map(len).collect()
+        >>> _ = flow.run(); lengths.items
+        [1, 3]
         """
         return Stream(self._builder, self._then(spec.Map(fn)))
 
@@ -40,7 +54,10 @@ class Stream(Outlet[T_co]):
         """Keep the records for which `fn(record)` is true.
 
         >>> import sage
-        >>> evens = sage.Flow("f").from_collection(range(6)).filter(lambda n: n % 2 == 0)
+        >>> flow = sage.Flow("f")
+        >>> evens = flow.from_collection(range(6)).filter(lambda n: n % 2 == 0).collect()
+        >>> _ = flow.run(); evens.items
+        [0, 2, 4]
         """
         return Stream(self._builder, self._then(spec.Filter(fn)))
 
@@ -48,7 +65,10 @@ class Stream(Outlet[T_co]):
         """Replace each record by the items of `fn(record)`: none, one or many.
 
         >>> import sage
-        >>> words = sage.Flow("f").from_collection(["to be", "or not"]).flat_map(str.split)
+        >>> flow = sage.Flow("f")
+        >>> words = flow.from_collection(["to be", "or not"]).flat_map(str.split).collect()
+        >>> _ = flow.run(); words.items
+        ['to', 'be', 'or', 'not']
         """
         return Stream(self._builder, self._then(spec.FlatMap(fn)))
 
@@ -65,7 +85,10 @@ class Stream(Outlet[T_co]):
         first of them has waited that long.
 
         >>> import sage
-        >>> sums = sage.Flow("f").from_collection(range(6)).map_batches(lambda ns: [sum(ns)], max_records=3)
+        >>> flow = sage.Flow("f")
+        >>> more = flow.from_collection(range(4)).map_batches(lambda ns: [n + 1 for n in ns], max_records=3).collect()
+        >>> _ = flow.run(); more.items
+        [1, 2, 3, 4]
         """
         return Stream(self._builder, self._then(spec.MapBatches(fn, max_records, max_wait_s)))
 
@@ -77,8 +100,9 @@ class Stream(Outlet[T_co]):
         Up to `max_in_flight` calls run at a time. A call that takes longer than `timeout_s` fails its record.
 
         >>> import sage
-        >>> async def fetch(url: str) -> bytes: ...
-        >>> pages = sage.Flow("f").from_collection(["http://a", "http://b"]).map_async(fetch, max_in_flight=8)
+        >>> flow = sage.Flow("f")
+        >>> async def fetch(url): return f"page of {url}"
+        >>> pages = flow.from_collection(["a.org", "b.org"]).map_async(fetch, max_in_flight=8).collect()
         """
         return Stream(self._builder, self._then(spec.MapAsync(fn, max_in_flight, timeout_s)))
 
@@ -86,7 +110,10 @@ class Stream(Outlet[T_co]):
         """Give each record the key `fn(record)`, for the aggregates of KeyedStream; records stay as they are.
 
         >>> import sage
-        >>> by_letter = sage.Flow("f").from_collection(["ant", "bee", "ape"]).key_by(lambda word: word[0])
+        >>> flow = sage.Flow("f")
+        >>> seen = flow.from_collection(["ant", "bee", "ape"]).key_by(lambda word: word[0]).count().collect()
+        >>> _ = flow.run(); seen.items
+        [('a', 1), ('b', 1), ('a', 2)]
         """
         return KeyedStream(self._builder, self._then(spec.KeyBy(fn)))
 
@@ -95,7 +122,9 @@ class Stream(Outlet[T_co]):
 
         >>> import sage
         >>> flow = sage.Flow("f")
-        >>> both = flow.from_collection([1, 2]).union(flow.from_collection([3]))
+        >>> both = flow.from_collection([1, 2]).union(flow.from_collection([3])).collect()
+        >>> _ = flow.run(); sorted(both.items)
+        [1, 2, 3]
         """
         for other in others:
             if other._builder is not self._builder:
@@ -107,37 +136,18 @@ class Stream(Outlet[T_co]):
         return Stream(self._builder, self._builder.add(spec.Union(), *numbers))
 
     @overload
-    def generate(
-        self,
-        *,
-        model: str,
-        prompt: str | Callable[[T_co], str],
-        into: None = None,
-        **options: Unpack[GenerateOptions[T_co]],
-    ) -> Stream[str]: ...
-
+    def generate(self, *, into: None = None, **asked: Unpack[GenerateOptions[T_co]]) -> Stream[str]: ...
     @overload
-    def generate(
-        self, *, model: str, prompt: str | Callable[[T_co], str], into: str, **options: Unpack[GenerateOptions[T_co]]
-    ) -> Stream[T_co]: ...
-
+    def generate(self, *, into: str, **asked: Unpack[GenerateOptions[T_co]]) -> Stream[T_co]: ...
     @overload
+    def generate(self, *, into: Callable[[T_co, str], U], **asked: Unpack[GenerateOptions[T_co]]) -> Stream[U]: ...
     def generate(
         self,
         *,
         model: str,
-        prompt: str | Callable[[T_co], str],
-        into: Callable[[T_co, str], U],
-        **options: Unpack[GenerateOptions[T_co]],
-    ) -> Stream[U]: ...
-
-    def generate(
-        self,
-        *,
-        model: str,
-        prompt: str | Callable[[T_co], str],
+        prompt: Text[T_co],
         into: spec.Into = None,
-        system: str | Callable[[T_co], str] | None = None,
+        system: Text[T_co] | None = None,
         raw: bool = False,
         max_tokens: int | None = None,
         temperature: float = 0.0,
@@ -161,45 +171,35 @@ class Stream(Outlet[T_co]):
         >>> questions = sage.Flow("f").from_collection([{"question": "Why?"}])
         >>> answers = questions.generate(model="smollm2", prompt="{question}", max_tokens=32, into="answer")
         """
-        options = (max_tokens, temperature, seed, stop_texts(stop), service_class(priority), deadline_s, tenant)
-        step = spec.Generate(model, prompt, system, raw, *options, into, on_token, max_in_flight)
+        step = spec.Generate(
+            model=model,
+            prompt=prompt,
+            system=system,
+            raw=raw,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+            stop=stop_texts(stop),
+            priority=service_class(priority),
+            deadline_s=deadline_s,
+            tenant=tenant,
+            into=into,
+            on_token=on_token,
+            max_in_flight=max_in_flight,
+        )
         return Stream(self._builder, self._then(step))
 
     @overload
-    def embed(
-        self,
-        *,
-        model: str,
-        text: str | Callable[[T_co], str] | None = None,
-        into: None = None,
-        **options: Unpack[EmbedOptions],
-    ) -> Stream[NDArray[np.float32]]: ...
-
+    def embed(self, *, into: None = None, **asked: Unpack[EmbedOptions[T_co]]) -> Stream[Vector]: ...
     @overload
-    def embed(
-        self,
-        *,
-        model: str,
-        text: str | Callable[[T_co], str] | None = None,
-        into: str,
-        **options: Unpack[EmbedOptions],
-    ) -> Stream[T_co]: ...
-
+    def embed(self, *, into: str, **asked: Unpack[EmbedOptions[T_co]]) -> Stream[T_co]: ...
     @overload
+    def embed(self, *, into: Callable[[T_co, Vector], U], **asked: Unpack[EmbedOptions[T_co]]) -> Stream[U]: ...
     def embed(
         self,
         *,
         model: str,
-        text: str | Callable[[T_co], str] | None = None,
-        into: Callable[[T_co, NDArray[np.float32]], U],
-        **options: Unpack[EmbedOptions],
-    ) -> Stream[U]: ...
-
-    def embed(
-        self,
-        *,
-        model: str,
-        text: str | Callable[[T_co], str] | None = None,
+        text: Text[T_co] | None = None,
         into: spec.Into = None,
         priority: Priority | None = None,
         deadline_s: float | None = None,
@@ -222,31 +222,18 @@ class Stream(Outlet[T_co]):
 
     @overload
     def retrieve(
-        self, index: Index, k: int = 3, *, vector: str | Callable[[T_co], Any] = "vector", into: str = "passages"
+        self, index: Index, k: int = 3, *, vector: Value[T_co] = "vector", into: str = "passages"
     ) -> Stream[T_co]: ...
-
     @overload
     def retrieve(
-        self, index: Index, k: int = 3, *, vector: str | Callable[[T_co], Any] = "vector", into: None
+        self, index: Index, k: int = 3, *, vector: Value[T_co] = "vector", into: None
     ) -> Stream[list[Passage]]: ...
-
     @overload
     def retrieve(
-        self,
-        index: Index,
-        k: int = 3,
-        *,
-        vector: str | Callable[[T_co], Any] = "vector",
-        into: Callable[[T_co, list[Passage]], U],
+        self, index: Index, k: int = 3, *, vector: Value[T_co] = "vector", into: Callable[[T_co, list[Passage]], U]
     ) -> Stream[U]: ...
-
     def retrieve(
-        self,
-        index: Index,
-        k: int = 3,
-        *,
-        vector: str | Callable[[T_co], Any] = "vector",
-        into: spec.Into = "passages",
+        self, index: Index, k: int = 3, *, vector: Value[T_co] = "vector", into: spec.Into = "passages"
     ) -> Stream[Any]:
         """Find the `k` passages of `index` that are nearest to each record's vector, the best first.
 
@@ -255,8 +242,11 @@ class Stream(Outlet[T_co]):
 
         >>> import sage
         >>> docs, flow = sage.Index("docs"), sage.Flow("f")
-        >>> questions = flow.from_collection([{"q": "Why?"}]).embed(model="minilm", text="q", into="vector")
-        >>> found = questions.retrieve(docs, k=3)
+        >>> texts = [{"text": "snakes", "vector": [1.0, 0.0]}, {"text": "parrots", "vector": [0.0, 1.0]}]
+        >>> filled = flow.from_collection(texts).index_into(docs, source=None)
+        >>> found = flow.from_collection([{"vector": [0.6, 0.8]}]).retrieve(docs, k=1, into=None).collect()
+        >>> _ = flow.run(); [(passage.text, round(passage.score, 2)) for passage in found.items[0]]
+        [('parrots', 0.8)]
         """
         return Stream(self._builder, self._then(spec.Retrieve(index_name(index), k, vector, into)))
 
@@ -274,7 +264,10 @@ class KeyedStream(Stream[T], Generic[K, T]):
         """Count the records of each key.
 
         >>> import sage
-        >>> counts = sage.Flow("f").from_collection("abca").key_by(str).count(final=True)
+        >>> flow = sage.Flow("f")
+        >>> counts = flow.from_collection("abca").key_by(str).count(final=True).collect()
+        >>> _ = flow.run(); counts.items
+        [('a', 2), ('b', 1), ('c', 1)]
         """
         return Stream(self._builder, self._then(spec.Aggregate("count", None, final)))
 
@@ -286,7 +279,10 @@ class KeyedStream(Stream[T], Generic[K, T]):
         """Add up the records of each key, or what `of` makes of them.
 
         >>> import sage
-        >>> letters = sage.Flow("f").from_collection(["ant", "bee", "ape"]).key_by(lambda w: w[0]).sum(len, final=True)
+        >>> flow = sage.Flow("f")
+        >>> letters = flow.from_collection(["ant", "bee", "ape"]).key_by(lambda word: word[0]).sum(len).collect()
+        >>> _ = flow.run(); letters.items
+        [('a', 3), ('b', 3), ('a', 6)]
         """
         return Stream(self._builder, self._then(spec.Aggregate("sum", of, final)))
 
@@ -298,7 +294,10 @@ class KeyedStream(Stream[T], Generic[K, T]):
         """Keep the least record of each key, or the least of what `of` makes of them.
 
         >>> import sage
-        >>> least = sage.Flow("f").from_collection([5, 2, 4]).key_by(lambda n: n % 2).min(final=True)
+        >>> flow = sage.Flow("f")
+        >>> least = flow.from_collection([5, 2, 4]).key_by(lambda n: n % 2).min(final=True).collect()
+        >>> _ = flow.run(); least.items
+        [(1, 5), (0, 2)]
         """
         return Stream(self._builder, self._then(spec.Aggregate("min", of, final)))
 
@@ -310,7 +309,10 @@ class KeyedStream(Stream[T], Generic[K, T]):
         """Keep the greatest record of each key, or the greatest of what `of` makes of them.
 
         >>> import sage
-        >>> greatest = sage.Flow("f").from_collection([5, 2, 4]).key_by(lambda n: n % 2).max(final=True)
+        >>> flow = sage.Flow("f")
+        >>> greatest = flow.from_collection([5, 2, 4]).key_by(lambda n: n % 2).max(final=True).collect()
+        >>> _ = flow.run(); greatest.items
+        [(1, 5), (0, 4)]
         """
         return Stream(self._builder, self._then(spec.Aggregate("max", of, final)))
 
@@ -318,7 +320,10 @@ class KeyedStream(Stream[T], Generic[K, T]):
         """Join the records of each key by `fn(so far, record)`; the first is taken as it is.
 
         >>> import sage
-        >>> joined = sage.Flow("f").from_collection(["ant", "ape"]).key_by(lambda w: w[0]).reduce(str.__add__)
+        >>> flow = sage.Flow("f")
+        >>> joined = flow.from_collection(["ant", "ape"]).key_by(lambda word: word[0]).reduce(str.__add__).collect()
+        >>> _ = flow.run(); joined.items
+        [('a', 'ant'), ('a', 'antape')]
         """
         return Stream(self._builder, self._then(spec.Reduce(fn, final)))
 
@@ -334,6 +339,9 @@ class KeyedStream(Stream[T], Generic[K, T]):
         `initial` is a value that `fn` never changes in place, or a function of no argument that makes one a key.
 
         >>> import sage
-        >>> totals = sage.Flow("f").from_collection([1, 2, 3]).key_by(lambda n: n % 2).fold(0, lambda a, n: a + n)
+        >>> flow = sage.Flow("f")
+        >>> kept = flow.from_collection([1, 2, 3]).key_by(lambda n: n % 2).fold(tuple, lambda t, n: (*t, n)).collect()
+        >>> _ = flow.run(); kept.items
+        [(1, (1,)), (0, (2,)), (1, (1, 3))]
         """
         return Stream(self._builder, self._then(spec.Fold(initial, fn, final)))
