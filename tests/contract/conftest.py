@@ -1,14 +1,21 @@
 """The engines that the contract is checked on: simulated in process and in a host; the real ones where wanted."""
 
 from collections.abc import Iterator
+from importlib.metadata import distribution
+from pathlib import Path
 
 import pytest
 
+from cluster.serving.engines.build import openvino_engine
 from cluster.serving.engines.cost import CPU2
 from cluster.serving.engines.launch import launch
 from cluster.serving.engines.simulated import SimulatedEngine
 from cluster.serving.engines.spec import spec_from_text
+from cluster.serving.model_store import open_store
+from sage.base.catalog import entry_of
 from sage.base.clock import ManualClock
+from sage.base.config import load_settings
+from sage.base.errors import ModelMissing
 from sage.base.ids import EngineId
 from tests.contract.driven import DrivenEngine, Hosted, InProcess, closing
 
@@ -16,11 +23,24 @@ _SIMULATED = [
     pytest.param("simulated", id="simulated-in-process"),
     pytest.param("simulated:cpu2,model=sim", id="simulated-in-a-host", marks=pytest.mark.cluster),
 ]
-_CHAT = [*_SIMULATED]
-_EMBED = [*_SIMULATED]
+_CHAT = [*_SIMULATED, pytest.param("smollm2", id="openvino-in-process", marks=pytest.mark.engines)]
+_EMBED = [*_SIMULATED, pytest.param("minilm", id="openvino-in-process", marks=pytest.mark.engines)]
+
+
+def model_files(name: str) -> dict[str, Path]:
+    """Return a model's files by role: from the store, or else from the installed packages that are their parcels."""
+    try:
+        return open_store(load_settings().models).path(name)
+    except ModelMissing:
+        return {
+            file.role: Path(str(distribution(file.wheel.package).locate_file(file.member)))
+            for file in entry_of(name).files
+        }
 
 
 def _engine(how: str) -> DrivenEngine:
+    if how in ("smollm2", "minilm"):
+        return InProcess(openvino_engine(spec_from_text(f"openvino:{how}"), EngineId(how), model_files(how)))
     if how == "simulated":
         clock = ManualClock()
         return InProcess(SimulatedEngine(EngineId("sim"), "sim", CPU2, clock), clock)
@@ -42,5 +62,11 @@ def embed_engine(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
 @pytest.fixture(params=_CHAT)
 def fresh_engine(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
     """An engine for one test alone, which may close it."""
+    with closing(_engine(request.param)) as engine:
+        yield engine
+
+
+@pytest.fixture(params=_SIMULATED)
+def simulated_engine(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
     with closing(_engine(request.param)) as engine:
         yield engine

@@ -38,6 +38,7 @@ class InProcess:
         self.engine = engine
         self.info = engine.info()
         self._clock = clock
+        self._is_closed = False
 
     def add(self, requests: Sequence[Request]) -> None:
         self.engine.add(requests)
@@ -54,7 +55,9 @@ class InProcess:
         return self.engine.step()
 
     def close(self) -> None:
-        self.engine.close()
+        if not self._is_closed:
+            self._is_closed = True
+            self.engine.close()
 
 
 class Hosted:

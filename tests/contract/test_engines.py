@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import pytest
 
 from sage.base.ids import RequestId
 from sage.base.inference import (
@@ -15,7 +14,6 @@ from sage.base.inference import (
     GenerateRequest,
     Request,
     Sampling,
-    Token,
 )
 from tests.contract.driven import DrivenEngine, Hosted, Record, answer, wait_for
 
@@ -31,12 +29,26 @@ def _model(engine: DrivenEngine) -> str:
     return engine.info.models[0].name
 
 
-def chat(engine: DrivenEngine, text: str = _LONG, **sampling: object) -> ChatRequest:
-    return ChatRequest(_new_id(), _model(engine), (ChatMessage("user", text),), Sampling(**sampling))  # type: ignore[arg-type] # checked by the engine
+def chat(
+    engine: DrivenEngine,
+    text: str = _LONG,
+    *,
+    max_tokens: int | None = None,
+    temperature: float = 0.0,
+    seed: int | None = None,
+) -> ChatRequest:
+    sampling = Sampling(max_tokens, temperature, 0.9 if temperature else 1.0, seed)
+    return ChatRequest(_new_id(), _model(engine), (ChatMessage("user", text),), sampling)
 
 
-def generate(engine: DrivenEngine, prompt: str = "Once upon a time", **sampling: object) -> GenerateRequest:
-    return GenerateRequest(_new_id(), _model(engine), prompt, Sampling(**sampling))  # type: ignore[arg-type] # checked by the engine
+def generate(
+    engine: DrivenEngine,
+    prompt: str = "Once upon a time",
+    *,
+    max_tokens: int | None = None,
+    stop: tuple[str, ...] = (),
+) -> GenerateRequest:
+    return GenerateRequest(_new_id(), _model(engine), prompt, Sampling(max_tokens, stop=stop))
 
 
 def embed(engine: DrivenEngine, *texts: str) -> EmbedRequest:
@@ -48,7 +60,7 @@ def vectors(last: Embedded) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
 def test_every_request_of_a_mixed_batch_ends_in_exactly_one_last(chat_engine: DrivenEngine) -> None:
-    fine = [chat(chat_engine, max_tokens=3), generate(chat_engine, max_tokens=5)]
+    fine: list[Request] = [chat(chat_engine, max_tokens=3), generate(chat_engine, max_tokens=5)]
     unknown = ChatRequest(_new_id(), "no-such-model", (ChatMessage("user", "hello"),))
     negative = chat(chat_engine, temperature=-1.0)
     too_long = chat(chat_engine, max_tokens=10_000_000)
@@ -75,8 +87,7 @@ def test_an_answer_counts_its_tokens_and_names_its_engine(chat_engine: DrivenEng
 
 
 def test_the_same_seed_gives_the_same_answer_whatever_runs_beside_it(chat_engine: DrivenEngine) -> None:
-    options = {"max_tokens": 12, "temperature": 1.0, "top_p": 0.9, "seed": 7}
-    alone, crowded = chat(chat_engine, **options), chat(chat_engine, **options)
+    alone, crowded = (chat(chat_engine, max_tokens=12, temperature=1.0, seed=7) for _ in range(2))
     first = answer(chat_engine, [alone])
     beside = [chat(chat_engine, f"Number {n}?", max_tokens=9, temperature=1.0, seed=n) for n in range(3)]
     second = answer(chat_engine, [*beside, crowded])
@@ -136,7 +147,7 @@ def test_a_prompt_beyond_the_context_is_refused_with_the_sizes(chat_engine: Driv
     record = answer(chat_engine, [huge, small])
     assert record.failed_code(huge.id) == "SAGE-1204"
     assert f"{context:,} tokens" in str(record.lasts[huge.id])
-    assert record.finished(small.id)
+    assert record.finished(small.id).usage.completion_tokens <= 3
 
 
 def test_a_short_request_that_comes_late_ends_before_a_long_one(chat_engine: DrivenEngine) -> None:
@@ -155,21 +166,19 @@ def test_more_requests_than_run_at_once_all_end(chat_engine: DrivenEngine) -> No
     requests = [chat(chat_engine, f"Question {n}?", max_tokens=4) for n in range(chat_engine.info.max_running + 8)]
     record = answer(chat_engine, requests)
     assert sorted(record.ended) == sorted(request.id for request in requests)
-    assert all(record.finished(request.id) for request in requests)
+    assert {record.finished(request.id).engine_id for request in requests} == {chat_engine.info.engine_id}
 
 
 def test_tokens_come_while_an_answer_is_made(chat_engine: DrivenEngine) -> None:
     request = generate(chat_engine, max_tokens=20)
     chat_engine.add([request])
-    pieces: list[Token] = []
     messages = 0
     record = Record()
     while request.id not in record.lasts:
         replies = chat_engine.next_replies()
         record.take(replies)
         messages += bool(replies)
-    pieces = record.tokens[request.id]
-    assert messages >= len(pieces) >= 5
+    assert messages >= len(record.tokens[request.id]) >= 5
 
 
 def test_vectors_are_of_unit_length_and_in_the_order_of_their_texts(embed_engine: DrivenEngine) -> None:
@@ -213,6 +222,13 @@ def test_embeddings_end_in_the_order_asked_and_can_be_cancelled(embed_engine: Dr
     assert [id for id in record.ended if id != requests[2].id] == [requests[n].id for n in (0, 1, 3)]
 
 
+def test_a_prompt_without_anything_in_it_is_refused(chat_engine: DrivenEngine) -> None:
+    nothing = ChatRequest(_new_id(), _model(chat_engine), ())
+    empty, half = generate(chat_engine, ""), chat(chat_engine, "half a \ud83d character")
+    record = answer(chat_engine, [nothing, empty, half])
+    assert [record.failed_code(request.id) for request in (nothing, empty, half)] == ["SAGE-1203"] * 3
+
+
 def test_an_empty_text_has_a_vector_too(embed_engine: DrivenEngine) -> None:
     request = embed(embed_engine, "", "x")
     assert np.isfinite(vectors(answer(embed_engine, [request]).embedded(request.id))).all()
@@ -226,11 +242,9 @@ def test_an_engine_closes_with_work_in_hand(fresh_engine: DrivenEngine) -> None:
         assert fresh_engine.link.drain() == []
 
 
-def test_a_simulated_engine_says_so(fresh_engine: DrivenEngine) -> None:
-    if fresh_engine.info.kind != "simulated":
-        pytest.skip("a real engine")
-    assert fresh_engine.info.simulated
-    request = chat(fresh_engine, max_tokens=3)
-    record = answer(fresh_engine, [request])
+def test_a_simulated_engine_says_so(simulated_engine: DrivenEngine) -> None:
+    assert simulated_engine.info.simulated
+    request = chat(simulated_engine, max_tokens=3)
+    record = answer(simulated_engine, [request])
     assert record.text(request.id) == "simulated-1 simulated-2 simulated-3"
-    assert "simulated" in fresh_engine.info.device
+    assert "simulated" in simulated_engine.info.device

@@ -5,9 +5,11 @@ from sage.base.errors import ContextOverflow, InvalidRequest, RequestCancelled, 
 from sage.base.ids import RequestId
 from sage.base.inference import (
     MAX_EMBED_TEXTS,
+    ChatRequest,
     EmbedRequest,
     Failed,
     Failure,
+    GenerateRequest,
     Kind,
     ModelCard,
     Request,
@@ -52,6 +54,19 @@ def check_texts(request: EmbedRequest) -> None:
         )
     for number, text in enumerate(request.texts):
         check_unicode(text, f"text {number}", "input")
+
+
+def check_prompt(request: ChatRequest | GenerateRequest) -> None:
+    """Raise InvalidRequest unless there is something to answer, of valid Unicode."""
+    if isinstance(request, GenerateRequest):
+        if not request.prompt:
+            raise InvalidRequest("the prompt is empty", "Send at least one character.", param="prompt")
+        check_unicode(request.prompt, "the prompt", "prompt")
+        return
+    if not request.messages:
+        raise InvalidRequest("there are no messages", "Send at least one.", param="messages")
+    for number, message in enumerate(request.messages):
+        check_unicode(message.content, f"message {number} ({message.role})", "messages")
 
 
 def check_unicode(text: str, what: str, param: str) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from cluster.serving.engines.checks import (
     answer_tokens,
     cancelled,
+    check_prompt,
     check_sampling,
     check_texts,
-    check_unicode,
     failed,
     served_card,
 )
@@ -233,9 +233,8 @@ class SimulatedEngine:
 
 def _sequence(request: ChatRequest | GenerateRequest, card: ModelCard) -> _Sequence:
     check_sampling(request.sampling)
-    prompt = prompt_text(request)
-    check_unicode(prompt, "the prompt", "prompt")
-    prompt_tokens = num_tokens(prompt)
+    check_prompt(request)
+    prompt_tokens = num_tokens(prompt_text(request))
     allowed = answer_tokens(prompt_tokens, request.sampling, card)
     asked = request.sampling.max_tokens is not None
     return _Sequence(

@@ -7,19 +7,20 @@ from typing import Literal, TypeVar
 import msgspec
 
 from cluster.serving.engines.cost import profile_of
-from sage.base.errors import ConfigInvalid
+from sage.base.catalog import entry_of
+from sage.base.errors import ConfigInvalid, UnknownModel
 from sage.base.ids import EngineId
 from sage.base.inference import Kind
 from sage.base.settings import EngineSettings
 
 Role = Literal["chat", "embedding"]
-EngineKind = Literal["simulated"]
+EngineKind = Literal["openvino", "simulated"]
 
 _ROLES: dict[str, Role] = {"chat": "chat", "embedding": "embedding"}
-_ENGINE_KINDS: dict[str, EngineKind] = {"simulated": "simulated"}
+_ENGINE_KINDS: dict[str, EngineKind] = {"openvino": "openvino", "simulated": "simulated"}
 _KINDS_OF_ROLE: dict[Role, tuple[Kind, ...]] = {"chat": (Kind.CHAT, Kind.GENERATE), "embedding": (Kind.EMBED,)}
 _KEYS = ("model", "name", "role", "device", "replicas")
-_DEVICES = {"simulated": ("CPU",)}
+_DEVICES = {"openvino": ("CPU",), "simulated": ("CPU",)}
 
 V = TypeVar("V")
 
@@ -27,7 +28,7 @@ V = TypeVar("V")
 class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An engine that can be started. `model` is the name it serves, `kinds` what it serves it for.
 
-    `target`: of `simulated`, the name of its cost profile.
+    `target`: of `openvino` the model's name in the catalogue, of `simulated` the name of its cost profile.
     """
 
     name: str
@@ -41,7 +42,7 @@ class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def spec_from_text(text: str) -> EngineSpec:
     """Return the engine that `KIND:TARGET[,KEY=VALUE...]` describes; `role` may come twice.
 
-    >>> spec_from_text("simulated:cpu2,role=embedding").kinds
+    >>> spec_from_text("openvino:minilm,role=embedding").kinds
     (<Kind.EMBED: 'embed'>,)
     >>> spec_from_text("simulated:h100,model=sim").model
     'sim'
@@ -51,9 +52,7 @@ def spec_from_text(text: str) -> EngineSpec:
     head, *pairs = text.split(",")
     kind, colon, target = head.partition(":")
     if not (kind and colon and target):
-        raise ConfigInvalid(
-            f"engine {text!r} is not KIND:TARGET[,KEY=VALUE...]", "For example: simulated:cpu2,model=sim"
-        )
+        raise ConfigInvalid(f"engine {text!r} is not KIND:TARGET[,KEY=VALUE...]", "For example: openvino:smollm2")
     values: dict[str, list[str]] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
@@ -86,16 +85,20 @@ def _settings(text: str, kind: str, target: str, values: dict[str, list[str]]) -
 def spec_from_settings(settings: EngineSettings) -> EngineSpec:
     """Return the engine that an `[[engine]]` table describes.
 
-    Raises: ConfigInvalid, suggesting the nearest known word.
+    Raises: ConfigInvalid, suggesting the nearest known word; UnknownModel for a model that is not in the catalogue.
     """
     where = f"engine {settings.name!r}"
     kind = _known(settings.kind, _ENGINE_KINDS, where, "kind")
     if settings.device not in _DEVICES[kind]:
         devices = ", ".join(_DEVICES[kind])
         raise ConfigInvalid(f"{where}: {kind} engines run on {devices}, not on {settings.device!r}", param="device")
-    target = settings.target or "cpu2"
-    profile_of(target)
-    kinds = (Kind.CHAT, Kind.GENERATE, Kind.EMBED)
+    if kind == "simulated":
+        target = settings.target or "cpu2"
+        profile_of(target)
+        kinds: tuple[Kind, ...] = (Kind.CHAT, Kind.GENERATE, Kind.EMBED)
+    else:
+        target = settings.target or settings.model
+        kinds = _catalogued_kinds(target, where)
     return EngineSpec(
         settings.name, kind, target, settings.model, _wanted(kinds, settings.roles, where), settings.replicas
     )
@@ -106,6 +109,13 @@ def engine_ids(spec: EngineSpec) -> tuple[EngineId, ...]:
     if spec.replicas == 1:
         return (EngineId(spec.name),)
     return tuple(EngineId(f"{spec.name}-{number}") for number in range(1, spec.replicas + 1))
+
+
+def _catalogued_kinds(target: str, where: str) -> tuple[Kind, ...]:
+    try:
+        return entry_of(target).kinds
+    except UnknownModel as error:
+        raise UnknownModel(f"{where}: {error.what}", error.do, param="model") from error
 
 
 def _wanted(kinds: tuple[Kind, ...], roles: tuple[Role, ...], where: str) -> tuple[Kind, ...]:

@@ -3,7 +3,7 @@
 import pytest
 
 from cluster.serving.engines.spec import EngineSpec, engine_ids, spec_from_settings, spec_from_text
-from sage.base.errors import ConfigInvalid
+from sage.base.errors import ConfigInvalid, UnknownModel
 from sage.base.inference import Kind
 from sage.base.settings import EngineSettings
 
@@ -27,6 +27,25 @@ def test_a_role_leaves_only_its_kinds() -> None:
     assert spec_from_text("simulated:h100,role=embedding,role=chat").kinds == _ALL
 
 
+def test_a_real_model_is_served_for_what_the_catalogue_says_under_a_name_of_choice() -> None:
+    assert spec_from_text("openvino:smollm2") == EngineSpec(
+        "smollm2", "openvino", "smollm2", "smollm2", (Kind.CHAT, Kind.GENERATE)
+    )
+    assert spec_from_text("openvino:minilm,role=embedding,model=small").model == "small"
+    by_table = spec_from_settings(EngineSettings(name="e", kind="openvino", model="minilm"))
+    assert (by_table.target, by_table.kinds) == ("minilm", (Kind.EMBED,))
+
+
+def test_a_model_that_is_not_in_the_catalogue_is_unknown() -> None:
+    with pytest.raises(UnknownModel, match="Did you mean minilm"):
+        spec_from_text("openvino:minilmm")
+
+
+def test_a_role_that_the_model_cannot_take_is_refused() -> None:
+    with pytest.raises(ConfigInvalid, match="cannot take the role chat"):
+        spec_from_text("openvino:minilm,role=chat")
+
+
 def test_replicas_have_ids_of_their_own() -> None:
     assert engine_ids(spec_from_text("simulated:h100,model=sim")) == ("sim",)
     assert engine_ids(spec_from_text("simulated:h100,model=sim,replicas=3")) == ("sim-1", "sim-2", "sim-3")
@@ -39,6 +58,7 @@ def test_replicas_have_ids_of_their_own() -> None:
         (":h100", "is not KIND:TARGET"),
         ("simulated:h100,model", "'model' is not KEY=VALUE"),
         ("simulatd:h100", "Did you mean simulated?"),
+        ("openvin:smollm2", "Did you mean openvino?"),
         ("simulated:h10", "Did you mean h100?"),
         ("simulated:h100,modl=sim", "Did you mean model?"),
         ("simulated:h100,role=embeding", "Did you mean embedding?"),
