@@ -88,7 +88,7 @@ class JobMachine:
 
     def _opened(self, node_id: NodeId) -> list[JobOrder]:
         self._opening.discard(node_id)
-        if self._opening or self._stopping is not None:
+        if self._opening or self._stopping is not None or self.status is not JobStatus.CREATED:
             return []
         self.status = JobStatus.RUNNING
         return [BeginOn(node_id) for node_id in self._nodes]

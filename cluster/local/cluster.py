@@ -32,6 +32,7 @@ from sage.flow.plan import plan_from_graph
 from sage.flow.runner import EngineStatus, Job, NodeView, Submittable
 
 NODE_ID = NodeId("local")
+_NAMING_S = 0.25  # for the node to name what has not stopped when its own deadline has passed
 
 
 def connect(address: str | None = None) -> "LocalCluster":
@@ -100,7 +101,7 @@ class LocalCluster:
         stopping = [job for job in self._jobs if job.ask_to_stop()]
         left = self._plane.close(0.5 * self._settings.runtime.stop_timeout_s)
         for job in stopping:
-            job.wait_stopped(max(0.1, until_s - self._clock.monotonic_s()))
+            job.wait_stopped(_NAMING_S + max(0.0, until_s - self._clock.monotonic_s()))
         left += stop([self._node, self._manager], timeout_s=max(0.1, until_s - self._clock.monotonic_s()))
         for name in [*left, *(stuck for job in stopping if (stuck := job.stuck()))]:
             get_log().warning("still running", what=name)

@@ -7,6 +7,8 @@ from types import FrameType
 
 import pykka
 
+from operators.failure import GENERATED
+
 _TREE = Path(__file__).resolve().parents[2]
 _OURS = tuple(str(_TREE / package) + "/" for package in ("sage", "operators", "cluster", "gateway", "benchmarks"))
 _LIBRARY = str(Path(threading.__file__).parent) + "/"
@@ -34,7 +36,7 @@ def _user_frame(innermost: FrameType) -> FrameType | None:
 
 def _is_machinery(file: str) -> bool:
     is_library = file.startswith(_LIBRARY) and "site-packages" not in file
-    return is_library or file.startswith((*_OURS, _PYKKA, "<"))  # `<`: generated code
+    return is_library or file == GENERATED or file.startswith((*_OURS, _PYKKA, "<frozen"))
 
 
 def _describe(frame: FrameType) -> str:
