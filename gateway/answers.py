@@ -16,7 +16,7 @@ DONE = b"data: [DONE]\n\n"
 _encode = msgspec.json.Encoder().encode
 
 
-class Answer(Protocol):
+class AnswerShape(Protocol):
     """The shape of one answer, whole or as events."""
 
     def opening(self) -> bytes:
@@ -136,7 +136,7 @@ def _floats(row: memoryview) -> list[float]:
     return numbers
 
 
-def model_body(card: ModelCard, created_unix_s: int) -> dict[str, object]:
+def model_body(card: ModelCard, created_unix_s: int, *, is_simulated: bool) -> dict[str, object]:
     """Return OpenAI's `model`, with what callers must know: kinds, context, length of its vectors."""
     return {
         "id": card.name,
@@ -146,4 +146,5 @@ def model_body(card: ModelCard, created_unix_s: int) -> dict[str, object]:
         "kinds": [str(kind) for kind in card.kinds],
         "context_tokens": card.context_tokens,
         "dim": card.dim,
+        "simulated": is_simulated,
     }

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from gateway.call import Call
 from gateway.errors import RequestRefused
-from gateway.schema import ChatBody, CompletionBody, EmbeddingsBody, Message, StreamOptions, refuse_unhonoured
+from gateway.headers import CallHeaders
+from gateway.schema import ChatBody, CompletionBody, EmbeddingsBody, MessageBody, StreamOptions, refuse_unhonoured
 from sage.base.ids import RequestId
 from sage.base.inference import (
     MAX_EMBED_TEXTS,
@@ -19,7 +19,7 @@ from sage.base.inference import (
 COMPLETION_MAX_TOKENS = 16  # source: OpenAI's default for /v1/completions
 
 
-def chat_request(body: ChatBody, call: Call, request_id: RequestId) -> ChatRequest:
+def chat_request(body: ChatBody, call: CallHeaders, request_id: RequestId) -> ChatRequest:
     """Return what `body` asks; raises RequestRefused for what cannot be honoured."""
     refuse_unhonoured(body)
     _check_stream_options(body.stream, body.stream_options)
@@ -37,7 +37,7 @@ def chat_request(body: ChatBody, call: Call, request_id: RequestId) -> ChatReque
     )
 
 
-def completion_request(body: CompletionBody, call: Call, request_id: RequestId) -> GenerateRequest:
+def completion_request(body: CompletionBody, call: CallHeaders, request_id: RequestId) -> GenerateRequest:
     """Return what `body` asks; raises RequestRefused for what cannot be honoured."""
     refuse_unhonoured(body)
     _check_stream_options(body.stream, body.stream_options)
@@ -52,7 +52,9 @@ def completion_request(body: CompletionBody, call: Call, request_id: RequestId) 
     )
 
 
-def embed_requests(body: EmbeddingsBody, call: Call, request_ids: Sequence[RequestId]) -> tuple[EmbedRequest, ...]:
+def embed_requests(
+    body: EmbeddingsBody, call: CallHeaders, request_ids: Sequence[RequestId]
+) -> tuple[EmbedRequest, ...]:
     """Return one request per MAX_EMBED_TEXTS texts, in order; `request_ids` holds an id for each."""
     texts = embed_texts(body)
     service_class = call.service_class or (ServiceClass.INTERACTIVE if len(texts) == 1 else ServiceClass.STANDARD)
@@ -92,7 +94,7 @@ def _sampling(body: ChatBody | CompletionBody, max_tokens: int | None) -> Sampli
     )
 
 
-def _message(message: Message, position: int) -> ChatMessage:
+def _message(message: MessageBody, position: int) -> ChatMessage:
     refuse_unhonoured(message, f"messages[{position}].")
     content = message.content
     text = content if isinstance(content, str) else "".join(part.text for part in content)

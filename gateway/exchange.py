@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
-from gateway.call import Call
 from gateway.errors import Problem, RequestRefused
+from gateway.headers import CallHeaders
 
-Message = MutableMapping[str, Any]
+AsgiMessage = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[AsgiMessage]]
+Send = Callable[[AsgiMessage], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
@@ -39,7 +39,7 @@ class Exchange:
 
     def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
         self.request_id = request_id
-        self.call = Call()
+        self.call = CallHeaders()
         self.has_started = False
         self._receive = receive
         self._send = send
@@ -87,7 +87,7 @@ class Exchange:
 
     @contextmanager
     def watch(self, on_gone: Callable[[], None]) -> Iterator[None]:
-        """Call `on_gone` as soon as the client leaves, for as long as the block lasts; the body must have been read."""
+        """Call `on_gone` as soon as the client leaves, while the block lasts; the body must have been read."""
         watcher = asyncio.get_running_loop().create_task(self._until_gone(on_gone))
         try:
             yield

@@ -1,12 +1,12 @@
 """A generation from request to answer, whole or as events. Knows neither chat from completion nor HTTP's headers."""
 
-from gateway.answers import DONE, Answer
+from gateway.answers import DONE, AnswerShape
 from gateway.bridge import Asking
 from gateway.exchange import Exchange
 from sage.base.inference import Failed, Finished, Token
 
 
-async def answer_whole(exchange: Exchange, asking: Asking, answer: Answer) -> Finished:
+async def answer_whole(exchange: Exchange, asking: Asking, answer: AnswerShape) -> Finished:
     """Wait for the whole text and send it; raises the SageError that the request failed with."""
     texts: list[str] = []
     while True:
@@ -23,7 +23,7 @@ async def answer_whole(exchange: Exchange, asking: Asking, answer: Answer) -> Fi
                     raise AssertionError(f"a generation was answered by {reply!r}")
 
 
-async def answer_events(exchange: Exchange, asking: Asking, answer: Answer, *, with_usage: bool) -> Finished:
+async def answer_events(exchange: Exchange, asking: Asking, answer: AnswerShape, *, with_usage: bool) -> Finished:
     """Send the text as it comes: all that is there in one write, nothing before the first token.
 
     So what fails before the first token has a status of its own. Raises the SageError that the request failed with.

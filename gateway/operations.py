@@ -1,6 +1,7 @@
 """The routes that are not hot, by FastAPI: models, health, metrics, the page. Knows no engine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
@@ -11,6 +12,7 @@ from gateway.errors import RequestRefused, problem_of
 from gateway.page import page
 from sage.base.errors import InternalError, SageError, UnknownModel
 from sage.base.inference import Inference
+from sage.flow.runner import EngineStatus
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"
@@ -18,18 +20,36 @@ CONTENT_SECURITY_POLICY = (
 READY_RETRY_S = 1
 
 
-def operations(
-    inference: Inference, is_draining: Callable[[], bool], metrics_text: Callable[[], bytes], started_unix_s: int
-) -> FastAPI:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What these routes show, each read when it is asked for."""
+
+    inference: Inference
+    engines: Callable[[], Sequence[EngineStatus]]
+    is_draining: Callable[[], bool]
+    metrics_text: Callable[[], bytes]
+    started_unix_s: int
+
+    def model_bodies(self) -> dict[str, dict[str, object]]:
+        """Return OpenAI's `model` by name."""
+        simulated = {model.name for engine in self.engines() if engine.simulated for model in engine.models}
+        return {
+            card.name: model_body(card, self.started_unix_s, is_simulated=card.name in simulated)
+            for card in self.inference.models()
+        }
+
+
+def operations(shown: Shown) -> FastAPI:
     """Return the application of the cold routes; FastAPI's own pages, which load foreign scripts, stay off."""
     app = FastAPI(title="SAGE", docs_url=None, redoc_url=None, openapi_url=None)
-    _add_models(app, inference, started_unix_s)
-    _add_health(app, inference, is_draining, metrics_text)
+    _add_models(app, shown)
+    _add_health(app, shown)
 
     @app.get("/")
     async def show_page(request: Request) -> HTMLResponse:
         headers = {"content-security-policy": CONTENT_SECURITY_POLICY, "x-content-type-options": "nosniff"}
-        return HTMLResponse(page(str(request.base_url).rstrip("/"), inference.models()), headers=headers)
+        html = page(str(request.base_url).rstrip("/"), shown.inference.models(), shown.engines())
+        return HTMLResponse(html, headers=headers)
 
     @app.exception_handler(HTTPException)
     async def tell_http(request: Request, error: HTTPException) -> Response:
@@ -48,23 +68,20 @@ def operations(
     return app
 
 
-def _add_models(app: FastAPI, inference: Inference, started_unix_s: int) -> None:
+def _add_models(app: FastAPI, shown: Shown) -> None:
     @app.get("/v1/models")
     async def list_models() -> JSONResponse:
-        data = [model_body(card, started_unix_s) for card in inference.models()]
-        return JSONResponse({"object": "list", "data": data})
+        return JSONResponse({"object": "list", "data": list(shown.model_bodies().values())})
 
     @app.get("/v1/models/{name:path}")
     async def show_model(name: str) -> JSONResponse:
-        for card in inference.models():
-            if card.name == name:
-                return JSONResponse(model_body(card, started_unix_s))
-        raise UnknownModel(f"no model {name[:256]!r} is served here", "GET /v1/models lists them.", param="model")
+        body = shown.model_bodies().get(name)
+        if body is None:
+            raise UnknownModel(f"no model {name[:256]!r} is served here", "GET /v1/models lists them.", param="model")
+        return JSONResponse(body)
 
 
-def _add_health(
-    app: FastAPI, inference: Inference, is_draining: Callable[[], bool], metrics_text: Callable[[], bytes]
-) -> None:
+def _add_health(app: FastAPI, shown: Shown) -> None:
     @app.get("/livez")
     @app.get("/health")
     async def say_alive() -> JSONResponse:
@@ -72,8 +89,10 @@ def _add_health(
 
     @app.get("/readyz")
     async def say_ready() -> JSONResponse:
-        models = [card.name for card in inference.models()]
-        reason = "draining: the server is stopping" if is_draining() else "no engine is ready" if not models else None
+        models = [card.name for card in shown.inference.models()]
+        reason = (
+            "draining: the server is stopping" if shown.is_draining() else "no engine is ready" if not models else None
+        )
         if reason is None:
             return JSONResponse({"status": "ready", "models": models})
         headers = {"retry-after": str(READY_RETRY_S)}
@@ -81,7 +100,7 @@ def _add_health(
 
     @app.get("/metrics")
     async def show_metrics() -> Response:
-        return Response(metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(shown.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _refusal(error: SageError, headers: dict[str, str] | None = None) -> Response:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from sage.base.inference import Kind, ModelCard
+from sage.flow.runner import EngineStatus
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b2330; --soft: #5b6678; --line: #dfe4ec; --back: #fbfcfe; --card: #fff;
@@ -23,11 +24,11 @@ code, pre { font: .86rem/1.5 ui-monospace, monospace } a { color: var(--mark) }
 """
 
 
-def page(base_url: str, models: Sequence[ModelCard]) -> str:
+def page(base_url: str, models: Sequence[ModelCard], engines: Sequence[EngineStatus]) -> str:
     """Return the page as HTML; every value that is not ours is escaped. `base_url` has no slash at its end."""
     chat = next((card.name for card in models if Kind.CHAT in card.kinds), None)
     embed = next((card.name for card in models if Kind.EMBED in card.kinds), None)
-    parts = [_models(models)]
+    parts = [_models(models, engines)]
     if chat is not None:
         parts += [
             _sample("Chat, with curl", _curl_chat(base_url, chat)),
@@ -48,16 +49,25 @@ def page(base_url: str, models: Sequence[ModelCard]) -> str:
 """
 
 
-def _models(models: Sequence[ModelCard]) -> str:
+def _models(models: Sequence[ModelCard], engines: Sequence[EngineStatus]) -> str:
     if not models:
         return "<h2>Models</h2><p>No engine is ready yet. <a href='/readyz'>/readyz</a> says why.</p>"
     rows = "".join(
         f"<tr><td><code>{escape(card.name)}</code></td><td>{', '.join(card.kinds)}</td><td>{card.context_tokens:,}</td>"
-        f"<td>{card.dim or '-'}</td></tr>"
+        f"<td>{card.dim or '-'}</td><td>{escape(_devices(card.name, engines))}</td></tr>"
         for card in models
     )
-    head = "<tr><th>Model</th><th>Answers</th><th>Context, tokens</th><th>Vector length</th></tr>"
+    head = "<tr><th>Model</th><th>Answers</th><th>Context, tokens</th><th>Vector length</th><th>Runs on</th></tr>"
     return f"<h2>Models</h2><table>{head}{rows}</table>"
+
+
+def _devices(model: str, engines: Sequence[EngineStatus]) -> str:
+    """Say where a model runs; a simulated engine is called one."""
+    serving = [
+        engine for engine in engines if engine.state == "ready" and model in {card.name for card in engine.models}
+    ]
+    named = [f"{engine.kind}, {engine.device}" for engine in serving]
+    return "; ".join(dict.fromkeys(named)) or "-"
 
 
 def _sample(title: str, text: str) -> str:

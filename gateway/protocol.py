@@ -4,6 +4,7 @@ Without them a client that sends its head a byte a minute, or never reads, holds
 """
 
 import asyncio
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -11,14 +12,22 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from gateway.errors import RequestRefused, problem_of
 
-HEAD_TIMEOUT_S = 10.0
-MESSAGE_TIMEOUT_S = 45.0  # a little more than a route waits for its body: the route's answer is the better one
-STALLED_TIMEOUT_S = 30.0
 MAX_HEAD_BYTES = 16 * 1024
 WRITE_BUFFER_BYTES = 64 * 1024
 
 
-class Stage(Enum):
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`head_s`: from a connection or its first byte to a whole head; `message_s`: from there to a whole request;
+    `stalled_s`: for which a client may read nothing while WRITE_BUFFER_BYTES wait for it.
+    """
+
+    head_s: float = 10.0
+    message_s: float = 45.0  # a little more than a route waits for its body: the route's answer is the better one
+    stalled_s: float = 30.0
+
+
+class Received(Enum):
     """How much of a request has come."""
 
     NONE = "none"
@@ -31,21 +40,13 @@ class HeadTooLarge(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection.
+    """One connection, cut off where a limit is passed; whoever answers it then sees a disconnect."""
 
-    A head is whole within `head_timeout_s` and MAX_HEAD_BYTES, a request within `message_timeout_s`, or the connection
-    is cut. So is one whose client reads nothing for `stalled_timeout_s` while WRITE_BUFFER_BYTES wait for it: whoever
-    answers it then sees a disconnect.
-    """
-
-    head_timeout_s = HEAD_TIMEOUT_S
-    message_timeout_s = MESSAGE_TIMEOUT_S
-    stalled_timeout_s = STALLED_TIMEOUT_S
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._stage = Stage.NONE
-        self._timed_stage: Stage | None = None
+        self._limits = limits
+        self._stage = Received.NONE
+        self._timed_stage: Received | None = None
         self._request_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._len_head_bytes = 0
@@ -54,7 +55,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
-        self._time(Stage.HEAD)
+        self._time(Received.HEAD)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._time(None)
@@ -65,23 +66,23 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._len_fed_bytes += len(data)
         super().data_received(data)
-        if self._stage is Stage.HEAD and self._len_fed_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._stage is Received.HEAD and self._len_fed_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._len_head_bytes = self._len_fed_bytes
             self.send_400_response("head too large")
         awaited = self._awaited()
         if awaited is not self._timed_stage:
             self._time(awaited)
 
-    def _awaited(self) -> Stage | None:
+    def _awaited(self) -> Received | None:
         """Return what the client owes us: the rest of a request, or, where nothing is being answered, a new one."""
         cycle: RequestResponseCycle | None = self.cycle  # uvicorn types it as if it were always there
         is_answering = cycle is not None and not cycle.response_complete
-        if self._stage is Stage.NONE and (is_answering or self._len_fed_bytes == 0):
+        if self._stage is Received.NONE and (is_answering or self._len_fed_bytes == 0):
             return None  # the request is whole; between two of them uvicorn's own keep-alive timer runs
-        return Stage.HEAD if self._stage is Stage.NONE else self._stage
+        return Received.HEAD if self._stage is Received.NONE else self._stage
 
     def on_message_begin(self) -> None:
-        self._stage, self._len_head_bytes = Stage.HEAD, 0
+        self._stage, self._len_head_bytes = Received.HEAD, 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -93,17 +94,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._stage = Stage.BODY
+        self._stage = Received.BODY
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._stage, self._len_fed_bytes = Stage.NONE, 0
+        self._stage, self._len_fed_bytes = Received.NONE, 0
         super().on_message_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
         if self._stall_timer is None:
-            self._stall_timer = self.loop.call_later(self.stalled_timeout_s, self.transport.abort)
+            self._stall_timer = self.loop.call_later(self._limits.stalled_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         _cancel(self._stall_timer)
@@ -129,12 +130,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._len_head_bytes > MAX_HEAD_BYTES:
             raise HeadTooLarge
 
-    def _time(self, stage: Stage | None) -> None:
+    def _time(self, stage: Received | None) -> None:
         """Start the deadline of `stage`; None: nothing is awaited from the client."""
         _cancel(self._request_timer)
         self._request_timer, self._timed_stage = None, stage
         if stage is not None:
-            timeout_s = self.message_timeout_s if stage is Stage.BODY else self.head_timeout_s
+            timeout_s = self._limits.message_s if stage is Received.BODY else self._limits.head_s
             self._request_timer = self.loop.call_later(timeout_s, self.transport.abort)
 
 

@@ -8,13 +8,13 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from gateway.answers import Answer, ChatAnswer, CompletionAnswer, embeddings_body
+from gateway.answers import AnswerShape, ChatAnswer, CompletionAnswer, embeddings_body
 from gateway.asks import chat_request, completion_request, embed_requests, wants_usage
 from gateway.bridge import Bridge
-from gateway.call import Call
 from gateway.errors import RequestRefused
 from gateway.exchange import Exchange
 from gateway.generation import answer_events, answer_whole
+from gateway.headers import CallHeaders
 from gateway.schema import ChatBody, CompletionBody, EmbeddingsBody, decode_body
 from sage.base.clock import Clock
 from sage.base.ids import RequestId, new_id
@@ -44,8 +44,8 @@ class GenerationRoute(Generic[B]):
     ids: Ids
     max_body_bytes: int
     decoder: msgspec.json.Decoder[B]
-    to_request: Callable[[B, Call, RequestId], ChatRequest | GenerateRequest]
-    to_answer: Callable[..., Answer]
+    to_request: Callable[[B, CallHeaders, RequestId], ChatRequest | GenerateRequest]
+    to_answer: Callable[..., AnswerShape]
 
     async def __call__(self, exchange: Exchange) -> None:
         body = decode_body(self.decoder, await exchange.body(self.max_body_bytes))

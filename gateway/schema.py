@@ -34,7 +34,7 @@ class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str
 
 
-class Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class MessageBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A message of the conversation. `developer` is what newer clients call `system`."""
 
     role: Literal["system", "developer", "user", "assistant"]
@@ -56,7 +56,7 @@ class ChatBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """POST /v1/chat/completions. `user` and `safety_identifier` are the caller's own marks: they change no answer."""
 
     model: Name
-    messages: Annotated[list[Message], Meta(min_length=1)]
+    messages: Annotated[list[MessageBody], Meta(min_length=1)]
     max_tokens: MaxTokens | None = None
     max_completion_tokens: MaxTokens | None = None
     temperature: Temperature | None = None
@@ -182,7 +182,7 @@ def _is_harmless(field: str, value: object) -> bool:
 
 _RAW_FIELDS: dict[type[msgspec.Struct], tuple[str, ...]] = {
     body: tuple(field.name for field in msgspec.structs.fields(body) if field.type is Raw)
-    for body in (ChatBody, CompletionBody, EmbeddingsBody, Message, StreamOptions)
+    for body in (ChatBody, CompletionBody, EmbeddingsBody, MessageBody, StreamOptions)
 }
 
 

@@ -6,17 +6,19 @@ import ipaddress
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
 
-from gateway.door import Door
-from gateway.protocol import BoundedProtocol
+from gateway.entrance import Entrance
+from gateway.protocol import BoundedProtocol, Limits
 from sage.base.errors import ConfigInvalid
 
 SEND_BUFFER_BYTES = 64 * 1024  # the kernel doubles it: with uvicorn's own, at most 256 KiB wait for a stopped reader
 KEEP_ALIVE_S = 75  # longer than OpenAI's clients keep an idle connection, or they meet one that is just closing
 BACKLOG = 2048
 LAST_WRITES_S = 2
+DEFAULT_LIMITS = Limits()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -81,15 +83,21 @@ class _Server(uvicorn.Server):
 
 
 async def run_server(
-    door: Door, bound: socket.socket, stop: asyncio.Event, *, drain_s: float, on_ready: Callable[[], None]
+    entrance: Entrance,
+    bound: socket.socket,
+    stop: asyncio.Event,
+    *,
+    drain_s: float,
+    on_ready: Callable[[], None] = lambda: None,
+    limits: Limits = DEFAULT_LIMITS,
 ) -> None:
-    """Serve `door` on `bound` until `stop` is set, then drain for at most `drain_s`; closes the socket.
+    """Serve `entrance` on `bound` until `stop` is set, then drain for at most `drain_s`; closes the socket.
 
     While it drains, new connections are still taken, so that /readyz can say so and calls get a typed 503.
     """
     config = uvicorn.Config(
-        door,
-        http=BoundedProtocol,
+        entrance,
+        http=partial(BoundedProtocol, limits=limits),  # type: ignore[arg-type]  # any maker of protocols will do
         ws="none",
         lifespan="off",
         log_config=None,
@@ -106,7 +114,7 @@ async def run_server(
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-        await door.drain(drain_s)
+        await entrance.drain(drain_s)
     finally:
         stopping.cancel()
         server.should_exit = True

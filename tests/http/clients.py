@@ -59,11 +59,21 @@ def raw_post(path: str, body: bytes) -> bytes:
 
 
 def read_until(connection: socket.socket, mark: bytes) -> bytes:
-    """Read until `mark` has come or the connection is closed; return all that came."""
+    """Read until `mark` has come; return all that came."""
     data = b""
     while mark not in data:
         more = connection.recv(65536)
-        if not more:
-            return data
+        assert more, f"closed after {data!r}"
         data += more
+    return data
+
+
+def read_rest(connection: socket.socket) -> bytes:
+    """Read until the connection is closed or reset; return all that came."""
+    data = b""
+    try:
+        while more := connection.recv(65536):
+            data += more
+    except ConnectionResetError:
+        pass
     return data

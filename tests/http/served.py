@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
+from typing import TypeVar
 
 import uvloop
 
 from gateway.app import create_app
-from gateway.door import Door
+from gateway.entrance import Entrance
+from gateway.protocol import Limits
 from gateway.server import listen, run_server, url_of
 from sage.base.inference import Inference
 from sage.base.settings import GatewaySettings
 
+T = TypeVar("T")
 WAIT_S = 10.0
 
 
@@ -23,15 +26,15 @@ class Served:
     """A gateway that is up. `call` runs a function on its loop's thread and waits for it."""
 
     url: str
-    door: Door
+    entrance: Entrance
     loop: asyncio.AbstractEventLoop
     stop: asyncio.Event
 
-    def call(self, function: Callable[[], object]) -> None:
-        async def run() -> None:
-            function()
+    def call(self, function: Callable[[], T]) -> T:
+        async def run() -> T:
+            return function()
 
-        asyncio.run_coroutine_threadsafe(run(), self.loop).result(WAIT_S)
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(WAIT_S)
 
     def begin_stop(self) -> None:
         """Do what SIGTERM does."""
@@ -40,7 +43,11 @@ class Served:
 
 @contextmanager
 def served(
-    inference: Inference | Callable[[], Inference], settings: GatewaySettings | None = None, *, drain_s: float = 0.2
+    inference: Inference | Callable[[], Inference],
+    settings: GatewaySettings | None = None,
+    *,
+    drain_s: float = 0.2,
+    limits: Limits = Limits(),  # noqa: B008 - a frozen value
 ) -> Iterator[Served]:
     """Serve `inference`, or what it makes on the loop's thread, for as long as the block lasts."""
     bound = listen("127.0.0.1", 0)
@@ -49,10 +56,10 @@ def served(
 
     async def run() -> None:
         made = inference() if callable(inference) else inference
-        door = create_app(made, settings or GatewaySettings(), rng=Random(1))
+        entrance = create_app(made, settings or GatewaySettings(), rng=Random(1))
         stop = asyncio.Event()
-        up.append(Served(url_of(bound), door, asyncio.get_running_loop(), stop))
-        await run_server(door, bound, stop, drain_s=drain_s, on_ready=ready.set)
+        up.append(Served(url_of(bound), entrance, asyncio.get_running_loop(), stop))
+        await run_server(entrance, bound, stop, drain_s=drain_s, on_ready=ready.set, limits=limits)
 
     def main() -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -12,7 +12,7 @@ _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallHeaders:
     """`service_class` None: the route's own. `timeout_s` None: no deadline."""
 
     content_type: bytes = b""
@@ -29,7 +29,7 @@ def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return None
 
 
-def call_of(headers: Iterable[tuple[bytes, bytes]]) -> Call:
+def call_of(headers: Iterable[tuple[bytes, bytes]]) -> CallHeaders:
     """Return the call; raises RequestRefused that names the header at fault."""
     content_type, content_length, service_class, timeout_s = b"", None, None, None
     for name, value in headers:
@@ -47,7 +47,7 @@ def call_of(headers: Iterable[tuple[bytes, bytes]]) -> Call:
             case b"x-request-id" if not _ID.fullmatch(value):
                 what = "x-request-id holds 1 to 128 letters, digits and ._:/+=- only."
                 raise RequestRefused(what, param="x-request-id")
-    return Call(content_type, content_length, service_class, timeout_s)
+    return CallHeaders(content_type, content_length, service_class, timeout_s)
 
 
 def _service_class(value: bytes) -> ServiceClass:

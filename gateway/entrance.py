@@ -9,9 +9,9 @@ from random import Random
 
 from gateway.asks import is_json
 from gateway.bridge import AskerGone, Bridge
-from gateway.call import call_of, given_id
 from gateway.errors import Problem, RequestRefused, problem_of
 from gateway.exchange import AsgiApp, ClientGone, Exchange, Receive, Scope, Send
+from gateway.headers import call_of, given_id
 from gateway.routes import Route
 from sage.base.errors import InternalError, Overloaded, SageError
 from sage.base.ids import new_id
@@ -20,7 +20,7 @@ from sage.base.log import Log
 DRAIN_RETRY_S = 5.0
 
 
-class Door:
+class Entrance:
     """An ASGI application. `hot`: POST routes by path; `cold`: an ASGI application for the rest."""
 
     def __init__(self, bridge: Bridge, hot: Mapping[str, Route], cold: AsgiApp, rng: Random, log: Log) -> None:
@@ -34,6 +34,11 @@ class Door:
         self._num_open = 0
         self._empty = asyncio.Event()
         self._empty.set()
+
+    @property
+    def num_open(self) -> int:
+        """How many hot requests have not been answered yet."""
+        return self._num_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self._hot.get(scope["path"]) if scope["type"] == "http" else None

@@ -1,0 +1,50 @@
+"""Which engines a gateway serves, and their start: as named, as configured, or the embedded ones. Knows no HTTP."""
+
+from collections.abc import Sequence
+
+from cluster.commands.pull import ensure_models
+from cluster.serving.engines.launch import launch
+from cluster.serving.engines.spec import EngineSpec, engine_ids, spec_from_settings, spec_from_text
+from cluster.serving.model_store import open_store
+from cluster.serving.shell import HeldLink, close_links
+from sage.base.catalog import CATALOG
+from sage.base.errors import ConfigInvalid
+from sage.base.settings import Settings
+
+CLOSE_S = 2.0
+
+
+def wanted_engines(texts: Sequence[str], settings: Settings) -> tuple[EngineSpec, ...]:
+    """Return the engines of `--engine`, else of `[[engine]]`, else the embedded chat and embedding models.
+
+    Raises: ConfigInvalid, UnknownModel.
+    """
+    if texts:
+        specs = tuple(spec_from_text(text) for text in texts)
+    elif settings.engines:
+        specs = tuple(spec_from_settings(engine) for engine in settings.engines)
+    else:
+        names = dict.fromkeys((settings.models.chat, settings.models.embed))
+        specs = tuple(spec_from_text(f"openvino:{name}") for name in names)
+    ids = [engine_id for spec in specs for engine_id in engine_ids(spec)]
+    for engine_id in ids:
+        if ids.count(engine_id) > 1:
+            raise ConfigInvalid(f"two engines are named {engine_id!r}", "Name each: --engine KIND:TARGET,name=NAME")
+    return specs
+
+
+def launch_engines(specs: Sequence[EngineSpec], settings: Settings) -> tuple[HeldLink, ...]:
+    """Start every replica's host and return their links at once; missing models are offered for pull first.
+
+    Raises: ModelMissing; EngineStartFailed, with nothing left running.
+    """
+    catalogued = {entry.name for entry in CATALOG}
+    ensure_models([spec.target for spec in specs if spec.target in catalogued], store=open_store(settings.models))
+    held: list[HeldLink] = []
+    try:
+        for spec in specs:
+            held += [HeldLink(launch(spec, engine_id)) for engine_id in engine_ids(spec)]
+    except BaseException:
+        close_links(held, CLOSE_S)
+        raise
+    return tuple(held)

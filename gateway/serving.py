@@ -1,0 +1,127 @@
+"""Serves engines until told to stop: the plane and the gateway on one event loop. Knows no model and no flag."""
+
+import asyncio
+import gc
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import uvloop
+
+from cluster.serving.loop import LoopPlane
+from cluster.serving.plane import Plane
+from cluster.serving.shell import HeldLink, close_links
+from gateway.app import create_app
+from gateway.entrance import Entrance
+from gateway.plane_metrics import PlaneCollector
+from gateway.ready import WatchedLink
+from gateway.server import listen, run_server, url_of
+from sage.base.errors import Overloaded
+from sage.base.settings import Settings
+
+DRAIN_S = 10.0
+CLOSE_S = 2.0
+
+
+def serve(
+    engines: Sequence[HeldLink],
+    settings: Settings,
+    *,
+    announce: Callable[[str], None] = print,
+    bound: socket.socket | None = None,
+    drain_s: float = DRAIN_S,
+) -> None:
+    """Serve `engines` until SIGTERM or SIGINT; then drain, and end their processes. Blocks.
+
+    `engines`: links just launched, or, with their `info`, taken over from another plane (`release_links`); they are
+    owned by this call, however it ends. `bound`: a socket from `listen`; by default one at the settings' address.
+    `announce` gets one line when every engine is ready. A second signal ends what is open at once.
+
+    Raises: ConfigInvalid for an address that cannot be used; what an engine says if it does not become ready.
+    """
+    try:
+        if bound is None:
+            bound = listen(settings.gateway.host, settings.gateway.port)
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    except BaseException:
+        close_links(engines, CLOSE_S)
+        raise
+    with runner:
+        runner.run(serve_on_loop(engines, settings, bound, asyncio.Event(), announce=announce, drain_s=drain_s))
+
+
+async def serve_on_loop(
+    engines: Sequence[HeldLink],
+    settings: Settings,
+    bound: socket.socket,
+    stop: asyncio.Event,
+    *,
+    announce: Callable[[str], None],
+    drain_s: float = DRAIN_S,
+) -> None:
+    """Do as `serve` on the running loop, until `stop` is set too."""
+    watched = [WatchedLink(held.link, is_ready=held.info is not None) for held in engines]
+    known = dict.fromkeys(model for link in watched for model in link.models)
+    plane = LoopPlane(
+        Plane(known, policy=settings.plane.policy, max_waiting=settings.plane.max_waiting), asyncio.get_running_loop()
+    )
+    entrance = create_app(plane, settings.gateway, engines=plane.engines, collectors=[PlaneCollector(plane.view)])
+    for held, link in zip(engines, watched, strict=True):
+        plane.attach(link, held.info)
+    serving = asyncio.create_task(run_server(entrance, bound, stop, drain_s=drain_s))
+    try:
+        with _signals(lambda: _stop(stop, entrance)):
+            if await _are_ready(watched, stop, serving):
+                gc.collect()
+                gc.freeze()  # what is loaded now stays: the collector need not walk it again
+                announce(_ready_line(plane, url_of(bound)))
+            await serving
+    finally:
+        stop.set()
+        await asyncio.wait((serving,))
+        await plane.close(CLOSE_S)
+
+
+async def _are_ready(links: Sequence[WatchedLink], stop: asyncio.Event, serving: asyncio.Task[None]) -> bool:
+    """Wait for every engine; False where the gateway stops first. Raises what an engine failed with."""
+    ready = asyncio.gather(*(link.ready for link in links))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((ready, stopping, serving), return_when=asyncio.FIRST_COMPLETED)
+        if not ready.done():
+            return False
+        ready.result()
+        return True
+    finally:
+        ready.cancel()
+        stopping.cancel()
+
+
+def _stop(stop: asyncio.Event, entrance: Entrance) -> None:
+    if stop.is_set():
+        entrance.bridge.fail_all(Overloaded("the server was stopped", "Ask again."))
+    stop.set()
+
+
+@contextmanager
+def _signals(on_signal: Callable[[], None]) -> Iterator[None]:
+    """Call `on_signal` on the running loop; on another thread than the main one signals are not ours."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _ready_line(plane: LoopPlane, url: str) -> str:
+    simulated = {model.name for engine in plane.engines() if engine.simulated for model in engine.models}
+    names = [f"{card.name} (simulated)" if card.name in simulated else card.name for card in plane.models()]
+    return f"Serving {', '.join(names)} at {url}"
