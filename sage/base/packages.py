@@ -7,7 +7,6 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 
-import sage.base
 from sage.base.errors import PackageShadowed
 
 PACKAGES = ("sage", "operators", "cluster", "gateway", "benchmarks")
@@ -15,7 +14,7 @@ PACKAGES = ("sage", "operators", "cluster", "gateway", "benchmarks")
 
 def check_packages() -> None:
     """Raise PackageShadowed, naming each place, where a package of ours is hidden by another of its name."""
-    home = Path(sage.base.__path__[0]).parents[1]
+    home = Path(__file__).parents[2]
     found = {name: place_of(find_spec(name)) for name in PACKAGES}
     foreign = [f"{name} is {place}" for name, place in found.items() if place != home / name]
     if foreign:
