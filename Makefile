@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 MODELS := smollm2 minilm
 
-.PHONY: help demo test models constraints clean
+.PHONY: help demo test models docs constraints clean
 help:
 	@echo "make demo         run the main job on the embedded models"
 	@echo "make test         run every check and every test"
+	@echo "make docs         write the tables of docs/ anew from the code"
 	@echo "make constraints  resolve the exact versions in constraints.txt anew from the ranges in setup.cfg"
 	@echo "make clean        remove .venv and what tools left behind"
 
@@ -27,6 +28,9 @@ test: $(VENV)/test.stamp
 
 models: $(VENV)/engines.stamp
 	$(BIN)/sage models pull $(MODELS)
+
+docs: $(VENV)/test.stamp
+	$(BIN)/python -m tests.house.pages
 
 # A stamp is newer than what it was installed from: the second run has nothing to do.
 $(VENV)/engines.stamp: $(VENV)/created.stamp setup.cfg pyproject.toml constraints.txt
