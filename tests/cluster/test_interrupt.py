@@ -15,8 +15,12 @@ PROGRAM = """
 import sys, threading
 import sage
 
+shown = []
+
 def show(record):
-    print("working", flush=True)
+    if not shown:
+        shown.append(record)
+        print("working", flush=True)
     {block}
     return record
 
