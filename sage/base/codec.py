@@ -24,5 +24,5 @@ class Codec(Generic[M]):
         """Return the message; raises InternalError where `data` is not one of the union."""
         try:
             return self._decoder.decode(data)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # a string may hold any bytes
             raise InternalError(f"a frame of {len(data)} bytes is no message of this protocol: {error}") from error
