@@ -58,7 +58,7 @@ class _Cutter:
                 pass  # the task reads, and a union changes nothing
             case Map() | Filter() | FlatMap() | KeyBy() | Aggregate() | Reduce() | Fold() | ForEach() as spec:
                 self._take_operation(Operation(step, spec))
-            case MapBatches(fn=fn, max_records=max_records):
+            case MapBatches(fn=fn, max_records=max_records, max_wait_s=None):
                 self._take_stages([Chunks(step, fn, max_records, self.failures)])
             case Retrieve(index=name) as spec:
                 self._take_stages(asking_stages(step, spec, self._context.indexes.index(name), self.failures))
@@ -67,8 +67,8 @@ class _Cutter:
                 self._take_stages(filling_stages(step, spec, index, part, self.failures))
             case Write(sink=sink):
                 self._take_stages([Writing(step, sink, self.failures)])
-            case Generate() | Embed() | MapAsync() as spec:
-                raise InternalError(f"{type(spec).__name__} waits for replies and cannot be fused: step {step.name!r}")
+            case Generate() | Embed() | MapAsync() | MapBatches() as spec:
+                raise InternalError(f"a {type(spec).__name__} waits and cannot be fused: step {step.name!r}")
 
     def phases(self) -> list[Phase]:
         self._end_loop()

@@ -1,9 +1,10 @@
 """What becomes of a record on which a step raised. Knows nothing of how steps run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from traceback import FrameSummary, StackSummary, TracebackException
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from operators.machine import DeadLetter
 from sage.base.errors import CallerError, RecordFailed, SageError
@@ -11,6 +12,11 @@ from sage.flow.graph import OnError, Step
 
 GENERATED = "<fused steps>"
 """The file name of generated functions, as it stands in tracebacks."""
+
+Result = TypeVar("Result")
+
+_OUR_PACKAGES = ("operators", "cluster", "asyncio")
+"""What stands between a task and the user's function or coroutine."""
 
 _SHOWN_CHARS = 200
 
@@ -39,6 +45,21 @@ class Failures:
         text, traceback = last_line(error), user_traceback(step, error)
         self._dead.extend(DeadLetter(step.name, record, text, traceback) for record in records)
 
+    def tried(
+        self, step: Step, record: Any, number: int, fn: Callable[..., Result], *arguments: Any
+    ) -> tuple[Result] | None:
+        """Return what `fn` returned, called as often as the step says; None where the record was given up."""
+        num_left: int | None = None
+        while True:
+            try:
+                return (fn(*arguments),)
+            except Exception as error:  # noqa: BLE001 - a user's function may raise anything: the policy decides
+                failed = error
+            num_left = num_tries_left(step, failed) if num_left is None else num_left - 1
+            if num_left <= 0:
+                self.give_up(step, failed, [record], Numbers(number, number))
+                return None
+
     def take(self) -> list[DeadLetter]:
         """Return the dead letters since the last call."""
         dead, self._dead = self._dead, []
@@ -53,10 +74,11 @@ def num_tries_left(step: Step, error: BaseException) -> int:
 def record_failed(step: Step, error: BaseException, records: list[Any], numbers: Numbers) -> RecordFailed:
     """Return the error that fails the job: step, user's line, which record, and the user's own frames."""
     tries = f" after {step.retries + 1} tries" if num_tries_left(step, error) else ""
-    shown = shown_record(records[0]) if len(records) == 1 else shown_record(records)
+    shown = shown_record(records[0] if len(records) == 1 else records)
+    do = error.do if isinstance(error, SageError) and error.do else "Mend the function"
     failed = RecordFailed(
         f"step {step.name!r} ({step.where}) failed on {numbers}{tries}: {last_line(error)}",
-        f'It was {shown}. Mend the function, or set such records aside: on_error("dead_letter").',
+        f'It was {shown}. {do.rstrip(".")}, or set such records aside: on_error("dead_letter").',
     )
     failed.user_traceback = user_traceback(step, error)
     return failed
@@ -88,7 +110,7 @@ def user_traceback(step: Step, error: BaseException) -> str:
 
 
 def _without_our_frames(traceback: TracebackType | None) -> TracebackType | None:
-    """Skip the frames at the head that run the user's function: generated ones and those of this package."""
+    """Skip the frames at the head that run the user's function."""
     while traceback is not None and _is_ours(traceback):
         traceback = traceback.tb_next
     return traceback
@@ -97,4 +119,4 @@ def _without_our_frames(traceback: TracebackType | None) -> TracebackType | None
 def _is_ours(traceback: TracebackType) -> bool:
     code = traceback.tb_frame.f_code
     module = traceback.tb_frame.f_globals.get("__name__", "")
-    return code.co_filename == GENERATED or str(module).partition(".")[0] == "operators"
+    return code.co_filename == GENERATED or str(module).partition(".")[0] in _OUR_PACKAGES

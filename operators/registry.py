@@ -2,17 +2,35 @@
 
 from typing import Any
 
+from operators.buffering import BufferingMachine
 from operators.chain import fused_machine
 from operators.context import Context
+from operators.generation import Generation
 from operators.machine import Machine
+from operators.model import ModelMachine
+from operators.waiting import MapAsyncMachine
 from sage.flow.plan import Chain
 from sage.flow.ports import SourceReader
-from sage.flow.spec import Read
+from sage.flow.spec import Embed, Generate, MapAsync, MapBatches, Read
 
 
 def machine_for(chain: Chain, context: Context) -> Machine:
-    """Return a new machine for one instance of `chain`."""
-    return fused_machine(chain.steps, context)
+    """Return a new machine for one instance of `chain`: steps that wait stand alone, all others are fused."""
+    first = chain.steps[0]
+    spec = first.spec if len(chain.steps) == 1 else None
+    match spec:
+        case MapAsync():
+            return MapAsyncMachine(first, spec)
+        case Generate():
+            return ModelMachine(first, spec, Generation(spec), context)
+        case Embed():
+            from operators.embedding import Embedding  # numpy is loaded by flows that embed, not by the others
+
+            return ModelMachine(first, spec, Embedding(spec), context)
+        case MapBatches(max_wait_s=float() | int() as max_wait_s):
+            return BufferingMachine(first, spec, max_wait_s, context.batch_records)
+        case _:
+            return fused_machine(chain.steps, context)
 
 
 def reader_for(chain: Chain) -> SourceReader[Any] | None:

@@ -1,0 +1,90 @@
+"""What a model step asks at once, and what to do when that failed. Pure; knows nothing of prompts or vectors."""
+
+from dataclasses import dataclass, field
+
+from operators.inflight import Slot
+from sage.base.errors import CallerError, DeadlineExceeded, NoEngine, Overloaded, RequestFailed, SageError
+from sage.flow.graph import Step
+
+MAX_WAITED_S = 300.0
+"""How long one record waits, in all, while queues are full or its engine starts: a large model loads in minutes. A
+stream waits rather than fails, but not for ever."""
+
+
+@dataclass(slots=True, eq=False)
+class Question:
+    """Records that one request speaks for. `texts[i]` was made of `slots[i]`; `pieces` of the answer came so far.
+
+    `waited_s`: how long it was put off in all by full queues and missing engines.
+    """
+
+    slots: list[Slot]
+    texts: list[tuple[str, ...]]
+    num_tries: int = 0
+    waited_s: float = 0.0
+    pieces: list[str] = field(default_factory=list)
+
+    def halves(self) -> "tuple[Question, Question]":
+        middle = len(self.slots) // 2
+        first, second = slice(None, middle), slice(middle, None)
+        return (
+            Question(self.slots[first], self.texts[first], waited_s=self.waited_s),
+            Question(self.slots[second], self.texts[second], waited_s=self.waited_s),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """Ask at once: one of the step's own retries."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskLater:
+    """Ask `after_s` from now: nothing failed, there was no room yet."""
+
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class AskApart:
+    """Ask in halves, to find the record that is at fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The step's policy decides over the records."""
+
+    error: Exception
+
+
+Next = AskAgain | AskLater | AskApart | GiveUp
+
+
+def next_after(error: Exception, question: Question, step: Step, deadline_s: float | None) -> Next:
+    """Return what becomes of `question` after `error`.
+
+    | error | next |
+    | --- | --- |
+    | no room yet, and it says when | later, up to MAX_WAITED_S and the step's deadline in all |
+    | one that may pass, tries left | again |
+    | one record's fault, several asked | apart |
+    | else | give up |
+    """
+    if isinstance(error, Overloaded | NoEngine) and error.retry_after_s is not None:
+        return _later(error, error.retry_after_s, question, deadline_s)
+    if not isinstance(error, CallerError) and question.num_tries < step.retries:
+        return AskAgain()
+    if isinstance(error, CallerError | RequestFailed) and len(question.slots) > 1:
+        return AskApart()
+    return GiveUp(error)
+
+
+def _later(error: SageError, after_s: float, question: Question, deadline_s: float | None) -> Next:
+    waited_s = question.waited_s + after_s
+    if deadline_s is not None and waited_s >= deadline_s:
+        late = DeadlineExceeded(f"no engine had room within the deadline of {deadline_s:g} s: {error.what}", error.do)
+        return GiveUp(late)
+    if waited_s > MAX_WAITED_S:
+        tired = type(error)(f"still so after waiting {question.waited_s:.0f} s: {error.what}", error.do)
+        return GiveUp(tired)
+    return AskLater(after_s)

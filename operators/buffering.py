@@ -1,0 +1,71 @@
+"""Gathers records for a function over lists until there are enough or the first has waited. Knows no clock."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from operators.chunks import Chunks
+from operators.failure import Failures
+from operators.machine import CallResult, Command, Counts, Emit, SetTimer
+from sage.base.batch import Batch
+from sage.base.errors import InternalError
+from sage.base.inference import Reply
+from sage.flow.graph import Step
+from sage.flow.spec import MapBatches
+
+_TIMER = 0
+
+
+class BufferingMachine:
+    """Calls the function with `max_records` at once, or with fewer `max_wait_s` after the first of them came."""
+
+    def __init__(self, step: Step, spec: MapBatches, max_wait_s: float, batch_records: int) -> None:
+        """`batch_records` is the bound where the step has no `max_records`."""
+        self.counts = Counts()
+        self._step = step
+        self._max_wait_s = max_wait_s
+        self._max_records = spec.max_records or batch_records
+        self._failures = Failures()
+        self._chunks = Chunks(step, spec.fn, self._max_records, self._failures)
+        self._gathered: list[Any] = []
+
+    def open(self) -> None:
+        pass
+
+    def room(self) -> int:
+        return self._max_records - len(self._gathered)
+
+    def on_batch(self, batch: Batch) -> list[Command]:
+        self.counts.num_batches += 1
+        self.counts.records_in += len(batch)
+        had_some = bool(self._gathered)
+        self._gathered.extend(batch.values)
+        num_full = len(self._gathered) // self._max_records * self._max_records
+        commands = self._call(num_full) if num_full else []
+        if self._gathered and (num_full or not had_some):
+            commands.append(SetTimer(_TIMER, self._max_wait_s))
+        return commands
+
+    def on_timer(self, timer_id: int) -> list[Command]:
+        return self._call(len(self._gathered))
+
+    def on_end(self) -> list[Command]:
+        return self._call(len(self._gathered))
+
+    def _call(self, num_records: int) -> list[Command]:
+        taken, self._gathered = self._gathered[:num_records], self._gathered[num_records:]
+        values, _ = self._chunks.run(taken, None)
+        self.counts.records_out += len(values)
+        emitted: list[Command] = [Emit(Batch(values))] if values else []
+        return [*self._failures.take(), *emitted]
+
+    def is_done(self) -> bool:
+        return not self._gathered
+
+    def close(self, *, complete: bool) -> list[Command]:
+        return []
+
+    def on_replies(self, replies: Sequence[Reply]) -> list[Command]:
+        raise InternalError(f"{len(replies)} replies came to step {self._step.name!r}, which asks no model")
+
+    def on_results(self, results: Sequence[CallResult]) -> list[Command]:
+        raise InternalError(f"{len(results)} results came to step {self._step.name!r}, which calls no coroutine")

@@ -1,0 +1,198 @@
+"""Asks the control plane about records and gives them the replies, in order. Knows no kind of request."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from operators.asking import AskAgain, AskApart, AskLater, GiveUp, Question, next_after
+from operators.context import Context
+from operators.failure import Failures, Numbers
+from operators.fields import setter
+from operators.inflight import InOrder, Slot
+from operators.machine import Ask, CallResult, Command, Counts, Emit, SetTimer, Withdraw
+from sage.base.batch import Batch
+from sage.base.errors import InternalError
+from sage.base.ids import RequestId, new_id
+from sage.base.inference import Failed, Last, Reply, Request, Token
+from sage.flow.graph import Step
+from sage.flow.spec import Embed, Generate
+
+
+class Wording(Protocol):
+    """How one kind of model step speaks: records to requests, answers to replies."""
+
+    max_texts: int
+
+    def texts_of(self, record: Any) -> tuple[str, ...]:
+        """Return what is asked about `record`; may raise anything that a user's function may."""
+        ...
+
+    def request(self, request_id: RequestId, question: Question, timeout_s: float | None) -> Request: ...
+
+    def hear(self, question: Question, token: Token) -> None:
+        """Take a piece of an answer; may raise anything that a user's function may."""
+        ...
+
+    def replies(self, question: Question, last: Last) -> Sequence[Any]:
+        """Return the reply to each record of the question, from its whole answer."""
+        ...
+
+
+class ModelMachine:
+    """A record waits for a permit, is asked about, and leaves with its reply once those before it have left.
+
+    A refusal for want of room is waited out (`operators.asking`); other failures are tried again or given up as the
+    step says. A permit is held all the while, so `max_in_flight` bounds what is asked and what waits to be asked again.
+    """
+
+    def __init__(self, step: Step, spec: Generate | Embed, wording: Wording, context: Context) -> None:
+        self.counts = Counts()
+        self._step = step
+        self._deadline_s = spec.deadline_s
+        self._put = setter(spec.into)
+        self._wording = wording
+        self._rng = context.rng
+        self._failures = Failures()
+        self._order = InOrder(spec.max_in_flight)
+        self._asked: dict[RequestId, Question] = {}
+        self._put_off: dict[int, Question] = {}
+        self._next_timer = 0
+
+    def open(self) -> None:
+        pass
+
+    def room(self) -> int:
+        return self._order.room()
+
+    def on_batch(self, batch: Batch) -> list[Command]:
+        self.counts.num_batches += 1
+        self.counts.records_in += len(batch)
+        self._order.add(batch.values)
+        return self._after([], [])
+
+    def on_replies(self, replies: Sequence[Reply]) -> list[Command]:
+        commands: list[Command] = []
+        again: list[Question] = []
+        for reply in replies:
+            question = self._asked.get(reply.request_id)
+            if question is None:
+                continue  # withdrawn before: its last pieces may still come
+            if isinstance(reply, Token):
+                error = self._hear(question, reply)
+                commands.extend(self._withdraw(reply.request_id) if error is not None else ())
+            else:
+                error = self._take(question, reply)
+            if error is not None:
+                commands.extend(self._failed(question, error, again))
+        return self._after(commands, again)
+
+    def on_timer(self, timer_id: int) -> list[Command]:
+        question = self._put_off.pop(timer_id, None)
+        return [] if question is None else [self._ask([question])]
+
+    # Replies.
+
+    def _hear(self, question: Question, token: Token) -> Exception | None:
+        try:
+            self._wording.hear(question, token)
+        except InternalError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a user's on_token may raise anything: the policy decides
+            return error
+        return None
+
+    def _withdraw(self, request_id: RequestId) -> list[Command]:
+        del self._asked[request_id]
+        return [Withdraw((request_id,))]
+
+    def _take(self, question: Question, reply: Last) -> Exception | None:
+        """Take the end of a question; return the error where it failed."""
+        del self._asked[reply.request_id]
+        if isinstance(reply, Failed):
+            return reply.failure.error()
+        self.counts.prompt_tokens += reply.usage.prompt_tokens
+        self.counts.completion_tokens += reply.usage.completion_tokens
+        for slot, said in zip(question.slots, self._wording.replies(question, reply), strict=True):
+            self._finish(slot, said)
+        return None
+
+    def _finish(self, slot: Slot, said: Any) -> None:
+        done = self._failures.tried(self._step, slot.record, slot.number, self._put, slot.record, said)
+        if done is None:
+            self._order.drop(slot)
+        else:
+            self._order.finish(slot, done[0])
+
+    def _failed(self, question: Question, error: Exception, again: list[Question]) -> list[Command]:
+        question.pieces.clear()
+        match next_after(error, question, self._step, self._deadline_s):
+            case AskAgain():
+                question.num_tries += 1
+                again.append(question)
+            case AskApart():
+                again.extend(question.halves())
+            case AskLater(after_s):
+                question.waited_s += after_s
+                self._next_timer += 1
+                self._put_off[self._next_timer] = question
+                return [SetTimer(self._next_timer, after_s)]
+            case GiveUp(final):
+                for slot in question.slots:
+                    self._failures.give_up(self._step, final, [slot.record], Numbers(slot.number, slot.number))
+                    self._order.drop(slot)
+        return []
+
+    # Questions.
+
+    def _after(self, commands: list[Command], again: list[Question]) -> list[Command]:
+        """Ask what can be asked now and let go what is ready."""
+        if questions := [*again, *self._new_questions()]:
+            commands.append(self._ask(questions))
+        results = self._order.ready()
+        self.counts.records_out += len(results)
+        commands.extend(self._failures.take())
+        if results:
+            commands.append(Emit(Batch(results)))
+        return commands
+
+    def _new_questions(self) -> list[Question]:
+        """Take every record that gets a permit now: what is there is asked at once, nothing waits to fill a request."""
+        slots: list[Slot] = []
+        texts: list[tuple[str, ...]] = []
+        while started := self._order.start():
+            for slot in started:
+                made = self._failures.tried(self._step, slot.record, slot.number, self._wording.texts_of, slot.record)
+                if made is None:
+                    self._order.drop(slot)
+                else:
+                    slots.append(slot)
+                    texts.append(made[0])
+        num = self._wording.max_texts
+        return [Question(slots[at : at + num], texts[at : at + num]) for at in range(0, len(slots), num)]
+
+    def _ask(self, questions: Sequence[Question]) -> Ask:
+        requests: list[Request] = []
+        for question in questions:
+            request_id = RequestId(new_id("r", self._rng))
+            timeout_s = None if self._deadline_s is None else self._deadline_s - question.waited_s
+            self._asked[request_id] = question
+            requests.append(self._wording.request(request_id, question, timeout_s))
+        self.counts.num_requests += len(requests)
+        return Ask(tuple(requests))
+
+    # The end.
+
+    def on_end(self) -> list[Command]:
+        return []
+
+    def is_done(self) -> bool:
+        return len(self._order) == 0
+
+    def close(self, *, complete: bool) -> list[Command]:
+        """Withdraw what was asked and not answered; after a complete stream there is nothing."""
+        request_ids = tuple(self._asked)
+        self._asked.clear()
+        self._put_off.clear()
+        return [Withdraw(request_ids)] if request_ids else []
+
+    def on_results(self, results: Sequence[CallResult]) -> list[Command]:
+        raise InternalError(f"{len(results)} results came to step {self._step.name!r}, which calls no coroutine")
