@@ -26,6 +26,8 @@ def serve(
     ] = None,
 ) -> None:
     """Serve engines until SIGTERM or Ctrl-C; by default the embedded chat and embedding models."""
+    import os
+
     from gateway.launching import launch_engines, wanted_engines
     from gateway.server import listen
     from gateway.serving import serve as serve_engines
@@ -34,6 +36,8 @@ def serve(
 
     settings = load_settings({"gateway.host": host, "gateway.port": port}, path=config)
     set_up_log(settings.log)
+    if settings.models.cache_dir is not None:  # engine hosts read it there: they do not know of --config
+        os.environ["SAGE_MODELS_CACHE_DIR"] = settings.models.cache_dir
     specs = wanted_engines(engine or (), settings)
     bound = listen(settings.gateway.host, settings.gateway.port)
     with bound:

@@ -5,7 +5,7 @@ import gc
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import uvloop
@@ -76,7 +76,7 @@ async def serve_on_loop(
             if await _are_ready(watched, stop, serving):
                 gc.collect()
                 gc.freeze()  # what is loaded now stays: the collector need not walk it again
-                announce(_ready_line(plane, url_of(bound)))
+                announce(_ready_line(known, plane, url_of(bound)))
             await serving
     finally:
         stop.set()
@@ -121,7 +121,7 @@ def _signals(on_signal: Callable[[], None]) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def _ready_line(plane: LoopPlane, url: str) -> str:
+def _ready_line(models: Iterable[str], plane: LoopPlane, url: str) -> str:
     simulated = {model.name for engine in plane.engines() if engine.simulated for model in engine.models}
-    names = [f"{card.name} (simulated)" if card.name in simulated else card.name for card in plane.models()]
+    names = [f"{model} (simulated)" if model in simulated else model for model in models]
     return f"Serving {', '.join(names)} at {url}"
