@@ -103,6 +103,8 @@ class Stream(Outlet[T_co]):
         >>> flow = sage.Flow("f")
         >>> async def fetch(url): return f"page of {url}"
         >>> pages = flow.from_collection(["a.org", "b.org"]).map_async(fetch, max_in_flight=8).collect()
+        >>> _ = flow.run(); pages.items
+        ['page of a.org', 'page of b.org']
         """
         return Stream(self._builder, self._then(spec.MapAsync(fn, max_in_flight, timeout_s)))
 
