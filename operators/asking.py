@@ -12,7 +12,7 @@ stream waits rather than fails, but not for ever."""
 
 
 @dataclass(slots=True, eq=False)
-class Question:
+class OpenAsk:
     """Records that one request speaks for. `texts[i]` was made of `slots[i]`; `pieces` of the answer came so far.
 
     `waited_s`: how long it was put off in all by full queues and missing engines.
@@ -24,12 +24,12 @@ class Question:
     waited_s: float = 0.0
     pieces: list[str] = field(default_factory=list)
 
-    def halves(self) -> "tuple[Question, Question]":
+    def halves(self) -> "tuple[OpenAsk, OpenAsk]":
         middle = len(self.slots) // 2
         first, second = slice(None, middle), slice(middle, None)
         return (
-            Question(self.slots[first], self.texts[first], waited_s=self.waited_s),
-            Question(self.slots[second], self.texts[second], waited_s=self.waited_s),
+            OpenAsk(self.slots[first], self.texts[first], waited_s=self.waited_s),
+            OpenAsk(self.slots[second], self.texts[second], waited_s=self.waited_s),
         )
 
 
@@ -60,7 +60,7 @@ class GiveUp:
 Next = AskAgain | AskLater | AskApart | GiveUp
 
 
-def next_after(error: Exception, question: Question, step: Step, deadline_s: float | None) -> Next:
+def next_after(error: Exception, question: OpenAsk, step: Step, deadline_s: float | None) -> Next:
     """Return what becomes of `question` after `error`.
 
     | error | next |
@@ -79,7 +79,7 @@ def next_after(error: Exception, question: Question, step: Step, deadline_s: flo
     return GiveUp(error)
 
 
-def _later(error: SageError, after_s: float, question: Question, deadline_s: float | None) -> Next:
+def _later(error: SageError, after_s: float, question: OpenAsk, deadline_s: float | None) -> Next:
     waited_s = question.waited_s + after_s
     if deadline_s is not None and waited_s >= deadline_s:
         late = DeadlineExceeded(f"no engine had room within the deadline of {deadline_s:g} s: {error.what}", error.do)

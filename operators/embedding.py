@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from operators.asking import Question
+from operators.asking import OpenAsk
 from operators.fields import text_getter
 from sage.base.errors import InternalError
 from sage.base.ids import RequestId
@@ -25,14 +25,14 @@ class Embedding:
     def texts_of(self, record: Any) -> tuple[str, ...]:
         return (self._text_of(record),)
 
-    def request(self, request_id: RequestId, question: Question, timeout_s: float | None) -> Request:
+    def request(self, request_id: RequestId, question: OpenAsk, timeout_s: float | None) -> Request:
         spec, texts = self._spec, tuple(text for (text,) in question.texts)
         return EmbedRequest(request_id, spec.model, texts, spec.priority, spec.tenant, timeout_s)
 
-    def hear(self, question: Question, token: Token) -> None:
+    def hear(self, question: OpenAsk, token: Token) -> None:
         raise InternalError("a token came for a request to embed")
 
-    def replies(self, question: Question, last: Last) -> Sequence[Any]:
+    def replies(self, question: OpenAsk, last: Last) -> Sequence[Any]:
         if not isinstance(last, Embedded):
             raise InternalError(f"a {type(last).__name__} came for a request to embed")
         if len(last.vectors) != 4 * last.dim * len(question.slots):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from operators.asking import Question
+from operators.asking import OpenAsk
 from operators.fields import template_getter
 from sage.base.errors import InternalError
 from sage.base.ids import RequestId
@@ -36,7 +36,7 @@ class Generation:
     def texts_of(self, record: Any) -> tuple[str, ...]:
         return tuple(render(record) for render in self._renders)
 
-    def request(self, request_id: RequestId, question: Question, timeout_s: float | None) -> Request:
+    def request(self, request_id: RequestId, question: OpenAsk, timeout_s: float | None) -> Request:
         spec, [texts] = self._spec, question.texts
         if spec.raw:
             return GenerateRequest(
@@ -46,12 +46,12 @@ class Generation:
         messages = (user,) if len(texts) == 1 else (ChatMessage("system", texts[0]), user)
         return ChatRequest(request_id, spec.model, messages, self._sampling, spec.priority, spec.tenant, timeout_s)
 
-    def hear(self, question: Question, token: Token) -> None:
+    def hear(self, question: OpenAsk, token: Token) -> None:
         question.pieces.append(token.text)
         if self._spec.on_token is not None:
             self._spec.on_token(question.slots[0].record, token.text)
 
-    def replies(self, question: Question, last: Last) -> Sequence[Any]:
+    def replies(self, question: OpenAsk, last: Last) -> Sequence[Any]:
         if not isinstance(last, Finished):
             raise InternalError(f"a {type(last).__name__} came for a request to generate")
         return ["".join(question.pieces)]

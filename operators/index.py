@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # numpy is loaded by flows that have an index, not by the oth
     from numpy.typing import NDArray
 
 
-class Index(Protocol):
+class VectorIndex(Protocol):
     """Vectors with their texts and sources; finds the nearest by cosine."""
 
     def __len__(self) -> int:
@@ -37,18 +37,18 @@ class Index(Protocol):
 class IndexStore:
     """The indexes of one process, by name: made when first named, kept until the store goes."""
 
-    def __init__(self, new_index: Callable[[str], Index] | None = None) -> None:
+    def __init__(self, new_index: Callable[[str], VectorIndex] | None = None) -> None:
         """`new_index` makes an index of a name; by default an ExactIndex."""
         self._new_index = new_index or _exact_index
-        self._indexes: dict[str, Index] = {}
+        self._indexes: dict[str, VectorIndex] = {}
 
-    def index(self, name: str) -> Index:
+    def index(self, name: str) -> VectorIndex:
         """Return the index of this name; safe from any thread."""
         found = self._indexes.get(name)
         return found if found is not None else self._indexes.setdefault(name, self._new_index(name))
 
 
-def _exact_index(name: str) -> Index:
+def _exact_index(name: str) -> VectorIndex:
     from operators.exact import ExactIndex
 
     return ExactIndex(name)

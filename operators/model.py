@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from operators.asking import AskAgain, AskApart, AskLater, GiveUp, Question, next_after
+from operators.asking import AskAgain, AskApart, OpenAsk, AskLater, GiveUp, next_after
 from operators.context import Context
 from operators.failure import Failures, Numbers
 from operators.fields import setter
@@ -26,13 +26,13 @@ class Wording(Protocol):
         """Return what is asked about `record`; may raise anything that a user's function may."""
         ...
 
-    def request(self, request_id: RequestId, question: Question, timeout_s: float | None) -> Request: ...
+    def request(self, request_id: RequestId, question: OpenAsk, timeout_s: float | None) -> Request: ...
 
-    def hear(self, question: Question, token: Token) -> None:
+    def hear(self, question: OpenAsk, token: Token) -> None:
         """Take a piece of an answer; may raise anything that a user's function may."""
         ...
 
-    def replies(self, question: Question, last: Last) -> Sequence[Any]:
+    def replies(self, question: OpenAsk, last: Last) -> Sequence[Any]:
         """Return the reply to each record of the question, from its whole answer."""
         ...
 
@@ -53,8 +53,8 @@ class ModelMachine:
         self._rng = context.rng
         self._failures = Failures()
         self._order = InOrder(spec.max_in_flight)
-        self._asked: dict[RequestId, Question] = {}
-        self._put_off: dict[int, Question] = {}
+        self._asked: dict[RequestId, OpenAsk] = {}
+        self._put_off: dict[int, OpenAsk] = {}
         self._next_timer = 0
 
     def open(self) -> None:
@@ -71,7 +71,7 @@ class ModelMachine:
 
     def on_replies(self, replies: Sequence[Reply]) -> list[Command]:
         commands: list[Command] = []
-        again: list[Question] = []
+        again: list[OpenAsk] = []
         for reply in replies:
             question = self._asked.get(reply.request_id)
             if question is None:
@@ -91,7 +91,7 @@ class ModelMachine:
 
     # Replies.
 
-    def _hear(self, question: Question, token: Token) -> Exception | None:
+    def _hear(self, question: OpenAsk, token: Token) -> Exception | None:
         try:
             self._wording.hear(question, token)
         except InternalError:
@@ -104,7 +104,7 @@ class ModelMachine:
         del self._asked[request_id]
         return [Withdraw((request_id,))]
 
-    def _take(self, question: Question, reply: Last) -> Exception | None:
+    def _take(self, question: OpenAsk, reply: Last) -> Exception | None:
         """Take the end of a question; return the error where it failed."""
         del self._asked[reply.request_id]
         if isinstance(reply, Failed):
@@ -122,7 +122,7 @@ class ModelMachine:
         else:
             self._order.finish(slot, done[0])
 
-    def _failed(self, question: Question, error: Exception, again: list[Question]) -> list[Command]:
+    def _failed(self, question: OpenAsk, error: Exception, again: list[OpenAsk]) -> list[Command]:
         question.pieces.clear()
         match next_after(error, question, self._step, self._deadline_s):
             case AskAgain():
@@ -143,7 +143,7 @@ class ModelMachine:
 
     # Questions.
 
-    def _after(self, commands: list[Command], again: list[Question]) -> list[Command]:
+    def _after(self, commands: list[Command], again: list[OpenAsk]) -> list[Command]:
         """Ask what can be asked now and let go what is ready."""
         if questions := [*again, *self._new_questions()]:
             commands.append(self._ask(questions))
@@ -154,7 +154,7 @@ class ModelMachine:
             commands.append(Emit(Batch(results)))
         return commands
 
-    def _new_questions(self) -> list[Question]:
+    def _new_questions(self) -> list[OpenAsk]:
         """Take every record that gets a permit now: what is there is asked at once, nothing waits to fill a request."""
         slots: list[Slot] = []
         texts: list[tuple[str, ...]] = []
@@ -167,9 +167,9 @@ class ModelMachine:
                     slots.append(slot)
                     texts.append(made[0])
         num = self._wording.max_texts
-        return [Question(slots[at : at + num], texts[at : at + num]) for at in range(0, len(slots), num)]
+        return [OpenAsk(slots[at : at + num], texts[at : at + num]) for at in range(0, len(slots), num)]
 
-    def _ask(self, questions: Sequence[Question]) -> Ask:
+    def _ask(self, questions: Sequence[OpenAsk]) -> Ask:
         requests: list[Request] = []
         for question in questions:
             request_id = RequestId(new_id("r", self._rng))

@@ -7,13 +7,15 @@ from operators.chunks import Chunks
 from operators.codegen import Operation
 from operators.failure import Failures
 from operators.fields import getter, setter, text_getter
-from operators.index import Index
+from operators.index import VectorIndex
 from operators.loop import Loop
 from sage.flow.graph import Step
 from sage.flow.spec import IndexInto, Map, Retrieve
 
 
-def filling_stages(step: Step, spec: IndexInto, index: Index, part: str, failures: Failures) -> list[Loop | Chunks]:
+def filling_stages(
+    step: Step, spec: IndexInto, index: VectorIndex, part: str, failures: Failures
+) -> list[Loop | Chunks]:
     """Return what adds records to `index`: each is read alone, so that a bad one fails alone; all are added at once."""
     vector_of, text_of = getter(spec.vector), text_getter(spec.text)
     source_of = getter(spec.source) if spec.source is not None else lambda record: ""
@@ -29,7 +31,7 @@ def filling_stages(step: Step, spec: IndexInto, index: Index, part: str, failure
     return [Loop([Operation(step, Map(read))], failures), Chunks(step, add, None, failures)]
 
 
-def asking_stages(step: Step, spec: Retrieve, index: Index, failures: Failures) -> list[Loop | Chunks]:
+def asking_stages(step: Step, spec: Retrieve, index: VectorIndex, failures: Failures) -> list[Loop | Chunks]:
     """Return what gives each record its `k` best passages: one search for all records of a batch."""
     vector_of, put = getter(spec.vector), setter(spec.into)
 

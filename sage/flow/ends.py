@@ -15,13 +15,13 @@ from sage.flow.where import refusal
 T_co = TypeVar("T_co", covariant=True)
 
 
-class End(Handle):
+class Ending(Handle):
     """The last step of a stream: it can be named and set, but nothing comes after it."""
 
     __slots__ = ()
 
 
-class Collected(End, Generic[T_co]):
+class Collected(Ending, Generic[T_co]):
     """What `collect` gives: `items` is the list of records, in order of arrival, once the flow ran."""
 
     __slots__ = ("_sink",)
@@ -55,7 +55,7 @@ class Outlet(Handle, Generic[T_co]):
         sink: ListSink[Any] = ListSink()
         return Collected(self._builder, self._then(Write(sink), "collect"), sink)
 
-    def for_each(self, fn: Callable[[T_co], object]) -> End:
+    def for_each(self, fn: Callable[[T_co], object]) -> Ending:
         """End the stream by calling `fn` with every record, on the task's thread.
 
         >>> import sage
@@ -66,7 +66,7 @@ class Outlet(Handle, Generic[T_co]):
         """
         return self._end(ForEach(fn))
 
-    def print(self) -> End:
+    def print(self) -> Ending:
         """End the stream by printing one record a line.
 
         >>> import sage
@@ -78,7 +78,7 @@ class Outlet(Handle, Generic[T_co]):
         """
         return self._end(Write(PrintSink()), "print")
 
-    def write_jsonl(self, path: str | os.PathLike[str]) -> End:
+    def write_jsonl(self, path: str | os.PathLike[str]) -> Ending:
         """End the stream in a file of one JSON value a line, which appears, whole, when the job ends well.
 
         Records may be what JSON knows, dataclasses, Structs, dates, NumPy numbers and arrays.
@@ -95,7 +95,7 @@ class Outlet(Handle, Generic[T_co]):
         text: Text[T_co] = "text",
         vector: Value[T_co] = "vector",
         source: Value[T_co] | None = "source",
-    ) -> End:
+    ) -> Ending:
         """End the stream by adding each record's vector, text and source to `index`.
 
         `text` is a field's name, a template of them or a function of the record; `vector` (float32 [dim]) and `source`
@@ -111,8 +111,8 @@ class Outlet(Handle, Generic[T_co]):
     def _then(self, spec: Spec, kind: str | None = None) -> StepNumber:
         return self._builder.add(spec, self._number, kind=kind)
 
-    def _end(self, spec: Spec, kind: str | None = None) -> End:
-        return End(self._builder, self._then(spec, kind))
+    def _end(self, spec: Spec, kind: str | None = None) -> Ending:
+        return Ending(self._builder, self._then(spec, kind))
 
 
 def index_name(index: object) -> str:

@@ -18,11 +18,11 @@ class Source:
     text: str
     tree: ast.Module
 
-    def calls(self) -> Iterator[tuple[str, int]]:
-        """Yield the dotted name and the line of every call: `time.sleep`, `eval`."""
+    def calls(self) -> Iterator[tuple[str, str, int]]:
+        """Yield the dotted name, the arguments and the line of every call: `time.sleep`, `0.1`, 7."""
         for node in ast.walk(self.tree):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
-                yield ast.unparse(node.func), node.lineno
+                yield ast.unparse(node.func), ", ".join(map(ast.unparse, node.args)), node.lineno
 
     def imports(self) -> Iterator[tuple[str, int]]:
         """Yield the dotted name and the line of everything imported: `unittest.mock`, `time.sleep`."""

@@ -28,10 +28,14 @@ def _found(faults: list[str]) -> str:
 
 
 def test_nobody_sleeps() -> None:
-    """Code waits for what it wants, with a deadline; tests move a ManualClock."""
-    assert not _found(
-        [f"{s.name}:{line} {name}" for s in EVERYTHING for name, line in s.calls() if name in WAITS_BLINDLY]
-    )
+    """Code waits for what it wants, with a deadline; tests move a ManualClock. `asyncio.sleep(0)` gives way only."""
+    faults = [
+        f"{s.name}:{line} {name}({arguments})"
+        for s in EVERYTHING
+        for name, arguments, line in s.calls()
+        if name in WAITS_BLINDLY and (name, arguments) != ("asyncio.sleep", "0")
+    ]
+    assert not _found(faults)
 
 
 def test_tests_use_no_mock() -> None:
@@ -44,7 +48,7 @@ def test_nothing_received_becomes_code() -> None:
     calls = [
         f"{s.name}:{line} {name}"
         for s in CODE
-        for name, line in s.calls()
+        for name, _, line in s.calls()
         if name in EXECUTES and s.name not in MAY_EXECUTE
     ]
     imports = [f"{s.name}:{line} {name}" for s in CODE for name, line in s.imports() if name.split(".")[0] in UNPICKLES]

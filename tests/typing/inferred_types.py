@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sage
-from sage.flow.ends import Collected, End
+from sage.flow.ends import Collected, Ending
 from sage.flow.ports import Source
 
 
@@ -90,10 +90,10 @@ def models(questions: sage.Stream[Question], docs: sage.Index) -> None:
 
 def ends(lines: sage.Stream[str], docs: sage.Index) -> None:
     assert_type(lines.collect(), Collected[str])
-    assert_type(lines.print(), End)
-    assert_type(lines.for_each(len), End)
-    assert_type(lines.write_jsonl("a.jsonl").named("out"), End)
-    assert_type(lines.index_into(docs, text=str, vector=lambda text: [0.0], source=None), End)
+    assert_type(lines.print(), Ending)
+    assert_type(lines.for_each(len), Ending)
+    assert_type(lines.write_jsonl("a.jsonl").named("out"), Ending)
+    assert_type(lines.index_into(docs, text=str, vector=lambda text: [0.0], source=None), Ending)
 
 
 def runs(flow: sage.Flow) -> None:

@@ -1,0 +1,138 @@
+"""The plane machine where engines start, are lost, or cannot do what is asked."""
+
+import pytest
+
+from cluster.serving.events import EngineEnded
+from sage.base.errors import (
+    EngineLost,
+    EngineStartFailed,
+    InvalidRequest,
+    NoEngine,
+    RequestCancelled,
+    UnknownModel,
+)
+from sage.base.ids import EngineId
+from sage.base.inference import Failure
+from tests.unit.serving.arrange import (
+    CheckedPlane,
+    chat,
+    chat_engine,
+    dispatched,
+    embed,
+    embed_engine,
+    embedded,
+)
+
+
+def test_requests_wait_for_an_engine_that_is_starting() -> None:
+    plane = CheckedPlane()
+    plane.starting("c1", "chat")
+    assert plane.submit(chat("a")) == []
+    assert dispatched(plane.up(chat_engine())) == [("c1", ["a"])]
+
+
+def test_an_engine_that_fails_to_start_fails_those_who_waited_for_it_with_its_reason() -> None:
+    plane = CheckedPlane()
+    plane.starting("c1", "chat")
+    plane.submit(chat("a"))
+    plane.down("c1", Failure.of(EngineStartFailed("no such file: model.gguf")))
+    assert plane.outcome("a") == EngineStartFailed.code
+    assert "model.gguf" in plane.failure("a").what
+    plane.submit(chat("b"))
+    assert plane.outcome("b") == NoEngine.code
+
+
+def test_a_known_model_without_an_engine_is_refused_with_a_time_to_retry() -> None:
+    plane = CheckedPlane()
+    plane.submit(chat("a"))
+    assert plane.outcome("a") == NoEngine.code
+    assert plane.failure("a").retry_after_s is not None
+
+
+def test_an_unknown_model_is_refused_with_the_nearest_name() -> None:
+    plane = CheckedPlane()
+    plane.up(chat_engine())
+    plane.submit(chat("a", model="chatt"))
+    assert plane.outcome("a") == UnknownModel.code
+    assert "'chat'" in plane.failure("a").do
+
+
+def test_a_model_is_not_asked_for_what_it_does_not_do() -> None:
+    plane = CheckedPlane()
+    plane.up(embed_engine())
+    plane.submit(chat("a", model="embed"))
+    assert plane.outcome("a") == InvalidRequest.code
+    assert plane.failure("a").param == "model"
+
+
+def test_those_who_waited_for_a_start_learn_that_the_model_does_something_else() -> None:
+    plane = CheckedPlane()
+    plane.starting("e1", "embed")
+    plane.submit(chat("a", model="embed"), embed("b"))
+    assert dispatched(plane.up(embed_engine())) == [("e1", ["b"])]
+    assert plane.outcome("a") == InvalidRequest.code
+
+
+@pytest.mark.parametrize("num_texts", [0, 65])
+def test_embedding_requests_of_too_few_or_too_many_texts_are_refused(num_texts: int) -> None:
+    plane = CheckedPlane()
+    plane.up(embed_engine())
+    plane.submit(embed("a", num_texts))
+    assert plane.outcome("a") == InvalidRequest.code
+    assert plane.failure("a").param == "texts"
+
+
+def test_what_ran_at_a_lost_engine_fails_and_what_waits_goes_to_another() -> None:
+    plane = CheckedPlane()
+    plane.up(chat_engine("c1", max_running=1))
+    plane.up(chat_engine("c2", max_running=1))
+    plane.submit(chat("a"), chat("b"), chat("waits"))
+    plane.down("c1")
+    assert plane.outcome("a") == EngineLost.code
+    assert "killed by signal 9" in plane.failure("a").what
+    assert plane.outcome("waits") == "open"
+    assert dispatched(plane.end("c2", "b")) == [("c2", ["waits"])]
+
+
+def test_what_waits_fails_when_the_last_engine_of_its_model_is_lost() -> None:
+    plane = CheckedPlane()
+    plane.up(chat_engine(max_running=1))
+    plane.submit(chat("runs"), chat("waits"))
+    plane.down("c1")
+    assert plane.outcome("runs") == EngineLost.code
+    assert plane.outcome("waits") == NoEngine.code
+
+
+def test_what_was_cancelled_at_an_engine_is_not_answered_again_when_the_engine_is_lost() -> None:
+    plane = CheckedPlane()
+    plane.up(chat_engine())
+    plane.submit(chat("a"))
+    plane.cancel("a")
+    plane.down("c1")
+    assert plane.outcome("a") == RequestCancelled.code
+
+
+def test_ends_from_an_engine_that_was_given_up_are_passed_over() -> None:
+    plane = CheckedPlane()
+    plane.up(chat_engine())
+    plane.submit(chat("a"))
+    plane.down("c1")
+    assert plane.end("c1", "a") == []
+
+
+def test_an_engine_that_ends_what_it_does_not_hold_changes_nothing() -> None:
+    plane = CheckedPlane()
+    plane.up(chat_engine("c1", max_running=1))
+    plane.up(chat_engine("c2", max_running=1))
+    plane.submit(chat("a"))
+    assert plane.end("c2", "a", "never") == []
+    assert plane.outcome("a") == "open"
+
+
+def test_an_engine_that_ends_a_request_twice_is_believed_the_first_time() -> None:
+    plane = CheckedPlane()
+    plane.up(embed_engine())
+    plane.submit(embed("a"))
+    plane.handle(EngineEnded(EngineId("e1"), (embedded("a"), embedded("a"))))
+    plane.handle(EngineEnded(EngineId("e1"), (embedded("a"),)))
+    assert plane.outcome("a") == "finished"
