@@ -6,12 +6,34 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.document import read
-from benchmarks.report import report as report_of
+from benchmarks.wanted import StreamEngine, StreamWorkload, Wanted
 from cluster.commands.show import Json, print_json
+from sage.base.clock import SystemClock
 from sage.cli import new_app, run_command
 
 app = new_app("Measure streams and serving.")
+
+DEFAULT_SEED = 7
+
+
+Workloads = Annotated[
+    list[StreamWorkload] | None,
+    typer.Option("--workload", help="What to compute, may be repeated; by default W1 and W2."),
+]
+Engines = Annotated[
+    list[StreamEngine] | None,
+    typer.Option("--engine", help="What W1 and W2 run on, may be repeated; by default both."),
+]
+Records = Annotated[
+    int | None,
+    typer.Option("--records", min=1, help="Records, words, texts or questions; by default the workload's own number."),
+]
+BatchRecords = Annotated[
+    int | None, typer.Option("--batch", min=1, help="Records that travel together; by default that of the settings.")
+]
+Rounds = Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed, in turns.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of generated text.")]
+Target = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result document.")]
 
 
 def main() -> int:
@@ -20,11 +42,44 @@ def main() -> int:
 
 
 @app.command()
+def stream(
+    workload: Workloads = None,
+    engine: Engines = None,
+    records: Records = None,
+    batch: BatchRecords = None,
+    rounds: Rounds = 7,
+    seed: Seed = DEFAULT_SEED,
+    json: Target = None,
+) -> None:
+    """Time streams against their limit in the same run: a plain Python loop, or the engine called directly."""
+    from benchmarks.document import document_of, write
+    from benchmarks.report import report as report_of
+    from benchmarks.session import measure
+
+    wanted = Wanted(
+        workloads=tuple(workload or (StreamWorkload.W1, StreamWorkload.W2)),
+        engines=tuple(engine or StreamEngine),
+        num_records=records,
+        batch_records=batch,
+        num_rounds=rounds,
+        seed=seed,
+    )
+    document = document_of(wanted.command(), seed=seed, clock=SystemClock(), results=lambda: measure(wanted))
+    if json is not None:
+        write(document, json)
+    if json != "-":
+        typer.echo(report_of(document))
+
+
+@app.command()
 def report(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Result files that --json wrote.")],
     json: Json = False,
 ) -> None:
     """Print the figures of result files."""
+    from benchmarks.document import read
+    from benchmarks.report import report as report_of
+
     documents = [read(file) for file in files]
     if json:
         print_json(documents)

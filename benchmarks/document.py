@@ -4,11 +4,13 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import psutil
 
+from sage.base.clock import Clock
 from sage.base.errors import SinkUnwritable, SourceUnreadable
 
 _GIT_TIMEOUT_S = 10.0
@@ -47,6 +49,13 @@ class Document(msgspec.Struct, frozen=True):
     seed: int
     started_unix_s: float
     results: tuple[dict[str, object], ...]
+
+
+def document_of(command: str, *, seed: int, clock: Clock, results: Callable[[], Sequence[Result]]) -> Document:
+    """Run `results` and return the document of what came out; the machine is looked at before."""
+    machine, commit, started_unix_s = this_machine(), this_commit(), clock.unix_s()
+    rows = tuple(msgspec.to_builtins(result) for result in results())
+    return Document(command, commit, machine, seed, started_unix_s, rows)
 
 
 def encode(document: Document) -> str:

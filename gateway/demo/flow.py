@@ -12,11 +12,13 @@ from gateway.demo.questions import Found, Question
 from gateway.demo.topics import Chunk, chunks_of, more_specific, read_topics
 
 NUM_PASSAGES = 3
-MAX_ANSWER_TOKENS = 96
-EMBED_STEP = "embed chunks"
+MAX_ANSWER_TOKENS = 64
+END_OF_ANSWER = "\n\n"
+"""A small model ends a paragraph and begins to repeat itself: one paragraph is an answer."""
 CHUNK_STEP = "each once"
-
-SYSTEM = "You answer questions about Python in two or three sentences, from the passages that you are given."
+EMBED_STEP = "embed chunks"
+INDEX_STEP = "index"
+FOUND_STEP = "retrieve"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +65,14 @@ def demo_flow(questions: Sequence[Question], listeners: Listeners, *, chat_model
         .embed(model=embed_model, text=lambda question: question.text, into=QuestionVector)
         .named("embed questions")
         .retrieve(reference, NUM_PASSAGES, vector=lambda asked: asked.vector, into=_found)
+        .named(FOUND_STEP)
     )
     found.for_each(listeners.on_found).named("show passages")
     answers = found.generate(
         model=chat_model,
-        system=SYSTEM,
         prompt=prompt_of,
         max_tokens=MAX_ANSWER_TOKENS,
+        stop=END_OF_ANSWER,
         on_token=listeners.on_token,
         into=Answered,
     )
@@ -78,9 +81,9 @@ def demo_flow(questions: Sequence[Question], listeners: Listeners, *, chat_model
 
 
 def prompt_of(found: Found) -> str:
-    """Return what the model is asked: the passages, numbered, then the question."""
-    passages = "\n\n".join(f"[{at}] {passage.text}" for at, passage in enumerate(found.passages, start=1))
-    return f"{passages}\n\nQuestion: {found.question.text}"
+    """Return what the model is asked: the passages, the best last and so nearest to the question, then the question."""
+    passages = "\n\n".join(passage.text for passage in reversed(found.passages))
+    return f"{passages}\n\nAnswer in one or two sentences: {found.question.text}"
 
 
 def _index(flow: sage.Flow, reference: sage.Index, embed_model: str) -> None:
@@ -102,7 +105,7 @@ def _index(flow: sage.Flow, reference: sage.Index, embed_model: str) -> None:
         text=lambda entry: entry.chunk.text,
         vector=lambda entry: entry.vector,
         source=lambda entry: entry.chunk.source,
-    )
+    ).named(INDEX_STEP)
 
 
 def _found(asked: QuestionVector, passages: Sequence[sage.Passage]) -> Found:

@@ -19,39 +19,61 @@ class AnswerReport(msgspec.Struct, frozen=True):
     is_right: bool | None
 
 
+class Milestones(msgspec.Struct, frozen=True):
+    """When what was reached, in seconds from the job's start; 0 where it never was."""
+
+    embedding_s: float = 0.0
+    chat_s: float = 0.0
+    indexed_s: float = 0.0
+    answered_s: float = 0.0
+
+
 class DemoReport(msgspec.Struct, frozen=True):
-    """A whole run. `started_s`: until the engines were up; the job's time is in `metrics`."""
+    """A whole run."""
 
     answers: tuple[AnswerReport, ...]
+    milestones: Milestones
     metrics: JobMetrics
     engines: tuple[EngineStatus, ...]
-    started_s: float
 
 
 def report_of(
-    answers: Sequence[Answered], metrics: JobMetrics, engines: Sequence[EngineStatus], *, started_s: float
+    answers: Sequence[Answered], milestones: Milestones, metrics: JobMetrics, engines: Sequence[EngineStatus]
 ) -> DemoReport:
     """Return the report, its answers in the order of their questions."""
     in_order = sorted(answers, key=lambda answered: answered.found.question.number)
-    return DemoReport(tuple(map(_answer, in_order)), metrics, tuple(engines), started_s)
+    return DemoReport(tuple(map(_answer, in_order)), milestones, metrics, tuple(engines))
+
+
+def text_of(report: DemoReport) -> str:
+    """Return what stands below the answers: how fast it went in words, then what ran where."""
+    return "\n".join([*_lines(report), "", what_ran_where(report.metrics, report.engines)])
+
+
+def _lines(report: DemoReport) -> list[str]:
+    reached = report.milestones
+    num_chunks = sum(chain.records_out for chain in report.metrics.chains if EMBED_STEP in chain.steps)
+    num_tokens = sum(engine.completion_tokens for engine in report.engines)
+    lines = [
+        f"{reached.embedding_s:5.1f} s  the embedding engine is ready, {reached.chat_s:.1f} s: the chat engine",
+        f"{reached.indexed_s:5.1f} s  {num_chunks:,} passages are indexed"
+        + _rate(num_chunks, "passages", reached.indexed_s - reached.embedding_s),
+        f"{reached.answered_s:5.1f} s  {len(report.answers)} questions are answered"
+        + _rate(num_tokens, "tokens", reached.answered_s - max(reached.indexed_s, reached.chat_s)),
+    ]
+    labelled = [answer.is_right for answer in report.answers if answer.is_right is not None]
+    if labelled:
+        lines.append(
+            f"         the right topic is among the best passages of {sum(labelled)} of {len(labelled)} questions"
+        )
+    return lines
+
+
+def _rate(num: int, noun: str, seconds: float) -> str:
+    return f" ({num / seconds:,.0f} {noun}/s)" if seconds > 0 else ""
 
 
 def _answer(answered: Answered) -> AnswerReport:
     found = answered.found
     is_right = found.is_right if found.question.topics else None
     return AnswerReport(found.question.text, found.passages, answered.answer, is_right)
-
-
-def text_of(report: DemoReport) -> str:
-    """Return what stands below the answers: a line in words, then the table."""
-    metrics = report.metrics
-    num_chunks = sum(chain.records_out for chain in metrics.chains if EMBED_STEP in chain.steps)
-    tokens = sum(engine.prompt_tokens + engine.completion_tokens for engine in report.engines)
-    done = f"{num_chunks:,} passages indexed and {len(report.answers)} questions answered in {metrics.duration_s:.1f} s"
-    lines = [f"{done}, after {report.started_s:.1f} s to start the engines; {tokens:,} tokens went through them."]
-    labelled = [answer.is_right for answer in report.answers if answer.is_right is not None]
-    if labelled:
-        lines.append(
-            f"The right topic is among the first passages of {sum(labelled)} of {len(labelled)} labelled questions."
-        )
-    return "\n".join([*lines, "", what_ran_where(metrics, report.engines)])

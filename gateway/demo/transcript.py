@@ -19,6 +19,7 @@ class _Page:
 
     held: list[str] = field(default_factory=list)
     column: int = 0
+    line_is_over: bool = False
     is_opened: bool = False
     is_answered: bool = False
 
@@ -51,7 +52,7 @@ class Transcript:
     def token(self, found: Found, text: str) -> str:
         """Add a piece of the answer."""
         page = self._open(found)
-        page.held.append(self._wrapped(page, text if page.column else text.lstrip()))
+        page.held.append(self._wrapped(page, text))
         return self._release()
 
     def answered(self, found: Found) -> str:
@@ -97,18 +98,24 @@ class Transcript:
         )
 
     def _wrapped(self, page: _Page, text: str) -> str:
-        """Break `text` at spaces so that no line is longer than the width; its own line ends are kept."""
+        """Break `text` at spaces so that no line is longer than the width; its line ends are kept, empty lines are not.
+
+        A line begins when its first word comes, so that nothing trails the last one.
+        """
         out: list[str] = []
         for word in _words(text):
-            if word == "\n":
+            is_too_long = word.startswith(" ") and page.column + len(word) > self._width - len(_INDENT)
+            if word == "\n" or is_too_long:
+                page.line_is_over = page.column > 0
+            if word == "\n" or (page.line_is_over and not word.strip()):
+                continue
+            if page.line_is_over:
                 out.append("\n" + _INDENT)
                 page.column = 0
-            elif page.column + len(word) > self._width - len(_INDENT) and word.startswith(" "):
-                out.append("\n" + _INDENT + word[1:])
-                page.column = len(word) - 1
-            else:
-                out.append(word)
-                page.column += len(word)
+                page.line_is_over = False
+            word = word if page.column else word.lstrip()
+            out.append(word)
+            page.column += len(word)
         return "".join(out)
 
 

@@ -1,6 +1,6 @@
 """The demo's flow, as a plan: nothing runs here."""
 
-from gateway.demo.flow import CHUNK_STEP, EMBED_STEP, Listeners, demo_flow, prompt_of
+from gateway.demo.flow import CHUNK_STEP, EMBED_STEP, FOUND_STEP, INDEX_STEP, Listeners, demo_flow, prompt_of
 from gateway.demo.questions import Found, Question, built_in_questions
 from sage.base.inference import ServiceClass
 from sage.flow.graph import Graph
@@ -22,7 +22,7 @@ def test_questions_wait_for_the_whole_index() -> None:
     plan = plan_from_graph(graph())
     waits = [channel for channel in plan.channels if channel.routing is Routing.COMPLETION]
     chain_of = {step.name: chain.id for chain in plan.chains for step in chain.steps}
-    assert [(channel.source, channel.target) for channel in waits] == [(chain_of["index_into"], chain_of["retrieve"])]
+    assert [(channel.source, channel.target) for channel in waits] == [(chain_of[INDEX_STEP], chain_of[FOUND_STEP])]
 
 
 def test_chunks_are_embedded_as_batch_work_and_questions_before_them() -> None:
@@ -31,9 +31,9 @@ def test_chunks_are_embedded_as_batch_work_and_questions_before_them() -> None:
 
 
 def test_progress_finds_the_steps_that_it_counts() -> None:
-    assert {CHUNK_STEP, EMBED_STEP} <= {step.name for step in graph().steps}
+    assert {CHUNK_STEP, EMBED_STEP, INDEX_STEP} <= {step.name for step in graph().steps}
 
 
-def test_the_prompt_holds_the_passages_and_the_question() -> None:
-    found = Found(Question(1, "Why?"), (Passage("One.", 0.9, "a: b"), Passage("Two.", 0.8, "c: d")))
-    assert prompt_of(found) == "[1] One.\n\n[2] Two.\n\nQuestion: Why?"
+def test_the_prompt_ends_with_the_best_passage_and_the_question() -> None:
+    found = Found(Question(1, "Why?"), (Passage("Best.", 0.9, "a: b"), Passage("Good.", 0.8, "c: d")))
+    assert prompt_of(found) == "Good.\n\nBest.\n\nAnswer in one or two sentences: Why?"

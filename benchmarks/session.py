@@ -1,0 +1,87 @@
+"""One run of `sage-benchmark stream`: puts together what each measurement needs. Knows no figure."""
+
+from collections.abc import Sequence
+
+from benchmarks.document import Result
+from benchmarks.models import Bench, measure_embed, measure_generate
+from benchmarks.streams import measure_stream
+from benchmarks.texts import Corpus, load_corpus, passages
+from benchmarks.wanted import StreamWorkload, Wanted
+from benchmarks.workloads import Stateless, WordCount, Workload
+from cluster.local import LocalCluster
+from cluster.serving.engines.build import engine_from_spec
+from cluster.serving.engines.spec import EngineSpec, spec_from_settings, spec_from_text
+from sage.base.clock import SystemClock
+from sage.base.config import load_settings
+from sage.base.ids import EngineId
+from sage.base.settings import Settings
+
+NUM_INTEGERS = 1_000_000
+NUM_TEXTS = 512
+LEN_TEXT_CHARS = 700
+NUM_QUESTIONS = 32
+LEN_QUESTION_CHARS = 200
+
+
+def measure(wanted: Wanted) -> list[Result]:
+    """Measure each workload in turn, each on a cluster of its own.
+
+    Raises: ModelMissing, and InternalError where a result is wrong.
+    """
+    settings = load_settings({"runtime.batch_records": wanted.batch_records})
+    results: list[Result] = []
+    for workload in wanted.workloads:
+        match workload:
+            case StreamWorkload.W1:
+                results += _stream(Stateless(wanted.num_records or NUM_INTEGERS), wanted, settings)
+            case StreamWorkload.W2:
+                results += _stream(WordCount(load_corpus(wanted.num_records, seed=wanted.seed)), wanted, settings)
+            case StreamWorkload.EMBED | StreamWorkload.GENERATE:
+                results += _models(workload, wanted, settings)
+    return results
+
+
+def _stream(workload: Workload, wanted: Wanted, settings: Settings) -> Sequence[Result]:
+    with LocalCluster(settings=settings) as cluster:
+        return measure_stream(
+            workload,
+            wanted.engines,
+            cluster,
+            batch_records=settings.runtime.batch_records,
+            num_rounds=wanted.num_rounds,
+            clock=SystemClock(),
+        )
+
+
+def _models(workload: StreamWorkload, wanted: Wanted, settings: Settings) -> Sequence[Result]:
+    embeds = workload is StreamWorkload.EMBED
+    spec = spec_of_model(settings, settings.models.embed if embeds else settings.models.chat)
+    corpus = load_corpus(None, seed=wanted.seed)
+    engine = engine_from_spec(spec, EngineId("direct"))
+    try:
+        with LocalCluster(settings=settings, engines=[spec]) as cluster:
+            bench = Bench(cluster, engine, spec.model, corpus.name, wanted.num_rounds, SystemClock())
+            if embeds:
+                return measure_embed(bench, texts_of(corpus, wanted.num_records or NUM_TEXTS))
+            return measure_generate(bench, questions_of(corpus, wanted.num_records or NUM_QUESTIONS))
+    finally:
+        engine.close()
+
+
+def spec_of_model(settings: Settings, model: str) -> EngineSpec:
+    """Return the engine that serves `model` by itself: one of the settings' tables, else the embedded one."""
+    tables = [table for table in settings.engines if table.model == model]
+    if tables:
+        return spec_from_settings(tables[0])
+    return spec_from_text(f"openvino:{model}")
+
+
+def texts_of(corpus: Corpus, num_texts: int) -> list[str]:
+    """Return texts of about LEN_TEXT_CHARS characters, as long as what is indexed in earnest."""
+    return passages(corpus.lines, num_chars=LEN_TEXT_CHARS)[:num_texts]
+
+
+def questions_of(corpus: Corpus, num_questions: int) -> list[str]:
+    """Return questions, each about a text of its own, so that no two share more than their first words."""
+    texts = passages(corpus.lines, num_chars=LEN_QUESTION_CHARS)[:num_questions]
+    return [f"Tell what happens here, in your own words: {text}" for text in texts]

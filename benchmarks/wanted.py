@@ -1,0 +1,45 @@
+"""What a user of `sage-benchmark stream` asks for, as a value. Knows nothing of how it is measured."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class StreamEngine(StrEnum):
+    """What computes W1 and W2: a flow on the embedded runtime, or the plain loop."""
+
+    SAGE = "sage"
+    PYTHON = "python"
+
+
+class StreamWorkload(StrEnum):
+    """W1 and W2 are timed against the plain loop; embed and generate against the engine called directly."""
+
+    W1 = "W1"
+    W2 = "W2"
+    EMBED = "embed"
+    GENERATE = "generate"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One measurement. None stands for the workload's own number of records, or for the settings' batch."""
+
+    workloads: tuple[StreamWorkload, ...]
+    engines: tuple[StreamEngine, ...]
+    num_records: int | None
+    batch_records: int | None
+    num_rounds: int
+    seed: int
+
+    def command(self) -> str:
+        """Return the command line that asks for this.
+
+        >>> Wanted((StreamWorkload.W1,), (StreamEngine.SAGE,), None, 256, 7, 1).command()
+        'sage-benchmark stream --workload W1 --engine sage --batch 256 --rounds 7 --seed 1'
+        """
+        words = ["sage-benchmark stream"]
+        words += [f"--workload {workload}" for workload in self.workloads]
+        words += [f"--engine {engine}" for engine in self.engines]
+        words += [f"--records {self.num_records}"] if self.num_records is not None else []
+        words += [f"--batch {self.batch_records}"] if self.batch_records is not None else []
+        return " ".join([*words, f"--rounds {self.num_rounds}", f"--seed {self.seed}"])
