@@ -8,12 +8,16 @@ from importlib.util import find_spec
 import msgspec
 import psutil
 
+from cluster.serving.engines.spec import EngineKind
 from cluster.serving.model_store import ModelStore, StoredModel
 from sage.base.errors import PackageShadowed
 from sage.base.packages import check_packages
 
 _REPORTED = ("sage-engine", "msgspec", "numpy", "pykka", "pyzmq", "fastapi", "uvicorn", "openvino-genai", "tokenizers")
-_ENGINE_NEEDS = {"openvino": ("openvino", "openvino_genai", "tokenizers"), "simulated": ()}
+_ENGINE_NEEDS: dict[EngineKind, tuple[str, ...]] = {
+    "openvino": ("openvino", "openvino_genai", "tokenizers"),
+    "simulated": (),
+}
 
 
 class EngineFact(msgspec.Struct, frozen=True):

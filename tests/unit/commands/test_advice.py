@@ -1,11 +1,15 @@
 """What the doctor advises, from facts alone."""
 
+from pathlib import Path
+from typing import get_args
+
 import msgspec
 import pytest
 
 from cluster.commands.advice import advise
-from cluster.commands.machine_facts import EngineFact, Facts, usable_cpus
-from cluster.serving.model_store import FileState, StoredModel
+from cluster.commands.machine_facts import EngineFact, Facts, gather, usable_cpus
+from cluster.serving.engines.spec import EngineKind
+from cluster.serving.model_store import FileState, ModelStore, StoredModel
 
 MODEL = StoredModel("tiny", "a model", ("chat",), "Apache-2.0", FileState.PRESENT, 1, 1, "/cache/tiny")
 HEALTHY = Facts(
@@ -46,6 +50,12 @@ def test_what_the_demo_needs_and_lacks_comes_with_what_to_do(changes: dict[str, 
 def test_what_the_demo_can_do_without_is_said_but_not_needed(changes: dict[str, object]) -> None:
     (advice,) = advise(msgspec.structs.replace(HEALTHY, **changes))
     assert not advice.needed
+
+
+def test_the_doctor_looks_at_every_kind_of_engine_there_is(tmp_path: Path) -> None:
+    facts = gather(ModelStore(tmp_path))
+    assert {engine.kind for engine in facts.engines} == set(get_args(EngineKind))
+    assert [engine.kind for engine in facts.engines if engine.simulated] == ["simulated"]
 
 
 def test_at_least_one_cpu_can_be_used() -> None:
