@@ -16,6 +16,7 @@ import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import zmq
@@ -45,8 +46,20 @@ _LAST_WORDS_MS = 2000  # how long what was sent last may take to leave
 _EXIT_START_TIMEOUT = 3
 
 
-class Parent:
-    """The way to the parent: its orders, our replies. Bounded both ways; nothing is unpickled."""
+class Parent(Protocol):
+    """Who gives orders and takes replies."""
+
+    def orders(self, wait_s: float | None, *, or_room: bool = False) -> list[ToHost]:
+        """Return what has come, after waiting up to `wait_s` (None: for ever) for it, or for room to send."""
+        ...
+
+    def offer(self, message: FromHost) -> bool:
+        """Hand `message` to the transport; False where the parent does not read and its bound is reached."""
+        ...
+
+
+class SocketParent:
+    """The way to the parent, bounded both ways; nothing is unpickled."""
 
     def __init__(self, path: str) -> None:
         self._codec: Codec[ToHost] = Codec(ToHost)  # type: ignore[arg-type] # a union is no class to mypy
@@ -59,7 +72,6 @@ class Parent:
         self._socket.connect(f"ipc://{path}")
 
     def orders(self, wait_s: float | None, *, or_room: bool = False) -> list[ToHost]:
-        """Return what has come, after waiting up to `wait_s` (None: for ever) for it, or for room to send."""
         events = zmq.POLLIN | zmq.POLLOUT if or_room else zmq.POLLIN
         timeout_ms = None if wait_s is None else math.ceil(wait_s * 1000)
         orders: list[ToHost] = []
@@ -72,7 +84,6 @@ class Parent:
         return orders
 
     def offer(self, message: FromHost) -> bool:
-        """Hand `message` to the transport; False where the parent does not read and its bound is reached."""
         try:
             self._socket.send(self._encoder.encode(message), zmq.NOBLOCK)
         except zmq.Again:
@@ -111,7 +122,7 @@ def main() -> int:
     started = threading.Event()
     watch = (Path(arguments.socket).parent, arguments.start_timeout_s, started)
     threading.Thread(target=_watch_parent, args=watch, name="parent-watch", daemon=True).start()
-    parent = Parent(arguments.socket)
+    parent = SocketParent(arguments.socket)
     engine = _loaded(msgspec.json.decode(arguments.spec, type=EngineSpec), EngineId(arguments.engine_id), parent)
     if engine is not None:
         started.set()

@@ -1,6 +1,7 @@
 """Start an engine host and hold the near end of it: an EngineLink over ZeroMQ. Knows no engine and no plane."""
 
 import contextlib
+import sys
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,7 @@ from sage.base.inference import Failed, Failure, Request
 
 HOST_MODULE = "cluster.serving.engines.host"
 _LAST_FRAMES_MS = 200
+_DYING_S = 0.5  # a host whose connection is gone is gone itself within this, or has broken the protocol
 
 
 class _AnyReady(msgspec.Struct, tag="ready"):
@@ -46,8 +48,10 @@ class HostLink:
         """
         self.engine_id = engine_id
         self.models = models
+        self.directory = directory
         self._is_ready = False
         self._is_over = False
+        self._was_cut_off = False
         self._is_closed = False
         self._local: list[Failed] = []
         self._encoder = msgspec.msgpack.Encoder()
@@ -67,7 +71,7 @@ class HostLink:
         return self._process.pid
 
     def fds(self) -> tuple[int, ...]:
-        return (self._socket.fileno(), self._process.alive_fd)
+        return (self._socket.fileno(), self._monitor.fileno(), self._process.alive_fd)
 
     def send(self, message: ToHost) -> bool:
         if self._is_over or self._is_closed:
@@ -116,16 +120,32 @@ class HostLink:
             self._local = []
         has_ended = self._process.has_ended()
         try:
+            if has_ended:
+                self._wait_for_last_frames()
+            is_cut_off = self._is_cut_off()
             self._read(came)
-            if has_ended and not self._is_over:
-                self._read_last(came)
         except SageError as error:
             self._process.kill()
             self._process.reap()
             self._lose(came, error)
-        if has_ended and not self._is_over:
+            return came
+        if (has_ended or is_cut_off) and not self._is_over:
             self._lose(came, self._end())
         return came
+
+    def _is_cut_off(self) -> bool:
+        """Say whether the connection is closed: the host died, or sent a frame beyond the bound."""
+        while not self._was_cut_off and self._monitor.poll(0):
+            self._was_cut_off = self._next_event() == zmq.EVENT_DISCONNECTED
+        return self._was_cut_off
+
+    def _wait_for_last_frames(self) -> None:
+        """Let what the host wrote before it died come in: all of it has, once its connection is reported closed."""
+        while not self._was_cut_off and self._monitor.poll(_LAST_FRAMES_MS):
+            self._was_cut_off = self._next_event() == zmq.EVENT_DISCONNECTED
+
+    def _next_event(self) -> int:
+        return int.from_bytes(self._monitor.recv_multipart()[0][:2], sys.byteorder)
 
     def _read(self, came: list[FromHost | HostLost]) -> None:
         while not self._is_over:
@@ -162,15 +182,12 @@ class HostLink:
             what = f"the host of engine {self.engine_id} speaks wire version {wire}, we speak {WIRE_VERSION}"
             raise EngineStartFailed(what, "Run both from the same installation.")
 
-    def _read_last(self, came: list[FromHost | HostLost]) -> None:
-        """Take what the host wrote before it died: all of it is read when its connection is reported closed."""
-        while self._monitor.poll(_LAST_FRAMES_MS):
-            event = int.from_bytes(self._monitor.recv_multipart()[0][:2], "little")
-            if event == zmq.EVENT_DISCONNECTED:
-                break
-        self._read(came)
-
     def _end(self) -> SageError:
+        if not self._process.wait(_DYING_S):
+            self._process.kill()
+            self._process.reap()
+            what = f"the host of engine {self.engine_id} broke its connection off, or sent more than allowed at once"
+            return InternalError(f"{what} ({MAX_FRAME_BYTES:,} bytes)")
         how = f"the host of engine {self.engine_id} (pid {self._process.pid}) {self._process.reap()}"
         tail = self._process.log_tail()
         do = f"Its last words:\n{tail}" if tail else "It left no word."
@@ -184,11 +201,10 @@ class HostLink:
         if self._is_closed:
             return
         self._is_closed = True
-        if not self._process.has_ended():
-            self._offer(self._encoder.encode(Shutdown()))
-            if not self._process.wait(0.7 * timeout_s):
-                self._process.terminate()
-                self._process.wait(0.3 * timeout_s)
+        asked = self._is_ready and self._offer(self._encoder.encode(Shutdown()))  # a host that loads does not listen
+        if not (asked and self._process.wait(0.7 * timeout_s)):
+            self._process.terminate()
+            self._process.wait(0.3 * timeout_s)
         self._close_sockets()
         self._process.close()
 
