@@ -87,7 +87,9 @@ def generate(operations: Sequence[Operation]) -> Generated:
         body.extend(lines)
         owner_of_line.extend([number] * len(lines))
     last = operations[-1]
-    if not last.ends_loop():
+    if body[-1].startswith("x = "):
+        body[-1] = f"out.append({body[-1].removeprefix('x = ')})"
+    elif not last.ends_loop():
         body.append("out.append(x)")
     if gives_keys(operations):
         body.append("out_keys.append(key)")

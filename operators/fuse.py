@@ -35,12 +35,10 @@ class Phase:
         return values, keys
 
     def release(self) -> list[tuple[Hashable, Any]]:
-        """Give up what was held: `(key, value)` in the order in which the keys came first."""
+        """Return what was held: `(key, value)` in the order in which the keys came first."""
         if self._held is None:
             return []
-        items = list(self._held.items())
-        self._held.clear()
-        return items
+        return list(self._held.items())
 
 
 class FusedMachine:

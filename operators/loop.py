@@ -8,7 +8,6 @@ from typing import Any
 
 from operators.codegen import Generated, Operation, generate, gives_keys
 from operators.failure import Failures, Numbers, num_tries_left
-from sage.flow.spec import KeyBy
 
 Columns = tuple[Sequence[Any], Sequence[Hashable] | None]
 """Values and, where the stream is keyed, their keys."""
@@ -62,7 +61,7 @@ class Loop:
         return self._generated.operation_at[error.__traceback__.tb_lineno]
 
     def _try_again(self, at: int, value: Any, key: Hashable) -> tuple[list[Any], list[Hashable]] | Exception:
-        """Return what operation `at` alone makes of the record, or how it failed."""
+        """Return what operation `at` alone makes of the record, with keys if it makes them, or how it failed."""
         if at not in self._alone:
             self._alone[at] = generate(self._operations[at : at + 1])
         out: list[Any] = []
@@ -71,8 +70,7 @@ class Loop:
             self._alone[at].function([value], [key], out, out_keys, 0, _raise)
         except Exception as error:  # noqa: BLE001 - a user's function may raise anything: the step's policy decides
             return error
-        is_keyed = isinstance(self._operations[at].spec, KeyBy)
-        return out, out_keys if is_keyed else [key] * len(out)
+        return out, out_keys
 
     def _go_on(
         self, at: int, mended: tuple[list[Any], list[Hashable]], number: int, out: list[Any], out_keys: list[Hashable]
@@ -80,8 +78,7 @@ class Loop:
         values, keys = mended
         if at + 1 == len(self._operations):
             out.extend(values)
-            if gives_keys(self._operations):
-                out_keys.extend(keys)
+            out_keys.extend(keys)
             return
         if at not in self._rest:
             self._rest[at] = Loop(self._operations[at + 1 :], self._failures)

@@ -139,6 +139,15 @@ def test_a_later_step_has_tries_of_its_own_after_an_earlier_one_was_mended() -> 
     assert second.calls == [0, 1, 1, 1, 2]
 
 
+def test_a_key_that_was_mended_goes_with_its_record() -> None:
+    flaky = Flaky(1, {1}, give=str)
+    for spec in (KeyBy(flaky), KeyBy(Flaky(1, {2}, give=str))):
+        commands = run(step(spec, on_error=RETRY, retries=1), batches=[[0, 1, 2]])
+        assert (values_of(commands), keys_of(commands)) == ([0, 1, 2], ["0", "1", "2"])
+    counted = run(step(KeyBy(Flaky(1, {1}, give=str)), on_error=RETRY, retries=1), Aggregate("count"), batches=[[0, 1]])
+    assert values_of(counted) == [("0", 1), ("1", 1)]
+
+
 def test_a_record_that_was_mended_keeps_its_number() -> None:
     mended = Flaky(1, {3})
     with pytest.raises(RecordFailed, match=r"step 'b' .* failed on record 3: "):
