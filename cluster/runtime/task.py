@@ -70,7 +70,7 @@ class Task(Actor[Order]):
     def _advance(self) -> None:
         """Work until there is nothing to do, or until a control message waits: it goes first."""
         while self._drive.step():
-            if self.mailbox.has_urgent():
+            if self.mailbox.has_urgent() and not self._drive.is_over:
                 return self._go_on()
         if self._drive.is_over:
             self._end()
