@@ -72,7 +72,7 @@ def _command(path: str, command: Any) -> Iterator[str]:
 
 
 def _usage(argument: Any) -> str:
-    name = (argument.metavar or argument.name).upper() + ("..." if argument.nargs == -1 else "")
+    name = (argument.metavar or argument.name).upper().rstrip(".") + ("..." if argument.nargs == -1 else "")
     return name if argument.required else f"[{name}]"
 
 
