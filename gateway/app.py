@@ -7,6 +7,7 @@ from prometheus_client.registry import Collector
 
 from gateway.bridge import Bridge
 from gateway.entrance import Entrance
+from gateway.exchange import BodyLimits
 from gateway.meter import Meter
 from gateway.operations import Shown, operations
 from gateway.routes import hot_routes
@@ -24,6 +25,7 @@ def create_app(
     clock: Clock | None = None,
     rng: Random | None = None,
     log: Log | None = None,
+    body_timeout_s: float = 30.0,
     engines: Callable[[], Sequence[EngineStatus]] = tuple,
     collectors: Iterable[Collector] = (),
 ) -> Entrance:
@@ -34,7 +36,7 @@ def create_app(
     clock, rng, log = clock or SystemClock(), rng or Random(), log or get_log(part="gateway")
     meter = Meter(clock, collectors)
     bridge = Bridge(inference, meter)
-    hot = hot_routes(bridge, clock, rng, settings.max_body_bytes)
+    hot = hot_routes(bridge, clock, rng, BodyLimits(settings.max_body_bytes, body_timeout_s))
     cold = operations(Shown(inference, engines, lambda: entrance.is_draining, meter.text, int(clock.unix_s())))
     entrance = Entrance(bridge, hot, cold, rng, log)
     return entrance

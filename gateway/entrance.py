@@ -12,6 +12,7 @@ from gateway.bridge import AskerGone, Bridge
 from gateway.errors import Problem, RequestRefused, problem_of
 from gateway.exchange import AsgiApp, ClientGone, Exchange, Receive, Scope, Send
 from gateway.headers import call_of, given_id
+from gateway.hosts import LocalHosts
 from gateway.routes import Route
 from sage.base.errors import InternalError, Overloaded, SageError
 from sage.base.ids import new_id
@@ -29,6 +30,7 @@ class Entrance:
         self._hot = hot
         self._cold = cold
         self._log = log
+        self._hosts = LocalHosts()
         self._prefix = new_id("req", rng, num_chars=10)
         self._number = 0
         self._num_open = 0
@@ -37,18 +39,15 @@ class Entrance:
 
     @property
     def num_open(self) -> int:
-        """How many hot requests have not been answered yet."""
+        """How many requests have not been answered yet."""
         return self._num_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route = self._hot.get(scope["path"]) if scope["type"] == "http" else None
-        if route is None:
-            await self._cold(scope, receive, send)
-            return
+        assert scope["type"] == "http", scope["type"]  # neither lifespan nor websockets are switched on
         self._num_open += 1
         self._empty.clear()
         try:
-            await self._answer(route, scope, receive, send)
+            await self._answer(scope, receive, send)
         finally:
             self._num_open -= 1
             if self._num_open == 0:
@@ -68,13 +67,18 @@ class Entrance:
             except TimeoutError:
                 self._log.warning("clients did not take their last answer", num_open=self._num_open)
 
-    async def _answer(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._number += 1
         request_id = given_id(scope["headers"]) or f"{self._prefix}{self._number:06x}"
         exchange = Exchange(request_id, receive, send)
+        route = self._hot.get(scope["path"])
         try:
-            self._admit(exchange, scope)
-            await route(exchange)
+            self._hosts.check(scope["headers"])
+            if route is None:
+                await self._answer_cold(scope, receive, send)
+            else:
+                self._admit(exchange, scope)
+                await route(exchange)
         except (AskerGone, ClientGone):
             return
         except SageError as error:
@@ -82,6 +86,12 @@ class Entrance:
         except Exception:  # noqa: BLE001 - the last handler: whatever it was, the client is answered and we know of it
             self._log.exception("request failed", request_id=request_id, path=scope["path"])
             await exchange.refuse(problem_of(InternalError("unexpected"), request_id))
+
+    async def _answer_cold(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._cold(scope, receive, send)
+        except Exception:  # noqa: BLE001 - FastAPI has answered with a 500 by then, and raises it to be logged
+            self._log.exception("request failed", path=scope["path"])
 
     def _admit(self, exchange: Exchange, scope: Scope) -> None:
         if scope["method"] != "POST":

@@ -6,10 +6,20 @@ Knows nothing of models.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import Problem, RequestRefused
 from gateway.headers import CallHeaders
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """How long a body may be, and how long it may take to come."""
+
+    max_bytes: int
+    timeout_s: float = 30.0
+
 
 AsgiMessage = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
@@ -18,7 +28,6 @@ Send = Callable[[AsgiMessage], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-BODY_TIMEOUT_S = 30.0
 MAX_DISCARD_BYTES = 16 * 1024 * 1024  # of a refused body: read on, or its sender sees a reset instead of the answer
 JSON = (b"content-type", b"application/json")
 EVENTS: Headers = [
@@ -44,37 +53,37 @@ class Exchange:
         self._receive = receive
         self._send = send
 
-    async def body(self, max_bytes: int) -> bytearray:
+    async def body(self, limits: BodyLimits) -> bytearray:
         """Return the whole body; raises RequestRefused (413, 408) or ClientGone."""
-        if self.call.content_length is not None and self.call.content_length > max_bytes:
-            await self._discard()
-            raise _too_large(max_bytes)
+        if self.call.content_length is not None and self.call.content_length > limits.max_bytes:
+            await self._discard(limits)
+            raise _too_large(limits)
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                return await self._read(max_bytes)
+            async with asyncio.timeout(limits.timeout_s):
+                return await self._read(limits)
         except TimeoutError:
-            what = f"The body did not come within {BODY_TIMEOUT_S:.0f} s."
+            what = f"The body did not come within {limits.timeout_s:g} s."
             raise RequestRefused(what, reason="body_timeout", status=408) from None
 
-    async def _read(self, max_bytes: int) -> bytearray:
+    async def _read(self, limits: BodyLimits) -> bytearray:
         data = bytearray()
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             data += message.get("body", b"")
-            if len(data) > max_bytes:
+            if len(data) > limits.max_bytes:
                 if message.get("more_body", False):
-                    await self._discard()
-                raise _too_large(max_bytes)
+                    await self._discard(limits)
+                raise _too_large(limits)
             if not message.get("more_body", False):
                 return data
 
-    async def _discard(self) -> None:
+    async def _discard(self, limits: BodyLimits) -> None:
         """Read on for a while, so that a sender in the middle of its body comes to read our answer."""
         num_bytes = 0
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
+            async with asyncio.timeout(limits.timeout_s):
                 while num_bytes < MAX_DISCARD_BYTES:
                     message = await self._receive()
                     if message["type"] == "http.disconnect":
@@ -126,5 +135,5 @@ class Exchange:
         return b"x-request-id", self.request_id.encode()
 
 
-def _too_large(max_bytes: int) -> RequestRefused:
-    return RequestRefused(f"The body is longer than {max_bytes} bytes.", reason="request_too_large", status=413)
+def _too_large(limits: BodyLimits) -> RequestRefused:
+    return RequestRefused(f"The body is longer than {limits.max_bytes} bytes.", reason="request_too_large", status=413)

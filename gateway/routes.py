@@ -12,7 +12,7 @@ from gateway.answers import AnswerShape, ChatAnswer, CompletionAnswer, embedding
 from gateway.asks import chat_request, completion_request, embed_requests, wants_usage
 from gateway.bridge import Bridge
 from gateway.errors import RequestRefused
-from gateway.exchange import Exchange
+from gateway.exchange import BodyLimits, Exchange
 from gateway.generation import answer_events, answer_whole
 from gateway.headers import CallHeaders
 from gateway.schema import ChatBody, CompletionBody, EmbeddingsBody, decode_body
@@ -42,13 +42,13 @@ class GenerationRoute(Generic[B]):
     bridge: Bridge
     clock: Clock
     ids: Ids
-    max_body_bytes: int
+    limits: BodyLimits
     decoder: msgspec.json.Decoder[B]
     to_request: Callable[[B, CallHeaders, RequestId], ChatRequest | GenerateRequest]
     to_answer: Callable[..., AnswerShape]
 
     async def __call__(self, exchange: Exchange) -> None:
-        body = decode_body(self.decoder, await exchange.body(self.max_body_bytes))
+        body = decode_body(self.decoder, await exchange.body(self.limits))
         request = self.to_request(body, exchange.call, self.ids.next())
         with_usage = wants_usage(body.stream_options)
         answer = self.to_answer(request.id, body.model, int(self.clock.unix_s()), with_usage=with_usage)
@@ -65,11 +65,11 @@ class EmbeddingsRoute:
 
     bridge: Bridge
     ids: Ids
-    max_body_bytes: int
+    limits: BodyLimits
     decoder: msgspec.json.Decoder[EmbeddingsBody]
 
     async def __call__(self, exchange: Exchange) -> None:
-        body = decode_body(self.decoder, await exchange.body(self.max_body_bytes))
+        body = decode_body(self.decoder, await exchange.body(self.limits))
         self._check_dimensions(body)
         num_requests = 1 if isinstance(body.input, str) else -(-len(body.input) // MAX_EMBED_TEXTS)
         ids = [self.ids.next() for _ in range(num_requests)]
@@ -95,14 +95,14 @@ class EmbeddingsRoute:
             raise RequestRefused(what, param="dimensions", reason="unsupported_value")
 
 
-def hot_routes(bridge: Bridge, clock: Clock, rng: Random, max_body_bytes: int) -> dict[str, Route]:
+def hot_routes(bridge: Bridge, clock: Clock, rng: Random, limits: BodyLimits) -> dict[str, Route]:
     """Return the hot routes by path; all of them are POST."""
     ids = Ids(rng)
     chat, completion = msgspec.json.Decoder(ChatBody), msgspec.json.Decoder(CompletionBody)
     return {
-        "/v1/chat/completions": GenerationRoute(bridge, clock, ids, max_body_bytes, chat, chat_request, ChatAnswer),
+        "/v1/chat/completions": GenerationRoute(bridge, clock, ids, limits, chat, chat_request, ChatAnswer),
         "/v1/completions": GenerationRoute(
-            bridge, clock, ids, max_body_bytes, completion, completion_request, CompletionAnswer
+            bridge, clock, ids, limits, completion, completion_request, CompletionAnswer
         ),
-        "/v1/embeddings": EmbeddingsRoute(bridge, ids, max_body_bytes, msgspec.json.Decoder(EmbeddingsBody)),
+        "/v1/embeddings": EmbeddingsRoute(bridge, ids, limits, msgspec.json.Decoder(EmbeddingsBody)),
     }

@@ -52,10 +52,8 @@ def raw_connection(url: str, *, receive_buffer_bytes: int | None = None) -> Iter
 
 def raw_post(path: str, body: bytes) -> bytes:
     """Return the bytes of a POST."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 def read_until(connection: socket.socket, mark: bytes) -> bytes:

@@ -47,6 +47,7 @@ def served(
     settings: GatewaySettings | None = None,
     *,
     drain_s: float = 0.2,
+    body_timeout_s: float = WAIT_S,
     limits: Limits = Limits(),  # noqa: B008 - a frozen value
 ) -> Iterator[Served]:
     """Serve `inference`, or what it makes on the loop's thread, for as long as the block lasts."""
@@ -56,7 +57,7 @@ def served(
 
     async def run() -> None:
         made = inference() if callable(inference) else inference
-        entrance = create_app(made, settings or GatewaySettings(), rng=Random(1))
+        entrance = create_app(made, settings or GatewaySettings(), rng=Random(1), body_timeout_s=body_timeout_s)
         stop = asyncio.Event()
         up.append(Served(url_of(bound), entrance, asyncio.get_running_loop(), stop))
         await run_server(entrance, bound, stop, drain_s=drain_s, on_ready=ready.set, limits=limits)

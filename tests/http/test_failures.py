@@ -2,6 +2,7 @@
 
 import json
 
+import httpx
 import pytest
 from openai import APIError, BadRequestError, InternalServerError, NotFoundError
 
@@ -16,9 +17,10 @@ from sage.base.errors import (
     SageError,
     UnknownModel,
 )
-from sage.base.inference import Failure, Reply, Request
+from sage.base.inference import Failure, ModelCard, Reply, Request
 from tests.http.clients import openai_client, post
 from tests.http.scripted import ScriptedInference, fails
+from tests.http.served import served
 
 CHAT = "/v1/chat/completions"
 HI = [{"role": "user", "content": "hi"}]
@@ -188,3 +190,15 @@ def test_a_body_of_a_megabyte_is_read_and_the_engine_says_that_it_is_too_long(
     inference.script = fails(Failure.of(ContextOverflow("250,000 tokens do not fit 4,096")))
     answer = post(url, CHAT, {**BODY, "messages": [{"role": "user", "content": "word " * 200_000}]})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "context_length_exceeded")
+
+
+def test_a_cold_route_that_fails_is_a_500_that_tells_nothing_either() -> None:
+    class BrokenInference(ScriptedInference):
+        def models(self) -> tuple[ModelCard, ...]:
+            raise ZeroDivisionError("/home/secret")
+
+    with served(BrokenInference(fails(Failure("SAGE-9001", "")))) as gateway:
+        answer = httpx.get(f"{gateway.url}/v1/models")
+        assert httpx.get(f"{gateway.url}/livez").status_code == 200
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.protocol import Limits
 from sage.base.settings import GatewaySettings
-from tests.http.clients import post, raw_connection, read_rest
+from tests.http.clients import post, raw_connection, raw_post, read_rest
 from tests.http.scripted import ScriptedInference, says
 from tests.http.served import served
 
@@ -199,3 +199,37 @@ def test_a_head_that_never_ends_is_cut_off() -> None:
     ):
         slow.sendall(b"GET /livez HTTP/1.1\r\nhost: ")
         assert read_rest(silent) == read_rest(slow) == b""
+
+
+def test_a_body_that_does_not_come_is_answered_and_the_connection_ends() -> None:
+    with (
+        served(ScriptedInference(says("a")), body_timeout_s=0.1) as gateway,
+        raw_connection(gateway.url) as connection,
+    ):
+        connection.sendall(raw_post(CHAT, b"{" * 100)[:-50])
+        answer = read_rest(connection)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"body_timeout"' in answer
+
+
+def test_a_request_that_is_never_whole_is_cut_off_wherever_it_goes() -> None:
+    with (
+        served(ScriptedInference(says("a")), limits=Limits(message_s=0.2)) as gateway,
+        raw_connection(gateway.url) as connection,
+    ):
+        connection.sendall(raw_post("/v1/nothing", b"{" * 100)[:-50])
+        assert b'"code":"not_found"' in read_rest(connection)
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/models", "/metrics", CHAT])
+def test_a_foreign_name_for_this_machine_is_refused(url: str, path: str) -> None:
+    """A page that a browser loaded from a name which resolves to 127.0.0.1 must not reach the models."""
+    hosts = ("evil.example", "127.0.0.1.evil.example:80", "")
+    answers = [httpx.get(url + path, headers={"host": host}) for host in hosts]
+    assert [answer.status_code for answer in answers] == [403, 403, 403]
+    assert answers[0].json()["error"]["code"] == "host_not_allowed"
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:80", "127.0.0.1:1", "[::1]:8000", "sage.localhost"])
+def test_names_of_this_machine_are_taken(url: str, host: str) -> None:
+    assert httpx.get(f"{url}/livez", headers={"host": host}).status_code == 200
