@@ -5,13 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.commands.show import Json, print_json, print_table
+from cluster.commands.show import INTERRUPTED, Json, print_json, print_table
 
 if TYPE_CHECKING:
     from sage.flow.flow import Flow
     from sage.flow.graph import Graph
-
-_INTERRUPTED = 130  # as a shell reports it: 128 + SIGINT
 
 
 def run(
@@ -37,7 +35,7 @@ def run(
         result = run_graph(graph, address, timeout_s=timeout_s, progress=None)
     except KeyboardInterrupt as stop:
         print("\n".join(["cancelled", *getattr(stop, "__notes__", ())]), file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from stop
+        raise typer.Exit(INTERRUPTED) from stop
     if json:
         print_json(result)
         return

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as a shell reports it: 128 + SIGINT."""
 
 
 def print_json(value: object) -> None:

@@ -19,6 +19,7 @@ from cluster.runtime.workshop import OperatorWorkshop
 from cluster.serving.engines.launch import launch
 from cluster.serving.engines.spec import EngineSpec, spec_from_settings
 from cluster.serving.model_store import open_store
+from cluster.serving.shell import HeldLink
 from operators.index import IndexStore
 from sage.base.clock import SystemClock
 from sage.base.config import load_settings
@@ -90,6 +91,10 @@ class LocalCluster:
 
     def engines(self) -> list[EngineStatus]:
         return list(self._plane.engines())
+
+    def release_engines(self) -> tuple[HeldLink, ...]:
+        """Give up all engines, still running, to the caller, who closes them; flows that ask models start new ones."""
+        return self._plane.release_engines()
 
     def close(self) -> None:
         """Cancel what runs and end every actor, thread and process, within the settings' stop_timeout_s."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from cluster.serving.engines.link import EngineLink
 from cluster.serving.engines.spec import EngineSpec, engine_ids
 from cluster.serving.manager import PlaneClient, start_control_plane
+from cluster.serving.shell import HeldLink
 from sage.base.errors import NoEngine
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, Failure, ModelCard, ReplyTo, Request
@@ -56,6 +57,12 @@ class EmbeddedPlane:
         """Order what waits by another policy, at once; raises UnknownPolicy."""
         with self._lock:
             self._started().set_policy(name)
+
+    def release_engines(self) -> tuple[HeldLink, ...]:
+        """Give up all engines, still running, to whoever calls; what was asked of them is answered."""
+        with self._lock:
+            self._served.clear()
+            return self._client.release_links() if self._client is not None else ()
 
     def close(self, timeout_s: float) -> list[str]:
         """Answer what is open and end the engines' processes; return the names of threads left."""

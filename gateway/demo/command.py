@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.commands.show import Json
+from cluster.commands.show import INTERRUPTED, Json
 
 Asked = Annotated[
     list[str] | None,
@@ -15,14 +15,22 @@ Asked = Annotated[
 ]
 Model = Annotated[str | None, typer.Option("--model", help="Chat model, by default that of the settings.")]
 
+Serve = Annotated[
+    bool, typer.Option("--serve", help="Leave the gateway up after it, on the same engines, until Ctrl-C.")
+]
 
-def demo(question: Asked = None, model: Model = None, json: Json = False) -> None:
+
+def demo(question: Asked = None, model: Model = None, serve: Serve = False, json: Json = False) -> None:
     """Index the Python language reference, then answer questions from it; both are streams of one flow.
 
     Questions come from --question, else from standard input, one a line, else there are ten built-in ones.
     """
-    from gateway.demo.main import run_demo
-    from gateway.demo.questions import asked_questions
-    from sage.base.config import load_settings
+    try:
+        from gateway.demo.main import run_demo
+        from gateway.demo.questions import asked_questions
+        from sage.base.config import load_settings
 
-    run_demo(asked_questions(question or []), load_settings({"models.chat": model}), as_json=json)
+        run_demo(asked_questions(question or []), load_settings({"models.chat": model}), serve=serve, as_json=json)
+    except KeyboardInterrupt as stop:
+        typer.echo("\n".join(["cancelled", *getattr(stop, "__notes__", ())]), err=True)
+        raise typer.Exit(INTERRUPTED) from stop

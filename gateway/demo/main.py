@@ -2,13 +2,16 @@
 
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from socket import socket
 
 import msgspec
 
 from cluster.commands.pull import ensure_models
 from cluster.commands.show import print_json
 from cluster.local import LocalCluster
+from cluster.serving.shell import HeldLink
 from gateway.demo.flow import FOUND_STEP, demo_flow
 from gateway.demo.questions import Question
 from gateway.demo.report import DemoReport, Milestones, report_of, text_of
@@ -20,13 +23,28 @@ RUN_TIMEOUT_S = 600.0
 _READY = "ready"
 
 
-def run_demo(questions: Sequence[Question], settings: Settings, *, as_json: bool) -> None:
-    """Run the demo to its end and print what came of it; as JSON, the transcript goes to standard error.
+def run_demo(questions: Sequence[Question], settings: Settings, *, serve: bool, as_json: bool) -> None:
+    """Run the demo to its end and print what came of it; with `serve` the gateway takes over the engines.
 
-    Raises: ModelMissing where a model is not here and nobody can be asked; UnknownModel; EngineStartFailed.
+    As JSON, only the report goes to standard output, the transcript to standard error.
+
+    Raises: ModelMissing where a model is not here and nobody can be asked; UnknownModel; EngineStartFailed; with
+    `serve` also ConfigInvalid where the gateway's port is taken, before anything else is done.
     """
     configured = {engine.model for engine in settings.engines}
     ensure_models([name for name in (settings.models.chat, settings.models.embed) if name not in configured])
+    with _listening(settings, serve=serve) as bound:
+        engines = _run(questions, settings, as_json=as_json, keep_engines=serve)
+        if bound is not None:
+            from gateway.serving import serve as serve_engines
+
+            serve_engines(engines, settings, bound=bound, announce=_announce)
+
+
+def _run(
+    questions: Sequence[Question], settings: Settings, *, as_json: bool, keep_engines: bool
+) -> tuple[HeldLink, ...]:
+    """Run and show the flow; return its engines, still running, where they are kept."""
     out = sys.stderr if as_json else sys.stdout
     show = Show(len(questions), out=out, err=sys.stderr, width=_width())
     with LocalCluster(settings=settings) as cluster:
@@ -37,7 +55,24 @@ def run_demo(questions: Sequence[Question], settings: Settings, *, as_json: bool
         if as_json:
             print_json(report)
         else:
-            print(f"\n{text_of(report)}")
+            print(f"\n{text_of(report)}", flush=True)
+        return cluster.release_engines() if keep_engines else ()
+
+
+@contextmanager
+def _listening(settings: Settings, *, serve: bool) -> Iterator[socket | None]:
+    """Take the gateway's port first, so that one that is taken is known at once."""
+    if not serve:
+        yield None
+        return
+    from gateway.server import listen
+
+    with listen(settings.gateway.host, settings.gateway.port) as bound:
+        yield bound
+
+
+def _announce(line: str) -> None:
+    print(f"\n{line}\nCtrl-C ends it.", flush=True)
 
 
 def _width() -> int:
