@@ -26,7 +26,7 @@ from sage.base.inference import (
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DirectAnswer:
     """A whole answer and what it cost."""
 
     text: str
@@ -48,7 +48,7 @@ def embed_all(engine: Engine, model: str, texts: Sequence[str], *, batch_texts: 
 
 def answer_all(
     engine: Engine, model: str, prompts: Sequence[str], *, num_at_once: int, max_tokens: int
-) -> list[Answer]:
+) -> list[DirectAnswer]:
     """Return an answer a prompt, in order, with `num_at_once` of them in work as long as there are so many."""
     sampling = Sampling(max_tokens=max_tokens)
     requests = [
@@ -58,7 +58,7 @@ def answer_all(
     run = _Run(engine, requests, num_at_once=num_at_once)
     ended = run.to_end()
     return [
-        Answer(run.texts.get(request.id, ""), last.usage.completion_tokens)
+        DirectAnswer(run.texts.get(request.id, ""), last.usage.completion_tokens)
         for request in requests
         if isinstance(last := ended[request.id], Finished)
     ]

@@ -16,7 +16,7 @@ from sage.base.errors import SinkUnwritable, SourceUnreadable
 _GIT_TIMEOUT_S = 10.0
 
 
-class Machine(msgspec.Struct, frozen=True):
+class Hardware(msgspec.Struct, frozen=True):
     """Where a benchmark ran. `load_1min`: the load average as it began; near 0 on a quiet machine."""
 
     cpu: str
@@ -45,7 +45,7 @@ class Document(msgspec.Struct, frozen=True):
 
     command: str
     commit: str
-    machine: Machine
+    machine: Hardware
     seed: int
     started_unix_s: float
     results: tuple[dict[str, object], ...]
@@ -86,9 +86,9 @@ def read(path: Path) -> Document:
         ) from error
 
 
-def this_machine() -> Machine:
+def this_machine() -> Hardware:
     """Describe the machine this runs on."""
-    return Machine(
+    return Hardware(
         cpu=_cpu_name(),
         num_cpus=os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,

@@ -65,7 +65,7 @@ class TextVector:
 
 
 @dataclass(frozen=True, slots=True)
-class Generated:
+class GeneratedTexts:
     """Answers in the order of their questions, and the tokens of all of them."""
 
     texts: Sequence[str]
@@ -136,7 +136,7 @@ def measure_generate(bench: Bench, prompts: Sequence[str]) -> list[ModelResult]:
     }
 
     def check(way: str, outcome: Any) -> None:
-        generated: Generated = outcome
+        generated: GeneratedTexts = outcome
         same_length = abs(generated.num_tokens - expected.num_tokens) <= MOST_TOKENS_OFF * expected.num_tokens
         if len(generated.texts) != len(prompts) or not all(generated.texts) or not same_length:
             raise InternalError(f"answers are missing on {way}", "Please report it.")
@@ -150,9 +150,9 @@ def measure_generate(bench: Bench, prompts: Sequence[str]) -> list[ModelResult]:
     ]
 
 
-def _asked(bench: Bench, prompts: Sequence[str]) -> Generated:
+def _asked(bench: Bench, prompts: Sequence[str]) -> GeneratedTexts:
     answers = answer_all(bench.engine, bench.model, prompts, num_at_once=NUM_AT_ONCE, max_tokens=MAX_TOKENS)
-    return Generated([answer.text for answer in answers], sum(answer.num_tokens for answer in answers))
+    return GeneratedTexts([answer.text for answer in answers], sum(answer.num_tokens for answer in answers))
 
 
 def _asking(bench: Bench, prompts: Sequence[str]) -> Run:
@@ -166,7 +166,7 @@ def _asking(bench: Bench, prompts: Sequence[str]) -> Run:
     def run() -> object:
         job = bench.cluster.submit(flow.graph())
         job.wait(RUN_TIMEOUT_S)
-        return Generated(answers.items, sum(chain.completion_tokens for chain in job.metrics().chains))
+        return GeneratedTexts(answers.items, sum(chain.completion_tokens for chain in job.metrics().chains))
 
     return run
 

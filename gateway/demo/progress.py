@@ -19,7 +19,7 @@ def counts_of(metrics: JobMetrics, *, step: str, before: str) -> tuple[int, int]
     return out.get(step, 0), out.get(before, 0)
 
 
-class PlainProgress:
+class QuarterLines:
     """A line as work begins and at each quarter of it."""
 
     def __init__(self, label: str, stream: TextIO) -> None:

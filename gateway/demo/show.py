@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TextIO
 
 from gateway.demo.flow import CHUNK_STEP, EMBED_STEP, Answered, Listeners
-from gateway.demo.progress import BarProgress, PlainProgress, Progress, counts_of
+from gateway.demo.progress import BarProgress, Progress, QuarterLines, counts_of
 from gateway.demo.questions import Found
 from gateway.demo.transcript import Transcript
 from sage.flow.runner import JobMetrics
@@ -27,7 +27,7 @@ class Show:
             faint=_dim if on_terminal else str,
         )
         self._out = out
-        self._progress: Progress | None = BarProgress(_LABEL, err) if err.isatty() else PlainProgress(_LABEL, err)
+        self._progress: Progress | None = BarProgress(_LABEL, err) if err.isatty() else QuarterLines(_LABEL, err)
         self._lock = Lock()
         self.answers: list[Answered] = []
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cli import app
-from benchmarks.document import Document, Machine, write
+from benchmarks.document import Document, Hardware, write
 from sage.cli import run_command
 
 
 @pytest.fixture
 def result_file(tmp_path: Path) -> Path:
     path = tmp_path / "result.json"
-    machine = Machine("a cpu", 2, 2**33, "Linux", "CPython 3.11.7", 0.0)
+    machine = Hardware("a cpu", 2, 2**33, "Linux", "CPython 3.11.7", 0.0)
     write(Document("stream", "abc", machine, 7, 1.5e9, ({"workload": "W1", "n": 5},)), str(path))
     return path
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.document import Document, Machine, encode, read, this_commit, this_machine, write
+from benchmarks.document import Document, Hardware, encode, read, this_commit, this_machine, write
 from benchmarks.report import report
 from sage.base.errors import SinkUnwritable, SourceUnreadable
 
-MACHINE = Machine("a cpu", 2, 8 * 2**30, "Linux", "CPython 3.11.7", 0.1)
+MACHINE = Hardware("a cpu", 2, 8 * 2**30, "Linux", "CPython 3.11.7", 0.1)
 RESULTS: tuple[dict[str, object], ...] = (
     {"engine": "python", "workload": "W1", "n": 1_000_000, "records_per_s": 9.3e6, "checked": True, "batch": None},
     {"engine": "sage", "workload": "W1", "n": 1_000_000, "records_per_s": 6.5e6, "checked": True, "batch": 256},

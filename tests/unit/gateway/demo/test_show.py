@@ -3,7 +3,7 @@
 import io
 
 from gateway.demo.flow import CHUNK_STEP, EMBED_STEP, Answered
-from gateway.demo.progress import PlainProgress, counts_of
+from gateway.demo.progress import QuarterLines, counts_of
 from gateway.demo.questions import Found, Question
 from gateway.demo.show import Show
 from sage.base.ids import NodeId
@@ -33,7 +33,7 @@ def test_progress_counts_chunks_that_were_embedded_of_those_that_there_are() -> 
 
 def test_plain_progress_is_a_line_a_quarter() -> None:
     out = io.StringIO()
-    progress = PlainProgress("indexing", out)
+    progress = QuarterLines("indexing", out)
     for done, total in ((0, 0), (0, 0), (10, 100), (25, 100), (30, 100), (80, 100), (100, 100)):
         progress.show(done, total)
     assert out.getvalue().splitlines() == [
