@@ -114,6 +114,7 @@ SHAPES: tuple[Shape, ...] = (
     keyed,
     keyed_final,
     spread,
+    awaited,
     late_batches,
     indexed,
 )

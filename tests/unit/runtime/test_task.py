@@ -52,7 +52,6 @@ class ScriptedMachine:
     """Does what its fields say, and remembers what was done to it."""
 
     on_records: Callable[[list[int]], list[Command]] = lambda records: [Emit(Batch(records))]
-    at_close: Callable[[], None] = lambda: None
     num_in_flight: int = 0
     closed: list[bool] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
@@ -87,7 +86,6 @@ class ScriptedMachine:
 
     def close(self, *, complete: bool) -> list[Command]:
         self.closed.append(complete)
-        self.at_close()
         return [] if complete else [Emit(Batch([99])), Withdraw((RequestId("r"),))]
 
 
@@ -124,6 +122,7 @@ class Bench:
 
     def __init__(self, machine: ScriptedMachine) -> None:
         self.inference = PatientInference()
+        self.at_end: Callable[[], None] = lambda: None
         self.transport = InprocTransport()
         self.facts: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.sent: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -150,6 +149,8 @@ class Bench:
         tell(self.task, Begin())
 
     def _receive(self, message: object) -> bool:
+        if isinstance(message, End):
+            self.at_end()
         self.sent.put(message)
         return True
 
@@ -188,8 +189,8 @@ def test_batches_pass_and_the_end_follows_them(bench: Bench, machine: ScriptedMa
     assert machine.closed == [True]
 
 
-def test_a_task_ends_though_a_message_comes_at_its_very_end(bench: Bench, machine: ScriptedMachine) -> None:
-    machine.at_close = lambda: bench.task.tell(SomethingCame())
+def test_a_task_ends_though_a_message_comes_at_its_very_end(bench: Bench) -> None:
+    bench.at_end = lambda: bench.task.tell(SomethingCame())
     bench.transport.send(End(BEFORE))
     assert bench.fact() == TaskFinished(OWN)
 
