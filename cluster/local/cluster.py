@@ -96,6 +96,10 @@ class LocalCluster:
         """Give up all engines, still running, to the caller, who closes them; flows that ask models start new ones."""
         return self._plane.release_engines()
 
+    def set_policy(self, name: str) -> None:
+        """Order the requests that wait by another policy, at once; raises UnknownPolicy."""
+        self._plane.set_policy(name)
+
     def close(self) -> None:
         """Cancel what runs and end every actor, thread and process, within the settings' stop_timeout_s."""
         if self._is_closed:

@@ -58,21 +58,22 @@ def known_models(configured: Iterable[EngineSpec]) -> tuple[str, ...]:
 
 def _specs_for(need: Need, configured: Sequence[EngineSpec], check_files: CheckFiles) -> list[EngineSpec]:
     found = [spec for spec in configured if spec.model == need.model]
-    entry = next((entry for entry in CATALOG if entry.name == need.model), None)
-    if not found and entry is None:
+    if not found and need.model in {entry.name for entry in CATALOG}:
+        found = [spec_from_text(f"openvino:{need.model}")]
+    if not found:
         raise _unknown(need, configured)
-    kinds = {kind for spec in found for kind in spec.kinds} if found else set(entry.kinds if entry else ())
+    kinds = {kind for spec in found for kind in spec.kinds}
     if kinds.isdisjoint(need.kinds):
         raise _cannot(need, kinds)
-    if not found:
-        _check(need, check_files)
-        found = [spec_from_text(f"openvino:{need.model}")]
+    for spec in found:
+        if spec.kind == "openvino":
+            _check(need, spec, check_files)
     return found
 
 
-def _check(need: Need, check_files: CheckFiles) -> None:
+def _check(need: Need, spec: EngineSpec, check_files: CheckFiles) -> None:
     try:
-        check_files(need.model)
+        check_files(spec.target)
     except ModelMissing as error:
         raise ModelMissing(f"{_asks(need)}: {error.what}", error.do, param="model") from error
 
