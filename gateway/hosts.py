@@ -24,9 +24,7 @@ class LocalHosts:
         if host in self._accepted:
             return
         if not is_local(host.decode("latin-1")):
-            what = (
-                f"{host[:256].decode('latin-1')!r} is no name of this machine; call 127.0.0.1 or localhost."
-            )
+            what = f"{host[:256].decode('latin-1')!r} is no name of this machine; call 127.0.0.1 or localhost."
             raise RequestRefused(what, param="host", reason="host_not_allowed", status=403)
         if len(self._accepted) < MAX_REMEMBERED:
             self._accepted.add(host)
