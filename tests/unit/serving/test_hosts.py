@@ -47,7 +47,8 @@ def test_a_host_that_is_killed_fails_its_requests_and_a_cancel_stops_one() -> No
         link, _ = links = hosts()
         for each in links:
             client.attach(each)
-        assert ask(client, chat("first", max_tokens=1)).outcomes() == {"first": "finished"}
+        first = ask(client, chat("first", max_tokens=1), embed("second")).outcomes()
+        assert first == {"first": "finished", "second": "finished"}  # both hosts are ready
         long = ask(client, chat("long", max_tokens=1000))
         cancelled = ask(client, chat("cancelled", max_tokens=1000))
         client.cancel([RequestId("cancelled")])
