@@ -19,6 +19,7 @@ from gateway.demo.questions import built_in_questions
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "import sys, sage.cli; sys.exit(sage.cli.main())", "demo"]
 DEADLINE_S = 100.0
+REAL_DEADLINE_S = 280.0  # 20 s on two quiet cores, a minute and more where others work too
 STOP_S = 15.0
 SIMULATED = """
 [[engine]]
@@ -44,7 +45,9 @@ def simulated(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(*args: str, directory: Path, stdin: str = "") -> "subprocess.CompletedProcess[str]":
+def run(
+    *args: str, directory: Path, stdin: str = "", timeout_s: float = DEADLINE_S
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [*COMMAND, *args],
         cwd=directory,
@@ -52,7 +55,7 @@ def run(*args: str, directory: Path, stdin: str = "") -> "subprocess.CompletedPr
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=DEADLINE_S,
+        timeout=timeout_s,
         check=False,
     )
 
@@ -168,8 +171,9 @@ def test_serve_leaves_the_gateway_up_on_the_same_engines(simulated: Path) -> Non
 
 
 @pytest.mark.engines
+@pytest.mark.timeout(REAL_DEADLINE_S + 20.0)
 def test_the_right_topic_is_among_the_first_three_passages_of_8_of_10_questions(tmp_path: Path) -> None:
-    done = run("--json", directory=tmp_path)
+    done = run("--json", directory=tmp_path, timeout_s=REAL_DEADLINE_S)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     answers = report["answers"]

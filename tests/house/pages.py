@@ -1,8 +1,9 @@
-"""The tables of docs/ that are made from the code: commands, settings, errors. `make docs` writes them anew.
+"""The tables of docs/ that are made from the code: commands, settings, errors, modules. `make docs` writes them anew.
 
 What stands before the marker of a page is written by hand and stays.
 """
 
+import ast
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +15,7 @@ from sage.base.errors import CallerError, InternalError, SageError, WorldError, 
 from sage.base.metrics import METRICS
 from sage.base.settings import Setting, engine_schema, schema
 from sage.cli import find_verbs
-from tests.house.sources import ROOT
+from tests.house.sources import PACKAGES, ROOT, sources
 
 MARKER = "<!-- made from the code by `make docs`; what is above is written by hand -->"
 _FAULTS: dict[type[SageError], str] = {
@@ -31,6 +32,7 @@ def made_pages() -> dict[str, str]:
         "docs/configuration.md": "\n".join(_settings()),
         "docs/errors.md": "\n".join(_errors()),
         "docs/metrics.md": "\n".join(_metrics()),
+        "docs/structure.md": "\n".join(_modules()),
     }
 
 
@@ -38,6 +40,17 @@ def page_with(path: str, made: str) -> str:
     """Return the page at `path` with `made` below its marker."""
     above = (ROOT / path).read_text(encoding="utf-8").partition(MARKER)[0]
     return f"{above}{MARKER}\n\n{made.strip()}\n"
+
+
+def _modules() -> Iterator[str]:
+    """Yield a line a module: its path and the first sentence of its docstring, layer by layer."""
+    yield "| module | what it does |\n| --- | --- |"
+    for package in PACKAGES:
+        for source in sources(package):
+            if not source.name.endswith("__init__.py"):
+                text = " ".join((ast.get_docstring(source.tree) or "").split()).replace("|", "\\|")
+                summary = text.partition(". ")[0].rstrip(".")
+                yield f"| `{source.name}` | {summary} |"
 
 
 def _commands() -> Iterator[str]:

@@ -1,0 +1,48 @@
+"""Every snippet of README.md runs as it stands."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from tests.http.command import serve
+
+README = Path(__file__).parents[3] / "README.md"
+SNIPPETS = dict(
+    re.findall(r"<!-- runs: ([a-z ]+) -->\n```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+)
+
+
+def run(name: str, tmp_path: Path, changes: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Run a snippet as a program; `changes` are what the machine decides, as a port."""
+    source = SNIPPETS[name]
+    for written, real in changes.items():
+        assert written in source
+        source = source.replace(written, real)
+    exec(compile(source, str(tmp_path / f"{name}.py"), "exec"), {"__name__": "__main__"})
+
+
+def test_every_python_snippet_says_which_test_runs_it() -> None:
+    num_python = README.read_text(encoding="utf-8").count("```python\n")
+    assert set(SNIPPETS) == {"word count", "model steps", "gateway"}
+    assert len(SNIPPETS) == num_python
+
+
+def test_the_word_count_counts_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("word count", tmp_path)
+    assert capsys.readouterr().out == "[('be', 2), ('not', 1), ('or', 1), ('to', 2)]\n"
+
+
+@pytest.mark.engines
+def test_the_model_steps_answer_from_the_right_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run("model steps", tmp_path)
+    assert capsys.readouterr().out.strip().endswith("release.md")
+
+
+@pytest.mark.engines
+def test_the_gateway_answers_openais_client(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serve(directory=tmp_path) as gateway:
+        run("gateway", tmp_path, {"http://127.0.0.1:8000": gateway.url})
+    assert capsys.readouterr().out.strip()

@@ -1,0 +1,53 @@
+"""The examples run as they are."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[3] / "examples"
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_example_is_run_here() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"word_count", "ask_files", "enrich"}
+
+
+def test_words_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("To be or\nnot to be\n")
+    (tmp_path / "b.txt").write_text("be\n")
+    counts = load("word_count").word_count(str(tmp_path / "*.txt"))
+    assert counts == [("be", 3), ("to", 2), ("not", 1), ("or", 1)]
+
+
+def test_files_are_described_in_order_and_what_cannot_be_read_is_set_aside(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.txt" for number in range(20)]
+    for number, path in enumerate(paths):
+        path.write_text("x" * number)
+    asked = [*map(str, paths[:10]), str(tmp_path / "gone.txt"), *map(str, paths[10:])]
+    errors = load("enrich").enrich(asked, str(tmp_path / "out.jsonl"))
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["path"] for line in lines] == list(map(str, paths))
+    assert [line["len_bytes"] for line in lines] == list(range(20))
+    assert len(errors) == 1
+    assert "gone.txt" in errors[0]
+
+
+@pytest.mark.engines
+def test_files_are_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ops.md").write_text("The staging database is called otter.")
+    (tmp_path / "release.md").write_text("Releases are cut on Tuesdays.")
+    load("ask_files").ask_files(str(tmp_path / "*.md"), "When do we release?").run()
+    answer, sources = capsys.readouterr().out.rsplit("\n--", 1)
+    assert answer.strip()
+    assert sources.split(", ")[0].strip().endswith("release.md")
