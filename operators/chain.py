@@ -51,6 +51,7 @@ class _Cutter:
         self._phases: list[Phase] = []
         self._stages: list[Stage] = []
         self._operations: list[Operation] = []
+        self._len_part = context.batch_records
 
     def take(self, step: Step) -> None:
         match step.spec:
@@ -59,6 +60,7 @@ class _Cutter:
             case Map() | Filter() | FlatMap() | KeyBy() | Aggregate() | Reduce() | Fold() | ForEach() as spec:
                 self._take_operation(Operation(step, spec))
             case MapBatches(fn=fn, max_records=max_records, max_wait_s=None):
+                self._len_part = max(self._len_part, self._whole_lists(max_records or 1))
                 self._take_stages([Chunks(step, fn, max_records, self.failures)])
             case Retrieve(index=name) as spec:
                 self._take_stages(asking_stages(step, spec, self._context.indexes.index(name), self.failures))
@@ -70,16 +72,20 @@ class _Cutter:
             case Generate() | Embed() | MapAsync() | MapBatches() as spec:
                 raise InternalError(f"a {type(spec).__name__} waits and cannot be fused: step {step.name!r}")
 
+    def _whole_lists(self, max_records: int) -> int:
+        """Return a batch's size, rounded up so that it is cut into full lists."""
+        return -(-self._context.batch_records // max_records) * max_records
+
     def phases(self) -> list[Phase]:
         self._end_loop()
-        return [*self._phases, Phase(self._stages, None)]
+        return [*self._phases, Phase(self._stages, None, self._len_part)]
 
     def _take_operation(self, operation: Operation) -> None:
         self._operations.append(operation)
         if operation.ends_loop():
             self._end_loop()
         if operation.holds_back():
-            self._phases.append(Phase(self._stages, operation.state))
+            self._phases.append(Phase(self._stages, operation.state, self._len_part))
             self._stages = []
 
     def _take_stages(self, stages: Sequence[Stage]) -> None:

@@ -208,3 +208,37 @@ def test_replies_results_and_timers_have_no_business_here() -> None:
         driven.on_results([])
     with pytest.raises(InternalError):
         driven.on_timer(1)
+
+
+def test_records_go_through_in_parts_of_the_batch_size_also_where_one_becomes_many() -> None:
+    sizes: list[int] = []
+
+    def note(records: list[str]) -> list[str]:
+        sizes.append(len(records))
+        return records
+
+    driven = machine(FlatMap(str.split), MapBatches(note), batch_records=10)
+    lines = [f"{at} a b c d" for at in range(20)]
+    for _ in range(3):
+        commands = driven.on_batch(Batch(lines))
+        assert values_of(commands) == [word for line in lines for word in line.split()]
+        assert [len(command.batch) for command in commands if isinstance(command, Emit)] == sizes
+        assert max(sizes) <= 15
+        sizes.clear()
+
+
+def test_one_record_that_becomes_very_many_leaves_in_parts() -> None:
+    driven = machine(FlatMap(range), KeyBy(lambda x: x % 2), batch_records=10)
+    for _ in range(2):
+        commands = driven.on_batch(Batch([35]))
+        assert values_of(commands) == list(range(35))
+        assert keys_of(commands) == [x % 2 for x in range(35)]
+
+
+def test_a_list_that_a_function_wants_whole_is_not_parted() -> None:
+    def size(records: list[int]) -> list[int]:
+        return [len(records)]
+
+    for max_records in (40, 4):
+        driven = machine(MapBatches(size, max_records), batch_records=10)
+        assert set(values_of(driven.on_batch(Batch(range(400))))) == {max_records}
