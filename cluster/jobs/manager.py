@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
+from types import TracebackType
 from typing import Any
 
 from pykka import ActorRef
@@ -27,11 +28,14 @@ from sage.base.errors import InternalError, SageError
 from sage.base.ids import JobId, NodeId, TaskId, new_id
 from sage.base.resources import Resources
 from sage.flow.plan import Plan
-from sage.flow.runner import DeadLetterRecord, JobMetrics, NodeView
+from sage.flow.runner import DeadLetterRecord, JobMetrics, JobStatus, NodeView
 from sage.flow.spec import Read
 
 MAX_DEAD_LETTERS = 10_000
 """Dead letters of a job that are kept; the newest stay, all are counted."""
+
+MAX_PAST_JOBS = 1_000
+"""Jobs that are over and still known, with their dead letters; the newest stay."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,13 @@ class SubmitPlan(Query[JobId]):
 
 
 @dataclass(frozen=True, slots=True)
+class CheckRoom(Query[None]):
+    """Answered by NoRoom where the plan's tasks would not fit now; before anything is started for it."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
 class CancelJob:
     job_id: JobId
 
@@ -78,7 +89,9 @@ class NodesNow(Query[list[NodeView]]):
     """Ask for all nodes."""
 
 
-ManagerMessage = NodeJoined | SubmitPlan | CancelJob | DeadLettersOf | NodesNow | NodeFact | ActorEnded | ActorFailed
+ManagerMessage = (
+    NodeJoined | CheckRoom | SubmitPlan | CancelJob | DeadLettersOf | NodesNow | NodeFact | ActorEnded | ActorFailed
+)
 
 
 @dataclass(slots=True)
@@ -101,6 +114,7 @@ class JobManager(Actor[ManagerMessage]):
         self._rng = rng
         self._nodes: dict[NodeId, tuple[ActorRef[Any], Resources]] = {}
         self._jobs: dict[JobId, _Job] = {}
+        self._past: deque[JobId] = deque()
 
     def receive(self, message: ManagerMessage) -> object:
         match message:
@@ -109,18 +123,23 @@ class JobManager(Actor[ManagerMessage]):
                 watch(ref, self.actor_ref)
             case SubmitPlan(plan, on_change):
                 return self._submit(plan, on_change)
+            case CheckRoom(plan):
+                place(tasks_from_plan(JobId("job"), plan), [room for room, _ in self._rooms()])
             case CancelJob(job_id):
                 self._happened(job_id, CancelAsked())
             case DeadLettersOf(job_id):
-                return list(self._jobs[job_id].letters)
+                job = self._jobs.get(job_id)
+                return list(job.letters) if job is not None else []
             case NodesNow():
                 return [NodeView(room.node_id, room.total, room.free, num) for room, num in self._rooms()]
             case JobProgress(job_id, _, tasks):
-                self._jobs[job_id].accounts.report(tasks)
-                self._changed(self._jobs[job_id])
+                if job := self._jobs.get(job_id):
+                    job.accounts.report(tasks)
+                    self._changed(job)
             case JobSetAside(job_id, letters):
-                self._jobs[job_id].letters.extend(letters)
-                self._jobs[job_id].num_letters += len(letters)
+                if job := self._jobs.get(job_id):
+                    job.letters.extend(letters)
+                    job.num_letters += len(letters)
             case ActorEnded(urn):
                 self._lost(urn, "ended")
             case ActorFailed(urn, _, error):
@@ -128,6 +147,19 @@ class JobManager(Actor[ManagerMessage]):
             case _:
                 self._happened(message.job_id, message)
         return None
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let nobody wait for ever: every job that was not over has failed."""
+        error = InternalError(f"the job manager broke: {exception_type and exception_type.__name__}: {exception_value}")
+        error.__cause__ = exception_value
+        for job in self._jobs.values():
+            if not job.machine.is_over:
+                job.on_change(JobView(job.accounts.metrics(JobStatus.FAILED, 0.0), error, job.num_letters, True))
 
     def _submit(self, plan: Plan, on_change: OnChange) -> JobId:
         job_id = JobId(new_id("job", self._rng, num_chars=8))
@@ -151,9 +183,9 @@ class JobManager(Actor[ManagerMessage]):
         return job_id
 
     def _happened(self, job_id: JobId, event: JobEvent) -> None:
-        job = self._jobs[job_id]
-        orders = job.machine.handle(event)
-        for order in orders:
+        if (job := self._jobs.get(job_id)) is None:
+            return
+        for order in job.machine.handle(event):
             match order:
                 case BeginOn(node_id):
                     tell(self._nodes[node_id][0], BeginJob(job_id))
@@ -161,7 +193,10 @@ class JobManager(Actor[ManagerMessage]):
                     tell(self._nodes[node_id][0], StopJob(job_id))
                 case JobOver():
                     job.tasks = ()
+                    self._past.append(job_id)
         self._changed(job)
+        while len(self._past) > MAX_PAST_JOBS:
+            del self._jobs[self._past.popleft()]
 
     def _changed(self, job: _Job) -> None:
         duration_s = self.clock.monotonic_s() - job.started_s

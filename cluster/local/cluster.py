@@ -5,21 +5,17 @@ from collections.abc import Sequence
 from html import escape
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from cluster.jobs.manager import JobManager, NodeJoined, NodesNow, SubmitPlan
-from cluster.local.engines import known_models, needs_of_graph, specs_for_needs
+from cluster.jobs.manager import CheckRoom, JobManager, NodeJoined, NodesNow, SubmitPlan
 from cluster.local.job import ANSWER_S, JobBoard, LocalJob
 from cluster.local.machine import resources_of_machine
+from cluster.local.needs import Need, needs_of_graph
 from cluster.local.plane import EmbeddedPlane
 from cluster.runtime.actor import ask, stop, tell
 from cluster.runtime.inproc import InprocTransport
 from cluster.runtime.node import Node, NodePorts
 from cluster.runtime.workshop import OperatorWorkshop
-from cluster.serving.engines.launch import launch
-from cluster.serving.engines.spec import EngineSpec, spec_from_settings
-from cluster.serving.model_store import open_store
-from cluster.serving.shell import HeldLink
 from operators.index import IndexStore
 from sage.base.clock import SystemClock
 from sage.base.config import load_settings
@@ -31,6 +27,10 @@ from sage.base.settings import Settings
 from sage.flow.graph import Graph
 from sage.flow.plan import plan_from_graph
 from sage.flow.runner import EngineStatus, Job, NodeView, Submittable
+
+if TYPE_CHECKING:  # the serving side is slow to import; flows that ask no model do without it
+    from cluster.serving.engines.spec import EngineSpec
+    from cluster.serving.shell import HeldLink
 
 NODE_ID = NodeId("local")
 _NAMING_S = 0.25  # for the node to name what has not stopped when its own deadline has passed
@@ -49,19 +49,20 @@ def connect(address: str | None = None) -> "LocalCluster":
 class LocalCluster:
     """Job manager, one node and, once a flow asks models, the control plane, all in this process."""
 
-    def __init__(self, *, settings: Settings | None = None, engines: Sequence[EngineSpec] = ()) -> None:
+    def __init__(self, *, settings: Settings | None = None, engines: "Sequence[EngineSpec]" = ()) -> None:
         """`settings`: by default those in force here. `engines` are started at once; others when a flow needs them."""
         self._settings = settings if settings is not None else load_settings()
         self._clock = SystemClock()
-        self._engines = (*engines, *(spec_from_settings(table) for table in self._settings.engines))
-        self._plane = EmbeddedPlane(self._settings.plane, known_models(self._engines), launch)
+        self._engines = (*engines, *self._configured_engines())
+        self._plane = EmbeddedPlane(self._settings.plane, self._engines)
         self._manager = JobManager.start(self._clock, Random())
         self._node = Node.start(NODE_ID, self._node_ports())
         self._jobs: list[LocalJob] = []
         self._is_closed = False
         atexit.register(self.close)
         tell(self._manager, NodeJoined(NODE_ID, self._node, resources_of_machine()))
-        self._plane.serve(engines)
+        if engines:
+            self._plane.serve(engines)
 
     @property
     def inference(self) -> Inference:
@@ -74,10 +75,11 @@ class LocalCluster:
             raise InternalError("the cluster is closed", "Submit within its `with` block.")
         graph = flow if isinstance(flow, Graph) else flow.graph()
         plan = plan_from_graph(graph)
-        store = open_store(self._settings.models)
-        specs = specs_for_needs(needs_of_graph(graph), self._engines, store.path)
+        specs = self._specs_for(needs_of_graph(graph))
+        ask(self._manager, CheckRoom(plan), timeout_s=ANSWER_S)
+        if specs:
+            self._plane.serve(specs)
         board = JobBoard()
-        self._plane.serve(specs)
         job_id = ask(self._manager, SubmitPlan(plan, board.post), timeout_s=ANSWER_S)
         job = LocalJob(job_id, graph, board, self._manager, self._clock)
         self._jobs.append(job)
@@ -92,7 +94,7 @@ class LocalCluster:
     def engines(self) -> list[EngineStatus]:
         return list(self._plane.engines())
 
-    def release_engines(self) -> tuple[HeldLink, ...]:
+    def release_engines(self) -> "tuple[HeldLink, ...]":
         """Give up all engines, still running, to the caller, who closes them; flows that ask models start new ones."""
         return self._plane.release_engines()
 
@@ -122,6 +124,21 @@ class LocalCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _configured_engines(self) -> "list[EngineSpec]":
+        if not self._settings.engines:
+            return []
+        from cluster.serving.engines.spec import spec_from_settings
+
+        return [spec_from_settings(table) for table in self._settings.engines]
+
+    def _specs_for(self, needs: list[Need]) -> "tuple[EngineSpec, ...]":
+        if not needs:
+            return ()
+        from cluster.local.engines import specs_for_needs
+        from cluster.serving.model_store import open_store
+
+        return specs_for_needs(needs, self._engines, open_store(self._settings.models).path)
 
     def _node_ports(self) -> NodePorts:
         manager = self._manager

@@ -1,40 +1,15 @@
 """Which engines a flow needs, and whether they can be had. Knows nothing of how engines are started."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
+from cluster.local.needs import Need
 from cluster.serving.engines.spec import EngineSpec, spec_from_text
 from sage.base.catalog import CATALOG
 from sage.base.errors import ModelMissing, SageError, UnknownModel
 from sage.base.inference import Kind
-from sage.flow.graph import Graph, Step
-from sage.flow.spec import Embed, Generate
 
 CheckFiles = Callable[[str], object]
 """Raises ModelMissing where the files of a model of the catalogue are not on this machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """A model that a step asks, and the kinds of which one will do."""
-
-    model: str
-    kinds: tuple[Kind, ...]
-    step: Step
-
-
-def needs_of_graph(graph: Graph) -> list[Need]:
-    """Return the models that the graph's steps ask."""
-    needs = []
-    for step in graph.steps:
-        match step.spec:
-            case Generate(model=model, raw=raw):
-                needs.append(Need(model, (Kind.GENERATE,) if raw else (Kind.CHAT, Kind.GENERATE), step))
-            case Embed(model=model):
-                needs.append(Need(model, (Kind.EMBED,), step))
-            case _:
-                pass
-    return needs
 
 
 def specs_for_needs(

@@ -10,7 +10,7 @@ from pykka import ActorRef
 from cluster.jobs.manager import CancelJob, DeadLettersOf, JobView
 from cluster.runtime.actor import ask, tell
 from sage.base.clock import Clock
-from sage.base.errors import InternalError, JobTimeout, TaskStuck
+from sage.base.errors import InternalError, JobTimeout, SageError, TaskStuck
 from sage.base.ids import JobId
 from sage.flow.graph import Graph
 from sage.flow.runner import DeadLetterRecord, JobMetrics, JobResult, JobStatus
@@ -85,7 +85,7 @@ class LocalJob:
         if not view.is_over:
             raise JobTimeout(f"job {self._id} ({self._graph.name}) did not end within {timeout_s} s; it goes on")
         if view.error is not None:
-            raise view.error
+            raise _as_raised(view.error)
         return self._result(view)
 
     def cancel(self) -> None:
@@ -162,3 +162,8 @@ class LocalJob:
             f"{metrics.records_in:,} records in, {metrics.records_out:,} out</p>"
             f"<table><tr><th>steps</th><th>tasks</th><th>in</th><th>out</th><th>busy s</th></tr>{rows}</table>"
         )
+
+
+def _as_raised(error: SageError) -> SageError:
+    """Return `error` without the frames of the task's thread, unless the fault is ours: they tell a user nothing."""
+    return error if isinstance(error, InternalError) else error.with_traceback(None)

@@ -20,9 +20,7 @@ def _num_cpus() -> int:
 
 
 def _memory_bytes() -> int:
-    import psutil
-
-    total_bytes: int = psutil.virtual_memory().total
+    total_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         limit = _CGROUP_MEMORY.read_text(encoding="ascii").strip()
     except OSError:

@@ -1,40 +1,47 @@
-"""The control plane of this process, started with the first engine that is needed. Knows no flow."""
+"""The control plane of this process, started with the first engine that is needed. Knows no flow.
+
+Plane, engines and ZeroMQ are slow to import; flows that ask no model do without them.
+"""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
-from cluster.serving.engines.link import EngineLink
-from cluster.serving.engines.spec import EngineSpec, engine_ids
-from cluster.serving.manager import PlaneClient, start_control_plane
-from cluster.serving.shell import HeldLink
 from sage.base.errors import NoEngine
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, Failure, ModelCard, ReplyTo, Request
 from sage.base.settings import PlaneSettings
 from sage.flow.runner import EngineStatus
 
-Launch = Callable[[EngineSpec, EngineId], EngineLink]
-"""Starts the host process of an engine and returns at once."""
+if TYPE_CHECKING:
+    from cluster.serving.engines.spec import EngineSpec
+    from cluster.serving.manager import PlaneClient
+    from cluster.serving.shell import HeldLink
 
 
 class EmbeddedPlane:
     """An Inference for any thread; without an engine it refuses everything."""
 
-    def __init__(self, settings: PlaneSettings, known_models: Iterable[str], launch: Launch) -> None:
+    def __init__(self, settings: PlaneSettings, engines: "Sequence[EngineSpec]") -> None:
+        """`engines`: those that are configured, to be served when they are needed."""
         self._settings = settings
-        self._known_models = tuple(known_models)
-        self._launch = launch
+        self._engines = tuple(engines)
         self._lock = threading.Lock()
         self._client: PlaneClient | None = None
         self._served: set[EngineId] = set()
 
-    def serve(self, specs: Iterable[EngineSpec]) -> None:
-        """Start those engines that do not run yet; their requests wait until they are ready."""
+    def serve(self, specs: "Iterable[EngineSpec]") -> None:
+        """Start those engines that do not run yet, or not any more; their requests wait until they are ready."""
+        from cluster.serving.engines.launch import launch
+        from cluster.serving.engines.spec import engine_ids
+
         with self._lock:
+            client = self._started()
+            self._served -= {EngineId(engine.engine_id) for engine in client.engines() if engine.state == "lost"}
             for spec in specs:
                 for engine_id in engine_ids(spec):
                     if engine_id not in self._served:
-                        self._started().attach(self._launch(spec, engine_id))
+                        client.attach(launch(spec, engine_id))
                         self._served.add(engine_id)
 
     def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
@@ -58,7 +65,7 @@ class EmbeddedPlane:
         with self._lock:
             self._started().set_policy(name)
 
-    def release_engines(self) -> tuple[HeldLink, ...]:
+    def release_engines(self) -> "tuple[HeldLink, ...]":
         """Give up all engines, still running, to whoever calls; what was asked of them is answered."""
         with self._lock:
             self._served.clear()
@@ -70,9 +77,12 @@ class EmbeddedPlane:
             client, self._client = self._client, None
             return client.close(timeout_s) if client is not None else []
 
-    def _started(self) -> PlaneClient:
+    def _started(self) -> "PlaneClient":
+        from cluster.local.engines import known_models
+        from cluster.serving.manager import start_control_plane
+
         if self._client is None:
             self._client = start_control_plane(
-                self._known_models, policy=self._settings.policy, max_waiting=self._settings.max_waiting
+                known_models(self._engines), policy=self._settings.policy, max_waiting=self._settings.max_waiting
             )
         return self._client

@@ -1,10 +1,16 @@
-"""Runs the user's coroutines for tasks on one event-loop thread. Knows nothing of steps."""
+"""Runs the user's coroutines for tasks on one event-loop thread. Knows nothing of steps.
 
-import asyncio
+asyncio is slow to import; flows without coroutines do without it.
+"""
+
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from operators.machine import Call, CallResult
+
+if TYPE_CHECKING:
+    import asyncio
 
 Results = Callable[[Sequence[CallResult]], None]
 """Takes results on the loop's thread, without waiting."""
@@ -45,7 +51,9 @@ class Coroutines:
             thread.join(timeout_s)
         return not thread.is_alive()
 
-    def _running_loop(self) -> asyncio.AbstractEventLoop:
+    def _running_loop(self) -> "asyncio.AbstractEventLoop":
+        import asyncio
+
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -53,7 +61,9 @@ class Coroutines:
                 self._thread.start()
             return self._loop
 
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _run(self, loop: "asyncio.AbstractEventLoop") -> None:
+        import asyncio
+
         asyncio.set_event_loop(loop)
         try:
             loop.run_forever()
@@ -62,13 +72,15 @@ class Coroutines:
             loop.close()
 
     def _start(self, owner: str, calls: Sequence[Call], done: Results) -> None:
+        import asyncio
+
         loop = asyncio.get_running_loop()
         for call in calls:
             task = loop.create_task(_run_call(call, done))
             self._running[task] = owner
             task.add_done_callback(self._forget)
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _forget(self, task: "asyncio.Task[None]") -> None:
         del self._running[task]
 
     def _cancel(self, owner: str) -> None:
@@ -77,12 +89,16 @@ class Coroutines:
                 task.cancel()
 
     def _close(self) -> None:
+        import asyncio
+
         for task in self._running:
             task.cancel()
         asyncio.get_running_loop().stop()
 
 
 async def _run_call(call: Call, done: Results) -> None:
+    import asyncio
+
     try:
         async with asyncio.timeout(call.timeout_s):
             value = await call.fn(call.value)

@@ -40,6 +40,7 @@ from sage.base.inference import Inference
 from sage.base.settings import RuntimeSettings
 
 PROGRESS_EVERY_S = 0.1
+_COROUTINES_END_S = 0.5  # for coroutines to take their cancellation when the node ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
     def on_stop(self) -> None:
         for ref in self._refs.values():
             tell(ref, StopTask())
-        self._coroutines.close(0.0)
+        self._coroutines.close(_COROUTINES_END_S)
 
     def _deploy(self, job_id: JobId, tasks: tuple[TaskSpec, ...]) -> None:
         job = self._jobs[job_id] = HostedJob(job_id, self._id)

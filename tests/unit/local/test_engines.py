@@ -3,7 +3,8 @@
 import pytest
 
 import sage
-from cluster.local.engines import needs_of_graph, specs_for_needs
+from cluster.local.engines import specs_for_needs
+from cluster.local.needs import needs_of_graph
 from cluster.serving.engines.spec import EngineSpec, spec_from_text
 from sage.base.errors import ModelMissing, UnknownModel
 
