@@ -60,10 +60,6 @@ def _generate(name: str, max_tokens: int = 3, prompt: str = "Once") -> GenerateR
     return GenerateRequest(RequestId(name), "sim", prompt, Sampling(max_tokens=max_tokens))
 
 
-def _sockets() -> set[Path]:
-    return set(Path(os.environ.get("TMPDIR", "/tmp")).glob("sage-*"))
-
-
 def test_a_host_that_is_killed_is_lost_with_the_signals_name() -> None:
     with _closing(launch(_SIM)) as link:
         hosted = Hosted(link)
@@ -78,13 +74,13 @@ def test_a_host_that_is_killed_is_lost_with_the_signals_name() -> None:
 
 
 def test_close_leaves_neither_process_nor_file_nor_descriptor() -> None:
-    num_fds, files = psutil.Process().num_fds(), _sockets()
+    num_fds = psutil.Process().num_fds()
     with _closing(launch(_SIM)) as link:
         Hosted(link).add([_generate("a", max_tokens=5000)])
-        assert len(_sockets() - files) == 1
+        assert link.directory.stat().st_mode & 0o777 == 0o700
     link.close(1.0)
     assert psutil.Process().num_fds() == num_fds
-    assert not _sockets() - files
+    assert not link.directory.exists()
 
 
 def test_close_before_the_host_is_ready_ends_it_too() -> None:
@@ -117,17 +113,20 @@ def test_ctrl_c_is_the_parents_to_obey() -> None:
         assert record.finished(RequestId("a")).usage.completion_tokens == 3
 
 
-def test_a_host_ends_with_its_parent_and_takes_its_files_along() -> None:
+@pytest.mark.parametrize(
+    "engine", ["simulated:cpu2", pytest.param("openvino:smollm2", id="while-it-loads", marks=pytest.mark.engines)]
+)
+def test_a_host_ends_with_its_parent_and_takes_its_files_along(engine: str) -> None:
     program = (
         "import sys\n"
         "from cluster.serving.engines.launch import launch\n"
         "from cluster.serving.engines.spec import spec_from_text\n"
-        "link = launch(spec_from_text('simulated:cpu2,model=sim'))\n"
+        "link = launch(spec_from_text(sys.argv[1]))\n"
         "print(link.pid, link.directory, flush=True)\n"
         "sys.stdin.read()\n"
     )
     environ = {**os.environ, "PYTHONPATH": str(_ROOT)}
-    with subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, env=environ) as parent:
+    with subprocess.Popen([sys.executable, "-c", program, engine], stdin=-1, stdout=-1, env=environ) as parent:
         assert parent.stdout is not None
         pid, directory = parent.stdout.readline().decode().split()
         host = psutil.Process(int(pid))
