@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.wanted import StreamEngine, StreamWorkload, Wanted
+from benchmarks.wanted import MODEL_WORKLOADS, StreamEngine, StreamWorkload, Wanted
 from cluster.commands.show import Json, print_json
 from sage.base.clock import SystemClock
 from sage.cli import new_app, run_command
@@ -52,13 +52,18 @@ def stream(
     json: Target = None,
 ) -> None:
     """Time streams against their limit in the same run: a plain Python loop, or the engine called directly."""
+    workloads = tuple(workload or (StreamWorkload.W1, StreamWorkload.W2))
+    if engine and not MODEL_WORKLOADS.isdisjoint(workloads):
+        raise typer.BadParameter(
+            "embed and generate run on sage and on the engine called directly", param_hint="--engine"
+        )
     from benchmarks.document import document_of, write
     from benchmarks.report import report as report_of
     from benchmarks.session import measure
 
     wanted = Wanted(
-        workloads=tuple(workload or (StreamWorkload.W1, StreamWorkload.W2)),
-        engines=tuple(engine or StreamEngine),
+        workloads=workloads,
+        engines=tuple(engine or ()),
         num_records=records,
         batch_records=batch,
         num_rounds=rounds,

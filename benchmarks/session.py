@@ -6,8 +6,9 @@ from benchmarks.document import Result
 from benchmarks.models import Bench, measure_embed, measure_generate
 from benchmarks.streams import measure_stream
 from benchmarks.texts import Corpus, load_corpus, passages
-from benchmarks.wanted import StreamWorkload, Wanted
+from benchmarks.wanted import StreamEngine, StreamWorkload, Wanted
 from benchmarks.workloads import Stateless, WordCount, Workload
+from cluster.commands.pull import ensure_models
 from cluster.local import LocalCluster
 from cluster.serving.engines.build import engine_from_spec
 from cluster.serving.engines.spec import EngineSpec, spec_from_settings, spec_from_text
@@ -45,7 +46,7 @@ def _stream(workload: Workload, wanted: Wanted, settings: Settings) -> Sequence[
     with LocalCluster(settings=settings) as cluster:
         return measure_stream(
             workload,
-            wanted.engines,
+            wanted.engines or tuple(StreamEngine),
             cluster,
             batch_records=settings.runtime.batch_records,
             num_rounds=wanted.num_rounds,
@@ -55,7 +56,10 @@ def _stream(workload: Workload, wanted: Wanted, settings: Settings) -> Sequence[
 
 def _models(workload: StreamWorkload, wanted: Wanted, settings: Settings) -> Sequence[Result]:
     embeds = workload is StreamWorkload.EMBED
-    spec = spec_of_model(settings, settings.models.embed if embeds else settings.models.chat)
+    model = settings.models.embed if embeds else settings.models.chat
+    if model not in {table.model for table in settings.engines}:
+        ensure_models([model])
+    spec = spec_of_model(settings, model)
     corpus = load_corpus(None, seed=wanted.seed)
     engine = engine_from_spec(spec, EngineId("direct"))
     try:

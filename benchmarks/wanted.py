@@ -20,9 +20,13 @@ class StreamWorkload(StrEnum):
     GENERATE = "generate"
 
 
+MODEL_WORKLOADS = frozenset((StreamWorkload.EMBED, StreamWorkload.GENERATE))
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One measurement. None stands for the workload's own number of records, or for the settings' batch."""
+    """One measurement. None stands for the workload's own number of records, or for the settings' batch; no engine
+    for both."""
 
     workloads: tuple[StreamWorkload, ...]
     engines: tuple[StreamEngine, ...]

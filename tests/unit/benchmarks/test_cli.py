@@ -38,3 +38,44 @@ def test_a_file_that_is_no_result_fails_with_status_1_and_its_name(
 def test_no_verb_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(app, "sage-benchmark", []) == 2
     assert "report" in "".join(capsys.readouterr())
+
+
+def test_a_stream_is_timed_and_the_document_says_with_which_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "result.json"
+    asked = [
+        "stream",
+        "--workload",
+        "W1",
+        "--records",
+        "1000",
+        "--batch",
+        "100",
+        "--rounds",
+        "1",
+        "--json",
+        str(target),
+    ]
+    assert run_command(app, "sage-benchmark", asked) == 0
+    document = json.loads(target.read_text())
+    assert document["command"] == "sage-benchmark stream --workload W1 --records 1000 --batch 100 --rounds 1 --seed 7"
+    assert [result["engine"] for result in document["results"]] == ["sage", "python"]
+    assert document["results"][0]["batch_records"] == 100
+    assert "W1" in capsys.readouterr().out
+
+
+def test_a_document_on_standard_output_is_all_that_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["stream", "--workload", "W2", "--engine", "sage", "--records", "50", "--rounds", "1", "--json", "-"]
+    assert run_command(app, "sage-benchmark", asked) == 0
+    assert [result["engine"] for result in json.loads(capsys.readouterr().out)["results"]] == ["sage"]
+
+
+def test_an_engine_is_refused_for_a_workload_that_has_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(app, "sage-benchmark", ["stream", "--workload", "embed", "--engine", "python"]) == 2
+    assert "engine called directly" in capsys.readouterr().err
+
+
+def test_an_unknown_workload_is_a_usage_error_that_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(app, "sage-benchmark", ["stream", "--workload", "W9"]) == 2
+    assert "'W1', 'W2', 'embed', 'generate'" in capsys.readouterr().err
