@@ -37,6 +37,7 @@ from cluster.runtime.transport import Transport
 from sage.base.clock import Clock
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.base.inference import Inference
+from sage.base.log import get_log
 from sage.base.settings import RuntimeSettings
 
 PROGRESS_EVERY_S = 0.1
@@ -106,7 +107,9 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
     def on_stop(self) -> None:
         for ref in self._refs.values():
             tell(ref, StopTask())
-        self._coroutines.close(_COROUTINES_END_S)
+        thread = self._coroutines.thread
+        if not self._coroutines.close(_COROUTINES_END_S) and thread is not None:
+            get_log(node=self._id).warning("still running", what=f"a coroutine in {describe_thread(thread)}")
 
     def _deploy(self, job_id: JobId, tasks: tuple[TaskSpec, ...]) -> None:
         job = self._jobs[job_id] = HostedJob(job_id, self._id)

@@ -1,9 +1,11 @@
 """How jobs end other than well: errors, cancel, time-outs, code that blocks. Nothing is left running."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 import sage
 from cluster.local import LocalCluster
@@ -153,7 +155,21 @@ def indexed(flow: sage.Flow, source: Endless) -> None:
     flow.from_collection([{"vector": [1.0, 0.0]}] * NUM_RECORDS).retrieve(index).for_each(lambda _: None)
 
 
-@pytest.mark.parametrize("shape", [fan_out, fan_in, keyed, diamond, indexed])
+async def never(number: int) -> int:
+    await asyncio.Event().wait()
+    return number
+
+
+def awaited(flow: sage.Flow, source: Endless) -> None:
+    """Coroutines that never end: the source stands still once 64 of them wait."""
+    flow.from_source(source).map_async(never).for_each(lambda _: None)
+
+
+def late_batches(flow: sage.Flow, source: Endless) -> None:
+    flow.from_source(source).map_batches(list, max_records=1_000_000_000, max_wait_s=60.0).for_each(lambda _: None)
+
+
+@pytest.mark.parametrize("shape", [fan_out, fan_in, keyed, diamond, indexed, awaited, late_batches])
 def test_cancel_ends_every_shape(local_cluster: LocalCluster, shape: Callable[[sage.Flow, Endless], None]) -> None:
     source = Endless()
     flow = sage.Flow("endless")
@@ -166,6 +182,23 @@ def test_cancel_ends_every_shape(local_cluster: LocalCluster, shape: Callable[[s
     with pytest.raises(JobCancelled):
         job.wait(DEADLINE_S)
     job.cancel()
+
+
+def test_a_coroutine_that_blocks_its_loop_is_named_when_the_cluster_is_left(gate: Gate) -> None:
+    async def block(number: int) -> int:
+        return gate.pass_through(number)
+
+    flow = sage.Flow("blocks")
+    flow.from_collection([1]).map_async(block).collect()
+    with capture_logs() as logged, LocalCluster(settings=Settings()) as cluster:
+        job = cluster.submit(flow)
+        assert gate.entered.wait(DEADLINE_S)
+        job.cancel()
+    assert job.status is JobStatus.CANCELLED
+    (thread,) = [thread for thread in threading.enumerate() if "coroutines" in thread.name]
+    gate.opened.set()
+    thread.join(DEADLINE_S)
+    assert ".block (" in logged[-1]["what"]
 
 
 def test_leaving_the_cluster_cancels_what_runs() -> None:

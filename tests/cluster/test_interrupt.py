@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -81,3 +82,44 @@ def test_ctrl_c_names_a_function_that_blocks_and_the_process_ends_all_the_same()
     assert ended.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in ended.stderr
     assert "show (<string>:" in ended.stderr
+
+
+ASKING = """
+import sage
+flow = sage.Flow("asking")
+flow.from_collection(range(10)).generate(
+    model="sim", prompt="{}", max_tokens=100_000, on_token=lambda record, text: print("working", flush=True)
+).collect()
+flow.run(progress=False)
+"""
+
+
+@pytest.mark.cluster
+def test_ctrl_c_in_the_terminal_ends_the_engines_too(tmp_path: Path) -> None:
+    """A terminal sends Ctrl-C to the whole process group, engine hosts included."""
+    table = '[[engine]]\nname = "sim"\nkind = "simulated"\ntarget = "h100"\nmodel = "sim"\n'
+    (tmp_path / "sage.toml").write_text(table, encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MARK_OF_THIS_TEST": str(tmp_path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", ASKING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == -signal.SIGINT
+    assert error.rstrip().endswith("KeyboardInterrupt")
+    assert [left for left in psutil.process_iter() if is_marked(left, str(tmp_path))] == []
+
+
+def is_marked(process: psutil.Process, mark: str) -> bool:
+    try:
+        return process.environ().get("MARK_OF_THIS_TEST") == mark
+    except psutil.Error:
+        return False
