@@ -152,14 +152,20 @@ class Actor(pykka.ThreadingActor, Generic[M]):
             envelope.reply_to.set_exception((type(error), error, error.__traceback__))
         elif self.restartable and self._budget.allows(self.clock.monotonic_s()):
             get_log(actor=self.name).error("actor restarted", exc_info=error)
-            self.on_restart(error)
+            try:
+                self.on_restart(error)
+            except BaseException as second:  # noqa: BLE001 - an actor that cannot be put right fails like any other
+                self._fail(second)
         else:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         self._error = error
         self._handle_failure(type(error), error, error.__traceback__)
-        self.on_failure(type(error), error, error.__traceback__)
+        try:
+            self.on_failure(type(error), error, error.__traceback__)
+        except Exception as second:  # noqa: BLE001 - the watchers are told of the first
+            get_log(actor=self.name).error("clean-up after a failure failed", exc_info=second)
 
     def _handle_failure(
         self,

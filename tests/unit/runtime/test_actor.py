@@ -114,6 +114,28 @@ def test_a_restartable_actor_goes_on_five_times_and_then_fails() -> None:
     stop([collector], timeout_s=DEADLINE_S)
 
 
+class HopelessWorker(StubbornWorker):
+    """Can neither be put right nor cleaned up."""
+
+    def on_restart(self, error: BaseException) -> None:
+        raise RuntimeError("no restart")
+
+    def on_failure(self, *failure: object) -> None:
+        raise RuntimeError("no clean-up")
+
+
+def test_watchers_are_told_though_restart_and_clean_up_fail_too() -> None:
+    box: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    collector = Collector.start(box)
+    ref = HopelessWorker.start("worker")
+    watch(ref, collector)
+    tell(ref, Raise(ValueError("broken")))
+    failed = box.get(timeout=DEADLINE_S)
+    assert isinstance(failed, ActorFailed)
+    assert str(failed.error) == "no restart"
+    stop([ref, collector], timeout_s=DEADLINE_S)
+
+
 def test_a_restart_budget_fills_again_with_time() -> None:
     budget = RestartBudget(num_restarts=2, within_s=60.0)
     assert [budget.allows(at_s) for at_s in (0.0, 1.0, 2.0, 60.0, 60.5)] == [True, True, False, True, False]
