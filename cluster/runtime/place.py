@@ -1,0 +1,149 @@
+"""Where a cluster of this machine keeps its socket, its log and what it says of itself. Knows no head and no node.
+
+A running head holds the lock of its folder, so that who comes later knows whether it lives, whatever became of its
+process number. All of it lies below a folder that this user alone may enter.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from sage.base.errors import ConfigInvalid, InternalError
+
+DEFAULT_NAME = "default"
+_MAX_PATH_BYTES = 100  # sun_path has 104 bytes on macOS, 108 on Linux
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+
+
+class Beacon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a running cluster says of itself. `control` is for this machine, `address` what others join and submit to.
+
+    `address` is None where the head listens on this machine's socket alone.
+    """
+
+    name: str
+    pid: int
+    control: str
+    address: str | None
+    started_unix_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlace:
+    """The folder of one cluster: made by its head, removed by it or by whoever finds it abandoned."""
+
+    name: str
+    folder: Path
+
+    @property
+    def socket(self) -> Path:
+        """Where the head listens for this machine."""
+        return self.folder / "control"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "head.log"
+
+    @property
+    def control(self) -> str:
+        """The address of the socket, for ZeroMQ."""
+        return f"ipc://{self.socket}"
+
+    def make(self) -> None:
+        """Make the folder, for this user alone; raises ConfigInvalid where a socket in it would have too long a name.
+
+        Raises InternalError where the folder is another user's or others may enter it.
+        """
+        if len(os.fsencode(self.socket)) > _MAX_PATH_BYTES:
+            what = f"the socket {self.socket} has a name longer than {_MAX_PATH_BYTES} bytes"
+            raise ConfigInvalid(what, "Give the cluster a shorter name, or set XDG_RUNTIME_DIR to a shorter folder.")
+        for folder in (self.folder.parent, self.folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_private(folder)
+
+    def take(self) -> int | None:
+        """Take the lock that says that the cluster lives; return its descriptor, to be kept open, or None if taken."""
+        held = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(held)
+            return None
+        return held
+
+    def lives(self) -> bool:
+        """Say whether a head holds the lock."""
+        try:
+            held = os.open(self.folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(held)
+        return False
+
+    def say(self, beacon: Beacon) -> None:
+        """Write what the cluster says of itself, whole or not at all."""
+        partial = self.folder / f".beacon.{os.getpid()}"
+        partial.write_bytes(msgspec.json.encode(beacon))
+        partial.replace(self.folder / "beacon.json")
+
+    def beacon(self) -> Beacon | None:
+        """Return what the running cluster says of itself; None where none runs or it is not ready yet."""
+        if not self.lives():
+            return None
+        try:
+            return msgspec.json.decode((self.folder / "beacon.json").read_bytes(), type=Beacon)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def remove(self) -> None:
+        """Remove the folder with everything in it, and those above it that are empty then and ours."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.parent.rmdir()
+            self.folder.parent.parent.rmdir()
+
+
+def place_of_cluster(name: str = DEFAULT_NAME, environ: Mapping[str, str] | None = None) -> ClusterPlace:
+    """Return where the cluster of this name is kept; raises ConfigInvalid where that is no name for a folder."""
+    if not _NAME.fullmatch(name):
+        what = f"a cluster cannot be named {name!r}"
+        raise ConfigInvalid(what, "Use up to 32 letters, digits, '-', '_' and '.'.", param="name")
+    return ClusterPlace(name, _clusters_folder(os.environ if environ is None else environ) / name)
+
+
+def places_here(environ: Mapping[str, str] | None = None) -> Iterator[ClusterPlace]:
+    """Yield the places of all clusters that have a folder here, alive or not."""
+    folder = _clusters_folder(os.environ if environ is None else environ)
+    if folder.is_dir():
+        yield from (ClusterPlace(path.name, path) for path in sorted(folder.iterdir()) if path.is_dir())
+
+
+def _clusters_folder(environ: Mapping[str, str]) -> Path:
+    runtime = environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.path.isdir(runtime):
+        return Path(runtime) / "sage" / "clusters"
+    state = environ.get("XDG_STATE_HOME") or os.path.join(
+        environ.get("HOME") or os.path.expanduser("~"), ".local/state"
+    )
+    return Path(state) / "sage" / "clusters"
+
+
+def _check_private(folder: Path) -> None:
+    found = folder.stat()
+    if found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise InternalError(
+            f"{folder} belongs to user {found.st_uid} with mode {found.st_mode & 0o777:o}",
+            "A cluster's folder is entered by its user alone: chmod 700 it, or remove it.",
+        )

@@ -1,0 +1,72 @@
+"""The folder of a cluster: private, found again, known to be alive or abandoned."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cluster.runtime.place import Beacon, ClusterPlace, place_of_cluster, places_here
+from sage.base.errors import ConfigInvalid, InternalError
+
+BEACON = Beacon("default", 1, "ipc:///run/x", None, 0.0)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> ClusterPlace:
+    found = place_of_cluster("c", {"XDG_RUNTIME_DIR": str(tmp_path)})
+    found.make()
+    return found
+
+
+def test_the_runtime_folder_of_the_user_is_taken_where_there_is_one(tmp_path: Path) -> None:
+    there = place_of_cluster("a", {"XDG_RUNTIME_DIR": str(tmp_path), "HOME": "/home/x"})
+    assert there.folder == tmp_path / "sage" / "clusters" / "a"
+    elsewhere = place_of_cluster("a", {"XDG_RUNTIME_DIR": "/not/there", "HOME": "/home/x"})
+    assert elsewhere.folder == Path("/home/x/.local/state/sage/clusters/a")
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "-a", "a b", "x" * 33])
+def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
+    with pytest.raises(ConfigInvalid, match="named"):
+        place_of_cluster(name)
+
+
+def test_the_folder_is_for_this_user_alone(place: ClusterPlace) -> None:
+    assert place.folder.stat().st_mode & 0o777 == 0o700
+    place.folder.chmod(0o755)
+    with pytest.raises(InternalError, match="mode 755"):
+        place.make()
+
+
+def test_a_socket_of_too_long_a_name_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    place = ClusterPlace("c", tmp_path / ("x" * 100))
+    with pytest.raises(ConfigInvalid, match="longer than"):
+        place.make()
+    assert not place.folder.exists()
+
+
+def test_one_head_at_a_time_holds_the_lock_and_the_beacon_counts_only_while_it_does(place: ClusterPlace) -> None:
+    place.say(BEACON)
+    assert place.beacon() is None
+    held = place.take()
+    assert held is not None
+    assert place.take() is None
+    assert place.beacon() == BEACON
+    os.close(held)
+    assert not place.lives()
+    assert place.beacon() is None
+
+
+def test_a_removed_place_leaves_no_folder(place: ClusterPlace, tmp_path: Path) -> None:
+    place.say(BEACON)
+    place.remove()
+    assert not list(tmp_path.iterdir())
+    place.remove()
+
+
+def test_all_clusters_of_the_user_are_found(tmp_path: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    assert list(places_here(environ)) == []
+    for name in ("b", "a"):
+        place_of_cluster(name, environ).make()
+    assert [place.name for place in places_here(environ)] == ["a", "b"]
