@@ -3,7 +3,7 @@
 import msgspec
 
 from cluster.commands.show import megabytes, print_table
-from sage.base.resources import Resources
+from sage.base.demand import Demand
 from sage.flow.plan import Plan
 
 
@@ -13,7 +13,7 @@ class ExplainedChain(msgspec.Struct, frozen=True):
     id: str
     steps: tuple[str, ...]
     parallelism: int
-    resources: Resources
+    demand: Demand
     lines: tuple[str, ...]
 
 
@@ -38,7 +38,7 @@ def explain(plan: Plan) -> Explained:
                 chain.id,
                 tuple(step.name for step in chain.steps),
                 chain.parallelism,
-                chain.resources,
+                chain.demand,
                 tuple(str(step.where) for step in chain.steps),
             )
             for chain in plan.chains
@@ -49,7 +49,7 @@ def explain(plan: Plan) -> Explained:
 
 def show(explained: Explained) -> None:
     """Print what runs as one task, then the channels between tasks."""
-    rows = [(" > ".join(c.steps), c.parallelism, _amount(c.resources), c.lines[0]) for c in explained.chains]
+    rows = [(" > ".join(c.steps), c.parallelism, _amount(c.demand), c.lines[0]) for c in explained.chains]
     print(f"flow {explained.flow}\n")
     print_table([("ONE TASK", "TASKS", "EACH TAKES", "BEGINS AT"), *rows])
     if explained.channels:
@@ -57,8 +57,8 @@ def show(explained: Explained) -> None:
         print_table([("FROM", "TO", "ROUTING"), *((c.source, c.target, c.routing) for c in explained.channels)])
 
 
-def _amount(resources: Resources) -> str:
-    parts = [f"{resources.cpus:g} CPUs"] if resources.cpus else []
-    parts += [f"{resources.gpus:g} GPUs"] if resources.gpus else []
-    parts += [megabytes(resources.memory_bytes)] if resources.memory_bytes else []
+def _amount(demand: Demand) -> str:
+    parts = [f"{demand.cpus:g} CPUs"] if demand.cpus else []
+    parts += [f"{demand.gpus:g} GPUs"] if demand.gpus else []
+    parts += [megabytes(demand.memory_bytes)] if demand.memory_bytes else []
     return ", ".join(parts) or "nothing reserved"

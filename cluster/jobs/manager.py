@@ -210,7 +210,7 @@ class JobManager(Actor[ManagerMessage]):
             here = [task for job in self._jobs.values() for task in job.tasks if job.placement[task.id] == node_id]
             free = total
             for task in here:
-                free = free.minus(task.chain.resources)
+                free = free.minus(task.chain.demand.amounts)
             rooms.append((NodeRoom(node_id, total, free), len(here)))
         return rooms
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cluster.runtime.messages import TaskSpec
+from sage.base.demand import Demand
 from sage.base.errors import NoRoom
 from sage.base.ids import NodeId, TaskId
 from sage.base.resources import Resources
@@ -27,8 +28,8 @@ def place(tasks: Sequence[TaskSpec], nodes: Sequence[NodeRoom]) -> Mapping[TaskI
     free = {node.node_id: node.free for node in nodes}
     num_tasks = dict.fromkeys(free, 0)
     placed: dict[TaskId, NodeId] = {}
-    for task in sorted(tasks, key=lambda task: _greed(task.chain.resources), reverse=True):
-        wanted = task.chain.resources
+    for task in sorted(tasks, key=lambda task: _greed(task.chain.demand.amounts), reverse=True):
+        wanted = task.chain.demand.amounts
         fitting = [node_id for node_id in free if wanted.fits(free[node_id])]
         if not fitting:
             raise _no_room(task, len([other for other in placed if _is_twin(other, task)]), nodes, free)
@@ -59,11 +60,13 @@ def _is_twin(placed: TaskId, task: TaskSpec) -> bool:
 def _no_room(task: TaskSpec, num_placed: int, nodes: Sequence[NodeRoom], free: Mapping[NodeId, Resources]) -> NoRoom:
     chain = task.chain
     names = " -> ".join(step.name for step in chain.steps)
-    wheres = ", ".join(str(step.where) for step in chain.steps if step.resources != Resources())
+    wheres = ", ".join(str(step.where) for step in chain.steps if step.demand != Demand())
     which = f"instance {num_placed + 1} of {chain.parallelism} of " if chain.parallelism > 1 else ""
-    missing = "; ".join(_missing(chain.resources, node, free[node.node_id]) for node in nodes) or "there is no node"
+    missing = (
+        "; ".join(_missing(chain.demand.amounts, node, free[node.node_id]) for node in nodes) or "there is no node"
+    )
     return NoRoom(
-        f"{which}{names} ({wheres}) asks for {_amounts(chain.resources)}: {missing}",
+        f"{which}{names} ({wheres}) asks for {_amounts(chain.demand.amounts)}: {missing}",
         "Ask for less in with_resources or with_parallelism, or let other jobs end first.",
     )
 

@@ -1,5 +1,7 @@
 """Amounts of CPU, GPU and memory, and their arithmetic. Knows nothing of machines."""
 
+from math import isfinite
+
 import msgspec
 
 
@@ -13,6 +15,10 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.cpus < 0 or self.gpus < 0 or self.memory_bytes < 0:
             raise ValueError(f"resources are never negative: {self}")
+
+    @property
+    def is_finite(self) -> bool:
+        return isfinite(self.cpus) and isfinite(self.gpus)
 
     def fits(self, free: "Resources") -> bool:
         """Say whether this much can be taken from `free`."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sage.base.demand import Demand
 from sage.base.inference import Kind
-from sage.base.resources import Resources
 from sage.flow.spec import Embed, Generate, Spec
 
 
@@ -32,8 +32,8 @@ class Where:
 class Step:
     """One step. `inputs` are names of steps, in order; `name` is unique in its graph.
 
-    `parallelism` is the number of instances. `retries`: how often a record is tried again under RETRY before the job
-    fails, and under DEAD_LETTER before the record becomes a dead letter.
+    `parallelism` is the number of instances, each of which asks for `demand`. `retries`: how often a record is tried
+    again under RETRY before the job fails, and under DEAD_LETTER before the record becomes a dead letter.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Step:
     inputs: tuple[str, ...]
     where: Where
     parallelism: int = 1
-    resources: Resources = Resources()
+    demand: Demand = Demand()
     on_error: OnError = OnError.FAIL
     retries: int = 0
 

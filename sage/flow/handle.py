@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from sage.base.resources import Resources
+from sage.base.demand import Demand
 from sage.flow.builder import Builder, StepNumber
 from sage.flow.graph import OnError
 from sage.flow.picture import html_from_steps
@@ -50,17 +50,23 @@ class Handle:
         self._builder.change(self._number, parallelism=num_instances)
         return self
 
-    def with_resources(self, *, cpus: float = 0.0, gpus: float = 0.0, memory_bytes: int = 0) -> Self:
+    def with_resources(
+        self,
+        *,
+        cpus: float = 0.0,
+        gpus: float = 0.0,
+        memory_bytes: int = 0,
+    ) -> Self:
         """Reserve this much on a node for each instance of the last step; a flow that fits nowhere gets NoRoom.
 
         >>> import sage
         >>> big = sage.Flow("f").from_collection("ab").map(str.upper).with_resources(cpus=0.5, memory_bytes=2**20)
         """
         try:
-            resources = Resources(cpus=cpus, gpus=gpus, memory_bytes=memory_bytes)
+            demand = Demand(cpus, gpus, memory_bytes)
         except ValueError as error:
             raise refusal(str(error), "Ask for nothing, or for more than nothing.") from error
-        self._builder.change(self._number, resources=resources)
+        self._builder.change(self._number, demand=demand)
         return self
 
     def on_error(self, policy: ErrorPolicy | OnError, *, retries: int | None = None) -> Self:

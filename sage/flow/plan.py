@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import reduce
 
-from sage.base.resources import Resources
+from sage.base.demand import Demand
 from sage.flow.check_graph import fills
 from sage.flow.graph import Graph, Step, consumers_of
 from sage.flow.spec import KeyBy, MapBatches, Union, Waiting
@@ -22,7 +22,7 @@ class Routing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Steps that run in one task, fused. `resources` is the sum over its steps, for each instance.
+    """Steps that run in one task, fused. `demand` is that of all its steps together, for each instance.
 
     The first step is a Read (the task drives itself), a Union (identity), one Waiting step alone, one MapBatches with
     `max_wait_s` alone, or any inline step; all others are inline. `id` is the name of its first step.
@@ -31,7 +31,7 @@ class Chain:
     id: str
     steps: tuple[Step, ...]
     parallelism: int
-    resources: Resources
+    demand: Demand
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def plan_from_graph(graph: Graph) -> Plan:
 
     A step goes on with the chain of its only input unless one of these stands between: that input is read by others
     too, either of the two stands alone (it waits for replies or for a full batch), their parallelism differs, the
-    records must be shuffled by key, or the step asks for resources of its own.
+    records must be shuffled by key, or the step asks for something else than what went before, or for a GPU.
     """
     readers = consumers_of(graph.steps)
     grown: dict[str, list[Step]] = {}
@@ -84,7 +84,7 @@ def _fuses(before: Step, step: Step) -> bool:
         or isinstance(step.spec, Union)
         or before.parallelism != step.parallelism
         or (isinstance(before.spec, KeyBy) and step.parallelism > 1)
-        or step.resources not in (Resources(), before.resources)
+        or (step.demand != Demand() and (step.demand.takes_gpu or step.demand != before.demand))
     )
 
 
@@ -93,8 +93,7 @@ def _stands_alone(step: Step) -> bool:
 
 
 def _chain(steps: tuple[Step, ...]) -> Chain:
-    resources = reduce(Resources.plus, (step.resources for step in steps))
-    return Chain(steps[0].name, steps, steps[0].parallelism, resources)
+    return Chain(steps[0].name, steps, steps[0].parallelism, reduce(Demand.plus, (step.demand for step in steps)))
 
 
 def _data_channels(chains: Sequence[Chain], home: Mapping[str, str], by_name: Mapping[str, Step]) -> list[Channel]:

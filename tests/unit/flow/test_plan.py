@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sage.base.resources import Resources
+from sage.base.demand import Demand
 from sage.flow.flow import Flow
 from sage.flow.graph import Step
 from sage.flow.index import Index
@@ -114,7 +114,16 @@ def test_a_step_with_resources_of_its_own_begins_a_chain_and_light_steps_join_it
     flow.from_collection([1]).map(str).with_resources(cpus=1).map(len).with_resources(cpus=1).map(str).collect()
     plan = plan_of(flow)
     assert chains(plan) == [["from_collection"], ["map", "map-2", "map-3", "collect"]]
-    assert plan.chains[1].resources == Resources(cpus=2)
+    assert plan.chains[1].demand == Demand(cpus=2)
+
+
+def test_a_step_that_asks_for_a_gpu_begins_a_chain_even_behind_its_like() -> None:
+    flow = Flow("f")
+    gpu: dict[str, Any] = {"gpus": 0.5}
+    flow.from_collection([1]).map(str).with_resources(**gpu).map(len).map(abs).with_resources(**gpu).collect()
+    plan = plan_of(flow)
+    assert chains(plan) == [["from_collection"], ["map", "map-2"], ["map-3", "collect"]]
+    assert [chain.demand for chain in plan.chains[1:]] == [Demand(gpus=0.5), Demand(gpus=0.5)]
 
 
 def test_a_retrieval_waits_for_every_chain_that_fills_its_index_once() -> None:

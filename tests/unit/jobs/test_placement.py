@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from cluster.jobs.placement import NodeRoom, place
 from cluster.runtime.messages import TaskSpec
+from sage.base.demand import Demand
 from sage.base.errors import NoRoom
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.base.resources import Resources
@@ -15,8 +16,15 @@ from sage.flow.spec import Map
 
 
 def tasks_asking(wanted: Resources, name: str = "work", num: int = 1) -> list[TaskSpec]:
-    step = Step(name, Map(abs), (), Where("flow.py", 7), parallelism=num, resources=wanted)
-    chain = Chain(name, (step,), num, wanted)
+    step = Step(
+        name,
+        Map(abs),
+        (),
+        Where("flow.py", 7),
+        parallelism=num,
+        demand=Demand(wanted.cpus, wanted.gpus, wanted.memory_bytes),
+    )
+    chain = Chain(name, (step,), num, step.demand)
     return [TaskSpec(TaskId(f"job/{name}/{i}"), JobId("job"), chain, i, (), ()) for i in range(num)]
 
 
@@ -56,7 +64,7 @@ def test_no_node_is_given_more_than_it_has_and_the_answer_is_always_the_same(
         free = node.free
         for task in tasks:
             if placement[task.id] == node.node_id:
-                free = free.minus(task.chain.resources)
+                free = free.minus(task.chain.demand.amounts)
     assert dict(place(tasks, rooms)) == dict(placement)
 
 

@@ -10,8 +10,8 @@ from operators.index import IndexStore
 from operators.machine import Command, DeadLetter, Emit, Machine
 from operators.registry import machine_for
 from sage.base.batch import Batch
+from sage.base.demand import Demand
 from sage.base.ids import TaskId
-from sage.base.resources import Resources
 from sage.flow.graph import OnError, Step, Where
 from sage.flow.plan import Chain
 from sage.flow.spec import Spec
@@ -23,7 +23,7 @@ def step(spec: Spec, name: str = "step", *, on_error: OnError = OnError.FAIL, re
 
 def chain(*specs: Spec | Step) -> Chain:
     steps = tuple(spec if isinstance(spec, Step) else step(spec, f"step-{at}") for at, spec in enumerate(specs))
-    return Chain(steps[0].name, steps, 1, Resources())
+    return Chain(steps[0].name, steps, 1, Demand())
 
 
 def context(indexes: IndexStore | None = None, *, task_id: str = "task", batch_records: int = 1000) -> Context:

@@ -130,7 +130,7 @@ class Bench:
         for other in (BEFORE.source, AFTER.target):
             self.transport.connect(other, self._receive)
         step = Step("own", Union(), (), Where("flow.py", 1))
-        chain = Chain("own", (step,), 1, step.resources)
+        chain = Chain("own", (step,), 1, step.demand)
         output = OutputSpec(Routing.FORWARD, (AFTER,))
         spec = TaskSpec(OWN, JobId("job"), chain, 0, (InputSpec(BEFORE),), (output,))
         ports = TaskPorts(
