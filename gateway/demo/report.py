@@ -58,7 +58,7 @@ def _lines(report: DemoReport) -> list[str]:
         f"{reached.embedding_s:5.1f} s  the embedding engine is ready, {reached.chat_s:.1f} s: the chat engine",
         f"{reached.indexed_s:5.1f} s  {num_chunks:,} passages are indexed"
         + _rate(num_chunks, "passages", reached.indexed_s - reached.embedding_s),
-        f"{reached.answered_s:5.1f} s  {len(report.answers)} questions are answered"
+        f"{reached.answered_s:5.1f} s  {_questions(len(report.answers))} answered"
         + _rate(num_tokens, "tokens", reached.answered_s - max(reached.indexed_s, reached.chat_s)),
     ]
     labelled = [answer.is_right for answer in report.answers if answer.is_right is not None]
@@ -67,6 +67,10 @@ def _lines(report: DemoReport) -> list[str]:
             f"         the right topic is among the best passages of {sum(labelled)} of {len(labelled)} questions"
         )
     return lines
+
+
+def _questions(num: int) -> str:
+    return "1 question is" if num == 1 else f"{num} questions are"
 
 
 def _rate(num: int, noun: str, seconds: float) -> str:

@@ -32,7 +32,7 @@ def test_answers_are_in_the_order_of_their_questions_and_say_whether_the_topic_w
 def test_rates_are_over_the_time_in_which_the_work_was_done() -> None:
     text = text_of(report_of([answered(1, "try", "try")], Milestones(2.0, 3.0, 9.0, 11.0), METRICS, [ENGINE]))
     assert "700 passages are indexed (100 passages/s)" in text
-    assert "1 questions are answered (100 tokens/s)" in text
+    assert "1 question is answered (100 tokens/s)" in text
     assert "the right topic is among the best passages of 1 of 1 questions" in text
     assert "chat (openvino)" in text
 
