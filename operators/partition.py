@@ -6,9 +6,11 @@ from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
+from operators.failure import user_traceback
 from operators.keycode import bytes_of_key, no_key
 from sage.base.batch import Batch
-from sage.base.errors import InternalError
+from sage.base.errors import InternalError, RecordFailed
+from sage.flow.graph import Step
 
 _MAX_CACHED = 1 << 16
 
@@ -21,7 +23,9 @@ def partition_of(key: Hashable, num_partitions: int) -> int:
 class Partitioner:
     """Parts batches by key and remembers the hashes of the keys that it saw; used by one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, keyed_by: Step | None = None) -> None:
+        """`keyed_by`: the step that made the keys, where it is known; errors name it."""
+        self._keyed_by = keyed_by
         self._hashes = _Hashes()
 
     def split(self, batch: Batch, num_partitions: int) -> list[tuple[int, Batch]]:
@@ -43,9 +47,19 @@ class Partitioner:
                 values[partition].append(value)
                 keys[partition].append(key)
         except TypeError as error:
-            raise no_key(key) from error
+            raise self._naming_the_step(no_key(key)) from error
+        except RecordFailed as error:
+            raise self._naming_the_step(error) from None
         hashes.trim()
         return [(at, Batch(values[at], keys[at])) for at in range(num_partitions) if values[at]]
+
+    def _naming_the_step(self, error: RecordFailed) -> RecordFailed:
+        step = self._keyed_by
+        if step is None:
+            return error
+        named = RecordFailed(f"step {step.name!r} ({step.where}): {error.what}", error.do)
+        named.user_traceback = user_traceback(step, named)
+        return named
 
 
 class _Hashes(dict[Hashable, int]):

@@ -32,7 +32,8 @@ class Task(Actor[Order]):
         self._results: Inflow[CallResult] = Inflow(self._notify)
         self._is_going = False
         hands = TaskHands(spec.id, ports, self._replies.put, self._results.put, self.set_timer)
-        self._drive = Drive(spec, hands, gauge, split=Partitioner().split, settings=ports.settings, clock=ports.clock)
+        split = Partitioner(spec.chain.steps[-1]).split  # what leaves by key leaves a key_by
+        self._drive = Drive(spec, hands, gauge, split=split, settings=ports.settings, clock=ports.clock)
 
     def on_start(self) -> None:
         self._ports.transport.connect(self._spec.id, self._arrive)

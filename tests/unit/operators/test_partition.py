@@ -20,6 +20,8 @@ from operators.keycode import bytes_of_key
 from operators.partition import Partitioner, partition_of
 from sage.base.batch import Batch
 from sage.base.errors import InternalError, RecordFailed
+from sage.flow.graph import Step, Where
+from sage.flow.spec import KeyBy
 
 
 class Colour(Enum):
@@ -138,3 +140,12 @@ def test_what_cannot_be_a_key_is_refused_by_its_type(key: Any) -> None:
 def test_a_batch_without_keys_has_no_partitions() -> None:
     with pytest.raises(InternalError):
         Partitioner().split(Batch([1]), 2)
+
+
+@pytest.mark.parametrize("key", [object(), [1]])
+def test_a_key_that_is_refused_names_the_step_that_made_it_and_shows_its_line(key: Any) -> None:
+    step = Step("by user", KeyBy(hash), (), Where("flow.py", 7))
+    with pytest.raises(RecordFailed, match=r"step 'by user' \(flow.py:7\): a \w+ cannot be the key") as refused:
+        Partitioner(step).split(Batch([1], [key]), 2)
+    assert 'File "flow.py", line 7' in refused.value.user_traceback
+    assert "Let key_by return" in refused.value.do
