@@ -1,6 +1,7 @@
 """What one step alone may ask for: numbers in range, functions that can be called. Knows nothing of its neighbours."""
 
 from collections.abc import Iterator
+from inspect import iscoroutinefunction
 from typing import NamedTuple
 
 from sage.base.errors import FlowInvalid
@@ -157,6 +158,9 @@ def _callable(spec: Spec, fn: object, param: str = "fn") -> Iterator[Fault]:
     if not callable(fn):
         got = f"{fn!r:.80} ({type(fn).__name__})"
         yield Fault(f"{kind_of_step(spec)} takes a function, got {got}", "Give a function of the record.", param)
+    elif iscoroutinefunction(fn) and not isinstance(spec, MapAsync):
+        what = f"{kind_of_step(spec)} takes a function that returns, and nobody would await the coroutine of {fn!r:.80}"
+        yield Fault(what, "Await it in a step before: map_async(fn).", param)
 
 
 def _shared(initial: object) -> Iterator[Fault]:

@@ -11,11 +11,19 @@ from sage.flow.index import Index
 
 NOT_CALLABLE: Any = 3
 WRONG: Any = "wrong"
+
+
+async def awaited(record: object) -> object:
+    return record
+
+
 DOCS = Index("docs")
 
 BAD: dict[str, Callable[[Any], object]] = {
     "map takes a function, got 3 (int)": lambda s: s.map(NOT_CALLABLE),
-    "filter takes a function": lambda s: s.filter(NOT_CALLABLE),
+    "map takes a function that returns, and nobody would await": lambda s: s.map(awaited),
+    "filter takes a function that returns, and nobody would await": lambda s: s.filter(awaited),
+    "filter takes a function, got 3": lambda s: s.filter(NOT_CALLABLE),
     "flat_map takes a function": lambda s: s.flat_map(NOT_CALLABLE),
     "for_each takes a function": lambda s: s.for_each(NOT_CALLABLE),
     "key_by takes a function": lambda s: s.key_by(NOT_CALLABLE),
