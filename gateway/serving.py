@@ -86,7 +86,7 @@ async def serve_on_loop(
 
 async def _are_ready(links: Sequence[WatchedLink], stop: asyncio.Event, serving: asyncio.Task[None]) -> bool:
     """Wait for every engine; False where the gateway stops first. Raises what an engine failed with."""
-    ready = asyncio.gather(*(link.ready for link in links))
+    ready = asyncio.create_task(_all_ready(links))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait((ready, stopping, serving), return_when=asyncio.FIRST_COMPLETED)
@@ -97,6 +97,10 @@ async def _are_ready(links: Sequence[WatchedLink], stop: asyncio.Event, serving:
     finally:
         ready.cancel()
         stopping.cancel()
+
+
+async def _all_ready(links: Sequence[WatchedLink]) -> None:
+    await asyncio.gather(*(link.ready for link in links))
 
 
 def _stop(stop: asyncio.Event, entrance: Entrance) -> None:
