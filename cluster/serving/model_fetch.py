@@ -40,6 +40,7 @@ def download_wheel(wheel: Wheel, into: Path, on_bytes: OnBytes) -> Path:
     command += ["--no-cache-dir", "--disable-pip-version-check", "--no-input", "--progress-bar=raw"]
     process = subprocess.Popen(
         [*command, "--dest", str(into), "-r", str(wanted)],
+        env={**os.environ, "TMPDIR": str(into)},  # what an interrupted pip leaves goes with the folder
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
