@@ -136,6 +136,22 @@ def test_a_host_ends_with_its_parent_and_takes_its_files_along(engine: str) -> N
     assert not Path(directory).exists()
 
 
+def test_a_parent_that_ends_without_closing_leaves_no_files_of_a_host_that_died_before() -> None:
+    program = (
+        "import os\n"
+        "from cluster.serving.engines.launch import launch\n"
+        "from cluster.serving.engines.spec import spec_from_text\n"
+        "link = launch(spec_from_text('simulated:cpu2'))\n"
+        "os.kill(link.pid, 9)\n"
+        "os.waitpid(link.pid, 0)\n"
+        "print(link.directory)\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environ, check=True)
+    assert ended.stdout.strip()
+    assert not Path(ended.stdout.strip()).exists()
+
+
 def test_a_request_that_cannot_travel_fails_alone() -> None:
     with _closing(launch(_SIM)) as link:
         hosted = Hosted(link)

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class HostProcess:
     def __init__(self, directory: Path, arguments: Sequence[str]) -> None:
         """Start `python -m ARGUMENTS --alive-fd N`; it may not write to our terminal, only to its log."""
         self.directory = directory
+        self._remove_directory = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)  # at exit too
         self._log = directory / "host.log"
         self.alive_fd, child_fd = os.pipe()
         command = [sys.executable, "-P", "-m", *arguments, "--alive-fd", str(child_fd)]
@@ -90,7 +92,7 @@ class HostProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         os.close(self.alive_fd)
-        shutil.rmtree(self.directory, ignore_errors=True)
+        self._remove_directory()
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process.returncode is None:  # else its number may belong to another by now
