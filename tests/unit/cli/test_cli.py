@@ -1,5 +1,6 @@
 """The `sage` command: verbs, exit status, errors."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -130,3 +131,11 @@ def test_the_first_distribution_on_the_path_wins(tmp_path: Path, monkeypatch: py
     (info / "entry_points.txt").write_text("[sage.commands]\ngood = first:good\n")
     monkeypatch.setattr(sys, "path", [str(tmp_path / "first"), *sys.path])
     assert find_entry_points("sage.commands")["good"].module == "first"
+
+
+def test_the_package_runs_as_the_command() -> None:
+    root = Path(__file__).parents[3]
+    ran = subprocess.run(
+        [sys.executable, "-m", "sage", "version", "--json"], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert '"sage-engine"' in ran.stdout
