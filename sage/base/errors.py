@@ -12,11 +12,15 @@ SageError                      code       whose fault
 │   ├── RecordFailed           SAGE-1301
 │   ├── SourceUnreadable       SAGE-1302
 │   ├── SinkUnwritable         SAGE-1303
-│   └── JobCancelled           SAGE-1304
+│   ├── JobCancelled           SAGE-1304
+│   ├── UnknownJob             SAGE-1305
+│   ├── UnknownNode            SAGE-1306
+│   └── NameTaken              SAGE-1307
 ├── WorldError                            the machine's or the moment's: mend it or try later
 │   ├── NoRoom                 SAGE-2101
 │   ├── TaskStuck              SAGE-2102
 │   ├── JobTimeout             SAGE-2103
+│   ├── NodeLost               SAGE-2104
 │   ├── Overloaded             SAGE-2201
 │   ├── NoEngine               SAGE-2202
 │   ├── EngineLost             SAGE-2203
@@ -27,7 +31,12 @@ SageError                      code       whose fault
 │   ├── ModelMissing           SAGE-2301
 │   ├── ModelCorrupt           SAGE-2302
 │   ├── ExtraMissing           SAGE-2303
-│   └── PackageShadowed        SAGE-2304
+│   ├── PackageShadowed        SAGE-2304
+│   ├── WireMismatch           SAGE-2501
+│   ├── ClusterUnreachable     SAGE-2502
+│   ├── ClusterRunning         SAGE-2503
+│   ├── ClusterStartFailed     SAGE-2504
+│   └── MembershipOver         SAGE-2505
 └── InternalError              SAGE-9001  ours: please report it
 """
 
@@ -127,6 +136,24 @@ class JobCancelled(CallerError):
     code = "SAGE-1304"
 
 
+class UnknownJob(CallerError):
+    """The cluster knows no job of this id, or knows it no more."""
+
+    code = "SAGE-1305"
+
+
+class UnknownNode(CallerError):
+    """No node of this name is a member of the cluster."""
+
+    code = "SAGE-1306"
+
+
+class NameTaken(CallerError):
+    """Another node of the cluster, or another job, has this name."""
+
+    code = "SAGE-1307"
+
+
 class WorldError(SageError):
     """The machine's or the moment's fault: the same call may succeed later or elsewhere."""
 
@@ -147,6 +174,12 @@ class JobTimeout(WorldError):
     """The job did not end in the time given to `run` or `wait`."""
 
     code = "SAGE-2103"
+
+
+class NodeLost(WorldError):
+    """A node of the cluster ended, or was not heard from for too long, and took with it what ran there."""
+
+    code = "SAGE-2104"
 
 
 class Overloaded(WorldError):
@@ -213,6 +246,36 @@ class PackageShadowed(WorldError):
     """Another distribution's package hides one of ours; names both places."""
 
     code = "SAGE-2304"
+
+
+class WireMismatch(WorldError):
+    """The other side speaks another wire version; names both."""
+
+    code = "SAGE-2501"
+
+
+class ClusterUnreachable(WorldError):
+    """No head answers at this address, or it answers no more."""
+
+    code = "SAGE-2502"
+
+
+class ClusterRunning(WorldError):
+    """A cluster was started here before and still runs."""
+
+    code = "SAGE-2503"
+
+
+class ClusterStartFailed(WorldError):
+    """A head or a node that was started did not become ready."""
+
+    code = "SAGE-2504"
+
+
+class MembershipOver(WorldError):
+    """A peer is no member of the cluster, or not any more: its epoch is over, its lease has run out."""
+
+    code = "SAGE-2505"
 
 
 class InternalError(SageError):

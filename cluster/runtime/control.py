@@ -1,0 +1,236 @@
+"""What head and nodes say to each other: two closed unions. Knows no socket and no actor.
+
+Code and records are not looked into here. A job that is begun anew after the loss of a node is another run of it:
+nodes know runs only, so that nothing of an older run can be taken for the new one.
+"""
+
+import msgspec
+
+from cluster.runtime.job_outline import PlanOutline
+from cluster.runtime.messages import TaskProgress
+from sage.base.errors import RecordFailed, SageError
+from sage.base.ids import JobId, NodeId, RequestId, TaskId
+from sage.base.inference import Failure, ModelCard, Reply, Request
+from sage.base.resources import Resources
+from sage.flow.runner import DeadLetterRecord
+
+CONTROL_WIRE = 1
+"""Version of everything here and in `control_clients`. Any change of a field is a new version."""
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The first part of every message. `wire` comes first in every version, past and to come.
+
+    `epoch`: the membership that the sender has, or is spoken to in; 0: none. `sequence` counts the messages of one
+    connection and direction from 1: a gap or a repetition breaks the connection.
+    """
+
+    wire: int
+    epoch: int
+    sequence: int
+
+
+class ControlMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """What all messages of control have in common: their type's name is their tag."""
+
+
+class RemoteFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An error of a job as it travels: with the user's frames and the notes that were added to it."""
+
+    failure: Failure
+    user_traceback: str = ""
+    notes: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(error: SageError) -> "RemoteFailure":
+        frames = getattr(error, "user_traceback", "")
+        return RemoteFailure(Failure.of(error), frames, tuple(getattr(error, "__notes__", ())))
+
+    def error(self) -> SageError:
+        """Return the error this was made from, without its cause."""
+        error = self.failure.error()
+        if isinstance(error, RecordFailed):
+            error.user_traceback = self.user_traceback
+        for note in self.notes:
+            error.add_note(note)
+        return error
+
+
+class FileCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="file"):
+    """A flow in code that every node has: `target` is `module:flow` or `FILE:flow`, `sha256` that of its source."""
+
+    target: str
+    sha256: str
+
+
+class ShippedCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="shipped"):
+    """A flow within a signed envelope, to be opened only by `cluster.jobs.envelope`."""
+
+    envelope: bytes
+
+
+Code = FileCode | ShippedCode
+
+
+class PeerAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a node takes data; `public_key` (Z85) where that is encrypted, else ""."""
+
+    data_address: str
+    public_key: str = ""
+
+
+# Node to head.
+
+
+class Join(ControlMessage, frozen=True):
+    """Ask to become a member. `instance` is drawn anew by every process: two of one name are told apart by it."""
+
+    name: str
+    instance: str
+    pid: int
+    host: str
+    total: Resources
+    data: PeerAddress
+    labels: dict[str, str] = {}
+
+
+class Heartbeat(ControlMessage, frozen=True):
+    """`number` comes back in HeartbeatTaken: the lease counts from when this was sent."""
+
+    number: int
+
+
+class RunOpened(ControlMessage, frozen=True):
+    run_id: JobId
+
+
+class RunTaskDrained(ControlMessage, frozen=True):
+    run_id: JobId
+    task_id: TaskId
+
+
+class RunTaskEnded(ControlMessage, frozen=True):
+    run_id: JobId
+    task_id: TaskId
+    is_complete: bool
+    error: RemoteFailure | None
+
+
+class RunStopped(ControlMessage, frozen=True):
+    run_id: JobId
+    stuck: tuple[str, ...]
+
+
+class RunSetAside(ControlMessage, frozen=True):
+    run_id: JobId
+    letters: tuple[DeadLetterRecord, ...]
+
+
+class RunProgressed(ControlMessage, frozen=True):
+    run_id: JobId
+    tasks: tuple[TaskProgress, ...]
+
+
+class RunCollected(ControlMessage, frozen=True):
+    """Records of a collecting sink, packed; each message takes one credit of its task and gets it back by TakeMore."""
+
+    run_id: JobId
+    task_id: TaskId
+    step: str
+    records: bytes
+
+
+class RunLogged(ControlMessage, frozen=True):
+    """Lines that a job printed on a node."""
+
+    run_id: JobId
+    lines: tuple[str, ...]
+
+
+class InferenceAsk(ControlMessage, frozen=True):
+    """Also of clients."""
+
+    requests: tuple[Request, ...]
+
+
+class InferenceCancel(ControlMessage, frozen=True):
+    """Also of clients."""
+
+    request_ids: tuple[RequestId, ...]
+
+
+class Leave(ControlMessage, frozen=True):
+    """The node ends; nothing of any run is left on it."""
+
+
+RunFact = (
+    RunOpened | RunTaskDrained | RunTaskEnded | RunStopped | RunSetAside | RunProgressed | RunCollected | RunLogged
+)
+NodeToHead = Join | Heartbeat | RunFact | InferenceAsk | InferenceCancel | Leave
+
+
+# Head to node.
+
+
+class Admitted(ControlMessage, frozen=True):
+    """The node is a member, in the epoch of the header, for `lease_s` from when it sent its Join."""
+
+    node_id: NodeId
+    heartbeat_s: float
+    lease_s: float
+    models: tuple[ModelCard, ...] = ()
+
+
+class Rejected(ControlMessage, frozen=True):
+    """The peer is no member, or not any more: it stops everything, and may join anew where `may_rejoin`."""
+
+    failure: Failure
+    may_rejoin: bool
+
+
+class HeartbeatTaken(ControlMessage, frozen=True):
+    number: int
+
+
+class DeployRun(ControlMessage, frozen=True):
+    """Load the code, start the tasks that `placement` gives to this node, say RunOpened and wait for BeginRun."""
+
+    run_id: JobId
+    job_id: JobId
+    code: Code
+    outline: PlanOutline
+    placement: dict[TaskId, NodeId]
+    peers: dict[NodeId, PeerAddress]
+
+
+class BeginRun(ControlMessage, frozen=True):
+    run_id: JobId
+
+
+class StopRun(ControlMessage, frozen=True):
+    run_id: JobId
+
+
+class TakeMore(ControlMessage, frozen=True):
+    """Give a task's collecting sink credit for so many more messages."""
+
+    run_id: JobId
+    task_id: TaskId
+    num_messages: int
+
+
+class InferenceReplies(ControlMessage, frozen=True):
+    """Also to clients."""
+
+    replies: tuple[Reply, ...]
+
+
+class EndNode(ControlMessage, frozen=True):
+    """End: stop what runs, say Leave."""
+
+
+HeadToNode = (
+    Admitted | Rejected | HeartbeatTaken | DeployRun | BeginRun | StopRun | TakeMore | InferenceReplies | EndNode
+)

@@ -1,0 +1,79 @@
+"""Messages of control to frames and back: header and body, numbered, of one wire version. Pure; knows no socket."""
+
+from collections.abc import Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import msgspec
+
+from cluster.runtime.control import CONTROL_WIRE, MAX_FRAME_BYTES, ControlMessage, Header
+from sage.base.codec import Codec
+from sage.base.errors import InternalError, WireMismatch
+
+M = TypeVar("M", bound=ControlMessage)
+
+
+class Came(NamedTuple, Generic[M]):
+    """A message, and the epoch in which it was sent."""
+
+    message: M
+    epoch: int
+
+
+class _AnyHeader(msgspec.Struct, array_like=True):
+    """What a header of every wire version begins with, past and to come."""
+
+    wire: int
+
+
+class FrameWriter:
+    """The sending direction of one connection."""
+
+    def __init__(self) -> None:
+        self._num_sent = 0
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def frames(self, message: ControlMessage, epoch: int) -> list[bytes]:
+        """Return the frames of the next message; raises InternalError where it is too long to travel."""
+        body = self._encoder.encode(message)
+        if len(body) > MAX_FRAME_BYTES:
+            raise InternalError(f"a {type(message).__name__} of {len(body):,} bytes is too long to be sent")
+        self._num_sent += 1
+        return [self._encoder.encode(Header(CONTROL_WIRE, epoch, self._num_sent)), body]
+
+
+class FrameReader(Generic[M]):
+    """The receiving direction of one connection. What it raises breaks the connection."""
+
+    def __init__(self, codec: Codec[M]) -> None:
+        """`codec`: of what the other side may say; readers on one thread may share it."""
+        self._codec = codec
+        self._num_read = 0
+
+    def read(self, frames: Sequence[bytes]) -> Came[M]:
+        """Return the next message.
+
+        Raises WireMismatch, which names both versions; InternalError for what is no message, or not the next.
+        """
+        if len(frames) != 2:
+            raise InternalError(f"a message of control has two frames, not {len(frames)}")
+        header = _header(frames[0])
+        self._num_read += 1
+        if header.sequence != self._num_read:
+            raise InternalError(f"message {header.sequence} came where {self._num_read} was next")
+        return Came(self._codec.decode(frames[1]), header.epoch)
+
+
+def _header(frame: bytes) -> Header:
+    try:
+        wire = msgspec.msgpack.decode(frame, type=_AnyHeader).wire
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InternalError(f"{len(frame)} bytes that are no header of control: {error}") from error
+    if wire != CONTROL_WIRE:
+        raise WireMismatch(
+            f"the other side speaks wire version {wire} of control, this one {CONTROL_WIRE}",
+            "Run all of a cluster from one version of sage-engine.",
+        )
+    try:
+        return msgspec.msgpack.decode(frame, type=Header)
+    except msgspec.DecodeError as error:
+        raise InternalError(f"a header of control that is not of its version: {error}") from error

@@ -1,0 +1,48 @@
+"""A plan without its code, as it travels: what the head needs to place and watch a job. Knows no user function."""
+
+from typing import Literal
+
+import msgspec
+
+from sage.base.demand import Demand
+from sage.flow.plan import Routing
+
+StepKind = Literal["read", "generate", "embed", "index_into", "retrieve", "write", "for_each", "other"]
+
+
+class StepOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`uses`: the model that a step asks, or the index that it fills or searches; "" for the others."""
+
+    name: str
+    kind: StepKind
+    inputs: tuple[str, ...]
+    file: str
+    line: int
+    parallelism: int
+    demand: Demand
+    uses: str = ""
+    raw: bool = False
+
+
+class ChainOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`steps`: names, in order; `id` is the first."""
+
+    id: str
+    steps: tuple[str, ...]
+    parallelism: int
+    demand: Demand
+
+
+class ChannelOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    source: str
+    target: str
+    routing: Routing
+
+
+class PlanOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Steps in topological order, chains and channels as in `sage.flow.plan.Plan`."""
+
+    name: str
+    steps: tuple[StepOutline, ...]
+    chains: tuple[ChainOutline, ...]
+    channels: tuple[ChannelOutline, ...]
