@@ -38,6 +38,6 @@ def advise(facts: Facts) -> tuple[Advice, ...]:
         what = f"only {megabytes(facts.free_memory_bytes)} of memory are free"
         found.append(Advice(what, f"End other programs; the demo wants {megabytes(_LEAST_FREE_BYTES)}.", needed=False))
     if facts.gpus is None:
-        what = "GPUs were not looked for: NVML's bindings are not installed"
-        found.append(Advice(what, "Where there is an NVIDIA GPU: pip install nvidia-ml-py", needed=False))
+        what = "GPUs were not looked for: there is a driver, but NVML's bindings are not installed"
+        found.append(Advice(what, "pip install 'sage-engine[gpu]'", needed=False))
     return tuple(found)

@@ -9,6 +9,7 @@ from cluster.commands.show import Json, megabytes, print_json, print_table
 if TYPE_CHECKING:
     from cluster.commands.advice import Advice
     from cluster.commands.machine_facts import Facts
+    from sage.base.offer import Gpu
 
 
 def doctor(json: Json = False) -> None:
@@ -36,9 +37,9 @@ def _show(facts: "Facts", advice: "tuple[Advice, ...]") -> None:
     print_table(
         [("PACKAGE", "VERSION"), *((name, number or "not installed") for name, number in facts.packages.items())]
     )
-    gpus = "not looked for" if facts.gpus is None else ", ".join(gpu.name for gpu in facts.gpus) or "none"
+    gpus = "not looked for" if facts.gpus is None else ", ".join(map(_gpu, facts.gpus)) or "none"
     memory = f"{megabytes(facts.memory_bytes)}, {megabytes(facts.free_memory_bytes)} free"
-    print(f"\nCPUs    {facts.num_cpus}\nmemory  {memory}\nGPUs    {gpus}\n")
+    print(f"\nCPUs    {facts.num_cpus:g}\nmemory  {memory}\nGPUs    {gpus}\n")
     engines = [(e.kind, f"needs {', '.join(e.missing)}" if e.missing else "can start") for e in facts.engines]
     print_table([("ENGINE", "STATE"), *engines])
     print()
@@ -48,3 +49,7 @@ def _show(facts: "Facts", advice: "tuple[Advice, ...]") -> None:
         print(f"{'!' if item.needed else '-'} {item.what}\n    {item.do}")
     if not any(item.needed for item in advice):
         print("Everything that sage demo needs is here.")
+
+
+def _gpu(gpu: "Gpu") -> str:
+    return f"{gpu.index}: {gpu.type}, {megabytes(gpu.memory_bytes)}{f' OUT OF USE: {gpu.fault}' if gpu.fault else ''}"

@@ -8,9 +8,12 @@ from importlib.util import find_spec
 import msgspec
 import psutil
 
+from cluster.jobs.machine import offer_of_machine
+from cluster.jobs.nvml import has_driver
 from cluster.serving.engines.spec import EngineKind
 from cluster.serving.model_store import ModelStore, StoredModel
 from sage.base.errors import PackageShadowed
+from sage.base.offer import Gpu
 from sage.base.packages import check_packages
 
 _REPORTED = ("sage-engine", "msgspec", "numpy", "pykka", "pyzmq", "fastapi", "uvicorn", "openvino-genai", "tokenizers")
@@ -28,22 +31,20 @@ class EngineFact(msgspec.Struct, frozen=True):
     simulated: bool
 
 
-class GpuFact(msgspec.Struct, frozen=True):
-    name: str
-    memory_bytes: int
-
-
 class Facts(msgspec.Struct, frozen=True):
-    """`gpus` None: not looked for, as NVML's bindings are not installed. `shadowed`: what hides a package of ours."""
+    """What a node here would offer, and what is installed. `shadowed`: what hides a package of ours.
+
+    `gpus` None: there is a driver, but NVML's bindings are not installed.
+    """
 
     python: str
     platform: str
     packages: dict[str, str | None]
     shadowed: str | None
-    num_cpus: int
+    num_cpus: float
     memory_bytes: int
     free_memory_bytes: int
-    gpus: tuple[GpuFact, ...] | None
+    gpus: tuple[Gpu, ...] | None
     engines: tuple[EngineFact, ...]
     models: tuple[StoredModel, ...]
     cache_dir: str
@@ -51,25 +52,20 @@ class Facts(msgspec.Struct, frozen=True):
 
 def gather(store: ModelStore) -> Facts:
     """Look at everything once; starts no engine and uses no network."""
-    memory = psutil.virtual_memory()
+    offer = offer_of_machine()
     return Facts(
         python=f"{platform.python_implementation()} {platform.python_version()} at {sys.executable}",
         platform=platform.platform(),
         packages={name: _version_of(name) for name in _REPORTED},
         shadowed=_shadowed(),
-        num_cpus=usable_cpus(),
-        memory_bytes=memory.total,
-        free_memory_bytes=memory.available,
-        gpus=_gpus(),
+        num_cpus=offer.cpus,
+        memory_bytes=offer.memory_bytes,
+        free_memory_bytes=psutil.virtual_memory().available,
+        gpus=None if has_driver() and find_spec("pynvml") is None else offer.gpus,
         engines=tuple(_engine(kind, needs) for kind, needs in _ENGINE_NEEDS.items()),
         models=store.list(),
         cache_dir=str(store.cache_dir),
     )
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    return len(psutil.Process().cpu_affinity() or ()) if psutil.LINUX else psutil.cpu_count() or 1
 
 
 def _engine(kind: str, needs: tuple[str, ...]) -> EngineFact:
@@ -89,21 +85,3 @@ def _shadowed() -> str | None:
     except PackageShadowed as error:
         return error.what
     return None
-
-
-def _gpus() -> tuple[GpuFact, ...] | None:
-    if find_spec("pynvml") is None:
-        return None
-    import pynvml
-
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return ()
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        return tuple(
-            GpuFact(str(pynvml.nvmlDeviceGetName(h)), int(pynvml.nvmlDeviceGetMemoryInfo(h).total)) for h in handles
-        )
-    finally:
-        pynvml.nvmlShutdown()

@@ -10,8 +10,11 @@ from typing import Any
 from pykka import ActorRef
 
 from cluster.jobs.accounts import Accounts
+from cluster.jobs.explain import explain
 from cluster.jobs.job import BeginOn, CancelAsked, JobEvent, JobMachine, JobOver, NodeGone, StopOn
-from cluster.jobs.placement import NodeRoom, place
+from cluster.jobs.parts import parts_from_tasks
+from cluster.jobs.placement import Placement, Strategy, place, rooms_of
+from cluster.jobs.room import Placed, Room
 from cluster.jobs.tasks import tasks_from_plan
 from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, Query, tell, watch
 from cluster.runtime.messages import (
@@ -26,7 +29,7 @@ from cluster.runtime.messages import (
 from sage.base.clock import Clock
 from sage.base.errors import InternalError, SageError
 from sage.base.ids import JobId, NodeId, TaskId, new_id
-from sage.base.resources import Resources
+from sage.base.offer import NodeOffer
 from sage.flow.plan import Plan
 from sage.flow.runner import DeadLetterRecord, JobMetrics, JobStatus, NodeView
 from sage.flow.spec import Read
@@ -54,9 +57,11 @@ OnChange = Callable[[JobView], None]
 
 @dataclass(frozen=True, slots=True)
 class NodeJoined:
+    """A node is there, or one that was offers something else now: what runs on it runs on."""
+
     node_id: NodeId
     ref: ActorRef[Any]
-    total: Resources
+    offer: NodeOffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,13 @@ class CheckRoom(Query[None]):
 
 
 @dataclass(frozen=True, slots=True)
+class ExplainJob(Query[list[str]]):
+    """Answered by a line for each task: where it is and why; by nothing for a job that is not known."""
+
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
 class CancelJob:
     job_id: JobId
 
@@ -90,7 +102,16 @@ class NodesNow(Query[list[NodeView]]):
 
 
 ManagerMessage = (
-    NodeJoined | CheckRoom | SubmitPlan | CancelJob | DeadLettersOf | NodesNow | NodeFact | ActorEnded | ActorFailed
+    NodeJoined
+    | CheckRoom
+    | SubmitPlan
+    | ExplainJob
+    | CancelJob
+    | DeadLettersOf
+    | NodesNow
+    | NodeFact
+    | ActorEnded
+    | ActorFailed
 )
 
 
@@ -98,8 +119,8 @@ ManagerMessage = (
 class _Job:
     machine: JobMachine
     accounts: Accounts
-    tasks: tuple[TaskSpec, ...]
-    placement: Mapping[TaskId, NodeId]
+    placement: Placement
+    nodes: Mapping[TaskId, NodeId]
     on_change: OnChange
     started_s: float
     letters: deque[DeadLetterRecord]
@@ -109,29 +130,31 @@ class _Job:
 class JobManager(Actor[ManagerMessage]):
     """Runs any number of jobs side by side."""
 
-    def __init__(self, clock: Clock, rng: Random) -> None:
+    def __init__(self, clock: Clock, rng: Random, strategy: Strategy = Strategy.SPREAD) -> None:
         super().__init__("job manager", clock=clock)
         self._rng = rng
-        self._nodes: dict[NodeId, tuple[ActorRef[Any], Resources]] = {}
+        self._strategy = strategy
+        self._nodes: dict[NodeId, tuple[ActorRef[Any], NodeOffer]] = {}
         self._jobs: dict[JobId, _Job] = {}
         self._past: deque[JobId] = deque()
 
     def receive(self, message: ManagerMessage) -> object:
         match message:
-            case NodeJoined(node_id, ref, total):
-                self._nodes[node_id] = (ref, total)
-                watch(ref, self.actor_ref)
+            case NodeJoined(node_id, ref, offer):
+                self._joined(node_id, ref, offer)
             case SubmitPlan(plan, on_change):
                 return self._submit(plan, on_change)
             case CheckRoom(plan):
-                place(tasks_from_plan(JobId("job"), plan), [room for room, _ in self._rooms()])
+                self._place(tasks_from_plan(JobId("job"), plan))
+            case ExplainJob(job_id):
+                return explain(self._jobs[job_id].placement) if job_id in self._jobs else []
             case CancelJob(job_id):
                 self._happened(job_id, CancelAsked())
             case DeadLettersOf(job_id):
                 job = self._jobs.get(job_id)
                 return list(job.letters) if job is not None else []
             case NodesNow():
-                return [NodeView(room.node_id, room.total, room.free, num) for room, num in self._rooms()]
+                return [NodeView(r.node_id, r.offer.total, r.free, r.num_parts) for r in self._rooms()]
             case JobProgress(job_id, _, tasks):
                 if job := self._jobs.get(job_id):
                     job.accounts.report(tasks)
@@ -164,20 +187,21 @@ class JobManager(Actor[ManagerMessage]):
     def _submit(self, plan: Plan, on_change: OnChange) -> JobId:
         job_id = JobId(new_id("job", self._rng, num_chars=8))
         tasks = tasks_from_plan(job_id, plan)
-        placement = place(tasks, [room for room, _ in self._rooms()])
-        nodes = tuple(dict.fromkeys(placement.values()))
+        placement = self._place(tasks)
+        at = placement.nodes()
+        nodes = {task.id: at[task.id] for task in tasks}
         sources = [task.id for task in tasks if isinstance(task.chain.steps[0].spec, Read)]
         job = self._jobs[job_id] = _Job(
-            machine=JobMachine(job_id, nodes, placement, sources),
-            accounts=Accounts(tasks, placement),
-            tasks=tasks,
+            machine=JobMachine(job_id, dict.fromkeys(nodes.values()), nodes, sources),
+            accounts=Accounts(tasks, nodes),
             placement=placement,
+            nodes=nodes,
             on_change=on_change,
             started_s=self.clock.monotonic_s(),
             letters=deque(maxlen=MAX_DEAD_LETTERS),
         )
-        for node_id in nodes:
-            here = tuple(task for task in tasks if placement[task.id] == node_id)
+        for node_id in dict.fromkeys(nodes.values()):
+            here = tuple(task for task in tasks if nodes[task.id] == node_id)
             tell(self._nodes[node_id][0], DeployTasks(job_id, here))
         self._changed(job)
         return job_id
@@ -192,7 +216,6 @@ class JobManager(Actor[ManagerMessage]):
                 case StopOn(node_id):
                     tell(self._nodes[node_id][0], StopJob(job_id))
                 case JobOver():
-                    job.tasks = ()
                     self._past.append(job_id)
         self._changed(job)
         while len(self._past) > MAX_PAST_JOBS:
@@ -203,16 +226,24 @@ class JobManager(Actor[ManagerMessage]):
         metrics = job.accounts.metrics(job.machine.status, duration_s)
         job.on_change(JobView(metrics, job.machine.error, job.num_letters, job.machine.is_over))
 
-    def _rooms(self) -> list[tuple[NodeRoom, int]]:
-        """Return every node with what jobs that are not over have left of it, and how many tasks they have there."""
-        rooms = []
-        for node_id, (_, total) in self._nodes.items():
-            here = [task for job in self._jobs.values() for task in job.tasks if job.placement[task.id] == node_id]
-            free = total
-            for task in here:
-                free = free.minus(task.chain.demand.amounts)
-            rooms.append((NodeRoom(node_id, total, free), len(here)))
-        return rooms
+    def _joined(self, node_id: NodeId, ref: ActorRef[Any], offer: NodeOffer) -> None:
+        known = self._nodes.get(node_id)
+        self._nodes[node_id] = (ref, offer)
+        if known is None or known[0] != ref:
+            watch(ref, self.actor_ref)
+
+    def _place(self, tasks: tuple[TaskSpec, ...]) -> Placement:
+        return place(parts_from_tasks(tasks), self._offers(), taken=self._taken(), strategy=self._strategy)
+
+    def _rooms(self) -> list[Room]:
+        return rooms_of(self._offers(), self._taken())
+
+    def _offers(self) -> dict[NodeId, NodeOffer]:
+        return {node_id: offer for node_id, (_, offer) in self._nodes.items()}
+
+    def _taken(self) -> list[Placed]:
+        """Return what the tasks of jobs that are not over hold."""
+        return [placed for job in self._jobs.values() if not job.machine.is_over for placed in job.placement.placed]
 
     def _lost(self, urn: str, how: str) -> None:
         """Fail every job that has tasks on a node that is no more."""
@@ -220,6 +251,6 @@ class JobManager(Actor[ManagerMessage]):
         if lost is None:
             return
         for job_id, job in self._jobs.items():
-            if lost in job.placement.values():
+            if lost in job.nodes.values():
                 self._happened(job_id, NodeGone(lost, InternalError(f"node {lost} {how}")))
         del self._nodes[lost]

@@ -7,9 +7,9 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from cluster.jobs.machine import offer_of_machine
 from cluster.jobs.manager import CheckRoom, JobManager, NodeJoined, NodesNow, SubmitPlan
 from cluster.local.job import ANSWER_S, JobBoard, LocalJob
-from cluster.local.machine import resources_of_machine
 from cluster.local.needs import Need, needs_of_graph
 from cluster.local.plane import EmbeddedPlane
 from cluster.runtime.actor import ask, stop, tell
@@ -60,7 +60,7 @@ class LocalCluster:
         self._jobs: list[LocalJob] = []
         self._is_closed = False
         atexit.register(self.close)
-        tell(self._manager, NodeJoined(NODE_ID, self._node, resources_of_machine()))
+        tell(self._manager, NodeJoined(NODE_ID, self._node, offer_of_machine()))
         if engines:
             self._plane.serve(engines)
 

@@ -1,8 +1,12 @@
 """A reference to one step of a flow, and how to set what holds for any step. Knows no operator."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal, Self
 
-from sage.base.demand import Demand
+import msgspec
+
+from sage.base.demand import Demand, labels_from_mapping
 from sage.flow.builder import Builder, StepNumber
 from sage.flow.graph import OnError
 from sage.flow.picture import html_from_steps
@@ -11,6 +15,8 @@ from sage.flow.where import refusal
 DEFAULT_RETRIES = 3
 
 ErrorPolicy = Literal["fail", "retry", "dead_letter"]
+
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 class Handle:
@@ -56,16 +62,24 @@ class Handle:
         cpus: float = 0.0,
         gpus: float = 0.0,
         memory_bytes: int = 0,
+        gpu_memory_bytes: int = 0,
+        labels: Mapping[str, str] = _NO_LABELS,
     ) -> Self:
         """Reserve this much on a node for each instance of the last step; a flow that fits nowhere gets NoRoom.
 
+        `gpus`: 0.5 is half of a device, 1.5 a whole one and half of another. `gpu_memory_bytes`: on each GPU that is
+        taken; without `gpus`, on one that is shared. `labels`: only nodes that have all of them are taken.
+
         >>> import sage
         >>> big = sage.Flow("f").from_collection("ab").map(str.upper).with_resources(cpus=0.5, memory_bytes=2**20)
+        >>> big = big.with_resources(gpus=0.5, gpu_memory_bytes=2**33, labels={"zone": "a"})
         """
         try:
-            demand = Demand(cpus, gpus, memory_bytes)
-        except ValueError as error:
-            raise refusal(str(error), "Ask for nothing, or for more than nothing.") from error
+            asked = {"cpus": cpus, "gpus": gpus, "memory_bytes": memory_bytes, "gpu_memory_bytes": gpu_memory_bytes}
+            demand = msgspec.convert({**asked, "labels": labels_from_mapping(labels)}, Demand)
+        except (ValueError, TypeError, AttributeError) as error:
+            do = 'For example: with_resources(cpus=0.5, memory_bytes=2**30, labels={"zone": "a"}).'
+            raise refusal(f"with_resources: {error}", do) from error
         self._builder.change(self._number, demand=demand)
         return self
 

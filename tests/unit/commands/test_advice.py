@@ -7,7 +7,8 @@ import msgspec
 import pytest
 
 from cluster.commands.advice import advise
-from cluster.commands.machine_facts import EngineFact, Facts, gather, usable_cpus
+from cluster.commands.machine_facts import EngineFact, Facts, gather
+from cluster.jobs.machine import offer_of_machine
 from cluster.serving.engines.spec import EngineKind
 from cluster.serving.model_store import FileState, ModelStore, StoredModel
 
@@ -58,5 +59,7 @@ def test_the_doctor_looks_at_every_kind_of_engine_there_is(tmp_path: Path) -> No
     assert [engine.kind for engine in facts.engines if engine.simulated] == ["simulated"]
 
 
-def test_at_least_one_cpu_can_be_used() -> None:
-    assert usable_cpus() >= 1
+def test_the_doctor_says_what_a_node_here_would_offer(tmp_path: Path) -> None:
+    facts, offer = gather(ModelStore(tmp_path)), offer_of_machine()
+    assert (facts.num_cpus, facts.memory_bytes) == (offer.cpus, offer.memory_bytes)
+    assert facts.num_cpus > 0

@@ -119,11 +119,12 @@ def test_a_step_with_resources_of_its_own_begins_a_chain_and_light_steps_join_it
 
 def test_a_step_that_asks_for_a_gpu_begins_a_chain_even_behind_its_like() -> None:
     flow = Flow("f")
-    gpu: dict[str, Any] = {"gpus": 0.5}
+    gpu: dict[str, Any] = {"gpus": 0.5, "gpu_memory_bytes": 1 << 30, "labels": {"zone": "a", "disk": "ssd"}}
     flow.from_collection([1]).map(str).with_resources(**gpu).map(len).map(abs).with_resources(**gpu).collect()
     plan = plan_of(flow)
     assert chains(plan) == [["from_collection"], ["map", "map-2"], ["map-3", "collect"]]
-    assert [chain.demand for chain in plan.chains[1:]] == [Demand(gpus=0.5), Demand(gpus=0.5)]
+    asked = Demand(gpus=0.5, gpu_memory_bytes=1 << 30, labels=(("disk", "ssd"), ("zone", "a")))
+    assert [chain.demand for chain in plan.chains[1:]] == [asked, asked]
 
 
 def test_a_retrieval_waits_for_every_chain_that_fills_its_index_once() -> None:

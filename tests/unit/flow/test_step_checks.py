@@ -11,6 +11,8 @@ from sage.flow.index import Index
 
 NOT_CALLABLE: Any = 3
 WRONG: Any = "wrong"
+HALF_A_BYTE: Any = 0.5
+NO_TEXTS: Any = {"gpu": True}
 
 
 async def awaited(record: object) -> object:
@@ -42,6 +44,11 @@ BAD: dict[str, Callable[[Any], object]] = {
     "a source is read by one task, not by 2": lambda s: s.with_parallelism(2),
     "a sink is written by one task, not by 2": lambda s: s.collect().with_parallelism(2),
     "resources are never negative": lambda s: s.map(str).with_resources(cpus=-1),
+    "never infinite": lambda s: s.map(str).with_resources(gpus=float("inf")),
+    "gpu_memory_bytes=-1": lambda s: s.map(str).with_resources(gpu_memory_bytes=-1),
+    "got `float` - at `$.memory_bytes`": lambda s: s.map(str).with_resources(memory_bytes=HALF_A_BYTE),
+    "got `bool` - at `$.labels": lambda s: s.map(str).with_resources(labels=NO_TEXTS),
+    "with_resources: 'str' object": lambda s: s.map(str).with_resources(labels=WRONG),
     "on_error('wrong') is unknown": lambda s: s.map(str).on_error(WRONG),
     "never tries again": lambda s: s.map(str).on_error("fail", retries=1),
     "retries is 0; it is at least 1": lambda s: s.map(str).on_error("retry", retries=0),

@@ -13,7 +13,7 @@ from cluster.runtime.messages import JobStopped, NodeOrder
 from sage.base.clock import SystemClock
 from sage.base.errors import InternalError
 from sage.base.ids import JobId, NodeId
-from sage.base.resources import Resources
+from sage.base.offer import NodeOffer
 from sage.flow.plan import plan_from_graph
 
 DEADLINE_S = 10.0
@@ -30,7 +30,7 @@ class Cluster:
         self.views: queue.SimpleQueue[JobView] = queue.SimpleQueue()
         self.manager: ActorRef[JobManager] = JobManager.start(SystemClock(), Random(1))
         self.node: ActorRef[Any] = SilentNode.start("node")
-        tell(self.manager, NodeJoined(NODE, self.node, Resources(cpus=2.0)))
+        tell(self.manager, NodeJoined(NODE, self.node, NodeOffer(cpus=2.0)))
 
     def submit(self) -> JobId:
         flow = sage.Flow("flow")
