@@ -78,6 +78,14 @@ class AbortAt:
 
 
 @dataclass(frozen=True, slots=True)
+class EndEngine:
+    """End the engine's process: it does not obey. EngineDown, with this failure, comes of it."""
+
+    engine_id: EngineId
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Give each `Last` to whoever asked; nothing more comes for these requests."""
 
@@ -91,4 +99,4 @@ class WakeAt:
     at_s: float
 
 
-Command = Dispatch | AbortAt | Answer | WakeAt
+Command = Dispatch | AbortAt | EndEngine | Answer | WakeAt

@@ -4,14 +4,15 @@ A machine: events in, commands out. Knows nothing of sockets, threads, clocks or
 
     waiting --pick--> running --engine says ended--> answered
        |                 |
-       +--> answered     +--> answered, and abandoned: the engine holds its slot until it says that it ended
-    (cancelled, past its deadline, engine lost)
+       +--> answered     +--> answered, and abandoned: the engine holds its slot until it says that it ended;
+    (cancelled, past its deadline, engine lost)         an engine that never does is given up
 """
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from cluster.serving.abandoned import PATIENCE_S, Abandoned
 from cluster.serving.admission import Offer
 from cluster.serving.batch import Batcher
 from cluster.serving.deadlines import Deadlines
@@ -22,6 +23,7 @@ from cluster.serving.events import (
     Cancelled,
     Command,
     Dispatch,
+    EndEngine,
     EngineDown,
     EngineEnded,
     EngineStarting,
@@ -46,11 +48,12 @@ MAX_WAITING = 10_000  # at 20 us a decision, a full queue costs 0.2 s of the pla
 
 @dataclass(slots=True)
 class _Orders:
-    """What one event brings: answers, aborts, and the lanes in which something may have become possible."""
+    """What one event brings: answers, aborts, silent engines, and the lanes in which something may be possible now."""
 
     now_s: float
     ended: list[Last] = field(default_factory=list)
     aborts: dict[EngineId, list[RequestId]] = field(default_factory=dict)
+    silent: dict[EngineId, None] = field(default_factory=dict)
     lanes: dict[Lane, None] = field(default_factory=dict)
     dispatches: list[Dispatch] = field(default_factory=list)
 
@@ -77,7 +80,7 @@ class Plane:
         self._drain_rate = DrainRate()
         self._totals = Totals()
         self._running: dict[RequestId, Ticket] = {}
-        self._abandoned: dict[RequestId, Ticket] = {}
+        self._abandoned = Abandoned()
         self._num_arrived = 0
         self._wake_s = math.inf
 
@@ -216,22 +219,22 @@ class Plane:
                 self._fail(ticket, Failure.of(error), orders)
 
     def _expire(self, orders: _Orders) -> None:
-        """Answer what is past its deadline."""
+        """Answer what is past its deadline, and give up engines that do not stop when told to."""
         for ticket in self._deadlines.due(orders.now_s):
             request = ticket.request
             where = "waited for an engine" if self._queue.remove(request.id) is not None else "ran"
             if where == "ran":
                 self._abandon(request.id, orders)
             self._fail(ticket, Failure.of(_deadline_exceeded(request, where)), orders)
+        orders.silent.update(dict.fromkeys(map(_engine_of, self._abandoned.overdue(orders.now_s))))
 
     def _abandon(self, request_id: RequestId, orders: _Orders) -> Ticket | None:
         """Have the engine stop a running request; its slot is free once the engine says so. None if it does not run."""
         ticket = self._running.pop(request_id, None)
         if ticket is None:
             return None
-        assert ticket.engine_id is not None
-        self._abandoned[request_id] = ticket
-        orders.aborts.setdefault(ticket.engine_id, []).append(request_id)
+        self._abandoned.add(ticket, orders.now_s)
+        orders.aborts.setdefault(_engine_of(ticket), []).append(request_id)
         return ticket
 
     def _engine_ended(self, engine_id: EngineId, ended: tuple[Last, ...], orders: _Orders) -> None:
@@ -240,7 +243,7 @@ class Plane:
             return
         lasts = {last.request_id: last for last in reversed(ended)}
         for ticket in self._router.release(account, dict.fromkeys(last.request_id for last in ended)):
-            if self._abandoned.pop(ticket.request.id, None) is None:
+            if self._abandoned.pop(ticket.request.id) is None:
                 del self._running[ticket.request.id]
                 self._answer(ticket, lasts[ticket.request.id], orders)
         orders.lanes.update(dict.fromkeys(account.lanes))
@@ -264,7 +267,7 @@ class Plane:
         self._totals.engine_down(event.engine_id)
         lost = Failure.of(EngineLost(f"engine {event.engine_id!r} was lost: {event.failure.what}", event.failure.do))
         for request_id, ticket in account.held.items():
-            if self._abandoned.pop(request_id, None) is None:
+            if self._abandoned.pop(request_id) is None:
                 del self._running[request_id]
                 self._fail(ticket, lost, orders)
         self._fail_unserved(None, orders)
@@ -281,10 +284,11 @@ class Plane:
 
     def _commands(self, orders: _Orders) -> list[Command]:
         commands: list[Command] = [AbortAt(id, tuple(request_ids)) for id, request_ids in orders.aborts.items()]
+        commands.extend(EndEngine(engine_id, _SILENT) for engine_id in orders.silent)
         commands.extend(orders.dispatches)
         if orders.ended:
             commands.append(Answer(tuple(orders.ended)))
-        earliest_s = self._deadlines.earliest_s()
+        earliest_s = min(self._deadlines.earliest_s(), self._abandoned.earliest_s())
         if earliest_s < self._wake_s:
             self._wake_s = earliest_s
             commands.append(WakeAt(earliest_s))
@@ -295,15 +299,24 @@ class Plane:
         waiting = {ticket.request.id: ticket for ticket in self._queue.tickets()}
         assert len(waiting) <= self._max_waiting, len(waiting)
         held = {id: ticket for account in self._router for id, ticket in account.held.items()}
-        assert held == self._running | self._abandoned, "what engines hold is running or abandoned"
-        num = len(waiting) + len(self._running) + len(self._abandoned)
+        abandoned = self._abandoned.tickets
+        assert held == {**self._running, **abandoned}, "what engines hold is running or abandoned"
+        num = len(waiting) + len(self._running) + len(abandoned)
         assert num == len(waiting.keys() | held.keys()), "each request is in exactly one state"
         assert all(not ticket.is_answered for ticket in (*waiting.values(), *self._running.values()))
-        assert all(ticket.is_answered for ticket in self._abandoned.values())
+        assert all(ticket.is_answered for ticket in abandoned.values())
         assert all(self._offer.is_served(ticket.lane) for ticket in waiting.values()), "nobody waits in vain"
         for ticket in waiting.values():
             assert self._router.pick(ticket.lane) is None, "nothing waits while an engine has room for it"
         self._router.check()
+
+
+_SILENT = Failure.of(EngineLost(f"it had not stopped a request {PATIENCE_S:g} s after it was told to"))
+
+
+def _engine_of(ticket: Ticket) -> EngineId:
+    assert ticket.engine_id is not None, ticket
+    return ticket.engine_id
 
 
 def _deadline_exceeded(request: Request, where: str) -> DeadlineExceeded:

@@ -17,6 +17,7 @@ from cluster.serving.events import (
     Cancelled,
     Command,
     Dispatch,
+    EndEngine,
     EngineDown,
     EngineEnded,
     EngineStarting,
@@ -203,6 +204,9 @@ class PlaneShell:
                 self._send(engine_id, Run(requests))
             case AbortAt(engine_id, request_ids):
                 self._send(engine_id, Abort(request_ids))
+            case EndEngine(engine_id, failure):
+                if engine_id in self._links:
+                    self._give_up(engine_id, failure)
             case Answer(ended):
                 for last in ended:
                     self._answer(last)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cluster.serving.events import EngineEnded
+from cluster.serving.abandoned import PATIENCE_S
+from cluster.serving.events import EndEngine, EngineEnded
 from sage.base.errors import (
     EngineLost,
     EngineStartFailed,
@@ -21,6 +22,8 @@ from tests.unit.serving.arrange import (
     embed,
     embed_engine,
     embedded,
+    sizes,
+    wakes,
 )
 
 
@@ -110,6 +113,32 @@ def test_what_was_cancelled_at_an_engine_is_not_answered_again_when_the_engine_i
     plane.cancel("a")
     plane.down("c1")
     assert plane.outcome("a") == RequestCancelled.code
+
+
+def test_an_engine_that_never_stops_what_it_is_told_to_is_given_up() -> None:
+    plane = CheckedPlane()
+    plane.up(chat_engine(max_running=2))
+    plane.submit(chat("a"), chat("b"))
+    assert wakes(plane.cancel("a")) == [plane.now_s + PATIENCE_S]
+    assert sizes(plane.wait(PATIENCE_S - 1.0)) == {"WakeAt": 1}
+    [order] = plane.wait(1.0)
+    assert isinstance(order, EndEngine)
+    assert plane.wait(PATIENCE_S) == [], "once is enough"
+    plane.down(order.engine_id, order.failure)
+    assert plane.outcome("a") == RequestCancelled.code
+    assert plane.outcome("b") == EngineLost.code
+    assert "had not stopped a request" in plane.failure("b").what
+
+
+def test_an_engine_that_stops_in_time_is_kept() -> None:
+    plane = CheckedPlane()
+    plane.up(chat_engine())
+    plane.submit(chat("a"), chat("b"))
+    plane.cancel("a")
+    plane.wait(PATIENCE_S - 1.0)
+    plane.end("c1", "a")
+    plane.cancel("b")
+    assert sizes(plane.wait(1.0)) == {"WakeAt": 1}
 
 
 def test_ends_from_an_engine_that_was_given_up_are_passed_over() -> None:

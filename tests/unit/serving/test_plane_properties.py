@@ -12,6 +12,7 @@ from cluster.serving.events import (
     Cancelled,
     Command,
     Dispatch,
+    EndEngine,
     EngineDown,
     EngineEnded,
     EngineStarting,
@@ -55,6 +56,7 @@ class World:
         self.submitted: Counter[RequestId] = Counter()
         self.answered: Counter[RequestId] = Counter()
         self.cancelled: set[RequestId] = set()
+        self.given_up: list[EngineId] = []
 
     # What may happen.
 
@@ -106,7 +108,9 @@ class World:
         ids = [*self.starting, *self.engines]
         if not ids or self.rng.random() < 0.7:
             return None
-        engine_id = self.rng.choice(ids)
+        return self.lose(self.rng.choice(ids))
+
+    def lose(self, engine_id: EngineId) -> Event:
         self.starting.pop(engine_id, None)
         self.engines.pop(engine_id, None)
         self.held.pop(engine_id, None)
@@ -131,7 +135,7 @@ class World:
         return PolicyChanged(self.policy)
 
     def time_passes(self) -> Event:
-        self.now_s += self.rng.choice((0.1, 1.0, 3.0))
+        self.now_s += self.rng.choice((0.1, 1.0, 3.0, 40.0))
         return TimePassed()
 
     # What follows.
@@ -149,6 +153,8 @@ class World:
             self.wake_s = None
         picked = [self.obey(command) for command in commands]
         self.check_order([request for requests in picked for request in requests], waited)
+        while self.given_up:
+            self.handle(self.lose(self.given_up.pop()))
 
     def obey(self, command: Command) -> tuple[Request, ...]:
         """Do as ordered; return what was dispatched."""
@@ -158,6 +164,8 @@ class World:
                 return requests
             case AbortAt(engine_id, request_ids):
                 self.cancelled.update(request_ids)
+            case EndEngine(engine_id):
+                self.given_up.append(engine_id)
             case Answer(ended):
                 for last in ended:
                     self.ended(last)
@@ -199,9 +207,7 @@ class World:
     def settle(self) -> None:
         """Let engines for everything come up and end all they are given, and no new request come."""
         for engine_id in [*self.starting, *self.engines]:
-            self.starting.pop(engine_id, None)
-            self.engines.pop(engine_id, None)
-            self.handle(EngineDown(engine_id, lost()))
+            self.handle(self.lose(engine_id))
         assert not self.waiting, "without engines nothing waits"
 
 

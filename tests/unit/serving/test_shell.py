@@ -131,6 +131,18 @@ def test_what_came_while_sending_is_taken_without_another_signal(stage: Stage) -
     assert stage.ask(chat("a")).outcomes() == {"a": "finished"}
 
 
+def test_an_engine_that_does_not_stop_when_told_to_is_ended_and_its_requests_are_answered(stage: Stage) -> None:
+    link = stage.link(chat_engine(max_running=2))
+    asker = stage.ask(chat("a"), chat("b"))
+    stage.shell.cancel([RequestId("a")])
+    assert stage.driver.wake_s is not None
+    stage.clock.advance(stage.driver.wake_s - stage.clock.monotonic_s())
+    with capture_logs():
+        stage.shell.on_wake()
+    assert asker.outcomes() == {"a": RequestCancelled.code, "b": EngineLost.code}
+    assert link.closed_within_s is not None
+
+
 def test_an_end_lets_the_next_request_go(stage: Stage) -> None:
     link = stage.link(chat_engine(max_running=1))
     stage.ask(chat("a"), chat("b"))
