@@ -7,8 +7,11 @@ from sage.base.errors import CallerError, DeadlineExceeded, NoEngine, Overloaded
 from sage.flow.graph import Step
 
 MAX_WAITED_S = 300.0
-"""How long one record waits, in all, while queues are full or its engine starts: a large model loads in minutes. A
-stream waits rather than fails, but not for ever."""
+"""How long one record waits, in all, while queues are full. A stream waits rather than fails, but not for ever."""
+
+MAX_NO_ENGINE_S = 30.0
+"""How long it waits where no engine is up or starting: one that starts has its requests wait in the control plane, so
+here somebody would have to start one."""
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +68,7 @@ def next_after(error: Exception, question: OpenAsk, step: Step, deadline_s: floa
 
     | error | next |
     | --- | --- |
-    | no room yet, and it says when | later, up to MAX_WAITED_S and the step's deadline in all |
+    | no room or no engine, and it says when | later, up to MAX_WAITED_S or MAX_NO_ENGINE_S and the deadline in all |
     | one that may pass, tries left | again |
     | one record's fault, several asked | apart |
     | else | give up |
@@ -84,7 +87,7 @@ def _later(error: SageError, after_s: float, question: OpenAsk, deadline_s: floa
     if deadline_s is not None and waited_s >= deadline_s:
         late = DeadlineExceeded(f"no engine had room within the deadline of {deadline_s:g} s: {error.what}", error.do)
         return GiveUp(late)
-    if waited_s > MAX_WAITED_S:
+    if waited_s > (MAX_NO_ENGINE_S if isinstance(error, NoEngine) else MAX_WAITED_S):
         tired = type(error)(f"still so after waiting {question.waited_s:.0f} s: {error.what}", error.do)
         return GiveUp(tired)
     return AskLater(after_s)

@@ -146,15 +146,22 @@ def test_a_refusal_for_want_of_room_is_waited_out_whatever_the_policy(error: Any
     assert values_of(reply(driven, *says(again, "A"))) == ["A"]
 
 
-def test_a_stream_does_not_wait_for_ever() -> None:
+@pytest.mark.parametrize(
+    ("error", "num_waits"),
+    [
+        pytest.param(Overloaded("not yet", retry_after_s=10.0), 30, id="a full queue drains"),
+        pytest.param(NoEngine("not yet", retry_after_s=10.0), 3, id="an engine that is not even starting hardly comes"),
+    ],
+)
+def test_a_stream_does_not_wait_for_ever(error: Overloaded | NoEngine, num_waits: int) -> None:
     driven = machine(PLAIN)
     [request] = asked(driven.on_batch(Batch(["a"])))
-    for _ in range(30):
-        [timer] = reply(driven, refused(request, Overloaded("full", retry_after_s=10.0)))
+    for _ in range(num_waits):
+        [timer] = reply(driven, refused(request, error))
         assert isinstance(timer, SetTimer)
         [request] = asked(driven.on_timer(timer.timer_id))
-    with pytest.raises(RecordFailed, match="still so after waiting 300 s: full"):
-        reply(driven, refused(request, Overloaded("full", retry_after_s=10.0)))
+    with pytest.raises(RecordFailed, match=f"still so after waiting {10 * num_waits} s: not yet"):
+        reply(driven, refused(request, error))
 
 
 def test_waiting_counts_against_the_deadline() -> None:
