@@ -45,20 +45,24 @@ class EmbeddedPlane:
                         self._served.add(engine_id)
 
     def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
-        if self._client is None:
+        client = self._client  # `close` may take it away meanwhile
+        if client is None:
             failure = Failure.of(NoEngine("no engine was started in this process"))
             return reply_to([Failed(request.id, failure) for request in requests])
-        self._client.submit(requests, reply_to)
+        client.submit(requests, reply_to)
 
     def cancel(self, request_ids: Sequence[RequestId]) -> None:
-        if self._client is not None:
-            self._client.cancel(request_ids)
+        client = self._client
+        if client is not None:
+            client.cancel(request_ids)
 
     def models(self) -> tuple[ModelCard, ...]:
-        return self._client.models() if self._client is not None else ()
+        client = self._client
+        return client.models() if client is not None else ()
 
     def engines(self) -> tuple[EngineStatus, ...]:
-        return self._client.engines() if self._client is not None else ()
+        client = self._client
+        return client.engines() if client is not None else ()
 
     def set_policy(self, name: str) -> None:
         """Order what waits by another policy, at once; raises UnknownPolicy."""
