@@ -190,7 +190,7 @@ class HostLink:
             return InternalError(f"{what} ({MAX_FRAME_BYTES:,} bytes)")
         how = f"the host of engine {self.engine_id} (pid {self._process.pid}) {self._process.reap()}"
         tail = self._process.log_tail()
-        do = f"Its last words:\n{tail}" if tail else "It left no word."
+        do = f"Its last words:\n{tail}" if tail else "It left no word; if memory was short, give it more. Try again."
         return EngineLost(how, do) if self._is_ready else EngineStartFailed(f"{how} before it was ready", do)
 
     def _lose(self, came: list[FromHost | HostLost], error: SageError) -> None:
