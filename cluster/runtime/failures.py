@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cluster.runtime.messages import TaskSpec
+from operators.failure import user_traceback
 from operators.machine import DeadLetter
-from sage.base.errors import SageError, SourceUnreadable
+from sage.base.errors import RecordFailed, SageError, SourceUnreadable
 from sage.flow.runner import DeadLetterRecord
 
 MAX_VALUE_CHARS = 10_000
@@ -23,6 +24,15 @@ def source_errors(spec: TaskSpec) -> Iterator[None]:
         step = spec.chain.steps[0]
         what = f"the source of step {step.name!r} ({step.where}) failed: {type(error).__name__}: {error}"
         raise SourceUnreadable(what, "".join(traceback.format_tb(error.__traceback__)[-1:]).strip()) from error
+
+
+def exit_refused(spec: TaskSpec, error: BaseException) -> RecordFailed:
+    """Return the error for a function of the user's that raised SystemExit or the like: a task is not its to end."""
+    names = " -> ".join(step.name for step in spec.chain.steps)
+    what = f"a function of {names} would end the process: {type(error).__name__}: {error}"
+    refused = RecordFailed(what, "Let it return, or raise an error of another kind.")
+    refused.user_traceback = user_traceback(spec.chain.steps[0], error)
+    return refused
 
 
 def dead_letter_record(letter_id: str, letter: DeadLetter) -> DeadLetterRecord:

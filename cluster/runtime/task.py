@@ -6,6 +6,7 @@ from pykka import ActorDeadError
 
 from cluster.runtime.actor import Actor, tell
 from cluster.runtime.drive import Drive, Gauge
+from cluster.runtime.failures import exit_refused
 from cluster.runtime.hands import TaskHands, TaskPorts
 from cluster.runtime.inflow import Inflow
 from cluster.runtime.links import TaskMessage
@@ -88,10 +89,12 @@ class Task(Actor[Order]):
             work()
         except SageError as error:
             self._leave(TaskFailed(self._spec.id, error))
-        except BaseException as error:  # noqa: BLE001 - the job must learn of it, whatever it is
+        except Exception as error:  # noqa: BLE001 - the job must learn of it, whatever it is
             internal = InternalError(f"task {self._spec.id} broke: {type(error).__name__}: {error}")
             internal.__cause__ = error
             self._leave(TaskFailed(self._spec.id, internal))
+        except BaseException as error:  # noqa: BLE001 - sys.exit() of a user's function ends its job, nothing else
+            self._leave(TaskFailed(self._spec.id, exit_refused(self._spec, error)))
 
     def _leave(self, last_word: TaskStopped | TaskFailed) -> None:
         """End before the end: let go of everything, whatever happens on the way."""

@@ -232,6 +232,21 @@ def test_a_fault_of_ours_is_told_with_its_cause(bench: Bench, machine: ScriptedM
     assert fact.error.__cause__ is cause
 
 
+def test_a_function_that_would_end_the_process_fails_the_job_by_its_line(
+    bench: Bench, machine: ScriptedMachine
+) -> None:
+    def leave(records: list[int]) -> list[Command]:
+        raise SystemExit(3)
+
+    machine.on_records = leave
+    bench.feed(1)
+    fact = bench.fact()
+    assert isinstance(fact, TaskFailed)
+    assert isinstance(fact.error, RecordFailed)
+    assert "own would end the process: SystemExit: 3" in fact.error.what
+    assert "in leave" in fact.error.user_traceback
+
+
 def test_replies_wake_the_task_and_the_end_waits_for_them(bench: Bench, machine: ScriptedMachine) -> None:
     request = EmbedRequest(RequestId("r"), "m", ("text",))
 
