@@ -1,0 +1,125 @@
+"""Plans to outlines and back. Pure: a head places and watches a job by its outline, and never loads users' code.
+
+A plan made from an outline can be looked at; what it would run raises an InternalError that says so.
+"""
+
+from typing import Any, NoReturn
+
+from cluster.runtime.job_outline import ChainOutline, ChannelOutline, PlanOutline, StepKind, StepOutline
+from sage.base.errors import FlowInvalid, InternalError
+from sage.flow.graph import Graph, Step, Where
+from sage.flow.plan import Chain, Channel, Plan
+from sage.flow.spec import Embed, ForEach, Generate, IndexInto, Map, Read, Retrieve, Spec, Write
+
+
+def outline_from_plan(plan: Plan) -> PlanOutline:
+    """Return what of `plan` can travel."""
+    return PlanOutline(
+        plan.graph.name,
+        tuple(_outline_of_step(step) for step in plan.graph.steps),
+        tuple(
+            ChainOutline(chain.id, tuple(step.name for step in chain.steps), chain.parallelism, chain.demand)
+            for chain in plan.chains
+        ),
+        tuple(ChannelOutline(channel.source, channel.target, channel.routing) for channel in plan.channels),
+    )
+
+
+def plan_from_outline(outline: PlanOutline) -> Plan:
+    """Return the plan without its code. Raises FlowInvalid where the outline is not that of any plan."""
+    steps = {step.name: _step(step) for step in outline.steps}
+    try:
+        chains = tuple(
+            Chain(chain.id, tuple(steps[name] for name in chain.steps), chain.parallelism, chain.demand)
+            for chain in outline.chains
+        )
+    except KeyError as error:
+        raise FlowInvalid(f"the outline of {outline.name!r} has no step {error}") from error
+    channels = tuple(Channel(channel.source, channel.target, channel.routing) for channel in outline.channels)
+    _check(outline, chains, channels)
+    return Plan(Graph(outline.name, tuple(steps.values())), chains, channels)
+
+
+def is_same_work(here: PlanOutline, there: PlanOutline) -> bool:
+    """Say whether both are cut into the same tasks and links; where the files are does not count."""
+    return (here.chains, here.channels) == (there.chains, there.channels)
+
+
+def _outline_of_step(step: Step) -> StepOutline:
+    kind, uses = _kind_of(step.spec)
+    return StepOutline(
+        name=step.name,
+        kind=kind,
+        inputs=step.inputs,
+        file=step.where.file,
+        line=step.where.line,
+        parallelism=step.parallelism,
+        demand=step.demand,
+        uses=uses,
+        raw=isinstance(step.spec, Generate) and step.spec.raw,
+    )
+
+
+def _kind_of(spec: Spec) -> tuple[StepKind, str]:
+    match spec:
+        case Read():
+            return "read", ""
+        case Generate(model=model):
+            return "generate", model
+        case Embed(model=model):
+            return "embed", model
+        case IndexInto(index=index):
+            return "index_into", index
+        case Retrieve(index=index):
+            return "retrieve", index
+        case Write():
+            return "write", ""
+        case ForEach():
+            return "for_each", ""
+        case _:
+            return "other", ""
+
+
+def _step(outline: StepOutline) -> Step:
+    where = Where(outline.file, outline.line)
+    return Step(outline.name, _spec(outline), outline.inputs, where, outline.parallelism, outline.demand)
+
+
+def _spec(step: StepOutline) -> Spec:
+    match step.kind:
+        case "read":
+            return Read(_Elsewhere())
+        case "generate":
+            return Generate(step.uses, "", raw=step.raw)
+        case "embed":
+            return Embed(step.uses)
+        case "index_into":
+            return IndexInto(step.uses, "", "")
+        case "retrieve":
+            return Retrieve(step.uses, 1, "")
+        case "write":
+            return Write(_Elsewhere())
+        case "for_each":
+            return ForEach(_run_elsewhere)
+        case "other":
+            return Map(_run_elsewhere)
+
+
+def _check(outline: PlanOutline, chains: tuple[Chain, ...], channels: tuple[Channel, ...]) -> None:
+    """Refuse what no plan looks like: whoever sent it may be wrong or ill."""
+    ids = {chain.id for chain in chains}
+    ends = {end for channel in channels for end in (channel.source, channel.target)}
+    is_whole = len(ids) == len(chains) and all(chain.steps and chain.parallelism >= 1 for chain in chains)
+    if not (chains and is_whole and ends <= ids and len(outline.steps) == len({s.name for s in outline.steps})):
+        raise FlowInvalid(f"the outline of {outline.name!r} is not that of a plan")
+
+
+class _Elsewhere:
+    """Stands for a source or a sink."""
+
+    def open(self) -> NoReturn:
+        raise InternalError("this source or sink is open on the job's nodes only")
+
+
+def _run_elsewhere(record: Any) -> NoReturn:
+    raise InternalError("this function runs on the job's nodes only")
