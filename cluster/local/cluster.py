@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from cluster.jobs.machine import offer_of_machine
 from cluster.jobs.manager import CheckRoom, JobManager, NodeJoined, NodesNow, SubmitPlan
-from cluster.local.job import ANSWER_S, JobBoard, LocalJob
+from cluster.local.job import ANSWER_S, JobBoard, ManagerDesk, SubmittedJob, face_of_graph
 from cluster.local.needs import Need, needs_of_graph
 from cluster.local.plane import EmbeddedPlane
 from cluster.runtime.actor import ask, stop, tell
@@ -57,7 +57,7 @@ class LocalCluster:
         self._plane = EmbeddedPlane(self._settings.plane, self._engines)
         self._manager = JobManager.start(self._clock, Random())
         self._node = Node.start(NODE_ID, self._node_ports())
-        self._jobs: list[LocalJob] = []
+        self._jobs: list[SubmittedJob] = []
         self._is_closed = False
         atexit.register(self.close)
         tell(self._manager, NodeJoined(NODE_ID, self._node, offer_of_machine()))
@@ -69,7 +69,7 @@ class LocalCluster:
         """The door to the models of this cluster; usable from any thread."""
         return self._plane
 
-    def submit(self, flow: Graph | Submittable) -> LocalJob:
+    def submit(self, flow: Graph | Submittable) -> SubmittedJob:
         """Start a flow; raises FlowInvalid, UnknownModel, ModelMissing, NoRoom before anything runs."""
         if self._is_closed:
             raise InternalError("the cluster is closed", "Submit within its `with` block.")
@@ -81,7 +81,7 @@ class LocalCluster:
             self._plane.serve(specs)
         board = JobBoard()
         job_id = ask(self._manager, SubmitPlan(plan, board.post), timeout_s=ANSWER_S)
-        job = LocalJob(job_id, graph, board, self._manager, self._clock)
+        job = SubmittedJob(job_id, face_of_graph(graph), board, ManagerDesk(self._manager), self._clock)
         self._jobs.append(job)
         return job
 
@@ -153,7 +153,7 @@ class LocalCluster:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{escape(job.id)}</td><td>{escape(job.graph.name)}</td><td>{job.status.value}</td></tr>"
+            f"<tr><td>{escape(job.id)}</td><td>{escape(job.name)}</td><td>{job.status.value}</td></tr>"
             for job in self._jobs
         )
         return (

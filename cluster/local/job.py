@@ -2,15 +2,16 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, Protocol
 
 from pykka import ActorRef
 
 from cluster.jobs.manager import CancelJob, DeadLettersOf, JobView
 from cluster.runtime.actor import ask, tell
 from sage.base.clock import Clock
-from sage.base.errors import InternalError, JobTimeout, SageError, TaskStuck
+from sage.base.errors import InternalError, InvalidRequest, JobTimeout, SageError, TaskStuck
 from sage.base.ids import JobId
 from sage.flow.graph import Graph
 from sage.flow.runner import DeadLetterRecord, JobMetrics, JobResult, JobStatus
@@ -50,14 +51,50 @@ class JobBoard:
             return self.view
 
 
-class LocalJob:
-    """A flow that was submitted to a LocalCluster."""
+class JobDesk(Protocol):
+    """Whom the owner of a job turns to."""
 
-    def __init__(self, job_id: JobId, graph: Graph, board: JobBoard, manager: ActorRef[Any], clock: Clock) -> None:
+    def cancel(self, job_id: JobId) -> bool:
+        """Have a job stopped, without waiting for it; False where nobody is there to do it."""
+        ...
+
+    def dead_letters(self, job_id: JobId) -> list[DeadLetterRecord]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ManagerDesk:
+    """The job manager of this process."""
+
+    manager: ActorRef[Any]
+
+    def cancel(self, job_id: JobId) -> bool:
+        return tell(self.manager, CancelJob(job_id))
+
+    def dead_letters(self, job_id: JobId) -> list[DeadLetterRecord]:
+        return ask(self.manager, DeadLettersOf(job_id), timeout_s=ANSWER_S)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFace:
+    """What is known of a job from its flow. `graph` is None where somebody else submitted it."""
+
+    name: str
+    sinks: tuple[str, ...]
+    graph: Graph | None
+
+
+def face_of_graph(graph: Graph) -> JobFace:
+    return JobFace(graph.name, tuple(step.name for step in graph.steps if isinstance(step.spec, SINKS)), graph)
+
+
+class SubmittedJob:
+    """A flow that was submitted to a cluster."""
+
+    def __init__(self, job_id: JobId, face: JobFace, board: JobBoard, desk: JobDesk, clock: Clock) -> None:
         self._id = job_id
-        self._graph = graph
+        self._face = face
         self._board = board
-        self._manager = manager
+        self._desk = desk
         self._clock = clock
 
     @property
@@ -65,8 +102,16 @@ class LocalJob:
         return self._id
 
     @property
+    def name(self) -> str:
+        """The name of the flow."""
+        return self._face.name
+
+    @property
     def graph(self) -> Graph:
-        return self._graph
+        """The flow as it was submitted; raises InvalidRequest where somebody else submitted it."""
+        if self._face.graph is None:
+            raise InvalidRequest(f"the graph of job {self._id} is with whoever submitted it", "Look at its metrics().")
+        return self._face.graph
 
     @property
     def status(self) -> JobStatus:
@@ -83,7 +128,7 @@ class LocalJob:
             self._follow(on_progress, until_s)
         view = self._board.view
         if not view.is_over:
-            raise JobTimeout(f"job {self._id} ({self._graph.name}) did not end within {timeout_s} s; it goes on")
+            raise JobTimeout(f"job {self._id} ({self.name}) did not end within {timeout_s} s; it goes on")
         if view.error is not None:
             raise _as_raised(view.error)
         return self._result(view)
@@ -103,7 +148,7 @@ class LocalJob:
         """Have it stopped, without waiting; return whether it was not over yet."""
         if self._board.view.is_over:
             return False
-        return tell(self._manager, CancelJob(self._id))
+        return self._desk.cancel(self._id)
 
     def wait_stopped(self, timeout_s: float) -> None:
         """Wait until nothing of it runs, at most `timeout_s`."""
@@ -119,7 +164,7 @@ class LocalJob:
 
     def dead_letters(self) -> list[DeadLetterRecord]:
         """Return the newest dead letters, at most 10,000."""
-        return ask(self._manager, DeadLettersOf(self._id), timeout_s=ANSWER_S)
+        return self._desk.dead_letters(self._id)
 
     def _follow(self, on_progress: Callable[[JobMetrics], None], until_s: float | None) -> None:
         """Call `on_progress` with what is new, at most ten times a second, until the job is over or the time is."""
@@ -137,7 +182,6 @@ class LocalJob:
 
     def _result(self, view: JobView) -> JobResult:
         metrics = view.metrics
-        sinks = [step for step in self._graph.steps if isinstance(step.spec, SINKS)]
         return JobResult(
             job_id=self._id,
             status=metrics.status,
@@ -146,7 +190,8 @@ class LocalJob:
             dead_letters=view.num_dead_letters,
             duration_s=metrics.duration_s,
             guarantees=tuple(
-                f"{sink.name}: each record once in a run that finishes; a failed run is not resumed" for sink in sinks
+                f"{sink}: each record once in a run that finishes; a failed run is not resumed"
+                for sink in self._face.sinks
             ),
         )
 
@@ -158,7 +203,7 @@ class LocalJob:
             for chain in metrics.chains
         )
         return (
-            f"<p>Job <b>{escape(self._id)}</b> of flow {escape(self._graph.name)}: {metrics.status.value}, "
+            f"<p>Job <b>{escape(self._id)}</b> of flow {escape(self.name)}: {metrics.status.value}, "
             f"{metrics.records_in:,} records in, {metrics.records_out:,} out</p>"
             f"<table><tr><th>steps</th><th>tasks</th><th>in</th><th>out</th><th>busy s</th></tr>{rows}</table>"
         )

@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 
 import sage
 from cluster.local import LocalCluster
-from cluster.local.job import LocalJob
+from cluster.local.job import SubmittedJob
 from sage.base.errors import JobCancelled, JobTimeout, NoRoom, RecordFailed, SourceUnreadable, TaskStuck, UnknownModel
 from sage.base.settings import RuntimeSettings, Settings
 from sage.flow.runner import JobMetrics, JobStatus
@@ -331,7 +331,7 @@ def test_an_empty_stream_ends_at_once(local_cluster: LocalCluster) -> None:
 def test_a_job_and_a_cluster_show_themselves_in_a_notebook(local_cluster: LocalCluster) -> None:
     flow = sage.Flow("<shown>")
     flow.from_collection([1, 2]).collect()
-    job: LocalJob = local_cluster.submit(flow)
+    job: SubmittedJob = local_cluster.submit(flow)
     job.wait(DEADLINE_S)
     assert "&lt;shown&gt;" in job._repr_html_()
     assert job.id in local_cluster._repr_html_()
