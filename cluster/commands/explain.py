@@ -1,4 +1,6 @@
-"""A plan in words: what is fused, where batches go, what each instance takes. Knows nothing of where it runs."""
+"""A plan in words: what is fused, where batches go, what each instance takes, where it runs. Decides nothing."""
+
+from collections.abc import Iterable
 
 import msgspec
 
@@ -27,9 +29,10 @@ class Explained(msgspec.Struct, frozen=True):
     flow: str
     chains: tuple[ExplainedChain, ...]
     channels: tuple[ExplainedChannel, ...]
+    placement: tuple[str, ...]
 
 
-def explain(plan: Plan) -> Explained:
+def explain(plan: Plan, placement: Iterable[str]) -> Explained:
     """Return `plan` as it is shown and printed as JSON. Pure."""
     return Explained(
         plan.graph.name,
@@ -44,6 +47,7 @@ def explain(plan: Plan) -> Explained:
             for chain in plan.chains
         ),
         tuple(ExplainedChannel(c.source, c.target, c.routing.value) for c in plan.channels),
+        tuple(placement),
     )
 
 
@@ -55,10 +59,14 @@ def show(explained: Explained) -> None:
     if explained.channels:
         print()
         print_table([("FROM", "TO", "ROUTING"), *((c.source, c.target, c.routing) for c in explained.channels)])
+    if explained.placement:
+        print("\nWHERE AND WHY\n" + "\n".join(explained.placement))
 
 
 def _amount(demand: Demand) -> str:
     parts = [f"{demand.cpus:g} CPUs"] if demand.cpus else []
     parts += [f"{demand.gpus:g} GPUs"] if demand.gpus else []
+    parts += [f"{megabytes(demand.gpu_memory_bytes)} of GPU"] if demand.gpu_memory_bytes else []
     parts += [megabytes(demand.memory_bytes)] if demand.memory_bytes else []
+    parts += [f"{name}={value}" for name, value in demand.labels]
     return ", ".join(parts) or "nothing reserved"

@@ -25,7 +25,7 @@ def run(
     """
     graph = _chosen(target).graph()
     if explain:
-        _explain(graph, json=json)
+        _explain(graph, address, json=json)
         return
     from cluster.commands.pull import ensure_models
     from sage.flow.run import run_graph
@@ -62,11 +62,15 @@ def _chosen(target: str) -> "Flow":
     raise typer.Exit(2)
 
 
-def _explain(graph: "Graph", *, json: bool) -> None:
+def _explain(graph: "Graph", address: str | None, *, json: bool) -> None:
+    """Explain the plan, and where it runs as far as that is known here: a cluster decides when it is submitted."""
     from cluster.commands.explain import explain, show
+    from cluster.local.explain import explain_here
+    from sage.base.config import load_settings
     from sage.flow.plan import plan_from_graph
 
-    explained = explain(plan_from_graph(graph))
+    plan = plan_from_graph(graph)
+    explained = explain(plan, explain_here(plan, load_settings()) if address in (None, "local") else ())
     if json:
         print_json(explained)
     else:

@@ -4,13 +4,16 @@ A GPU that is cut into MIG slices offers its slices and not itself. One that an 
 cordoned: it stays in the offer with its fault, so that whoever finds no room is told why.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
 
 from cluster.jobs.cgroup import GroupLimits
 from sage.base.demand import Labels
 from sage.base.errors import ConfigInvalid
 from sage.base.offer import Gpu, NodeOffer
+
+N = TypeVar("N", int, float)
 
 HARMLESS_XIDS = frozenset({8, 11, 13, 31, 43, 45, 63, 68, 92, 94, 109})
 """XID errors after which the device is sound: the application's fault (8, 11, 13, 31, 43, 45, 68, 109), or memory that
@@ -63,56 +66,18 @@ class Wish:
     labels: Labels = ()
 
 
-def offer_from_readings(readings: Readings, wish: Wish = Wish(), faults: Mapping[str, str] | None = None) -> NodeOffer:
-    """Return what the machine offers; `faults` says of a GPU, by its id, why it is cordoned.
+class Offering:
+    """What a node offers, look after look, while its GPUs break, vanish and come back.
 
-    Raises ConfigInvalid where more GPUs are wished for than are sound.
-    """
-    allowed = [amount for amount in (float(readings.num_cpus), readings.limits.cpus) if amount is not None]
-    memory = [amount for amount in (readings.memory_bytes, readings.limits.memory_bytes) if amount is not None]
-    return NodeOffer(
-        cpus=min(allowed) if wish.cpus is None else wish.cpus,
-        memory_bytes=min(memory),
-        gpus=_wished(_gpus(readings.gpus, faults or {}), wish.num_gpus, readings.gpu_trouble),
-        labels=wish.labels,
-    )
-
-
-def _gpus(readings: Iterable[GpuReading], faults: Mapping[str, str]) -> tuple[Gpu, ...]:
-    return tuple(
-        Gpu(
-            id=gpu.id,
-            index=gpu.index,
-            type=gpu.type,
-            memory_bytes=gpu.memory_bytes,
-            is_slice=gpu.instance is not None,
-            fault=faults.get(gpu.id, "") or gpu.fault,
-        )
-        for gpu in readings
-    )
-
-
-def _wished(gpus: tuple[Gpu, ...], num_gpus: int | None, trouble: str) -> tuple[Gpu, ...]:
-    if num_gpus is None:
-        return gpus
-    sound = [gpu for gpu in gpus if not gpu.fault]
-    if num_gpus > len(sound):
-        faults = [f"GPU {gpu.index}: {gpu.fault}" for gpu in gpus if gpu.fault]
-        why = "; ".join([*faults, trouble] if trouble else faults)
-        what = f"{num_gpus} GPUs are wished for, {len(sound)} are usable{f' ({why})' if why else ''}"
-        raise ConfigInvalid(what, "Ask for fewer, or for none; sage doctor says what was found.", param="gpus")
-    return tuple(sound[:num_gpus])
-
-
-class GpuHealth:
-    """Which GPUs are cordoned, and why. A GPU that is gone comes back when it is seen again; one with a fatal XID not.
-
-    (Only a reset mends that, and whoever resets a device starts its node anew.)
+    A GPU that is gone is sound again when it is seen again. One with a fatal XID is not: only a reset mends that, and
+    whoever resets a device starts its node anew.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, wish: Wish) -> None:
+        self._wish = wish
+        self._chosen: frozenset[str] | None = None
         self._known: dict[str, GpuReading] = {}
-        self._by_xid: dict[str, str] = {}
+        self._broken: dict[str, str] = {}
 
     def saw(self, xids: Iterable[Xid]) -> None:
         """Take errors that the driver reported."""
@@ -120,13 +85,53 @@ class GpuHealth:
             if xid.number not in HARMLESS_XIDS:
                 for gpu in self._known.values():
                     if gpu.parent_id == xid.parent_id and xid.instance in (None, gpu.instance):
-                        self._by_xid.setdefault(gpu.id, f"XID {xid.number}")
+                        self._broken.setdefault(gpu.id, f"XID {xid.number}")
 
-    def looked(self, readings: Readings) -> Readings:
-        """Return `readings` with every GPU there ever was: what is there no more has a fault, as has what broke."""
+    def offer(self, readings: Readings) -> NodeOffer:
+        """Return what is offered now.
+
+        Raises ConfigInvalid where, at the first look, fewer GPUs are sound than were wished for; later those that were
+        chosen then stay, sound or not.
+        """
+        gpus = self._gpus(readings)
+        if self._wish.num_gpus is not None and self._chosen is None:
+            gpus = _first_sound(gpus, self._wish.num_gpus, readings.gpu_trouble)
+            self._chosen = frozenset(gpu.id for gpu in gpus)
+        limits = readings.limits
+        return NodeOffer(
+            cpus=_least(float(readings.num_cpus), limits.cpus) if self._wish.cpus is None else self._wish.cpus,
+            memory_bytes=_least(readings.memory_bytes, limits.memory_bytes),
+            gpus=tuple(gpu for gpu in gpus if self._chosen is None or gpu.id in self._chosen),
+            labels=self._wish.labels,
+        )
+
+    def _gpus(self, readings: Readings) -> list[Gpu]:
+        """Return every GPU there ever was: what is there no more has a fault, as has what broke."""
         here = {gpu.id: gpu for gpu in readings.gpus}
         self._known |= here
-        trouble = readings.gpu_trouble or "it is gone"
-        gpus = [gpu if gpu.id in here else replace(gpu, fault=trouble) for gpu in self._known.values()]
-        marked = [replace(gpu, fault=self._by_xid.get(gpu.id, gpu.fault)) for gpu in gpus]
-        return replace(readings, gpus=tuple(marked))
+        gone = readings.gpu_trouble or "it is gone"
+        return [
+            Gpu(
+                id=gpu.id,
+                index=gpu.index,
+                type=gpu.type,
+                memory_bytes=gpu.memory_bytes,
+                is_slice=gpu.instance is not None,
+                fault=self._broken.get(gpu.id, "") or (gpu.fault if gpu.id in here else gone),
+            )
+            for gpu in self._known.values()
+        ]
+
+
+def _least(amount: N, limit: N | None) -> N:
+    return amount if limit is None else min(amount, limit)
+
+
+def _first_sound(gpus: Sequence[Gpu], num_gpus: int, trouble: str) -> list[Gpu]:
+    sound = [gpu for gpu in gpus if not gpu.fault]
+    if num_gpus > len(sound):
+        faults = [f"GPU {gpu.index}: {gpu.fault}" for gpu in gpus if gpu.fault]
+        why = "; ".join([*faults, trouble] if trouble else faults)
+        what = f"{num_gpus} GPUs are to be offered, {len(sound)} are usable{f' ({why})' if why else ''}"
+        raise ConfigInvalid(what, "Offer fewer; sage doctor says what was found.", param="gpus")
+    return sound[:num_gpus]

@@ -5,29 +5,55 @@ from pathlib import Path
 import psutil
 
 from cluster.jobs.cgroup import limits_of_groups
-from cluster.jobs.devices import Readings, Wish, offer_from_readings
-from cluster.jobs.nvml import GpuReader, find_nvml
+from cluster.jobs.devices import Offering, Readings, Wish
+from cluster.jobs.nvml import GpuReader, Nvml, find_nvml
 from sage.base.offer import NodeOffer
 
 
-def offer_of_machine(wish: Wish = Wish()) -> NodeOffer:
-    """Look once, and return what this machine offers; raises ConfigInvalid where it has fewer GPUs than wished for."""
-    nvml = find_nvml()
-    reader = GpuReader(nvml) if nvml is not None else None
+class ThisMachine:
+    """What this machine offers, now and as its GPUs break, vanish and return. Used by one thread at a time."""
+
+    def __init__(self, wish: Wish = Wish(), nvml: Nvml | None = None) -> None:
+        """`nvml` None: GPUs are not looked for. Nothing is read yet."""
+        self._reader = GpuReader(nvml) if nvml is not None else None
+        self._offering = Offering(wish)
+
+    @property
+    def has_driver(self) -> bool:
+        """Say whether looking again may find something else."""
+        return self._reader is not None
+
+    def look(self) -> NodeOffer:
+        """Return what is offered now; some milliseconds with GPUs.
+
+        Raises ConfigInvalid where, at the first look, fewer GPUs are sound than were wished for.
+        """
+        if self._reader is not None:
+            self._offering.saw(self._reader.xids())
+        return self._offering.offer(read_machine(self._reader))
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+
+def offer_of_machine() -> NodeOffer:
+    """Look once, and return all that this machine could offer."""
+    machine = ThisMachine(nvml=find_nvml())
     try:
-        return offer_from_readings(read_machine(reader), wish)
+        return machine.look()
     finally:
-        if reader is not None:
-            reader.close()
+        machine.close()
 
 
 def read_machine(reader: GpuReader | None) -> Readings:
-    """Look at everything now; `reader` None: there is no driver, or the extra `gpu` is not installed."""
+    """Read everything now; `reader` None: there is no driver, or the extra `gpu` is not installed."""
+    gpus = reader.gpus() if reader is not None else ()
     return Readings(
         num_cpus=_num_cpus(),
         memory_bytes=psutil.virtual_memory().total,
         limits=limits_of_groups(_read_text),
-        gpus=reader.gpus() if reader is not None else (),
+        gpus=gpus,
         gpu_trouble=reader.trouble if reader is not None else "",
     )
 

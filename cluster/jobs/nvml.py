@@ -31,7 +31,6 @@ class Nvml(Protocol):
     """The part of `pynvml` that is used, under its own names. Every call may raise NVMLError."""
 
     NVMLError: type[Exception]
-    NVMLError_Timeout: type[Exception]
     nvmlEventTypeXidCriticalError: int
 
     def nvmlInit(self) -> None: ...
@@ -68,46 +67,47 @@ def find_nvml() -> Nvml | None:
 
 
 class GpuReader:
-    """NVML, opened. Every method may be called from any one thread; close it when done."""
+    """NVML; used by one thread at a time. `trouble` is why the last call to `gpus` could read nothing."""
 
     def __init__(self, nvml: Nvml) -> None:
         self._nvml = nvml
+        self._is_open = False
         self._events: object | None = None
         self._watched: set[str] = set()
         self.trouble = ""
-        try:
-            nvml.nvmlInit()
-        except nvml.NVMLError as error:
-            self.trouble = f"NVML does not start: {error}"
 
     def gpus(self) -> tuple[GpuReading, ...]:
-        """Return the GPUs there are now; what cannot be read of one is its fault. Empty where there is trouble."""
-        if self.trouble:
-            return ()
+        """Return the GPUs there are now, and have their XID errors reported from now on.
+
+        What cannot be read of a GPU is its fault; one that has fallen off the bus is left out.
+        """
+        self.trouble = ""
         try:
+            if not self._is_open:
+                self._nvml.nvmlInit()
+                self._is_open = True
             num_gpus = self._nvml.nvmlDeviceGetCount()
-        except self._nvml.NVMLError:
+        except self._nvml.NVMLError as error:
+            self.trouble = f"NVML: {error}"
             return ()
         return tuple(reading for index in range(num_gpus) for reading in self._read(index))
 
     def xids(self) -> list[Xid]:
-        """Return the errors since the last call, without waiting; GPUs are watched from the first call to `gpus` on."""
+        """Return the errors since the last call, without waiting."""
         found: list[Xid] = []
         while self._events is not None and len(found) < _MAX_EVENTS:
             try:
                 event = self._nvml.nvmlEventSetWait_v2(self._events, 0)
                 parent_id = _text(self._nvml.nvmlDeviceGetUUID(event.device))
-            except self._nvml.NVMLError_Timeout:
-                break
             except self._nvml.NVMLError:
-                break  # the GPU itself is lost: the next look finds that
+                break  # there are no more, or the GPU itself is lost: the next look finds that
             found.append(Xid(parent_id, int(event.eventData), _instance(event.gpuInstanceId, event.computeInstanceId)))
         return found
 
     def close(self) -> None:
-        if self.trouble:
+        if not self._is_open:
             return
-        self.trouble = "closed"
+        self._is_open = False
         try:
             if self._events is not None:
                 self._nvml.nvmlEventSetFree(self._events)
@@ -120,19 +120,19 @@ class GpuReader:
             handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
             gpu_id = _text(self._nvml.nvmlDeviceGetUUID(handle))
         except self._nvml.NVMLError:
-            return  # it has fallen off the bus: whoever knew it misses it
+            return
+        self._watch(handle, gpu_id)
         try:
             name = _text(self._nvml.nvmlDeviceGetName(handle))
             memory_bytes = int(self._nvml.nvmlDeviceGetMemoryInfo(handle).total)
-            slices = list(self._slices(handle, index, gpu_id, name))
+            slices = list(self._slices(handle, index, gpu_id, name)) if self._is_cut(handle) else None
         except self._nvml.NVMLError as error:
             yield GpuReading(gpu_id, str(index), "", 0, gpu_id, fault=f"NVML: {error}")
             return
-        self._watch(handle, gpu_id)
-        if self._is_cut(handle):
-            yield from slices
-        else:
+        if slices is None:
             yield GpuReading(gpu_id, str(index), name, memory_bytes, gpu_id)
+        else:
+            yield from slices
 
     def _is_cut(self, handle: object) -> bool:
         try:
@@ -142,8 +142,7 @@ class GpuReader:
 
     def _slices(self, handle: object, index: int, gpu_id: str, name: str) -> Iterator[GpuReading]:
         nvml = self._nvml
-        num_places = nvml.nvmlDeviceGetMaxMigDeviceCount(handle) if self._is_cut(handle) else 0
-        for place in range(num_places):
+        for place in range(nvml.nvmlDeviceGetMaxMigDeviceCount(handle)):
             try:
                 piece = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
             except nvml.NVMLError:

@@ -5,10 +5,14 @@ from collections.abc import Sequence
 from html import escape
 from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from cluster.jobs.machine import offer_of_machine
+from pykka import ActorRef
+
+from cluster.jobs.machine_watch import MachineWatch
 from cluster.jobs.manager import CheckRoom, JobManager, NodeJoined, NodesNow, SubmitPlan
+from cluster.jobs.placement import Strategy
+from cluster.local.explain import NODE_ID, machine_here
 from cluster.local.job import ANSWER_S, JobBoard, ManagerDesk, SubmittedJob, face_of_graph
 from cluster.local.needs import Need, needs_of_graph
 from cluster.local.plane import EmbeddedPlane
@@ -20,9 +24,9 @@ from operators.index import IndexStore
 from sage.base.clock import SystemClock
 from sage.base.config import load_settings
 from sage.base.errors import InternalError, UnknownAddress
-from sage.base.ids import NodeId
 from sage.base.inference import Inference
 from sage.base.log import get_log
+from sage.base.offer import NodeOffer
 from sage.base.settings import Settings
 from sage.flow.graph import Graph
 from sage.flow.plan import plan_from_graph
@@ -32,7 +36,6 @@ if TYPE_CHECKING:  # the serving side is slow to import; flows that ask no model
     from cluster.serving.engines.spec import EngineSpec
     from cluster.serving.shell import HeldLink
 
-NODE_ID = NodeId("local")
 _NAMING_S = 0.25  # for the node to name what has not stopped when its own deadline has passed
 
 
@@ -55,12 +58,17 @@ class LocalCluster:
         self._clock = SystemClock()
         self._engines = (*engines, *self._configured_engines())
         self._plane = EmbeddedPlane(self._settings.plane, self._engines)
-        self._manager = JobManager.start(self._clock, Random())
+        machine = machine_here(self._settings)
+        offer = machine.look()
+        self._manager = JobManager.start(self._clock, Random(), Strategy(self._settings.jobs.placement))
         self._node = Node.start(NODE_ID, self._node_ports())
+        self._actors: list[ActorRef[Any]] = [self._node, self._manager]
+        if machine.has_driver:
+            self._actors.append(MachineWatch.start(machine, offer, self._offers, self._clock))
         self._jobs: list[SubmittedJob] = []
         self._is_closed = False
         atexit.register(self.close)
-        tell(self._manager, NodeJoined(NODE_ID, self._node, offer_of_machine()))
+        self._offers(offer)
         if engines:
             self._plane.serve(engines)
 
@@ -113,7 +121,7 @@ class LocalCluster:
         left = self._plane.close(0.5 * self._settings.runtime.stop_timeout_s)
         for job in stopping:
             job.wait_stopped(_NAMING_S + max(0.0, until_s - self._clock.monotonic_s()))
-        left += stop([self._node, self._manager], timeout_s=max(0.1, until_s - self._clock.monotonic_s()))
+        left += stop(self._actors, timeout_s=max(0.1, until_s - self._clock.monotonic_s()))
         for name in [*left, *(stuck for job in stopping if (stuck := job.stuck()))]:
             get_log().warning("still running", what=name)
 
@@ -124,6 +132,9 @@ class LocalCluster:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _offers(self, offer: NodeOffer) -> None:
+        tell(self._manager, NodeJoined(NODE_ID, self._node, offer))
 
     def _configured_engines(self) -> "list[EngineSpec]":
         if not self._settings.engines:

@@ -51,6 +51,18 @@ class Demand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+def labels_from_text(text: str) -> Labels:
+    """Return the labels that `text` lists.
+
+    >>> labels_from_text("zone=a,disk=ssd")
+    (('disk', 'ssd'), ('zone', 'a'))
+    >>> labels_from_text("")
+    ()
+    """
+    pairs = (pair.partition("=") for pair in text.split(",") if pair)
+    return labels_from_mapping({name.strip(): value.strip() for name, _, value in pairs})
+
+
 def labels_from_mapping(labels: Mapping[str, str]) -> Labels:
     """Return `labels` in the order of their names."""
     return tuple(sorted(labels.items()))

@@ -12,6 +12,22 @@ class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
     stop_timeout_s: Annotated[float, Meta(gt=0, description="seconds for everything to end after a cancel")] = 2.0
 
 
+class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
+    labels: Annotated[
+        str,
+        Meta(
+            pattern=r"^$|^[^=,]+=[^=,]*(,[^=,]+=[^=,]*)*$",
+            description="names and values that steps may ask for by `with_resources(labels=)`: `zone=a,disk=ssd`",
+        ),
+    ] = ""
+
+
+class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    placement: Annotated[
+        Literal["spread", "pack"], Meta(description="which node is taken first: the emptiest, or the fullest that does")
+    ] = "spread"
+
+
 class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
     policy: Annotated[str, Meta(description="order of waiting requests: `fifo` or `priority`")] = "priority"
     max_waiting: Annotated[int, Meta(ge=1, description="requests that wait at most; more are refused")] = 4096
@@ -54,6 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting there is. A section is a table of sage.toml; `engines` are its `[[engine]]` tables."""
 
     runtime: RuntimeSettings = RuntimeSettings()
+    node: NodeSettings = NodeSettings()
+    jobs: JobsSettings = JobsSettings()
     plane: PlaneSettings = PlaneSettings()
     gateway: GatewaySettings = GatewaySettings()
     models: ModelsSettings = ModelsSettings()

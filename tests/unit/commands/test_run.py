@@ -50,6 +50,24 @@ def test_a_plan_is_explained_by_variable_or_by_name(two: Path, wanted: str, caps
     assert f"{two}:4" in shown
 
 
+def test_an_explained_plan_says_where_each_task_would_run_and_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "placed.py"
+    path.write_text(
+        "import sage\nflow = sage.Flow('placed')\n"
+        "flow.from_collection([1]).map(abs).with_resources(cpus=0.5).collect()\n"
+        "big = sage.Flow('big')\nbig.from_collection([1]).map(abs).with_resources(labels={'zone': 'mars'}).collect()\n"
+    )
+    assert main(["run", f"{path}:flow", "--explain"]) == 0
+    assert "takes 0.5 CPUs; the only node there is" in capsys.readouterr().out
+    assert main(["run", f"{path}:big", "--explain", "--json"]) == 0
+    placement = json.loads(capsys.readouterr().out)["placement"]
+    assert placement == [f"no room: map -> collect ({path}:5) asks for the label zone=mars: local has no label zone"]
+    assert main(["run", f"{path}:big", "--explain", "--json", "--address", "tcp://head:1"]) == 0
+    assert json.loads(capsys.readouterr().out)["placement"] == []
+
+
 def test_a_plan_as_json_names_steps_and_lines(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", f"{two}:other", "--explain", "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)

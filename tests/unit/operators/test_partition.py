@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -95,16 +96,38 @@ def test_bytes_agree_with_equality(left: Any, right: Any) -> None:
         assert bytes_of_key(left) != bytes_of_key(right) or hash(left) == hash(right)
 
 
-def test_partitions_are_the_same_in_another_process() -> None:
-    keys = "[0, '', None, 'word', b'x', 1.5, -0.0, (1, 'a'), 10**40, frozenset('abc')]"
-    code = f"from operators.partition import partition_of as p; print([p(k, 97) for k in {keys}])"
+SPOKEN = """
+from operators.partition import Partitioner, partition_of
+from sage.base.batch import Batch
+
+FALSY = [0, 0.0, -0.0, False, "", b"", (), frozenset(), None]
+KEYS = [
+    *FALSY, *[(key,) for key in FALSY], ("", 0, None), 1.5, 10**40, b"\\x00", (1, "a"), ((1, "a"), ("b", (2.5, None))),
+    "word", "Straße", "größer", "naïve", "nai\\u0308ve", "日本語", "שלום", "🦊", "\\ud800", ("日", "🦊"),
+    frozenset("日本語"), frozenset([("é", 1), ("e", 2)]),
+]
+alone = [partition_of(key, 97) for key in KEYS]
+in_batches = {}
+for partition, part in Partitioner().split(Batch(list(range(len(KEYS))), KEYS), 97):
+    in_batches |= dict.fromkeys(part.values, partition)
+"""
+
+
+def test_falsy_keys_tuples_and_unicode_keep_their_partition_in_every_process() -> None:
+    here: dict[str, Any] = {}
+    exec(SPOKEN, here)
+    assert here["alone"] == [here["in_batches"][number] for number in range(len(here["KEYS"]))]
+    assert len(set(here["alone"])) > 20
+    environ = {"PYTHONUTF8": "1", "PYTHONPATH": str(Path(__file__).parents[3])}
     runs = {
         subprocess.run(
-            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+            [sys.executable, "-c", f"{SPOKEN}\nprint([alone, sorted(in_batches.items())])"],
+            env={**environ, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True, timeout=60,
         ).stdout
-        for seed in ("1", "2")
-    }
-    assert runs == {f"{[partition_of(key, 97) for key in eval(keys)]}\n"}
+        for seed in ("0", "1", "4294967295", "random")
+    }  # fmt: skip
+    assert runs == {f"{[here['alone'], sorted(here['in_batches'].items())]}\n"}
 
 
 def test_partitions_of_known_keys_never_change() -> None:
