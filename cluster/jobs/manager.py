@@ -26,6 +26,7 @@ from cluster.runtime.messages import (
     StopJob,
     TaskSpec,
 )
+from cluster.runtime.scheduler import Scheduler
 from sage.base.clock import Clock
 from sage.base.errors import InternalError, SageError
 from sage.base.ids import JobId, NodeId, TaskId, new_id
@@ -130,8 +131,10 @@ class _Job:
 class JobManager(Actor[ManagerMessage]):
     """Runs any number of jobs side by side."""
 
-    def __init__(self, clock: Clock, rng: Random, strategy: Strategy = Strategy.SPREAD) -> None:
-        super().__init__("job manager", clock=clock)
+    def __init__(
+        self, clock: Clock, rng: Random, strategy: Strategy = Strategy.SPREAD, *, scheduler: Scheduler | None = None
+    ) -> None:
+        super().__init__("job manager", clock=clock, scheduler=scheduler)
         self._rng = rng
         self._strategy = strategy
         self._nodes: dict[NodeId, tuple[ActorRef[Any], NodeOffer]] = {}

@@ -1,6 +1,6 @@
 """The Pykka actor that all of ours derive from: typed receive, timers, supervision. Knows no actor in particular.
 
-What Pykka leaves open is settled here: threads are daemons, the inbox is bounded, an exception in a `tell` never
+What Pykka leaves open is settled here: a scheduler runs the loop, the inbox is bounded, an exception in a `tell` never
 vanishes (watchers get ActorFailed; a restartable actor is restarted within its budget), an `ask` has a deadline.
 """
 
@@ -17,6 +17,7 @@ from pykka._envelope import Envelope
 
 from cluster.runtime.descriptors import Readable
 from cluster.runtime.mailbox import NUM_CONTROL, NUM_DATA, Mailbox, MailboxFull
+from cluster.runtime.scheduler import Scheduler, Threads, name_of_actor, thread_of
 from cluster.runtime.supervision import RestartBudget
 from cluster.runtime.timers import TimerDue
 from sage.base.clock import Clock, SystemClock
@@ -62,21 +63,27 @@ class ActorSilent(InternalError):
 
 
 class Actor(pykka.ThreadingActor, Generic[M]):
-    """An actor that receives messages of the union M, one at a time, on a thread of its own.
+    """An actor that receives messages of the union M, one at a time, where its scheduler runs it.
 
     `restartable`: after an exception `on_restart` is called and the actor goes on, up to 5 times in 60 s.
     """
 
-    use_daemon_thread = True
     restartable: ClassVar[bool] = False
 
     def __init__(
-        self, name: str, *, clock: Clock | None = None, num_data: int = NUM_DATA, num_control: int = NUM_CONTROL
+        self,
+        name: str,
+        *,
+        clock: Clock | None = None,
+        scheduler: Scheduler | None = None,
+        num_data: int = NUM_DATA,
+        num_control: int = NUM_CONTROL,
     ) -> None:
         """`name` is what people read: the thread carries it. `num_*` bound the lanes of the mailbox."""
         self.name = name
         self.clock: Clock = clock if clock is not None else SystemClock()
-        self.mailbox = Mailbox(self.clock, num_data=num_data, num_control=num_control)
+        self._scheduler: Scheduler = scheduler if scheduler is not None else Threads()
+        self.mailbox = self._scheduler.mailbox(self.clock, num_data=num_data, num_control=num_control)
         self._watchers: list[ActorRef[Any]] = []
         self._budget = RestartBudget()
         self._error: BaseException | None = None
@@ -117,7 +124,7 @@ class Actor(pykka.ThreadingActor, Generic[M]):
         return self.mailbox
 
     def _start_actor_loop(self) -> None:
-        threading.Thread(target=self._actor_loop, name=_thread_name(self.name, self.actor_urn), daemon=True).start()
+        self._scheduler.perform(self)
 
     def on_receive(self, message: Any) -> Any:
         match message:
@@ -130,22 +137,36 @@ class Actor(pykka.ThreadingActor, Generic[M]):
             case _:
                 return self.receive(message)
 
-    def _actor_loop_setup(self) -> None:
+    # What the scheduler calls.
+
+    def enter(self) -> None:
         try:
             self.on_start()
         except BaseException as error:  # noqa: BLE001 - whatever ends an actor is told to its watchers
             self._fail(error)
 
-    def _actor_loop_running(self) -> None:
-        while not self.actor_stopped.is_set():
-            envelope = self.mailbox.get()
-            try:
-                answer = self._handle_receive(envelope.message)
-            except BaseException as error:  # noqa: BLE001 - user code may raise SystemExit; Pykka would stop all actors
-                self._handle_error(envelope, error)
-            else:
-                if envelope.reply_to is not None:
-                    envelope.reply_to.set(answer)
+    def act(self) -> None:
+        envelope = self.mailbox.get()
+        try:
+            answer = self._handle_receive(envelope.message)
+        except BaseException as error:  # noqa: BLE001 - user code may raise SystemExit; Pykka would stop all actors
+            self._handle_error(envelope, error)
+        else:
+            if envelope.reply_to is not None:
+                envelope.reply_to.set(answer)
+
+    def has_stopped(self) -> bool:
+        return self.actor_stopped.is_set()
+
+    def leave(self) -> None:
+        self.mailbox.close()
+        while not self.mailbox.empty():
+            self._refuse(self.mailbox.get())
+        ended: ActorEnded | ActorFailed = ActorEnded(self.actor_urn, self.name)
+        if self._error is not None:
+            ended = ActorFailed(self.actor_urn, self.name, self._error)
+        for watcher in self._watchers:
+            tell(watcher, ended)
 
     def _handle_error(self, envelope: Envelope[Any], error: BaseException) -> None:
         if envelope.reply_to is not None:
@@ -177,16 +198,6 @@ class Actor(pykka.ThreadingActor, Generic[M]):
         pykka.ActorRegistry.unregister(self.actor_ref)
         self.actor_stopped.set()
         self._error = self._error if self._error is not None else exception_value
-
-    def _actor_loop_teardown(self) -> None:
-        self.mailbox.close()
-        while not self.mailbox.empty():
-            self._refuse(self.mailbox.get())
-        ended: ActorEnded | ActorFailed = ActorEnded(self.actor_urn, self.name)
-        if self._error is not None:
-            ended = ActorFailed(self.actor_urn, self.name, self._error)
-        for watcher in self._watchers:
-            tell(watcher, ended)
 
     def _refuse(self, envelope: Envelope[Any]) -> None:
         if isinstance(envelope.message, Watch):
@@ -230,26 +241,13 @@ def watch(ref: ActorRef[Any], watcher: ActorRef[Any]) -> None:
 
 
 def stop(refs: Iterable[ActorRef[Any]], *, timeout_s: float) -> list[str]:
-    """Stop actors and wait, `timeout_s` for all together; return the names of those whose threads still run."""
+    """Stop actors on threads and wait, `timeout_s` for all together; return the names of those that still run."""
     clock = SystemClock()
     until_s = clock.monotonic_s() + timeout_s
-    threads = [(ref, thread) for ref in refs if (thread := thread_of(ref)) is not None]
+    threads = [(ref, thread) for ref in refs if (thread := thread_of(ref.actor_urn)) is not None]
     for ref, _ in threads:
         tell(ref, pykka.messages._ActorStop())
     for _, thread in threads:
         if thread is not threading.current_thread():
             thread.join(max(0.0, until_s - clock.monotonic_s()))
-    return [_readable_name(thread) for _, thread in threads if thread.is_alive()]
-
-
-def thread_of(ref: ActorRef[Any]) -> threading.Thread | None:
-    """Return the thread on which the actor runs, or None where it has ended."""
-    return next((thread for thread in threading.enumerate() if thread.name.endswith(ref.actor_urn)), None)
-
-
-def _thread_name(name: str, urn: str) -> str:
-    return f"{name} {urn}"
-
-
-def _readable_name(thread: threading.Thread) -> str:
-    return thread.name.rpartition(" ")[0]
+    return [name_of_actor(thread) for _, thread in threads if thread.is_alive()]

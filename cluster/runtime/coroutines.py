@@ -1,12 +1,13 @@
-"""Runs the user's coroutines for tasks on one event-loop thread. Knows nothing of steps.
+"""Runs the user's coroutines for tasks: as a port, and on one event-loop thread. Knows nothing of steps.
 
 asyncio is slow to import; flows without coroutines do without it.
 """
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from cluster.runtime.stuck import describe_thread
 from operators.machine import Call, CallResult
 
 if TYPE_CHECKING:
@@ -16,7 +17,23 @@ Results = Callable[[Sequence[CallResult]], None]
 """Takes results on the loop's thread, without waiting."""
 
 
-class Coroutines:
+class Coroutines(Protocol):
+    """What runs the coroutines of one node's tasks; called on any thread, without waiting but in `close`."""
+
+    def start(self, owner: str, calls: Sequence[Call], done: Results) -> None:
+        """Run `calls` at once; each ends in exactly one result given to `done`, unless its owner is cancelled."""
+        ...
+
+    def cancel(self, owner: str) -> None:
+        """Cancel what still runs for `owner`; a result that comes all the same is not wanted any more."""
+        ...
+
+    def close(self, timeout_s: float) -> str | None:
+        """Cancel everything; return what a coroutine that would not end in time is doing, None where all have."""
+        ...
+
+
+class ThreadCoroutines:
     """An event loop on a daemon thread of its own, started by the first call."""
 
     def __init__(self, name: str) -> None:
@@ -32,24 +49,21 @@ class Coroutines:
         return self._thread
 
     def start(self, owner: str, calls: Sequence[Call], done: Results) -> None:
-        """Run `calls` at once; each ends in exactly one result given to `done`, unless its owner is cancelled."""
         self._running_loop().call_soon_threadsafe(self._start, owner, calls, done)
 
     def cancel(self, owner: str) -> None:
-        """Cancel what still runs for `owner`; a result that comes all the same is not wanted any more."""
         loop = self._loop
         if loop is not None and not loop.is_closed():
             loop.call_soon_threadsafe(self._cancel, owner)
 
-    def close(self, timeout_s: float) -> bool:
-        """Cancel everything and end the thread; False where a coroutine would not end in time."""
+    def close(self, timeout_s: float) -> str | None:
         thread, loop = self._thread, self._loop
         if thread is None or loop is None:
-            return True
+            return None
         if thread.is_alive():
             loop.call_soon_threadsafe(self._close)
             thread.join(timeout_s)
-        return not thread.is_alive()
+        return describe_thread(thread) if thread.is_alive() else None
 
     def _running_loop(self) -> "asyncio.AbstractEventLoop":
         import asyncio

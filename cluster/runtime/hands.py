@@ -1,12 +1,13 @@
 """How a task does what its drive asks: over transport, control plane and event loop. Knows nothing of why."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cluster.runtime.coroutines import Coroutines, Results
 from cluster.runtime.drive import Workshop
 from cluster.runtime.links import TaskMessage
 from cluster.runtime.messages import TaskFact
+from cluster.runtime.scheduler import Scheduler, Threads
 from cluster.runtime.transport import Transport
 from operators.machine import Call
 from sage.base.clock import Clock
@@ -27,6 +28,7 @@ class TaskPorts:
     report: Callable[[TaskFact], None]
     settings: RuntimeSettings
     clock: Clock
+    scheduler: Scheduler = field(default_factory=Threads)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,11 @@
 """The actor that hosts tasks: starts, watches, stops them and says how far they are. Knows nothing of whole jobs."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pykka import ActorRef
 
-from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, thread_of, watch
-from cluster.runtime.coroutines import Coroutines
+from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, watch
 from cluster.runtime.drive import Gauge, Workshop
 from cluster.runtime.hands import TaskPorts
 from cluster.runtime.hosted import HostedJob
@@ -31,7 +30,7 @@ from cluster.runtime.messages import (
     TaskSpec,
     TaskStopped,
 )
-from cluster.runtime.stuck import describe_thread
+from cluster.runtime.scheduler import Scheduler, Threads
 from cluster.runtime.task import Task
 from cluster.runtime.transport import Transport
 from sage.base.clock import Clock
@@ -54,6 +53,7 @@ class NodePorts:
     report: Callable[[NodeFact], object]
     settings: RuntimeSettings
     clock: Clock
+    scheduler: Scheduler = field(default_factory=Threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
     """Hosts the tasks of any number of jobs."""
 
     def __init__(self, node_id: NodeId, ports: NodePorts) -> None:
-        super().__init__(node_id, clock=ports.clock)
+        super().__init__(node_id, clock=ports.clock, scheduler=ports.scheduler)
         self._id = node_id
         self._ports = ports
-        self._coroutines = Coroutines(f"{node_id} coroutines")
+        self._coroutines = ports.scheduler.coroutines(f"{node_id} coroutines")
         self._jobs: dict[JobId, HostedJob] = {}
         self._refs: dict[TaskId, ActorRef[Task]] = {}
         self._of_urn: dict[str, TaskSpec] = {}
@@ -107,9 +107,9 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
     def on_stop(self) -> None:
         for ref in self._refs.values():
             tell(ref, StopTask())
-        thread = self._coroutines.thread
-        if not self._coroutines.close(_COROUTINES_END_S) and thread is not None:
-            get_log(node=self._id).warning("still running", what=f"a coroutine in {describe_thread(thread)}")
+        doing = self._coroutines.close(_COROUTINES_END_S)
+        if doing is not None:
+            get_log(node=self._id).warning("still running", what=f"a coroutine in {doing}")
 
     def _deploy(self, job_id: JobId, tasks: tuple[TaskSpec, ...]) -> None:
         job = self._jobs[job_id] = HostedJob(job_id, self._id)
@@ -121,6 +121,7 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
             report=self._take_fact,
             settings=self._ports.settings,
             clock=self.clock,
+            scheduler=self._ports.scheduler,
         )
         for spec in tasks:
             gauge = Gauge()
@@ -192,9 +193,9 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
             return
         stuck = []
         for task_id in job.live():
-            thread = thread_of(self._refs[task_id])
-            if thread is not None:
-                stuck.append(f"task {task_id} in {describe_thread(thread)}")
+            doing = self._ports.scheduler.doing(self._refs[task_id].actor_urn)
+            if doing is not None:
+                stuck.append(f"task {task_id} in {doing}")
             self._ports.transport.disconnect(task_id)
         self._forget(job, tuple(stuck))
 

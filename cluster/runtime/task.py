@@ -26,7 +26,7 @@ class Task(Actor[Order]):
     def __init__(self, spec: TaskSpec, ports: TaskPorts, gauge: Gauge) -> None:
         num_batches = ports.settings.inbox_batches
         num_data = len(spec.inputs) * (num_batches + 1) + 1  # of each link its batches and its End; one GoOn
-        super().__init__(spec.id, clock=ports.clock, num_data=num_data)
+        super().__init__(spec.id, clock=ports.clock, scheduler=ports.scheduler, num_data=num_data)
         self._spec = spec
         self._ports = ports
         self._replies: Inflow[Reply] = Inflow(self._notify)

@@ -8,6 +8,7 @@ from typing import Any
 from pykka import ActorRef
 
 from cluster.runtime.actor import Actor, Query, ask, stop, tell
+from cluster.runtime.scheduler import Scheduler
 from cluster.serving.door import Door, HandedIn
 from cluster.serving.engines.link import EngineLink
 from cluster.serving.engines.port import EngineInfo
@@ -65,8 +66,8 @@ Message = Knock | GetDoor | AttachEngine | SetPolicy | GetView | ReleaseLinks | 
 class ControlPlane(Actor[Message]):
     """Drives a plane on its own thread, which owns the engines' sockets too. Not restarted: engines are its state."""
 
-    def __init__(self, plane: Plane, *, clock: Clock | None = None) -> None:
-        super().__init__("control-plane", clock=clock)
+    def __init__(self, plane: Plane, *, clock: Clock | None = None, scheduler: Scheduler | None = None) -> None:
+        super().__init__("control-plane", clock=clock, scheduler=scheduler)
         self._shell = PlaneShell(plane, self, clock=self.clock)
         self._door = Door(lambda: tell(self.actor_ref, Knock()), self._shell.models)
 
@@ -129,7 +130,7 @@ class ControlPlane(Actor[Message]):
 
     def _close(self, timeout_s: float) -> None:
         self._door.close()
-        close_links(self._shell.close(), timeout_s)
+        close_links(self._shell.close(), timeout_s, clock=self.clock)
 
 
 class PlaneClient:

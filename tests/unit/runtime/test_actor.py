@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, ActorSilent, Query, ask, stop, tell, thread_of, watch
+from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, ActorSilent, Query, ask, stop, tell, watch
+from cluster.runtime.scheduler import thread_of
 from cluster.runtime.supervision import RestartBudget
 
 DEADLINE_S = 10.0
@@ -58,7 +59,7 @@ def test_an_ask_is_answered_with_its_type() -> None:
     answer: int = ask(ref, Double(21), timeout_s=DEADLINE_S)
     assert answer == 42
     assert stop([ref], timeout_s=DEADLINE_S) == []
-    assert thread_of(ref) is None
+    assert thread_of(ref.actor_urn) is None
 
 
 def test_an_ask_of_an_actor_that_ended_raises_and_a_tell_says_so() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from cluster.runtime.coroutines import Coroutines
+from cluster.runtime.coroutines import ThreadCoroutines
 from operators.machine import Call, CallResult
 
 DEADLINE_S = 10.0
@@ -42,10 +42,10 @@ class Results:
 
 
 def test_each_call_ends_in_its_result() -> None:
-    coroutines, results = Coroutines("test"), Results()
+    coroutines, results = ThreadCoroutines("test"), Results()
     coroutines.start("task", [Call(number, double, number, None) for number in range(10)], results)
     assert {number: result.value for number, result in results.take(10).items()} == {n: 2 * n for n in range(10)}
-    assert coroutines.close(DEADLINE_S)
+    assert coroutines.close(DEADLINE_S) is None
 
 
 @pytest.mark.parametrize(
@@ -57,32 +57,32 @@ def test_each_call_ends_in_its_result() -> None:
     ],
 )
 def test_whatever_a_call_raises_is_its_result(call: Call, kind: type[BaseException]) -> None:
-    coroutines, results = Coroutines("test"), Results()
+    coroutines, results = ThreadCoroutines("test"), Results()
     coroutines.start("task", [call], results)
     assert isinstance(results.take(1)[1].error, kind)
-    assert coroutines.close(DEADLINE_S)
+    assert coroutines.close(DEADLINE_S) is None
 
 
 def test_cancelling_one_task_leaves_the_calls_of_others() -> None:
-    coroutines, results = Coroutines("test"), Results()
+    coroutines, results = ThreadCoroutines("test"), Results()
     coroutines.start("a", [Call(1, never, None, None)], results)
     coroutines.start("b", [Call(2, double, 1, None)], results)
     coroutines.cancel("a")
     coroutines.start("b", [Call(3, double, 2, None)], results)
     assert set(results.take(2)) == {2, 3}
     assert results.is_empty()
-    assert coroutines.close(DEADLINE_S)
+    assert coroutines.close(DEADLINE_S) is None
 
 
 def test_closing_cancels_what_runs_and_ends_the_thread() -> None:
-    coroutines, results = Coroutines("test"), Results()
+    coroutines, results = ThreadCoroutines("test"), Results()
     coroutines.start("a", [Call(number, never, None, None) for number in range(5)], results)
-    assert coroutines.close(DEADLINE_S)
+    assert coroutines.close(DEADLINE_S) is None
     assert coroutines.thread is not None
     assert not coroutines.thread.is_alive()
 
 
 def test_without_a_call_there_is_no_thread() -> None:
-    coroutines = Coroutines("test")
+    coroutines = ThreadCoroutines("test")
     assert coroutines.thread is None
-    assert coroutines.close(0.0)
+    assert coroutines.close(0.0) is None

@@ -9,7 +9,7 @@ import pytest
 from pykka import ActorRef
 
 from cluster.runtime.actor import ActorEnded, stop, tell, watch
-from cluster.runtime.coroutines import Coroutines
+from cluster.runtime.coroutines import ThreadCoroutines
 from cluster.runtime.drive import Gauge
 from cluster.runtime.hands import TaskPorts
 from cluster.runtime.inproc import InprocTransport
@@ -135,7 +135,7 @@ class Bench:
         spec = TaskSpec(OWN, JobId("job"), chain, 0, (InputSpec(BEFORE),), (output,))
         ports = TaskPorts(
             transport=self.transport,
-            coroutines=Coroutines("coroutines"),
+            coroutines=ThreadCoroutines("coroutines"),
             inference=self.inference,
             workshop=FixedWorkshop(machine),
             report=self.facts.put,
