@@ -15,7 +15,8 @@ SageError                      code       whose fault
 │   ├── JobCancelled           SAGE-1304
 │   ├── UnknownJob             SAGE-1305
 │   ├── UnknownNode            SAGE-1306
-│   └── NameTaken              SAGE-1307
+│   ├── NameTaken              SAGE-1307
+│   └── RecordUnsendable       SAGE-1308
 ├── WorldError                            the machine's or the moment's: mend it or try later
 │   ├── NoRoom                 SAGE-2101
 │   ├── TaskStuck              SAGE-2102
@@ -152,6 +153,12 @@ class NameTaken(CallerError):
     """Another node of the cluster, or another job, has this name."""
 
     code = "SAGE-1307"
+
+
+class RecordUnsendable(CallerError):
+    """A record that holds what cannot travel to another process; names the type and the step that sends it."""
+
+    code = "SAGE-1308"
 
 
 class WorldError(SageError):

@@ -1,0 +1,213 @@
+"""Values to columns. Knows nothing of messages; the inverse is `assemble`.
+
+Exact types decide: an instance of a subclass would come out as its base class, so it is refused like any stranger.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from datetime import date, datetime, timezone
+from enum import Enum
+from itertools import chain
+from typing import Any, Literal, cast
+
+from cluster.runtime.columns import (
+    MAX_CONTAINERS,
+    MAX_DEPTH,
+    Binary,
+    Buffer,
+    Column,
+    Items,
+    Maps,
+    Members,
+    Mixed,
+    Moments,
+    Objects,
+    Plain,
+    Records,
+    Rows,
+    Scalar,
+)
+from cluster.runtime.record_types import RecordClass, RecordTypes
+
+_PLAIN = {type(None), bool, int, float, str}
+_ITEMS: dict[type, str] = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
+_TOO_DEEP = f"values nested deeper than {MAX_DEPTH}"
+_FEW = 3  # up to so many dicts are one column of values, not one a key: less to say (measured 2026-11-22)
+
+
+class Foreign(Exception):
+    """A value that cannot travel, and why. `path` says where in the record it is, from the outside in."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+        self.path: list[str] = []
+
+
+class Shredder:
+    """Makes the columns of one message, and its buffers."""
+
+    def __init__(self, types: RecordTypes, *, is_careful: bool = False) -> None:
+        """`is_careful`: look at every int and str for what MessagePack has no word for; it takes longer."""
+        self.buffers: list[Buffer] = []
+        self._types = types
+        self._is_careful = is_careful
+        self._num_containers = 0
+
+    def column(self, values: Sequence[Any], depth: int = 0) -> Column:
+        """Return `values` as a column; raises Foreign. A column that nothing was done to shares `values`."""
+        kinds: set[Any] = set(map(type, values))
+        if kinds <= _PLAIN:
+            if self._is_careful and (kinds & {int, str}):
+                return self._careful(values, depth)
+            return Plain(values)
+        if depth == MAX_DEPTH:
+            raise Foreign(_TOO_DEEP)
+        if len(kinds) > 1:
+            return self._mixed(values, [None if kind in _PLAIN else kind for kind in map(type, values)], depth)
+        return self._alike(kinds.pop(), values, depth)
+
+    def _alike(self, kind: type, values: Sequence[Any], depth: int) -> Column:
+        if kind in _ITEMS:
+            return self._items(kind, values, depth)
+        if kind is dict:
+            return self._dicts(values, depth)
+        if kind is bytes:
+            return Binary("bytes", cast("list[bytes]", values))
+        if kind is date:
+            return Moments("date", [value.isoformat() for value in values])
+        if kind is datetime:
+            return Moments("datetime", list(map(_text_of, values)))
+        if kind.__module__ == "numpy":
+            return self._numpy(values, depth)
+        return self._own(kind, values, depth)
+
+    # Containers.
+
+    def _spend(self, num: int) -> None:
+        self._num_containers += num
+        if self._num_containers > MAX_CONTAINERS:
+            raise Foreign(f"more than {MAX_CONTAINERS:,} values inside of others in one batch")
+
+    def _items(self, kind: type, values: Sequence[Any], depth: int) -> Column:
+        self._spend(len(values))
+        lengths = list(map(len, values))
+        len_each = lengths[0] if len(set(lengths)) == 1 else 0
+        if kind is not tuple:
+            self._bound(lengths)
+        items = list(chain.from_iterable(values))
+        if kind is tuple and len_each and len(values) > 1 and len_each <= len(values):
+            return Rows([self._at(f"[{i}]", items[i::len_each], depth) for i in range(len_each)])
+        word = cast(Literal["list", "tuple", "set", "frozenset"], _ITEMS[kind])
+        return Items(word, len_each or lengths, self._at("[...]", items, depth))
+
+    def _bound(self, lengths: list[int]) -> None:
+        """Stop before what holds itself is unfolded for ever."""
+        if sum(lengths) > 64 * MAX_CONTAINERS:
+            raise Foreign(f"more than {64 * MAX_CONTAINERS:,} values in one batch")
+
+    def _dicts(self, values: Sequence[dict[Any, Any]], depth: int) -> Column:
+        self._spend(len(values))
+        names = list(values[0])
+        keys = list(chain.from_iterable(values))
+        items = list(chain.from_iterable(map(dict.values, values)))
+        num = len(names)
+        if num and len(values) > _FEW and set(map(type, names)) == {str} and keys == names * len(values):
+            return Records(names, [self._at(f"[{names[i]!r}]", items[i::num], depth) for i in range(num)])
+        lengths = list(map(len, values))
+        return Maps(lengths, self._at(" as a key", keys, depth), self._at("[...]", items, depth))
+
+    def _at(self, where: str, values: Sequence[Any], depth: int) -> Column:
+        try:
+            return self.column(values, depth + 1)
+        except Foreign as foreign:
+            foreign.path.insert(0, where)
+            raise
+
+    def _mixed(self, values: Sequence[Any], sorts: Sequence[Hashable], depth: int) -> Column:
+        """Return a column for each sort; `sorts[i]` is that of `values[i]`."""
+        numbers: dict[Hashable, int] = {}
+        choice = [numbers.setdefault(sort, len(numbers)) for sort in sorts]
+        parts: list[list[Any]] = [[] for _ in numbers]
+        for number, value in zip(choice, values, strict=True):
+            parts[number].append(value)
+        return Mixed(choice, [self.column(part, depth + 1) for part in parts])
+
+    # What MessagePack has no word for.
+
+    def _careful(self, values: Sequence[Any], depth: int) -> Column:
+        sorts = list(map(_sort_of, values))
+        found = set(sorts)
+        if found == {None}:
+            return Plain(values)
+        if depth == MAX_DEPTH:
+            raise Foreign(_TOO_DEEP)
+        if len(found) > 1:
+            return self._mixed(values, sorts, depth)
+        if found == {int}:
+            return Binary("int", [n.to_bytes(n.bit_length() // 8 + 1, "big", signed=True) for n in values])
+        return Binary("str", [text.encode("utf-8", "surrogatepass") for text in values])
+
+    def _numpy(self, values: Sequence[Any], depth: int) -> Column:
+        from cluster.runtime.arrays import arrays_column, dtypes_of
+
+        dtypes = dtypes_of(values)
+        if dtypes is None:
+            raise Foreign(f"a numpy.{type(values[0]).__qualname__} of {_dtype_of(values[0])}")
+        if len(set(dtypes)) > 1:
+            return self._mixed(values, dtypes, depth)
+        self._spend(len(values))
+        column, buffers = arrays_column(values, len(self.buffers))
+        self.buffers += buffers
+        return column
+
+    def _own(self, kind: type, values: Sequence[Any], depth: int) -> Column:
+        name = self._types.name_of(kind)
+        if name is None:
+            raise Foreign(f"a {kind.__module__}.{kind.__qualname__}")
+        if name in self._types.enums:
+            return Members(name, list(map(_member_name, values)))
+        self._spend(len(values))
+        known = self._types.classes[name]
+        columns = [
+            self._at(f".{field}", _field_of(known, getter, values), depth)
+            for field, getter in zip(known.fields, known.getters, strict=True)
+        ]
+        return Objects(name, len(values), columns)
+
+
+def _field_of(known: RecordClass, getter: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
+    try:
+        return list(map(getter, values))
+    except AttributeError as error:
+        raise Foreign(f"an instance of {known.name} that is not complete ({error})") from error
+
+
+def _sort_of(value: Scalar) -> type | None:
+    """Return the type of an int or str that needs a form of its own, or None."""
+    if type(value) is int:
+        return None if -(2**63) <= value < 2**64 else int
+    if type(value) is str and not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return str
+    return None
+
+
+def _text_of(moment: datetime) -> str:
+    if moment.tzinfo is not None and type(moment.tzinfo) is not timezone:
+        raise Foreign(f"a datetime in the zone {moment.tzinfo!r}, which is neither UTC nor a fixed offset")
+    if moment.tzinfo is not None and moment.tzinfo.utcoffset(moment).microseconds:  # ISO 8601 knows no such offsets
+        raise Foreign(f"a datetime whose offset is no whole number of seconds: {moment.tzinfo!r}")
+    return moment.isoformat() + ("~" if moment.fold else "")
+
+
+def _member_name(member: Enum) -> str:
+    name: str | None = member.name
+    if name is None or type(member).__members__.get(name) is not member:
+        raise Foreign(f"{member!r}, which is no single member of its Enum")
+    return name
+
+
+def _dtype_of(value: Any) -> str:
+    return f"dtype {value.dtype}" if hasattr(value, "dtype") else "no dtype"
