@@ -9,6 +9,7 @@ from sage.flow.graph import Step
 from sage.flow.spec import SINKS, Embed, Generate, Read
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 150, 42, 36, 16, 8  # pixels
+LANE_Y = 6  # pixels above a row at which arrows run along it
 
 _COLOURS = {"source": "#2a9d8f", "model": "#8e6bbf", "sink": "#e07a3f", "step": "#5b7db1"}
 
@@ -52,7 +53,7 @@ def _role(step: Step) -> str:
 
 def _svg(steps: Sequence[Step], marked: str | None) -> str:
     places = _places(steps)
-    width = max((x for x, _ in places.values()), default=0) + WIDTH + MARGIN
+    width = max((x for x, _ in places.values()), default=0) + WIDTH + GAP_X
     height = max((y for _, y in places.values()), default=0) + HEIGHT + MARGIN
     arrows = [_arrow(places[source], places[step.name]) for step in steps for source in step.inputs]
     arrows += [_arrow(places[filler.name], places[retrieve.name], dashed=True) for retrieve, filler in fills(steps)]
@@ -79,11 +80,15 @@ def _places(steps: Sequence[Step]) -> dict[str, tuple[int, int]]:
 
 
 def _arrow(start: tuple[int, int], end: tuple[int, int], *, dashed: bool = False) -> str:
+    """Draw an arrow: a curve to the next column, else a way between columns and rows, so that it crosses no box."""
     x1, y1, x2, y2 = start[0] + WIDTH, start[1] + HEIGHT // 2, end[0], end[1] + HEIGHT // 2
     middle = (x1 + x2) // 2
+    way = f"M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}"
+    if x2 - x1 != GAP_X:
+        way = f"M{x1} {y1} H{x1 + GAP_X // 2} V{end[1] - LANE_Y} H{x2 - GAP_X // 2} V{y2} H{x2}"
     style = ' stroke-dasharray="4 3"' if dashed else ""
     head = f'<path d="M{x2 - 6} {y2 - 4} L{x2} {y2} L{x2 - 6} {y2 + 4}" fill="none"/>'
-    return f'<path d="M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}" fill="none"{style}/>{head}'
+    return f'<path d="{way}" fill="none"{style}/>{head}'
 
 
 def _box(step: Step, x: int, y: int, *, marked: bool) -> str:

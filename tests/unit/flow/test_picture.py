@@ -1,10 +1,13 @@
 """Flows as pictures."""
 
+from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 import sage
-from sage.flow.picture import html_from_steps, mermaid_from_steps
+from sage.flow.picture import HEIGHT, WIDTH, html_from_steps, mermaid_from_steps
 from sage.flow.stream import Stream
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def rag() -> tuple[sage.Flow, Stream[dict[str, str]]]:
@@ -61,6 +64,32 @@ def test_a_stream_shows_its_flow_with_its_own_step_marked() -> None:
     assert "retrieve" in boxes[0]
 
 
+def test_no_long_arrow_crosses_a_box() -> None:
+    flow, docs = sage.Flow("rag"), sage.Index("docs")
+    flow.from_collection([{"vector": [1.0]}]).map(dict).map(dict).map(dict).index_into(docs, text=str)
+    found = flow.from_collection([{"vector": [1.0]}]).retrieve(docs)
+    found.for_each(id)
+    found.map(dict).map(dict).union(flow.from_collection([{}])).print()
+    tree = ET.fromstring(flow._repr_html_())
+    boxes = [(float(box.get("x", "")), float(box.get("y", ""))) for box in tree.iter(f"{SVG}rect")]
+    ways = [way for path in tree.iter(f"{SVG}path") if " H" in (way := path.get("d", ""))]
+    assert len(ways) == 2
+    for x, y in (point for way in ways for point in points_on(way)):
+        assert not any(left < x < left + WIDTH and top < y < top + HEIGHT for left, top in boxes), (x, y)
+
+
+def points_on(way: str) -> Iterator[tuple[float, float]]:
+    """Yield points of a path of straight lines, one a pixel."""
+    start, *moves = way.removeprefix("M").replace("H", "|H").replace("V", "|V").split("|")
+    x, y = map(float, start.split())
+    for move in moves:
+        to = float(move[1:])
+        num = int(abs(to - (x if move[0] == "H" else y))) + 1
+        for step in range(num + 1):
+            yield (x + (to - x) * step / num, y) if move[0] == "H" else (x, y + (to - y) * step / num)
+        x, y = (to, y) if move[0] == "H" else (x, to)
+
+
 def test_no_two_boxes_lie_on_one_another() -> None:
     flow = sage.Flow("f")
     first, second = flow.from_collection([1]), flow.from_collection([2])
@@ -69,5 +98,5 @@ def test_no_two_boxes_lie_on_one_another() -> None:
     shared.map(str).print()
     first.union(shared).collect()
     tree = ET.fromstring(flow._repr_html_())
-    corners = [(box.get("x"), box.get("y")) for box in tree.iter("{http://www.w3.org/2000/svg}rect")]
+    corners = [(box.get("x"), box.get("y")) for box in tree.iter(f"{SVG}rect")]
     assert len(corners) == len(set(corners)) == 9
