@@ -76,7 +76,7 @@ def _sample(title: str, text: str) -> str:
 
 def _curl_chat(base_url: str, model: str) -> str:
     return (
-        f"curl -N {base_url}/v1/chat/completions -H 'content-type: application/json' -d '"
+        f"curl -N {base_url}/v1/chat/completions \\\n  -H 'content-type: application/json' -d '"
         f'{{"model": "{model}", "stream": true,\n'
         '  "messages": [{"role": "user", "content": "Why is the sky blue?"}]}\''
     )
@@ -84,7 +84,7 @@ def _curl_chat(base_url: str, model: str) -> str:
 
 def _curl_embed(base_url: str, model: str) -> str:
     return (
-        f"curl {base_url}/v1/embeddings -H 'content-type: application/json' -d '"
+        f"curl {base_url}/v1/embeddings \\\n  -H 'content-type: application/json' -d '"
         f'{{"model": "{model}", "input": ["a cat", "a kitten"]}}\''
     )
 
