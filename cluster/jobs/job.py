@@ -40,19 +40,32 @@ class JobOver:
     """The job's last order: its resources are free."""
 
 
-JobOrder = BeginOn | StopOn | JobOver
+@dataclass(frozen=True, slots=True)
+class BeginAnew:
+    """The last order of a run that lost a node: nothing of it runs any more, and the job begins again."""
+
+
+JobOrder = BeginOn | StopOn | JobOver | BeginAnew
 
 
 class JobMachine:
     """Opens on every node, runs, drains, and ends in exactly one of finished, failed, cancelled.
 
-    The status changes to an end only once every node has said that nothing of the job runs there.
+    The status changes to an end only once every node has said that nothing of the job runs there. Where a node is
+    lost and restarts are left, it ends without an end: another machine takes over.
     """
 
     def __init__(
-        self, job_id: JobId, nodes: Iterable[NodeId], tasks: Iterable[TaskId], sources: Iterable[TaskId]
+        self,
+        job_id: JobId,
+        nodes: Iterable[NodeId],
+        tasks: Iterable[TaskId],
+        sources: Iterable[TaskId],
+        *,
+        num_restarts_left: int = 0,
     ) -> None:
         """`tasks`: all of them; `sources`: those that read."""
+        self._num_restarts_left = num_restarts_left
         self._job_id = job_id
         self._nodes = tuple(nodes)
         self._opening = set(self._nodes)
@@ -60,7 +73,7 @@ class JobMachine:
         self._live = set(tasks)
         self._reading = set(sources)
         self._stuck: list[str] = []
-        self._end = JobStatus.FINISHED  # what the job is once it has stopped
+        self._end: JobStatus | None = JobStatus.FINISHED  # what the job is once it has stopped; None: begun anew
         self.status = JobStatus.CREATED
         self.error: SageError | None = None
 
@@ -80,7 +93,7 @@ class JobMachine:
             case JobTaskEnded():
                 return self._ended(event)
             case CancelAsked():
-                return self._stop(JobStatus.CANCELLED, JobCancelled(f"job {self._job_id} was cancelled"))
+                return self._cancel()
             case NodeGone(node_id, error):
                 return self._gone(node_id, error)
             case JobStopped(_, node_id, stuck):
@@ -105,11 +118,21 @@ class JobMachine:
             return self._stop(JobStatus.FAILED, event.error)
         return [] if self._live else self._stop(JobStatus.FINISHED, None)
 
+    def _cancel(self) -> list[JobOrder]:
+        cancelled = JobCancelled(f"job {self._job_id} was cancelled")
+        if self._end is None:  # it stops already, to begin anew
+            self._end, self.error = JobStatus.CANCELLED, cancelled
+        return self._stop(JobStatus.CANCELLED, cancelled)
+
     def _gone(self, node_id: NodeId, error: SageError) -> list[JobOrder]:
-        orders = self._stop(JobStatus.FAILED, error)
+        """Stop the rest; what the lost node said last may be an end that the others go on from, so all begins anew."""
+        if node_id not in self._nodes:
+            return []
+        self._nodes = tuple(node for node in self._nodes if node != node_id)
+        orders = self._stop(None if self._num_restarts_left else JobStatus.FAILED, error)
         return [*orders, *self._stopped(node_id, ())]
 
-    def _stop(self, end: JobStatus, error: SageError | None) -> list[JobOrder]:
+    def _stop(self, end: JobStatus | None, error: SageError | None) -> list[JobOrder]:
         """Begin to stop, unless that has begun: the first reason is the one that counts."""
         if self._stopping is not None:
             return []
@@ -124,9 +147,15 @@ class JobMachine:
         self._stopping.discard(node_id)
         if self._stopping:
             return []
+        if self._end is None:
+            return [BeginAnew()]
         self.status = self._end
         self._name_stuck()
         return [JobOver()]
+
+    def give_up(self, error: SageError) -> None:
+        """Fail now, after a BeginAnew that cannot be obeyed."""
+        self.status, self.error = JobStatus.FAILED, error
 
     def _name_stuck(self) -> None:
         """Say what still runs: a cancelled job's error becomes TaskStuck, a failed one keeps its own and a note."""

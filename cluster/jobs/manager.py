@@ -1,39 +1,41 @@
 """JobManager: the actor that places jobs on nodes and obeys their machines. Knows nothing of what steps compute."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
-from typing import Any
 
-from pykka import ActorRef
-
-from cluster.jobs.accounts import Accounts
 from cluster.jobs.explain import explain
-from cluster.jobs.job import BeginOn, CancelAsked, JobEvent, JobMachine, JobOver, NodeGone, StopOn
+from cluster.jobs.job import BeginAnew, BeginOn, CancelAsked, JobEvent, JobOver, NodeGone, StopOn
+from cluster.jobs.node_port import NodePort
+from cluster.jobs.orders import (
+    CancelJob,
+    CheckRoom,
+    CloseNode,
+    DeadLettersOf,
+    ExplainJob,
+    JobView,
+    ManagerMessage,
+    NodeJoined,
+    NodeLeft,
+    NodesNow,
+    OnChange,
+    SubmitPlan,
+)
 from cluster.jobs.parts import parts_from_tasks
 from cluster.jobs.placement import Placement, Strategy, place, rooms_of
 from cluster.jobs.room import Placed, Room
+from cluster.jobs.run import JobRun, new_run, run_id_of, stays_whole
 from cluster.jobs.tasks import tasks_from_plan
-from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, Query, tell, watch
-from cluster.runtime.messages import (
-    BeginJob,
-    DeployTasks,
-    JobProgress,
-    JobSetAside,
-    NodeFact,
-    StopJob,
-    TaskSpec,
-)
+from cluster.runtime.actor import Actor, ActorEnded, ActorFailed
+from cluster.runtime.messages import JobProgress, JobSetAside, TaskSpec
 from cluster.runtime.scheduler import Scheduler
 from sage.base.clock import Clock
-from sage.base.errors import InternalError, SageError
-from sage.base.ids import JobId, NodeId, TaskId, new_id
+from sage.base.errors import InternalError, NameTaken, NoRoom, SageError
+from sage.base.ids import JobId, NodeId, new_id
 from sage.base.offer import NodeOffer
 from sage.flow.plan import Plan
-from sage.flow.runner import DeadLetterRecord, JobMetrics, JobStatus, NodeView
-from sage.flow.spec import Read
+from sage.flow.runner import DeadLetterRecord, JobStatus, NodeView
 
 MAX_DEAD_LETTERS = 10_000
 """Dead letters of a job that are kept; the newest stay, all are counted."""
@@ -42,90 +44,17 @@ MAX_PAST_JOBS = 1_000
 """Jobs that are over and still known, with their dead letters; the newest stay."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobView:
-    """A job as seen from outside. `error` is why it failed or was cancelled; None otherwise."""
-
-    metrics: JobMetrics
-    error: SageError | None
-    num_dead_letters: int
-    is_over: bool
-
-
-OnChange = Callable[[JobView], None]
-"""Called on the manager's thread with every change; must return at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class NodeJoined:
-    """A node is there, or one that was offers something else now: what runs on it runs on."""
-
-    node_id: NodeId
-    ref: ActorRef[Any]
-    offer: NodeOffer
-
-
-@dataclass(frozen=True, slots=True)
-class SubmitPlan(Query[JobId]):
-    """Place the plan's tasks and start them. Answered by the id, or by NoRoom or FlowInvalid before anything runs."""
-
-    plan: Plan
-    on_change: OnChange
-
-
-@dataclass(frozen=True, slots=True)
-class CheckRoom(Query[None]):
-    """Answered by NoRoom where the plan's tasks would not fit now; before anything is started for it."""
-
-    plan: Plan
-
-
-@dataclass(frozen=True, slots=True)
-class ExplainJob(Query[list[str]]):
-    """Answered by a line for each task: where it is and why; by nothing for a job that is not known."""
-
-    job_id: JobId
-
-
-@dataclass(frozen=True, slots=True)
-class CancelJob:
-    job_id: JobId
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLettersOf(Query[list[DeadLetterRecord]]):
-    job_id: JobId
-
-
-@dataclass(frozen=True, slots=True)
-class NodesNow(Query[list[NodeView]]):
-    """Ask for all nodes."""
-
-
-ManagerMessage = (
-    NodeJoined
-    | CheckRoom
-    | SubmitPlan
-    | ExplainJob
-    | CancelJob
-    | DeadLettersOf
-    | NodesNow
-    | NodeFact
-    | ActorEnded
-    | ActorFailed
-)
-
-
 @dataclass(slots=True)
 class _Job:
-    machine: JobMachine
-    accounts: Accounts
-    placement: Placement
-    nodes: Mapping[TaskId, NodeId]
+    plan: Plan
+    run: JobRun
     on_change: OnChange
     started_s: float
     letters: deque[DeadLetterRecord]
+    num_restarts_left: int
+    num_restarts: int = 0
     num_letters: int = 0
+    loss: SageError | None = None  # why the newest run was begun
 
 
 class JobManager(Actor[ManagerMessage]):
@@ -137,39 +66,39 @@ class JobManager(Actor[ManagerMessage]):
         super().__init__("job manager", clock=clock, scheduler=scheduler)
         self._rng = rng
         self._strategy = strategy
-        self._nodes: dict[NodeId, tuple[ActorRef[Any], NodeOffer]] = {}
+        self._nodes: dict[NodeId, tuple[NodePort, NodeOffer]] = {}
+        self._closed: set[NodeId] = set()
         self._jobs: dict[JobId, _Job] = {}
+        self._job_of_run: dict[JobId, JobId] = {}
         self._past: deque[JobId] = deque()
 
     def receive(self, message: ManagerMessage) -> object:
         match message:
-            case NodeJoined(node_id, ref, offer):
-                self._joined(node_id, ref, offer)
-            case SubmitPlan(plan, on_change):
-                return self._submit(plan, on_change)
+            case NodeJoined(node_id, node, offer):
+                self._nodes[node_id] = (node, offer)
+            case NodeLeft(node_id, error):
+                self._left(node_id, error)
+            case CloseNode(node_id, is_closed):
+                (self._closed.add if is_closed else self._closed.discard)(node_id)
+            case SubmitPlan(plan, on_change, job_id, num_restarts):
+                return self._submit(plan, on_change, job_id, num_restarts)
             case CheckRoom(plan):
-                self._place(tasks_from_plan(JobId("job"), plan))
+                self._place(plan, tasks_from_plan(JobId("job"), plan))
             case ExplainJob(job_id):
-                return explain(self._jobs[job_id].placement) if job_id in self._jobs else []
+                return explain(self._jobs[job_id].run.placement) if job_id in self._jobs else []
             case CancelJob(job_id):
-                self._happened(job_id, CancelAsked())
+                if job := self._jobs.get(job_id):
+                    self._happened(job.run.id, CancelAsked())
             case DeadLettersOf(job_id):
-                job = self._jobs.get(job_id)
-                return list(job.letters) if job is not None else []
+                return list(self._jobs[job_id].letters) if job_id in self._jobs else []
             case NodesNow():
                 return [NodeView(r.node_id, r.offer.total, r.free, r.num_parts) for r in self._rooms()]
-            case JobProgress(job_id, _, tasks):
-                if job := self._jobs.get(job_id):
-                    job.accounts.report(tasks)
-                    self._changed(job)
-            case JobSetAside(job_id, letters):
-                if job := self._jobs.get(job_id):
-                    job.letters.extend(letters)
-                    job.num_letters += len(letters)
-            case ActorEnded(urn):
-                self._lost(urn, "ended")
-            case ActorFailed(urn, _, error):
-                self._lost(urn, f"broke: {type(error).__name__}: {error}")
+            case ActorEnded(_, name):
+                self._left(NodeId(name), InternalError(f"node {name} ended"))
+            case ActorFailed(_, name, error):
+                self._left(NodeId(name), InternalError(f"node {name} broke: {type(error).__name__}: {error}"))
+            case JobProgress() | JobSetAside():
+                self._note(message)
             case _:
                 self._happened(message.job_id, message)
         return None
@@ -184,76 +113,130 @@ class JobManager(Actor[ManagerMessage]):
         error = InternalError(f"the job manager broke: {exception_type and exception_type.__name__}: {exception_value}")
         error.__cause__ = exception_value
         for job in self._jobs.values():
-            if not job.machine.is_over:
-                job.on_change(JobView(job.accounts.metrics(JobStatus.FAILED, 0.0), error, job.num_letters, True))
+            if not job.run.machine.is_over:
+                metrics = job.run.accounts.metrics(JobStatus.FAILED, 0.0)
+                job.on_change(JobView(metrics, error, job.num_letters, True, job.run.id, job.num_restarts))
 
-    def _submit(self, plan: Plan, on_change: OnChange) -> JobId:
-        job_id = JobId(new_id("job", self._rng, num_chars=8))
-        tasks = tasks_from_plan(job_id, plan)
-        placement = self._place(tasks)
-        at = placement.nodes()
-        nodes = {task.id: at[task.id] for task in tasks}
-        sources = [task.id for task in tasks if isinstance(task.chain.steps[0].spec, Read)]
+    # Jobs.
+
+    def _submit(self, plan: Plan, on_change: OnChange, wanted_id: JobId | None, num_restarts: int) -> JobId:
+        job_id = wanted_id if wanted_id is not None else JobId(new_id("job", self._rng, num_chars=8))
+        if job_id in self._jobs:
+            raise NameTaken(f"there is a job {job_id} already")
         job = self._jobs[job_id] = _Job(
-            machine=JobMachine(job_id, dict.fromkeys(nodes.values()), nodes, sources),
-            accounts=Accounts(tasks, nodes),
-            placement=placement,
-            nodes=nodes,
+            plan=plan,
+            run=self._placed_run(job_id, plan, job_id, num_restarts),
             on_change=on_change,
             started_s=self.clock.monotonic_s(),
             letters=deque(maxlen=MAX_DEAD_LETTERS),
+            num_restarts_left=num_restarts,
         )
-        for node_id in dict.fromkeys(nodes.values()):
-            here = tuple(task for task in tasks if nodes[task.id] == node_id)
-            tell(self._nodes[node_id][0], DeployTasks(job_id, here))
-        self._changed(job)
+        self._deploy(job)
         return job_id
 
-    def _happened(self, job_id: JobId, event: JobEvent) -> None:
-        if (job := self._jobs.get(job_id)) is None:
+    def _placed_run(self, run_id: JobId, plan: Plan, job_id: JobId, num_restarts_left: int) -> JobRun:
+        tasks = tasks_from_plan(run_id, plan)
+        return new_run(job_id, tasks, self._place(plan, tasks), num_restarts_left)
+
+    def _deploy(self, job: _Job) -> None:
+        run = job.run
+        self._job_of_run[run.id] = run.deployment.job_id
+        for node_id in dict.fromkeys(run.nodes.values()):
+            self._nodes[node_id][0].deploy(run.deployment)
+        self._changed(job)
+
+    def _job_of(self, run_id: JobId) -> _Job | None:
+        """Return the job whose newest run this is; what comes from an older one counts no more."""
+        return self._jobs.get(self._job_of_run.get(run_id, JobId("")))
+
+    def _happened(self, run_id: JobId, event: JobEvent) -> None:
+        if (job := self._job_of(run_id)) is None:
             return
-        for order in job.machine.handle(event):
+        for order in job.run.machine.handle(event):
             match order:
                 case BeginOn(node_id):
-                    tell(self._nodes[node_id][0], BeginJob(job_id))
+                    self._nodes[node_id][0].begin(run_id)
                 case StopOn(node_id):
-                    tell(self._nodes[node_id][0], StopJob(job_id))
+                    self._nodes[node_id][0].stop(run_id)
                 case JobOver():
-                    self._past.append(job_id)
+                    self._over(job)
+                case BeginAnew():
+                    self._begin_anew(job)
         self._changed(job)
         while len(self._past) > MAX_PAST_JOBS:
             del self._jobs[self._past.popleft()]
 
+    def _begin_anew(self, job: _Job) -> None:
+        """Begin the next run from nothing: what the last one read, counted and set aside comes again."""
+        lost, job_id = job.run, job.run.deployment.job_id
+        del self._job_of_run[lost.id]
+        job.loss = lost.machine.error
+        job.num_restarts += 1
+        job.num_restarts_left -= 1
+        job.letters.clear()
+        job.num_letters = 0
+        try:
+            run_id = run_id_of(job_id, job.num_restarts)
+            job.run = self._placed_run(run_id, job.plan, job_id, job.num_restarts_left)
+        except NoRoom as error:
+            error.add_note(f"the job was to begin anew after this: {job.loss}")
+            lost.machine.give_up(error)
+            return self._over(job)
+        self._deploy(job)
+
+    def _over(self, job: _Job) -> None:
+        self._job_of_run.pop(job.run.id, None)
+        self._past.append(job.run.deployment.job_id)
+
+    def _note(self, fact: JobProgress | JobSetAside) -> None:
+        if (job := self._job_of(fact.job_id)) is None:
+            return
+        if isinstance(fact, JobProgress):
+            job.run.accounts.report(fact.tasks)
+            self._changed(job)
+        else:
+            job.letters.extend(fact.letters)
+            job.num_letters += len(fact.letters)
+
     def _changed(self, job: _Job) -> None:
-        duration_s = self.clock.monotonic_s() - job.started_s
-        metrics = job.accounts.metrics(job.machine.status, duration_s)
-        job.on_change(JobView(metrics, job.machine.error, job.num_letters, job.machine.is_over))
+        run, duration_s = job.run, self.clock.monotonic_s() - job.started_s
+        metrics = run.accounts.metrics(run.machine.status, duration_s)
+        error = run.machine.error or (None if run.machine.is_over else job.loss)
+        job.on_change(JobView(metrics, error, job.num_letters, run.machine.is_over, run.id, job.num_restarts))
 
-    def _joined(self, node_id: NodeId, ref: ActorRef[Any], offer: NodeOffer) -> None:
-        known = self._nodes.get(node_id)
-        self._nodes[node_id] = (ref, offer)
-        if known is None or known[0] != ref:
-            watch(ref, self.actor_ref)
+    # Nodes.
 
-    def _place(self, tasks: tuple[TaskSpec, ...]) -> Placement:
-        return place(parts_from_tasks(tasks), self._offers(), taken=self._taken(), strategy=self._strategy)
+    def _left(self, node_id: NodeId, error: SageError) -> None:
+        """Have every job that has tasks on a node that is no more begin anew, or fail."""
+        if self._nodes.pop(node_id, None) is None:
+            return
+        self._closed.discard(node_id)
+        for job in [job for job in self._jobs.values() if not job.run.machine.is_over]:
+            if node_id in job.run.nodes.values():
+                self._happened(job.run.id, NodeGone(node_id, error))
+
+    def _place(self, plan: Plan, tasks: tuple[TaskSpec, ...]) -> Placement:
+        offers = {node_id: offer for node_id, (_, offer) in self._nodes.items() if node_id not in self._closed}
+        if stays_whole(plan) and len(offers) > 1:
+            return self._place_whole(tasks, offers)
+        return place(parts_from_tasks(tasks), offers, taken=self._taken(), strategy=self._strategy)
+
+    def _place_whole(self, tasks: tuple[TaskSpec, ...], offers: dict[NodeId, NodeOffer]) -> Placement:
+        """Place all tasks on one node, the one with most free CPUs that can take them."""
+        parts, refused = parts_from_tasks(tasks), NoRoom("there is no node")
+        rooms = rooms_of(offers, self._taken())
+        for room in sorted(rooms, key=lambda room: room.free.cpus, reverse=True):
+            try:
+                return place(parts, {room.node_id: room.offer}, taken=self._taken(), strategy=self._strategy)
+            except NoRoom as error:
+                refused = error
+        refused.add_note("All steps of a flow with an index share one node.")
+        raise refused
 
     def _rooms(self) -> list[Room]:
-        return rooms_of(self._offers(), self._taken())
-
-    def _offers(self) -> dict[NodeId, NodeOffer]:
-        return {node_id: offer for node_id, (_, offer) in self._nodes.items()}
+        return rooms_of({node_id: offer for node_id, (_, offer) in self._nodes.items()}, self._taken())
 
     def _taken(self) -> list[Placed]:
         """Return what the tasks of jobs that are not over hold."""
-        return [placed for job in self._jobs.values() if not job.machine.is_over for placed in job.placement.placed]
-
-    def _lost(self, urn: str, how: str) -> None:
-        """Fail every job that has tasks on a node that is no more."""
-        lost = next((node_id for node_id, (ref, _) in self._nodes.items() if ref.actor_urn == urn), None)
-        if lost is None:
-            return
-        for job_id, job in self._jobs.items():
-            if lost in job.nodes.values():
-                self._happened(job_id, NodeGone(lost, InternalError(f"node {lost} {how}")))
-        del self._nodes[lost]
+        live = [job.run for job in self._jobs.values() if not job.run.machine.is_over]
+        return [placed for run in live for placed in run.placement.placed]

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any, Self
 from pykka import ActorRef
 
 from cluster.jobs.machine_watch import MachineWatch
-from cluster.jobs.manager import CheckRoom, JobManager, NodeJoined, NodesNow, SubmitPlan
+from cluster.jobs.manager import JobManager
+from cluster.jobs.node_port import ActorNode
+from cluster.jobs.orders import CheckRoom, NodeJoined, NodesNow, SubmitPlan
 from cluster.jobs.placement import Strategy
 from cluster.local.explain import NODE_ID, machine_here
 from cluster.local.job import ANSWER_S, JobBoard, ManagerDesk, SubmittedJob, face_of_graph
 from cluster.local.needs import Need, needs_of_graph
 from cluster.local.plane import EmbeddedPlane
-from cluster.runtime.actor import ask, stop, tell
+from cluster.runtime.actor import ask, stop, tell, watch
 from cluster.runtime.inproc import InprocTransport
 from cluster.runtime.node import Node, NodePorts
 from cluster.runtime.workshop import OperatorWorkshop
@@ -68,6 +70,7 @@ class LocalCluster:
         self._jobs: list[SubmittedJob] = []
         self._is_closed = False
         atexit.register(self.close)
+        watch(self._node, self._manager)
         self._offers(offer)
         if engines:
             self._plane.serve(engines)
@@ -134,7 +137,7 @@ class LocalCluster:
         self.close()
 
     def _offers(self, offer: NodeOffer) -> None:
-        tell(self._manager, NodeJoined(NODE_ID, self._node, offer))
+        tell(self._manager, NodeJoined(NODE_ID, ActorNode(NODE_ID, self._node), offer))
 
     def _configured_engines(self) -> "list[EngineSpec]":
         if not self._settings.engines:

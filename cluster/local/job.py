@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from pykka import ActorRef
 
-from cluster.jobs.manager import CancelJob, DeadLettersOf, JobView
+from cluster.jobs.orders import CancelJob, DeadLettersOf, JobView
 from cluster.runtime.actor import ask, tell
 from sage.base.clock import Clock
 from sage.base.errors import InternalError, InvalidRequest, JobTimeout, SageError, TaskStuck

@@ -1,0 +1,51 @@
+"""What the job manager orders of a node, wherever the node is. Knows no transport."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from pykka import ActorRef
+
+from cluster.runtime.actor import tell
+from cluster.runtime.messages import BeginJob, DeployTasks, StopJob, TaskSpec
+from sage.base.ids import JobId, NodeId, TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One run of a job: all its tasks and where each goes. A run that follows a loss has another id than its job."""
+
+    run_id: JobId
+    job_id: JobId
+    tasks: tuple[TaskSpec, ...]
+    nodes: Mapping[TaskId, NodeId]
+
+
+class NodePort(Protocol):
+    """A node that takes orders; what it does comes back as NodeFacts, whose `job_id` is the run's. Nothing waits."""
+
+    def deploy(self, deployment: Deployment) -> None:
+        """Start the tasks that are this node's; they open, and wait for `begin`."""
+        ...
+
+    def begin(self, run_id: JobId) -> None: ...
+
+    def stop(self, run_id: JobId) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ActorNode:
+    """A node that is an actor of this process."""
+
+    node_id: NodeId
+    ref: ActorRef[Any]
+
+    def deploy(self, deployment: Deployment) -> None:
+        here = tuple(task for task in deployment.tasks if deployment.nodes[task.id] == self.node_id)
+        tell(self.ref, DeployTasks(deployment.run_id, here))
+
+    def begin(self, run_id: JobId) -> None:
+        tell(self.ref, BeginJob(run_id))
+
+    def stop(self, run_id: JobId) -> None:
+        tell(self.ref, StopJob(run_id))

@@ -1,0 +1,115 @@
+"""What the job manager is told and asked. Knows nothing of how it does its work."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cluster.jobs.node_port import NodePort
+from cluster.runtime.actor import ActorEnded, ActorFailed, Query
+from cluster.runtime.messages import NodeFact
+from sage.base.errors import SageError
+from sage.base.ids import JobId, NodeId
+from sage.base.offer import NodeOffer
+from sage.flow.plan import Plan
+from sage.flow.runner import DeadLetterRecord, JobMetrics, NodeView
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as seen from outside. `error` is why it failed or was cancelled, or why it begins anew; None otherwise.
+
+    `run_id` is that of its newest run, `num_restarts` those before it.
+    """
+
+    metrics: JobMetrics
+    error: SageError | None
+    num_dead_letters: int
+    is_over: bool
+    run_id: JobId
+    num_restarts: int
+
+
+OnChange = Callable[[JobView], None]
+"""Called on the manager's thread with every change; must return at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeJoined:
+    """A node is there, or one that was offers something else now: what runs on it runs on."""
+
+    node_id: NodeId
+    node: NodePort
+    offer: NodeOffer
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLeft:
+    """A node is no more, or must not be counted on any more, and nothing runs there."""
+
+    node_id: NodeId
+    error: SageError
+
+
+@dataclass(frozen=True, slots=True)
+class CloseNode:
+    """Place nothing new on a node, until `is_closed` is taken back."""
+
+    node_id: NodeId
+    is_closed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitPlan(Query[JobId]):
+    """Place the plan's tasks and start them. Answered by the id, or by NoRoom or NameTaken before anything runs.
+
+    `job_id`: by default one is drawn. `num_restarts`: how often the job begins anew, elsewhere, where it loses a node.
+    """
+
+    plan: Plan
+    on_change: OnChange
+    job_id: JobId | None = None
+    num_restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRoom(Query[None]):
+    """Answered by NoRoom where the plan's tasks would not fit now; before anything is started for it."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainJob(Query[list[str]]):
+    """Answered by a line for each task: where it is and why; by nothing for a job that is not known."""
+
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class CancelJob:
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettersOf(Query[list[DeadLetterRecord]]):
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class NodesNow(Query[list[NodeView]]):
+    """Ask for all nodes."""
+
+
+ManagerMessage = (
+    NodeJoined
+    | NodeLeft
+    | CloseNode
+    | CheckRoom
+    | SubmitPlan
+    | ExplainJob
+    | CancelJob
+    | DeadLettersOf
+    | NodesNow
+    | NodeFact
+    | ActorEnded
+    | ActorFailed
+)

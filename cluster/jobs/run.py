@@ -1,0 +1,54 @@
+"""One run of a job: its tasks on its nodes. Pure; knows neither the runs before it nor those after."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cluster.jobs.accounts import Accounts
+from cluster.jobs.job import JobMachine
+from cluster.jobs.node_port import Deployment
+from cluster.jobs.placement import Placement
+from cluster.runtime.messages import TaskSpec
+from sage.base.ids import JobId, NodeId, TaskId
+from sage.flow.plan import Plan
+from sage.flow.spec import IndexInto, Read, Retrieve
+
+
+@dataclass(slots=True)
+class JobRun:
+    """`nodes`: that of each task."""
+
+    deployment: Deployment
+    machine: JobMachine
+    accounts: Accounts
+    placement: Placement
+
+    @property
+    def id(self) -> JobId:
+        return self.deployment.run_id
+
+    @property
+    def nodes(self) -> Mapping[TaskId, NodeId]:
+        return self.deployment.nodes
+
+
+def run_id_of(job_id: JobId, num_restarts: int) -> JobId:
+    """Return the id of a run: that of its job for the first, `job-x~2` for the second."""
+    return JobId(f"{job_id}~{num_restarts + 1}") if num_restarts else job_id
+
+
+def new_run(job_id: JobId, tasks: tuple[TaskSpec, ...], placement: Placement, num_restarts_left: int) -> JobRun:
+    """Return a run of placed tasks that has not begun."""
+    at = placement.nodes()
+    nodes = {task.id: at[task.id] for task in tasks}
+    sources = [task.id for task in tasks if isinstance(task.chain.steps[0].spec, Read)]
+    return JobRun(
+        Deployment(tasks[0].job_id, job_id, tasks, nodes),  # of tasks, the job is the run
+        JobMachine(job_id, dict.fromkeys(nodes.values()), nodes, sources, num_restarts_left=num_restarts_left),
+        Accounts(tasks, nodes),
+        placement,
+    )
+
+
+def stays_whole(plan: Plan) -> bool:
+    """Say whether all tasks must share one node: an index is kept by the process that fills it."""
+    return any(isinstance(step.spec, IndexInto | Retrieve) for step in plan.graph.steps)
