@@ -80,4 +80,7 @@ def _piped_lines(stdin: TextIO) -> list[str]:
     mode = fstat(stdin.fileno()).st_mode
     if stat.S_ISREG(mode) or select.select([stdin], [], [], _STDIN_TIMEOUT_S)[0]:
         return stdin.read().splitlines()
+    print(
+        f"nothing came on standard input within {_STDIN_TIMEOUT_S:g} s: asking the built-in questions", file=sys.stderr
+    )
     return []

@@ -48,6 +48,12 @@ def test_where_nothing_is_piped_the_built_in_questions_are_asked(text: str | Non
         assert asked_questions([], stdin) == built_in_questions()
 
 
+def test_a_pipe_that_is_silent_for_too_long_is_not_passed_over_in_silence(capsys: pytest.CaptureFixture[str]) -> None:
+    with piped(None) as stdin:
+        asked_questions([], stdin)
+    assert "asking the built-in questions" in capsys.readouterr().err
+
+
 def test_an_empty_question_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="empty"):
         asked_questions([" "])
