@@ -29,6 +29,7 @@ class Show:
         self._out = out
         self._progress: Progress | None = BarProgress(_LABEL, err) if err.isatty() else QuarterLines(_LABEL, err)
         self._lock = Lock()
+        self._is_in_line = False
         self.answers: list[Answered] = []
 
     def listeners(self) -> Listeners:
@@ -42,9 +43,11 @@ class Show:
                 self._progress.show(*counts_of(metrics, step=EMBED_STEP, before=CHUNK_STEP))
 
     def close(self) -> None:
-        """Leave the terminal as it was; may be called more than once."""
+        """Leave the terminal as it was, at the beginning of a line; may be called more than once."""
         with self._lock:
             self._end_progress()
+            if self._is_in_line:
+                self._write("\n")
 
     def _on_found(self, found: Found) -> None:
         with self._lock:
@@ -62,8 +65,10 @@ class Show:
     def _write(self, text: str) -> None:
         self._end_progress()
         if text:
+            self._is_in_line = False  # also where writing fails: nobody reads any more
             self._out.write(text)
             self._out.flush()
+            self._is_in_line = not text.endswith("\n")
 
     def _end_progress(self) -> None:
         if self._progress is not None:

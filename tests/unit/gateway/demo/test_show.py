@@ -2,6 +2,8 @@
 
 import io
 
+import pytest
+
 from gateway.demo.flow import CHUNK_STEP, EMBED_STEP, Answered
 from gateway.demo.progress import QuarterLines, counts_of
 from gateway.demo.questions import Found, Question
@@ -67,3 +69,24 @@ def test_a_terminal_gets_a_bar_that_is_cleared_and_bold_questions() -> None:
     assert "indexing the Python reference" in err.getvalue()
     show.listeners().on_found(FOUND)
     assert "\x1b[1m1. Why?\x1b[0m" in out.getvalue()
+
+
+def test_an_answer_that_was_broken_off_ends_its_line_once() -> None:
+    out = io.StringIO()
+    show = Show(1, out=out, err=io.StringIO())
+    show.listeners().on_token(FOUND, " It is")
+    show.close()
+    show.close()
+    assert out.getvalue().endswith("It is\n")
+
+
+class Closed(io.StringIO):
+    def write(self, text: str, /) -> int:
+        raise BrokenPipeError
+
+
+def test_a_reader_that_left_does_not_keep_the_demo_from_closing() -> None:
+    show = Show(1, out=Closed(), err=io.StringIO())
+    with pytest.raises(BrokenPipeError):
+        show.listeners().on_token(FOUND, " It is")
+    show.close()
