@@ -105,9 +105,13 @@ def new_app(help: str) -> "typer.Typer":
 
 def show_error(error: SageError) -> int:
     """Print `error` to standard error, the user's own frames first, and return the exit status."""
-    user_traceback = getattr(error, "user_traceback", "")
-    print(f"{user_traceback}{error}" if user_traceback else str(error), file=sys.stderr)
+    print(shown_error(error), file=sys.stderr)
     return _FAILED
+
+
+def shown_error(error: SageError) -> str:
+    """Return `error` as people see it, the user's own frames first."""
+    return f"{getattr(error, 'user_traceback', '')}{error}"
 
 
 def _app_of(function: Verb) -> "typer.Typer":

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.commands.show import INTERRUPTED, Json, print_json, print_table
+from cluster.commands.show import INTERRUPTED, Json, print_json
 
 if TYPE_CHECKING:
-    from sage.flow.flow import Flow
     from sage.flow.graph import Graph
+    from sage.flow.runner import JobResult
 
 
 def run(
@@ -23,7 +23,9 @@ def run(
 
     The file is imported, not run as a script: give it flows at its top level. FLOW is a variable or a flow's name.
     """
-    graph = _chosen(target).graph()
+    from cluster.commands.flow_choice import chosen_flow
+
+    graph = chosen_flow(target, "sage run").graph()
     if explain:
         _explain(graph, address, json=json)
         return
@@ -36,30 +38,16 @@ def run(
     except KeyboardInterrupt as stop:
         print("\n".join(["cancelled", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from stop
+    show_result(graph.name, result, json=json)
+
+
+def show_result(flow_name: str, result: "JobResult", *, json: bool) -> None:
+    """Print how a job ended well."""
     if json:
         print_json(result)
         return
     counted = f"{result.records_in:,} records in, {result.records_out:,} out, {result.dead_letters:,} dead letters"
-    print("\n".join([f"{graph.name} {result.status}: {counted}, {result.duration_s:.2f} s", *result.guarantees]))
-
-
-def _chosen(target: str) -> "Flow":
-    """Return the flow that `target` means; where that is unclear, list the flows and exit 2."""
-    from cluster.commands.flow_file import flows_in, pick, split_target
-
-    file, wanted = split_target(target)
-    if not file.is_file():
-        raise typer.BadParameter(f"{file} is no file", param_hint="FILE[:FLOW]")
-    flows = flows_in(file)
-    flow = pick(flows, wanted)
-    if flow is not None:
-        return flow
-    if not flows:
-        raise typer.BadParameter(f'{file} has no flow at its top level: flow = sage.Flow("name")', param_hint="FILE")
-    found = f"{file} has no flow {wanted!r}" if wanted else f"{file} has {len(flows)} flows, name one"
-    print(f"{found}:")
-    print_table([("RUN", "NAME"), *((f"sage run {file}:{name}", flow.name) for name, flow in flows.items())])
-    raise typer.Exit(2)
+    print("\n".join([f"{flow_name} {result.status}: {counted}, {result.duration_s:.2f} s", *result.guarantees]))
 
 
 def _explain(graph: "Graph", address: str | None, *, json: bool) -> None:

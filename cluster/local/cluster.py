@@ -15,7 +15,7 @@ from cluster.jobs.node_port import ActorNode
 from cluster.jobs.orders import CheckRoom, NodeJoined, NodesNow, SubmitPlan
 from cluster.jobs.placement import Strategy
 from cluster.local.explain import NODE_ID, machine_here
-from cluster.local.job import ANSWER_S, JobBoard, ManagerDesk, SubmittedJob, face_of_graph
+from cluster.local.job import ANSWER_S, JobBoard, ManagerDesk, SubmittedJob
 from cluster.local.needs import Need, needs_of_graph
 from cluster.local.plane import EmbeddedPlane
 from cluster.runtime.actor import ask, stop, tell, watch
@@ -92,7 +92,7 @@ class LocalCluster:
             self._plane.serve(specs)
         board = JobBoard()
         job_id = ask(self._manager, SubmitPlan(plan, board.post), timeout_s=ANSWER_S)
-        job = SubmittedJob(job_id, face_of_graph(graph), board, ManagerDesk(self._manager), self._clock)
+        job = SubmittedJob(job_id, graph, board, ManagerDesk(self._manager), self._clock)
         self._jobs.append(job)
         return job
 
@@ -167,7 +167,7 @@ class LocalCluster:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{escape(job.id)}</td><td>{escape(job.name)}</td><td>{job.status.value}</td></tr>"
+            f"<tr><td>{escape(job.id)}</td><td>{escape(job.graph.name)}</td><td>{job.status.value}</td></tr>"
             for job in self._jobs
         )
         return (

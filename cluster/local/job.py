@@ -11,7 +11,7 @@ from pykka import ActorRef
 from cluster.jobs.orders import CancelJob, DeadLettersOf, JobView
 from cluster.runtime.actor import ask, tell
 from sage.base.clock import Clock
-from sage.base.errors import InternalError, InvalidRequest, JobTimeout, SageError, TaskStuck
+from sage.base.errors import InternalError, JobTimeout, SageError, TaskStuck
 from sage.base.ids import JobId
 from sage.flow.graph import Graph
 from sage.flow.runner import DeadLetterRecord, JobMetrics, JobResult, JobStatus
@@ -74,25 +74,12 @@ class ManagerDesk:
         return ask(self.manager, DeadLettersOf(job_id), timeout_s=ANSWER_S)
 
 
-@dataclass(frozen=True, slots=True)
-class JobFace:
-    """What is known of a job from its flow. `graph` is None where somebody else submitted it."""
-
-    name: str
-    sinks: tuple[str, ...]
-    graph: Graph | None
-
-
-def face_of_graph(graph: Graph) -> JobFace:
-    return JobFace(graph.name, tuple(step.name for step in graph.steps if isinstance(step.spec, SINKS)), graph)
-
-
 class SubmittedJob:
     """A flow that was submitted to a cluster."""
 
-    def __init__(self, job_id: JobId, face: JobFace, board: JobBoard, desk: JobDesk, clock: Clock) -> None:
+    def __init__(self, job_id: JobId, graph: Graph, board: JobBoard, desk: JobDesk, clock: Clock) -> None:
         self._id = job_id
-        self._face = face
+        self._graph = graph
         self._board = board
         self._desk = desk
         self._clock = clock
@@ -102,16 +89,8 @@ class SubmittedJob:
         return self._id
 
     @property
-    def name(self) -> str:
-        """The name of the flow."""
-        return self._face.name
-
-    @property
     def graph(self) -> Graph:
-        """The flow as it was submitted; raises InvalidRequest where somebody else submitted it."""
-        if self._face.graph is None:
-            raise InvalidRequest(f"the graph of job {self._id} is with whoever submitted it", "Look at its metrics().")
-        return self._face.graph
+        return self._graph
 
     @property
     def status(self) -> JobStatus:
@@ -128,7 +107,7 @@ class SubmittedJob:
             self._follow(on_progress, until_s)
         view = self._board.view
         if not view.is_over:
-            raise JobTimeout(f"job {self._id} ({self.name}) did not end within {timeout_s} s; it goes on")
+            raise JobTimeout(f"job {self._id} ({self._graph.name}) did not end within {timeout_s} s; it goes on")
         if view.error is not None:
             raise _as_raised(view.error)
         return self._result(view)
@@ -182,6 +161,7 @@ class SubmittedJob:
 
     def _result(self, view: JobView) -> JobResult:
         metrics = view.metrics
+        sinks = [step for step in self._graph.steps if isinstance(step.spec, SINKS)]
         return JobResult(
             job_id=self._id,
             status=metrics.status,
@@ -190,8 +170,7 @@ class SubmittedJob:
             dead_letters=view.num_dead_letters,
             duration_s=metrics.duration_s,
             guarantees=tuple(
-                f"{sink}: each record once in a run that finishes; a failed run is not resumed"
-                for sink in self._face.sinks
+                f"{sink.name}: each record once in a run that finishes; a failed run is not resumed" for sink in sinks
             ),
         )
 
@@ -203,7 +182,7 @@ class SubmittedJob:
             for chain in metrics.chains
         )
         return (
-            f"<p>Job <b>{escape(self._id)}</b> of flow {escape(self.name)}: {metrics.status.value}, "
+            f"<p>Job <b>{escape(self._id)}</b> of flow {escape(self._graph.name)}: {metrics.status.value}, "
             f"{metrics.records_in:,} records in, {metrics.records_out:,} out</p>"
             f"<table><tr><th>steps</th><th>tasks</th><th>in</th><th>out</th><th>busy s</th></tr>{rows}</table>"
         )
