@@ -11,13 +11,15 @@ from cluster.runtime.messages import TaskProgress
 from sage.base.errors import RecordFailed, SageError
 from sage.base.ids import JobId, NodeId, RequestId, TaskId
 from sage.base.inference import Failure, ModelCard, Reply, Request
-from sage.base.resources import Resources
+from sage.base.offer import NodeOffer
 from sage.flow.runner import DeadLetterRecord
 
 CONTROL_WIRE = 1
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
+NUM_UNTAKEN = 8
+"""RunCollected and RunLogged of one task that may be on their way."""
 
 
 class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -91,9 +93,14 @@ class Join(ControlMessage, frozen=True):
     instance: str
     pid: int
     host: str
-    total: Resources
+    offer: NodeOffer
     data: PeerAddress
-    labels: dict[str, str] = {}
+
+
+class OfferChanged(ControlMessage, frozen=True):
+    """The node offers something else from now on; what runs there runs on."""
+
+    offer: NodeOffer
 
 
 class Heartbeat(ControlMessage, frozen=True):
@@ -134,7 +141,7 @@ class RunProgressed(ControlMessage, frozen=True):
 
 
 class RunCollected(ControlMessage, frozen=True):
-    """Records of a collecting sink, packed; each message takes one credit of its task and gets it back by TakeMore."""
+    """Records of a collecting sink, packed (`packed.py`). A task has NUM_UNTAKEN credits; TakeMore gives them back."""
 
     run_id: JobId
     task_id: TaskId
@@ -143,9 +150,10 @@ class RunCollected(ControlMessage, frozen=True):
 
 
 class RunLogged(ControlMessage, frozen=True):
-    """Lines that a job printed on a node."""
+    """Lines that a task printed; takes credit and gets it back as RunCollected."""
 
     run_id: JobId
+    task_id: TaskId
     lines: tuple[str, ...]
 
 
@@ -168,7 +176,7 @@ class Leave(ControlMessage, frozen=True):
 RunFact = (
     RunOpened | RunTaskDrained | RunTaskEnded | RunStopped | RunSetAside | RunProgressed | RunCollected | RunLogged
 )
-NodeToHead = Join | Heartbeat | RunFact | InferenceAsk | InferenceCancel | Leave
+NodeToHead = Join | OfferChanged | Heartbeat | RunFact | InferenceAsk | InferenceCancel | Leave
 
 
 # Head to node.
@@ -214,7 +222,7 @@ class StopRun(ControlMessage, frozen=True):
 
 
 class TakeMore(ControlMessage, frozen=True):
-    """Give a task's collecting sink credit for so many more messages."""
+    """Give a task credit for so many more RunCollected or RunLogged."""
 
     run_id: JobId
     task_id: TaskId

@@ -12,6 +12,7 @@ import msgspec
 import psutil
 import pytest
 
+from cluster.runtime.host_process import private_directory
 from cluster.serving.engines.launch import HostLink, launch
 from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.port import (
@@ -24,7 +25,6 @@ from cluster.serving.engines.port import (
     Run,
     StartFailed,
 )
-from cluster.serving.engines.process import private_directory
 from cluster.serving.engines.spec import spec_from_text
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import EmbedRequest, Failure, GenerateRequest, Kind, ModelCard, Sampling, Token

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import zmq
 
+from cluster.runtime.host_process import HostProcess, private_directory
 from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.port import (
     MAX_FRAME_BYTES,
@@ -20,7 +21,6 @@ from cluster.serving.engines.port import (
     StartFailed,
     ToHost,
 )
-from cluster.serving.engines.process import HostProcess, private_directory
 from cluster.serving.engines.spec import EngineSpec, engine_ids
 from sage.base.codec import Codec
 from sage.base.errors import EngineLost, EngineStartFailed, InternalError, InvalidRequest, Overloaded, SageError

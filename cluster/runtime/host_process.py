@@ -25,18 +25,26 @@ _ROOT = Path(__file__).resolve().parents[3]
 class HostProcess:
     """A process in a session of its own, with a private directory for its socket and its log."""
 
-    def __init__(self, directory: Path, arguments: Sequence[str]) -> None:
-        """Start `python -m ARGUMENTS --alive-fd N`; it may not write to our terminal, only to its log."""
+    def __init__(
+        self, directory: Path, arguments: Sequence[str], *, log_path: Path | None = None, is_tied: bool = True
+    ) -> None:
+        """Start `python -m ARGUMENTS --alive-fd N`; it may not write to our terminal, only to its log.
+
+        `log_path`: by default in `directory`, which is removed with the process. One that is not tied outlives us, unless it
+        is closed, and its directory stays.
+        """
         self.directory = directory
         self._remove_directory = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)  # at exit too
-        self._log = directory / "host.log"
+        if not is_tied:
+            self._remove_directory.detach()
+        self._log = log_path if log_path is not None else directory / "host.log"
         self.alive_fd, child_fd = os.pipe()
         command = [sys.executable, "-P", "-m", *arguments, "--alive-fd", str(child_fd)]
         try:
             with self._log.open("ab") as log:
                 self._process = subprocess.Popen(
                     command,
-                    stdin=subprocess.PIPE,
+                    stdin=subprocess.PIPE if is_tied else subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     pass_fds=(child_fd,),
@@ -84,6 +92,11 @@ class HostProcess:
         except FileNotFoundError:
             return ""
         return data.decode("utf-8", "replace").strip()[-_TAIL_CHARS:]
+
+    def let_go(self) -> None:
+        """Leave it running, which must not be tied, and close our ends of its pipes."""
+        self._process.returncode = 0  # or Popen would complain that nobody waits for it
+        os.close(self.alive_fd)
 
     def close(self) -> None:
         """Kill what is left of it, and remove its directory and our ends of its pipes."""

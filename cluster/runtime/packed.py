@@ -1,0 +1,47 @@
+"""Records as bytes within a message of control, in pieces that are never too long. Knows no message.
+
+For what a collecting sink brings: much less than what tasks send each other, which has sockets of its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from cluster.runtime.columns import BadFrame
+from cluster.runtime.record_types import RecordTypes
+from cluster.runtime.records import decode_batch, encode_batch
+from sage.base.batch import Batch
+from sage.base.errors import InternalError, RecordUnsendable
+
+PIECE_BYTES = 256 * 1024
+MAX_RECORD_BYTES = 12 * 1024 * 1024
+
+
+def pack_records(records: Sequence[Any], types: RecordTypes, *, where: str) -> Iterator[bytes]:
+    """Yield `records` in pieces of about PIECE_BYTES, in order; `where` names the step. Raises RecordUnsendable."""
+    packed = _packed(records, types, where)
+    if len(packed) <= PIECE_BYTES or len(records) == 1:
+        if len(packed) > MAX_RECORD_BYTES:
+            what = f"{where} brings a record of {len(packed):,} bytes; {MAX_RECORD_BYTES:,} may travel to the client"
+            raise RecordUnsendable(what, "Write it to a file: write_jsonl.")
+        yield packed
+        return
+    middle = len(records) // 2
+    yield from pack_records(records[:middle], types, where=where)
+    yield from pack_records(records[middle:], types, where=where)
+
+
+def unpack_records(packed: bytes, types: RecordTypes) -> Sequence[Any]:
+    """Return the records of one piece; raises InternalError for bytes that are none."""
+    try:
+        buffers = msgspec.msgpack.decode(packed, type=list[bytes])
+        if not buffers:
+            raise BadFrame("no header")
+        return decode_batch(buffers, types).values
+    except (BadFrame, msgspec.DecodeError) as error:
+        raise InternalError(f"{len(packed)} bytes that are no packed records: {error}") from error
+
+
+def _packed(records: Sequence[Any], types: RecordTypes, where: str) -> bytes:
+    return msgspec.msgpack.encode([bytes(buffer) for buffer in encode_batch(Batch(records), types, where=where)])
