@@ -16,7 +16,11 @@ SageError                      code       whose fault
 │   ├── UnknownJob             SAGE-1305
 │   ├── UnknownNode            SAGE-1306
 │   ├── NameTaken              SAGE-1307
-│   └── RecordUnsendable       SAGE-1308
+│   ├── RecordUnsendable       SAGE-1308
+│   ├── NotTrusted             SAGE-1401
+│   ├── TokenInvalid           SAGE-1402
+│   ├── CodeMismatch           SAGE-1403
+│   └── CodeRefused            SAGE-1404
 ├── WorldError                            the machine's or the moment's: mend it or try later
 │   ├── NoRoom                 SAGE-2101
 │   ├── TaskStuck              SAGE-2102
@@ -33,6 +37,7 @@ SageError                      code       whose fault
 │   ├── ModelCorrupt           SAGE-2302
 │   ├── ExtraMissing           SAGE-2303
 │   ├── PackageShadowed        SAGE-2304
+│   ├── KeysUnsafe             SAGE-2401
 │   ├── WireMismatch           SAGE-2501
 │   ├── ClusterUnreachable     SAGE-2502
 │   ├── ClusterRunning         SAGE-2503
@@ -161,6 +166,30 @@ class RecordUnsendable(CallerError):
     code = "SAGE-1308"
 
 
+class NotTrusted(CallerError):
+    """A key that is not on the cluster's allow-list, or is there in another role."""
+
+    code = "SAGE-1401"
+
+
+class TokenInvalid(CallerError):
+    """A join token that is unknown, used, expired or damaged."""
+
+    code = "SAGE-1402"
+
+
+class CodeMismatch(CallerError):
+    """A node's copy of a flow is not the one submitted; names both hashes and the node."""
+
+    code = "SAGE-1403"
+
+
+class CodeRefused(CallerError):
+    """Shipped code that a node does not run: forged, expired, of another job, or shipping is off."""
+
+    code = "SAGE-1404"
+
+
 class WorldError(SageError):
     """The machine's or the moment's fault: the same call may succeed later or elsewhere."""
 
@@ -253,6 +282,12 @@ class PackageShadowed(WorldError):
     """Another distribution's package hides one of ours; names both places."""
 
     code = "SAGE-2304"
+
+
+class KeysUnsafe(WorldError):
+    """Keys that are missing, damaged or open to other users, where an open address needs them."""
+
+    code = "SAGE-2401"
 
 
 class WireMismatch(WorldError):

@@ -45,6 +45,12 @@ class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
     cache_dir: Annotated[str | None, Meta(description="where model files are kept; none: the user's cache")] = None
 
 
+class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
+    keys_dir: Annotated[
+        str | None, Meta(description="folder of the keys of each cluster; none: the user's configuration")
+    ] = None
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     level: Annotated[Literal["debug", "info", "warning", "error"], Meta(description="least severe event shown")] = (
         "warning"
@@ -75,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     plane: PlaneSettings = PlaneSettings()
     gateway: GatewaySettings = GatewaySettings()
     models: ModelsSettings = ModelsSettings()
+    cluster: ClusterSettings = ClusterSettings()
     log: LogSettings = LogSettings()
     engines: tuple[EngineSettings, ...] = ()
 
