@@ -1,0 +1,1 @@
+"""Clusters in other processes, as their clients see them."""

@@ -1,0 +1,263 @@
+"""RemoteCluster: a cluster in other processes, as a Cluster. Knows neither sockets nor how code travels."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+from random import Random
+from types import TracebackType
+from typing import Any, Self
+
+from cluster.client.collecting import Collecting, Unpack
+from cluster.client.line import HeadLine
+from cluster.client.news import JobNewsDesk, print_lines, view_of_state
+from cluster.jobs.outline import outline_from_plan, plan_from_outline
+from cluster.local.job import JobBoard, SubmittedJob
+from cluster.runtime.control import Code
+from cluster.runtime.control_clients import (
+    CancelFlow,
+    DeadLetterList,
+    Done,
+    DrainNode,
+    EngineList,
+    GetDeadLetters,
+    GetJob,
+    GetLogs,
+    JobAnswer,
+    JobList,
+    JobState,
+    JobSubmitted,
+    ListEngines,
+    ListJobs,
+    ListNodes,
+    Logs,
+    NodeList,
+    NodeState,
+    StopCluster,
+    SubmitFlow,
+    WatchJob,
+)
+from sage.base.clock import SystemClock
+from sage.base.errors import SageError
+from sage.base.ids import JobId, NodeId, RequestId, new_id
+from sage.base.inference import ModelCard, ReplyTo, Request
+from sage.flow.graph import Graph
+from sage.flow.plan import plan_from_graph
+from sage.flow.runner import DeadLetterRecord, EngineStatus, Job, NodeView, Submittable
+
+SUBMIT_S = 30.0
+"""For the head to place a job; code of some megabytes may be on the way."""
+
+ShowLines = Callable[[Sequence[str]], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Shipping:
+    """How the code of a flow and its records travel: what a runner gives a RemoteCluster."""
+
+    code: Callable[[Graph, JobId], Code]
+    unpack: Callable[[Graph], Unpack]
+
+
+@dataclass(frozen=True, slots=True)
+class LineDesk:
+    """The head as the owner of a job turns to it."""
+
+    line: HeadLine
+
+    def cancel(self, job_id: JobId) -> bool:
+        self.line.ask(lambda number: CancelFlow(number, job_id), Done)
+        return True
+
+    def dead_letters(self, job_id: JobId) -> list[DeadLetterRecord]:
+        return list(self.line.ask(lambda number: GetDeadLetters(number, job_id), DeadLetterList).letters)
+
+
+@dataclass(frozen=True, slots=True)
+class LineInference:
+    """The models of a cluster elsewhere; an Inference."""
+
+    line: HeadLine
+
+    def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
+        self.line.submit(requests, reply_to)
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        self.line.cancel(request_ids)
+
+    def models(self) -> tuple[ModelCard, ...]:
+        engines = self.line.ask(ListEngines, EngineList).engines
+        return tuple(dict.fromkeys(card for engine in engines if engine.state == "ready" for card in engine.models))
+
+
+class RemoteCluster:
+    """A running cluster; leaving it closes the connection. Jobs of others, and those not waited for, go on."""
+
+    def __init__(
+        self,
+        line: HeadLine,
+        shipping: Shipping,
+        *,
+        where: str,
+        show: ShowLines = print_lines,
+        on_close: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`where` is the address, for people; `show` takes what jobs submitted here print; `on_close` comes last."""
+        self._line = line
+        self._shipping = shipping
+        self._where = where
+        self._show = show
+        self._on_close = on_close
+        self._clock = SystemClock()
+        self._rng = Random()
+        self._is_closed = False
+
+    @property
+    def name(self) -> str:
+        return self._line.greeting.cluster
+
+    @property
+    def head_pid(self) -> int:
+        return self._line.greeting.pid
+
+    @property
+    def inference(self) -> LineInference:
+        """The door to the models of this cluster; usable from any thread."""
+        return LineInference(self._line)
+
+    def submit(self, flow: Graph | Submittable) -> SubmittedJob:
+        """Start a flow; raises FlowInvalid, UnknownModel, NoRoom, CodeRefused and the like before anything runs."""
+        graph = flow if isinstance(flow, Graph) else flow.graph()
+        job_id = JobId(new_id("job", self._rng, num_chars=8))
+        return self.submit_code(graph, self._shipping.code(graph, job_id), job_id)
+
+    def submit_code(self, graph: Graph, code: Code, job_id: JobId) -> SubmittedJob:
+        """Start the flow that `code` makes and `graph` is; raises as `submit`."""
+        outline = outline_from_plan(plan_from_graph(graph))
+        collecting = Collecting(graph, self._shipping.unpack(graph))
+        job = self._held(job_id, graph, collecting)
+        self._line.ask(
+            lambda number: SubmitFlow(number, job_id, code, outline, bool(collecting)),
+            JobSubmitted,
+            timeout_s=SUBMIT_S,
+        )
+        self._line.ask(lambda number: WatchJob(number, job_id), Done)
+        self._line.call(
+            lambda number: GetLogs(number, job_id, follow=True), lambda answer: _show_logs(answer, self._show)
+        )
+        return job
+
+    def job(self, job_id: JobId) -> SubmittedJob:
+        """Return a job of this cluster, whoever submitted it; raises UnknownJob."""
+        answer = self.describe(job_id)
+        graph = plan_from_outline(answer.outline).graph
+        board = JobBoard()
+        desk = self._news_desk(job_id, board, Collecting(graph, _no_records), lambda lines: None)
+        board.post(view_of_state(answer.state))
+        if not answer.state.is_over:
+            self._line.listen(job_id, desk)
+            self._line.ask(lambda number: WatchJob(number, job_id), Done)
+        return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._clock)
+
+    def jobs(self) -> list[Job]:
+        return [self.job(state.job_id) for state in self.job_states()]
+
+    def job_states(self) -> tuple[JobState, ...]:
+        """Return every job that the head knows, as it is now."""
+        return self._line.ask(ListJobs, JobList).jobs
+
+    def describe(self, job_id: JobId) -> JobAnswer:
+        """Return how a job is, and its plan; raises UnknownJob."""
+        return self._line.ask(lambda number: GetJob(number, job_id), JobAnswer)
+
+    def nodes(self) -> list[NodeView]:
+        return [state.view for state in self.node_states()]
+
+    def node_states(self) -> tuple[NodeState, ...]:
+        """Return every node, with how its membership is."""
+        return self._line.ask(ListNodes, NodeList).nodes
+
+    def engines(self) -> list[EngineStatus]:
+        return list(self._line.ask(ListEngines, EngineList).engines)
+
+    def logs(self, job_id: JobId) -> tuple[str, ...]:
+        """Return the newest lines that a job printed; raises UnknownJob."""
+        return self._line.ask(lambda number: GetLogs(number, job_id), Logs).lines
+
+    def follow_logs(self, job_id: JobId, show: ShowLines) -> None:
+        """Give `show` the newest lines that a job printed and all that come, until it is over. Raises UnknownJob.
+
+        `show` is called on another thread.
+        """
+        board = JobBoard()
+        self._line.listen(job_id, self._news_desk(job_id, board, Collecting(_EMPTY, _no_records), show))
+        self._line.ask(lambda number: WatchJob(number, job_id), Done)
+        self._line.call(lambda number: GetLogs(number, job_id, follow=True), lambda answer: _show_logs(answer, show))
+        board.wait_over(None)
+        self._line.ask(lambda number: GetLogs(number, job_id), Logs)  # what was said before this has been shown
+
+    def cancel(self, job_id: JobId) -> None:
+        """Have a job stopped, whoever submitted it, without waiting until it has. Raises UnknownJob."""
+        self._line.ask(lambda number: CancelFlow(number, job_id), Done)
+
+    def drain(self, node_id: NodeId) -> None:
+        """Place nothing new on a node; it ends once nothing runs there. Raises UnknownNode."""
+        self._line.ask(lambda number: DrainNode(number, node_id), Done)
+
+    def stop(self) -> None:
+        """Have the whole cluster end: what runs is cancelled, nodes and engines end."""
+        self._line.ask(StopCluster, Done)
+
+    def close(self) -> None:
+        """Close the connection, and end what was started for it."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._line.close()
+            self._on_close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _held(self, job_id: JobId, graph: Graph, collecting: Collecting) -> SubmittedJob:
+        board = JobBoard()
+        self._line.listen(job_id, self._news_desk(job_id, board, collecting, self._show))
+        return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._clock)
+
+    def _news_desk(self, job_id: JobId, board: JobBoard, collecting: Collecting, show: ShowLines) -> JobNewsDesk:
+        return JobNewsDesk(
+            board,
+            collecting,
+            give_credit=self._line.say,
+            give_up=lambda: self._line.say(CancelFlow(0, job_id)),
+            show=show,
+        )
+
+    def _repr_html_(self) -> str:
+        try:
+            rows = "".join(
+                f"<tr><td>{escape(s.job_id)}</td><td>{escape(s.name)}</td><td>{s.metrics.status.value}</td></tr>"
+                for s in self.job_states()
+            )
+        except SageError as error:
+            return f"<p>Cluster at {escape(self._where)}: {escape(error.what)}</p>"
+        return (
+            f"<p>Cluster {escape(self.name)} at {escape(self._where)}</p>"
+            f"<table><tr><th>job</th><th>flow</th><th>status</th></tr>{rows}</table>"
+        )
+
+
+_EMPTY = Graph("", ())
+
+
+def _no_records(data: bytes) -> Sequence[Any]:
+    return ()
+
+
+def _show_logs(answer: object, show: ShowLines) -> None:
+    """Show what was printed before the job was followed, ahead of what comes then."""
+    if isinstance(answer, Logs) and answer.lines:
+        show(answer.lines)

@@ -1,0 +1,127 @@
+"""The line to a head: answers find their askers, and nobody waits for a head that is gone."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from cluster.client.line import HeadLine, LineLost, News
+from cluster.runtime.control_clients import (
+    ClientToHead,
+    Declined,
+    Done,
+    GetLogs,
+    Greet,
+    HeadToClient,
+    ListJobs,
+    ListNodes,
+    LogNews,
+    Logs,
+    NodeList,
+    StopCluster,
+    WatchJob,
+)
+from sage.base.errors import ClusterUnreachable, InvalidRequest, UnknownJob, WireMismatch
+from sage.base.ids import JobId, RequestId
+from sage.base.inference import Failed, Failure, GenerateRequest, Reply
+from tests.unit.client.scripted_head import ScriptedHead, line_to
+
+JOB = JobId("job-1")
+
+
+def answer(message: ClientToHead) -> Iterable[HeadToClient]:
+    match message:
+        case ListNodes(question):
+            yield NodeList(question, ())
+        case GetLogs(question, job_id):
+            yield Declined(question, Failure.of(UnknownJob(f"no job {job_id}", "See jobs.")))
+        case WatchJob(question):
+            yield LogNews(JOB, ("before",))
+            yield Done(question)
+            yield LogNews(JOB, ("after",))
+        case ListJobs():
+            yield Declined(None, Failure.of(WireMismatch("another version")))
+        case _:
+            pass
+
+
+def test_a_question_is_answered(tmp_path: Path) -> None:
+    with line_to(tmp_path, answer) as (_, line):
+        assert line.greeting.cluster == "scripted"
+        assert line.ask(ListNodes, NodeList).nodes == ()
+
+
+def test_what_the_head_declines_is_raised_as_what_it_is(tmp_path: Path) -> None:
+    with line_to(tmp_path, answer) as (_, line), pytest.raises(UnknownJob, match="no job job-1") as caught:
+        line.ask(lambda number: GetLogs(number, JOB), Logs)
+    assert caught.value.do == "See jobs."
+
+
+def test_news_of_a_job_reach_its_listener_in_order(tmp_path: Path) -> None:
+    seen: list[News] = []
+    with line_to(tmp_path, answer) as (_, line):
+        line.listen(JOB, seen.append)
+        line.ask(lambda number: WatchJob(number, JOB), Done)
+        line.ask(ListNodes, NodeList)
+    assert seen[:2] == [LogNews(JOB, ("before",)), LogNews(JOB, ("after",))]
+
+
+def test_a_head_that_does_not_answer_is_given_up_in_time(tmp_path: Path) -> None:
+    with line_to(tmp_path, answer) as (_, line), pytest.raises(ClusterUnreachable, match=r"within 0\.05 s"):
+        line.ask(StopCluster, Done, timeout_s=0.05)
+
+
+def test_where_no_head_is_the_greeting_fails_and_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ClusterUnreachable, match="nowhere"):
+        HeadLine(lambda socket: socket.connect(f"ipc://{tmp_path}/no"), client="t", where="nowhere", timeout_s=0.05)
+
+
+def test_an_address_that_cannot_be_connected_to_fails_as_it_says() -> None:
+    def refuse(_: object) -> None:
+        raise InvalidRequest("no such address")
+
+    with pytest.raises(InvalidRequest, match="no such address"):
+        HeadLine(refuse, client="t", where="nowhere")
+
+
+def test_a_head_that_does_not_speak_with_us_says_why(tmp_path: Path) -> None:
+    def decline(message: ClientToHead) -> Iterable[HeadToClient]:
+        return [Declined(None, Failure.of(WireMismatch("another version")))] if isinstance(message, Greet) else []
+
+    head = ScriptedHead(tmp_path, decline, greets=False)
+    try:
+        with pytest.raises(WireMismatch, match="another version"):
+            HeadLine(head.attach, client="t", where="scripted")
+    finally:
+        head.end()
+
+
+def test_when_the_head_is_gone_everybody_who_waits_is_told(tmp_path: Path) -> None:
+    seen: list[News] = []
+    replies: list[Reply] = []
+    with line_to(tmp_path, answer) as (head, line):
+        line.listen(JOB, seen.append)
+        line.submit([GenerateRequest(RequestId("r"), "m", "hello")], replies.extend)
+        line.ask(ListNodes, NodeList)
+        head.end()
+        with pytest.raises(ClusterUnreachable, match="lost"):
+            line.ask(StopCluster, Done)
+        with pytest.raises(ClusterUnreachable, match="lost"):
+            line.ask(ListNodes, NodeList)
+    assert [type(news) for news in seen] == [LineLost]
+    assert [type(reply) for reply in replies] == [Failed]
+
+
+def test_a_line_that_the_head_declines_later_is_lost(tmp_path: Path) -> None:
+    with line_to(tmp_path, answer) as (_, line):
+        with pytest.raises(WireMismatch):
+            line.ask(ListJobs, NodeList)
+        with pytest.raises(WireMismatch):
+            line.ask(ListNodes, NodeList)
+
+
+def test_a_closed_line_refuses_at_once(tmp_path: Path) -> None:
+    with line_to(tmp_path, answer) as (_, line):
+        line.close()
+        with pytest.raises(ClusterUnreachable, match="closed"):
+            line.ask(ListNodes, NodeList)

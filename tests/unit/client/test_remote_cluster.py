@@ -1,0 +1,200 @@
+"""A flow on a cluster elsewhere: its items, errors and prints come back as if it had run here."""
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from traceback import format_exception
+from typing import Any
+
+import msgspec
+import pytest
+
+import sage
+from cluster.client.cluster import RemoteCluster, Shipping
+from cluster.runtime.control import FileCode, RemoteFailure
+from cluster.runtime.control_clients import (
+    CancelFlow,
+    ClientToHead,
+    CollectedNews,
+    CollectMore,
+    Done,
+    GetLogs,
+    HeadToClient,
+    JobNews,
+    JobState,
+    JobSubmitted,
+    ListNodes,
+    Logs,
+    NodeList,
+    SubmitFlow,
+    WatchJob,
+)
+from sage.base.errors import ClusterUnreachable, InternalError, JobCancelled, RecordFailed
+from sage.base.ids import JobId, TaskId
+from sage.flow.ends import Collected
+from sage.flow.graph import Graph
+from sage.flow.runner import JobMetrics, JobStatus
+from tests.unit.client.scripted_head import ScriptedHead, line_to
+
+DEADLINE_S = 10.0
+RUN, SECOND_RUN = JobId("run-1"), JobId("run-2")
+Script = Callable[[JobId], Iterable[HeadToClient]]
+"""What the head says of a job once it is watched."""
+
+
+def packed(*items: object) -> bytes:
+    return msgspec.msgpack.encode(items)
+
+
+def unpack(data: bytes) -> Sequence[Any]:
+    items: Sequence[Any] = msgspec.msgpack.decode(data)
+    return items
+
+
+def state(job_id: JobId, status: JobStatus, run_id: JobId = RUN, error: RemoteFailure | None = None) -> JobNews:
+    is_over = status in (JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELLED)
+    return JobNews(JobState(job_id, "f", run_id, JobMetrics(status, 3, 3, 1.0, ()), 0, 0, 0.0, is_over, error))
+
+
+def brought(job_id: JobId, run_id: JobId, *items: object) -> CollectedNews:
+    return CollectedNews(job_id, run_id, TaskId("t"), "collect", packed(*items))
+
+
+def playing(script: Script, *, printed: Sequence[str] = ()) -> Callable[[ClientToHead], Iterable[HeadToClient]]:
+    def answer(message: ClientToHead) -> Iterable[HeadToClient]:
+        match message:
+            case SubmitFlow(question, job_id):
+                yield JobSubmitted(question, job_id)
+            case WatchJob(question, job_id):
+                yield Done(question)
+                yield from script(job_id)
+            case GetLogs(question):
+                yield Logs(question, tuple(printed))
+            case ListNodes(question):
+                yield NodeList(question, ())
+            case CancelFlow(question, job_id):
+                yield Done(question)
+                failure = RemoteFailure.of(JobCancelled("cancelled"))
+                yield state(job_id, JobStatus.CANCELLED, error=failure)
+            case _:
+                pass
+
+    return answer
+
+
+@contextmanager
+def cluster_of(
+    folder: Path, script: Script, show: Callable[[Sequence[str]], object] = lambda lines: None, **options: Any
+) -> Iterator[tuple[ScriptedHead, RemoteCluster]]:
+    shipping = Shipping(lambda graph, job_id: FileCode("m:flow", "0"), lambda graph: unpack)
+    with line_to(folder, playing(script, **options)) as (head, line):
+        yield head, RemoteCluster(line, shipping, where="scripted", show=show)
+
+
+def collecting_flow() -> tuple[Graph, Collected[int]]:
+    flow = sage.Flow("f")
+    out = flow.from_collection([1, 2, 3]).map(lambda n: n).collect()
+    return flow.graph(), out
+
+
+def test_collected_items_fill_the_flow_and_each_message_gives_its_credit_back(tmp_path: Path) -> None:
+    def script(job_id: JobId) -> Iterable[HeadToClient]:
+        yield state(job_id, JobStatus.RUNNING)
+        yield brought(job_id, RUN, 1, 2)
+        yield brought(job_id, RUN, 3)
+        yield state(job_id, JobStatus.FINISHED)
+
+    graph, out = collecting_flow()
+    with cluster_of(tmp_path, script) as (head, cluster):
+        result = cluster.submit(graph).wait(DEADLINE_S)
+        assert cluster.nodes() == []  # answered after all that was said before
+        heard = list(head.heard)
+    assert out.items == [1, 2, 3]
+    assert (result.status, result.records_in) == (JobStatus.FINISHED, 3)
+    assert len([message for message in heard if isinstance(message, CollectMore)]) == 2
+
+
+def test_a_job_that_was_begun_anew_counts_its_newest_run_alone(tmp_path: Path) -> None:
+    def script(job_id: JobId) -> Iterable[HeadToClient]:
+        yield brought(job_id, RUN, 1, 2)
+        yield state(job_id, JobStatus.CREATED, SECOND_RUN)
+        yield brought(job_id, RUN, 3)
+        yield brought(job_id, SECOND_RUN, 1, 2, 3)
+        yield state(job_id, JobStatus.FINISHED, SECOND_RUN)
+
+    graph, out = collecting_flow()
+    with cluster_of(tmp_path, script) as (_, cluster):
+        cluster.submit(graph).wait(DEADLINE_S)
+    assert out.items == [1, 2, 3]
+
+
+def test_a_users_error_is_raised_here_with_the_users_frames_first(tmp_path: Path) -> None:
+    failed = RecordFailed("step 'map' failed on record 3: ValueError: no", "Mend it.")
+    failed.user_traceback = 'Traceback (most recent call last):\n  File "flow.py", line 7, in no\nValueError: no\n'
+    failed.add_note("and it still runs")
+    graph, _ = collecting_flow()
+    with cluster_of(tmp_path, lambda job_id: [state(job_id, JobStatus.FAILED, error=RemoteFailure.of(failed))]) as (
+        _,
+        cluster,
+    ):
+        job = cluster.submit(graph)
+        with pytest.raises(RecordFailed, match="record 3") as caught:
+            job.wait(DEADLINE_S)
+    shown = "".join(format_exception(caught.value))
+    assert shown.index("line 7, in no") < shown.index("[SAGE-1301]")
+    assert caught.value.user_traceback == failed.user_traceback
+    assert "and it still runs" in shown
+
+
+def test_what_a_job_prints_is_shown_in_order(tmp_path: Path) -> None:
+    shown: list[str] = []
+
+    def script(job_id: JobId) -> Iterable[HeadToClient]:
+        return [state(job_id, JobStatus.RUNNING)]
+
+    graph, _ = collecting_flow()
+    with cluster_of(tmp_path, script, shown.extend, printed=["early"]) as (_, cluster):
+        job = cluster.submit(graph)
+        job.cancel()
+    assert shown == ["early"]
+
+
+def test_cancel_waits_until_the_job_has_stopped(tmp_path: Path) -> None:
+    graph, _ = collecting_flow()
+    with cluster_of(tmp_path, lambda job_id: [state(job_id, JobStatus.RUNNING)]) as (_, cluster):
+        job = cluster.submit(graph)
+        job.cancel()
+        assert job.status is JobStatus.CANCELLED
+        with pytest.raises(JobCancelled):
+            job.wait(DEADLINE_S)
+
+
+def _end_when(running: threading.Event, head: ScriptedHead) -> None:
+    assert running.wait(DEADLINE_S)
+    head.end()
+
+
+def test_a_head_that_is_lost_ends_the_wait(tmp_path: Path) -> None:
+    graph, _ = collecting_flow()
+    running = threading.Event()
+    with cluster_of(tmp_path, lambda job_id: [state(job_id, JobStatus.RUNNING)]) as (head, cluster):
+        job = cluster.submit(graph)
+        threading.Thread(target=_end_when, args=(running, head)).start()
+        with pytest.raises(ClusterUnreachable, match="lost"):
+            job.wait(DEADLINE_S, on_progress=lambda metrics: running.set())
+
+
+def test_records_that_cannot_be_read_cancel_the_job_and_are_why_it_failed(tmp_path: Path) -> None:
+    def broken(data: bytes) -> Sequence[Any]:
+        raise InternalError("no records")
+
+    def script(job_id: JobId) -> Iterable[HeadToClient]:
+        return [brought(job_id, RUN, 1)]
+
+    graph, _ = collecting_flow()
+    shipping = Shipping(lambda graph, job_id: FileCode("m:flow", "0"), lambda graph: broken)
+    with line_to(tmp_path, playing(script)) as (_, line):
+        job = RemoteCluster(line, shipping, where="scripted", show=lambda lines: None).submit(graph)
+        with pytest.raises(InternalError, match="no records"):
+            job.wait(DEADLINE_S)
