@@ -26,6 +26,8 @@ SageError                      code       whose fault
 │   ├── TaskStuck              SAGE-2102
 │   ├── JobTimeout             SAGE-2103
 │   ├── NodeLost               SAGE-2104
+│   ├── JobInterrupted         SAGE-2105
+│   ├── JournalUnusable        SAGE-2106
 │   ├── Overloaded             SAGE-2201
 │   ├── NoEngine               SAGE-2202
 │   ├── EngineLost             SAGE-2203
@@ -216,6 +218,18 @@ class NodeLost(WorldError):
     """A node of the cluster ended, or was not heard from for too long, and took with it what ran there."""
 
     code = "SAGE-2104"
+
+
+class JobInterrupted(WorldError):
+    """The job manager ended while the job ran, and the job cannot begin again by itself."""
+
+    code = "SAGE-2105"
+
+
+class JournalUnusable(WorldError):
+    """The file in which a job manager keeps its jobs is corrupt, of another program or version, in use, or full."""
+
+    code = "SAGE-2106"
 
 
 class Overloaded(WorldError):
