@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from random import Random
 from types import TracebackType
 
+from cluster.jobs.bookkeeper import Bookkeeper
 from cluster.jobs.explain import explain
 from cluster.jobs.job import BeginAnew, BeginOn, CancelAsked, JobEvent, JobOver, NodeGone, StopOn
+from cluster.jobs.journal import Journal, MemoryJournal
 from cluster.jobs.node_port import NodePort
 from cluster.jobs.orders import (
     CancelJob,
@@ -61,9 +63,17 @@ class JobManager(Actor[ManagerMessage]):
     """Runs any number of jobs side by side."""
 
     def __init__(
-        self, clock: Clock, rng: Random, strategy: Strategy = Strategy.SPREAD, *, scheduler: Scheduler | None = None
+        self,
+        clock: Clock,
+        rng: Random,
+        strategy: Strategy = Strategy.SPREAD,
+        *,
+        journal: Journal | None = None,
+        scheduler: Scheduler | None = None,
     ) -> None:
+        """`journal`: where jobs are written down, closed by whoever opened it; by default it ends with this process."""
         super().__init__("job manager", clock=clock, scheduler=scheduler)
+        self._books = Bookkeeper(journal if journal is not None else MemoryJournal(), clock)
         self._rng = rng
         self._strategy = strategy
         self._nodes: dict[NodeId, tuple[NodePort, NodeOffer]] = {}
@@ -80,8 +90,8 @@ class JobManager(Actor[ManagerMessage]):
                 self._left(node_id, error)
             case CloseNode(node_id, is_closed):
                 (self._closed.add if is_closed else self._closed.discard)(node_id)
-            case SubmitPlan(plan, on_change, job_id, num_restarts):
-                return self._submit(plan, on_change, job_id, num_restarts)
+            case SubmitPlan():
+                return self._submit(message)
             case CheckRoom(plan):
                 self._place(plan, tasks_from_plan(JobId("job"), plan))
             case ExplainJob(job_id):
@@ -119,17 +129,19 @@ class JobManager(Actor[ManagerMessage]):
 
     # Jobs.
 
-    def _submit(self, plan: Plan, on_change: OnChange, wanted_id: JobId | None, num_restarts: int) -> JobId:
-        job_id = wanted_id if wanted_id is not None else JobId(new_id("job", self._rng, num_chars=8))
+    def _submit(self, wanted: SubmitPlan) -> JobId:
+        job_id = wanted.job_id if wanted.job_id is not None else JobId(new_id("job", self._rng, num_chars=8))
         if job_id in self._jobs:
             raise NameTaken(f"there is a job {job_id} already")
+        run = self._placed_run(job_id, wanted.plan, job_id, wanted.num_restarts)
+        self._books.begin(run, wanted.plan.graph.name, wanted.code, wanted.num_restarts)
         job = self._jobs[job_id] = _Job(
-            plan=plan,
-            run=self._placed_run(job_id, plan, job_id, num_restarts),
-            on_change=on_change,
+            plan=wanted.plan,
+            run=run,
+            on_change=wanted.on_change,
             started_s=self.clock.monotonic_s(),
             letters=deque(maxlen=MAX_DEAD_LETTERS),
-            num_restarts_left=num_restarts,
+            num_restarts_left=wanted.num_restarts,
         )
         self._deploy(job)
         return job_id
@@ -170,6 +182,7 @@ class JobManager(Actor[ManagerMessage]):
         """Begin the next run from nothing: what the last one read, counted and set aside comes again."""
         lost, job_id = job.run, job.run.deployment.job_id
         del self._job_of_run[lost.id]
+        lost.placement = Placement()  # what it held is free, for its successor too
         job.loss = lost.machine.error
         job.num_restarts += 1
         job.num_restarts_left -= 1
@@ -202,6 +215,7 @@ class JobManager(Actor[ManagerMessage]):
         run, duration_s = job.run, self.clock.monotonic_s() - job.started_s
         metrics = run.accounts.metrics(run.machine.status, duration_s)
         error = run.machine.error or (None if run.machine.is_over else job.loss)
+        self._books.note(run, num_restarts=job.num_restarts, num_dead_letters=job.num_letters, error=error)
         job.on_change(JobView(metrics, error, job.num_letters, run.machine.is_over, run.id, job.num_restarts))
 
     # Nodes.

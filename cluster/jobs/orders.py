@@ -59,15 +59,19 @@ class CloseNode:
 
 @dataclass(frozen=True, slots=True)
 class SubmitPlan(Query[JobId]):
-    """Place the plan's tasks and start them. Answered by the id, or by NoRoom or NameTaken before anything runs.
+    """Place the plan's tasks and start them. Answered by the id, once the journal has the job.
+
+    Before anything runs it may be answered by NoRoom, NameTaken or JournalUnusable.
 
     `job_id`: by default one is drawn. `num_restarts`: how often the job begins anew, elsewhere, where it loses a node.
+    `code`: where the flow comes from, for the journal; empty where it cannot be had again.
     """
 
     plan: Plan
     on_change: OnChange
     job_id: JobId | None = None
     num_restarts: int = 0
+    code: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,69 @@
+"""Writes jobs into the journal when something changed that must survive. Decides nothing about jobs."""
+
+import msgspec
+
+from cluster.jobs.journal import JobRecord, Journal
+from cluster.jobs.run import JobRun
+from sage.base.clock import Clock
+from sage.base.errors import JournalUnusable, SageError
+from sage.base.ids import JobId
+from sage.base.inference import Failure
+from sage.base.log import get_log
+from sage.flow.runner import JobStatus
+
+
+class Bookkeeper:
+    """Knows the last record of every job that is not over, and what could not be written yet."""
+
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._live: dict[JobId, JobRecord] = {}
+        self._unwritten: dict[JobId, JobRecord] = {}
+
+    def begin(self, run: JobRun, name: str, code: bytes, num_restarts_left: int) -> None:
+        """Write a new job down before anything of it runs; raises JournalUnusable."""
+        record = JobRecord(
+            id=run.deployment.job_id,
+            name=name,
+            code=code,
+            status=JobStatus.CREATED,
+            placement={str(task_id): node_id for task_id, node_id in run.nodes.items()},
+            num_restarts=0,
+            num_restarts_left=num_restarts_left,
+            created_unix_s=self._clock.unix_s(),
+        )
+        self._journal.keep(record)
+        self._live[record.id] = record
+
+    def note(self, run: JobRun, *, num_restarts: int, num_dead_letters: int, error: SageError | None) -> None:
+        """Write the job's status and run down, if they changed. What cannot be written is tried again with the next."""
+        before = self._live.get(run.deployment.job_id)
+        status = run.machine.status
+        if before is None or (before.status, before.num_restarts) == (status, num_restarts):
+            return
+        record = msgspec.structs.replace(
+            before,
+            status=status,
+            placement={str(task_id): node_id for task_id, node_id in run.nodes.items()},
+            num_restarts=num_restarts,
+            num_restarts_left=before.num_restarts_left - (num_restarts - before.num_restarts),
+            num_dead_letters=num_dead_letters,
+            ended_unix_s=self._clock.unix_s() if run.machine.is_over else None,
+            error=Failure.of(error) if error is not None and run.machine.is_over else None,
+        )
+        if run.machine.is_over:
+            del self._live[record.id]
+        else:
+            self._live[record.id] = record
+        self._unwritten[record.id] = record
+        self._write()
+
+    def _write(self) -> None:
+        for job_id, record in list(self._unwritten.items()):
+            try:
+                self._journal.keep(record)
+            except JournalUnusable as error:
+                get_log(job=job_id).error("job not written down", why=error.what)
+                return
+            del self._unwritten[job_id]
