@@ -1,0 +1,280 @@
+"""The one thread that owns a node's data sockets: sends what waits, takes what came, notices who is lost.
+
+It waits for descriptors alone, and drains each socket without waiting. Knows nothing of what tasks do.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cluster.runtime.columns import BadFrame, Buffer
+from cluster.runtime.data_sockets import Context, DataSockets
+from cluster.runtime.descriptors import Descriptors
+from cluster.runtime.listener import Listener, Session
+from cluster.runtime.outgoing import Outgoing
+from cluster.runtime.peer_link import Peer, PeerLink
+from cluster.runtime.routes import Routes
+from cluster.runtime.transport import Receive
+from cluster.runtime.wire import Ended, Granted, NotHere, Refused, Sent, Welcome, message_of
+from sage.base.clock import Clock
+from sage.base.errors import NodeLost, SageError
+from sage.base.ids import NodeId, TaskId
+from sage.base.log import get_log
+
+_LOOK_EVERY_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class PeerJoined:
+    """A peer that was added answers."""
+
+    peer: NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLost:
+    """Nothing goes to this peer any more, and what was on its way may be gone; add it again to go on."""
+
+    peer: NodeId
+    error: SageError
+
+
+@dataclass(frozen=True, slots=True)
+class TaskGone:
+    """A peer told that a task is not there any more; what is sent to it is refused from now on."""
+
+    peer: NodeId
+    task_id: TaskId
+
+
+DataFact = PeerJoined | PeerLost | TaskGone
+
+
+@dataclass(frozen=True, slots=True)
+class AddPeer:
+    peer: Peer
+    outgoing: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class DropPeer:
+    outgoing: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class WireStats:
+    """Numbers since the start. `num_refused`: connections; `num_not_here`: messages for tasks that are not here."""
+
+    num_sent: int
+    num_received: int
+    num_not_here: int
+    num_refused: int
+    num_ignored: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataPorts:
+    """What the thread works with. `deliver` and `report` are called on it and do not wait."""
+
+    node: NodeId
+    sockets: DataSockets
+    routes: Routes
+    deliver: Receive
+    report: Callable[[DataFact], object]
+    lost: Callable[[Outgoing], object]
+    clock: Clock
+
+
+class DataThread:
+    """`run` is the thread; `tell` and `wake` may be called on any."""
+
+    def __init__(self, context: Context, ports: DataPorts, address: str) -> None:
+        """Bind `address`; raises ConfigInvalid."""
+        self._context = context
+        self._ports = ports
+        self._orders: deque[AddPeer | DropPeer] = deque()
+        self._links: dict[NodeId, PeerLink] = {}
+        self._fds: dict[int, PeerLink] = {}
+        self._num_sent = 0
+        self._num_refused = 0
+        self._look_at_s = 0.0
+        self._is_waiting = False
+        self._is_ending = False
+        self._keeper = ports.sockets.keeper(context)
+        try:
+            self._listener = Listener(context, ports.sockets, address, ports.node, self._deliver, self._rejected)
+        except SageError:
+            if self._keeper is not None:
+                self._keeper.close()
+            raise
+        self.address = self._listener.address
+        self._descriptors = Descriptors()
+        for fd in self._own_fds():
+            self._descriptors.watch(fd)
+
+    # On any thread.
+
+    def tell(self, order: AddPeer | DropPeer) -> None:
+        self._orders.append(order)
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the thread look at its queues. One byte wakes it, however many put before it looks."""
+        if self._is_waiting:
+            self._is_waiting = False
+            self._descriptors.wake()
+
+    def end(self) -> None:
+        """Let the thread end and close everything."""
+        self._is_ending = True
+        self._descriptors.wake()
+
+    def release(self) -> None:
+        """Let go of what wakes the thread, once it has ended and nobody sends any more."""
+        self._descriptors.close()
+
+    def stats(self) -> WireStats:
+        num_sent = self._num_sent + sum(link.num_sent for link in list(self._links.values()))
+        came = self._listener
+        return WireStats(num_sent, came.num_received, came.num_not_here, self._num_refused, came.num_ignored)
+
+    # On the thread.
+
+    def run(self) -> None:
+        try:
+            while not self._is_ending:
+                if not self._turn():
+                    self._wait()
+        except BaseException as error:  # noqa: BLE001 - tasks must learn that nothing moves any more, whatever it is
+            get_log(node=self._ports.node).exception("the data thread broke")
+            for link in list(self._links.values()):
+                self._lose(link, NodeLost(f"node {link.peer.node} is out of reach: our data thread broke: {error!r}"))
+        finally:
+            self._close()
+
+    def _turn(self) -> bool:
+        """Do a turn of everything; say whether there is more to do at once."""
+        while self._orders:
+            self._obey(self._orders.popleft())
+        for link in list(self._links.values()):
+            try:
+                self._serve(link)
+            except SageError as error:
+                self._lose(link, error)
+        is_busy = self._listener.drain() or any(link.has_work() for link in self._links.values())
+        if is_busy and self._ports.clock.monotonic_s() >= self._look_at_s:
+            self._look(0.0)
+        return is_busy
+
+    def _serve(self, link: PeerLink) -> None:
+        link.pump()
+        for answer in link.answers():
+            match answer:
+                case Welcome():
+                    link.welcomed(answer)
+                    self._ports.report(PeerJoined(link.peer.node))
+                case NotHere(task=task, epoch=epoch):
+                    if self._ports.routes.end(TaskId(task), link.peer.node, epoch):
+                        self._ports.report(TaskGone(link.peer.node, TaskId(task)))
+                case Refused(why=why):
+                    raise NodeLost(f"node {link.peer.node} does not hear us any more: {why}")
+
+    def _wait(self) -> None:
+        self._is_waiting = True  # from here on whoever puts wakes; what was put before is seen below
+        if not (self._orders or self._is_ending or any(link.has_work() for link in self._links.values())):
+            self._look(self._wait_s())
+        self._is_waiting = False
+
+    def _wait_s(self) -> float | None:
+        due = [due_s for link in self._links.values() if (due_s := link.due_s()) is not None]
+        return max(0.0, min(due) - self._ports.clock.monotonic_s()) if due else None
+
+    def _look(self, wait_s: float | None) -> None:
+        """Wait for a descriptor, and look at those that are seldom readable: handshakes, and lost connections."""
+        self._descriptors.wait(wait_s)
+        readable = set(self._descriptors.take_readable())
+        if self._keeper is not None and self._keeper.fd in readable:
+            self._keeper.drain()
+        now_s = self._ports.clock.monotonic_s()
+        self._look_at_s = now_s + _LOOK_EVERY_S
+        for link in list(self._links.values()):
+            if link.due_s() is not None or not readable.isdisjoint(link.fds()):
+                try:
+                    link.watch(now_s)
+                except SageError as error:
+                    self._lose(link, error)
+
+    # Peers.
+
+    def _obey(self, order: AddPeer | DropPeer) -> None:
+        match order:
+            case AddPeer(peer, outgoing):
+                self._add(peer, outgoing)
+            case DropPeer(outgoing):
+                for link in [link for link in self._links.values() if link.outgoing is outgoing]:
+                    self._remove(link)
+
+    def _add(self, peer: Peer, outgoing: Outgoing) -> None:
+        ports = self._ports
+        now_s = ports.clock.monotonic_s()
+        try:
+            link = PeerLink(self._context, ports.sockets, peer, outgoing, ports.node, now_s=now_s)
+        except SageError as error:
+            ports.lost(outgoing)
+            ports.report(PeerLost(peer.node, error))
+            return
+        self._links[peer.node] = link
+        for fd in link.fds():
+            self._descriptors.watch(fd)
+
+    def _lose(self, link: PeerLink, error: SageError) -> None:
+        if self._links.get(link.peer.node) is not link:
+            return
+        get_log(node=self._ports.node).warning("peer lost", peer=link.peer.node, why=error.what)
+        self._ports.lost(link.outgoing)
+        self._remove(link)
+        self._ports.report(PeerLost(link.peer.node, error))
+
+    def _remove(self, link: PeerLink) -> None:
+        del self._links[link.peer.node]
+        self._num_sent += link.num_sent
+        for fd in link.fds():
+            self._descriptors.unwatch(fd)
+        link.close()
+        self._listener.forget(link.peer.node)
+
+    # What comes.
+
+    def _deliver(self, session: Session, head: Sent | Ended | Granted, body: Sequence[Buffer]) -> TaskId | None:
+        here, there = TaskId(head.target), TaskId(head.source)
+        if isinstance(head, Granted):
+            here, there = there, here
+        route = self._ports.routes.find(there)
+        link = self._links.get(session.node)
+        if route is None or link is None or (route.peer, route.epoch) != (session.node, head.epoch):
+            return here
+        if link.peer.public_key != session.public_key:
+            raise BadFrame(f"who says that it is node {session.node} does not have its key")
+        return None if self._ports.deliver(message_of(head, body, route.types)) else here
+
+    def _rejected(self, session: Session | None, error: SageError) -> None:
+        self._num_refused += 1
+        node = session.node if session is not None else None
+        get_log(node=self._ports.node).warning("connection refused", peer=node, why=error.what)
+        link = self._links.get(session.node) if session is not None else None
+        if link is not None and session is not None and link.peer.public_key == session.public_key:
+            self._lose(link, error)
+
+    # The end.
+
+    def _own_fds(self) -> list[int]:
+        fds = [self._listener.socket.fileno()]
+        return fds if self._keeper is None else [*fds, self._keeper.fd]
+
+    def _close(self) -> None:
+        for link in list(self._links.values()):
+            self._ports.lost(link.outgoing)
+            self._remove(link)
+        self._listener.close()
+        if self._keeper is not None:
+            self._keeper.close()

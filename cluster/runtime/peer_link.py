@@ -1,0 +1,136 @@
+"""The connection to one peer: sends what waits for it, and notices its loss. Used on the I/O thread alone.
+
+Knows nothing of what comes from the peer, but for its answers: that comes by the connection which the peer makes.
+"""
+
+import sys
+from dataclasses import dataclass
+
+import zmq
+
+from cluster.runtime.data_sockets import Context, DataSockets, data_socket
+from cluster.runtime.outgoing import Outgoing
+from cluster.runtime.wire import ToConnector, Welcome, frames_of, hello, read_to_connector
+from sage.base.errors import NodeLost, SageError
+from sage.base.ids import NodeId
+
+CONNECT_TIMEOUT_S = 10.0
+_TURN = 16  # messages sent before others have their turn
+_WATCHED = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_DISCONNECTED
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Another node: where it listens, and the one key it must have (None where there are no keys)."""
+
+    node: NodeId
+    address: str
+    public_key: str | None
+
+
+class PeerLink:
+    """A DEALER and the monitor of its connection. Once connected it is never connected again: what was on its way is
+    lost, and only whoever placed the tasks knows what to do about it."""
+
+    def __init__(
+        self, context: Context, sockets: DataSockets, peer: Peer, outgoing: Outgoing, own: NodeId, *, now_s: float
+    ) -> None:
+        self.peer = peer
+        self.outgoing = outgoing
+        self.num_sent = 0
+        self._number = 1  # the Hello was 0
+        self._is_connected = False
+        self._is_welcome = False
+        self._why_not = "nobody answered"
+        self._connect_by_s = now_s + CONNECT_TIMEOUT_S
+        self._is_full = False
+        self.socket = data_socket(context, zmq.DEALER)
+        self.monitor = self.socket.get_monitor_socket(_WATCHED)
+        try:
+            sockets.connect(self.socket, peer.address, peer.public_key)
+            self.socket.send(hello(own, peer.node), zmq.NOBLOCK)
+        except SageError:
+            self.close()
+            raise
+
+    def fds(self) -> tuple[int, int]:
+        return self.socket.fileno(), self.monitor.fileno()
+
+    def has_work(self) -> bool:
+        """Say whether something waits that could be sent."""
+        return len(self.outgoing) > 0 and not self._is_full
+
+    def pump(self) -> None:
+        """Send a turn of what waits."""
+        for _ in range(_TURN):
+            outbound = self.outgoing.take()
+            if outbound is None:
+                return
+            try:
+                self.socket.send_multipart(frames_of(outbound, self._number), zmq.NOBLOCK)
+            except zmq.Again:
+                self.outgoing.put_back(outbound)
+                self._is_full = True
+                return
+            self._number += 1
+            self.num_sent += 1
+
+    def answers(self) -> list[ToConnector]:
+        """Return what the peer answered since the last call; raises BadFrame, or WireMismatch.
+
+        To be called after every `pump`: the socket's descriptor says nothing of what a call has seen meanwhile.
+        """
+        came: list[ToConnector] = []
+        while (events := _events(self.socket)) & zmq.POLLIN:
+            head, *_ = self.socket.recv_multipart(zmq.NOBLOCK)
+            came.append(read_to_connector(head))
+        self._is_full &= not events & zmq.POLLOUT
+        return came
+
+    def welcomed(self, welcome: Welcome) -> None:
+        """Take the peer's welcome; raises NodeLost where somebody else listens there."""
+        if welcome.node != self.peer.node:
+            raise self._lost(f"{self.peer.address} is node {welcome.node}")
+        self._is_welcome = True
+
+    def watch(self, now_s: float) -> None:
+        """Look at the connection; raises NodeLost where it broke, or does not come about."""
+        while _events(self.monitor) & zmq.POLLIN:
+            self._note(int.from_bytes(self.monitor.recv_multipart()[0][:2], sys.byteorder))
+        if not self._is_welcome and now_s >= self._connect_by_s:
+            raise self._lost(f"{self._why_not} at {self.peer.address} for {CONNECT_TIMEOUT_S:g} s")
+
+    def due_s(self) -> float | None:
+        """Return when to look again though nothing happens."""
+        return None if self._is_welcome else self._connect_by_s
+
+    def close(self) -> None:
+        self.socket.disable_monitor()
+        self.monitor.close(linger=0)
+        self.socket.close(linger=0)
+
+    def _note(self, event: int) -> None:
+        match event:
+            case zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._is_connected = True
+            case zmq.EVENT_DISCONNECTED if self._is_connected:
+                raise self._lost("the connection broke")
+            case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                self._why_not = "our key was refused"
+            case _:
+                self._why_not = "the handshake failed"
+
+    def _lost(self, why: str) -> SageError:
+        return NodeLost(f"node {self.peer.node} is lost: {why}")
+
+
+def _events(socket: "zmq.Socket[bytes]") -> int:
+    events = socket.getsockopt(zmq.EVENTS)
+    assert isinstance(events, int)
+    return events
