@@ -16,8 +16,8 @@ from cluster.runtime.wire import (
     Ended,
     Granted,
     Hello,
-    InOrder,
     NotHere,
+    Numbering,
     Refused,
     Sent,
     ToConnector,
@@ -40,7 +40,7 @@ class Session:
 
     node: NodeId
     public_key: str | None
-    order: InOrder = field(default_factory=InOrder)
+    order: Numbering = field(default_factory=Numbering)
 
 
 Deliver = Callable[[Session, Sent | Ended | Granted, Sequence[Buffer]], TaskId | None]

@@ -164,7 +164,7 @@ def message_of(head: Sent | Ended | Granted, body: Sequence[Buffer], types: Reco
             return Grant(link, num_batches)
 
 
-class InOrder:
+class Numbering:
     """The numbers of one connection's messages: each comes once, in order, or the connection is not to be trusted."""
 
     def __init__(self) -> None:

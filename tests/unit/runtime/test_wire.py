@@ -16,8 +16,8 @@ from cluster.runtime.wire import (
     WIRE_VERSION,
     Ended,
     Hello,
-    InOrder,
     NotHere,
+    Numbering,
     Outbound,
     OutOfOrder,
     frames_of,
@@ -104,7 +104,7 @@ def test_an_answer_comes_out_as_it_went_in() -> None:
 
 
 def test_a_number_that_is_not_the_next_is_noticed() -> None:
-    order = InOrder()
+    order = Numbering()
     order.check(0)
     order.check(1)
     with pytest.raises(OutOfOrder, match="came twice or late"):
