@@ -19,7 +19,7 @@ from pathlib import Path
 _MAX_PATH_BYTES = 100  # sun_path has 104 bytes on macOS, 108 on Linux
 _TAIL_CHARS = 2000
 _REAP_S = 2.0
-_ROOT = Path(__file__).resolve().parents[3]
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 class HostProcess:
@@ -30,8 +30,8 @@ class HostProcess:
     ) -> None:
         """Start `python -m ARGUMENTS --alive-fd N`; it may not write to our terminal, only to its log.
 
-        `log_path`: by default in `directory`, which is removed with the process. One that is not tied outlives us, unless it
-        is closed, and its directory stays.
+        `log_path`: by default in `directory`, which is removed with the process. One that is not tied outlives us,
+        unless it is closed, and its directory stays.
         """
         self.directory = directory
         self._remove_directory = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)  # at exit too
