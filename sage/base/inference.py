@@ -6,7 +6,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from sage.base.errors import InternalError, SageError, error_classes
+from sage.base.error_codes import error_classes
+from sage.base.errors import InternalError, SageError
 from sage.base.ids import EngineId, RequestId
 
 

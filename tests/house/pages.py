@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import typer
 
-from sage.base.errors import CallerError, InternalError, SageError, WorldError, error_classes
+from sage.base.error_codes import error_classes
+from sage.base.errors import CallerError, InternalError, SageError, WorldError
 from sage.base.metrics import METRICS
 from sage.base.settings import Setting, engine_schema, schema
 from sage.cli import find_verbs

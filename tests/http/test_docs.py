@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import RequestRefused, problem_of
 from gateway.schema import HARMLESS, ChatBody, CompletionBody, EmbeddingsBody
-from sage.base.errors import error_classes
+from sage.base.error_codes import error_classes
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
