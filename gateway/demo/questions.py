@@ -14,6 +14,9 @@ from sage.flow.index import Passage
 _STDIN_TIMEOUT_S = 0.5
 """How long a pipe that nobody writes to is waited for, before the built-in questions are asked."""
 
+MAX_QUESTION_CHARS = 2000
+"""What a question may have: with three passages it still fits any chat model, and one too long would end the run."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -69,9 +72,18 @@ def asked_questions(texts: Sequence[str], stdin: TextIO = sys.stdin) -> list[Que
 
 
 def questions_from_lines(lines: Sequence[str]) -> list[Question]:
-    """Return a question a line, unlabelled; empty lines are left out."""
-    texts = [line.strip() for line in lines]
-    return [Question(number, text) for number, text in enumerate(filter(None, texts), start=1)]
+    """Return a question a line, unlabelled; empty lines are left out.
+
+    Raises: InvalidRequest where one is longer than MAX_QUESTION_CHARS.
+    """
+    texts = [text for line in lines if (text := line.strip())]
+    for number, text in enumerate(texts, start=1):
+        if len(text) > MAX_QUESTION_CHARS:
+            raise InvalidRequest(
+                f"question {number} has {len(text):,} characters, {text[:40]!r}...",
+                f"Ask in at most {MAX_QUESTION_CHARS:,} characters.",
+            )
+    return [Question(number, text) for number, text in enumerate(texts, start=1)]
 
 
 def _piped_lines(stdin: TextIO) -> list[str]:

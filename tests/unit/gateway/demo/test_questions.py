@@ -64,3 +64,10 @@ def test_what_was_found_is_right_if_one_passage_is_of_a_labelled_topic() -> None
     right, wrong = Passage("t", 0.5, "try: finally clause"), Passage("t", 0.9, "for: The for statement")
     assert Found(question, (wrong, right)).is_right
     assert not Found(question, (wrong,)).is_right
+
+
+def test_a_question_too_long_for_any_model_is_refused_before_anything_runs() -> None:
+    with piped("what is a closure?\n" + "why " * 501 + "\n") as stdin, pytest.raises(InvalidRequest) as refused:
+        asked_questions([], stdin)
+    assert "question 2 has 2,003 characters, 'why why" in refused.value.what
+    assert "at most 2,000" in refused.value.do
