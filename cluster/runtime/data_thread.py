@@ -253,7 +253,7 @@ class DataThread:
         link = self._links.get(session.node)
         if route is None or link is None or (route.peer, route.epoch) != (session.node, head.epoch):
             return here
-        if link.peer.public_key != session.public_key:
+        if session.public_key not in (None, link.peer.public_key):  # None: it came where strangers cannot
             raise BadFrame(f"who says that it is node {session.node} does not have its key")
         return None if self._ports.deliver(message_of(head, body, route.types)) else here
 
@@ -262,7 +262,7 @@ class DataThread:
         node = session.node if session is not None else None
         get_log(node=self._ports.node).warning("connection refused", peer=node, why=error.what)
         link = self._links.get(session.node) if session is not None else None
-        if link is not None and session is not None and link.peer.public_key == session.public_key:
+        if link is not None and session is not None and session.public_key in (None, link.peer.public_key):
             self._lose(link, error)
 
     # The end.

@@ -14,7 +14,7 @@ from cluster.runtime.links import Delivery, End, Grant, Link, TaskMessage
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 from sage.base.ids import TaskId
-from tests.contract.transport_ends import DEADLINE_S, Box, Ends, InprocEnds, ZmqIpcEnds
+from tests.contract.transport_ends import DEADLINE_S, Box, Ends, InprocEnds, ZmqCurveEnds, ZmqIpcEnds
 
 LINK = Link(0, TaskId("job/source/0"), TaskId("job/sink/0"))
 
@@ -27,7 +27,7 @@ def receiver(box: Box) -> Callable[[TaskMessage], bool]:
     return receive
 
 
-@pytest.fixture(params=[InprocEnds, ZmqIpcEnds])
+@pytest.fixture(params=[InprocEnds, ZmqIpcEnds, ZmqCurveEnds])
 def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
     with tempfile.TemporaryDirectory(prefix="sage-") as directory:
         made: Ends = request.param(Path(directory))

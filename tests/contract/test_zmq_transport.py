@@ -12,15 +12,20 @@ import numpy as np
 import pytest
 import zmq
 
+from cluster.runtime.allow_list import AllowList
+from cluster.runtime.curve import ClientTrust, connect
+from cluster.runtime.data_sockets import CurveSockets, PrivateSockets
 from cluster.runtime.data_thread import DataFact, PeerLost
+from cluster.runtime.keys import new_curve_keys
 from cluster.runtime.links import Delivery, End, Link
 from cluster.runtime.record_types import record_types_of
 from cluster.runtime.wire import WIRE_VERSION, Refused, Welcome, hello, read_to_connector
 from sage.base.batch import Batch
+from sage.base.clock import SystemClock
 from sage.base.errors import ConfigInvalid, InternalError, NodeLost, RecordUnsendable, WireMismatch
 from sage.base.ids import NodeId, TaskId
 from tests.contract.test_transport import LINK, receiver
-from tests.contract.transport_ends import DEADLINE_S, FAR, NEAR, Box, IpcSockets, ZmqIpcEnds, meet, node
+from tests.contract.transport_ends import DEADLINE_S, FAR, NEAR, Box, ZmqCurveEnds, ZmqIpcEnds, meet, node
 
 
 class Point(msgspec.Struct):
@@ -148,7 +153,7 @@ def test_another_node_than_the_one_wanted_is_refused(ends: ZmqIpcEnds) -> None:
 
 
 def test_an_address_that_cannot_be_listened_on_is_refused(directory: Path) -> None:
-    class Taken(IpcSockets):
+    class Taken(PrivateSockets):
         def listen(self, socket: "zmq.Socket[bytes]", address: str) -> str:
             raise ConfigInvalid(f"{address} is taken")
 
@@ -239,7 +244,7 @@ def test_closing_leaves_no_thread_descriptor_or_file(directory: Path) -> None:
 
 def test_links_to_three_nodes_do_not_mix(directory: Path) -> None:
     names = [NodeId("a"), NodeId("b"), NodeId("c")]
-    nodes = [node(name, f"ipc://{directory}/{name}", IpcSockets()) for name in names]
+    nodes = [node(name, f"ipc://{directory}/{name}", PrivateSockets()) for name in names]
     box: Box = queue.SimpleQueue()
     for number, one in enumerate(nodes[:2]):
         meet(one, nodes[2], names=(names[number], names[2]))
@@ -252,3 +257,37 @@ def test_links_to_three_nodes_do_not_mix(directory: Path) -> None:
     assert {box.get(timeout=DEADLINE_S).link.channel for _ in range(2)} == {0, 1}
     for one in nodes:
         one.transport.close()
+
+
+def test_a_node_whose_key_is_not_listed_gets_no_word_in(directory: Path) -> None:
+    listed, stranger = new_curve_keys(), new_curve_keys()
+    clock = SystemClock()
+    other = node(FAR, "tcp://127.0.0.1:*", CurveSockets(listed, AllowList, clock))
+    with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
+        socket.linger = 0
+        monitor = socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+        connect(socket, other.transport.address, ClientTrust(stranger, listed.public_key))
+        socket.send(b"rubbish")
+        assert monitor.poll(int(DEADLINE_S * 1000))
+        socket.disable_monitor()
+        monitor.close()
+    assert other.transport.stats().num_refused == 0
+    other.transport.close()
+
+
+def test_a_listed_node_cannot_speak_for_another(directory: Path) -> None:
+    """Its key is on the list, its name is another's: what it says in that name does not count, and changes nothing."""
+    ends = ZmqCurveEnds(directory)
+    box: Box = queue.SimpleQueue()
+    ends.join(LINK)
+    ends.far.connect(LINK.target, receiver(box))
+    liar = ends.liar(NEAR)
+    liar.transport.add_peer(FAR, ends.other.transport.address, ends.keys[1].public_key)
+    liar.transport.route(LINK.target, FAR)
+    liar.transport.send(End(LINK))
+    liar.wait_for(is_lost)
+    assert box.empty()
+    ends.near.send(Delivery(LINK, Batch([1])))
+    assert box.get(timeout=DEADLINE_S) == Delivery(LINK, Batch([1]))
+    liar.transport.close()
+    ends.close()

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import zmq
-
-from cluster.runtime.data_sockets import Context, Keeper
+from cluster.runtime.allow_list import AllowedKey, AllowList, Role
+from cluster.runtime.data_sockets import CurveSockets, DataSockets, PrivateSockets
 from cluster.runtime.data_thread import DataFact, PeerJoined, TaskGone
 from cluster.runtime.inproc import InprocTransport
+from cluster.runtime.keys import new_curve_keys
 from cluster.runtime.links import Link, TaskMessage
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.transport import Transport
@@ -58,23 +58,6 @@ class InprocEnds:
         pass
 
 
-class IpcSockets:
-    """Sockets in a folder that its user alone may enter: no keys."""
-
-    def keeper(self, context: Context) -> Keeper | None:
-        return None
-
-    def listen(self, socket: "zmq.Socket[bytes]", address: str) -> str:
-        socket.bind(address)
-        return address
-
-    def connect(self, socket: "zmq.Socket[bytes]", address: str, public_key: str | None) -> None:
-        socket.connect(address)
-
-    def key_of(self, frame: zmq.Frame) -> str | None:
-        return None
-
-
 @dataclass
 class Node:
     """A transport and what it reported."""
@@ -94,29 +77,33 @@ class Node:
         return fact
 
 
-def node(name: NodeId, address: str, sockets: IpcSockets) -> Node:
+def node(name: NodeId, address: str, sockets: DataSockets) -> Node:
     facts: queue.SimpleQueue[DataFact] = queue.SimpleQueue()
     return Node(ZmqTransport(name, address, sockets, report=facts.put, clock=SystemClock()), facts)
 
 
-def meet(one: Node, other: Node, *, names: tuple[NodeId, NodeId] = (NEAR, FAR)) -> None:
+def meet(
+    one: Node,
+    other: Node,
+    *,
+    names: tuple[NodeId, NodeId] = (NEAR, FAR),
+    keys: tuple[str | None, str | None] = (None, None),
+) -> None:
     """Let two nodes know each other, and wait until both answer."""
-    one.transport.add_peer(names[1], other.transport.address)
-    other.transport.add_peer(names[0], one.transport.address)
+    one.transport.add_peer(names[1], other.transport.address, keys[1])
+    other.transport.add_peer(names[0], one.transport.address, keys[0])
     for its in (one, other):
         its.wait_for(lambda fact: isinstance(fact, PeerJoined))
 
 
-class ZmqIpcEnds:
-    """Two nodes of one process over `ipc://`."""
+class ZmqEnds:
+    """Two nodes of one process."""
 
-    def __init__(self, directory: Path, types: RecordTypes | None = None) -> None:
+    def __init__(self, one: Node, other: Node, types: RecordTypes | None = None) -> None:
         self._types = types or RecordTypes()
-        self.one = node(NEAR, f"ipc://{directory}/near", IpcSockets())
-        self.other = node(FAR, f"ipc://{directory}/far", IpcSockets())
-        self.near: Transport = self.one.transport
-        self.far: Transport = self.other.transport
-        meet(self.one, self.other)
+        self.one, self.other = one, other
+        self.near: Transport = one.transport
+        self.far: Transport = other.transport
 
     def join(self, link: Link) -> None:
         self.one.transport.route(link.target, FAR, types=self._types)
@@ -128,3 +115,31 @@ class ZmqIpcEnds:
     def close(self) -> None:
         self.one.transport.close()
         self.other.transport.close()
+
+
+class ZmqIpcEnds(ZmqEnds):
+    """Over `ipc://`."""
+
+    def __init__(self, directory: Path, types: RecordTypes | None = None) -> None:
+        one = node(NEAR, f"ipc://{directory}/near", PrivateSockets())
+        other = node(FAR, f"ipc://{directory}/far", PrivateSockets())
+        super().__init__(one, other, types)
+        meet(one, other)
+
+
+class ZmqCurveEnds(ZmqEnds):
+    """Over `tcp://` with CURVE, each on the other's list."""
+
+    def __init__(self, _: Path) -> None:
+        keys = self.keys = [new_curve_keys() for _ in range(3)]
+        allowed = AllowList(tuple(AllowedKey(own.public_key, Role.NODE, "node", 0.0) for own in keys))
+        clock = SystemClock()
+        self._third = CurveSockets(keys[2], lambda: allowed, clock)
+        one = node(NEAR, "tcp://127.0.0.1:*", CurveSockets(keys[0], lambda: allowed, clock))
+        other = node(FAR, "tcp://127.0.0.1:*", CurveSockets(keys[1], lambda: allowed, clock))
+        super().__init__(one, other)
+        meet(one, other, keys=(keys[0].public_key, keys[1].public_key))
+
+    def liar(self, name: NodeId) -> Node:
+        """Return a third node, on the list, that takes another's name."""
+        return node(name, "tcp://127.0.0.1:*", self._third)
