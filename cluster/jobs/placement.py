@@ -38,11 +38,9 @@ class Placement:
         return {placed.part.id: placed.node_id for placed in self.placed}
 
 
-_Key = tuple[int, bool, float]
-"""How good a node is, less is better: engines of the part's models there, negated; too full; how full, by strategy."""
-
-_Entry = tuple[_Key, int, int]
-"""A node weighed: its key, its number, and how many parts it had then."""
+_Entry = tuple[int, bool, float, int, int]
+"""A node weighed, less is better: how many engines of the part's models it has, negated; whether it were over full; how
+full, by strategy; then its number, and how many parts it had."""
 
 
 def place(
@@ -143,7 +141,7 @@ class _Placing:
         for part in parts:
             number = self._stays(part, want) if may_stay else None
             if number is None:
-                while weighed and weighed[0][2] != self._rooms[weighed[0][1]].num_parts:
+                while weighed and weighed[0][4] != self._rooms[weighed[0][3]].num_parts:
                     heappop(weighed)  # a part came to it since it was weighed
                 if not weighed:
                     raise no_room(part, self._rooms)
@@ -157,13 +155,13 @@ class _Placing:
         """Return an entry that is smaller the better the node, which has room, suits the part."""
         room = self._rooms[number]
         load = room.load_with(want)
-        is_packed = self._is_packed and load <= 1.0
+        is_over = load > 1.0
         near = -len(room.hosts(want.asks)) if want.asks else 0
-        return (near, load > 1.0, -load if is_packed else load), number, room.num_parts
+        return near, is_over, -load if self._is_packed and not is_over else load, number, room.num_parts
 
     def _choose(self, part: Part, want: Want, best: _Entry, num_fitting: int) -> int:
         """Place the part on the best node, or on one as good where a neighbour is, and return its number."""
-        number, beside = self._neighbour(part, want, best) or (best[1], "")
+        number, beside = self._neighbour(part, want, best) or (best[3], "")
         room = self._rooms[number]
         why = Why(
             near=room.hosts(part.asks), beside=beside, num_fitting=num_fitting, num_nodes=len(self._rooms),
@@ -176,7 +174,7 @@ class _Placing:
         for other_id in part.beside:
             if (other := self._placed.get(other_id)) is not None:
                 number = self._numbers[other.node_id]
-                if self._rooms[number].fits(want) and self._weigh(number, want)[0] == best[0]:
+                if self._rooms[number].fits(want) and self._weigh(number, want)[:3] == best[:3]:
                     return number, other.part.what
         return None
 

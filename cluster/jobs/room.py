@@ -60,18 +60,19 @@ class Room:
     """What is left of one node. A part that asks for no CPU still counts as one where load is compared."""
 
     __slots__ = (
-        "_cpus", "_models", "_nominal", "free_cpus", "free_memory", "gpus", "groups", "labels", "node_id", "num_parts",
-        "offer",
+        "_busy_cpus", "_cpus", "_models", "free_cpus", "free_memory", "gpus", "groups", "labels", "node_id",
+        "num_parts", "offer",
     )  # fmt: skip
 
     def __init__(self, node_id: NodeId, offer: NodeOffer) -> None:
         self.node_id = node_id
         self.offer = offer
-        self._cpus = self.free_cpus = millionths(offer.cpus)
+        self.free_cpus = millionths(offer.cpus)
+        self._cpus = self.free_cpus or 1
         self.free_memory = offer.memory_bytes
         self.gpus = [FreeGpu.of(gpu) for gpu in offer.gpus]
         self.num_parts = 0
-        self._nominal = 0
+        self._busy_cpus = 0  # a part that asks for no CPU counts as one
         self.labels = frozenset(offer.labels)
         self._models: Counter[str] = Counter()
         self.groups: set[str] = set()
@@ -83,7 +84,7 @@ class Room:
         return Resources(max(0, self.free_cpus) / WHOLE, gpus / WHOLE, max(0, self.free_memory))
 
     def fits(self, want: Want) -> bool:
-        if (want.cpus and want.cpus > self.free_cpus) or (want.memory_bytes and want.memory_bytes > self.free_memory):
+        if (want.cpus > self.free_cpus and want.cpus) or (want.memory_bytes > self.free_memory and want.memory_bytes):
             return False
         if want.labels and not self.labels.issuperset(want.labels):
             return False
@@ -106,7 +107,7 @@ class Room:
         part = placed.part
         cpus = millionths(part.demand.cpus)
         self.free_cpus -= cpus
-        self._nominal += 0 if cpus else WHOLE
+        self._busy_cpus += cpus or WHOLE
         self.free_memory -= part.demand.memory_bytes
         if placed.gpus:
             held = {share.gpu_id: share for share in placed.gpus}
@@ -124,10 +125,11 @@ class Room:
 
     def load_with(self, want: Want) -> float:
         """Return how full the node were with `want`: 1.0 is full; of what is not asked for, only CPUs count."""
-        load = (self._cpus - self.free_cpus + self._nominal + want.nominal_cpus) / (self._cpus or 1)
+        load = (self._busy_cpus + want.nominal_cpus) / self._cpus
         if want.memory_bytes:
             total = self.offer.memory_bytes
-            load = max(load, (total - self.free_memory + want.memory_bytes) / total)
+            memory = (total - self.free_memory + want.memory_bytes) / total
+            load = memory if memory > load else load
         if want.takes_gpu:
             total = WHOLE * sum(not gpu.gpu.fault for gpu in self.gpus)
             load = max(load, (total - sum(gpu.share for gpu in self.gpus) + want.gpus) / total)
