@@ -30,5 +30,5 @@ def _reason(why: Why) -> str:
         reasons.append("the only node there is" if why.num_nodes == 1 else f"the only one of {why.num_nodes} that fits")
     else:
         reasons.append(f"the best of {why.num_fitting} that fit, {why.load:.0%} full with it")
-    reasons += [f"beside {why.beside}"] if why.beside else []
+        reasons += [f"beside {why.beside}"] if why.beside else []
     return ", ".join(reasons)

@@ -46,6 +46,7 @@ def steps(lines: sage.Stream[str], numbers: sage.Stream[int]) -> None:
     assert_type(lines.union(lines.map(str.upper)), sage.Stream[str])
     assert_type(lines.union(numbers), sage.Stream[str | int])
     assert_type(lines.named("x").with_parallelism(2).with_resources(cpus=1).on_error("retry"), sage.Stream[str])
+    assert_type(lines.with_resources(gpus=0.5, gpu_memory_bytes=1 << 30, labels={"zone": "a"}), sage.Stream[str])
 
 
 def aggregates(words: sage.KeyedStream[str, str], numbers: sage.KeyedStream[bool, int]) -> None:
