@@ -1,6 +1,7 @@
 """What a job has done so far, summed from its tasks. Pure; knows nothing of how reports come."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from cluster.runtime.messages import TaskProgress, TaskSpec
 from operators.machine import Counts
@@ -10,13 +11,30 @@ from sage.flow.runner import ChainMetrics, JobMetrics, JobStatus
 from sage.flow.spec import SINKS, Read
 
 
+@dataclass(frozen=True, slots=True)
+class _ChainName:
+    """What an account needs of a chain: not its steps, which hold the user's data and are let go of with the job."""
+
+    steps: tuple[str, ...]
+    reads: bool
+    ends: bool
+    task_ids: list[TaskId] = field(default_factory=list)
+
+    @staticmethod
+    def of(chain: Chain) -> "_ChainName":
+        first, last = chain.steps[0].spec, chain.steps[-1].spec
+        return _ChainName(tuple(step.name for step in chain.steps), isinstance(first, Read), isinstance(last, SINKS))
+
+
 class Accounts:
     """The newest report of every task."""
 
     def __init__(self, tasks: Iterable[TaskSpec], placement: Mapping[TaskId, NodeId]) -> None:
-        self._chains: dict[str, tuple[Chain, list[TaskId]]] = {}
+        self._chains: dict[str, _ChainName] = {}
         for task in tasks:
-            self._chains.setdefault(task.chain.id, (task.chain, []))[1].append(task.id)
+            if task.chain.id not in self._chains:
+                self._chains[task.chain.id] = _ChainName.of(task.chain)
+            self._chains[task.chain.id].task_ids.append(task.id)
         self._placement = placement
         self._newest = {task_id: TaskProgress(task_id, Counts(), 0.0) for task_id in placement}
 
@@ -26,20 +44,19 @@ class Accounts:
 
     def metrics(self, status: JobStatus, duration_s: float) -> JobMetrics:
         """Return the sums: a record read counts where it left a source, a result where it reached a sink."""
-        metrics = {chain_id: self._of_chain(*found) for chain_id, found in self._chains.items()}
-        chains = [chain for chain, _ in self._chains.values()]
-        read = sum(metrics[chain.id].records_in for chain in chains if isinstance(chain.steps[0].spec, Read))
-        ended = sum(metrics[chain.id].records_out for chain in chains if isinstance(chain.steps[-1].spec, SINKS))
+        metrics = {chain_id: self._of_chain(chain_id, name) for chain_id, name in self._chains.items()}
+        read = sum(metrics[chain_id].records_in for chain_id, name in self._chains.items() if name.reads)
+        ended = sum(metrics[chain_id].records_out for chain_id, name in self._chains.items() if name.ends)
         return JobMetrics(status, read, ended, duration_s, tuple(metrics.values()))
 
-    def _of_chain(self, chain: Chain, task_ids: list[TaskId]) -> ChainMetrics:
-        newest = [self._newest[task_id] for task_id in task_ids]
+    def _of_chain(self, chain_id: str, name: _ChainName) -> ChainMetrics:
+        newest = [self._newest[task_id] for task_id in name.task_ids]
         counts = [progress.counts for progress in newest]
         return ChainMetrics(
-            chain_id=chain.id,
-            steps=tuple(step.name for step in chain.steps),
-            nodes=tuple(dict.fromkeys(self._placement[task_id] for task_id in task_ids)),
-            num_tasks=len(task_ids),
+            chain_id=chain_id,
+            steps=name.steps,
+            nodes=tuple(dict.fromkeys(self._placement[task_id] for task_id in name.task_ids)),
+            num_tasks=len(name.task_ids),
             records_in=sum(count.records_in for count in counts),
             records_out=sum(count.records_out for count in counts),
             num_batches=sum(count.num_batches for count in counts),

@@ -48,7 +48,9 @@ MAX_PAST_JOBS = 1_000
 
 @dataclass(slots=True)
 class _Job:
-    plan: Plan
+    """`plan`: None once the job is over: it holds the user's data."""
+
+    plan: Plan | None
     run: JobRun
     on_change: OnChange
     started_s: float
@@ -180,7 +182,8 @@ class JobManager(Actor[ManagerMessage]):
 
     def _begin_anew(self, job: _Job) -> None:
         """Begin the next run from nothing: what the last one read, counted and set aside comes again."""
-        lost, job_id = job.run, job.run.deployment.job_id
+        lost, job_id, plan = job.run, job.run.deployment.job_id, job.plan
+        assert plan is not None, "a job that is over does not begin anew"
         del self._job_of_run[lost.id]
         lost.placement = Placement()  # what it held is free, for its successor too
         job.loss = lost.machine.error
@@ -190,7 +193,7 @@ class JobManager(Actor[ManagerMessage]):
         job.num_letters = 0
         try:
             run_id = run_id_of(job_id, job.num_restarts)
-            job.run = self._placed_run(run_id, job.plan, job_id, job.num_restarts_left)
+            job.run = self._placed_run(run_id, plan, job_id, job.num_restarts_left)
         except NoRoom as error:
             error.add_note(f"the job was to begin anew after this: {job.loss}")
             lost.machine.give_up(error)
@@ -199,6 +202,8 @@ class JobManager(Actor[ManagerMessage]):
 
     def _over(self, job: _Job) -> None:
         self._job_of_run.pop(job.run.id, None)
+        job.plan = None
+        job.run.let_go()
         self._past.append(job.run.deployment.job_id)
 
     def _note(self, fact: JobProgress | JobSetAside) -> None:

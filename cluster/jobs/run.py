@@ -1,7 +1,7 @@
 """One run of a job: its tasks on its nodes. Pure; knows neither the runs before it nor those after."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.jobs.accounts import Accounts
 from cluster.jobs.job import JobMachine
@@ -29,6 +29,10 @@ class JobRun:
     @property
     def nodes(self) -> Mapping[TaskId, NodeId]:
         return self.deployment.nodes
+
+    def let_go(self) -> None:
+        """Forget the tasks of a run that is over: their steps hold the user's data."""
+        self.deployment = replace(self.deployment, tasks=())
 
 
 def run_id_of(job_id: JobId, num_restarts: int) -> JobId:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:  # the serving side is slow to import; flows that ask no model
     from cluster.serving.engines.spec import EngineSpec
     from cluster.serving.shell import HeldLink
 
+MAX_PAST_JOBS = 16
+"""Jobs that are over and still listed."""
 _NAMING_S = 0.25  # for the node to name what has not stopped when its own deadline has passed
 
 
@@ -93,10 +95,18 @@ class LocalCluster:
         board = JobBoard()
         job_id = ask(self._manager, SubmitPlan(plan, board.post), timeout_s=ANSWER_S)
         job = SubmittedJob(job_id, graph, board, ManagerDesk(self._manager), self._clock)
-        self._jobs.append(job)
+        self._keep(job)
         return job
 
+    def _keep(self, job: SubmittedJob) -> None:
+        """Know the job from now on, and forget the oldest of too many that are over: each holds its flow's data."""
+        self._jobs.append(job)
+        past = [job for job in self._jobs if job.is_over]
+        for forgotten in past[:-MAX_PAST_JOBS]:
+            self._jobs.remove(forgotten)
+
     def jobs(self) -> list[Job]:
+        """Return the jobs that run, and the newest of those that are over."""
         return list(self._jobs)
 
     def nodes(self) -> list[NodeView]:

@@ -96,6 +96,11 @@ class SubmittedJob:
     def status(self) -> JobStatus:
         return self._board.view.metrics.status
 
+    @property
+    def is_over(self) -> bool:
+        """Say whether nothing of it runs any more."""
+        return self._board.view.is_over
+
     def wait(
         self, timeout_s: float | None = None, *, on_progress: Callable[[JobMetrics], None] | None = None
     ) -> JobResult:
