@@ -44,7 +44,12 @@ class PrintSink:
 
 class PrintWriter:
     def write(self, records: Sequence[object]) -> None:
-        print("\n".join(map(str, records)), flush=True)
+        """Print; raises SinkUnwritable where nobody reads any more."""
+        lines = "\n".join(map(str, records))
+        try:
+            print(lines, flush=True)
+        except BrokenPipeError as error:
+            raise SinkUnwritable("whoever read the standard output has closed it", "Let it read to the end.") from error
 
     def close(self, *, complete: bool) -> None:
         """Nothing to finish: each batch was flushed."""

@@ -1,5 +1,6 @@
 """Lists, the terminal and files of JSON lines as sinks."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 import json
@@ -60,6 +61,17 @@ def test_printing_writes_a_record_a_line(capsys: pytest.CaptureFixture[str]) -> 
     writer.write(["a", ("b", 1)])
     writer.close(complete=True)
     assert capsys.readouterr().out == "a\n('b', 1)\n"
+
+
+def test_a_reader_of_the_output_that_left_is_named_not_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    nobody_reads = os.fdopen(writing, "w")
+    monkeypatch.setattr("sys.stdout", nobody_reads)
+    with pytest.raises(SinkUnwritable, match="has closed it"):
+        PrintSink().open().write(["a"] * 100_000)
+    with contextlib.suppress(BrokenPipeError):  # it flushes what it still holds
+        nobody_reads.close()
 
 
 def test_json_lines_hold_what_users_have(tmp_path: Path) -> None:
