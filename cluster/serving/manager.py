@@ -16,6 +16,7 @@ from cluster.serving.plane import MAX_WAITING, Plane
 from cluster.serving.shell import HeldLink, PlaneShell, close_links
 from cluster.serving.statistics import PlaneView, engine_statuses
 from sage.base.clock import Clock
+from sage.base.errors import SageError
 from sage.base.ids import RequestId
 from sage.base.inference import ModelCard, ReplyTo, Request
 from sage.flow.runner import EngineStatus
@@ -155,8 +156,15 @@ class PlaneClient:
         return self._door.models()
 
     def attach(self, link: EngineLink, info: EngineInfo | None = None) -> None:
-        """Give an engine to the plane, which owns it from now on; `info` where it is ready already."""
-        ask(self._ref, AttachEngine(link, info), timeout_s=_ANSWER_S)
+        """Give an engine to the plane, which owns it from now on; `info` where it is ready already.
+
+        Raises what the plane raised, or ActorSilent where it has ended; the link is closed then.
+        """
+        try:
+            ask(self._ref, AttachEngine(link, info), timeout_s=_ANSWER_S)
+        except SageError:
+            link.close(0.0)
+            raise
 
     def release_links(self) -> tuple[HeldLink, ...]:
         """Take all engines back, ready for another plane's `attach`; what runs there is stopped and answered."""

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from cluster.runtime.actor import ActorSilent
 from cluster.serving.engines.link import HostLost
 from cluster.serving.manager import PlaneClient, start_control_plane
 from sage.base.errors import DeadlineExceeded, EngineLost, NoEngine, RequestCancelled, UnknownModel, UnknownPolicy
@@ -145,6 +146,15 @@ def test_closing_answers_what_is_open_ends_the_engines_and_refuses_what_comes_la
         assert link.was_shut_down()
         assert ask(client, chat("b")).outcomes() == {"b": NoEngine.code}
         client.cancel([RequestId("a")])
+
+
+def test_an_engine_that_the_plane_does_not_take_is_ended() -> None:
+    link = ScriptedLink(chat_engine())
+    with client_of() as client:
+        client.close()
+        with pytest.raises(ActorSilent):
+            client.attach(link)
+    assert link.closed_within_s == 0.0
 
 
 def test_an_unknown_model_is_refused_through_the_actor_as_well() -> None:
