@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from pykka import ActorRef
 
@@ -105,6 +106,17 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
                 super().on_timer(timer_id)
 
     def on_stop(self) -> None:
+        self._let_go()
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._let_go()
+
+    def _let_go(self) -> None:
         for ref in self._refs.values():
             tell(ref, StopTask())
         doing = self._coroutines.close(_COROUTINES_END_S)

@@ -1,0 +1,45 @@
+"""Virtual time and what is to happen in it. Knows nothing of actors."""
+
+import heapq
+from collections.abc import Callable
+from random import Random
+
+Happening = Callable[[], object]
+
+
+class VirtualClock:
+    """A Clock that the world moves on."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+
+    def monotonic_s(self) -> float:
+        return self._now_s
+
+    def unix_s(self) -> float:
+        return 1_000_000.0 + self._now_s
+
+    def move_to(self, at_s: float) -> None:
+        """Let it be `at_s`; never goes back."""
+        self._now_s = max(self._now_s, at_s)
+
+
+class Agenda:
+    """What is to happen when; among what is due at one time, chance decides."""
+
+    def __init__(self, rng: Random) -> None:
+        self._rng = rng
+        self._heap: list[tuple[float, float, int, Happening]] = []
+        self._num_added = 0
+
+    def add(self, at_s: float, happening: Happening) -> None:
+        self._num_added += 1
+        heapq.heappush(self._heap, (at_s, self._rng.random(), self._num_added, happening))
+
+    def next_s(self) -> float | None:
+        return self._heap[0][0] if self._heap else None
+
+    def pop_due(self, now_s: float) -> Happening | None:
+        if self._heap and self._heap[0][0] <= now_s:
+            return heapq.heappop(self._heap)[3]
+        return None

@@ -1,0 +1,80 @@
+"""Runs the user's coroutines in virtual time. Knows no event loop: what such a coroutine may await is a Pause."""
+
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+from cluster.runtime.coroutines import Results
+from operators.machine import Call, CallResult
+
+Later = Callable[[float, Callable[[], object]], None]
+"""Has something happen so many seconds from now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Awaited, lets `for_s` seconds of virtual time pass."""
+
+    for_s: float
+
+    def __await__(self) -> Generator[float, None, None]:
+        yield self.for_s
+
+
+@dataclass(slots=True, eq=False)
+class _Running:
+    owner: str
+    call_id: int
+    coroutine: Coroutine[float, None, Any]
+    done: Results
+
+
+class SimulatedCoroutines:
+    """Coroutines that run side by side; each goes on when its pause is over."""
+
+    def __init__(self, later: Later) -> None:
+        self._later = later
+        self._running: dict[_Running, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def start(self, owner: str, calls: Sequence[Call], done: Results) -> None:
+        for call in calls:
+            coroutine = cast("Coroutine[float, None, Any]", call.fn(call.value))
+            running = _Running(owner, call.call_id, coroutine, done)
+            self._running[running] = None
+            self._later(0.0, partial(self._go_on, running))
+            if call.timeout_s is not None:
+                self._later(call.timeout_s, partial(self._end, running, None, TimeoutError()))
+
+    def cancel(self, owner: str) -> None:
+        for running in [running for running in self._running if running.owner == owner]:
+            self._forget(running)
+
+    def close(self, timeout_s: float) -> str | None:
+        for running in list(self._running):
+            self._forget(running)
+        return None
+
+    def _go_on(self, running: _Running) -> None:
+        if running not in self._running:
+            return
+        try:
+            for_s = running.coroutine.send(None)
+        except StopIteration as stop:
+            self._end(running, stop.value, None)
+        except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is its result
+            self._end(running, None, error)
+        else:
+            self._later(for_s, lambda: self._go_on(running))
+
+    def _end(self, running: _Running, value: Any, error: BaseException | None) -> None:
+        if running in self._running:
+            self._forget(running)
+            running.done([CallResult(running.call_id, value, error)])
+
+    def _forget(self, running: _Running) -> None:
+        del self._running[running]
+        running.coroutine.close()
