@@ -1,5 +1,6 @@
 """Both ends of a connection behind CURVE, for tests: each on a context of its own, as in two processes."""
 
+import contextlib
 from collections.abc import Callable
 
 import zmq
@@ -82,6 +83,11 @@ class Peer:
         set_bounds(self.socket)
         self.monitor = HandshakeMonitor(self.socket)
         connect(self.socket, address, trust)
+
+    def send(self, data: bytes) -> None:
+        """Send without waiting; to a server that has refused us already there is no way any more."""
+        with contextlib.suppress(zmq.Again):
+            self.socket.send(data, zmq.NOBLOCK)
 
     def outcome(self, server: Server) -> Handshake:
         """Return what becomes of the handshake, while the server does its turns."""

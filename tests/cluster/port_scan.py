@@ -4,6 +4,7 @@
 ZeroMQ socket shows everybody, its greeting (the protocol's version and `CURVE`), is no finding.
 """
 
+import contextlib
 import socket as sockets
 import struct
 from dataclasses import dataclass
@@ -119,7 +120,8 @@ def _shaken(port: Port, kind: int, keys: tuple[bytes, bytes] | None) -> str:
     try:
         client.connect(port.url())
         if kind != zmq.SUB:
-            client.send(b"who is there?", zmq.NOBLOCK)
+            with contextlib.suppress(zmq.Again):  # it may have been refused already
+                client.send(b"who is there?", zmq.NOBLOCK)
         return _outcome(monitor) or (f"a message: {client.recv()!r}" if client.poll(0) else "")
     finally:
         client.disable_monitor()

@@ -44,14 +44,14 @@ def test_a_listed_key_gets_through_and_is_known_by_its_key(server: Server, peers
     keys = new_curve_keys()
     server.admit(keys)
     peers.append(Peer(server.address, known(keys)))
-    peers[0].socket.send(b"hello")
+    peers[0].send(b"hello")
     assert server.message() == (keys.public_key, b"hello")
     assert server.count(Handshake.SUCCEEDED) == 1
 
 
 def test_a_client_without_keys_is_refused_and_counted(server: Server, peers: list[Peer]) -> None:
     peers.append(Peer(server.address, None))
-    peers[0].socket.send(b"hello")
+    peers[0].send(b"hello")
     assert peers[0].outcome(server) in (Handshake.PROTOCOL, Handshake.NO_DETAIL)  # whichever end is faster
     server.count(Handshake.NO_DETAIL)
     assert server.monitor.num_refused >= 1
@@ -60,7 +60,7 @@ def test_a_client_without_keys_is_refused_and_counted(server: Server, peers: lis
 
 def test_an_unknown_key_is_refused_and_counted(server: Server, peers: list[Peer]) -> None:
     peers.append(Peer(server.address, known(new_curve_keys())))
-    peers[0].socket.send(b"hello")
+    peers[0].send(b"hello")
     assert peers[0].outcome(server) is Handshake.AUTH
     assert server.count(Handshake.AUTH) == 1
     assert server.gatekeeper is not None
@@ -72,7 +72,7 @@ def test_a_server_with_another_key_than_the_pinned_one_gets_nothing(server: Serv
     keys = new_curve_keys()
     server.admit(keys)
     peers.append(Peer(server.address, ClientTrust(keys, new_curve_keys().public_key)))
-    peers[0].socket.send(b"hello")
+    peers[0].send(b"hello")
     assert peers[0].outcome(server) is not Handshake.SUCCEEDED
     server.count(Handshake.PROTOCOL)
     assert not server.socket.poll(0)
@@ -82,7 +82,7 @@ def test_a_revoked_key_is_refused_at_its_next_handshake(server: Server, peers: l
     keys = new_curve_keys()
     server.admit(keys)
     peers.append(Peer(server.address, known(keys)))
-    peers[0].socket.send(b"hello")
+    peers[0].send(b"hello")
     server.message()
     server.allowed = server.allowed.revoke("alder")
     peers.append(Peer(server.address, known(keys)))
@@ -102,7 +102,7 @@ def test_a_server_without_its_gatekeeper_lets_nobody_in(peers: list[Peer]) -> No
         keys = new_curve_keys()
         server.admit(keys)
         peers.append(Peer(server.address, known(keys)))
-        peers[0].socket.send(b"hello")
+        peers[0].send(b"hello")
         assert peers[0].outcome(server) is not Handshake.SUCCEEDED
         assert not server.socket.poll(0)
     finally:
@@ -133,7 +133,7 @@ def test_half_open_connections_are_dropped_while_a_good_client_is_served(server:
         for connection in half_open[::2]:
             connection.sendall(b"\xff\0\0\0\0\0\0\0\1\x7f\3")
         peers.append(Peer(server.address, known(keys)))
-        peers[0].socket.send(b"hello")
+        peers[0].send(b"hello")
         assert server.message() == (keys.public_key, b"hello")
         assert server.monitor.counts[Handshake.NO_DETAIL] < 100
         server.count(Handshake.NO_DETAIL, at_least=100)
@@ -148,9 +148,9 @@ def test_a_frame_beyond_the_bound_cuts_its_sender_off(peers: list[Peer]) -> None
         keys = new_curve_keys()
         server.admit(keys)
         peers.append(Peer(server.address, known(keys)))
-        peers[0].socket.send(b"x" * 900)
+        peers[0].send(b"x" * 900)
         assert server.message()[1] == b"x" * 900
-        peers[0].socket.send(b"x" * 1100)
+        peers[0].send(b"x" * 1100)
         server.count(Handshake.DISCONNECTED)
         server.count(Handshake.SUCCEEDED, at_least=2)  # it comes back, and what it sent is gone
         assert not server.socket.poll(0)
@@ -166,7 +166,7 @@ def test_a_flood_of_refusals_that_nobody_counts_stops_no_one(server: Server, pee
     keys = new_curve_keys()
     server.admit(keys)
     peers.append(Peer(server.address, known(keys)))
-    peers[0].socket.send(b"hello")
+    peers[0].send(b"hello")
     assert server.message() == (keys.public_key, b"hello")
 
 
@@ -177,12 +177,12 @@ def test_a_machine_joins_by_its_token_and_then_by_its_own_key(server: Server, pe
     token = parse_token(shown.text())
     own = new_curve_keys()
     peers.append(Peer(token.address, ClientTrust(token.keys, token.head_key)))
-    peers[0].socket.send(own.public_key.encode())
+    peers[0].send(own.public_key.encode())
     token_key, asked = server.message()
     assert token_key == token.keys.public_key
     server.allowed = redeem(server.allowed, token_key, Joiner(asked.decode(), "alder"), server.clock.unix_s())
     peers.append(Peer(token.address, ClientTrust(own, token.head_key)))
-    peers[1].socket.send(b"hello")
+    peers[1].send(b"hello")
     assert server.message() == (own.public_key, b"hello")
     peers.append(Peer(token.address, ClientTrust(token.keys, token.head_key)))
     assert peers[2].outcome(server) is Handshake.AUTH
