@@ -2,8 +2,8 @@
 
 import typer
 
-from cluster.commands.flow_file import flows_in, pick, split_target
 from cluster.commands.show import print_table
+from cluster.jobs.flow_file import flows_in, pick, split_target
 from sage.flow.flow import Flow
 
 
