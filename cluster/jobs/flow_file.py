@@ -2,6 +2,8 @@
 
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -30,7 +32,12 @@ def flows_in(file: Path) -> dict[str, Flow]:
     The module is not named `__main__`, so that what is below `if __name__ == "__main__"` does not run. Its folder comes
     first on sys.path, as with `python FILE`. Raises FlowInvalid, with the user's frames, where the import fails.
     """
-    module = _import(file)
+    sys.path.insert(0, str(file.parent.resolve()))
+    return flows_of(import_file(file, PREFIX + plain_name(file)))
+
+
+def flows_of(module: ModuleType) -> dict[str, Flow]:
+    """Return the flows at the top level of `module` by variable, in order, each once."""
     flows = [(name, value) for name, value in vars(module).items() if isinstance(value, Flow)]
     return {name: flow for i, (name, flow) in enumerate(flows) if all(flow is not other for _, other in flows[:i])}
 
@@ -43,23 +50,34 @@ def pick(flows: dict[str, Flow], wanted: str | None) -> Flow | None:
     return flows.get(wanted) or (by_name[0] if len(by_name) == 1 else None)
 
 
-def _import(file: Path) -> ModuleType:
-    name = PREFIX + "".join(c if c.isalnum() else "_" for c in file.stem)
+def plain_name(file: Path) -> str:
+    """Return the name of `file` as a module may have it."""
+    return "".join(c if c.isalnum() else "_" for c in file.stem)
+
+
+def import_file(file: Path, name: str) -> ModuleType:
+    """Import `file` under `name`; raises FlowInvalid, with the user's frames, where that fails."""
     spec = spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
         raise FlowInvalid(f"{file} is no Python file", "Give a file whose name ends in .py.")
     module = module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, str(file.parent.resolve()))
-    try:
+    with users_frames(file):
         spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def users_frames(file: Path) -> Iterator[None]:
+    """Turn what importing `file` raises into FlowInvalid, which tells it from the user's own first frame on."""
+    try:
+        yield
     except SageError:
         raise
     except Exception as error:
         raise FlowInvalid(
             f"{file} cannot be imported\n{_users_traceback(error, file)}", "Mend it; `python FILE` shows the same."
         ) from error
-    return module
 
 
 def _users_traceback(error: Exception, file: Path) -> str:

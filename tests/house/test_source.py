@@ -17,6 +17,7 @@ MAX_POSITIONAL = 5
 # Nothing received may become code. The one exception makes a loop over a batch out of our own templates.
 EXECUTES = {"eval", "exec", "compile", "__import__", "builtins.eval", "builtins.exec"}
 MAY_EXECUTE = {"operators/codegen.py"}
+MAY_UNPICKLE = {"cluster/jobs/pickled_graph.py"}  # what a submitter signed; reached through cluster.jobs.code alone
 UNPICKLES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "marshal", "shelve", "joblib"}
 WAITS_BLINDLY = {"time.sleep", "asyncio.sleep", "sleep"}
 SAYS_NOTHING = re.compile(r"(^|_)(utils?|helpers?|common|misc)(_|$)")
@@ -51,7 +52,12 @@ def test_nothing_received_becomes_code() -> None:
         for name, _, line in s.calls()
         if name in EXECUTES and s.name not in MAY_EXECUTE
     ]
-    imports = [f"{s.name}:{line} {name}" for s in CODE for name, line in s.imports() if name.split(".")[0] in UNPICKLES]
+    imports = [
+        f"{s.name}:{line} {name}"
+        for s in CODE
+        for name, line in s.imports()
+        if name.split(".")[0] in UNPICKLES and s.name not in MAY_UNPICKLE
+    ]
     assert not _found(calls + imports)
 
 

@@ -1,0 +1,91 @@
+"""Graphs to bytes and back by cloudpickle, code and all: the one place where bytes become code.
+
+`graph_from_pickle` runs what is in the bytes. It is for `cluster.jobs.code` alone, once a verifier has opened them.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from sysconfig import get_paths
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+from msgspec import Struct
+
+from cluster.jobs.pickled_structs import reduced_struct, travels_by_name
+from sage.base.errors import CodeRefused, FlowInvalid, SageError
+from sage.base.packages import PACKAGES
+from sage.flow.graph import Graph
+
+
+def pickled_graph(graph: Graph) -> bytes:
+    """Return `graph` with its functions; modules beside the user's script travel along, installed ones by name.
+
+    Raises: FlowInvalid where something in it cannot travel.
+    """
+    try:
+        with _travelling_along(_modules_beside_script()) as beside, BytesIO() as out:
+            _GraphPickler(out, beside).dump(graph)
+            return out.getvalue()
+    except Exception as error:
+        raise FlowInvalid(
+            f'the flow "{graph.name}" cannot travel: {type(error).__name__}: {error}',
+            "Open files, locks and iterators on the node (in a source, or at first use), not where the flow is built.",
+        ) from error
+
+
+def graph_from_pickle(data: bytes, node: str) -> Graph:
+    """Run `data` and return the graph in it; raises FlowInvalid where that fails on this node, CodeRefused if none."""
+    try:
+        graph = cloudpickle.loads(data)
+    except SageError:
+        raise
+    except Exception as error:
+        what = f"node {node} cannot load the flow: {type(error).__name__}: {error}"
+        raise FlowInvalid(what, "Install there what the flow imports.") from error
+    if not isinstance(graph, Graph):
+        raise CodeRefused(f"what was shipped is a {type(graph).__name__}, no graph")
+    return graph
+
+
+class _GraphPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    """Does as cloudpickle, and knows Structs."""
+
+    def __init__(self, out: BytesIO, beside: frozenset[str]) -> None:
+        super().__init__(out)
+        self._beside = beside
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, type(Struct)) and (obj.__module__ in self._beside or not travels_by_name(obj)):
+            return reduced_struct(obj)
+        return super().reducer_override(obj)
+
+
+def _modules_beside_script() -> Iterator[ModuleType]:
+    """Yield the loaded modules of the user's own folder: no node can be expected to have them."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    folder = Path(script).resolve().parent if script else Path.cwd()
+    installed = [Path(place).resolve() for place in get_paths().values()]
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if name == "__main__" or not isinstance(file, str) or name.split(".")[0] in PACKAGES:
+            continue
+        place = Path(file).resolve()
+        if place.is_relative_to(folder) and not any(place.is_relative_to(other) for other in installed):
+            yield module
+
+
+@contextmanager
+def _travelling_along(modules: Iterator[ModuleType]) -> Iterator[frozenset[str]]:
+    """Let what these modules define be taken along whole; gives their names."""
+    registered = [module for module in modules if module.__name__ in sys.modules]
+    for module in registered:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield frozenset(module.__name__ for module in registered)
+    finally:
+        for module in registered:
+            cloudpickle.unregister_pickle_by_value(module)
