@@ -22,9 +22,11 @@ class TcpAddress:
     def is_loopback(self) -> bool:
         """Say whether this machine alone can reach it. A name may mean anything, `localhost` apart."""
         try:
-            return ipaddress.ip_address(self.host).is_loopback
+            address = ipaddress.ip_address(self.host)
         except ValueError:
             return self.host == "localhost"
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return (mapped or address).is_loopback  # Python before 3.13 looks at a mapped address as it is written
 
     @property
     def is_ipv6(self) -> bool:

@@ -36,8 +36,8 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         parse_address(text)
 
 
-OPEN = ["0.0.0.0", "*", "10.0.0.1", "[::]", "[fe80::1]", "head.lab.example", "eth0", "[::ffff:127.0.0.1]", "127.1"]
-OWN = ["127.0.0.1", "127.255.0.1", "[::1]", "localhost"]
+OPEN = ["0.0.0.0", "*", "10.0.0.1", "[::]", "[fe80::1]", "head.lab.example", "eth0", "[::ffff:10.0.0.1]", "127.1"]
+OWN = ["127.0.0.1", "127.255.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost"]
 
 
 @pytest.mark.parametrize("host", OPEN)
