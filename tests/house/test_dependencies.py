@@ -30,6 +30,13 @@ def _fits(exact: Requirement, wanted: Requirement) -> bool:
     return canonicalize_name(exact.name) == canonicalize_name(wanted.name) and version in wanted.specifier
 
 
+def test_the_core_has_at_most_fifteen_direct_dependencies() -> None:
+    """Each is one more that can be taken over."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    assert len(list(filter(None, config["options"]["install_requires"].splitlines()))) <= 15
+
+
 def test_every_exact_version_is_one() -> None:
     assert not [str(exact) for exact in EXACT if [s.operator for s in exact.specifier] != ["=="]]
 

