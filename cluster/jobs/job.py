@@ -22,7 +22,14 @@ class NodeGone:
     error: SageError
 
 
-JobEvent = JobOpened | JobTaskDrained | JobTaskEnded | JobStopped | CancelAsked | NodeGone
+@dataclass(frozen=True, slots=True)
+class RecordsLost:
+    """The way between two nodes broke: both live, and what was on its way is gone."""
+
+    error: SageError
+
+
+JobEvent = JobOpened | JobTaskDrained | JobTaskEnded | JobStopped | CancelAsked | NodeGone | RecordsLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +103,8 @@ class JobMachine:
                 return self._cancel()
             case NodeGone(node_id, error):
                 return self._gone(node_id, error)
+            case RecordsLost(error):
+                return self._break(error)
             case JobStopped(_, node_id, stuck):
                 return self._stopped(node_id, stuck)
 
@@ -129,8 +138,10 @@ class JobMachine:
         if node_id not in self._nodes:
             return []
         self._nodes = tuple(node for node in self._nodes if node != node_id)
-        orders = self._stop(None if self._num_restarts_left else JobStatus.FAILED, error)
-        return [*orders, *self._stopped(node_id, ())]
+        return [*self._break(error), *self._stopped(node_id, ())]
+
+    def _break(self, error: SageError) -> list[JobOrder]:
+        return self._stop(None if self._num_restarts_left else JobStatus.FAILED, error)
 
     def _stop(self, end: JobStatus | None, error: SageError | None) -> list[JobOrder]:
         """Begin to stop, unless that has begun: the first reason is the one that counts."""

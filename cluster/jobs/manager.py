@@ -7,7 +7,7 @@ from types import TracebackType
 
 from cluster.jobs.bookkeeper import Bookkeeper
 from cluster.jobs.explain import explain
-from cluster.jobs.job import BeginAnew, BeginOn, CancelAsked, JobEvent, JobOver, NodeGone, StopOn
+from cluster.jobs.job import BeginAnew, BeginOn, CancelAsked, JobEvent, JobOver, NodeGone, RecordsLost, StopOn
 from cluster.jobs.journal import Journal, MemoryJournal
 from cluster.jobs.node_port import NodePort
 from cluster.jobs.orders import (
@@ -22,6 +22,7 @@ from cluster.jobs.orders import (
     NodeLeft,
     NodesNow,
     OnChange,
+    RunBroke,
     SubmitPlan,
 )
 from cluster.jobs.parts import parts_from_tasks
@@ -90,6 +91,8 @@ class JobManager(Actor[ManagerMessage]):
                 self._nodes[node_id] = (node, offer)
             case NodeLeft(node_id, error):
                 self._left(node_id, error)
+            case RunBroke(run_id, error):
+                self._happened(run_id, RecordsLost(error))
             case CloseNode(node_id, is_closed):
                 (self._closed.add if is_closed else self._closed.discard)(node_id)
             case SubmitPlan():

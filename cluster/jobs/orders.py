@@ -50,6 +50,14 @@ class NodeLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class RunBroke:
+    """What a run sends between its nodes may be lost; it begins anew, or its job fails."""
+
+    run_id: JobId
+    error: SageError
+
+
+@dataclass(frozen=True, slots=True)
 class CloseNode:
     """Place nothing new on a node, until `is_closed` is taken back."""
 
@@ -106,6 +114,7 @@ class NodesNow(Query[list[NodeView]]):
 ManagerMessage = (
     NodeJoined
     | NodeLeft
+    | RunBroke
     | CloseNode
     | CheckRoom
     | SubmitPlan

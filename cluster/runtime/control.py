@@ -135,6 +135,13 @@ class RunStopped(ControlMessage, frozen=True):
     stuck: tuple[str, ...]
 
 
+class RunBroken(ControlMessage, frozen=True):
+    """Records of the run may be lost between this node and another; both may go on to live."""
+
+    run_id: JobId
+    failure: Failure
+
+
 class RunSetAside(ControlMessage, frozen=True):
     run_id: JobId
     letters: tuple[DeadLetterRecord, ...]
@@ -179,7 +186,15 @@ class Leave(ControlMessage, frozen=True):
 
 
 RunFact = (
-    RunOpened | RunTaskDrained | RunTaskEnded | RunStopped | RunSetAside | RunProgressed | RunCollected | RunLogged
+    RunOpened
+    | RunTaskDrained
+    | RunTaskEnded
+    | RunStopped
+    | RunBroken
+    | RunSetAside
+    | RunProgressed
+    | RunCollected
+    | RunLogged
 )
 NodeToHead = Join | OfferChanged | Heartbeat | RunFact | InferenceAsk | InferenceCancel | Leave
 
@@ -208,11 +223,16 @@ class HeartbeatTaken(ControlMessage, frozen=True):
 
 
 class DeployRun(ControlMessage, frozen=True):
-    """Load the code, start the tasks that `placement` gives to this node, say RunOpened and wait for BeginRun."""
+    """Load the code, start the tasks that `placement` gives to this node, say RunOpened and wait for BeginRun.
+
+    `submitters`: the keys (hex) that may sign shipped code; none: it is not run.
+    """
 
     run_id: JobId
     job_id: JobId
     code: Code
+    submitted_unix_s: float
+    submitters: tuple[str, ...]
     outline: PlanOutline
     placement: dict[TaskId, NodeId]
     peers: dict[NodeId, PeerAddress]

@@ -34,11 +34,17 @@ class FrameWriter:
 
     def frames(self, message: ControlMessage, epoch: int) -> list[bytes]:
         """Return the frames of the next message; raises InternalError where it is too long to travel."""
-        body = self._encoder.encode(message)
+        body = self._encoded(message)
         if len(body) > MAX_FRAME_BYTES:
             raise InternalError(f"a {type(message).__name__} of {len(body):,} bytes is too long to be sent")
         self._num_sent += 1
         return [self._encoder.encode(Header(CONTROL_WIRE, epoch, self._num_sent)), body]
+
+    def _encoded(self, message: ControlMessage) -> bytes:
+        try:
+            return self._encoder.encode(message)
+        except UnicodeEncodeError:  # half a surrogate pair, in what a user's error or record says
+            return self._encoder.encode(_with_clean_text(msgspec.to_builtins(message, builtin_types=(bytes,))))
 
 
 class FrameReader(Generic[M]):
@@ -61,6 +67,19 @@ class FrameReader(Generic[M]):
         if header.sequence != self._num_read:
             raise InternalError(f"message {header.sequence} came where {self._num_read} was next")
         return Came(self._codec.decode(frames[1]), header.epoch)
+
+
+def _with_clean_text(value: object) -> object:
+    """Return `value`, made of builtins, with a question mark for whatever is no character."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {_with_clean_text(key): _with_clean_text(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_with_clean_text(item) for item in value]
+        case _:
+            return value
 
 
 def _header(frame: bytes) -> Header:

@@ -26,6 +26,7 @@ class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
     placement: Annotated[
         Literal["spread", "pack"], Meta(description="which node is taken first: the emptiest, or the fullest that does")
     ] = "spread"
+    max_restarts: Annotated[int, Meta(ge=0, description="how often a job begins anew after it lost a node")] = 3
 
 
 class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.runtime.control import CONTROL_WIRE, Heartbeat, Leave, NodeToHead, RemoteFailure, RunTaskEnded
+from cluster.runtime.control import CONTROL_WIRE, Heartbeat, Leave, NodeToHead, RemoteFailure, RunLogged, RunTaskEnded
 from cluster.runtime.control_frames import FrameReader, FrameWriter
 from sage.base.codec import Codec
 from sage.base.errors import InternalError, RecordFailed, WireMismatch
@@ -36,6 +36,13 @@ def test_messages_come_as_they_were_sent_with_their_epoch(writer: FrameWriter, r
     came = ended.error.error() if ended.error else None
     assert isinstance(came, RecordFailed)
     assert (came.what, came.user_traceback, came.__notes__) == ("broken", error.user_traceback, error.__notes__)
+
+
+def test_what_is_no_character_travels_as_a_question_mark(writer: FrameWriter, reader: FrameReader[NodeToHead]) -> None:
+    said = RunLogged(JobId("job"), TaskId("job/print/0"), ("fine", "half a \ud83d character"))
+    assert reader.read(writer.frames(said, 1)).message == RunLogged(
+        said.run_id, said.task_id, ("fine", "half a ? character")
+    )
 
 
 def test_a_message_that_comes_twice_or_is_missing_breaks_the_connection(writer: FrameWriter) -> None:

@@ -1,0 +1,74 @@
+"""Runs a head: `python -m cluster.head --config JSON --alive-fd N`. Knows nothing of what the head does.
+
+Once its nodes have joined it writes a line to `alive-fd`, HeadReady or else HeadFailed; that ends with the process.
+"""
+
+import argparse
+import contextlib
+import faulthandler
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from cluster.head.config import HeadConfig, HeadFailed, HeadReady
+from sage.base.errors import SageError
+from sage.base.log import set_up_log
+
+_LAST_END_S = 15.0
+
+
+def main() -> int:
+    """Be a head until told to end; return the exit status."""
+    parser = argparse.ArgumentParser(prog="sage head")
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--alive-fd", type=int, required=True)
+    arguments = parser.parse_args()
+    os.set_inheritable(arguments.alive_fd, False)
+    faulthandler.enable()
+    config = msgspec.json.decode(arguments.config, type=HeadConfig)
+    set_up_log(config.settings.log)
+    try:
+        return _serve(config, arguments.alive_fd)
+    except SageError as error:
+        print(error, file=sys.stderr, flush=True)
+        _say(arguments.alive_fd, HeadFailed(error.code, error.what, error.do))
+        return 1
+
+
+def _serve(config: HeadConfig, alive_fd: int) -> int:
+    from cluster.head.process import Head
+
+    head = Head(config)
+    signal.signal(signal.SIGTERM, lambda *_: head.ask_to_stop())
+    signal.signal(signal.SIGINT, signal.SIG_IGN if config.is_child else lambda *_: head.ask_to_stop())
+    if config.is_child:
+        threading.Thread(target=_end_with_parent, args=(head.ask_to_stop,), name="parent-watch", daemon=True).start()
+    try:
+        _say(alive_fd, head.start())
+        head.wait()
+    finally:
+        head.close()
+    return 0
+
+
+def _say(alive_fd: int, word: HeadReady | HeadFailed) -> None:
+    with contextlib.suppress(OSError):  # nobody waits for it any more
+        os.write(alive_fd, msgspec.json.encode(word) + b"\n")
+
+
+def _end_with_parent(ask_to_stop: Callable[[], None]) -> None:
+    """End in good order as soon as the parent is gone; where that takes too long, end at once."""
+    stdin = sys.stdin.fileno()
+    while os.read(stdin, 4096):
+        pass
+    ask_to_stop()
+    threading.Event().wait(_LAST_END_S)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""What the head keeps of each job for those who ask: its code and outline, its state, its newest lines, its watchers.
+
+Pure bookkeeping; knows neither sockets nor how jobs are run.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from cluster.jobs.orders import JobView
+from cluster.runtime.channel import PeerId
+from cluster.runtime.control import Code, RemoteFailure
+from cluster.runtime.control_clients import JobState
+from cluster.runtime.job_outline import PlanOutline
+from sage.base.errors import UnknownJob
+from sage.base.ids import JobId, NodeId, TaskId
+from sage.flow.runner import JobMetrics, JobStatus
+
+MAX_LINES = 10_000
+"""Lines of a job that are kept; the newest stay."""
+
+MAX_JOBS = 1_000
+"""Jobs that are over and still known; the newest stay."""
+
+
+@dataclass(slots=True)
+class JobEntry:
+    """`collector`: the client that takes what `collect()` brings; `untaken`: messages that it has not, by their task.
+
+    `run_id`: its newest run; `nodes`: where that runs.
+    """
+
+    job_id: JobId
+    code: Code
+    outline: PlanOutline
+    submitted_unix_s: float
+    collector: PeerId | None
+    view: JobView
+    run_id: JobId
+    watchers: set[PeerId] = field(default_factory=set)
+    followers: set[PeerId] = field(default_factory=set)
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_LINES))
+    nodes: dict[TaskId, NodeId] = field(default_factory=dict)
+    untaken: dict[TaskId, int] = field(default_factory=dict)
+    has_dropped: bool = False
+
+    def state(self) -> JobState:
+        """Return the job as it travels."""
+        view = self.view
+        return JobState(
+            job_id=self.job_id,
+            name=self.outline.name,
+            run_id=view.run_id,
+            metrics=view.metrics,
+            num_restarts=view.num_restarts,
+            num_dead_letters=view.num_dead_letters,
+            submitted_unix_s=self.submitted_unix_s,
+            is_over=view.is_over,
+            error=RemoteFailure.of(view.error) if view.error is not None else None,
+        )
+
+
+class JobBook:
+    """The jobs of one head, in the order in which they were submitted."""
+
+    def __init__(self) -> None:
+        self._entries: dict[JobId, JobEntry] = {}
+        self._job_of_run: dict[JobId, JobId] = {}
+
+    def __iter__(self) -> Iterator[JobEntry]:
+        return iter(tuple(self._entries.values()))
+
+    def live(self) -> list[JobEntry]:
+        """Return the jobs that are not over."""
+        return [entry for entry in self._entries.values() if not entry.view.is_over]
+
+    def add(
+        self, job_id: JobId, code: Code, outline: PlanOutline, *, submitted_unix_s: float, collector: PeerId | None
+    ) -> JobEntry:
+        """Know a job that is about to be placed."""
+        none_yet = JobView(JobMetrics(JobStatus.CREATED, 0, 0, 0.0, ()), None, 0, False, job_id, 0)
+        entry = JobEntry(job_id, code, outline, submitted_unix_s, collector, none_yet, job_id)
+        self._entries[job_id] = entry
+        self._job_of_run[job_id] = job_id
+        self._forget_oldest()
+        return entry
+
+    def drop(self, job_id: JobId) -> None:
+        """Forget a job that was refused."""
+        entry = self._entries.pop(job_id, None)
+        if entry is not None:
+            self._job_of_run.pop(entry.run_id, None)
+
+    def find(self, job_id: JobId) -> JobEntry | None:
+        return self._entries.get(job_id)
+
+    def entry(self, job_id: JobId) -> JobEntry:
+        """Return a job; raises UnknownJob."""
+        entry = self._entries.get(job_id)
+        if entry is None:
+            raise UnknownJob(f"there is no job {job_id}", "See which there are: sage-cluster jobs.")
+        return entry
+
+    def of_run(self, run_id: JobId) -> JobEntry | None:
+        """Return the job whose newest run this is."""
+        job_id = self._job_of_run.get(run_id)
+        return self._entries.get(job_id) if job_id is not None else None
+
+    def begin_run(self, entry: JobEntry, run_id: JobId, nodes: Iterable[tuple[TaskId, NodeId]]) -> None:
+        """Know the newest run of a job."""
+        self._job_of_run = {run: job for run, job in self._job_of_run.items() if job != entry.job_id}
+        self._job_of_run[run_id] = entry.job_id
+        entry.run_id = run_id
+        entry.nodes = dict(nodes)
+        entry.untaken = {}
+
+    def forget_client(self, peer: PeerId) -> list[JobEntry]:
+        """Tell nothing to a client any more; return the jobs that it collected from."""
+        collected = [entry for entry in self._entries.values() if entry.collector == peer]
+        for entry in self._entries.values():
+            entry.watchers.discard(peer)
+            entry.followers.discard(peer)
+        for entry in collected:
+            entry.collector = None
+        return collected
+
+    def _forget_oldest(self) -> None:
+        over = [entry for entry in self._entries.values() if entry.view.is_over]
+        for entry in over[: max(0, len(over) - MAX_JOBS)]:
+            del self._entries[entry.job_id]
+            self._job_of_run.pop(entry.run_id, None)

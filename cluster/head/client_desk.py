@@ -1,0 +1,225 @@
+"""What clients ask of a head, answered from its book, its members and its plane. Knows no socket.
+
+Whatever takes long is handed on; the answer comes later.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pykka import ActorRef
+
+from cluster.head.book import JobBook, JobEntry
+from cluster.head.model_desk import ModelDesk
+from cluster.head.node_desk import NodeDesk
+from cluster.head.submitter import Submission, SubmissionEnded
+from cluster.jobs.orders import CancelJob, DeadLettersOf, NodesNow
+from cluster.local.plane import EmbeddedPlane
+from cluster.runtime.actor import ask, tell
+from cluster.runtime.channel import PeerId
+from cluster.runtime.control import ControlMessage, InferenceAsk, InferenceCancel
+from cluster.runtime.control_clients import (
+    CancelFlow,
+    ClientToHead,
+    CollectMore,
+    DeadLetterList,
+    Declined,
+    Done,
+    DrainNode,
+    EngineList,
+    GetDeadLetters,
+    GetJob,
+    GetLogs,
+    Goodbye,
+    Greet,
+    Greeting,
+    JobAnswer,
+    JobList,
+    JobNews,
+    JobSubmitted,
+    ListEngines,
+    ListJobs,
+    ListNodes,
+    Logs,
+    NodeList,
+    StillThere,
+    StopCluster,
+    SubmitFlow,
+    WatchJob,
+)
+from sage.base.clock import Clock
+from sage.base.errors import ClusterUnreachable, NameTaken, SageError
+from sage.base.ids import JobId, TaskId
+from sage.base.inference import Failure
+
+ANSWER_S = 5.0
+LEASE_S = 10.0
+"""A client that was silent for so long is forgotten; what it collected counts as taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientPorts:
+    """What the desk works with, all on one thread. `stop` begins the end of the cluster."""
+
+    cluster: str
+    pid: int
+    book: JobBook
+    models: ModelDesk
+    nodes: NodeDesk
+    plane: EmbeddedPlane
+    manager: ActorRef[Any]
+    submitter: ActorRef[Any]
+    send: Callable[[PeerId, ControlMessage], object]
+    stop: Callable[[], object]
+    clock: Clock
+    heartbeat_s: float
+
+
+class ClientDesk:
+    """The clients of one head."""
+
+    def __init__(self, ports: ClientPorts) -> None:
+        self._ports = ports
+        self._heard_s: dict[PeerId, float] = {}
+
+    def knows(self, peer: PeerId) -> bool:
+        return peer in self._heard_s
+
+    def take(self, peer: PeerId, message: ClientToHead) -> None:
+        """Answer `message`, now or later; only a Greet makes a stranger a client."""
+        if isinstance(message, Greet):
+            self._heard_s[peer] = self._ports.clock.monotonic_s()
+        elif peer not in self._heard_s:
+            failure = Failure.of(ClusterUnreachable("the head does not know this client any more", "Connect anew."))
+            self._ports.send(peer, Declined(None, failure))
+            return
+        self._heard_s[peer] = self._ports.clock.monotonic_s()
+        try:
+            self._answer(peer, message)
+        except SageError as error:
+            self._ports.send(peer, Declined(_question_of(message), Failure.of(error)))
+
+    def submitted(self, ended: SubmissionEnded) -> None:
+        """Answer who submitted a job."""
+        order, error = ended.submission.order, ended.error
+        if error is None:
+            self._ports.send(ended.submission.peer, JobSubmitted(order.question, order.job_id))
+            return
+        self._ports.book.drop(order.job_id)
+        self._ports.send(ended.submission.peer, Declined(order.question, Failure.of(error)))
+
+    def forget(self, peer: PeerId) -> None:
+        """Take back what was lent to a client that is gone; unknown ones are passed over."""
+        if self._heard_s.pop(peer, None) is None:
+            return
+        self._ports.models.forget(peer)
+        for entry in self._ports.book.forget_client(peer):
+            for task_id, num in entry.untaken.items():
+                self._give_back(entry, task_id, num)
+            entry.untaken = {}
+
+    def forget_silent(self) -> None:
+        """Forget clients that have not been heard for LEASE_S."""
+        before_s = self._ports.clock.monotonic_s() - LEASE_S
+        for peer in [peer for peer, heard_s in self._heard_s.items() if heard_s < before_s]:
+            self.forget(peer)
+
+    def __len__(self) -> int:
+        return len(self._heard_s)
+
+    def _answer(self, peer: PeerId, message: ClientToHead) -> None:
+        ports = self._ports
+        match message:
+            case Greet(question):
+                greeting = Greeting(
+                    question, ports.cluster, ports.pid, ports.heartbeat_s, LEASE_S, ports.plane.models()
+                )
+                ports.send(peer, greeting)
+            case SubmitFlow():
+                self._submit(peer, message)
+            case CollectMore(job_id, run_id, task_id, num):
+                self._take_more(job_id, run_id, task_id, num)
+            case InferenceAsk(requests):
+                ports.models.ask(peer, 0, requests)
+            case InferenceCancel(request_ids):
+                ports.models.cancel(peer, request_ids)
+            case StillThere():
+                pass
+            case Goodbye():
+                self.forget(peer)
+            case DrainNode(question, node_id):
+                ports.nodes.drain(node_id)
+                ports.send(peer, Done(question))
+            case StopCluster(question):
+                ports.send(peer, Done(question))
+                ports.stop()
+            case ListNodes(question):
+                views = ask(ports.manager, NodesNow(), timeout_s=ANSWER_S)
+                ports.send(peer, NodeList(question, ports.nodes.states({view.node_id: view for view in views})))
+            case ListEngines(question):
+                ports.send(peer, EngineList(question, ports.plane.engines()))
+            case _:
+                self._answer_of_job(peer, message)
+
+    def _answer_of_job(
+        self, peer: PeerId, message: CancelFlow | WatchJob | ListJobs | GetJob | GetDeadLetters | GetLogs
+    ) -> None:
+        ports, send = self._ports, self._ports.send
+        match message:
+            case ListJobs(question):
+                send(peer, JobList(question, tuple(entry.state() for entry in ports.book)))
+            case CancelFlow(question, job_id):
+                ports.book.entry(job_id)
+                tell(ports.manager, CancelJob(job_id))
+                send(peer, Done(question))
+            case WatchJob(question, job_id):
+                entry = ports.book.entry(job_id)
+                entry.watchers.add(peer)
+                send(peer, Done(question))
+                send(peer, JobNews(entry.state()))
+            case GetJob(question, job_id):
+                entry = ports.book.entry(job_id)
+                send(peer, JobAnswer(question, entry.state(), entry.outline))
+            case GetDeadLetters(question, job_id):
+                ports.book.entry(job_id)
+                letters = ask(ports.manager, DeadLettersOf(job_id), timeout_s=ANSWER_S)
+                send(peer, DeadLetterList(question, tuple(letters)))
+            case GetLogs(question, job_id, follow):
+                entry = ports.book.entry(job_id)
+                send(peer, Logs(question, tuple(entry.lines)))
+                if follow:
+                    entry.followers.add(peer)
+
+    def _submit(self, peer: PeerId, order: SubmitFlow) -> None:
+        known = self._ports.book.find(order.job_id)
+        if known is not None and (known.code, known.outline) != (order.code, order.outline):
+            raise NameTaken(f"there is a job {order.job_id} already")
+        if known is not None:
+            self._ports.send(peer, JobSubmitted(order.question, order.job_id))
+            return
+        self._ports.book.add(
+            order.job_id,
+            order.code,
+            order.outline,
+            submitted_unix_s=self._ports.clock.unix_s(),
+            collector=peer if order.collects else None,
+        )
+        tell(self._ports.submitter, Submission(peer, order))
+
+    def _take_more(self, job_id: JobId, run_id: JobId, task_id: TaskId, num: int) -> None:
+        entry = self._ports.book.find(job_id)
+        if entry is None or entry.run_id != run_id:
+            return
+        num = min(num, entry.untaken.get(task_id, 0))
+        if num > 0:
+            entry.untaken[task_id] -= num
+            self._give_back(entry, task_id, num)
+
+    def _give_back(self, entry: JobEntry, task_id: TaskId, num: int) -> None:
+        node_id = entry.nodes.get(task_id)
+        if node_id is not None and num > 0:
+            self._ports.nodes.take_more(node_id, entry.run_id, task_id, num)
+
+
+def _question_of(message: ClientToHead) -> int | None:
+    return getattr(message, "question", None)

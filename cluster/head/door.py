@@ -1,0 +1,243 @@
+"""HeadDoor: the actor that owns the head's sockets and speaks to nodes and clients. Decides nothing by itself.
+
+What comes from nodes goes to `NodeDesk`, what comes from clients to `ClientDesk`.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from pykka import ActorRef
+
+from cluster.head.book import JobBook
+from cluster.head.client_desk import LEASE_S, ClientDesk, ClientPorts
+from cluster.head.model_desk import ModelDesk, RepliesFor
+from cluster.head.node_desk import NodeDesk, NodeDeskPorts
+from cluster.head.remote_node import OrderToNode
+from cluster.head.submitter import JobChanged, SubmissionEnded
+from cluster.jobs.health import Beat
+from cluster.jobs.orders import CancelJob
+from cluster.local.plane import EmbeddedPlane
+from cluster.runtime.actor import Actor, tell
+from cluster.runtime.channel import ControlServer, PeerBroke, PeerMessage
+from cluster.runtime.control import InferenceReplies, Join, NodeToHead
+from cluster.runtime.control_clients import ClientToHead, Declined, JobNews
+from sage.base.clock import Clock
+from sage.base.errors import MembershipOver, NodeLost
+from sage.base.ids import NodeId
+from sage.base.inference import Failure
+from sage.base.log import get_log
+
+FromPeer = NodeToHead | ClientToHead
+LAST_WORDS_MS = 500
+_NODES_END_S = 3.0
+_HEALTH, _CLIENTS, _STOP = "health", "clients", "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeProcessEnded:
+    """The process of a node that this head started is gone: nothing of it runs any more. `how` it ended, in words."""
+
+    name: str
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class StopAll:
+    """Cancel what runs, have every node end, then tell whoever waits."""
+
+
+DoorMessage = OrderToNode | RepliesFor | SubmissionEnded | JobChanged | NodeProcessEnded | StopAll
+
+
+@dataclass(frozen=True, slots=True)
+class DoorPorts:
+    """What the door works with. `server` is used on its thread alone; the others are called there.
+
+    `keeper_fd`: readable when `drain_keeper` has something to do. `submitters`: the keys that may sign code now.
+    `on_members`: told the number of members when it changes. `on_stop_asked`: a client wants the cluster to end.
+    `on_stopped`: no node is a member any more.
+    """
+
+    cluster: str
+    pid: int
+    server: ControlServer[FromPeer]
+    keeper_fd: int | None
+    drain_keeper: Callable[[], None]
+    manager: ActorRef[Any]
+    submitter: ActorRef[Any]
+    plane: EmbeddedPlane
+    submitters: Callable[[], tuple[str, ...]]
+    on_members: Callable[[int], object]
+    on_stop_asked: Callable[[], object]
+    on_stopped: Callable[[], object]
+    beat: Beat
+    stop_timeout_s: float
+    clock: Clock
+
+
+class HeadDoor(Actor[DoorMessage]):
+    """Not restarted: its sockets are its state. Where it breaks, the head ends."""
+
+    def __init__(self, ports: DoorPorts) -> None:
+        super().__init__("head door", clock=ports.clock)
+        self._ports = ports
+        self._book = JobBook()
+        self._models = ModelDesk(ports.plane, lambda replies: tell(self.actor_ref, replies))
+        self._nodes = NodeDesk(self._node_ports())
+        self._clients = ClientDesk(self._client_ports())
+        self._is_stopping = False
+        self._are_nodes_ending = False
+
+    def on_start(self) -> None:
+        for fd in self._ports.server.fds():
+            self.watch_fd(fd)
+        if self._ports.keeper_fd is not None:
+            self.watch_fd(self._ports.keeper_fd)
+        self.set_timer(_CLIENTS, LEASE_S / 2)
+
+    def receive(self, message: DoorMessage) -> None:
+        match message:
+            case OrderToNode():
+                self._nodes.order(message)
+            case RepliesFor(peer, epoch):
+                for part in self._models.answered(message):
+                    self._ports.server.send(peer, InferenceReplies(part), epoch)
+            case SubmissionEnded():
+                self._clients.submitted(message)
+            case JobChanged():
+                self._job_changed(message)
+            case NodeProcessEnded(name, how):
+                self._nodes.ended(NodeId(name), NodeLost(f"node {name} {how}"))
+            case StopAll():
+                self._stop_all()
+        self._drain()
+
+    def on_readable(self, fd: int) -> None:
+        if fd == self._ports.keeper_fd:
+            self._ports.drain_keeper()
+        self._drain()
+
+    def on_timer(self, timer_id: Hashable) -> None:
+        match timer_id:
+            case "health":
+                self._nodes.check_health()
+            case "clients":
+                self._clients.forget_silent()
+                self.set_timer(_CLIENTS, LEASE_S / 2)
+            case _ if not self._are_nodes_ending:
+                self._end_nodes()
+            case _:
+                self._ports.on_stopped()
+        self._drain()
+
+    def on_stop(self) -> None:
+        self._ports.server.close(last_words_ms=LAST_WORDS_MS)
+
+    def _drain(self) -> None:
+        for came in self._ports.server.drain():
+            if isinstance(came, PeerBroke):
+                self._broke(came)
+            else:
+                self._take(came)
+        due_s = self._nodes.next_check_s()
+        if due_s is not None:
+            self.set_timer(_HEALTH, max(0.0, due_s - self.clock.monotonic_s()))
+
+    def _take(self, came: PeerMessage[FromPeer]) -> None:
+        message, member = came.message, self._nodes.member_of(came.peer)
+        if isinstance(message, Join):
+            self._nodes.join(came.peer, message)
+        elif member is not None:
+            self._nodes.take(member, message, came.epoch)
+        elif isinstance(message, ClientToHead):
+            self._clients.take(came.peer, message)
+        else:
+            self._nodes.reject(came.peer, MembershipOver("the head does not count this node as a member"), came.epoch)
+
+    def _broke(self, broke: PeerBroke) -> None:
+        """Tell a peer that broke the protocol what it did, once, and hear it no more."""
+        get_log().warning("peer refused", why=broke.error.what)
+        member = self._nodes.member_of(broke.peer)
+        if member is not None:
+            self._nodes.give_up(member, broke.error)
+        elif self._clients.knows(broke.peer):
+            self._ports.server.send(broke.peer, Declined(None, Failure.of(broke.error)))
+            self._clients.forget(broke.peer)
+            self._ports.server.cut_off(broke.peer)
+        else:
+            self._nodes.reject(broke.peer, broke.error, 0)
+
+    def _job_changed(self, changed: JobChanged) -> None:
+        entry = self._book.find(changed.job_id)
+        if entry is None:
+            return
+        entry.view = changed.view
+        news = JobNews(entry.state())
+        for peer in tuple(entry.watchers):
+            self._ports.server.send(peer, news)
+        if changed.view.is_over:
+            self._nodes.end_drained()
+            if self._is_stopping and not self._are_nodes_ending and not self._book.live():
+                self._end_nodes()
+
+    # The end.
+
+    def _stop_all(self) -> None:
+        """Cancel every job; the nodes end once none is left, or the time for it is over."""
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        self._nodes.stop_admitting()
+        for entry in self._book.live():
+            tell(self._ports.manager, CancelJob(entry.job_id))
+        if self._book.live():
+            self.set_timer(_STOP, self._ports.stop_timeout_s + 0.5)
+        else:
+            self._end_nodes()
+
+    def _end_nodes(self) -> None:
+        self._are_nodes_ending = True
+        self.set_timer(_STOP, _NODES_END_S)
+        if not self._nodes.end_all():
+            self._ports.on_stopped()
+
+    def _members_are(self, num_members: int) -> None:
+        self._ports.on_members(num_members)
+        if self._are_nodes_ending and not num_members:
+            self._ports.on_stopped()
+
+    # What the desks are lent.
+
+    def _node_ports(self) -> NodeDeskPorts:
+        ports = self._ports
+        return NodeDeskPorts(
+            door=self.actor_ref,
+            server=ports.server,
+            book=self._book,
+            models=self._models,
+            manager=ports.manager,
+            plane=ports.plane,
+            submitters=ports.submitters,
+            forget_client=lambda peer: self._clients.forget(peer),
+            on_members=self._members_are,
+            beat=ports.beat,
+            clock=ports.clock,
+        )
+
+    def _client_ports(self) -> ClientPorts:
+        ports = self._ports
+        return ClientPorts(
+            cluster=ports.cluster,
+            pid=ports.pid,
+            book=self._book,
+            models=self._models,
+            nodes=self._nodes,
+            plane=ports.plane,
+            manager=ports.manager,
+            submitter=ports.submitter,
+            send=ports.server.send,
+            stop=ports.on_stop_asked,
+            clock=ports.clock,
+            heartbeat_s=ports.beat.every_s * 4,
+        )

@@ -1,0 +1,290 @@
+"""The nodes of a cluster as its head speaks to them: admits them, passes on what they say and are told, gives them up.
+
+Who is a member `ClusterMembers` decides, and what runs where the job manager. Knows no client.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pykka import ActorRef
+
+from cluster.head.book import JobBook
+from cluster.head.members import ClusterMembers, MemberNode
+from cluster.head.model_desk import ModelDesk
+from cluster.head.remote_node import OrderToNode, RemoteNode
+from cluster.jobs.health import Beat, Health
+from cluster.jobs.node_port import Deployment
+from cluster.jobs.orders import CloseNode, NodeJoined, NodeLeft, RunBroke
+from cluster.jobs.run_facts import arrived
+from cluster.local.plane import EmbeddedPlane
+from cluster.runtime.actor import tell
+from cluster.runtime.channel import ControlServer, PeerId
+from cluster.runtime.control import (
+    Admitted,
+    ControlMessage,
+    DeployRun,
+    EndNode,
+    Heartbeat,
+    HeartbeatTaken,
+    InferenceAsk,
+    InferenceCancel,
+    Join,
+    Leave,
+    OfferChanged,
+    Rejected,
+    RunBroken,
+    RunCollected,
+    RunLogged,
+    RunOpened,
+    RunProgressed,
+    RunSetAside,
+    RunStopped,
+    RunTaskDrained,
+    RunTaskEnded,
+    TakeMore,
+)
+from cluster.runtime.control_clients import CollectedNews, LogNews, NodeState
+from sage.base.clock import Clock
+from sage.base.errors import MembershipOver, NodeLost, SageError, UnknownNode
+from sage.base.ids import JobId, NodeId, TaskId
+from sage.base.inference import Failure
+from sage.base.log import get_log
+from sage.flow.runner import NodeView
+
+
+@dataclass(frozen=True, slots=True)
+class NodeDeskPorts:
+    """What the desk works with, all on one thread. `forget_client`: a client that does not read is gone."""
+
+    door: ActorRef[Any]
+    server: ControlServer[Any]
+    book: JobBook
+    models: ModelDesk
+    manager: ActorRef[Any]
+    plane: EmbeddedPlane
+    submitters: Callable[[], tuple[str, ...]]
+    forget_client: Callable[[PeerId], object]
+    on_members: Callable[[int], object]
+    beat: Beat
+    clock: Clock
+
+
+class NodeDesk:
+    """The nodes of one head."""
+
+    def __init__(self, ports: NodeDeskPorts) -> None:
+        self._ports = ports
+        self._members = ClusterMembers(ports.beat, first_epoch=int(ports.clock.unix_s() * 1000))
+        self._admits = True
+
+    def member_of(self, peer: PeerId) -> MemberNode | None:
+        return self._members.of_peer(peer)
+
+    # Membership.
+
+    def join(self, peer: PeerId, join: Join) -> None:
+        """Take a node in, or say why not."""
+        if not self._admits:
+            return self.reject(peer, MembershipOver("the cluster is being stopped"), 0)
+        try:
+            member, replaced = self._members.admit(peer, join, self._ports.clock.monotonic_s())
+        except SageError as error:
+            return self.reject(peer, error, 0)
+        if replaced is not None:
+            self._gone(replaced, NodeLost(f"node {replaced.node_id} was cut off and came back"))
+        beat = self._ports.beat
+        self._send(member, Admitted(member.node_id, beat.every_s, beat.lease_s, self._ports.plane.models()))
+        get_log().info("node joined", node=member.node_id, epoch=member.epoch, host=join.host, pid=join.pid)
+        self._tell_joined(member)
+        self._ports.on_members(len(self._members))
+
+    def reject(self, peer: PeerId, error: SageError, epoch: int) -> None:
+        """Tell a peer that it is no member, and hear it no more."""
+        self._ports.server.send(peer, Rejected(Failure.of(error), may_rejoin=self._admits), epoch)
+        self._ports.server.cut_off(peer)
+
+    def give_up(self, member: MemberNode, error: SageError) -> None:
+        """Hear a member no more; it is lost once its lease is over, for it may go on as long."""
+        get_log().warning("node cut off", node=member.node_id, why=error.what)
+        self._members.cut_off(member)
+        self._ports.models.forget(member.peer)
+        self.reject(member.peer, error, member.epoch)
+
+    def ended(self, node_id: NodeId, error: SageError) -> None:
+        """Forget a node that is no more; one that is no member is passed over."""
+        if (member := self._members.of_node(node_id)) is not None:
+            self._lost(member, error)
+
+    def check_health(self) -> None:
+        """Forget members that have been silent for too long, and place nothing on suspects."""
+        for member in self._members.lost(self._ports.clock.monotonic_s()):
+            self.reject(member.peer, MembershipOver(f"node {member.node_id} was silent for too long"), member.epoch)
+            self._lost(member, NodeLost(f"node {member.node_id} was not heard for {self._ports.beat.lease_s:g} s"))
+        for member in self._members:
+            self._close_if_needed(member)
+
+    def next_check_s(self) -> float | None:
+        """Return when `check_health` may find something new."""
+        return self._members.next_check_s()
+
+    def stop_admitting(self) -> None:
+        self._admits = False
+
+    def _close_if_needed(self, member: MemberNode) -> None:
+        is_closed = member.is_draining or self._members.health(member.node_id) is Health.SUSPECT
+        if is_closed != member.is_closed:
+            member.is_closed = is_closed
+            tell(self._ports.manager, CloseNode(member.node_id, is_closed))
+
+    def _lost(self, member: MemberNode, error: SageError) -> None:
+        self._members.remove(member.node_id)
+        self._ports.server.cut_off(member.peer)
+        self._gone(member, error)
+        self._ports.on_members(len(self._members))
+
+    def _gone(self, member: MemberNode, error: SageError) -> None:
+        get_log().warning("node gone", node=member.node_id, epoch=member.epoch, why=error.what)
+        self._ports.models.forget(member.peer)
+        tell(self._ports.manager, NodeLeft(member.node_id, error))
+
+    def _tell_joined(self, member: MemberNode) -> None:
+        port = RemoteNode(member.node_id, member.epoch, self._ports.door)
+        tell(self._ports.manager, NodeJoined(member.node_id, port, member.offer))
+
+    # What nodes say.
+
+    def take(self, member: MemberNode, message: ControlMessage, epoch: int) -> None:
+        """Take what a member says, if it says it in its epoch."""
+        if epoch != member.epoch:
+            over = MembershipOver(f"epoch {epoch} of node {member.node_id} is over; it is in {member.epoch}")
+            return self.give_up(member, over)
+        ports = self._ports
+        match message:
+            case Heartbeat(number):
+                self._members.heard(member, ports.clock.monotonic_s())
+                self._send(member, HeartbeatTaken(number))
+                self._close_if_needed(member)
+            case RunCollected():
+                self._collected(member, message)
+            case RunLogged():
+                self._logged(member, message)
+            case RunBroken(run_id, failure):
+                tell(ports.manager, RunBroke(run_id, failure.error()))
+            case InferenceAsk(requests):
+                ports.models.ask(member.peer, member.epoch, requests)
+            case InferenceCancel(request_ids):
+                ports.models.cancel(member.peer, request_ids)
+            case OfferChanged(offer):
+                member.offer = offer
+                self._tell_joined(member)
+            case Leave():
+                self._lost(member, NodeLost(f"node {member.node_id} has left the cluster"))
+            case RunOpened() | RunTaskDrained() | RunTaskEnded() | RunStopped() | RunSetAside() | RunProgressed():
+                tell(ports.manager, arrived(message, member.node_id))
+            case _:
+                self.give_up(member, MembershipOver(f"node {member.node_id} said what only clients say"))
+
+    def _collected(self, member: MemberNode, message: RunCollected) -> None:
+        """Pass records on to whoever collects them; where nobody does any more, say so once."""
+        entry = self._ports.book.of_run(message.run_id)
+        if entry is None:
+            return  # of a run that is over
+        if entry.collector is not None:
+            news = CollectedNews(entry.job_id, message.run_id, message.task_id, message.step, message.records)
+            if self._ports.server.send(entry.collector, news):
+                entry.untaken[message.task_id] = entry.untaken.get(message.task_id, 0) + 1
+                return
+            self._ports.forget_client(entry.collector)
+        if not entry.has_dropped:
+            entry.has_dropped = True
+            entry.lines.append(f"records of {message.step!r} are dropped: the client that collects them is not there")
+        self._send(member, TakeMore(message.run_id, message.task_id, 1))
+
+    def _logged(self, member: MemberNode, message: RunLogged) -> None:
+        entry = self._ports.book.of_run(message.run_id)
+        if entry is not None:
+            entry.lines.extend(message.lines)
+            for peer in tuple(entry.followers):
+                self._ports.server.send(peer, LogNews(entry.job_id, message.lines))
+        self._send(member, TakeMore(message.run_id, message.task_id, 1))
+
+    # What nodes are told.
+
+    def order(self, order: OrderToNode) -> None:
+        """Pass on what the job manager orders, unless the node has come back in another epoch since."""
+        member = self._members.of_node(order.node_id)
+        if member is None or member.epoch != order.epoch:
+            return
+        if not isinstance(order.order, Deployment):
+            self._send(member, order.order)
+        elif (message := self._deploy_run(member, order.order)) is not None:
+            self._send(member, message)
+
+    def take_more(self, node_id: NodeId, run_id: JobId, task_id: TaskId, num: int) -> None:
+        """Give a task of a node credit for what was taken."""
+        if (member := self._members.of_node(node_id)) is not None:
+            self._send(member, TakeMore(run_id, task_id, num))
+
+    def drain(self, node_id: NodeId) -> None:
+        """Place nothing new on a node, and have it end once nothing runs there; raises UnknownNode."""
+        member = self._members.of_node(node_id)
+        if member is None:
+            raise UnknownNode(f"no node is named {node_id}", "See which there are: sage-cluster nodes.")
+        member.is_draining = True
+        self._close_if_needed(member)
+        self.end_drained()
+
+    def end_drained(self) -> None:
+        """Have drained nodes end on which nothing runs."""
+        busy = {node for entry in self._ports.book.live() for node in entry.nodes.values()}
+        for member in self._members:
+            if member.is_draining and member.node_id not in busy:
+                self._send(member, EndNode())
+
+    def end_all(self) -> int:
+        """Have every node end; return how many there are."""
+        for member in self._members:
+            self._send(member, EndNode())
+        return len(self._members)
+
+    def states(self, views: dict[NodeId, NodeView]) -> tuple[NodeState, ...]:
+        """Return every member, with what the job manager has placed on it."""
+        return tuple(self._state(member, views.get(member.node_id)) for member in self._members)
+
+    def _state(self, member: MemberNode, view: NodeView | None) -> NodeState:
+        health = self._members.health(member.node_id)
+        total = member.offer.total
+        return NodeState(
+            view=view if view is not None else NodeView(member.node_id, total, total, 0),
+            state="draining" if member.is_draining and health is Health.ALIVE else health.value,
+            host=member.join.host,
+            pid=member.join.pid,
+            epoch=member.epoch,
+            silent_s=self._members.silent_s(member.node_id, self._ports.clock.monotonic_s()),
+            labels=dict(member.offer.labels),
+        )
+
+    def _deploy_run(self, member: MemberNode, deployment: Deployment) -> DeployRun | None:
+        entry = self._ports.book.find(deployment.job_id)
+        if entry is None:
+            return None
+        if entry.run_id != deployment.run_id or not entry.nodes:
+            self._ports.book.begin_run(entry, deployment.run_id, deployment.nodes.items())
+        others = {node_id for node_id in deployment.nodes.values() if node_id != member.node_id}
+        return DeployRun(
+            run_id=deployment.run_id,
+            job_id=deployment.job_id,
+            code=entry.code,
+            submitted_unix_s=entry.submitted_unix_s,
+            submitters=self._ports.submitters(),
+            outline=entry.outline,
+            placement=dict(deployment.nodes),
+            peers={other.node_id: other.join.data for other in self._members if other.node_id in others},
+        )
+
+    def _send(self, member: MemberNode, message: ControlMessage) -> None:
+        """Send to a member; one that does not read is heard no more, and lost in time."""
+        if not member.is_cut_off and not self._ports.server.send(member.peer, message, member.epoch):
+            self._members.cut_off(member)
+            self._ports.models.forget(member.peer)

@@ -1,0 +1,179 @@
+"""The process of a head: puts door, job manager, plane and local nodes together, and ends them. Decides nothing."""
+
+import os
+import threading
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import zmq
+from pykka import ActorRef
+
+from cluster.head.config import HeadConfig, HeadReady
+from cluster.head.door import DoorPorts, FromPeer, HeadDoor, NodeProcessEnded, StopAll
+from cluster.head.local_nodes import EndLocalNodes, LocalNodes, node_name
+from cluster.head.submitter import Submitter, SubmitterPorts
+from cluster.head.trust import HeadTrust
+from cluster.jobs.health import Beat
+from cluster.jobs.manager import JobManager
+from cluster.jobs.placement import Strategy
+from cluster.local.needs import needs_of_graph
+from cluster.local.plane import EmbeddedPlane
+from cluster.node.config import NodeConfig
+from cluster.runtime.actor import stop, tell
+from cluster.runtime.channel import ControlServer
+from cluster.runtime.place import Beacon, ClusterPlace
+from cluster.serving.engines.spec import EngineSpec, spec_from_settings
+from sage.base.clock import SystemClock
+from sage.base.codec import Codec
+from sage.base.errors import ClusterRunning, ClusterStartFailed
+from sage.base.log import get_log
+from sage.flow.plan import Plan
+
+START_S = 30.0
+_END_S = 3.0
+
+
+class Head:
+    """Everything of a head, from `start` to `close`. One in a process."""
+
+    def __init__(self, config: HeadConfig) -> None:
+        """Take the cluster's folder; raises ClusterRunning where another head has it, KeysUnsafe, ConfigInvalid."""
+        self._config = config
+        self._clock = SystemClock()
+        self._place = ClusterPlace(config.name, Path(config.folder))
+        self._place.make()
+        lock = self._place.take()
+        if lock is None:
+            raise ClusterRunning(
+                f"a cluster named {config.name!r} runs here already", "Stop it, or give this one another name: --name."
+            )
+        self._lock = lock
+        self._stop_asked = threading.Event()
+        self._stopped = threading.Event()
+        self._joined = threading.Event()
+        self._actors: list[ActorRef[Any]] = []
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        self._trust = HeadTrust(config, self._context, self._clock)
+        configured = tuple(spec_from_settings(table) for table in config.settings.engines)
+        self._engines = (*config.engines, *configured)
+        self._plane = EmbeddedPlane(config.settings.plane, self._engines)
+        self._is_closed = False
+
+    def start(self) -> HeadReady:
+        """Start everything, and wait until the local nodes have joined; raises ClusterStartFailed where they do not."""
+        config = self._config
+        codec: Codec[FromPeer] = Codec(FromPeer)  # type: ignore[arg-type]  # a union is no class to mypy
+        server = ControlServer(self._context, codec, self._trust.listeners(self._place.control))
+        manager = JobManager.start(self._clock, Random(), Strategy(config.settings.jobs.placement))
+        submitter = Submitter.start(
+            SubmitterPorts(
+                manager=manager,
+                plane=self._plane,
+                specs_for=self._specs_for,
+                verifier=self._trust.verifier(),
+                tell_door=self._tell_door,
+                settings=config.settings,
+                clock=self._clock,
+            )
+        )
+        self._door = HeadDoor.start(self._door_ports(server, manager, submitter))
+        self._nodes = LocalNodes.start(
+            config.num_nodes, self._node_config, self._place.folder, self._node_ended, self._clock
+        )
+        self._actors = [self._nodes, submitter, manager, self._door]
+        if config.engines:
+            self._plane.serve(config.engines)
+        if config.num_nodes and not self._joined.wait(START_S):
+            raise ClusterStartFailed(f"the nodes did not join within {START_S:g} s", self._last_words())
+        self._say_ready()
+        return HeadReady(self._place.control, self._trust.address, os.getpid())
+
+    def wait(self) -> None:
+        """Wait until somebody wants the cluster to end."""
+        self._stop_asked.wait()
+
+    def ask_to_stop(self) -> None:
+        """Have `wait` return; from any thread or signal handler."""
+        self._stop_asked.set()
+
+    def close(self) -> None:
+        """Cancel what runs, end nodes and engines, and leave nothing behind."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        runtime = self._config.settings.runtime
+        if self._actors:
+            tell(self._door, StopAll())
+            self._stopped.wait(runtime.stop_timeout_s + 5.0)
+            tell(self._nodes, EndLocalNodes(_END_S))
+            left = stop([self._nodes], timeout_s=_END_S + 3.0)
+            left += self._plane.close(runtime.stop_timeout_s)
+            left += stop(self._actors[1:], timeout_s=_END_S)
+            for name in left:
+                get_log().warning("still running", what=name)
+        self._trust.close()
+        self._context.destroy(linger=500)
+        self._place.remove()
+        os.close(self._lock)
+
+    def _door_ports(
+        self, server: ControlServer[FromPeer], manager: ActorRef[Any], submitter: ActorRef[Any]
+    ) -> DoorPorts:
+        return DoorPorts(
+            cluster=self._config.name,
+            pid=os.getpid(),
+            server=server,
+            keeper_fd=self._trust.keeper_fd,
+            drain_keeper=self._trust.drain_keeper,
+            manager=manager,
+            submitter=submitter,
+            plane=self._plane,
+            submitters=self._trust.submitters,
+            on_members=self._members_are,
+            on_stop_asked=self.ask_to_stop,
+            on_stopped=self._stopped.set,
+            beat=Beat(),
+            stop_timeout_s=self._config.settings.runtime.stop_timeout_s,
+            clock=self._clock,
+        )
+
+    def _tell_door(self, message: object) -> None:
+        tell(self._door, message)
+
+    def _members_are(self, num_members: int) -> None:
+        if num_members >= self._config.num_nodes:
+            self._joined.set()
+
+    def _node_ended(self, name: str, how: str) -> None:
+        tell(self._door, NodeProcessEnded(name, how))
+
+    def _node_config(self, number: int, folder: Path) -> NodeConfig:
+        config = self._config
+        return NodeConfig(
+            head=self._place.control,
+            name=node_name(number),
+            data_address=self._trust.data_address(folder),
+            settings=config.settings,
+            keys_folder=config.keys_folder if config.listen else "",
+            share=(number, config.num_nodes),
+            folders=(str(folder), str(self._place.folder)),
+        )
+
+    def _specs_for(self, plan: Plan) -> tuple[EngineSpec, ...]:
+        needs = needs_of_graph(plan.graph)
+        if not needs:
+            return ()
+        from cluster.local.engines import specs_for_needs
+        from cluster.serving.model_store import open_store
+
+        return specs_for_needs(needs, self._engines, open_store(self._config.settings.models).path)
+
+    def _say_ready(self) -> None:
+        self._place.say(
+            Beacon(self._config.name, os.getpid(), self._place.control, self._trust.address, self._clock.unix_s())
+        )
+
+    def _last_words(self) -> str:
+        words = [path.read_text(errors="replace")[-500:] for path in sorted(self._place.folder.glob("node-*.log"))]
+        return "\n".join(word for word in words if word) or "They left no word."

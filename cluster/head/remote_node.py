@@ -1,0 +1,38 @@
+"""A node in another process as the job manager orders it: through the head's door. Knows no socket."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pykka import ActorRef
+
+from cluster.jobs.node_port import Deployment
+from cluster.runtime.actor import tell
+from cluster.runtime.control import BeginRun, StopRun
+from sage.base.ids import JobId, NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class OrderToNode:
+    """To the door: for one node in one epoch; a node that has come back since is not given it."""
+
+    node_id: NodeId
+    epoch: int
+    order: Deployment | BeginRun | StopRun
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteNode:
+    """A NodePort."""
+
+    node_id: NodeId
+    epoch: int
+    door: ActorRef[Any]
+
+    def deploy(self, deployment: Deployment) -> None:
+        tell(self.door, OrderToNode(self.node_id, self.epoch, deployment))
+
+    def begin(self, run_id: JobId) -> None:
+        tell(self.door, OrderToNode(self.node_id, self.epoch, BeginRun(run_id)))
+
+    def stop(self, run_id: JobId) -> None:
+        tell(self.door, OrderToNode(self.node_id, self.epoch, StopRun(run_id)))

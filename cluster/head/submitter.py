@@ -1,0 +1,99 @@
+"""Submitter: the actor that brings a job from its submission to the job manager. Knows no socket.
+
+Beside the door's thread, because starting engines and placing many tasks take longer than a heartbeat may wait.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from pykka import ActorRef
+
+from cluster.jobs.envelope import EnvelopeVerifier, NoCodeShipping
+from cluster.jobs.orders import CheckRoom, JobView, SubmitPlan
+from cluster.jobs.outline import plan_from_outline
+from cluster.local.plane import EmbeddedPlane
+from cluster.runtime.actor import Actor, ask
+from cluster.runtime.channel import PeerId
+from cluster.runtime.control import ShippedCode
+from cluster.runtime.control_clients import SubmitFlow
+from sage.base.clock import Clock
+from sage.base.errors import SageError
+from sage.base.ids import JobId
+from sage.base.settings import Settings
+from sage.flow.plan import Plan
+
+ANSWER_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    peer: PeerId
+    order: SubmitFlow
+
+
+@dataclass(frozen=True, slots=True)
+class SubmissionEnded:
+    """`error` None: the job runs."""
+
+    submission: Submission
+    error: SageError | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobChanged:
+    """A job of this head is as `view` says."""
+
+    job_id: JobId
+    view: JobView
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitterPorts:
+    """`tell_door` takes SubmissionEnded and JobChanged on any thread, without waiting."""
+
+    manager: ActorRef[Any]
+    plane: EmbeddedPlane
+    specs_for: Callable[[Plan], "tuple[Any, ...]"]
+    verifier: EnvelopeVerifier | NoCodeShipping
+    tell_door: Callable[[object], None]
+    settings: Settings
+    clock: Clock
+
+
+class Submitter(Actor[Submission]):
+    """One submission at a time."""
+
+    restartable = True
+
+    def __init__(self, ports: SubmitterPorts) -> None:
+        super().__init__("submitter", clock=ports.clock)
+        self._ports = ports
+
+    def receive(self, message: Submission) -> None:
+        error: SageError | None = None
+        try:
+            self._submit(message.order)
+        except SageError as refusal:
+            error = refusal
+        self._ports.tell_door(SubmissionEnded(message, error))
+
+    def _submit(self, order: SubmitFlow) -> None:
+        ports = self._ports
+        plan = plan_from_outline(order.outline)
+        if isinstance(order.code, ShippedCode):
+            ports.verifier.take(order.code.envelope, order.job_id, ports.clock.unix_s())
+        specs = ports.specs_for(plan)
+        ask(ports.manager, CheckRoom(plan), timeout_s=ANSWER_S)
+        if specs:
+            ports.plane.serve(specs)
+        job_id, tell_door = order.job_id, ports.tell_door
+        submit = SubmitPlan(
+            plan,
+            lambda view: tell_door(JobChanged(job_id, view)),
+            job_id,
+            ports.settings.jobs.max_restarts,
+            msgspec.msgpack.encode(order.code),
+        )
+        ask(ports.manager, submit, timeout_s=ANSWER_S)

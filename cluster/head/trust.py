@@ -1,0 +1,75 @@
+"""By which keys a head is reached, and whose code its cluster runs. Knows no message.
+
+On this machine a socket in the cluster's private folder needs no keys; other machines come by `tcp://` with theirs.
+"""
+
+from pathlib import Path
+
+import zmq
+
+from cluster.head.config import HeadConfig
+from cluster.jobs.envelope import EnvelopeVerifier, NoCodeShipping, submitters_of
+from cluster.runtime.allow_list import Domain
+from cluster.runtime.channel import Attach, Context
+from cluster.runtime.curve import ServerTrust, listen
+from cluster.runtime.gatekeeper import Gatekeeper
+from cluster.runtime.keys import ClusterKeys
+from sage.base.clock import Clock
+from sage.base.errors import KeysUnsafe
+
+
+class HeadTrust:
+    """Used on the head's main thread, but for `submitters`, and the keeper, which is the door's."""
+
+    def __init__(self, config: HeadConfig, context: Context, clock: Clock) -> None:
+        """Raises KeysUnsafe where an address for other machines is given and no keys."""
+        if config.listen is not None and not config.keys_folder:
+            raise KeysUnsafe(f"{config.listen} can be reached from other machines, and there are no keys")
+        self._config = config
+        self._keys = ClusterKeys(Path(config.keys_folder)) if config.keys_folder else None
+        self._keeper: Gatekeeper | None = None
+        if self._keys is not None and config.listen is not None:
+            self._keeper = Gatekeeper(context, self._keys.allow_list.current, clock)
+        self.address: str | None = None
+
+    def listeners(self, control: str) -> list[Attach]:
+        """Return what binds the head's sockets: that of this machine, and the one for others."""
+        attach: list[Attach] = [lambda socket: listen(socket, control, None)]
+        if self._config.listen is not None:
+            attach.append(self._listen_to_others)
+        return attach
+
+    @property
+    def keeper_fd(self) -> int | None:
+        return self._keeper.fd if self._keeper is not None else None
+
+    def drain_keeper(self) -> None:
+        if self._keeper is not None:
+            self._keeper.drain()
+
+    def verifier(self) -> EnvelopeVerifier | NoCodeShipping:
+        """Return what checks shipped code when it is submitted."""
+        return EnvelopeVerifier(self.submitters) if self._config.ships_code else NoCodeShipping()
+
+    def submitters(self) -> tuple[str, ...]:
+        """Return the keys that may sign code now; none where code shipping is off."""
+        if not self._config.ships_code:
+            return ()
+        listed = submitters_of(self._keys.allow_list.current()) if self._keys is not None else frozenset()
+        return (*self._config.submitters, *sorted(listed.difference(self._config.submitters)))
+
+    def data_address(self, folder: Path) -> str:
+        """Return where a local node takes records: a socket in its folder, or any port where others come too."""
+        if self._config.listen is None:
+            return f"ipc://{folder}/data"
+        host = self._config.listen.removeprefix("tcp://").rpartition(":")[0]
+        return f"tcp://{host}:0"
+
+    def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
+
+    def _listen_to_others(self, socket: "zmq.Socket[bytes]") -> None:
+        assert self._keys is not None
+        assert self._config.listen is not None
+        self.address = listen(socket, self._config.listen, ServerTrust(self._keys.curve("head"), Domain.CONTROL))

@@ -1,0 +1,62 @@
+"""Runs a node: `python -m cluster.node CONFIG`. Knows nothing of what the node does.
+
+A child ends with the process that started it: it alone holds the other end of our standard input.
+"""
+
+import argparse
+import faulthandler
+import os
+import shutil
+import signal
+import sys
+import threading
+
+import msgspec
+
+from cluster.node.config import NodeConfig
+from sage.base.errors import SageError
+from sage.base.log import set_up_log
+
+
+def main() -> int:
+    """Run the node that the command line describes; return the exit status."""
+    parser = argparse.ArgumentParser(prog="sage node")
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--alive-fd", type=int)
+    arguments = parser.parse_args()
+    if arguments.alive_fd is not None:
+        os.set_inheritable(arguments.alive_fd, False)
+    return run_node(msgspec.json.decode(arguments.config, type=NodeConfig))
+
+
+def run_node(config: NodeConfig) -> int:
+    """Be a node until told to end, by the head or by SIGTERM; return the exit status."""
+    from cluster.node.process import NodeProcess
+
+    faulthandler.enable()
+    set_up_log(config.settings.log)
+    if config.is_child:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to obey
+        threading.Thread(target=_end_with_parent, args=(config.folders,), name="parent-watch", daemon=True).start()
+    try:
+        node = NodeProcess(config)
+    except SageError as error:
+        print(error, file=sys.stderr, flush=True)
+        return 1
+    for number in (signal.SIGTERM,) if config.is_child else (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: node.end())
+    return node.run()
+
+
+def _end_with_parent(folders: tuple[str, ...]) -> None:
+    """End this process as soon as the parent is gone, whatever its threads are doing, and leave no file behind."""
+    stdin = sys.stdin.fileno()
+    while os.read(stdin, 4096):
+        pass
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""What a node process is told when it is started. Knows nothing of how it is started."""
+
+import msgspec
+
+from sage.base.settings import Settings
+
+
+class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`head`: the address of its control; `head_key` its public key (Z85), "" over `ipc://`.
+
+    `data_address`: where it takes records; port 0 takes any. `share`: which part of the machine it offers, the first
+    number of the second: nodes of one machine share it. `is_child`: it ends with the process that started it, and
+    where that was killed removes `folders`.
+    """
+
+    head: str
+    name: str
+    data_address: str
+    settings: Settings = Settings()
+    head_key: str = ""
+    keys_folder: str = ""
+    share: tuple[int, int] = (0, 1)
+    cpus: float | None = None
+    num_gpus: int | None = None
+    is_child: bool = True
+    folders: tuple[str, ...] = ()

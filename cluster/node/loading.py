@@ -1,0 +1,105 @@
+"""Code that came with an order to the tasks of this node: loaded beside the thread that speaks to the head.
+
+Loading runs the user's module: it may take long, raise anything, or never end. Knows nothing of the connection.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cluster.jobs.code import graph_from_code
+from cluster.jobs.envelope import CodeVerifier, EnvelopeVerifier, NoCodeShipping
+from cluster.jobs.flow_types import flow_types
+from cluster.jobs.outline import is_same_work, outline_from_plan
+from cluster.jobs.tasks import tasks_from_plan
+from cluster.runtime.control import DeployRun
+from cluster.runtime.messages import TaskSpec
+from cluster.runtime.record_types import RecordTypes
+from sage.base.errors import CodeMismatch, FlowInvalid, SageError
+from sage.base.ids import NodeId
+from sage.flow.graph import Graph
+from sage.flow.plan import plan_from_graph
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedFlow:
+    """A flow, and which of its classes may travel."""
+
+    graph: Graph
+    types: RecordTypes
+
+
+LoadFlow = Callable[[DeployRun], LoadedFlow]
+"""Returns the flow of an order to deploy; may raise anything."""
+
+
+class CodeLoader:
+    """Loads flows from code, one at a time: users' modules share one interpreter. A LoadFlow for any thread."""
+
+    def __init__(self, node_id: NodeId) -> None:
+        self._node_id = node_id
+        self._turn = threading.Lock()
+
+    def __call__(self, order: DeployRun) -> LoadedFlow:
+        with self._turn:
+            graph = graph_from_code(
+                order.code,
+                _verifier(order),
+                job_id=order.job_id,
+                node=self._node_id,
+                at_unix_s=order.submitted_unix_s,
+            )
+        return LoadedFlow(graph, flow_types(graph))
+
+
+def _verifier(order: DeployRun) -> CodeVerifier:
+    return EnvelopeVerifier(lambda: order.submitters) if order.submitters else NoCodeShipping()
+
+
+@dataclass(frozen=True, slots=True)
+class RunLoaded:
+    """The tasks of a run that are this node's."""
+
+    order: DeployRun
+    tasks: tuple[TaskSpec, ...]
+    types: RecordTypes
+
+
+@dataclass(frozen=True, slots=True)
+class LoadingFailed:
+    order: DeployRun
+    error: SageError
+
+
+OnLoaded = Callable[[RunLoaded | LoadingFailed], object]
+
+
+def begin_loading(order: DeployRun, node_id: NodeId, load: LoadFlow, on_loaded: OnLoaded) -> None:
+    """Load on a thread of its own and tell `on_loaded` there, once."""
+    work = threading.Thread(
+        target=lambda: on_loaded(loaded(order, node_id, load)), name=f"loading {order.run_id}", daemon=True
+    )
+    work.start()
+
+
+def loaded(order: DeployRun, node_id: NodeId, load: LoadFlow) -> RunLoaded | LoadingFailed:
+    """Return what came of an order to deploy; raises nothing."""
+    try:
+        return _loaded(order, node_id, load)
+    except SageError as error:
+        return LoadingFailed(order, error)
+    except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit too
+        what = f"the flow {order.outline.name!r} cannot be loaded on node {node_id}: {type(error).__name__}: {error}"
+        return LoadingFailed(order, FlowInvalid(what, "See the node's log, or run the file there by itself."))
+
+
+def _loaded(order: DeployRun, node_id: NodeId, load: LoadFlow) -> RunLoaded:
+    flow = load(order)
+    plan = plan_from_graph(flow.graph)
+    if not is_same_work(outline_from_plan(plan), order.outline):
+        raise CodeMismatch(
+            f"the code of flow {order.outline.name!r} makes other steps on node {node_id} than where it was submitted",
+            "Build the flow from the code alone: not from the time, the environment or chance.",
+        )
+    tasks = tasks_from_plan(order.run_id, plan)
+    return RunLoaded(order, tuple(task for task in tasks if order.placement.get(task.id) == node_id), flow.types)

@@ -1,0 +1,350 @@
+"""Member: the actor that speaks to the head for a node. What it does about its membership `Standing` decides.
+
+It owns the connection to the head. What comes from there becomes orders to the node's actor, and what that says goes
+back; requests of tasks to models take the same way.
+"""
+
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from types import TracebackType
+
+import msgspec
+from pykka import ActorRef
+
+from cluster.jobs.lease import Lease
+from cluster.jobs.run_facts import travelling
+from cluster.node.loading import LoadFlow, LoadingFailed, RunLoaded, begin_loading
+from cluster.node.model_asker import ModelAsker
+from cluster.node.records_way import RecordsWay
+from cluster.node.running import Running
+from cluster.node.standing import (
+    JOIN_TIMEOUT_S,
+    Disconnect,
+    EndNodeNow,
+    Reconnect,
+    RetryIn,
+    Stand,
+    Standing,
+    StandOrder,
+    StopRuns,
+)
+from cluster.runtime.actor import Actor, stop, tell
+from cluster.runtime.channel import ChannelLost, ControlClient
+from cluster.runtime.control import (
+    Admitted,
+    BeginRun,
+    ControlMessage,
+    DeployRun,
+    EndNode,
+    HeadToNode,
+    Heartbeat,
+    HeartbeatTaken,
+    InferenceReplies,
+    Join,
+    Leave,
+    OfferChanged,
+    Rejected,
+    RemoteFailure,
+    RunBroken,
+    RunCollected,
+    RunLogged,
+    RunTaskEnded,
+    StopRun,
+    TakeMore,
+)
+from cluster.runtime.data_thread import PeerLost
+from cluster.runtime.messages import BeginJob, DeployTasks, JobStopped, NodeFact, StopJob
+from cluster.runtime.node import Node
+from sage.base.clock import Clock
+from sage.base.errors import ClusterUnreachable, InternalError, MembershipOver, SageError
+from sage.base.ids import JobId, NodeId
+from sage.base.inference import Failure, Inference
+from sage.base.log import get_log
+from sage.base.offer import NodeOffer
+
+LAST_WORDS_MS = 500
+_NODE_ENDS_S = 1.0
+_JOIN, _RETRY, _BEAT, _LEASE = "join", "retry", "beat", "lease"
+
+
+@dataclass(frozen=True, slots=True)
+class FactOfNode:
+    fact: NodeFact
+
+
+@dataclass(frozen=True, slots=True)
+class SayToHead:
+    """From a task's thread."""
+
+    message: RunCollected | RunLogged
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsAsked:
+    """Tasks have asked something of models."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferIs:
+    """The machine has something else to offer from now on."""
+
+    offer: NodeOffer
+
+
+@dataclass(frozen=True, slots=True)
+class EndMember:
+    """Stop what runs, leave the cluster, end."""
+
+
+MemberMessage = FactOfNode | SayToHead | ModelsAsked | OfferIs | RunLoaded | LoadingFailed | PeerLost | EndMember
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPorts:
+    """What a member works with. `connect` begins a new connection to the head. `start_node` starts the node's actor.
+    `admit` lets the owners of public keys send records here.
+
+    `on_end` is called once, on the member's thread, when it is over: with the error by which, if by one.
+    """
+
+    node_id: NodeId
+    join: Join
+    connect: Callable[[], ControlClient[HeadToNode]]
+    start_node: Callable[[Callable[[NodeFact], object], Inference], ActorRef[Node]]
+    way: RecordsWay
+    admit: Callable[[Iterable[str]], object]
+    load: LoadFlow
+    on_end: Callable[[SageError | None], object]
+    clock: Clock
+
+
+class Member(Actor[MemberMessage]):
+    """Not restarted: where it breaks, its process ends."""
+
+    def __init__(self, ports: MemberPorts) -> None:
+        super().__init__("member", clock=ports.clock)
+        self._ports = ports
+        self._offer = ports.join.offer
+        self._standing = Standing()
+        self._running = Running(lambda message: tell(self.actor_ref, SayToHead(message)))
+        self._asking = ModelAsker(lambda: tell(self.actor_ref, ModelsAsked()))
+        self._lease = Lease(ports.clock)
+        self._channel: ControlClient[HeadToNode] | None = None
+        self._epoch = 0
+        self._heartbeat_s = self._lease_s = 0.0
+        self._node = ports.start_node(lambda fact: tell(self.actor_ref, FactOfNode(fact)), self._asking.inference)
+
+    def on_start(self) -> None:
+        self._obey(self._standing.connect(self.clock.monotonic_s()))
+
+    def receive(self, message: MemberMessage) -> None:
+        self._check_lease()
+        match message:
+            case FactOfNode(fact):
+                self._report(fact)
+            case SayToHead(said):
+                self._send(said)
+            case ModelsAsked():
+                self._ask_models()
+            case OfferIs(offer):
+                self._offer = offer
+                self._send(OfferChanged(offer))
+            case RunLoaded():
+                self._deploy(message)
+            case LoadingFailed(order, error):
+                self._decline(order, error)
+            case PeerLost():
+                self._tell_broken(message)
+            case EndMember():
+                self._obey(self._standing.told_to_end())
+        self._drain()
+
+    def on_readable(self, fd: int) -> None:
+        self._check_lease()
+        self._drain()
+
+    def on_timer(self, timer_id: Hashable) -> None:
+        match timer_id:
+            case "join":
+                if self._standing.stand is Stand.JOINING:
+                    self._lost(ClusterUnreachable("the head did not answer the wish to join"))
+            case "retry":
+                self._obey(self._standing.connect(self.clock.monotonic_s()))
+            case "beat":
+                self._beat()
+            case _:
+                self._check_lease()
+        self._drain()
+
+    def on_stop(self) -> None:
+        self._let_go()
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._lease.end()
+        self._let_go()
+        self._ports.on_end(InternalError(f"the member of this node broke: {exception_value!r}"))
+
+    # Membership.
+
+    def _obey(self, orders: list[StandOrder]) -> None:
+        for order in orders:
+            match order:
+                case Reconnect():
+                    self._connect()
+                case Disconnect():
+                    self._disconnect()
+                case StopRuns():
+                    self._lease.end()
+                    for run_id in self._standing.runs:
+                        self._stop_run(run_id)
+                case RetryIn(after_s):
+                    self.set_timer(_RETRY, after_s)
+                case EndNodeNow(error):
+                    self._send(Leave())
+                    self._ports.on_end(error)
+
+    def _connect(self) -> None:
+        try:
+            self._channel = self._ports.connect()
+        except SageError as error:
+            return self._lost(error)
+        for fd in self._channel.fds():
+            self.watch_fd(fd)
+        self._epoch = 0
+        self._send(msgspec.structs.replace(self._ports.join, offer=self._offer))
+        self.set_timer(_JOIN, JOIN_TIMEOUT_S)
+
+    def _disconnect(self) -> None:
+        for timer in (_JOIN, _BEAT, _LEASE):
+            self.cancel_timer(timer)
+        if self._channel is not None:
+            for fd in self._channel.fds():
+                self.unwatch_fd(fd)
+            self._channel.close()
+            self._channel = None
+
+    def _admitted(self, message: Admitted, epoch: int) -> None:
+        self._epoch, self._heartbeat_s, self._lease_s = epoch, message.heartbeat_s, message.lease_s
+        self._lease = Lease(self.clock)  # the one before has ended for good: what is stuck under it stays without
+        self._hold_until(self._standing.admitted(message.lease_s))
+        self._asking.know(message.models)
+        self.cancel_timer(_JOIN)
+        get_log().info("joined", node=self._ports.node_id, epoch=epoch)
+        self._beat()
+
+    def _beat(self) -> None:
+        self._send(Heartbeat(self._standing.beat(self.clock.monotonic_s())))
+        self.set_timer(_BEAT, self._heartbeat_s)
+
+    def _hold_until(self, until_s: float | None) -> None:
+        if until_s is not None:
+            self._lease.extend(until_s)
+            self.set_timer(_LEASE, max(0.0, self._lease.left_s()))
+
+    def _check_lease(self) -> None:
+        """Stop everything where the lease is over: before anything else is done, for time may have passed unseen."""
+        if self._standing.stand in (Stand.MEMBER, Stand.LEAVING) and self._lease.left_s() <= 0.0:
+            self._lost(MembershipOver(f"the head was not heard for {self._lease_s:g} s"))
+
+    def _lost(self, error: SageError, *, may_rejoin: bool = True) -> None:
+        get_log().warning("cluster lost", node=self._ports.node_id, why=error.what)
+        self._asking.fail_all(error)
+        self._obey(self._standing.lost(error, may_rejoin=may_rejoin))
+
+    # From the head.
+
+    def _drain(self) -> None:
+        if self._channel is None:
+            return
+        for came in self._channel.drain():
+            if isinstance(came, ChannelLost):
+                self._lost(came.error)
+            else:
+                self._take(came.message, came.epoch)
+
+    def _take(self, message: HeadToNode, epoch: int) -> None:
+        match message:
+            case Admitted():
+                self._admitted(message, epoch)
+            case Rejected(failure, may_rejoin):
+                self._lost(failure.error(), may_rejoin=may_rejoin)
+            case _ if epoch != self._epoch:
+                get_log().warning("order of another epoch passed over", epoch=epoch, ours=self._epoch)
+            case HeartbeatTaken(number):
+                self._hold_until(self._standing.beat_taken(number, self._lease_s))
+            case DeployRun():
+                self._standing.began(message.run_id)
+                self_ref = self.actor_ref
+                begin_loading(message, self._ports.node_id, self._ports.load, lambda came: tell(self_ref, came))
+            case BeginRun(run_id):
+                tell(self._node, BeginJob(run_id))
+            case StopRun(run_id):
+                self._stop_run(run_id)
+            case TakeMore(run_id, task_id, num_messages):
+                self._running.give(run_id, task_id, num_messages)
+            case InferenceReplies(replies):
+                self._asking.replied(replies)
+            case EndNode():
+                self._obey(self._standing.told_to_end())
+
+    # Runs.
+
+    def _deploy(self, loaded: RunLoaded) -> None:
+        order = loaded.order
+        if not self._standing.has(order.run_id):
+            return  # it was stopped while it was loaded
+        self._ports.admit(peer.public_key for peer in order.peers.values())
+        try:
+            self._ports.way.open(order.run_id, order.placement, order.peers, loaded.types)
+        except SageError as error:
+            return self._decline(order, error)
+        tell(self._node, DeployTasks(order.run_id, self._running.tasks(loaded, self._lease)))
+
+    def _decline(self, order: DeployRun, error: SageError) -> None:
+        """Say that a run cannot be had here: one of its tasks ends by the error, and the head stops the others."""
+        here = [task_id for task_id, node_id in order.placement.items() if node_id == self._ports.node_id]
+        if self._standing.has(order.run_id):
+            self._send(RunTaskEnded(order.run_id, here[0], False, RemoteFailure.of(error)))
+
+    def _stop_run(self, run_id: JobId) -> None:
+        self._running.end(run_id)
+        tell(self._node, StopJob(run_id))
+
+    def _report(self, fact: NodeFact) -> None:
+        for message in travelling(fact):
+            self._send(message)
+        if isinstance(fact, JobStopped):
+            self._ports.way.close_run(fact.job_id)
+            self._running.end(fact.job_id)
+            self._obey(self._standing.stopped(fact.job_id))
+
+    def _tell_broken(self, lost: PeerLost) -> None:
+        for run_id in self._ports.way.lost(lost):
+            self._send(RunBroken(run_id, Failure.of(lost.error)))
+
+    def _ask_models(self) -> None:
+        for message in self._asking.outgoing():
+            self._send(message)
+        if self._standing.stand is not Stand.MEMBER:
+            self._asking.fail_all(ClusterUnreachable("this node is no member of a cluster now"))
+
+    def _send(self, message: ControlMessage) -> None:
+        if self._channel is None:
+            return  # nobody to say it to: what ran is being stopped, and begins anew elsewhere
+        if not self._channel.send(message, self._epoch) and self._standing.stand is not Stand.ENDED:
+            self._lost(ClusterUnreachable("the head takes no more messages"))
+
+    def _let_go(self) -> None:
+        self._asking.close()
+        self._asking.fail_all(ClusterUnreachable("this node ends"))
+        for run_id in self._standing.runs:
+            self._running.end(run_id)
+        stop([self._node], timeout_s=_NODE_ENDS_S)
+        if self._channel is not None:
+            self._channel.close(last_words_ms=LAST_WORDS_MS)
+            self._channel = None

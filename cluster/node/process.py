@@ -1,0 +1,132 @@
+"""The process of one node: puts member, node, transport and machine together, and ends them. Decides nothing."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import zmq
+from pykka import ActorRef
+
+from cluster.jobs.devices import Wish
+from cluster.jobs.machine import ThisMachine
+from cluster.jobs.machine_watch import MachineWatch
+from cluster.jobs.nvml import find_nvml
+from cluster.node.config import NodeConfig
+from cluster.node.doors import NodeDoors
+from cluster.node.loading import CodeLoader
+from cluster.node.member import EndMember, Member, MemberPorts, OfferIs
+from cluster.node.records_way import RecordsWay
+from cluster.node.share import share_of_offer
+from cluster.runtime.actor import stop, tell
+from cluster.runtime.channel import ControlClient
+from cluster.runtime.control import HeadToNode, Join, PeerAddress
+from cluster.runtime.keys import ClusterKeys
+from cluster.runtime.messages import NodeFact
+from cluster.runtime.node import Node, NodePorts
+from cluster.runtime.workshop import OperatorWorkshop
+from operators.index import IndexStore
+from sage.base.clock import SystemClock
+from sage.base.codec import Codec
+from sage.base.demand import labels_from_text
+from sage.base.errors import SageError
+from sage.base.ids import NodeId, new_id
+from sage.base.inference import Inference
+from sage.base.log import get_log
+from sage.base.offer import NodeOffer
+
+_END_S = 3.0
+
+
+class NodeProcess:
+    """Everything of a node, from `run` to its end. One in a process."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        """Look at the machine and listen for records; raises ConfigInvalid and KeysUnsafe."""
+        self._config = config
+        self._clock = SystemClock()
+        self._node_id = NodeId(config.name)
+        self._has_ended = threading.Event()
+        self._error: SageError | None = None
+        self._member: ActorRef[Any] | None = None
+        self._machine = ThisMachine(_wish(config), find_nvml())
+        self._offer = self._machine.look()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
+        keys = ClusterKeys(Path(config.keys_folder)).curve(config.name) if config.keys_folder else None
+        self._doors = NodeDoors(config.head, config.head_key, keys, self._clock)
+        self._way = RecordsWay(
+            self._node_id, config.data_address, self._doors.data, on_peer_lost=self._tell, clock=self._clock
+        )
+
+    def run(self) -> int:
+        """Be a node until told to end; return the exit status."""
+        self._member = Member.start(self._ports())
+        actors: list[ActorRef[Any]] = [self._member]
+        if self._machine.has_driver:
+            actors.append(MachineWatch.start(self._machine, self._offer, self._offers, self._clock))
+        self._has_ended.wait()
+        for name in stop(actors, timeout_s=_END_S):
+            get_log().warning("still running", what=name)
+        self._way.close()
+        self._context.term()
+        if self._error is not None:
+            print(self._error, file=sys.stderr, flush=True)
+        return 0 if self._error is None else 1
+
+    def end(self) -> None:
+        """Leave the cluster, from any thread; `run` returns."""
+        self._tell(EndMember())
+
+    def _tell(self, message: object) -> None:
+        if self._member is not None:
+            tell(self._member, message)
+
+    def _ended(self, error: SageError | None) -> None:
+        self._error = error
+        self._has_ended.set()
+
+    def _offers(self, offer: NodeOffer) -> None:
+        self._tell(OfferIs(share_of_offer(offer, *self._config.share)))
+
+    def _ports(self) -> MemberPorts:
+        return MemberPorts(
+            node_id=self._node_id,
+            join=Join(
+                name=self._config.name,
+                instance=new_id("node", Random()),
+                pid=os.getpid(),
+                host=os.uname().nodename,
+                offer=share_of_offer(self._offer, *self._config.share),
+                data=PeerAddress(self._way.address, self._doors.public_key),
+            ),
+            connect=self._connect,
+            start_node=self._start_node,
+            way=self._way,
+            admit=self._doors.admit,
+            load=CodeLoader(self._node_id),
+            on_end=self._ended,
+            clock=self._clock,
+        )
+
+    def _connect(self) -> ControlClient[HeadToNode]:
+        codec: Codec[HeadToNode] = Codec(HeadToNode)  # type: ignore[arg-type]  # a union is no class to mypy
+        return ControlClient(self._context, codec, self._doors.to_head)
+
+    def _start_node(self, report: Callable[[NodeFact], object], inference: Inference) -> ActorRef[Node]:
+        runtime = self._config.settings.runtime
+        ports = NodePorts(
+            transport=self._way.transport,
+            inference=inference,
+            workshop=OperatorWorkshop(IndexStore(), batch_records=runtime.batch_records),
+            report=report,
+            settings=runtime,
+            clock=self._clock,
+        )
+        return Node.start(self._node_id, ports)
+
+
+def _wish(config: NodeConfig) -> Wish:
+    return Wish(config.cpus, config.num_gpus, labels_from_text(config.settings.node.labels))

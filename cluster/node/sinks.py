@@ -1,0 +1,131 @@
+"""Sinks as a node has them: what is kept in memory or printed goes to the head; all others ask the lease first.
+
+Whatever others can see happens only while the lease is held: a node that was paused, or cut off, does nothing that
+another does in its place by then. Knows nothing of sockets.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cluster.jobs.lease import Lease
+from cluster.node.untaken import Untaken
+from cluster.runtime.control import RunCollected, RunLogged
+from cluster.runtime.messages import TaskSpec
+from cluster.runtime.packed import pack_records
+from cluster.runtime.record_types import RecordTypes
+from sage.base.ids import JobId, TaskId
+from sage.flow.graph import Step
+from sage.flow.ports import Sink, SinkWriter
+from sage.flow.sinks import ListSink, PrintSink
+from sage.flow.spec import ForEach, Write
+
+MAX_LINE_CHARS = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPorts:
+    """What the sinks of one task are lent. `send` takes a message for the head, on any thread, without waiting."""
+
+    run_id: JobId
+    task_id: TaskId
+    types: RecordTypes
+    lease: Lease
+    untaken: Untaken
+    send: Callable[[RunCollected | RunLogged], object]
+
+
+def with_sinks_here(task: TaskSpec, ports: SinkPorts) -> TaskSpec:
+    """Return `task` with the sinks that it has on a node."""
+    steps = tuple(_step_here(step, ports) for step in task.chain.steps)
+    return replace(task, chain=replace(task.chain, steps=steps))
+
+
+def _step_here(step: Step, ports: SinkPorts) -> Step:
+    match step.spec:
+        case Write(sink=ListSink()):
+            return replace(step, spec=Write(CollectingSink(step.name, ports)))
+        case Write(sink=PrintSink()):
+            return replace(step, spec=Write(LoggingSink(ports)))
+        case Write(sink=sink):
+            return replace(step, spec=Write(LeasedSink(sink, ports.lease)))
+        case ForEach(fn=fn):
+            return replace(step, spec=ForEach(_leased(fn, ports.lease)))
+        case _:
+            return step
+
+
+def _leased(fn: Callable[[Any], object], lease: Lease) -> Callable[[Any], object]:
+    def call(record: Any) -> object:
+        lease.check()
+        return fn(record)
+
+    return call
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedSink:
+    """A sink of the user's that writes and commits only while the lease is held."""
+
+    sink: Sink[Any]
+    lease: Lease
+
+    def open(self) -> "LeasedWriter":
+        self.lease.check()
+        return LeasedWriter(self.sink.open(), self.lease)
+
+
+@dataclass(frozen=True, slots=True)
+class LeasedWriter:
+    writer: SinkWriter[Any]
+    lease: Lease
+
+    def write(self, records: Sequence[Any]) -> None:
+        self.lease.check()
+        self.writer.write(records)
+
+    def close(self, *, complete: bool) -> None:
+        """Commit only while the lease is held; else let go, and raise MembershipOver."""
+        if complete and self.lease.left_s() <= 0.0:
+            self.writer.close(complete=False)
+            self.lease.check()
+        self.writer.close(complete=complete)
+
+
+@dataclass(frozen=True, slots=True)
+class CollectingSink:
+    """Sends records to the head, for the client that collects them. Waits while too many were not taken."""
+
+    step: str
+    ports: SinkPorts
+
+    def open(self) -> "CollectingSink":
+        return self
+
+    def write(self, records: Sequence[Any]) -> None:
+        ports = self.ports
+        for piece in pack_records(records, ports.types, where=f"step {self.step!r}"):
+            ports.untaken.take()
+            ports.send(RunCollected(ports.run_id, ports.task_id, self.step, piece))
+
+    def close(self, *, complete: bool) -> None:
+        """Nothing to finish: what was sent is on its way before the task's end is."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggingSink:
+    """Prints to the node's log and sends the lines to the head."""
+
+    ports: SinkPorts
+
+    def open(self) -> "LoggingSink":
+        return self
+
+    def write(self, records: Sequence[Any]) -> None:
+        lines = tuple(str(record)[:MAX_LINE_CHARS] for record in records)
+        print("\n".join(lines), flush=True)
+        self.ports.untaken.take()
+        self.ports.send(RunLogged(self.ports.run_id, self.ports.task_id, lines))
+
+    def close(self, *, complete: bool) -> None:
+        """Nothing to finish."""

@@ -1,0 +1,145 @@
+"""How a node stands with its head: what it does when it joins, is silent, is refused or told to end. Pure.
+
+OUT --joined--> JOINING --admitted--> MEMBER --lost or lease over--> FENCING --nothing runs--> OUT
+                                         `--told to end--> LEAVING --nothing runs--> ENDED
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from sage.base.errors import SageError
+from sage.base.ids import JobId
+
+FIRST_RETRY_S = 0.2
+LAST_RETRY_S = 5.0
+JOIN_TIMEOUT_S = 3.0
+NUM_SENT = 64
+
+
+class Stand(Enum):
+    OUT = auto()  # no connection; a time to try again is set
+    JOINING = auto()
+    MEMBER = auto()
+    FENCING = auto()  # what runs is being stopped, with nobody to report to
+    LEAVING = auto()
+    ENDED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnect:
+    """Connect anew and send a Join."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Close the connection; nothing is sent any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopRuns:
+    """Stop everything that runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryIn:
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndNodeNow:
+    """End the process; `error` None: as it was told to."""
+
+    error: SageError | None
+
+
+StandOrder = Reconnect | Disconnect | StopRuns | RetryIn | EndNodeNow
+
+
+class Standing:
+    """Decides; whoever holds it obeys, in order. It tries to join for ever, unless the head says that it may not."""
+
+    def __init__(self) -> None:
+        self._runs: set[JobId] = set()
+        self._retry_s = FIRST_RETRY_S
+        self._ends = False
+        self._error: SageError | None = None
+        self._sent_s: dict[int, float] = {}
+        self._num_sent = 0
+        self._joined_s = 0.0
+        self.stand = Stand.OUT
+
+    # Runs.
+
+    def began(self, run_id: JobId) -> None:
+        """Count a run that this node was given."""
+        self._runs.add(run_id)
+
+    def stopped(self, run_id: JobId) -> list[StandOrder]:
+        """Nothing of a run is left here."""
+        self._runs.discard(run_id)
+        return self._settle()
+
+    def has(self, run_id: JobId) -> bool:
+        return run_id in self._runs
+
+    @property
+    def runs(self) -> Iterable[JobId]:
+        return tuple(self._runs)
+
+    # The head.
+
+    def connect(self, now_s: float) -> list[StandOrder]:
+        """Try to join, now."""
+        if self.stand is not Stand.OUT:
+            return []
+        self.stand, self._joined_s = Stand.JOINING, now_s
+        return [Reconnect()]
+
+    def admitted(self, lease_s: float) -> float:
+        """Be a member; return until when the lease holds."""
+        self.stand, self._retry_s, self._error = Stand.MEMBER, FIRST_RETRY_S, None
+        return self._joined_s + lease_s
+
+    def beat(self, now_s: float) -> int:
+        """Return the number of a heartbeat that is sent now."""
+        self._num_sent += 1
+        self._sent_s[self._num_sent] = now_s
+        if len(self._sent_s) > NUM_SENT:
+            del self._sent_s[next(iter(self._sent_s))]
+        return self._num_sent
+
+    def beat_taken(self, number: int, lease_s: float) -> float | None:
+        """Return until when the lease holds now: it counts from when the heartbeat was sent. None: an unknown one."""
+        sent_s = self._sent_s.pop(number, None)
+        return None if sent_s is None else sent_s + lease_s
+
+    def lost(self, error: SageError, *, may_rejoin: bool = True) -> list[StandOrder]:
+        """The connection is gone, the lease is over, or the head refused: stop everything, then try again or end."""
+        if self.stand in (Stand.OUT, Stand.FENCING, Stand.ENDED):
+            return []
+        self._error = error
+        self._ends = self._ends or self.stand is Stand.LEAVING or not may_rejoin
+        self.stand = Stand.FENCING
+        return [Disconnect(), StopRuns(), *self._settle()]
+
+    def told_to_end(self) -> list[StandOrder]:
+        """Stop everything, tell the head, and end."""
+        if self.stand in (Stand.LEAVING, Stand.ENDED):
+            return []
+        self._ends, self._error = True, None
+        if self.stand is Stand.MEMBER:
+            self.stand = Stand.LEAVING
+        else:
+            self.stand = Stand.FENCING
+        return [StopRuns(), *self._settle()]
+
+    def _settle(self) -> list[StandOrder]:
+        if self._runs or self.stand not in (Stand.FENCING, Stand.LEAVING):
+            return []
+        if self._ends:
+            self.stand = Stand.ENDED
+            return [EndNodeNow(self._error)]
+        self.stand = Stand.OUT
+        after_s, self._retry_s = self._retry_s, min(2 * self._retry_s, LAST_RETRY_S)
+        return [RetryIn(after_s)]

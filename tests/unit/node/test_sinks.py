@@ -1,0 +1,146 @@
+"""Sinks on a node: what goes to the head is bounded, and nothing is done that others can see without a lease."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+import sage
+from cluster.jobs.lease import Lease
+from cluster.jobs.tasks import tasks_from_plan
+from cluster.node.sinks import CollectingSink, LeasedSink, SinkPorts, with_sinks_here
+from cluster.node.untaken import Untaken
+from cluster.runtime.control import NUM_UNTAKEN, RunCollected, RunLogged
+from cluster.runtime.packed import unpack_records
+from cluster.runtime.record_types import RecordTypes
+from sage.base.clock import ManualClock
+from sage.base.errors import MembershipOver
+from sage.base.ids import JobId, TaskId
+from sage.flow.plan import plan_from_graph
+from sage.flow.spec import ForEach, Write
+
+DEADLINE_S = 10.0
+
+
+class RecordedSink:
+    """A sink of a user's that keeps what is done with it."""
+
+    def __init__(self) -> None:
+        self.done: list[object] = []
+
+    def open(self) -> "RecordedSink":
+        return self
+
+    def write(self, records: Sequence[Any]) -> None:
+        self.done.append(list(records))
+
+    def close(self, *, complete: bool) -> None:
+        self.done.append("committed" if complete else "let go")
+
+
+class Task:
+    """The ports of one task, and what it sent."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.lease = Lease(self.clock)
+        self.lease.extend(2.0)
+        self.sent: list[RunCollected | RunLogged] = []
+        self.untaken = Untaken()
+        run_id, task_id = JobId("job"), TaskId("job/t/0")
+        self.ports = SinkPorts(run_id, task_id, RecordTypes(), self.lease, self.untaken, self.sent.append)
+
+
+@pytest.fixture
+def task() -> Task:
+    return Task()
+
+
+def test_what_is_collected_goes_to_the_head_with_its_step(task: Task) -> None:
+    CollectingSink("results", task.ports).write([1, "two"])
+    (message,) = task.sent
+    assert isinstance(message, RunCollected)
+    assert (message.step, list(unpack_records(message.records, RecordTypes()))) == ("results", [1, "two"])
+
+
+def test_a_sink_waits_while_the_head_has_not_taken_what_it_sent(task: Task) -> None:
+    sink = CollectingSink("results", task.ports)
+    for number in range(NUM_UNTAKEN):
+        sink.write([number])
+    writer = threading.Thread(target=sink.write, args=(["late"],))
+    writer.start()
+    assert len(task.sent) == NUM_UNTAKEN
+    task.untaken.give(1)
+    writer.join(DEADLINE_S)
+    assert len(task.sent) == NUM_UNTAKEN + 1
+
+
+def test_a_sink_that_waits_is_let_go_when_its_run_is_stopped(task: Task) -> None:
+    for _ in range(NUM_UNTAKEN):
+        task.untaken.take()
+    raised: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            CollectingSink("results", task.ports).write([1])
+        except MembershipOver as error:
+            raised.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    task.untaken.end()
+    writer.join(DEADLINE_S)
+    assert len(raised) == 1
+    assert task.sent == []
+
+
+def test_nothing_is_written_or_committed_once_the_lease_is_over(task: Task) -> None:
+    sink = RecordedSink()
+    writer = LeasedSink(sink, task.lease).open()
+    writer.write([1])
+    task.clock.advance(3.0)
+    with pytest.raises(MembershipOver):
+        writer.write([2])
+    with pytest.raises(MembershipOver):
+        writer.close(complete=True)
+    assert sink.done == [[1], "let go"]
+
+
+def test_a_sink_that_holds_its_lease_commits_and_one_that_failed_is_let_go(task: Task) -> None:
+    first, second = RecordedSink(), RecordedSink()
+    LeasedSink(first, task.lease).open().close(complete=True)
+    LeasedSink(second, task.lease).open().close(complete=False)
+    assert (first.done, second.done) == (["committed"], ["let go"])
+
+
+def test_every_sink_of_a_flow_is_replaced_by_one_that_asks_the_lease(
+    task: Task, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow, seen = sage.Flow("sinks"), list[int]()
+    numbers = flow.from_collection([1])
+    numbers.for_each(seen.append)
+    numbers.write_jsonl("out.jsonl")
+    numbers.print()
+    numbers.collect()
+    specs = [
+        step.spec
+        for spec in tasks_from_plan(JobId("job"), plan_from_graph(flow.graph()))
+        for step in with_sinks_here(spec, task.ports).chain.steps
+        if isinstance(step.spec, ForEach | Write)
+    ]
+    for_each, leased, logging, collecting = specs
+    assert isinstance(for_each, ForEach)
+    for_each.fn(1)
+    task.clock.advance(3.0)
+    with pytest.raises(MembershipOver):
+        for_each.fn(2)
+    assert seen == [1]
+    assert isinstance(leased, Write)
+    assert isinstance(leased.sink, LeasedSink)
+    assert isinstance(collecting, Write)
+    assert isinstance(collecting.sink, CollectingSink)
+    assert isinstance(logging, Write)
+    logging.sink.open().write(["line"])
+    assert task.sent == [RunLogged(JobId("job"), TaskId("job/t/0"), ("line",))]
+    assert capsys.readouterr().out == "line\n"

@@ -1,0 +1,111 @@
+"""How a node stands with its head: it stops before it comes back, and its lease counts from when it spoke."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cluster.node.standing import (
+    FIRST_RETRY_S,
+    NUM_SENT,
+    Disconnect,
+    EndNodeNow,
+    Reconnect,
+    RetryIn,
+    Stand,
+    Standing,
+    StandOrder,
+    StopRuns,
+)
+from sage.base.errors import MembershipOver
+from sage.base.ids import JobId
+
+RUN = JobId("job")
+LOST = MembershipOver("silent")
+LEASE_S = 2.0
+
+
+def member() -> Standing:
+    standing = Standing()
+    assert standing.connect(10.0) == [Reconnect()]
+    assert standing.admitted(LEASE_S) == 12.0
+    return standing
+
+
+def test_a_node_that_loses_its_head_stops_everything_before_it_tries_again() -> None:
+    standing = member()
+    standing.began(RUN)
+    assert standing.lost(LOST) == [Disconnect(), StopRuns()]
+    assert standing.connect(11.0) == []
+    assert standing.stopped(RUN) == [RetryIn(FIRST_RETRY_S)]
+    assert standing.connect(11.0) == [Reconnect()]
+
+
+def test_a_node_tries_again_ever_more_slowly_until_it_is_a_member() -> None:
+    standing, waits = Standing(), []
+    for _ in range(7):
+        standing.connect(0.0)
+        *_, retry = standing.lost(LOST)
+        assert isinstance(retry, RetryIn)
+        waits.append(retry.after_s)
+    assert waits == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    standing.connect(0.0)
+    standing.admitted(LEASE_S)
+    assert standing.lost(LOST)[-1] == RetryIn(FIRST_RETRY_S)
+
+
+def test_a_node_that_may_not_come_back_ends_with_the_reason() -> None:
+    standing = member()
+    standing.began(RUN)
+    standing.lost(LOST, may_rejoin=False)
+    assert standing.stopped(RUN) == [EndNodeNow(LOST)]
+    assert standing.stand is Stand.ENDED
+
+
+def test_a_node_that_is_told_to_end_does_so_once_nothing_runs() -> None:
+    standing = member()
+    standing.began(RUN)
+    assert standing.told_to_end() == [StopRuns()]
+    assert standing.told_to_end() == []
+    assert standing.stopped(RUN) == [EndNodeNow(None)]
+
+
+def test_the_lease_counts_from_when_a_heartbeat_was_sent() -> None:
+    standing = member()
+    first, second = standing.beat(20.0), standing.beat(20.5)
+    assert standing.beat_taken(second, LEASE_S) == 22.5
+    assert standing.beat_taken(first, LEASE_S) == 22.0
+    assert standing.beat_taken(first, LEASE_S) is None
+    old = standing.beat(30.0)
+    for number in range(NUM_SENT):
+        standing.beat(31.0 + number)
+    assert standing.beat_taken(old, LEASE_S) is None
+
+
+STEPS = ["connect", "admitted", "lost", "refused", "end", "began", "stopped"]
+
+
+@given(st.lists(st.sampled_from(STEPS), max_size=30))
+def test_whatever_happens_nothing_runs_when_it_joins_and_it_ends_once(steps: list[str]) -> None:
+    standing = Standing()
+    ended = 0
+    for step in steps:
+        orders: list[StandOrder] = []
+        match step:
+            case "connect":
+                orders = standing.connect(0.0)
+            case "admitted" if standing.stand is Stand.JOINING:
+                standing.admitted(LEASE_S)
+            case "lost":
+                orders = standing.lost(LOST)
+            case "refused":
+                orders = standing.lost(LOST, may_rejoin=False)
+            case "end":
+                orders = standing.told_to_end()
+            case "began" if standing.stand is Stand.MEMBER:
+                standing.began(RUN)
+            case "stopped":
+                orders = standing.stopped(RUN)
+            case _:
+                pass  # not what a head does to a node that stands so
+        assert not (Reconnect() in orders and standing.has(RUN))
+        ended += sum(isinstance(order, EndNodeNow) for order in orders)
+    assert ended == (standing.stand is Stand.ENDED)
