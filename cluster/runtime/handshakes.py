@@ -39,6 +39,7 @@ class HandshakeMonitor:
         self._events.setsockopt(zmq.RCVHWM, 0)
         self._events.setsockopt(zmq.LINGER, 0)
         self._events.connect(endpoint)
+        self.drain()  # the descriptor tells of what comes after a look that found nothing, and of nothing before one
 
     @property
     def fd(self) -> int:

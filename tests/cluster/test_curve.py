@@ -1,5 +1,6 @@
 """Sockets behind CURVE: who gets through and who does not, over real TCP."""
 
+import select
 import socket as sockets
 import stat
 from collections.abc import Iterator
@@ -156,6 +157,19 @@ def test_a_frame_beyond_the_bound_cuts_its_sender_off(peers: list[Peer]) -> None
         assert not server.socket.poll(0)
     finally:
         server.close()
+
+
+def test_a_refusal_wakes_whoever_watches_the_monitors_descriptor(server: Server, peers: list[Peer]) -> None:
+    """It once slept for ever where nobody had looked into the monitor before."""
+    peers.append(Peer(server.address, known(new_curve_keys())))
+    assert server.gatekeeper is not None
+    assert server.gatekeeper.socket.poll(WAIT_S * 1000)
+    server.gatekeeper.drain()
+    for monitor in (server.monitor, peers[0].monitor):
+        readable, _, _ = select.select([monitor.fd], [], [], WAIT_S)
+        assert readable
+        monitor.drain()
+        assert monitor.counts[Handshake.AUTH] == 1
 
 
 def test_a_flood_of_refusals_that_nobody_counts_stops_no_one(server: Server, peers: list[Peer]) -> None:
