@@ -163,7 +163,7 @@ def test_a_refusal_wakes_whoever_watches_the_monitors_descriptor(server: Server,
     """It once slept for ever where nobody had looked into the monitor before."""
     peers.append(Peer(server.address, known(new_curve_keys())))
     assert server.gatekeeper is not None
-    assert server.gatekeeper.socket.poll(WAIT_S * 1000)
+    assert server.gatekeeper.socket.poll(round(WAIT_S * 1000))
     server.gatekeeper.drain()
     for monitor in (server.monitor, peers[0].monitor):
         readable, _, _ = select.select([monitor.fd], [], [], WAIT_S)
