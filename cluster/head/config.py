@@ -11,7 +11,8 @@ class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `listen`: a `tcp://` address for other machines, which needs `keys_folder`; this machine has a socket in `folder`.
     `engines` are started at once, those of the settings when a flow needs them. `submitters`: keys (hex) that may sign
-    shipped code, besides those of the allow-list; `ships_code` False: nobody may. `is_child`: it ends with its parent.
+    shipped code, besides those of the allow-list; `ships_code` False: nobody may. `cpus` and `num_gpus` are for
+    all its nodes together, by default all there are. `is_child`: it ends with its parent.
     """
 
     name: str
@@ -23,6 +24,8 @@ class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys_folder: str = ""
     submitters: tuple[str, ...] = ()
     ships_code: bool = True
+    cpus: float | None = None
+    num_gpus: int | None = None
     is_child: bool = True
 
 

@@ -15,20 +15,22 @@ from cluster.head.model_desk import ModelDesk, RepliesFor
 from cluster.head.node_desk import NodeDesk, NodeDeskPorts
 from cluster.head.remote_node import OrderToNode
 from cluster.head.submitter import JobChanged, SubmissionEnded
+from cluster.head.trust import HeadTrust
 from cluster.jobs.health import Beat
 from cluster.jobs.orders import CancelJob
 from cluster.local.plane import EmbeddedPlane
 from cluster.runtime.actor import Actor, tell
-from cluster.runtime.channel import ControlServer, PeerBroke, PeerMessage
+from cluster.runtime.channel import ControlServer, PeerBroke, PeerId, PeerMessage
 from cluster.runtime.control import InferenceReplies, Join, NodeToHead
 from cluster.runtime.control_clients import ClientToHead, Declined, JobNews
+from cluster.runtime.enrolment import Enrol, Enrolled
 from sage.base.clock import Clock
-from sage.base.errors import MembershipOver, NodeLost
+from sage.base.errors import MembershipOver, NodeLost, SageError
 from sage.base.ids import NodeId
 from sage.base.inference import Failure
 from sage.base.log import get_log
 
-FromPeer = NodeToHead | ClientToHead
+FromPeer = NodeToHead | ClientToHead | Enrol
 LAST_WORDS_MS = 500
 _NODES_END_S = 3.0
 _HEALTH, _CLIENTS, _STOP = "health", "clients", "stop"
@@ -52,9 +54,8 @@ DoorMessage = OrderToNode | RepliesFor | SubmissionEnded | JobChanged | NodeProc
 
 @dataclass(frozen=True, slots=True)
 class DoorPorts:
-    """What the door works with. `server` is used on its thread alone; the others are called there.
+    """What the door works with. `server` and `trust` are used on its thread alone; the others are called there.
 
-    `keeper_fd`: readable when `drain_keeper` has something to do. `submitters`: the keys that may sign code now.
     `on_members`: told the number of members when it changes. `on_stop_asked`: a client wants the cluster to end.
     `on_stopped`: no node is a member any more.
     """
@@ -62,12 +63,10 @@ class DoorPorts:
     cluster: str
     pid: int
     server: ControlServer[FromPeer]
-    keeper_fd: int | None
-    drain_keeper: Callable[[], None]
+    trust: HeadTrust
     manager: ActorRef[Any]
     submitter: ActorRef[Any]
     plane: EmbeddedPlane
-    submitters: Callable[[], tuple[str, ...]]
     on_members: Callable[[int], object]
     on_stop_asked: Callable[[], object]
     on_stopped: Callable[[], object]
@@ -92,8 +91,8 @@ class HeadDoor(Actor[DoorMessage]):
     def on_start(self) -> None:
         for fd in self._ports.server.fds():
             self.watch_fd(fd)
-        if self._ports.keeper_fd is not None:
-            self.watch_fd(self._ports.keeper_fd)
+        if self._ports.trust.keeper_fd is not None:
+            self.watch_fd(self._ports.trust.keeper_fd)
         self.set_timer(_CLIENTS, LEASE_S / 2)
 
     def receive(self, message: DoorMessage) -> None:
@@ -114,8 +113,8 @@ class HeadDoor(Actor[DoorMessage]):
         self._drain()
 
     def on_readable(self, fd: int) -> None:
-        if fd == self._ports.keeper_fd:
-            self._ports.drain_keeper()
+        if fd == self._ports.trust.keeper_fd:
+            self._ports.trust.drain_keeper()
         self._drain()
 
     def on_timer(self, timer_id: Hashable) -> None:
@@ -146,14 +145,29 @@ class HeadDoor(Actor[DoorMessage]):
 
     def _take(self, came: PeerMessage[FromPeer]) -> None:
         message, member = came.message, self._nodes.member_of(came.peer)
-        if isinstance(message, Join):
-            self._nodes.join(came.peer, message)
+        try:
+            self._ports.trust.check_may_say(came.key, message)
+        except SageError as error:
+            return self._broke(PeerBroke(came.peer, error))
+        if isinstance(message, Enrol):
+            self._enrol(came.peer, came.key, message)
+        elif isinstance(message, Join):
+            self._nodes.join(came.peer, message, came.key)
         elif member is not None:
             self._nodes.take(member, message, came.epoch)
         elif isinstance(message, ClientToHead):
             self._clients.take(came.peer, message)
         else:
             self._nodes.reject(came.peer, MembershipOver("the head does not count this node as a member"), came.epoch)
+
+    def _enrol(self, peer: PeerId, key: str | None, message: Enrol) -> None:
+        """Put a newcomer's keys on the list; it comes back with them, on another connection."""
+        try:
+            answer: Enrolled | Declined = self._ports.trust.enrol(key, message)
+        except SageError as error:
+            answer = Declined(None, Failure.of(error))
+        self._ports.server.send(peer, answer)
+        self._ports.server.cut_off(peer)
 
     def _broke(self, broke: PeerBroke) -> None:
         """Tell a peer that broke the protocol what it did, once, and hear it no more."""
@@ -218,7 +232,7 @@ class HeadDoor(Actor[DoorMessage]):
             models=self._models,
             manager=ports.manager,
             plane=ports.plane,
-            submitters=ports.submitters,
+            submitters=ports.trust.submitters,
             forget_client=lambda peer: self._clients.forget(peer),
             on_members=self._members_are,
             beat=ports.beat,

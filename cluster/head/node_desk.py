@@ -46,7 +46,7 @@ from cluster.runtime.control import (
 )
 from cluster.runtime.control_clients import CollectedNews, LogNews, NodeState
 from sage.base.clock import Clock
-from sage.base.errors import MembershipOver, NodeLost, SageError, UnknownNode
+from sage.base.errors import MembershipOver, NodeLost, NotTrusted, SageError, UnknownNode
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.base.inference import Failure
 from sage.base.log import get_log
@@ -83,8 +83,10 @@ class NodeDesk:
 
     # Membership.
 
-    def join(self, peer: PeerId, join: Join) -> None:
-        """Take a node in, or say why not."""
+    def join(self, peer: PeerId, join: Join, key: str | None) -> None:
+        """Take a node in, or say why not; `key` is that by which it was let in, over `tcp://`."""
+        if key is not None and join.data.public_key != key:
+            return self.reject(peer, NotTrusted(f"node {join.name} takes records by another key than its own"), 0)
         if not self._admits:
             return self.reject(peer, MembershipOver("the cluster is being stopped"), 0)
         try:

@@ -124,12 +124,10 @@ class Head:
             cluster=self._config.name,
             pid=os.getpid(),
             server=server,
-            keeper_fd=self._trust.keeper_fd,
-            drain_keeper=self._trust.drain_keeper,
+            trust=self._trust,
             manager=manager,
             submitter=submitter,
             plane=self._plane,
-            submitters=self._trust.submitters,
             on_members=self._members_are,
             on_stop_asked=self.ask_to_stop,
             on_stopped=self._stopped.set,
@@ -157,6 +155,8 @@ class Head:
             settings=config.settings,
             keys_folder=config.keys_folder if config.listen else "",
             share=(number, config.num_nodes),
+            cpus=config.cpus,
+            num_gpus=config.num_gpus,
             folders=(str(folder), str(self._place.folder)),
         )
 

@@ -11,21 +11,24 @@ from cluster.head.config import HeadConfig
 from cluster.jobs.envelope import EnvelopeVerifier, NoCodeShipping, submitters_of
 from cluster.runtime.allow_list import Domain
 from cluster.runtime.channel import Attach, Context
+from cluster.runtime.control import ControlMessage
 from cluster.runtime.curve import ServerTrust, listen
+from cluster.runtime.enrolment import Enrol, Enrolled, check_may_say, enrolled
 from cluster.runtime.gatekeeper import Gatekeeper
 from cluster.runtime.keys import ClusterKeys
 from sage.base.clock import Clock
-from sage.base.errors import KeysUnsafe
+from sage.base.errors import KeysUnsafe, NotTrusted
 
 
 class HeadTrust:
-    """Used on the head's main thread, but for `submitters`, and the keeper, which is the door's."""
+    """Made on the head's main thread; the keeper, and who may say what, are the door's."""
 
     def __init__(self, config: HeadConfig, context: Context, clock: Clock) -> None:
         """Raises KeysUnsafe where an address for other machines is given and no keys."""
         if config.listen is not None and not config.keys_folder:
             raise KeysUnsafe(f"{config.listen} can be reached from other machines, and there are no keys")
         self._config = config
+        self._clock = clock
         self._keys = ClusterKeys(Path(config.keys_folder)) if config.keys_folder else None
         self._keeper: Gatekeeper | None = None
         if self._keys is not None and config.listen is not None:
@@ -46,6 +49,22 @@ class HeadTrust:
     def drain_keeper(self) -> None:
         if self._keeper is not None:
             self._keeper.drain()
+
+    def check_may_say(self, key: str | None, message: ControlMessage) -> None:
+        """Raise NotTrusted unless whoever was let in by `key` may say this; over `ipc://`, where keys are not asked,
+        all but Enrol."""
+        if key is None:
+            if isinstance(message, Enrol):
+                raise NotTrusted("on this machine nobody enrols", "Join without a token: sage-cluster start.")
+            return
+        assert self._keys is not None
+        check_may_say(self._keys.allow_list.current().standing(key, self._clock.unix_s()), message)
+
+    def enrol(self, key: str | None, message: Enrol) -> Enrolled:
+        """Redeem the token by which a newcomer was let in; raises what `enrolled` raises."""
+        assert key is not None
+        assert self._keys is not None
+        return enrolled(self._keys.allow_list, key, message, self._clock.unix_s())
 
     def verifier(self) -> EnvelopeVerifier | NoCodeShipping:
         """Return what checks shipped code when it is submitted."""

@@ -4,18 +4,24 @@ It owns the connection to the head. What comes from there becomes orders to the 
 back; requests of tasks to models take the same way.
 """
 
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Hashable
 from types import TracebackType
 
 import msgspec
-from pykka import ActorRef
 
 from cluster.jobs.lease import Lease
 from cluster.jobs.run_facts import travelling
-from cluster.node.loading import LoadFlow, LoadingFailed, RunLoaded, begin_loading
+from cluster.node.loading import LoadingFailed, RunLoaded, begin_loading
+from cluster.node.member_ports import (
+    EndMember,
+    FactOfNode,
+    MemberMessage,
+    MemberPorts,
+    ModelsAsked,
+    OfferIs,
+    SayToHead,
+)
 from cluster.node.model_asker import ModelAsker
-from cluster.node.records_way import RecordsWay
 from cluster.node.running import Running
 from cluster.node.standing import (
     JOIN_TIMEOUT_S,
@@ -40,82 +46,25 @@ from cluster.runtime.control import (
     Heartbeat,
     HeartbeatTaken,
     InferenceReplies,
-    Join,
     Leave,
     OfferChanged,
     Rejected,
     RemoteFailure,
     RunBroken,
-    RunCollected,
-    RunLogged,
     RunTaskEnded,
     StopRun,
     TakeMore,
 )
 from cluster.runtime.data_thread import PeerLost
 from cluster.runtime.messages import BeginJob, DeployTasks, JobStopped, NodeFact, StopJob
-from cluster.runtime.node import Node
-from sage.base.clock import Clock
 from sage.base.errors import ClusterUnreachable, InternalError, MembershipOver, SageError
-from sage.base.ids import JobId, NodeId
-from sage.base.inference import Failure, Inference
+from sage.base.ids import JobId
+from sage.base.inference import Failure
 from sage.base.log import get_log
-from sage.base.offer import NodeOffer
 
 LAST_WORDS_MS = 500
 _NODE_ENDS_S = 1.0
 _JOIN, _RETRY, _BEAT, _LEASE = "join", "retry", "beat", "lease"
-
-
-@dataclass(frozen=True, slots=True)
-class FactOfNode:
-    fact: NodeFact
-
-
-@dataclass(frozen=True, slots=True)
-class SayToHead:
-    """From a task's thread."""
-
-    message: RunCollected | RunLogged
-
-
-@dataclass(frozen=True, slots=True)
-class ModelsAsked:
-    """Tasks have asked something of models."""
-
-
-@dataclass(frozen=True, slots=True)
-class OfferIs:
-    """The machine has something else to offer from now on."""
-
-    offer: NodeOffer
-
-
-@dataclass(frozen=True, slots=True)
-class EndMember:
-    """Stop what runs, leave the cluster, end."""
-
-
-MemberMessage = FactOfNode | SayToHead | ModelsAsked | OfferIs | RunLoaded | LoadingFailed | PeerLost | EndMember
-
-
-@dataclass(frozen=True, slots=True)
-class MemberPorts:
-    """What a member works with. `connect` begins a new connection to the head. `start_node` starts the node's actor.
-    `admit` lets the owners of public keys send records here.
-
-    `on_end` is called once, on the member's thread, when it is over: with the error by which, if by one.
-    """
-
-    node_id: NodeId
-    join: Join
-    connect: Callable[[], ControlClient[HeadToNode]]
-    start_node: Callable[[Callable[[NodeFact], object], Inference], ActorRef[Node]]
-    way: RecordsWay
-    admit: Callable[[Iterable[str]], object]
-    load: LoadFlow
-    on_end: Callable[[SageError | None], object]
-    clock: Clock
 
 
 class Member(Actor[MemberMessage]):
@@ -234,6 +183,7 @@ class Member(Actor[MemberMessage]):
         self._hold_until(self._standing.admitted(message.lease_s))
         self._asking.know(message.models)
         self.cancel_timer(_JOIN)
+        self._ports.on_admitted()
         get_log().info("joined", node=self._ports.node_id, epoch=epoch)
         self._beat()
 
@@ -251,10 +201,13 @@ class Member(Actor[MemberMessage]):
         if self._standing.stand in (Stand.MEMBER, Stand.LEAVING) and self._lease.left_s() <= 0.0:
             self._lost(MembershipOver(f"the head was not heard for {self._lease_s:g} s"))
 
-    def _lost(self, error: SageError, *, may_rejoin: bool = True) -> None:
+    def _lost(self, error: SageError) -> None:
+        self._let_askers_know(error)
+        self._obey(self._standing.lost(error))
+
+    def _let_askers_know(self, error: SageError) -> None:
         get_log().warning("cluster lost", node=self._ports.node_id, why=error.what)
         self._asking.fail_all(error)
-        self._obey(self._standing.lost(error, may_rejoin=may_rejoin))
 
     # From the head.
 
@@ -272,7 +225,9 @@ class Member(Actor[MemberMessage]):
             case Admitted():
                 self._admitted(message, epoch)
             case Rejected(failure, may_rejoin):
-                self._lost(failure.error(), may_rejoin=may_rejoin)
+                error = failure.error()
+                self._let_askers_know(error)
+                self._obey(self._standing.refused(error, may_rejoin=may_rejoin))
             case _ if epoch != self._epoch:
                 get_log().warning("order of another epoch passed over", epoch=epoch, ours=self._epoch)
             case HeartbeatTaken(number):

@@ -18,7 +18,8 @@ from cluster.jobs.nvml import find_nvml
 from cluster.node.config import NodeConfig
 from cluster.node.doors import NodeDoors
 from cluster.node.loading import CodeLoader
-from cluster.node.member import EndMember, Member, MemberPorts, OfferIs
+from cluster.node.member import Member
+from cluster.node.member_ports import EndMember, MemberPorts, OfferIs
 from cluster.node.records_way import RecordsWay
 from cluster.node.share import share_of_offer
 from cluster.runtime.actor import stop, tell
@@ -44,13 +45,17 @@ _END_S = 3.0
 class NodeProcess:
     """Everything of a node, from `run` to its end. One in a process."""
 
-    def __init__(self, config: NodeConfig) -> None:
-        """Look at the machine and listen for records; raises ConfigInvalid and KeysUnsafe."""
+    def __init__(self, config: NodeConfig, *, on_admitted: Callable[[], object] = lambda: None) -> None:
+        """Look at the machine and listen for records; raises ConfigInvalid and KeysUnsafe.
+
+        `on_admitted` is called on another thread with every admission by the head, and must not wait.
+        """
+        self._on_admitted = on_admitted
         self._config = config
         self._clock = SystemClock()
         self._node_id = NodeId(config.name)
         self._has_ended = threading.Event()
-        self._error: SageError | None = None
+        self.error: SageError | None = None  # by which it ended, if by one
         self._member: ActorRef[Any] | None = None
         self._machine = ThisMachine(_wish(config), find_nvml())
         self._offer = self._machine.look()
@@ -72,9 +77,9 @@ class NodeProcess:
             get_log().warning("still running", what=name)
         self._way.close()
         self._context.term()
-        if self._error is not None:
-            print(self._error, file=sys.stderr, flush=True)
-        return 0 if self._error is None else 1
+        if self.error is not None:
+            print(self.error, file=sys.stderr, flush=True)
+        return 0 if self.error is None else 1
 
     def end(self) -> None:
         """Leave the cluster, from any thread; `run` returns."""
@@ -85,7 +90,7 @@ class NodeProcess:
             tell(self._member, message)
 
     def _ended(self, error: SageError | None) -> None:
-        self._error = error
+        self.error = error
         self._has_ended.set()
 
     def _offers(self, offer: NodeOffer) -> None:
@@ -107,6 +112,7 @@ class NodeProcess:
             way=self._way,
             admit=self._doors.admit,
             load=CodeLoader(self._node_id),
+            on_admitted=self._on_admitted,
             on_end=self._ended,
             clock=self._clock,
         )

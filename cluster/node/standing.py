@@ -57,7 +57,7 @@ StandOrder = Reconnect | Disconnect | StopRuns | RetryIn | EndNodeNow
 
 
 class Standing:
-    """Decides; whoever holds it obeys, in order. It tries to join for ever, unless the head says that it may not."""
+    """Decides; whoever holds it obeys, in order. It tries to join for ever, unless the head refuses it."""
 
     def __init__(self) -> None:
         self._runs: set[JobId] = set()
@@ -67,6 +67,7 @@ class Standing:
         self._sent_s: dict[int, float] = {}
         self._num_sent = 0
         self._joined_s = 0.0
+        self._was_member = False
         self.stand = Stand.OUT
 
     # Runs.
@@ -99,6 +100,7 @@ class Standing:
     def admitted(self, lease_s: float) -> float:
         """Be a member; return until when the lease holds."""
         self.stand, self._retry_s, self._error = Stand.MEMBER, FIRST_RETRY_S, None
+        self._was_member = True
         return self._joined_s + lease_s
 
     def beat(self, now_s: float) -> int:
@@ -114,8 +116,13 @@ class Standing:
         sent_s = self._sent_s.pop(number, None)
         return None if sent_s is None else sent_s + lease_s
 
+    def refused(self, error: SageError, *, may_rejoin: bool) -> list[StandOrder]:
+        """The head does not count this node as a member. One that never was may be told something that will not pass:
+        its name is taken, its key is not trusted; so it ends."""
+        return self.lost(error, may_rejoin=may_rejoin and self._was_member)
+
     def lost(self, error: SageError, *, may_rejoin: bool = True) -> list[StandOrder]:
-        """The connection is gone, the lease is over, or the head refused: stop everything, then try again or end."""
+        """The connection is gone, or the lease is over: stop everything, then try again or end."""
         if self.stand in (Stand.OUT, Stand.FENCING, Stand.ENDED):
             return []
         self._error = error

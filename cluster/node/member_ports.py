@@ -1,0 +1,71 @@
+"""What a member of a cluster is told by its own process, and what it works with. Knows nothing of how it works."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from pykka import ActorRef
+
+from cluster.node.loading import LoadFlow, LoadingFailed, RunLoaded
+from cluster.node.records_way import RecordsWay
+from cluster.runtime.channel import ControlClient
+from cluster.runtime.control import HeadToNode, Join, RunCollected, RunLogged
+from cluster.runtime.data_thread import PeerLost
+from cluster.runtime.messages import NodeFact
+from cluster.runtime.node import Node
+from sage.base.clock import Clock
+from sage.base.errors import SageError
+from sage.base.ids import NodeId
+from sage.base.inference import Inference
+from sage.base.offer import NodeOffer
+
+
+@dataclass(frozen=True, slots=True)
+class FactOfNode:
+    fact: NodeFact
+
+
+@dataclass(frozen=True, slots=True)
+class SayToHead:
+    """From a task's thread."""
+
+    message: RunCollected | RunLogged
+
+
+@dataclass(frozen=True, slots=True)
+class ModelsAsked:
+    """Tasks have asked something of models."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferIs:
+    """The machine has something else to offer from now on."""
+
+    offer: NodeOffer
+
+
+@dataclass(frozen=True, slots=True)
+class EndMember:
+    """Stop what runs, leave the cluster, end."""
+
+
+MemberMessage = FactOfNode | SayToHead | ModelsAsked | OfferIs | RunLoaded | LoadingFailed | PeerLost | EndMember
+
+
+@dataclass(frozen=True, slots=True)
+class MemberPorts:
+    """What a member works with. `connect` begins a new connection to the head. `start_node` starts the node's actor.
+    `admit` lets the owners of public keys send records here.
+
+    `on_admitted` is called with every admission; `on_end` once, when it is over: with the error by which, if by one.
+    """
+
+    node_id: NodeId
+    join: Join
+    connect: Callable[[], ControlClient[HeadToNode]]
+    start_node: Callable[[Callable[[NodeFact], object], Inference], ActorRef[Node]]
+    way: RecordsWay
+    admit: Callable[[Iterable[str]], object]
+    load: LoadFlow
+    on_admitted: Callable[[], object]
+    on_end: Callable[[SageError | None], object]
+    clock: Clock
