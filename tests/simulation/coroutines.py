@@ -37,8 +37,9 @@ class SimulatedCoroutines:
         self._later = later
         self._running: dict[_Running, None] = {}
 
-    def __len__(self) -> int:
-        return len(self._running)
+    def owners(self) -> set[str]:
+        """Return whose coroutines have not ended."""
+        return {running.owner for running in self._running}
 
     def start(self, owner: str, calls: Sequence[Call], done: Results) -> None:
         for call in calls:

@@ -6,7 +6,7 @@ Each fault tells the jobs that it may reach which error they may end with from t
 from collections.abc import Callable
 from functools import partial
 
-from cluster.jobs.orders import CancelJob
+from cluster.jobs.orders import CancelJob, CloseNode
 from cluster.runtime.actor import Actor, tell
 from cluster.runtime.drive import Reader, Workshop
 from cluster.runtime.messages import TaskSpec
@@ -31,6 +31,8 @@ from tests.simulation.world import World
 
 _LAST_STEP = 600
 _HELD_S = (0.1, 1.0, 3.0)
+_LATE_S = 0.1
+_LATE_STEPS = 200  # that others may take before the plane has its turn
 
 
 class Broken(Exception):
@@ -86,6 +88,8 @@ class Story:
         house.run()
         wrong = house.wrong()
         wrong += house.end()
+        if house.requests.latest_s > _LATE_S + self.world.held_s + _LATE_STEPS * self.world.cost_s:
+            wrong.append(f"a request was answered {house.requests.latest_s:.3f} s after its deadline")
         assert not wrong, "\n".join(
             [*wrong, "What happened:", *self.told, "The end of the schedule:", self.world.tail()]
         )
@@ -104,7 +108,7 @@ class Story:
         return self.world.num_steps + int(_LAST_STEP ** self._rng.random())
 
     def _submit(self, flow: RandomFlow) -> None:
-        job = self.house.submit(flow)
+        job = self.house.submit(flow, num_restarts=self._rng.choice((0, 0, 1, 3)))
         job.causes |= self._causes
         if flow.must_fail():
             job.causes.add(RecordFailed)
@@ -137,6 +141,7 @@ class Story:
             self._kill_engine,
             self._fail_start,
             self._change_policy,
+            self._drain,
         )
         return [rng.choice(kinds) for _ in range(rng.choice((0, 1, 1, 2, 4)))]
 
@@ -194,6 +199,12 @@ class Story:
     def _join_node(self) -> None:
         self._tell("a node joins")
         self.house.join()
+
+    def _drain(self) -> None:
+        node_id = self._rng.choice(list(self.house.nodes))
+        self._all_may_end(NoRoom)
+        self._tell(f"nothing new is placed on {node_id}")
+        tell(self.house.manager, CloseNode(node_id))
 
     def _break_plane(self) -> None:
         self._engines_trouble()

@@ -6,6 +6,7 @@ hosts are behind the plane. Jobs are submitted to the manager itself.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -23,7 +24,7 @@ from cluster.serving.events import Command, Event
 from cluster.serving.manager import AttachEngine, CloseEngines, ControlPlane, GetDoor, GetView
 from cluster.serving.plane import Plane
 from operators.index import IndexStore
-from sage.base.errors import NodeLost, SageError
+from sage.base.errors import NodeLost, SageError, TaskStuck
 from sage.base.ids import EngineId, JobId, NodeId, TaskId
 from sage.base.offer import NodeOffer
 from sage.base.settings import RuntimeSettings
@@ -57,6 +58,7 @@ class SimulatedJob:
     views: list[JobView] = field(default_factory=list)
     answer: "Future[JobId] | None" = None
     causes: set[type[SageError]] = field(default_factory=set)
+    left: set[str] = field(default_factory=set)  # what still worked for it when it was over or began anew
 
     def is_over(self) -> bool:
         if self.answer is None or not is_answered(self.answer):
@@ -105,7 +107,7 @@ class House:
         self.manager: ActorRef[Any] = JobManager.start(world.clock, self._rng(), scheduler=world)
         self.machine = Plane((CHAT, EMBED), max_waiting=settings.max_waiting)
         self.plane: ActorRef[Any] = ControlPlane.start(self.machine, clock=world.clock, scheduler=world)
-        self.requests = RequestLedger(world.ask(self.plane, GetDoor()))
+        self.requests = RequestLedger(world.ask(self.plane, GetDoor()), world.clock, lambda: world.acting)
         self.network = SimulatedNetwork(world, latency_s=settings.latency_s)
         self._homes: dict[TaskId, NodeId] = {}
         self._attaching: list[tuple[SimulatedLink, Future[None]]] = []
@@ -113,12 +115,12 @@ class House:
         for _ in range(settings.num_nodes):
             self.join()
 
-    def submit(self, flow: RandomFlow) -> SimulatedJob:
+    def submit(self, flow: RandomFlow, *, num_restarts: int = 0) -> SimulatedJob:
         """Hand a flow to the manager; the answer comes when it comes."""
         job = SimulatedJob(flow)
         self.jobs.append(job)
         plan = plan_from_graph(flow.flow.graph())
-        order = SubmitPlan(plan, job.views.append, num_restarts=self.world.rng.choice((0, 0, 1, 3)))
+        order = SubmitPlan(plan, partial(self._changed, job), num_restarts=num_restarts)
         job.answer = self.manager.ask(order, block=False)
         return job
 
@@ -148,12 +150,14 @@ class House:
 
     def lose(self, node_id: NodeId, *, noticed_after_s: float) -> None:
         """Let a node's process be gone with all its tasks, and the manager learn of it so much later."""
-        tasks = [ref for name, ref in self.world.refs(Task).items() if self._homes.get(TaskId(name)) == node_id]
-        self.world.kill([self.nodes[node_id], *tasks])
+        self.world.kill([self.nodes[node_id], *self.tasks_on(node_id)])
         self.world.coroutines_of[f"{node_id} coroutines"].close(0.0)
         self.network.lose(node_id)
         left = NodeLeft(node_id, NodeLost(f"the simulation ended {node_id}"))
         self.world.later(noticed_after_s, lambda: tell(self.manager, left))
+
+    def tasks_on(self, node_id: NodeId) -> list[ActorRef[Any]]:
+        return [ref for name, ref in self.world.refs(Task).items() if self._homes.get(TaskId(name)) == node_id]
 
     def run(self) -> None:
         """Go on until every job is over."""
@@ -179,12 +183,29 @@ class House:
         left = [f"actor {name} is left" for name in self.world.living()]
         return left + [f"the link to {link.engine_id} is left open" for link in self.links if not link.is_closed]
 
+    def _changed(self, job: SimulatedJob, view: JobView) -> None:
+        """Take the manager's news; once a run is over, nothing may work for it any more."""
+        if job.views and view.run_id != job.views[-1].run_id:
+            job.left |= self._working_for(job.views[-1].run_id)
+        if view.is_over and not _is_stuck(view.error):
+            job.left |= self._working_for(view.run_id)
+        job.views.append(view)
+
+    def _working_for(self, run_id: JobId) -> set[str]:
+        """Return the tasks of a run that live, or have coroutines or requests that they do not want any more."""
+        names = {*self.world.refs(Task), *self.requests.owners()}
+        for coroutines in self.world.coroutines_of.values():
+            names |= coroutines.owners()
+        lost = {task_id for task_id, node_id in self._homes.items() if not self.nodes[node_id].is_alive()}
+        return {name for name in names - lost if name.startswith(f"{run_id}/")}
+
     # What is wrong.
 
     def _wrong(self, job: SimulatedJob) -> list[str]:
         if job.was_refused():
             return _wrong_refusal(job)
         wrong = [*job.flow.violations, *_wrong_course(job.views)]
+        wrong += [f"{job.left} still worked for it when it was over"] if job.left else []
         end = job.views[-1]
         is_whole = end.metrics.status is JobStatus.FINISHED
         if end.error is not None and type(end.error) not in job.causes:
@@ -203,7 +224,8 @@ class House:
     def _left(self) -> list[str]:
         wrong = [f"task {name} is left" for name in self.world.refs(Task)]
         wrong += [f"task {task_id} is still connected" for task_id in self.network.connected()]
-        wrong += [f"{len(left)} coroutines are left" for left in self.world.coroutines_of.values() if len(left)]
+        owners = {owner for coroutines in self.world.coroutines_of.values() for owner in coroutines.owners()}
+        wrong += [f"coroutines of {owner} are left" for owner in owners]
         for node in self.world.ask(self.manager, NodesNow()):
             wrong += [f"{node.num_tasks} tasks hold room on {node.node_id}"] if node.num_tasks else []
         return wrong + self._held_by_plane() + self.requests.wrong()
@@ -238,6 +260,12 @@ class House:
 
     def _rng(self) -> Random:
         return Random(self.world.rng.getrandbits(64))
+
+
+def _is_stuck(error: SageError | None) -> bool:
+    """Say whether a job's end names tasks that would not stop."""
+    notes = getattr(error, "__notes__", ())
+    return isinstance(error, TaskStuck) or any("still runs" in note for note in notes)
 
 
 def _wrong_refusal(job: SimulatedJob) -> list[str]:

@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from cluster.runtime.links import Delivery, TaskMessage
+from sage.base.clock import ManualClock
 from sage.base.ids import NodeId, RequestId
 from sage.base.inference import ModelCard, Reply, ReplyTo, Request, Token
 from tests.simulation.flows import RandomFlow
@@ -39,7 +40,8 @@ def test_a_batch_that_comes_never_or_twice_is_noticed(num_times: int) -> None:
     house = a_house()
     house.network.send = tampered(house.network.send, num_times)  # type: ignore[method-assign, assignment] # the fault
     house.run()
-    assert any("instead of" in wrong for wrong in house.wrong())
+    words = ("instead of", "InternalError")  # the credit of its link may come to more than there is before
+    assert any(word in wrong for wrong in house.wrong() for word in words)
 
 
 def tampered(send: Send, num_times: int) -> Send:
@@ -92,13 +94,13 @@ TOKEN = Token(RequestId("a"), "text")
     ],
 )
 def test_a_request_ends_once_and_then_nothing_comes(replies: list[Reply], what: str) -> None:
-    ledger = RequestLedger(Answering(*replies))
+    ledger = RequestLedger(Answering(*replies), ManualClock(), lambda: "task")
     ledger.submit([chat("a")], lambda replies: None)
     assert any(what in wrong for wrong in ledger.wrong())
 
 
 def test_a_request_that_is_answered_once_is_in_order() -> None:
-    ledger, came = RequestLedger(Answering(TOKEN, finished("a"))), []  # type: RequestLedger, list[Reply]
+    ledger, came = RequestLedger(Answering(TOKEN, finished("a")), ManualClock(), lambda: "task"), []  # type: RequestLedger, list[Reply]
     ledger.submit([chat("a")], came.extend)
     assert ledger.wrong() == []
     assert came == [TOKEN, finished("a")]

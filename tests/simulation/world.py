@@ -41,7 +41,8 @@ class StandsStill(AssertionError):
 class World:
     """Everything that is random is drawn from `rng`: the same seed gives the same schedule.
 
-    `fingerprint` is of all messages that were handled, with their times: two equal ones are of one schedule.
+    `fingerprint` is of all messages that were handled, with their times: two equal ones are of one schedule. `acting`
+    is the name of the actor that acts, or did so last; `held_s` is for how long actors were held in all.
     """
 
     def __init__(self, seed: int) -> None:
@@ -49,6 +50,8 @@ class World:
         self.clock = VirtualClock()
         self.num_steps = 0
         self.fingerprint = 0
+        self.acting = ""
+        self.held_s = 0.0
         self.coroutines_of: dict[str, SimulatedCoroutines] = {}
         self._agenda = Agenda(Random(self.rng.getrandbits(64)))
         self._performers: dict[SimulatedMailbox, Performer] = {}
@@ -61,7 +64,7 @@ class World:
         self._tail: deque[tuple[int, float, str, object]] = deque(maxlen=_LEN_TAIL)
         self._last_news_s = 0.0
         self._num_fds = 0
-        self._cost_s = self.rng.choice(_COSTS_S)
+        self.cost_s = self.rng.choice(_COSTS_S)
         self._interrupted_share = self.rng.choice((0.0, 0.1, 0.9))
 
     # The scheduler of actors.
@@ -132,6 +135,7 @@ class World:
         mailbox = ref.actor_inbox
         assert isinstance(mailbox, SimulatedMailbox)
         self._held.add(mailbox)
+        self.held_s += for_s
         self._ready.pop(mailbox, None)
         self._note("world", f"hold {self._name(mailbox)} for {for_s:.3f} s")
         self.later(for_s, lambda: self._release(mailbox))
@@ -194,14 +198,9 @@ class World:
         self._happen()
         if self._ready:
             self._act(self._chosen())
-            self.clock.move_to(self.clock.monotonic_s() + self.rng.random() * self._cost_s)
+            self.clock.move_to(self.clock.monotonic_s() + self.rng.random() * self.cost_s)
             return True
-        next_s = self._agenda.next_s()
-        if next_s is not None:
-            self.clock.move_to(next_s)
-        elif self._at_step:
-            self.num_steps = min(self._at_step)
-        return next_s is not None or bool(self._at_step)
+        return self._pass_time()
 
     def tail(self) -> str:
         """Return the end of the schedule, a line a message."""
@@ -210,6 +209,17 @@ class World:
         )
 
     # One step.
+
+    def _pass_time(self) -> bool:
+        """Go to what is next: by the clock, or by the number of the step."""
+        next_s = self._agenda.next_s()
+        if self._at_step and (next_s is None or self.rng.random() < 0.5):
+            self.num_steps = min(self._at_step)
+        elif next_s is not None:
+            self.clock.move_to(next_s)
+        else:
+            return False
+        return True
 
     def _happen(self) -> None:
         while (happening := self._agenda.pop_due(self.clock.monotonic_s())) is not None:
@@ -223,6 +233,7 @@ class World:
 
     def _act(self, mailbox: SimulatedMailbox) -> None:
         performer = self._performers[mailbox]
+        self.acting = performer.name
         if performer not in self._entered:
             self._entered.add(performer)
             performer.enter()
