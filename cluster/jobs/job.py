@@ -59,7 +59,8 @@ class JobMachine:
     """Opens on every node, runs, drains, and ends in exactly one of finished, failed, cancelled.
 
     The status changes to an end only once every node has said that nothing of the job runs there. Where a node is
-    lost and restarts are left, it ends without an end: another machine takes over.
+    lost and restarts are left, it ends without an end: another machine takes over. Not where a task would not stop:
+    what it still writes must not come beside what the next run writes.
     """
 
     def __init__(
@@ -158,9 +159,9 @@ class JobMachine:
         self._stopping.discard(node_id)
         if self._stopping:
             return []
-        if self._end is None:
+        if self._end is None and not self._stuck:
             return [BeginAnew()]
-        self.status = self._end
+        self.status = self._end if self._end is not None else JobStatus.FAILED
         self._name_stuck()
         return [JobOver()]
 

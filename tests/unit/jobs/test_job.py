@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cluster.jobs.job import BeginOn, CancelAsked, JobEvent, JobMachine, JobOrder, JobOver, NodeGone, StopOn
 from cluster.runtime.messages import JobOpened, JobStopped, JobTaskDrained, JobTaskEnded
-from sage.base.errors import InternalError, JobCancelled, RecordFailed, TaskStuck
+from sage.base.errors import InternalError, JobCancelled, NodeLost, RecordFailed, TaskStuck
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.flow.runner import JobStatus
 
@@ -92,6 +92,14 @@ def test_a_job_fails_with_its_node_and_does_not_wait_for_it(job: JobMachine) -> 
     assert not job.is_over
     feed(job, JobStopped(JOB, B, ()))
     assert (job.status, job.error) == (JobStatus.FAILED, lost)
+
+
+def test_a_job_does_not_begin_anew_beside_a_task_that_would_not_stop() -> None:
+    job, lost = JobMachine(JOB, [A, B], [READ, WRITE], [READ], num_restarts_left=1), NodeLost("node a is lost")
+    feed(running(job), NodeGone(A, lost))
+    assert feed(job, JobStopped(JOB, B, ("task w in wait",))) == [JobOver()]
+    assert (job.status, job.error) == (JobStatus.FAILED, lost)
+    assert "task w in wait" in lost.__notes__[0]
 
 
 EVENTS = [
