@@ -9,19 +9,17 @@ from dataclasses import dataclass
 
 from cluster.runtime.columns import BadFrame, Buffer
 from cluster.runtime.data_sockets import Context, DataSockets
-from cluster.runtime.descriptors import Descriptors
 from cluster.runtime.listener import Listener, Session
 from cluster.runtime.outgoing import Outgoing
 from cluster.runtime.peer_link import Peer, PeerLink
 from cluster.runtime.routes import Routes
 from cluster.runtime.transport import Receive
 from cluster.runtime.wire import Ended, Granted, NotHere, Refused, Sent, Welcome, message_of
+from cluster.runtime.woken_poll import WokenPoll
 from sage.base.clock import Clock
 from sage.base.errors import NodeLost, SageError
 from sage.base.ids import NodeId, TaskId
 from sage.base.log import get_log
-
-_LOOK_EVERY_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +92,10 @@ class DataThread:
         self._ports = ports
         self._orders: deque[AddPeer | DropPeer] = deque()
         self._links: dict[NodeId, PeerLink] = {}
-        self._fds: dict[int, PeerLink] = {}
+        self._of_fd: dict[int, PeerLink] = {}
         self._num_sent = 0
         self._num_refused = 0
-        self._look_at_s = 0.0
+        self._has_come = False
         self._is_waiting = False
         self._is_ending = False
         self._keeper = ports.sockets.keeper(context)
@@ -108,9 +106,11 @@ class DataThread:
                 self._keeper.close()
             raise
         self.address = self._listener.address
-        self._descriptors = Descriptors()
-        for fd in self._own_fds():
-            self._descriptors.watch(fd)
+        self._listener_fd = self._listener.socket.fileno()
+        self._descriptors = WokenPoll()
+        self._descriptors.watch(self._listener_fd)
+        if self._keeper is not None:
+            self._descriptors.watch(self._keeper.fd)
 
     # On any thread.
 
@@ -143,8 +143,7 @@ class DataThread:
     def run(self) -> None:
         try:
             while not self._is_ending:
-                if not self._turn():
-                    self._wait()
+                self._turn()
         except BaseException as error:  # noqa: BLE001 - tasks must learn that nothing moves any more, whatever it is
             get_log(node=self._ports.node).exception("the data thread broke")
             for link in list(self._links.values()):
@@ -152,22 +151,54 @@ class DataThread:
         finally:
             self._close()
 
-    def _turn(self) -> bool:
-        """Do a turn of everything; say whether there is more to do at once."""
+    def _turn(self) -> None:
+        """Send what waits and take what came, a bounded part of each; wait where there is nothing of either."""
+        readable = self._descriptors.readable(self._wait_s())
+        self._is_waiting = False
+        for fd in readable:
+            if fd == self._listener_fd:
+                self._has_come = True
+            elif (link := self._of_fd.get(fd)) is not None:
+                self._guarded(link, self._watch if fd == link.monitor_fd else self._hear)
+            elif self._keeper is not None:
+                self._keeper.drain()
+        if self._has_come:
+            self._has_come = self._listener.drain()
         while self._orders:
             self._obey(self._orders.popleft())
         for link in list(self._links.values()):
-            try:
-                self._serve(link)
-            except SageError as error:
-                self._lose(link, error)
-        is_busy = self._listener.drain() or any(link.has_work() for link in self._links.values())
-        if is_busy and self._ports.clock.monotonic_s() >= self._look_at_s:
-            self._look(0.0)
-        return is_busy
+            if link.has_work():
+                self._guarded(link, self._send)
+            if not link.is_welcome:
+                self._guarded(link, self._watch)
 
-    def _serve(self, link: PeerLink) -> None:
+    def _wait_s(self) -> float | None:
+        """Return how long the thread may wait; whoever puts something from now on wakes it."""
+        self._is_waiting = True
+        if self._has_come or self._orders or self._is_ending:
+            return 0.0
+        due_s: float | None = None
+        for link in self._links.values():
+            if link.has_work():
+                return 0.0
+            if not link.is_welcome:
+                due_s = link.connect_by_s if due_s is None else min(due_s, link.connect_by_s)
+        return None if due_s is None else max(0.0, due_s - self._ports.clock.monotonic_s())
+
+    def _guarded(self, link: PeerLink, do: Callable[[PeerLink], None]) -> None:
+        try:
+            do(link)
+        except SageError as error:
+            self._lose(link, error)
+
+    def _send(self, link: PeerLink) -> None:
         link.pump()
+        self._hear(link)
+
+    def _watch(self, link: PeerLink) -> None:
+        link.watch(self._ports.clock.monotonic_s())
+
+    def _hear(self, link: PeerLink) -> None:
         for answer in link.answers():
             match answer:
                 case Welcome():
@@ -178,31 +209,6 @@ class DataThread:
                         self._ports.report(TaskGone(link.peer.node, TaskId(task)))
                 case Refused(why=why):
                     raise NodeLost(f"node {link.peer.node} does not hear us any more: {why}")
-
-    def _wait(self) -> None:
-        self._is_waiting = True  # from here on whoever puts wakes; what was put before is seen below
-        if not (self._orders or self._is_ending or any(link.has_work() for link in self._links.values())):
-            self._look(self._wait_s())
-        self._is_waiting = False
-
-    def _wait_s(self) -> float | None:
-        due = [due_s for link in self._links.values() if (due_s := link.due_s()) is not None]
-        return max(0.0, min(due) - self._ports.clock.monotonic_s()) if due else None
-
-    def _look(self, wait_s: float | None) -> None:
-        """Wait for a descriptor, and look at those that are seldom readable: handshakes, and lost connections."""
-        self._descriptors.wait(wait_s)
-        readable = set(self._descriptors.take_readable())
-        if self._keeper is not None and self._keeper.fd in readable:
-            self._keeper.drain()
-        now_s = self._ports.clock.monotonic_s()
-        self._look_at_s = now_s + _LOOK_EVERY_S
-        for link in list(self._links.values()):
-            if link.due_s() is not None or not readable.isdisjoint(link.fds()):
-                try:
-                    link.watch(now_s)
-                except SageError as error:
-                    self._lose(link, error)
 
     # Peers.
 
@@ -224,8 +230,10 @@ class DataThread:
             ports.report(PeerLost(peer.node, error))
             return
         self._links[peer.node] = link
-        for fd in link.fds():
+        for fd in (link.fd, link.monitor_fd):
+            self._of_fd[fd] = link
             self._descriptors.watch(fd)
+        self._guarded(link, self._hear)  # a socket's descriptor speaks only to who has looked and found nothing
 
     def _lose(self, link: PeerLink, error: SageError) -> None:
         if self._links.get(link.peer.node) is not link:
@@ -238,10 +246,12 @@ class DataThread:
     def _remove(self, link: PeerLink) -> None:
         del self._links[link.peer.node]
         self._num_sent += link.num_sent
-        for fd in link.fds():
+        for fd in (link.fd, link.monitor_fd):
+            del self._of_fd[fd]
             self._descriptors.unwatch(fd)
         link.close()
         self._listener.forget(link.peer.node)
+        self._has_come = True  # saying so may have used up the listener's signal
 
     # What comes.
 
@@ -266,10 +276,6 @@ class DataThread:
             self._lose(link, error)
 
     # The end.
-
-    def _own_fds(self) -> list[int]:
-        fds = [self._listener.socket.fileno()]
-        return fds if self._keeper is None else [*fds, self._keeper.fd]
 
     def _close(self) -> None:
         for link in list(self._links.values()):

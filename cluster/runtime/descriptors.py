@@ -48,12 +48,6 @@ class Descriptors:
             elif key.fd not in self._readable:
                 self._readable.append(key.fd)
 
-    def take_readable(self) -> list[int]:
-        """Return what the last `wait` found, without waiting."""
-        readable = list(self._readable)
-        self._readable.clear()
-        return readable
-
     def wake(self) -> None:
         with suppress(BlockingIOError):  # a full pipe wakes as well
             os.write(self._wake_write, b"\0")

@@ -10,7 +10,7 @@ from pathlib import Path
 import zmq
 
 from cluster.runtime.columns import BadFrame, Buffer
-from cluster.runtime.data_sockets import Context, DataSockets, data_socket
+from cluster.runtime.data_sockets import Context, DataSockets, data_socket, frames_from, has_come, send_frames
 from cluster.runtime.wire import (
     WIRE_VERSION,
     Ended,
@@ -74,13 +74,12 @@ class Listener:
             raise
 
     def drain(self) -> bool:
-        """Take a turn of what came; say whether more may be there."""
+        """Take a turn of what came; say whether more is there."""
         for _ in range(_TURN):
-            try:
-                frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
+            if not has_come(self.socket):
                 return False
-            self._take(frames[0].bytes, frames[1:])
+            identity, *frames = frames_from(self.socket)
+            self._take(identity.bytes, frames)
         return True
 
     def forget(self, node: NodeId) -> None:
@@ -148,7 +147,7 @@ class Listener:
 
     def _answer(self, identity: bytes, message: ToConnector) -> None:
         try:
-            self.socket.send_multipart([identity, reply(message)], zmq.NOBLOCK)
+            send_frames(self.socket, [identity, reply(message)])
         except zmq.Again:
             self.num_ignored += 1  # it does not read its answers: it knows less, and no record is lost by it
 

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 
 import zmq
 
-from cluster.runtime.data_sockets import Context, DataSockets, data_socket
+from cluster.runtime.data_sockets import (
+    Context,
+    DataSockets,
+    data_socket,
+    events_of,
+    frames_from,
+    has_come,
+    send_frames,
+)
 from cluster.runtime.outgoing import Outgoing
 from cluster.runtime.wire import ToConnector, Welcome, frames_of, hello, read_to_connector
 from sage.base.errors import NodeLost, SageError
@@ -46,9 +54,9 @@ class PeerLink:
         self.num_sent = 0
         self._number = 1  # the Hello was 0
         self._is_connected = False
-        self._is_welcome = False
+        self.is_welcome = False
         self._why_not = "nobody answered"
-        self._connect_by_s = now_s + CONNECT_TIMEOUT_S
+        self.connect_by_s = now_s + CONNECT_TIMEOUT_S
         self._is_full = False
         self.socket = data_socket(context, zmq.DEALER)
         self.monitor = self.socket.get_monitor_socket(_WATCHED)
@@ -58,9 +66,8 @@ class PeerLink:
         except SageError:
             self.close()
             raise
-
-    def fds(self) -> tuple[int, int]:
-        return self.socket.fileno(), self.monitor.fileno()
+        self.fd = self.socket.fileno()
+        self.monitor_fd = self.monitor.fileno()
 
     def has_work(self) -> bool:
         """Say whether something waits that could be sent."""
@@ -73,7 +80,7 @@ class PeerLink:
             if outbound is None:
                 return
             try:
-                self.socket.send_multipart(frames_of(outbound, self._number), zmq.NOBLOCK)
+                send_frames(self.socket, frames_of(outbound, self._number))
             except zmq.Again:
                 self.outgoing.put_back(outbound)
                 self._is_full = True
@@ -87,9 +94,9 @@ class PeerLink:
         To be called after every `pump`: the socket's descriptor says nothing of what a call has seen meanwhile.
         """
         came: list[ToConnector] = []
-        while (events := _events(self.socket)) & zmq.POLLIN:
-            head, *_ = self.socket.recv_multipart(zmq.NOBLOCK)
-            came.append(read_to_connector(head))
+        while (events := events_of(self.socket)) & zmq.POLLIN:
+            head, *_ = frames_from(self.socket)
+            came.append(read_to_connector(head.buffer))
         self._is_full &= not events & zmq.POLLOUT
         return came
 
@@ -97,18 +104,15 @@ class PeerLink:
         """Take the peer's welcome; raises NodeLost where somebody else listens there."""
         if welcome.node != self.peer.node:
             raise self._lost(f"{self.peer.address} is node {welcome.node}")
-        self._is_welcome = True
+        self.is_welcome = True
 
     def watch(self, now_s: float) -> None:
         """Look at the connection; raises NodeLost where it broke, or does not come about."""
-        while _events(self.monitor) & zmq.POLLIN:
-            self._note(int.from_bytes(self.monitor.recv_multipart()[0][:2], sys.byteorder))
-        if not self._is_welcome and now_s >= self._connect_by_s:
+        while has_come(self.monitor):
+            event, *_ = frames_from(self.monitor)
+            self._note(int.from_bytes(event.bytes[:2], sys.byteorder))
+        if not self.is_welcome and now_s >= self.connect_by_s:
             raise self._lost(f"{self._why_not} at {self.peer.address} for {CONNECT_TIMEOUT_S:g} s")
-
-    def due_s(self) -> float | None:
-        """Return when to look again though nothing happens."""
-        return None if self._is_welcome else self._connect_by_s
 
     def close(self) -> None:
         self.socket.disable_monitor()
@@ -128,9 +132,3 @@ class PeerLink:
 
     def _lost(self, why: str) -> SageError:
         return NodeLost(f"node {self.peer.node} is lost: {why}")
-
-
-def _events(socket: "zmq.Socket[bytes]") -> int:
-    events = socket.getsockopt(zmq.EVENTS)
-    assert isinstance(events, int)
-    return events
