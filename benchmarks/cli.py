@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.wanted import MODEL_WORKLOADS, StreamEngine, StreamWorkload, Wanted
+from benchmarks.wire_wanted import Way, WireWanted, WireWorkload
 from cluster.commands.show import Json, print_json
 from sage.base.clock import SystemClock
 from sage.cli import new_app, run_command
@@ -70,6 +71,33 @@ def stream(
         seed=seed,
     )
     document = document_of(wanted.command(), seed=seed, clock=SystemClock(), results=lambda: measure(wanted))
+    if json is not None:
+        write(document, json)
+    if json != "-":
+        typer.echo(report_of(document))
+
+
+@app.command()
+def wire(
+    workload: Annotated[
+        list[WireWorkload] | None, typer.Option("--workload", help="What a record is, may be repeated; by default all.")
+    ] = None,
+    way: Annotated[
+        list[Way] | None, typer.Option("--way", help="How the processes reach each other; by default both.")
+    ] = None,
+    records: Annotated[int, typer.Option("--records", min=1, help="Records sent in each round.")] = 1_000_000,
+    batch: Annotated[int, typer.Option("--batch", min=1, help="Records that travel together.")] = 1000,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed.")] = 5,
+    json: Target = None,
+) -> None:
+    """Time records of about 110 bytes between two processes, and the round trip of a small message."""
+    from benchmarks.document import document_of, write
+    from benchmarks.report import report as report_of
+    from benchmarks.wire import measure_wire
+
+    wanted = WireWanted(tuple(workload or WireWorkload), tuple(way or Way), records, batch, rounds)
+    clock = SystemClock()
+    document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_wire(wanted, clock))
     if json is not None:
         write(document, json)
     if json != "-":

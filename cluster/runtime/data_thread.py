@@ -11,7 +11,7 @@ from cluster.runtime.columns import BadFrame, Buffer
 from cluster.runtime.data_sockets import Context, DataSockets
 from cluster.runtime.listener import Listener, Session
 from cluster.runtime.outgoing import Outgoing
-from cluster.runtime.peer_link import Peer, PeerLink
+from cluster.runtime.peer_link import PeerLink
 from cluster.runtime.routes import Routes
 from cluster.runtime.transport import Receive
 from cluster.runtime.wire import Ended, Granted, NotHere, Refused, Sent, Welcome, message_of
@@ -50,7 +50,6 @@ DataFact = PeerJoined | PeerLost | TaskGone
 
 @dataclass(frozen=True, slots=True)
 class AddPeer:
-    peer: Peer
     outgoing: Outgoing
 
 
@@ -72,14 +71,17 @@ class WireStats:
 
 @dataclass(frozen=True, slots=True)
 class DataPorts:
-    """What the thread works with. `deliver` and `report` are called on it and do not wait."""
+    """What the thread works with. `deliver` and `report` are called on it and do not wait.
+
+    `outgoing` holds the peers that were added; the thread takes out whom it loses.
+    """
 
     node: NodeId
     sockets: DataSockets
     routes: Routes
+    outgoing: dict[NodeId, Outgoing]
     deliver: Receive
     report: Callable[[DataFact], object]
-    lost: Callable[[Outgoing], object]
     clock: Clock
 
 
@@ -162,10 +164,10 @@ class DataThread:
                 self._guarded(link, self._watch if fd == link.monitor_fd else self._hear)
             elif self._keeper is not None:
                 self._keeper.drain()
-        if self._has_come:
-            self._has_come = self._listener.drain()
         while self._orders:
             self._obey(self._orders.popleft())
+        if self._has_come:
+            self._has_come = self._listener.drain()
         for link in list(self._links.values()):
             if link.has_work():
                 self._guarded(link, self._send)
@@ -214,22 +216,22 @@ class DataThread:
 
     def _obey(self, order: AddPeer | DropPeer) -> None:
         match order:
-            case AddPeer(peer, outgoing):
-                self._add(peer, outgoing)
+            case AddPeer(outgoing):
+                self._add(outgoing)
             case DropPeer(outgoing):
                 for link in [link for link in self._links.values() if link.outgoing is outgoing]:
                     self._remove(link)
 
-    def _add(self, peer: Peer, outgoing: Outgoing) -> None:
+    def _add(self, outgoing: Outgoing) -> None:
         ports = self._ports
         now_s = ports.clock.monotonic_s()
         try:
-            link = PeerLink(self._context, ports.sockets, peer, outgoing, ports.node, now_s=now_s)
+            link = PeerLink(self._context, ports.sockets, outgoing, ports.node, now_s=now_s)
         except SageError as error:
-            ports.lost(outgoing)
-            ports.report(PeerLost(peer.node, error))
+            self._strike_off(outgoing)
+            ports.report(PeerLost(outgoing.peer.node, error))
             return
-        self._links[peer.node] = link
+        self._links[outgoing.peer.node] = link
         for fd in (link.fd, link.monitor_fd):
             self._of_fd[fd] = link
             self._descriptors.watch(fd)
@@ -239,9 +241,13 @@ class DataThread:
         if self._links.get(link.peer.node) is not link:
             return
         get_log(node=self._ports.node).warning("peer lost", peer=link.peer.node, why=error.what)
-        self._ports.lost(link.outgoing)
+        self._strike_off(link.outgoing)
         self._remove(link)
         self._ports.report(PeerLost(link.peer.node, error))
+
+    def _strike_off(self, outgoing: Outgoing) -> None:
+        if self._ports.outgoing.get(outgoing.peer.node) is outgoing:  # else it was dropped, and perhaps added anew
+            self._ports.outgoing.pop(outgoing.peer.node, None)
 
     def _remove(self, link: PeerLink) -> None:
         del self._links[link.peer.node]
@@ -260,10 +266,10 @@ class DataThread:
         if isinstance(head, Granted):
             here, there = there, here
         route = self._ports.routes.find(there)
-        link = self._links.get(session.node)
-        if route is None or link is None or (route.peer, route.epoch) != (session.node, head.epoch):
+        known = self._ports.outgoing.get(session.node)
+        if route is None or known is None or (route.peer, route.epoch) != (session.node, head.epoch):
             return here
-        if session.public_key not in (None, link.peer.public_key):  # None: it came where strangers cannot
+        if session.public_key not in (None, known.peer.public_key):  # None: it came where strangers cannot
             raise BadFrame(f"who says that it is node {session.node} does not have its key")
         return None if self._ports.deliver(message_of(head, body, route.types)) else here
 
@@ -279,7 +285,7 @@ class DataThread:
 
     def _close(self) -> None:
         for link in list(self._links.values()):
-            self._ports.lost(link.outgoing)
+            self._strike_off(link.outgoing)
             self._remove(link)
         self._listener.close()
         if self._keeper is not None:

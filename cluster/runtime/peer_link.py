@@ -4,7 +4,6 @@ Knows nothing of what comes from the peer, but for its answers: that comes by th
 """
 
 import sys
-from dataclasses import dataclass
 
 import zmq
 
@@ -33,23 +32,14 @@ _WATCHED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """Another node: where it listens, and the one key it must have (None where there are no keys)."""
-
-    node: NodeId
-    address: str
-    public_key: str | None
-
-
 class PeerLink:
     """A DEALER and the monitor of its connection. Once connected it is never connected again: what was on its way is
     lost, and only whoever placed the tasks knows what to do about it."""
 
     def __init__(
-        self, context: Context, sockets: DataSockets, peer: Peer, outgoing: Outgoing, own: NodeId, *, now_s: float
+        self, context: Context, sockets: DataSockets, outgoing: Outgoing, own: NodeId, *, now_s: float
     ) -> None:
-        self.peer = peer
+        peer = self.peer = outgoing.peer
         self.outgoing = outgoing
         self.num_sent = 0
         self._number = 1  # the Hello was 0

@@ -55,7 +55,7 @@ class Shredder:
 
     def column(self, values: Sequence[Any], depth: int = 0) -> Column:
         """Return `values` as a column; raises Foreign. A column that nothing was done to shares `values`."""
-        kinds: set[Any] = set(map(type, values))
+        kinds = _kinds_of(values)
         if kinds <= _PLAIN:
             if self._is_careful and (kinds & {int, str}):
                 return self._careful(values, depth)
@@ -173,6 +173,14 @@ class Shredder:
             for field, getter in zip(known.fields, known.getters, strict=True)
         ]
         return Objects(name, len(values), columns)
+
+
+def _kinds_of(values: Sequence[Any]) -> set[type]:
+    """Return the types of `values`. Most often it is one, which is told in half the time that a set of all takes."""
+    kinds = list(map(type, values))
+    if kinds and kinds.count(kinds[0]) == len(kinds):
+        return {kinds[0]}
+    return set(kinds)
 
 
 def _field_of(known: RecordClass, getter: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:

@@ -14,8 +14,7 @@ from cluster.runtime.data_sockets import DataSockets
 from cluster.runtime.data_thread import AddPeer, DataFact, DataPorts, DataThread, DropPeer, WireStats
 from cluster.runtime.inproc import InprocTransport
 from cluster.runtime.links import Delivery, TaskMessage, recipient_of
-from cluster.runtime.outgoing import Outgoing
-from cluster.runtime.peer_link import Peer
+from cluster.runtime.outgoing import Outgoing, Peer
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import encode_batch
 from cluster.runtime.routes import Route, Routes
@@ -49,7 +48,7 @@ class ZmqTransport:
         self._local = InprocTransport()
         self._outgoing: dict[NodeId, Outgoing] = {}
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        ports = DataPorts(node, sockets, self._routes, self._local.send, report, self._lost, clock)
+        ports = DataPorts(node, sockets, self._routes, self._outgoing, self._local.send, report, clock)
         try:
             self._data = DataThread(self._context, ports, address)
         except BaseException:
@@ -81,10 +80,10 @@ class ZmqTransport:
 
         Raises InternalError where it is added already and neither lost nor dropped.
         """
-        outgoing = Outgoing(peer)
+        outgoing = Outgoing(Peer(peer, address, public_key))
         if self._outgoing.setdefault(peer, outgoing) is not outgoing:
             raise InternalError(f"node {peer} is added twice")
-        self._data.tell(AddPeer(Peer(peer, address, public_key), outgoing))
+        self._data.tell(AddPeer(outgoing))
 
     def drop_peer(self, peer: NodeId) -> None:
         """End the connection both ways and forget the node's tasks; what waits is lost. Unknown peers are passed over.
@@ -136,8 +135,3 @@ class ZmqTransport:
         outgoing.put(Outbound(message, route.epoch, body))
         self._data.wake()
         return True
-
-    def _lost(self, outgoing: Outgoing) -> None:
-        for peer, known in list(self._outgoing.items()):
-            if known is outgoing:
-                self._outgoing.pop(peer, None)

@@ -140,6 +140,22 @@ def test_a_node_that_drops_another_ends_both_ways_and_they_may_meet_again(ends: 
     assert box.get(timeout=DEADLINE_S) == End(LINK)
 
 
+def test_a_message_of_a_node_that_was_added_counts_from_the_first(directory: Path) -> None:
+    for number in range(20):
+        one = node(NEAR, f"ipc://{directory}/near-{number}", PrivateSockets())
+        other = node(FAR, f"ipc://{directory}/far-{number}", PrivateSockets())
+        box: Box = queue.SimpleQueue()
+        other.transport.connect(LINK.target, receiver(box))
+        other.transport.route(LINK.source, NEAR)
+        one.transport.route(LINK.target, FAR)
+        one.transport.add_peer(FAR, other.transport.address)
+        other.transport.add_peer(NEAR, one.transport.address)
+        one.transport.send(End(LINK))
+        assert box.get(timeout=DEADLINE_S) == End(LINK)
+        one.transport.close()
+        other.transport.close()
+
+
 def test_a_peer_is_added_once(ends: ZmqIpcEnds) -> None:
     with pytest.raises(InternalError, match="twice"):
         ends.one.transport.add_peer(FAR, ends.other.transport.address)

@@ -3,7 +3,7 @@
 import pytest
 
 from cluster.runtime.links import End, Grant, Link
-from cluster.runtime.outgoing import Outgoing
+from cluster.runtime.outgoing import Outgoing, Peer
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.routes import Route, Routes
 from cluster.runtime.wire import Outbound
@@ -21,14 +21,14 @@ def route(peer: NodeId, epoch: int) -> Route:
 
 
 def test_credit_overtakes_what_else_waits() -> None:
-    outgoing = Outgoing("a")
+    outgoing = Outgoing(Peer(A, "ipc:///a"))
     for outbound in (END, CREDIT):
         outgoing.put(outbound)
     assert [outgoing.take(), outgoing.take(), outgoing.take()] == [CREDIT, END, None]
 
 
 def test_what_could_not_be_sent_is_next_again() -> None:
-    outgoing = Outgoing("a")
+    outgoing = Outgoing(Peer(A, "ipc:///a"))
     first = Outbound(End(LINK), 1)
     outgoing.put(first)
     outgoing.put(END)
@@ -39,7 +39,7 @@ def test_what_could_not_be_sent_is_next_again() -> None:
 
 
 def test_more_than_credit_allows_is_refused() -> None:
-    outgoing = Outgoing("a", num_waiting=2)
+    outgoing = Outgoing(Peer(A, "ipc:///a"), num_waiting=2)
     outgoing.put(END)
     outgoing.put(END)
     with pytest.raises(InternalError, match="credit was not respected"):
