@@ -15,7 +15,7 @@ import zmq
 from cluster.runtime.control import MAX_FRAME_BYTES, ControlMessage
 from cluster.runtime.control_frames import Came, FrameReader, FrameWriter
 from sage.base.codec import Codec
-from sage.base.errors import ClusterUnreachable, SageError
+from sage.base.errors import ClusterUnreachable, NotTrusted, SageError
 
 MAX_MESSAGES = 10_000  # that wait for one peer; one that does not read them is cut off
 MAX_CUT_OFF = 10_000  # peers that are remembered as cut off; what they still send is passed over
@@ -165,7 +165,7 @@ class ControlClient(Generic[M]):
                 yield ChannelLost(error)
         if is_lost and not self._is_over:
             self._is_over = True
-            yield ChannelLost(ClusterUnreachable(f"the connection to the head was lost: {self._loss()}"))
+            yield ChannelLost(self._loss())
 
     def send(self, message: ControlMessage, epoch: int = 0) -> bool:
         """Hand `message` over; False where the other side is gone or does not read."""
@@ -185,9 +185,12 @@ class ControlClient(Generic[M]):
             self._monitor.close(linger=0)
             self._socket.close(linger=last_words_ms)
 
-    def _loss(self) -> str:
+    def _loss(self) -> SageError:
         event = int.from_bytes(self._monitor.recv_multipart()[0][:2], sys.byteorder)
-        return "it ended" if event == zmq.EVENT_DISCONNECTED else "the two could not agree to speak"
+        if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+            return NotTrusted("the head does not let the key of this machine in", "Join the cluster with a new token.")
+        how = "it ended" if event == zmq.EVENT_DISCONNECTED else "the two could not agree to speak"
+        return ClusterUnreachable(f"the connection to the head was lost: {how}")
 
 
 _LOST_EVENTS = (
