@@ -1,5 +1,6 @@
 """RemoteCluster: a cluster in other processes, as a Cluster. Knows neither sockets nor how code travels."""
 
+import atexit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -22,6 +23,7 @@ from cluster.runtime.control_clients import (
     GetDeadLetters,
     GetJob,
     GetLogs,
+    Greeting,
     JobAnswer,
     JobList,
     JobState,
@@ -37,7 +39,7 @@ from cluster.runtime.control_clients import (
     WatchJob,
 )
 from sage.base.clock import SystemClock
-from sage.base.errors import SageError
+from sage.base.errors import CodeRefused, SageError
 from sage.base.ids import JobId, NodeId, RequestId, new_id
 from sage.base.inference import ModelCard, ReplyTo, Request
 from sage.flow.graph import Graph
@@ -52,9 +54,13 @@ ShowLines = Callable[[Sequence[str]], object]
 
 @dataclass(frozen=True, slots=True)
 class Shipping:
-    """How the code of a flow and its records travel: what a runner gives a RemoteCluster."""
+    """How the code of a flow and its records travel: what a runner gives a RemoteCluster.
+
+    `code_where_refused`: how, where the cluster does not take it as `code` gives it; None: not at all then.
+    """
 
     code: Callable[[Graph, JobId], Code]
+    code_where_refused: Callable[[Graph, JobId], Code] | None
     unpack: Callable[[Graph], Unpack]
 
 
@@ -95,6 +101,7 @@ class RemoteCluster:
     def __init__(
         self,
         line: HeadLine,
+        greeting: Greeting,
         shipping: Shipping,
         *,
         where: str,
@@ -103,6 +110,7 @@ class RemoteCluster:
     ) -> None:
         """`where` is the address, for people; `show` takes what jobs submitted here print; `on_close` comes last."""
         self._line = line
+        self._greeting = greeting
         self._shipping = shipping
         self._where = where
         self._show = show
@@ -110,14 +118,20 @@ class RemoteCluster:
         self._clock = SystemClock()
         self._rng = Random()
         self._is_closed = False
+        atexit.register(self.close)
 
     @property
     def name(self) -> str:
-        return self._line.greeting.cluster
+        return self._greeting.cluster
+
+    @property
+    def where(self) -> str:
+        """The address by which it was reached."""
+        return self._where
 
     @property
     def head_pid(self) -> int:
-        return self._line.greeting.pid
+        return self._greeting.pid
 
     @property
     def inference(self) -> LineInference:
@@ -127,11 +141,16 @@ class RemoteCluster:
     def submit(self, flow: Graph | Submittable) -> SubmittedJob:
         """Start a flow; raises FlowInvalid, UnknownModel, NoRoom, CodeRefused and the like before anything runs."""
         graph = flow if isinstance(flow, Graph) else flow.graph()
-        job_id = JobId(new_id("job", self._rng, num_chars=8))
-        return self.submit_code(graph, self._shipping.code(graph, job_id), job_id)
+        try:
+            return self._submit(graph, self._shipping.code)
+        except CodeRefused:
+            if self._shipping.code_where_refused is None:
+                raise
+            return self._submit(graph, self._shipping.code_where_refused)
 
-    def submit_code(self, graph: Graph, code: Code, job_id: JobId) -> SubmittedJob:
-        """Start the flow that `code` makes and `graph` is; raises as `submit`."""
+    def _submit(self, graph: Graph, code_of: Callable[[Graph, JobId], Code]) -> SubmittedJob:
+        job_id = JobId(new_id("job", self._rng, num_chars=8))
+        code = code_of(graph, job_id)
         outline = outline_from_plan(plan_from_graph(graph))
         collecting = Collecting(graph, self._shipping.unpack(graph))
         job = self._held(job_id, graph, collecting)
@@ -211,8 +230,11 @@ class RemoteCluster:
         """Close the connection, and end what was started for it."""
         if not self._is_closed:
             self._is_closed = True
-            self._line.close()
-            self._on_close()
+            atexit.unregister(self.close)
+            try:
+                self._line.close()
+            finally:
+                self._on_close()
 
     def __enter__(self) -> Self:
         return self

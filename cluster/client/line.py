@@ -215,15 +215,18 @@ _SEE_HEAD = "See whether it runs: sage-cluster status. Jobs that were submitted 
 class HeadLine:
     """A line as every thread may use it; to be closed."""
 
-    def __init__(self, attach: Attach, *, client: str, where: str, timeout_s: float = ANSWER_S) -> None:
-        """Connect by `attach` and greet the head as `client`; `where` is the address, for errors.
-
-        Raises: ClusterUnreachable where nobody answers in time, and what the head declines the client by.
-        """
+    def __init__(self, attach: Attach, *, where: str) -> None:
+        """Connect by `attach`; `where` is the address, for errors. Whoever goes on greets the head first."""
         self._ref: ActorRef[Any] = _Line.start(attach)
         self._where = where
+
+    def greet(self, client: str, *, timeout_s: float = ANSWER_S) -> Greeting:
+        """Be a client of the head, called so; closes the line where that fails.
+
+        Raises: ClusterUnreachable where nobody answers in time, NotTrusted, and what the head declines clients by.
+        """
         try:
-            self.greeting = self.ask(lambda number: Greet(number, client), Greeting, timeout_s=timeout_s)
+            return self.ask(lambda number: Greet(number, client), Greeting, timeout_s=timeout_s)
         except BaseException:
             self.close()
             raise

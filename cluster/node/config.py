@@ -9,8 +9,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`head`: the address of its control; `head_key` its public key (Z85), "" over `ipc://`.
 
     `data_address`: where it takes records; port 0 takes any. `share`: which part of the machine it offers, the first
-    number of the second: nodes of one machine share it. `is_child`: it ends with the process that started it, and
-    where that was killed removes `folders`.
+    number of the second: nodes of one machine share it. `key`: the name of its keys in `keys_folder`, by default the
+    node's. `is_child`: it ends with the process that started it, and where that was killed removes `folders`.
     """
 
     head: str
@@ -19,6 +19,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settings: Settings = Settings()
     head_key: str = ""
     keys_folder: str = ""
+    key: str = ""
     share: tuple[int, int] = (0, 1)
     cpus: float | None = None
     num_gpus: int | None = None

@@ -60,7 +60,7 @@ class NodeProcess:
         self._machine = ThisMachine(_wish(config), find_nvml())
         self._offer = self._machine.look()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        keys = ClusterKeys(Path(config.keys_folder)).curve(config.name) if config.keys_folder else None
+        keys = ClusterKeys(Path(config.keys_folder)).curve(config.key or config.name) if config.keys_folder else None
         self._doors = NodeDoors(config.head, config.head_key, keys, self._clock)
         self._way = RecordsWay(
             self._node_id, config.data_address, self._doors.data, on_peer_lost=self._tell, clock=self._clock

@@ -9,23 +9,27 @@ import fcntl
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
-from sage.base.errors import ConfigInvalid, InternalError
+from sage.base.clock import SystemClock
+from sage.base.errors import ClusterRunning, ConfigInvalid, InternalError
 
 DEFAULT_NAME = "default"
 _MAX_PATH_BYTES = 100  # sun_path has 104 bytes on macOS, 108 on Linux
+_LOOK_EVERY_S = 0.02
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 
 
 class Beacon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a running cluster says of itself. `control` is for this machine, `address` what others join and submit to.
 
-    `address` is None where the head listens on this machine's socket alone.
+    `address` is None where the head listens on this machine's socket alone. `joined_as`: the head is elsewhere, and
+    this machine is a node of that name; `control` is "" then.
     """
 
     name: str
@@ -33,6 +37,7 @@ class Beacon(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control: str
     address: str | None
     started_unix_s: float
+    joined_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,9 @@ class ClusterPlace:
         if len(os.fsencode(self.socket)) > _MAX_PATH_BYTES:
             what = f"the socket {self.socket} has a name longer than {_MAX_PATH_BYTES} bytes"
             raise ConfigInvalid(what, "Give the cluster a shorter name, or set XDG_RUNTIME_DIR to a shorter folder.")
-        for folder in (self.folder.parent, self.folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _check_private(folder)
+        self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        _check_private(self.folder)
 
     def take(self) -> int | None:
         """Take the lock that says that the cluster lives; return its descriptor, to be kept open, or None if taken."""
@@ -91,6 +96,31 @@ class ClusterPlace:
         finally:
             os.close(held)
         return False
+
+    def check_free(self) -> None:
+        """Remove what a killed process has left; raises ClusterRunning where something of the cluster runs here."""
+        if not self.lives():
+            self.remove()
+            return
+        beacon = self.beacon()
+        how = ", not ready yet"
+        if beacon is not None:
+            how = f" at {beacon.address or beacon.control} (process {beacon.pid})"
+            how += f", with this machine as its node {beacon.joined_as}" if beacon.joined_as is not None else ""
+        raise ClusterRunning(
+            f"cluster {self.name} runs already{how}",
+            "Look at it: sage-cluster status. End it: sage-cluster stop. Another one beside it: --name NAME.",
+        )
+
+    def wait_ended(self, timeout_s: float) -> bool:
+        """Wait until nobody holds the lock; say whether that is so. Looks 50 times a second: flock has no time-out."""
+        clock, pause = SystemClock(), threading.Event()
+        until_s = clock.monotonic_s() + timeout_s
+        while self.lives():
+            if clock.monotonic_s() > until_s:
+                return False
+            pause.wait(_LOOK_EVERY_S)
+        return True
 
     def say(self, beacon: Beacon) -> None:
         """Write what the cluster says of itself, whole or not at all."""

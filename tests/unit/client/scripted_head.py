@@ -69,11 +69,12 @@ class ScriptedHead:
 
 @contextmanager
 def line_to(folder: Path, answer: Answer) -> Iterator[tuple[ScriptedHead, HeadLine]]:
-    """Give a head that answers so, and a line to it."""
+    """Give a head that answers so, and a line to it that has greeted."""
     head = ScriptedHead(folder, answer)
     try:
-        line = HeadLine(head.attach, client="test", where="scripted")
+        line = HeadLine(head.attach, where="scripted")
         try:
+            line.greet("test")
             yield head, line
         finally:
             line.close()

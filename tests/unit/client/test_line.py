@@ -47,7 +47,7 @@ def answer(message: ClientToHead) -> Iterable[HeadToClient]:
 
 def test_a_question_is_answered(tmp_path: Path) -> None:
     with line_to(tmp_path, answer) as (_, line):
-        assert line.greeting.cluster == "scripted"
+        assert line.greet("test").cluster == "scripted"
         assert line.ask(ListNodes, NodeList).nodes == ()
 
 
@@ -72,8 +72,9 @@ def test_a_head_that_does_not_answer_is_given_up_in_time(tmp_path: Path) -> None
 
 
 def test_where_no_head_is_the_greeting_fails_and_leaves_nothing(tmp_path: Path) -> None:
+    line = HeadLine(lambda socket: socket.connect(f"ipc://{tmp_path}/no"), where="nowhere")
     with pytest.raises(ClusterUnreachable, match="nowhere"):
-        HeadLine(lambda socket: socket.connect(f"ipc://{tmp_path}/no"), client="t", where="nowhere", timeout_s=0.05)
+        line.greet("test", timeout_s=0.05)
 
 
 def test_an_address_that_cannot_be_connected_to_fails_as_it_says() -> None:
@@ -81,7 +82,7 @@ def test_an_address_that_cannot_be_connected_to_fails_as_it_says() -> None:
         raise InvalidRequest("no such address")
 
     with pytest.raises(InvalidRequest, match="no such address"):
-        HeadLine(refuse, client="t", where="nowhere")
+        HeadLine(refuse, where="nowhere").greet("test")
 
 
 def test_a_head_that_does_not_speak_with_us_says_why(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_a_head_that_does_not_speak_with_us_says_why(tmp_path: Path) -> None:
     head = ScriptedHead(tmp_path, decline, greets=False)
     try:
         with pytest.raises(WireMismatch, match="another version"):
-            HeadLine(head.attach, client="t", where="scripted")
+            HeadLine(head.attach, where="scripted").greet("test")
     finally:
         head.end()
 

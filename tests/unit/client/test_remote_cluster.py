@@ -20,6 +20,7 @@ from cluster.runtime.control_clients import (
     CollectMore,
     Done,
     GetLogs,
+    Greeting,
     HeadToClient,
     JobNews,
     JobState,
@@ -39,6 +40,7 @@ from tests.unit.client.scripted_head import ScriptedHead, line_to
 
 DEADLINE_S = 10.0
 RUN, SECOND_RUN = JobId("run-1"), JobId("run-2")
+GREETING = Greeting(1, "scripted", 7, 60.0, 180.0)
 Script = Callable[[JobId], Iterable[HeadToClient]]
 """What the head says of a job once it is watched."""
 
@@ -87,9 +89,9 @@ def playing(script: Script, *, printed: Sequence[str] = ()) -> Callable[[ClientT
 def cluster_of(
     folder: Path, script: Script, show: Callable[[Sequence[str]], object] = lambda lines: None, **options: Any
 ) -> Iterator[tuple[ScriptedHead, RemoteCluster]]:
-    shipping = Shipping(lambda graph, job_id: FileCode("m:flow", "0"), lambda graph: unpack)
+    shipping = Shipping(lambda graph, job_id: FileCode("m:flow", "0"), None, lambda graph: unpack)
     with line_to(folder, playing(script, **options)) as (head, line):
-        yield head, RemoteCluster(line, shipping, where="scripted", show=show)
+        yield head, RemoteCluster(line, GREETING, shipping, where="scripted", show=show)
 
 
 def collecting_flow() -> tuple[Graph, Collected[int]]:
@@ -193,8 +195,8 @@ def test_records_that_cannot_be_read_cancel_the_job_and_are_why_it_failed(tmp_pa
         return [brought(job_id, RUN, 1)]
 
     graph, _ = collecting_flow()
-    shipping = Shipping(lambda graph, job_id: FileCode("m:flow", "0"), lambda graph: broken)
+    shipping = Shipping(lambda graph, job_id: FileCode("m:flow", "0"), None, lambda graph: broken)
     with line_to(tmp_path, playing(script)) as (_, line):
-        job = RemoteCluster(line, shipping, where="scripted", show=lambda lines: None).submit(graph)
+        job = RemoteCluster(line, GREETING, shipping, where="scripted", show=lambda lines: None).submit(graph)
         with pytest.raises(InternalError, match="no records"):
             job.wait(DEADLINE_S)

@@ -20,7 +20,7 @@ def load(name: str) -> ModuleType:
 
 
 def test_every_example_is_run_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"word_count", "ask_files", "enrich"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"word_count", "all_cores", "ask_files", "enrich"}
 
 
 def test_words_are_counted(tmp_path: Path) -> None:
@@ -28,6 +28,13 @@ def test_words_are_counted(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("be\n")
     counts = load("word_count").word_count(str(tmp_path / "*.txt"))
     assert counts == [("be", 3), ("to", 2), ("not", 1), ("or", 1)]
+
+
+@pytest.mark.cluster
+def test_words_are_counted_on_two_processes(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("To be or\nnot to be\n")
+    counts = load("all_cores").word_count(str(tmp_path / "*.txt"), 2)
+    assert counts == [("be", 2), ("to", 2), ("not", 1), ("or", 1)]
 
 
 def test_files_are_described_in_order_and_what_cannot_be_read_is_set_aside(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Ways to a running cluster: by its name on this machine, or by address, with the keys for it. Starts nothing."""
+
+import os
+import socket as sockets
+from pathlib import Path
+
+import zmq
+
+from cluster.client.cluster import RemoteCluster
+from cluster.client.line import HeadLine
+from cluster.client.shipping import shipping_to
+from cluster.runtime.addresses import IpcAddress, TcpAddress, parse_address
+from cluster.runtime.channel import Attach
+from cluster.runtime.curve import ClientTrust, connect
+from cluster.runtime.keys import ClusterKeys, known_heads, open_keys
+from cluster.runtime.place import DEFAULT_NAME, place_of_cluster
+from sage.base.config import load_settings
+from sage.base.errors import ClusterUnreachable, ConfigInvalid, NotTrusted
+from sage.base.settings import ClusterSettings
+
+CLIENT_KEY = "client"
+_DIAL_S = 5.0
+
+
+def reach_name(name: str = DEFAULT_NAME) -> RemoteCluster:
+    """Return the cluster of this name that runs on this machine, else the one that was joined from here.
+
+    Raises ClusterUnreachable where there is none.
+    """
+    settings = load_settings().cluster
+    beacon = place_of_cluster(name).beacon()
+    if beacon is not None and beacon.control:
+        return _reached(beacon.control, attach_by(beacon.control), open_keys(name, settings))
+    head = known_heads(settings).get(name)
+    if head is not None:
+        return reach_address(head.address)
+    raise ClusterUnreachable(
+        f"no cluster {name!r} runs on this machine",
+        "Start one: sage-cluster start. One elsewhere: --address tcp://HOST:PORT.",
+    )
+
+
+def reach_address(address: str) -> RemoteCluster:
+    """Return the cluster at `tcp://HOST:PORT` or `ipc:///PATH`.
+
+    Raises: ConfigInvalid where that is no address, NotTrusted where this user has no key for it, ClusterUnreachable.
+    """
+    settings = load_settings().cluster
+    match parse_address(address):
+        case IpcAddress(path=path):
+            _check_socket(path, address)
+            return _reached(address, attach_by(address), None)
+        case TcpAddress(port=None):
+            raise ConfigInvalid(f"{address} has no port", "Write tcp://HOST:PORT.", param="address")
+        case TcpAddress() as where:
+            check_dial(where, address)
+            return _reached_by_key(address, where, settings)
+
+
+def _reached_by_key(address: str, where: TcpAddress, settings: ClusterSettings) -> RemoteCluster:
+    name = next((name for name, head in known_heads(settings).items() if head.address == address), None)
+    if name is None:
+        raise NotTrusted(
+            f"this user has no key for the cluster at {address}",
+            "On the head's machine: sage-cluster token --role client. Then here: "
+            f"sage-cluster join {address} --token TOKEN",
+        )
+    keys = open_keys(name, settings)
+    head = keys.head()
+    assert head is not None, name
+    trust = ClientTrust(keys.curve(CLIENT_KEY), head.public_key)
+    return _reached(address, attach_by(address, trust), keys)
+
+
+def _reached(address: str, attach: Attach, keys: ClusterKeys | None) -> RemoteCluster:
+    key = keys.signing() if keys is not None else None
+    shipping = shipping_to(key, shares_files=address.startswith("ipc:"))
+    line = HeadLine(attach, where=address)
+    return RemoteCluster(line, line.greet(own_name()), shipping, where=address)
+
+
+def attach_by(address: str, trust: ClientTrust | None = None) -> Attach:
+    """Return what connects a socket to `address`, by keys where it needs them."""
+
+    def attach(socket: "zmq.Socket[bytes]") -> None:
+        connect(socket, address, trust)
+
+    return attach
+
+
+def _check_socket(path: Path, address: str) -> None:
+    if not path.exists():
+        raise ClusterUnreachable(f"no cluster listens at {address}", "Start one: sage-cluster start.")
+
+
+def check_dial(where: TcpAddress, address: str) -> None:
+    """Say at once that nobody listens, instead of waiting for an answer that cannot come; raises ClusterUnreachable."""
+    try:
+        sockets.create_connection((where.host, where.port), timeout=_DIAL_S).close()
+    except OSError as error:
+        raise ClusterUnreachable(
+            f"no cluster answers at {address}: {error.strerror or error}",
+            "See whether it runs there (sage-cluster status) and was started with --address.",
+        ) from error
+
+
+def own_name() -> str:
+    """Return by what a head knows this user's clients: for people, not for trust."""
+    return f"{os.environ.get('USER') or os.getuid()}@{sockets.gethostname()}"

@@ -1,0 +1,95 @@
+"""Start a cluster of this machine in the background, and end one. Knows nothing of how a head works."""
+
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cluster.client.head_start import start_head
+from cluster.client.reach import own_name, reach_name
+from cluster.client.tokens import HEAD_KEY
+from cluster.head.config import HeadConfig
+from cluster.runtime.keys import KnownHead, open_keys
+from cluster.runtime.place import Beacon, place_of_cluster
+from cluster.serving.engines.spec import EngineSpec
+from sage.base.clock import SystemClock
+from sage.base.errors import ClusterUnreachable, InternalError
+from sage.base.settings import Settings
+
+STOP_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterWish:
+    """What a cluster to be started is like; see HeadConfig. `cpus` and `num_gpus` are for all its nodes together."""
+
+    name: str
+    num_nodes: int
+    listen: str | None
+    engines: Sequence[EngineSpec]
+    ships_code: bool
+    cpus: float | None
+    num_gpus: int | None
+
+
+def start_cluster(wish: ClusterWish, settings: Settings) -> Beacon:
+    """Start head, control plane and nodes, which outlive this process, and return where they are.
+
+    Raises: ClusterRunning where one of this name runs here, ClusterStartFailed, KeysUnsafe, ConfigInvalid.
+    """
+    place = place_of_cluster(wish.name)
+    place.check_free()
+    place.make()
+    keys = open_keys(wish.name, settings.cluster)
+    keys.admit_self(own_name(), SystemClock().unix_s())
+    try:
+        head = start_head(
+            HeadConfig(
+                name=wish.name,
+                folder=str(place.folder),
+                num_nodes=wish.num_nodes,
+                settings=settings,
+                engines=tuple(wish.engines),
+                listen=wish.listen,
+                keys_folder=str(keys.directory) if wish.listen is not None else "",
+                submitters=(keys.signing().public_key,),
+                ships_code=wish.ships_code,
+                is_child=False,
+            )
+        )
+    except BaseException:
+        if not place.lives():
+            place.remove()
+        raise
+    if head.ready.address is not None:
+        keys.remember_head(KnownHead(head.ready.address, keys.curve(HEAD_KEY).public_key))
+    head.let_go()
+    beacon = place.beacon()
+    if beacon is None:
+        raise InternalError(f"cluster {wish.name} is ready and says nothing of itself in {place.folder}")
+    return beacon
+
+
+def stop_cluster(name: str) -> str:
+    """End the cluster of this name on this machine, or its node here; return what ended, in words, once it has.
+
+    Raises: ClusterUnreachable where nothing of it runs here.
+    """
+    place = place_of_cluster(name)
+    beacon = place.beacon()
+    if beacon is None and place.folder.exists() and not place.lives():
+        place.remove()
+        raise ClusterUnreachable(
+            f"cluster {name!r} does not run: its head was killed; what it left is removed now",
+            "Start it again: sage-cluster start.",
+        )
+    if beacon is not None and beacon.joined_as is not None:
+        os.kill(beacon.pid, signal.SIGTERM)  # it holds the lock: the number is its own
+        ended = f"node {beacon.joined_as} has left cluster {name}"
+    else:
+        with reach_name(name) as cluster:
+            cluster.stop()
+        ended = f"cluster {name} has ended"
+    if not place.wait_ended(STOP_S):
+        raise InternalError(f"cluster {name} still runs here {STOP_S:g} s after it was told to stop")
+    return ended
