@@ -55,6 +55,8 @@ def start_cluster(wish: ClusterWish, settings: Settings) -> Beacon:
                 submitters=(keys.signing().public_key,),
                 ships_code=wish.ships_code,
                 is_child=False,
+                cpus=wish.cpus,
+                num_gpus=wish.num_gpus,
             )
         )
     except BaseException:

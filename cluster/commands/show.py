@@ -36,6 +36,11 @@ def aligned(rows: Sequence[Sequence[object]], *, num_left: int) -> str:
     return "\n".join(form.format(*row).rstrip() for row in texts)
 
 
+def counted(num: int, noun: str) -> str:
+    """Return an amount of things for people: `1 node`, `3 nodes`."""
+    return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
+
+
 def megabytes(num_bytes: int) -> str:
     """Return an amount for people: `98.4 MB`."""
     return f"{num_bytes / 1e6:.1f} MB"

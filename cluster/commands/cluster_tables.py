@@ -1,0 +1,100 @@
+"""A cluster in tables for people: its nodes, jobs and engines. Knows nothing of how they are asked for."""
+
+from collections.abc import Iterable, Sequence
+
+from cluster.commands.show import megabytes
+from cluster.runtime.control_clients import JobAnswer, JobState, NodeState
+from sage.flow.runner import EngineStatus
+
+Rows = list[tuple[str, ...]]
+"""The first is the heading."""
+
+
+def node_rows(nodes: Iterable[NodeState]) -> Rows:
+    """Return a row a node: what it has, what of it is free, how it is."""
+    rows: Rows = [("NODE", "STATE", "CPUS FREE", "GPUS FREE", "MEMORY FREE", "TASKS", "HEARD", "HOST", "PID")]
+    for node in sorted(nodes, key=lambda node: node.view.node_id):
+        total, free = node.view.total, node.view.free
+        rows.append(
+            (
+                node.view.node_id,
+                node.state,
+                f"{free.cpus:g} of {total.cpus:g}",
+                f"{free.gpus:g} of {total.gpus:g}",
+                f"{megabytes(free.memory_bytes)} of {megabytes(total.memory_bytes)}",
+                str(node.view.num_tasks),
+                f"{node.silent_s:.1f} s ago",
+                node.host,
+                str(node.pid),
+            )
+        )
+    return rows
+
+
+def job_rows(jobs: Iterable[JobState]) -> Rows:
+    """Return a row a job: how it is and how far."""
+    rows: Rows = [("JOB", "FLOW", "STATUS", "IN", "OUT", "DEAD LETTERS", "RESTARTS", "TIME")]
+    for job in jobs:
+        rows.append(
+            (
+                job.job_id,
+                job.name,
+                job.metrics.status.value,
+                f"{job.metrics.records_in:,}",
+                f"{job.metrics.records_out:,}",
+                f"{job.num_dead_letters:,}",
+                str(job.num_restarts),
+                f"{job.metrics.duration_s:.1f} s",
+            )
+        )
+    return rows
+
+
+def engine_rows(engines: Iterable[EngineStatus]) -> Rows:
+    """Return a row an engine: what it serves and how much of it was asked."""
+    rows: Rows = [("ENGINE", "KIND", "STATE", "DEVICE", "MODELS", "RUNNING", "REQUESTS", "TOKENS")]
+    for engine in engines:
+        kind = f"{engine.kind} (simulated)" if engine.simulated and engine.kind != "simulated" else engine.kind
+        rows.append(
+            (
+                engine.engine_id,
+                kind,
+                engine.state,
+                engine.device,
+                ", ".join(card.name for card in engine.models),
+                str(engine.num_running),
+                f"{engine.num_requests:,}",
+                f"{engine.prompt_tokens + engine.completion_tokens:,}",
+            )
+        )
+    return rows
+
+
+def chain_rows(answer: JobAnswer) -> Rows:
+    """Return a row a chain of a job: where it runs and how far it is."""
+    rows: Rows = [("STEPS", "TASKS", "NODES", "IN", "OUT", "REQUESTS", "BUSY")]
+    for chain in answer.state.metrics.chains:
+        rows.append(
+            (
+                " > ".join(chain.steps),
+                str(chain.num_tasks),
+                ", ".join(chain.nodes),
+                f"{chain.records_in:,}",
+                f"{chain.records_out:,}",
+                f"{chain.num_requests:,}",
+                f"{chain.busy_s:.1f} s",
+            )
+        )
+    return rows
+
+
+def rate_of(now: Sequence[JobState], before: Sequence[JobState]) -> float:
+    """Return the records a second that jobs read between two looks, by the clocks of the jobs themselves."""
+    older = {job.job_id: job.metrics for job in before}
+    total = 0.0
+    for job in now:
+        was = older.get(job.job_id)
+        took_s = job.metrics.duration_s - (was.duration_s if was is not None else 0.0)
+        num = job.metrics.records_in - (was.records_in if was is not None else 0)
+        total += num / took_s if took_s > 0 and num > 0 and not job.is_over else 0.0
+    return total

@@ -1,0 +1,153 @@
+"""`sage-cluster` as users use it: start, look, submit, cancel, stop, and what is left when everything is over."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from tests.cluster.cluster_command import GONE_S, ClusterCommand, shared_memory, user_at_home
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+
+FLOWS = """
+import itertools
+import sage
+
+def fail_at_999(number):
+    if number == 999:
+        raise ValueError(f"no room for {number}")
+    return number
+
+words = sage.Flow("words")
+counts = (
+    words.read_text("*.txt")
+    .flat_map(str.split).with_parallelism(2)
+    .key_by(lambda word: word).with_parallelism(2)
+    .count(final=True).with_parallelism(2)
+    .write_jsonl("counts.jsonl")
+)
+failing = sage.Flow("failing")
+failing.from_collection(range(2_000)).map(fail_at_999).for_each(lambda number: None)
+endless = sage.Flow("endless")
+endless.from_collection(itertools.count()).filter(lambda n: n % 1_000_000 == 0).print()
+talking = sage.Flow("talking")
+talking.from_collection(["to", "be"]).print()
+"""
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[ClusterCommand]:
+    """A cluster of two nodes, which at the end of the module is stopped and has left nothing."""
+    memory = shared_memory()
+    with user_at_home() as command:
+        (command.home / "flows.py").write_text(FLOWS)
+        for name in ("a", "b"):
+            (command.home / f"{name}.txt").write_text("to be or not to be\n" * 500)
+        started = command("start", "--nodes", "2")
+        assert "sage-cluster submit" in started
+        yield command
+        command("stop")
+        command.wait_gone()
+        assert shared_memory() <= memory
+
+
+def test_status_and_nodes_say_what_runs(running: ClusterCommand) -> None:
+    status = running.json("status")
+    assert (status["cluster"], status["nodes"]) == ("default", 2)
+    assert psutil.pid_exists(status["head_pid"])
+    nodes = running.json("nodes")
+    assert len({node["view"]["node_id"] for node in nodes}) == 2
+    assert {node["state"] for node in nodes} == {"alive"}
+    assert sum(node["view"]["total"]["cpus"] for node in nodes) <= len(os.sched_getaffinity(0))
+    assert "alive" in running("nodes")
+    assert "2 nodes" in running("status")
+    assert "2 nodes" in running("top")
+
+
+def test_starting_twice_says_what_runs_and_starts_nothing(running: ClusterCommand) -> None:
+    before = {process.pid for process in running.processes()}
+    said = running("start", status=1)
+    assert "SAGE-2503" in said
+    assert "sage-cluster stop" in said
+    assert {process.pid for process in running.processes()} == before
+
+
+def test_words_are_counted_on_both_nodes(running: ClusterCommand) -> None:
+    result = running.json("submit", "flows.py:words", "--wait")
+    assert (result["status"], result["records_in"]) == ("finished", 1_000)
+    lines = (running.home / "counts.jsonl").read_text().splitlines()
+    assert sorted(lines) == ['["be",2000]', '["not",1000]', '["or",1000]', '["to",2000]']
+    job = running.json("job", result["job_id"])
+    assert len({node for chain in job["state"]["metrics"]["chains"] for node in chain["nodes"]}) == 2
+    assert "words" in running("job", result["job_id"])
+    assert result["job_id"] in {state["job_id"] for state in running.json("jobs")}
+
+
+def test_what_a_job_prints_is_in_its_log(running: ClusterCommand) -> None:
+    job_id = running("submit", "flows.py:talking").strip()
+    assert running("logs", job_id, "--follow").split() == ["to", "be"]
+    assert running.json("logs", job_id)["lines"] == ["to", "be"]
+
+
+def test_a_user_function_that_raises_fails_the_job_and_is_shown_first(running: ClusterCommand) -> None:
+    said = running("submit", "flows.py:failing", "--wait", status=1)
+    assert said.index("in fail_at_999") < said.index("SAGE-1301")
+    assert "ValueError: no room for 999" in said
+    failed = next(job for job in running.json("jobs") if job["name"] == "failing")
+    assert failed["metrics"]["status"] == "failed"
+    assert "in fail_at_999" in running("job", failed["job_id"])
+
+
+def test_a_long_job_is_cancelled(running: ClusterCommand) -> None:
+    job_id = running.json("submit", "flows.py:endless")["job_id"]
+    assert running.json("cancel", job_id)["status"] == "cancelled"
+    assert running.json("cancel", job_id)["status"] == "cancelled"
+
+
+def test_ctrl_c_cancels_a_job_that_is_waited_for(running: ClusterCommand) -> None:
+    waiting = running.popen("-c", RUN_CLUSTER, "submit", "flows.py:endless", "--wait")
+    with waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "0\n"
+        os.killpg(waiting.pid, signal.SIGINT)
+        _, said = waiting.communicate(timeout=GONE_S)
+    assert (waiting.returncode, said) == (130, "cancelled\n")
+    endless = [job for job in running.json("jobs") if job["name"] == "endless"]
+    assert {job["metrics"]["status"] for job in endless} == {"cancelled"}
+
+
+RUN_CLUSTER = "import sys; from cluster.commands.cluster import main; sys.exit(main())"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(("job", "job-none"), "SAGE-1305"), (("cancel", "job-none"), "SAGE-1305"), (("drain", "none"), "SAGE-1306")],
+)
+def test_what_is_not_there_is_named(running: ClusterCommand, arguments: tuple[str, ...], code: str) -> None:
+    assert code in running(*arguments, status=1)
+
+
+def test_wrong_usage_exits_2(running: ClusterCommand) -> None:
+    running("submit", "no-such-file.py", status=2)
+    running("submit", "flows.py", status=2)
+    running("nodez", status=2)
+
+
+def test_without_a_cluster_every_look_says_what_to_do() -> None:
+    with user_at_home() as command:
+        for verb in (["status"], ["nodes"], ["jobs"], ["stop"], ["token"]):
+            said = command(*verb, status=1)
+            assert "SAGE-2502" in said
+            assert "sage-cluster start" in said
+
+
+def test_a_killed_head_leaves_nothing_and_another_can_be_started() -> None:
+    with user_at_home() as command:
+        command("start", "--nodes", "1", "--engine", "simulated:h100,model=sim")
+        os.kill(command.json("status")["head_pid"], signal.SIGKILL)
+        command.wait_gone()
+        command("start", "--nodes", "1")
+        command("stop")
+        command.wait_gone()

@@ -1,0 +1,82 @@
+"""A cluster in tables: every figure that a person looks for, and a rate that does not lie."""
+
+import msgspec
+import pytest
+
+from cluster.commands.cluster_tables import engine_rows, job_rows, node_rows, rate_of
+from cluster.commands.cluster_top import ClusterSnapshot, show_once
+from cluster.runtime.control_clients import JobState, NodeState
+from sage.base.ids import JobId, NodeId
+from sage.base.inference import Kind, ModelCard
+from sage.base.resources import Resources
+from sage.flow.runner import EngineStatus, JobMetrics, JobStatus, NodeView
+
+NODE = NodeState(
+    NodeView(NodeId("n1"), Resources(4, 1, 8_000_000_000), Resources(2.5, 0, 4_000_000_000), 3),
+    "alive",
+    "host-a",
+    77,
+    5,
+    0.25,
+)
+ENGINE = EngineStatus(
+    "sim", "simulated", "ready", "CPU", True, (ModelCard("m", (Kind.CHAT,), 100),), 2, 1_000, 5_000, 700
+)
+
+
+def job(num_in: int, duration_s: float, *, job_id: str = "job-1", is_over: bool = False) -> JobState:
+    status = JobStatus.FINISHED if is_over else JobStatus.RUNNING
+    metrics = JobMetrics(status, num_in, 7, duration_s, ())
+    return JobState(JobId(job_id), "words", JobId("run"), metrics, 1, 2, 100.0, is_over)
+
+
+def test_a_node_shows_what_is_free_of_what_it_has() -> None:
+    heading, row = node_rows([NODE])
+    shown = dict(zip(heading, row, strict=True))
+    assert shown["NODE"] == "n1"
+    assert shown["CPUS FREE"] == "2.5 of 4"
+    assert shown["GPUS FREE"] == "0 of 1"
+    assert shown["MEMORY FREE"] == "4000.0 MB of 8000.0 MB"
+    assert (shown["TASKS"], shown["HEARD"], shown["HOST"]) == ("3", "0.2 s ago", "host-a")
+
+
+def test_a_job_shows_how_far_it_is() -> None:
+    heading, row = job_rows([job(12_345, 2.0)])
+    shown = dict(zip(heading, row, strict=True))
+    assert (shown["JOB"], shown["FLOW"], shown["STATUS"]) == ("job-1", "words", "running")
+    assert (shown["IN"], shown["OUT"], shown["DEAD LETTERS"], shown["RESTARTS"]) == ("12,345", "7", "2", "1")
+
+
+def test_a_simulated_engine_is_called_simulated() -> None:
+    other = msgspec.structs.replace(ENGINE, kind="vllm")
+    assert [row[1] for row in engine_rows([ENGINE, other])[1:]] == ["simulated", "vllm (simulated)"]
+    assert engine_rows([ENGINE])[1][-1] == "5,700"
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "rate"),
+    [
+        ([job(3_000, 3.0)], [job(1_000, 2.0)], 2_000.0),
+        ([job(3_000, 3.0)], [job(3_000, 3.0)], 0.0),
+        ([job(3_000, 3.0)], [], 1_000.0),
+        ([job(3_000, 3.0, is_over=True)], [job(1_000, 2.0)], 0.0),
+        ([job(100, 1.0), job(300, 1.0, job_id="job-2")], [], 400.0),
+    ],
+    ids=["between two looks", "nothing new", "a new job", "a job that is over", "two jobs"],
+)
+def test_the_rate_is_of_jobs_that_run_between_two_looks(
+    now: list[JobState], before: list[JobState], rate: float
+) -> None:
+    assert rate_of(now, before) == rate
+
+
+def test_one_look_prints_everything_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    show_once(ClusterSnapshot("default", 0.0, (NODE,), (ENGINE,), (job(5, 1.0), job(9, 1.0, is_over=True))))
+    shown = capsys.readouterr().out
+    assert shown.startswith("cluster default: 1 node, 1 engine, 1 job running\n")
+    assert [part.splitlines()[0].split()[0] for part in shown.split("\n\n")[1:]] == ["NODE", "ENGINE", "JOB"]
+
+
+def test_an_empty_cluster_shows_no_empty_table(capsys: pytest.CaptureFixture[str]) -> None:
+    show_once(ClusterSnapshot("default", 0.0, (), (), ()))
+    assert capsys.readouterr().out == "cluster default: 0 nodes, 0 engines, 0 jobs running\n"
