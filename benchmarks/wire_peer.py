@@ -59,7 +59,7 @@ def open_end(node: NodeId, address: str, keys: Keys | None, report: Callable[[Da
     return ZmqTransport(node, address, sockets, report=report, clock=clock)
 
 
-class Sink:
+class WireSink:
     """Takes what comes down, on the data thread. Each batch is looked at, the last one record by record."""
 
     def __init__(self, orders: Orders, transport: ZmqTransport) -> None:
@@ -94,7 +94,7 @@ def main() -> int:
     transport = open_end(FAR, orders.address, orders.keys, lambda _: None)
     for task_id in (SOURCE, PING):
         transport.route(task_id, NEAR, types=TYPES)
-    transport.connect(SINK, Sink(orders, transport).take)
+    transport.connect(SINK, WireSink(orders, transport).take)
     transport.connect(ECHO, lambda message: _echo(transport, message))
     near_key = orders.keys.other_public_key if orders.keys is not None else None
     transport.add_peer(NEAR, orders.near_address, near_key)

@@ -16,6 +16,7 @@ from cluster.runtime.columns import (
     Binary,
     Buffer,
     Column,
+    Flat,
     Items,
     Maps,
     Members,
@@ -47,6 +48,9 @@ class Assembler:
                 return cast("list[Any]", values)  # as decoded: a list that nobody else holds
             case _ if depth == MAX_DEPTH:
                 raise BadFrame(f"columns nested deeper than {MAX_DEPTH}")
+            case Flat(rows):
+                self._spend(len(rows))
+                return cast("list[Any]", rows)
             case Binary(kind, texts):
                 return _from_binary(kind, texts)
             case Moments(kind, words):

@@ -63,6 +63,16 @@ class Rows(_Column, frozen=True, tag="r"):
     columns: "list[Column]"
 
 
+class Flat(_Column, frozen=True, tag="f"):
+    """Dicts with the same keys whose values are plain, or lists of such: row by row.
+
+    As columns they take a fifth less room, but a quarter more time where they are read, and that is where records are
+    waited for (measured 2026-11-22, five fields: 0.24 against 0.31 us a record; written in 0.29 against 0.28).
+    """
+
+    rows: Annotated[Sequence[dict[str, Scalar | list[Scalar]]], Meta(max_length=MAX_CONTAINERS)]
+
+
 class Records(_Column, frozen=True, tag="d"):
     """Dicts with the same keys in the same order, 1 or more: a column a key."""
 
@@ -114,4 +124,4 @@ class Mixed(_Column, frozen=True, tag="x"):
     parts: "list[Column]"
 
 
-Column = Plain | Binary | Moments | Items | Rows | Records | Maps | Objects | Members | Arrays | Mixed
+Column = Plain | Binary | Moments | Items | Rows | Flat | Records | Maps | Objects | Members | Arrays | Mixed

@@ -15,6 +15,7 @@ from cluster.runtime.columns import (
     Binary,
     Buffer,
     Column,
+    Flat,
     Items,
     Maps,
     Members,
@@ -112,7 +113,12 @@ class Shredder:
         items = list(chain.from_iterable(map(dict.values, values)))
         num = len(names)
         if num and len(values) > _FEW and set(map(type, names)) == {str} and keys == names * len(values):
-            return Records(names, [self._at(f"[{names[i]!r}]", items[i::num], depth) for i in range(num)])
+            parts = [items[i::num] for i in range(num)]
+            if not self._is_careful and all(map(_is_flat, parts)):
+                return Flat(values)
+            return Records(
+                names, [self._at(f"[{name!r}]", part, depth) for name, part in zip(names, parts, strict=True)]
+            )
         lengths = list(map(len, values))
         return Maps(lengths, self._at(" as a key", keys, depth), self._at("[...]", items, depth))
 
@@ -181,6 +187,13 @@ def _kinds_of(values: Sequence[Any]) -> set[type]:
     if kinds and kinds.count(kinds[0]) == len(kinds):
         return {kinds[0]}
     return set(kinds)
+
+
+def _is_flat(values: Sequence[Any]) -> bool:
+    kinds = _kinds_of(values)
+    if kinds == {list}:
+        kinds = set(map(type, chain.from_iterable(values)))
+    return kinds <= _PLAIN
 
 
 def _field_of(known: RecordClass, getter: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
