@@ -183,8 +183,8 @@ class DataThread:
         for link in self._links.values():
             if link.has_work():
                 return 0.0
-            if not link.is_welcome:
-                due_s = link.connect_by_s if due_s is None else min(due_s, link.connect_by_s)
+            if (look_s := link.due_s()) is not None:
+                due_s = look_s if due_s is None else min(due_s, look_s)
         return None if due_s is None else max(0.0, due_s - self._ports.clock.monotonic_s())
 
     def _guarded(self, link: PeerLink, do: Callable[[PeerLink], None]) -> None:

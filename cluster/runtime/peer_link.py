@@ -3,6 +3,7 @@
 Knows nothing of what comes from the peer, but for its answers: that comes by the connection which the peer makes.
 """
 
+import contextlib
 import sys
 
 import zmq
@@ -22,6 +23,7 @@ from sage.base.errors import NodeLost, SageError
 from sage.base.ids import NodeId
 
 CONNECT_TIMEOUT_S = 10.0
+_RETRY_S = 0.05  # a peer that refuses our key may be told of us in a moment; libzmq itself does not ask twice
 _TURN = 16  # messages sent before others have their turn
 _WATCHED = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
@@ -46,13 +48,15 @@ class PeerLink:
         self._is_connected = False
         self.is_welcome = False
         self._why_not = "nobody answered"
-        self.connect_by_s = now_s + CONNECT_TIMEOUT_S
+        self._connect_by_s = now_s + CONNECT_TIMEOUT_S
+        self._retry_s: float | None = None
         self._is_full = False
+        self._sockets = sockets
+        self._hello = hello(own, peer.node)
         self.socket = data_socket(context, zmq.DEALER)
         self.monitor = self.socket.get_monitor_socket(_WATCHED)
         try:
-            sockets.connect(self.socket, peer.address, peer.public_key)
-            self.socket.send(hello(own, peer.node), zmq.NOBLOCK)
+            self._connect()
         except SageError:
             self.close()
             raise
@@ -61,10 +65,16 @@ class PeerLink:
 
     def has_work(self) -> bool:
         """Say whether something waits that could be sent."""
-        return len(self.outgoing) > 0 and not self._is_full
+        return self.is_welcome and len(self.outgoing) > 0 and not self._is_full
+
+    def due_s(self) -> float | None:
+        """Return when to `watch` though nothing happens; None once the peer has welcomed us."""
+        if self.is_welcome:
+            return None
+        return self._connect_by_s if self._retry_s is None else min(self._retry_s, self._connect_by_s)
 
     def pump(self) -> None:
-        """Send a turn of what waits."""
+        """Send a turn of what waits; not before the peer has welcomed us."""
         for _ in range(_TURN):
             outbound = self.outgoing.take()
             if outbound is None:
@@ -100,8 +110,13 @@ class PeerLink:
         """Look at the connection; raises NodeLost where it broke, or does not come about."""
         while has_come(self.monitor):
             event, *_ = frames_from(self.monitor)
-            self._note(int.from_bytes(event.bytes[:2], sys.byteorder))
-        if not self.is_welcome and now_s >= self.connect_by_s:
+            self._note(int.from_bytes(event.bytes[:2], sys.byteorder), now_s)
+        if self._retry_s is not None and now_s >= self._retry_s:
+            self._retry_s = None
+            with contextlib.suppress(zmq.ZMQError):  # libzmq has let go of it already
+                self.socket.disconnect(self.peer.address)
+            self._connect()
+        if not self.is_welcome and now_s >= self._connect_by_s:
             raise self._lost(f"{self._why_not} at {self.peer.address} for {CONNECT_TIMEOUT_S:g} s")
 
     def close(self) -> None:
@@ -109,14 +124,19 @@ class PeerLink:
         self.monitor.close(linger=0)
         self.socket.close(linger=0)
 
-    def _note(self, event: int) -> None:
+    def _connect(self) -> None:
+        self._sockets.connect(self.socket, self.peer.address, self.peer.public_key)
+
+    def _note(self, event: int, now_s: float) -> None:
         match event:
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._is_connected = True
+                self.socket.send(self._hello, zmq.NOBLOCK)  # sent before, it could go the way of a refused connection
             case zmq.EVENT_DISCONNECTED if self._is_connected:
                 raise self._lost("the connection broke")
             case zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self._why_not = "our key was refused"
+                self._retry_s = now_s + _RETRY_S
             case _:
                 self._why_not = "the handshake failed"
 

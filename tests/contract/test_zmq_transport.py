@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import zmq
 
-from cluster.runtime.allow_list import AllowList
+from cluster.runtime.allow_list import AllowedKey, AllowList, Role
 from cluster.runtime.curve import ClientTrust, connect
 from cluster.runtime.data_sockets import CurveSockets, PrivateSockets
 from cluster.runtime.data_thread import DataFact, PeerLost
@@ -55,6 +55,34 @@ def box(ends: ZmqIpcEnds) -> Box:
 
 def is_lost(fact: DataFact) -> bool:
     return isinstance(fact, PeerLost)
+
+
+def test_a_node_that_is_let_in_a_moment_later_is_heard_and_nothing_is_lost() -> None:
+    clock, keys, was_asked = SystemClock(), [new_curve_keys() for _ in range(2)], threading.Event()
+    box: Box = queue.SimpleQueue()
+    both = AllowList(tuple(AllowedKey(own.public_key, Role.NODE, "node", 0.0) for own in keys))
+    admitted = [AllowList()]
+
+    def far_list() -> AllowList:
+        was_asked.set()
+        return admitted[0]
+
+    one = node(NEAR, "tcp://127.0.0.1:*", CurveSockets(keys[0], lambda: both, clock))
+    other = node(FAR, "tcp://127.0.0.1:*", CurveSockets(keys[1], far_list, clock))
+    try:
+        other.transport.connect(LINK.target, receiver(box))
+        other.transport.route(LINK.source, NEAR)
+        other.transport.add_peer(NEAR, one.transport.address, keys[0].public_key)
+        one.transport.route(LINK.target, FAR)
+        one.transport.add_peer(FAR, other.transport.address, keys[1].public_key)
+        assert one.transport.send(Delivery(LINK, Batch([1])))
+        assert was_asked.wait(DEADLINE_S)
+        assert box.empty()
+        admitted[0] = both
+        assert box.get(timeout=DEADLINE_S) == Delivery(LINK, Batch([1]))
+    finally:
+        one.transport.close()
+        other.transport.close()
 
 
 class Stranger:
