@@ -66,6 +66,14 @@ class Server:
         assert self.monitor.counts[what] >= at_least, self.monitor.counts
         return self.monitor.counts[what]
 
+    def refused(self) -> int:
+        """Wait until somebody was refused, for whichever reason; return how many were."""
+        clock = SystemClock()
+        until_s = clock.monotonic_s() + WAIT_S
+        while not self.monitor.num_refused and clock.monotonic_s() < until_s:
+            self.turn()
+        return self.monitor.num_refused
+
     def close(self) -> None:
         self.monitor.close()
         self.socket.close(linger=0)
