@@ -39,7 +39,7 @@ from cluster.runtime.control_clients import (
     WatchJob,
 )
 from sage.base.clock import SystemClock
-from sage.base.errors import CodeRefused, SageError
+from sage.base.errors import CodeRefused, FlowInvalid, SageError
 from sage.base.ids import JobId, NodeId, RequestId, new_id
 from sage.base.inference import ModelCard, ReplyTo, Request
 from sage.flow.graph import Graph
@@ -56,7 +56,7 @@ ShowLines = Callable[[Sequence[str]], object]
 class Shipping:
     """How the code of a flow and its records travel: what a runner gives a RemoteCluster.
 
-    `code_where_refused`: how, where the cluster does not take it as `code` gives it; None: not at all then.
+    `code_where_refused`: how, where it cannot travel so or the cluster does not take it; None: not at all then.
     """
 
     code: Callable[[Graph, JobId], Code]
@@ -143,10 +143,13 @@ class RemoteCluster:
         graph = flow if isinstance(flow, Graph) else flow.graph()
         try:
             return self._submit(graph, self._shipping.code)
-        except CodeRefused:
+        except (CodeRefused, FlowInvalid) as refusal:
             if self._shipping.code_where_refused is None:
                 raise
-            return self._submit(graph, self._shipping.code_where_refused)
+            try:
+                return self._submit(graph, self._shipping.code_where_refused)
+            except CodeRefused:
+                raise refusal from None
 
     def _submit(self, graph: Graph, code_of: Callable[[Graph, JobId], Code]) -> SubmittedJob:
         job_id = JobId(new_id("job", self._rng, num_chars=8))

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from cluster.head.config import HeadFailed, HeadReady
-from cluster.node.config import NodeConfig
+from cluster.node.config import WITHIN, NodeConfig
 from cluster.node.process import NodeProcess
 from cluster.runtime.place import Beacon, ClusterPlace
 from sage.base.clock import SystemClock
@@ -43,6 +43,7 @@ def main() -> int:
     faulthandler.enable()
     config = msgspec.json.decode(arguments.config, type=JoinedConfig)
     set_up_log(config.node.settings.log)
+    os.environ[WITHIN] = config.node.name
     try:
         return _run(config, arguments.alive_fd)
     except SageError as error:

@@ -6,7 +6,7 @@ from cluster.client.cluster import RemoteCluster
 from cluster.client.head_start import start_head
 from cluster.client.line import HeadLine
 from cluster.client.reach import attach_by, own_name
-from cluster.client.shipping import shipping_to
+from cluster.client.shipping import shipping_by
 from cluster.head.config import HeadConfig
 from cluster.runtime.host_process import private_directory
 from cluster.runtime.signing import new_signing_key
@@ -48,4 +48,4 @@ def nodes_here(num_nodes: int, *, settings: Settings | None = None) -> RemoteClu
     except BaseException:
         head.close()
         raise
-    return RemoteCluster(line, greeting, shipping_to(key, shares_files=True), where=where, on_close=head.close)
+    return RemoteCluster(line, greeting, shipping_by(key), where=where, on_close=head.close)

@@ -8,7 +8,7 @@ import zmq
 
 from cluster.client.cluster import RemoteCluster
 from cluster.client.line import HeadLine
-from cluster.client.shipping import shipping_to
+from cluster.client.shipping import shipping_by, shipping_of_files
 from cluster.runtime.addresses import IpcAddress, TcpAddress, parse_address
 from cluster.runtime.channel import Attach
 from cluster.runtime.curve import ClientTrust, connect
@@ -49,7 +49,9 @@ def reach_address(address: str) -> RemoteCluster:
     match parse_address(address):
         case IpcAddress(path=path):
             _check_socket(path, address)
-            return _reached(address, attach_by(address), None)
+            place = place_of_cluster(path.parent.name)
+            keys = open_keys(place.name, settings) if place.socket == path else None
+            return _reached(address, attach_by(address), keys)
         case TcpAddress(port=None):
             raise ConfigInvalid(f"{address} has no port", "Write tcp://HOST:PORT.", param="address")
         case TcpAddress() as where:
@@ -73,8 +75,7 @@ def _reached_by_key(address: str, where: TcpAddress, settings: ClusterSettings) 
 
 
 def _reached(address: str, attach: Attach, keys: ClusterKeys | None) -> RemoteCluster:
-    key = keys.signing() if keys is not None else None
-    shipping = shipping_to(key, shares_files=address.startswith("ipc:"))
+    shipping = shipping_by(keys.signing()) if keys is not None else shipping_of_files()
     line = HeadLine(attach, where=address)
     return RemoteCluster(line, line.greet(own_name()), shipping, where=address)
 

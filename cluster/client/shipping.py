@@ -1,4 +1,4 @@
-"""How flows travel to a cluster: as the file that every node has, or signed, in an envelope. Knows no connection."""
+"""How flows travel to a cluster: signed, in an envelope; else by the file that every node has. Knows no connection."""
 
 from cluster.client.cluster import Shipping
 from cluster.client.collecting import Unpack
@@ -12,23 +12,23 @@ from sage.base.ids import JobId
 from sage.flow.graph import Graph
 
 
-def shipping_to(key: SigningKey | None, *, shares_files: bool) -> Shipping:
-    """Return how to ship to a cluster, signed by `key`; None: nothing is shipped but what stands in files.
+def shipping_by(key: SigningKey) -> Shipping:
+    """Return how to ship in envelopes that `key` signs.
 
-    `shares_files`: its nodes see the files of this machine, so that a flow that stands in one goes by its name. Else
-    it is put into an envelope, files and all, and goes by name only where the cluster takes no envelopes.
+    A flow that cannot travel so, for what it holds or because the cluster takes no envelopes, goes by the name and the
+    hash of its file, which the nodes then import. Not the other way round: a script that runs its flow when it is
+    imported would run it anew on every node.
     """
-    ship = Shipper(key, SystemClock()) if key is not None else None
+    return Shipping(Shipper(key, SystemClock()), _by_file, _unpack)
 
-    def by_file(graph: Graph, job_id: JobId) -> Code:
-        return code_of(graph, job_id, ship)
 
-    def by_name_alone(graph: Graph, job_id: JobId) -> Code:
-        return code_of(graph, job_id, None)
+def shipping_of_files() -> Shipping:
+    """Return how to ship without a key: by names and hashes of files alone."""
+    return Shipping(_by_file, None, _unpack)
 
-    if shares_files or ship is None:
-        return Shipping(by_file, None, _unpack)
-    return Shipping(ship, by_name_alone, _unpack)
+
+def _by_file(graph: Graph, job_id: JobId) -> Code:
+    return code_of(graph, job_id, None)
 
 
 def _unpack(graph: Graph) -> Unpack:

@@ -13,7 +13,7 @@ import threading
 
 import msgspec
 
-from cluster.node.config import NodeConfig
+from cluster.node.config import WITHIN, NodeConfig
 from sage.base.errors import SageError
 from sage.base.log import set_up_log
 
@@ -35,6 +35,7 @@ def run_node(config: NodeConfig) -> int:
 
     faulthandler.enable()
     set_up_log(config.settings.log)
+    os.environ[WITHIN] = config.name
     if config.is_child:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to obey
         threading.Thread(target=_end_with_parent, args=(config.folders,), name="parent-watch", daemon=True).start()

@@ -4,6 +4,9 @@ import msgspec
 
 from sage.base.settings import Settings
 
+WITHIN = "SAGE_WITHIN"
+"""In the environment of a node process: its name. What it loads must not start clusters, or each would load it anew."""
+
 
 class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`head`: the address of its control; `head_key` its public key (Z85), "" over `ipc://`.

@@ -199,3 +199,41 @@ def test_the_nodes_of_a_cluster_share_the_machine() -> None:
     assert len(nodes) == len(pids) == 3
     assert sum(node.total.cpus for node in nodes) == pytest.approx(len(os.sched_getaffinity(0)))
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+
+UNGUARDED = """
+import threading
+import sage
+
+lock = threading.Lock()  # cannot travel: the nodes import this file instead
+flow = sage.Flow("unguarded")
+flow.from_collection([1]).for_each(lambda number: lock.locked())
+flow.run("local:1", progress=False)
+"""
+
+
+def test_a_script_that_runs_its_flow_when_imported_is_told_so_and_runs_on_no_node_again() -> None:
+    with user_at_home() as user:
+        (user.home / "script.py").write_text(UNGUARDED)
+        done = user.python("script.py")
+        user.wait_gone()
+    assert done.returncode == 1
+    assert "was about to run a flow while it loaded one" in done.stderr
+    assert 'if __name__ == "__main__"' in done.stderr
+
+
+TOP_LEVEL = """
+import sage
+
+flow = sage.Flow("top-level")
+out = flow.from_collection([1, 2]).map(lambda number: 2 * number).collect()
+flow.run("local:1", progress=False)
+print(out.items)
+"""
+
+
+def test_a_script_without_a_guard_runs_once() -> None:
+    with user_at_home() as user:
+        (user.home / "script.py").write_text(TOP_LEVEL)
+        assert user.python("script.py").stdout == "[2, 4]\n"
+        user.wait_gone()
