@@ -20,6 +20,7 @@ from sage.base.clock import SystemClock
 from sage.base.errors import ClusterRunning, ConfigInvalid, InternalError
 
 DEFAULT_NAME = "default"
+_ABOVE = ("sage", "clusters")
 _MAX_PATH_BYTES = 100  # sun_path has 104 bytes on macOS, 108 on Linux
 _LOOK_EVERY_S = 0.02
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
@@ -138,11 +139,15 @@ class ClusterPlace:
             return None
 
     def remove(self) -> None:
-        """Remove the folder with everything in it, and those above it that are empty then and ours."""
+        """Remove the folder with everything in it, and those above it that are empty then and ours.
+
+        The folder of a cluster that nobody else finds lies elsewhere: what is above it is the user's.
+        """
         shutil.rmtree(self.folder, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            self.folder.parent.rmdir()
-            self.folder.parent.parent.rmdir()
+        if self.folder.parts[-3:-1] == _ABOVE:
+            with contextlib.suppress(OSError):
+                self.folder.parent.rmdir()
+                self.folder.parent.parent.rmdir()
 
 
 def place_of_cluster(name: str = DEFAULT_NAME, environ: Mapping[str, str] | None = None) -> ClusterPlace:
@@ -163,11 +168,11 @@ def places_here(environ: Mapping[str, str] | None = None) -> Iterator[ClusterPla
 def _clusters_folder(environ: Mapping[str, str]) -> Path:
     runtime = environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isdir(runtime):
-        return Path(runtime) / "sage" / "clusters"
+        return Path(runtime).joinpath(*_ABOVE)
     state = environ.get("XDG_STATE_HOME") or os.path.join(
         environ.get("HOME") or os.path.expanduser("~"), ".local/state"
     )
-    return Path(state) / "sage" / "clusters"
+    return Path(state).joinpath(*_ABOVE)
 
 
 def _check_private(folder: Path) -> None:

@@ -57,6 +57,13 @@ def test_one_head_at_a_time_holds_the_lock_and_the_beacon_counts_only_while_it_d
     assert place.beacon() is None
 
 
+def test_what_is_above_a_place_of_no_name_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "temporary" / "sage-1"
+    folder.mkdir(parents=True, mode=0o700)
+    ClusterPlace("local", folder).remove()
+    assert list(tmp_path.rglob("*")) == [folder.parent]
+
+
 def test_a_removed_place_leaves_no_folder(place: ClusterPlace, tmp_path: Path) -> None:
     place.say(BEACON)
     place.remove()
