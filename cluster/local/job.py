@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from pykka import ActorRef
 
+from cluster.jobs.guarantees import guarantees_of
 from cluster.jobs.orders import CancelJob, DeadLettersOf, JobView
 from cluster.runtime.actor import ask, tell
 from sage.base.clock import Clock
@@ -15,7 +16,6 @@ from sage.base.errors import InternalError, JobTimeout, SageError, TaskStuck
 from sage.base.ids import JobId
 from sage.flow.graph import Graph
 from sage.flow.runner import DeadLetterRecord, JobMetrics, JobResult, JobStatus
-from sage.flow.spec import SINKS
 
 PROGRESS_EVERY_S = 0.1
 ANSWER_S = 5.0
@@ -166,7 +166,6 @@ class SubmittedJob:
 
     def _result(self, view: JobView) -> JobResult:
         metrics = view.metrics
-        sinks = [step for step in self._graph.steps if isinstance(step.spec, SINKS)]
         return JobResult(
             job_id=self._id,
             status=metrics.status,
@@ -174,9 +173,7 @@ class SubmittedJob:
             records_out=metrics.records_out,
             dead_letters=view.num_dead_letters,
             duration_s=metrics.duration_s,
-            guarantees=tuple(
-                f"{sink.name}: each record once in a run that finishes; a failed run is not resumed" for sink in sinks
-            ),
+            guarantees=guarantees_of(self._graph, view.num_restarts),
         )
 
     def _repr_html_(self) -> str:
