@@ -4,7 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.jobs.job import BeginOn, CancelAsked, JobEvent, JobMachine, JobOrder, JobOver, NodeGone, StopOn
+from cluster.jobs.job import (
+    BeginAnew,
+    BeginOn,
+    CancelAsked,
+    JobEvent,
+    JobMachine,
+    JobOrder,
+    JobOver,
+    NodeGone,
+    RecordsLost,
+    StopOn,
+)
 from cluster.runtime.messages import JobOpened, JobStopped, JobTaskDrained, JobTaskEnded
 from sage.base.errors import InternalError, JobCancelled, NodeLost, RecordFailed, TaskStuck
 from sage.base.ids import JobId, NodeId, TaskId
@@ -133,3 +144,34 @@ def test_whatever_happens_each_node_is_begun_and_stopped_at_most_once_and_the_jo
     assert orders.count(JobOver()) == job.is_over
     if BeginOn(A) in orders and StopOn(A) in orders:
         assert orders.index(BeginOn(A)) < orders.index(StopOn(A))
+
+
+def restartable() -> JobMachine:
+    return running(JobMachine(JOB, [A, B], [READ, WRITE], [READ], num_restarts_left=1))
+
+
+def test_a_run_that_loses_a_node_ends_without_an_end_once_the_others_are_rid_of_it() -> None:
+    job = restartable()
+    assert feed(job, NodeGone(A, InternalError("gone"))) == [StopOn(B)]
+    assert feed(job, NodeGone(A, InternalError("gone again"))) == []
+    assert feed(job, JobStopped(JOB, B, ())) == [BeginAnew()]
+    assert not job.is_over
+
+
+def test_a_run_whose_records_were_lost_on_their_way_is_stopped_everywhere_and_begun_anew() -> None:
+    job = restartable()
+    assert feed(job, RecordsLost(InternalError("cut"))) == [StopOn(A), StopOn(B)]
+    assert feed(job, NodeGone(A, InternalError("gone"))) == []
+    assert feed(job, JobStopped(JOB, B, ())) == [BeginAnew()]
+
+
+def test_a_run_that_fails_before_its_node_is_lost_has_failed() -> None:
+    job = restartable()
+    feed(job, failed(WRITE), NodeGone(A, InternalError("gone")), JobStopped(JOB, B, ()))
+    assert (job.status, job.error) == (JobStatus.FAILED, BROKEN)
+
+
+def test_what_fails_while_a_run_stops_to_begin_anew_does_not_count() -> None:
+    job = restartable()
+    orders = feed(job, NodeGone(A, InternalError("gone")), failed(WRITE), JobStopped(JOB, B, ()))
+    assert orders[-1] == BeginAnew()
