@@ -5,6 +5,7 @@ Whatever takes long is handed on; the answer comes later.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pykka import ActorRef
@@ -53,13 +54,18 @@ from sage.base.ids import JobId, TaskId
 from sage.base.inference import Failure
 
 ANSWER_S = 5.0
+NUM_LETTERS = 400  # of 30,000 characters at most: the newest fit in an answer
+NUM_LINES = 1_000  # of 8,000 characters at most, likewise
 LEASE_S = 10.0
 """A client that was silent for so long is forgotten; what it collected counts as taken."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientPorts:
-    """What the desk works with, all on one thread. `stop` begins the end of the cluster."""
+    """What the desk works with, all on one thread.
+
+    `disconnect` lets go of what is kept for a connection; `stop` begins the end of the cluster.
+    """
 
     cluster: str
     pid: int
@@ -70,6 +76,7 @@ class ClientPorts:
     manager: ActorRef[Any]
     submitter: ActorRef[Any]
     send: Callable[[PeerId, ControlMessage], object]
+    disconnect: Callable[[PeerId], object]
     stop: Callable[[], object]
     clock: Clock
     heartbeat_s: float
@@ -113,6 +120,7 @@ class ClientDesk:
         if self._heard_s.pop(peer, None) is None:
             return
         self._ports.models.forget(peer)
+        self._ports.disconnect(peer)
         for entry in self._ports.book.forget_client(peer):
             for task_id, num in entry.untaken.items():
                 self._give_back(entry, task_id, num)
@@ -183,10 +191,10 @@ class ClientDesk:
             case GetDeadLetters(question, job_id):
                 ports.book.entry(job_id)
                 letters = ask(ports.manager, DeadLettersOf(job_id), timeout_s=ANSWER_S)
-                send(peer, DeadLetterList(question, tuple(letters)))
+                send(peer, DeadLetterList(question, tuple(letters[-NUM_LETTERS:])))
             case GetLogs(question, job_id, follow):
                 entry = ports.book.entry(job_id)
-                send(peer, Logs(question, tuple(entry.lines)))
+                send(peer, Logs(question, tuple(islice(reversed(entry.lines), NUM_LINES))[::-1]))
                 if follow:
                     entry.followers.add(peer)
 

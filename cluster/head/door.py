@@ -5,6 +5,7 @@ What comes from nodes goes to `NodeDesk`, what comes from clients to `ClientDesk
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any
 
 from pykka import ActorRef
@@ -19,7 +20,7 @@ from cluster.head.trust import HeadTrust
 from cluster.jobs.health import Beat
 from cluster.jobs.orders import CancelJob
 from cluster.local.plane import EmbeddedPlane
-from cluster.runtime.actor import Actor, tell
+from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, watch
 from cluster.runtime.channel import ControlServer, PeerBroke, PeerId, PeerMessage
 from cluster.runtime.control import InferenceReplies, Join, NodeToHead
 from cluster.runtime.control_clients import ClientToHead, Declined, JobNews
@@ -49,7 +50,9 @@ class StopAll:
     """Cancel what runs, have every node end, then tell whoever waits."""
 
 
-DoorMessage = OrderToNode | RepliesFor | SubmissionEnded | JobChanged | NodeProcessEnded | StopAll
+DoorMessage = (
+    OrderToNode | RepliesFor | SubmissionEnded | JobChanged | NodeProcessEnded | StopAll | ActorEnded | ActorFailed
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,8 @@ class HeadDoor(Actor[DoorMessage]):
         if self._ports.trust.keeper_fd is not None:
             self.watch_fd(self._ports.trust.keeper_fd)
         self.set_timer(_CLIENTS, LEASE_S / 2)
+        for part in (self._ports.manager, self._ports.submitter):
+            watch(part, self.actor_ref)
 
     def receive(self, message: DoorMessage) -> None:
         match message:
@@ -110,6 +115,10 @@ class HeadDoor(Actor[DoorMessage]):
                 self._nodes.ended(NodeId(name), NodeLost(f"node {name} {how}"))
             case StopAll():
                 self._stop_all()
+            case ActorEnded(_, name) | ActorFailed(_, name):
+                if not self._is_stopping:
+                    get_log().error("the head ends: a part of it is gone", part=name)
+                self._ports.on_stop_asked()
         self._drain()
 
     def on_readable(self, fd: int) -> None:
@@ -132,6 +141,17 @@ class HeadDoor(Actor[DoorMessage]):
 
     def on_stop(self) -> None:
         self._ports.server.close(last_words_ms=LAST_WORDS_MS)
+
+    def on_failure(
+        self,
+        exception_type: type[BaseException] | None,
+        exception_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the head: nobody can be spoken to any more."""
+        self._ports.server.close()
+        self._ports.on_stop_asked()
+        self._ports.on_stopped()
 
     def _drain(self) -> None:
         for came in self._ports.server.drain():
@@ -189,7 +209,8 @@ class HeadDoor(Actor[DoorMessage]):
         entry.view = changed.view
         news = JobNews(entry.state())
         for peer in tuple(entry.watchers):
-            self._ports.server.send(peer, news)
+            if not self._ports.server.send(peer, news):
+                self._clients.forget(peer)
         if changed.view.is_over:
             self._nodes.end_drained()
             if self._is_stopping and not self._are_nodes_ending and not self._book.live():
@@ -251,6 +272,7 @@ class HeadDoor(Actor[DoorMessage]):
             manager=ports.manager,
             submitter=ports.submitter,
             send=ports.server.send,
+            disconnect=ports.server.forget,
             stop=ports.on_stop_asked,
             clock=ports.clock,
             heartbeat_s=ports.beat.every_s * 4,

@@ -45,6 +45,7 @@ from cluster.runtime.control import (
     TakeMore,
 )
 from cluster.runtime.control_clients import CollectedNews, LogNews, NodeState
+from cluster.runtime.messages import JobTaskEnded
 from sage.base.clock import Clock
 from sage.base.errors import MembershipOver, NodeLost, NotTrusted, SageError, UnknownNode
 from sage.base.ids import JobId, NodeId, TaskId
@@ -221,7 +222,14 @@ class NodeDesk:
         if not isinstance(order.order, Deployment):
             self._send(member, order.order)
         elif (message := self._deploy_run(member, order.order)) is not None:
+            self._deploy(member, message)
+
+    def _deploy(self, member: MemberNode, message: DeployRun) -> None:
+        try:
             self._send(member, message)
+        except SageError as error:  # it is too long to travel: the run fails, and the head goes on
+            task_id = next(iter(message.placement))
+            tell(self._ports.manager, JobTaskEnded(message.run_id, task_id, False, error))
 
     def take_more(self, node_id: NodeId, run_id: JobId, task_id: TaskId, num: int) -> None:
         """Give a task of a node credit for what was taken."""

@@ -1,6 +1,7 @@
 """JobManager: the actor that places jobs on nodes and obeys their machines. Knows nothing of what steps compute."""
 
 from collections import deque
+from collections.abc import Hashable
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
@@ -39,6 +40,9 @@ from sage.base.ids import JobId, NodeId, new_id
 from sage.base.offer import NodeOffer
 from sage.flow.plan import Plan
 from sage.flow.runner import DeadLetterRecord, JobStatus, NodeView
+
+PROGRESS_EVERY_S = 0.1
+"""How often at most the progress of a job is told; what else happens to it is told at once."""
 
 MAX_DEAD_LETTERS = 10_000
 """Dead letters of a job that are kept; the newest stay, all are counted."""
@@ -84,6 +88,7 @@ class JobManager(Actor[ManagerMessage]):
         self._jobs: dict[JobId, _Job] = {}
         self._job_of_run: dict[JobId, JobId] = {}
         self._past: deque[JobId] = deque()
+        self._moving: set[JobId] = set()
 
     def receive(self, message: ManagerMessage) -> object:
         match message:
@@ -214,10 +219,23 @@ class JobManager(Actor[ManagerMessage]):
             return
         if isinstance(fact, JobProgress):
             job.run.accounts.report(fact.tasks)
-            self._changed(job)
+            self._tell_soon(job)
         else:
             job.letters.extend(fact.letters)
             job.num_letters += len(fact.letters)
+
+    def _tell_soon(self, job: _Job) -> None:
+        """Tell of progress within PROGRESS_EVERY_S: every node reports as often, and the sums take time."""
+        if not self._moving:
+            self.set_timer("progress", PROGRESS_EVERY_S)
+        self._moving.add(job.run.deployment.job_id)
+
+    def on_timer(self, timer_id: Hashable) -> None:
+        moving, self._moving = self._moving, set()
+        for job_id in moving:
+            job = self._jobs.get(job_id)
+            if job is not None and not job.run.machine.is_over:
+                self._changed(job)
 
     def _changed(self, job: _Job) -> None:
         run, duration_s = job.run, self.clock.monotonic_s() - job.started_s

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from cluster.runtime.control import (
     RemoteFailure,
     RunOpened,
@@ -24,7 +26,8 @@ from sage.base.ids import NodeId
 from sage.flow.runner import DeadLetterRecord
 
 ManagedFact = RunOpened | RunTaskDrained | RunTaskEnded | RunStopped | RunSetAside | RunProgressed
-MAX_LETTERS = 200  # of 40,000 characters at most: they fit in one message
+MAX_LETTERS = 100  # of 30,000 characters at most: they fit in one message
+MAX_LETTER_CHARS = 10_000
 
 
 def travelling(fact: NodeFact) -> list[ManagedFact]:
@@ -62,4 +65,10 @@ def arrived(fact: ManagedFact, node_id: NodeId) -> NodeFact:
 
 
 def _parts(letters: Sequence[DeadLetterRecord]) -> list[tuple[DeadLetterRecord, ...]]:
-    return [tuple(letters[first : first + MAX_LETTERS]) for first in range(0, len(letters), MAX_LETTERS)]
+    cut = [
+        msgspec.structs.replace(
+            letter, error=letter.error[:MAX_LETTER_CHARS], traceback=letter.traceback[-MAX_LETTER_CHARS:]
+        )
+        for letter in letters
+    ]
+    return [tuple(cut[first : first + MAX_LETTERS]) for first in range(0, len(cut), MAX_LETTERS)]

@@ -21,6 +21,7 @@ from sage.flow.sinks import ListSink, PrintSink
 from sage.flow.spec import ForEach, Write
 
 MAX_LINE_CHARS = 8_000
+NUM_LINES = 250  # that travel together: 2 million characters at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,12 @@ class LoggingSink:
         return self
 
     def write(self, records: Sequence[Any]) -> None:
-        lines = tuple(str(record)[:MAX_LINE_CHARS] for record in records)
+        lines = [str(record)[:MAX_LINE_CHARS] for record in records]
         print("\n".join(lines), flush=True)
-        self.ports.untaken.take()
-        self.ports.send(RunLogged(self.ports.run_id, self.ports.task_id, lines))
+        for first in range(0, len(lines), NUM_LINES):
+            self.ports.untaken.take()
+            part = tuple(lines[first : first + NUM_LINES])
+            self.ports.send(RunLogged(self.ports.run_id, self.ports.task_id, part))
 
     def close(self, *, complete: bool) -> None:
         """Nothing to finish."""

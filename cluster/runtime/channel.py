@@ -108,6 +108,10 @@ class ControlServer(Generic[M]):
             return False
         return True
 
+    def forget(self, peer_id: PeerId) -> None:
+        """Let go of a connection that has said its last word."""
+        self._peers.pop(peer_id, None)
+
     def cut_off(self, peer_id: PeerId) -> None:
         """Pass over whatever still comes from this connection."""
         self._peers.pop(peer_id, None)

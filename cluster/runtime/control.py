@@ -18,6 +18,8 @@ CONTROL_WIRE = 1
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
+MAX_TEXT_CHARS = 20_000
+MAX_NOTES = 20
 NUM_UNTAKEN = 8
 """RunCollected and RunLogged of one task that may be on their way."""
 
@@ -47,8 +49,11 @@ class RemoteFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @staticmethod
     def of(error: SageError) -> "RemoteFailure":
-        frames = getattr(error, "user_traceback", "")
-        return RemoteFailure(Failure.of(error), frames, tuple(getattr(error, "__notes__", ())))
+        """Return `error` with its texts cut at MAX_TEXT_CHARS: what users raise may be as long as their records."""
+        failure = Failure.of(error)
+        shown = msgspec.structs.replace(failure, what=_cut(failure.what), do=_cut(failure.do))
+        notes = tuple(_cut(str(note)) for note in getattr(error, "__notes__", ())[:MAX_NOTES])
+        return RemoteFailure(shown, _cut(getattr(error, "user_traceback", "")), notes)
 
     def error(self) -> SageError:
         """Return the error this was made from, without its cause."""
@@ -58,6 +63,10 @@ class RemoteFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for note in self.notes:
             error.add_note(note)
         return error
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TEXT_CHARS else f"{text[:MAX_TEXT_CHARS]}... ({len(text):,} characters)"
 
 
 class FileCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="file"):
