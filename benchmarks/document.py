@@ -41,7 +41,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """One run of one command. `commit` ends in `+` where the tree held changes that were not committed."""
+    """One run of one command. `commit` ends in `+` where the tree held changes that were not committed, results aside."""
 
     command: str
     commit: str
@@ -99,15 +99,23 @@ def this_machine() -> Hardware:
 
 
 def this_commit() -> str:
-    """Return the commit of this tree, with `+` where it holds changes; "unknown" outside of a checkout."""
-    commit = _git("rev-parse", "HEAD")
+    """Return the commit of this tree, with `+` where it holds changes to more than result files; "unknown" outside of
+    a checkout."""
+    return commit_of(Path(__file__).parent)
+
+
+def commit_of(folder: Path) -> str:
+    """Return the commit of the checkout that `folder` lies in, marked like that of `this_commit`."""
+    commit = _git(folder, "rev-parse", "HEAD")
     if not commit:
         return "unknown"
-    return f"{commit}+" if _git("status", "--porcelain", "--untracked-files=no") else commit
+    everything_else = (":(top)", ":(top,exclude)benchmarks/results")
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", *everything_else)
+    return f"{commit}+" if changed else commit
 
 
-def _git(*arguments: str) -> str:
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_GIT_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):

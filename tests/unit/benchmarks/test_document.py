@@ -1,10 +1,11 @@
 """The document of a benchmark run: written, read again, shown."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from benchmarks.document import Document, Hardware, encode, read, this_commit, this_machine, write
+from benchmarks.document import Document, Hardware, commit_of, encode, read, this_commit, this_machine, write
 from benchmarks.report import report
 from sage.base.errors import SinkUnwritable, SourceUnreadable
 
@@ -58,3 +59,21 @@ def test_a_report_has_a_line_a_result_and_only_columns_that_hold_something() -> 
     assert head.split() == ["workload", "engine", "n", "records_per_s", "checked", "batch"]
     assert python.split() == ["W1", "python", "1,000,000", "9,300,000", "yes"]
     assert sage.split() == ["W1", "sage", "1,000,000", "6,500,000", "yes", "256"]
+
+
+def test_a_result_file_that_was_written_anew_does_not_mark_the_commit(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True, capture_output=True)
+
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    result, code = tmp_path / "benchmarks" / "results" / "x.json", tmp_path / "benchmarks" / "x.py"
+    for file in (result, code):
+        file.write_text("1")
+    git("init")
+    git("add", ".")
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-m", "x")
+    assert not commit_of(tmp_path / "benchmarks").endswith("+")
+    result.write_text("2")
+    assert not commit_of(tmp_path / "benchmarks").endswith("+")
+    code.write_text("2")
+    assert commit_of(tmp_path / "benchmarks").endswith("+")
