@@ -41,7 +41,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Document(msgspec.Struct, frozen=True):
-    """One run of one command. `commit` ends in `+` where the tree held changes that were not committed, results aside."""
+    """One run of one command. `commit` ends in `+` where more than result files had changes that were not committed."""
 
     command: str
     commit: str
