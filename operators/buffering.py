@@ -27,6 +27,8 @@ class BufferingMachine:
         self._failures = Failures()
         self._chunks = Chunks(step, spec.fn, self._max_records, self._failures)
         self._gathered: list[Any] = []
+        self._times: list[float] = []
+        self._watermark_s: float | None = None
 
     def open(self) -> None:
         pass
@@ -39,8 +41,11 @@ class BufferingMachine:
         self.counts.records_in += len(batch)
         had_some = bool(self._gathered)
         self._gathered.extend(batch.values)
+        self._times.extend(batch.timestamps_s or ())
+        if batch.watermark_s is not None:
+            self._watermark_s = batch.watermark_s
         num_full = len(self._gathered) // self._max_records * self._max_records
-        commands = self._call(num_full) if num_full else []
+        commands = self._call(num_full) if num_full or not self._gathered else []
         if self._gathered and (num_full or not had_some):
             commands.append(SetTimer(_TIMER, self._max_wait_s))
         return commands
@@ -53,10 +58,20 @@ class BufferingMachine:
 
     def _call(self, num_records: int) -> list[Command]:
         taken, self._gathered = self._gathered[:num_records], self._gathered[num_records:]
-        values, _ = self._chunks.run(taken, None)
+        times, self._times = self._times[:num_records], self._times[num_records:]
+        values, _, out_times = self._chunks.run(taken, None, times or None)
         self.counts.records_out += len(values)
-        emitted: list[Command] = [Emit(Batch(values))] if values else []
-        return [*self._failures.take(), *emitted]
+        watermark_s = self._watermark_now()
+        if not len(values) and watermark_s is None:
+            return [*self._failures.take()]
+        return [*self._failures.take(), Emit(Batch(values, None, out_times, watermark_s))]
+
+    def _watermark_now(self) -> float | None:
+        """Return the watermark once every record before it has left: nothing is held that it could overtake."""
+        if self._gathered:
+            return None
+        watermark_s, self._watermark_s = self._watermark_s, None
+        return watermark_s
 
     def is_done(self) -> bool:
         return not self._gathered

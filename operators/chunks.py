@@ -30,13 +30,23 @@ class Chunks:
         self._failures = failures
         self._num_read = 0
 
-    def run(self, values: Sequence[Any], keys: Sequence[Hashable] | None) -> Columns:
-        """Return the output of one batch; raises RecordFailed."""
+    def run(
+        self, values: Sequence[Any], keys: Sequence[Hashable] | None, timestamps_s: Sequence[float] | None
+    ) -> Columns:
+        """Return the output of one batch; raises RecordFailed.
+
+        As many results as records get the timestamps of the records, else all get the latest of their list.
+        """
         len_chunk = self._max_records or len(values) or 1
         out: list[Any] = []
+        out_times: list[float] = []
         for start in range(0, len(values), len_chunk):
-            out.extend(self._called(list(values[start : start + len_chunk])))
-        return out, None
+            results = self._called(list(values[start : start + len_chunk]))
+            out.extend(results)
+            if timestamps_s is not None:
+                times = timestamps_s[start : start + len_chunk]
+                out_times.extend(times if len(times) == len(results) else [max(times)] * len(results))
+        return out, None, None if timestamps_s is None else out_times
 
     def _called(self, chunk: list[Any]) -> list[Any]:
         numbers = Numbers(self._num_read + 1, self._num_read + len(chunk))
@@ -68,7 +78,9 @@ class Writing:
         """Raises SinkUnwritable."""
         self._writer = self._sink.open()
 
-    def run(self, values: Sequence[Any], keys: Sequence[Hashable] | None) -> Columns:
+    def run(
+        self, values: Sequence[Any], keys: Sequence[Hashable] | None, timestamps_s: Sequence[float] | None
+    ) -> Columns:
         """Write one batch; raises SinkUnwritable, or RecordFailed where the sink raised something of its own."""
         if self._writer is None:
             raise InternalError(f"the sink of step {self._step.name!r} was written before it was opened")
@@ -81,9 +93,9 @@ class Writing:
         except Exception as error:  # noqa: BLE001 - a user's own sink may raise anything
             failed = error
         else:
-            return values, None
+            return values, None, None
         self._failures.give_up(self._step, failed, list(values), numbers)
-        return [], None
+        return [], None, None
 
     def close(self, *, complete: bool) -> None:
         """Finish the sink, once; raises SinkUnwritable."""

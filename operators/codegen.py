@@ -38,14 +38,23 @@ class Operation:
         return isinstance(self.spec, FlatMap) or self.holds_back()
 
 
-Recover = Callable[[Exception, Any, Hashable, int, list[Any], list[Hashable]], None]
-"""Called after a record failed: error, the failing operation's input, key, record number, and both outputs."""
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a loop appends to: values and, where its output has them, keys and timestamps."""
+
+    values: list[Any] = field(default_factory=list)
+    keys: list[Hashable] = field(default_factory=list)
+    timestamps_s: list[float] = field(default_factory=list)
+
+
+Recover = Callable[[Exception, Any, Hashable, Any, int, Output], None]
+"""Called after a record failed: error, the failing operation's input, key, timestamp, record number, and output."""
 
 LoopFunction = Callable[
-    [Sequence[Any], Sequence[Hashable] | None, list[Any], list[Hashable], int, Recover],
+    [Sequence[Any], Sequence[Hashable] | None, Sequence[float] | None, Output, int, Recover],
     None,
 ]
-"""`loop(values, keys, out, out_keys, num_before, recover)`: appends to `out` and, for keyed output, to `out_keys`."""
+"""`loop(values, keys, timestamps_s, output, num_before, recover)`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +81,8 @@ def gives_keys(operations: Sequence[Operation]) -> bool:
     return isinstance(operations[-1].spec, KeyBy)
 
 
-def generate(operations: Sequence[Operation]) -> Generated:
-    """Return the loop over `operations`.
+def generate(operations: Sequence[Operation], *, timed: bool = False) -> Generated:
+    """Return the loop over `operations`; `timed`: over records with timestamps.
 
     A try around the loop costs nothing while nothing fails. The iterator outlives a failure, so that the loop goes on
     with the record after it; the line that raised says which operation it was. Names are bound as defaults: a local
@@ -93,7 +102,11 @@ def generate(operations: Sequence[Operation]) -> Generated:
         body.append("out.append(x)")
     if gives_keys(operations):
         body.append("out_keys.append(key)")
-    head = _head(names, keyed=takes_keys(operations), partial=_may_be_partial(last))
+    if timed and not last.holds_back():
+        body.append(
+            "out_times.extend([t] * (len(out) - len(out_times)))" if last.ends_loop() else "out_times.append(t)"
+        )
+    head = _head(names, keyed=takes_keys(operations), timed=timed, partial=_may_be_partial(last))
     tail = _tail(partial=_may_be_partial(last))
     source = "\n".join([*head, *(" " * 16 + line for line in body), *tail])
     scope: dict[str, Any] = {"__name__": __name__, **names}
@@ -107,15 +120,19 @@ def _may_be_partial(operation: Operation) -> bool:
     return isinstance(operation.spec, FlatMap) and operation.step.on_error is not OnError.FAIL
 
 
-def _head(names: dict[str, Any], *, keyed: bool, partial: bool) -> list[str]:
+def _head(names: dict[str, Any], *, keyed: bool, timed: bool, partial: bool) -> list[str]:
     bound = ", ".join(f"{name}={name}" for name in names)
+    columns = {"x": "it"} | ({"key": "keys"} if keyed else {}) | ({"t": "times"} if timed else {})
+    rows = "it" if len(columns) == 1 else f"zip({', '.join(columns.values())}, strict=True)"
     return [
-        f"def loop(values, keys, out, out_keys, num_before, recover, *, {bound}):",
+        f"def loop(values, keys, times, output, num_before, recover, *, {bound}):",
+        "    out, out_keys, out_times = output.values, output.keys, output.timestamps_s",
+        "    key = t = None",
         "    it = iter(values)",
-        "    pairs = zip(it, keys, strict=True)" if keyed else "    key = None",
+        f"    rows = {rows}",
         "    while True:",
         "        try:",
-        "            for x, key in pairs:" if keyed else "            for x in it:",
+        f"            for {', '.join(columns)} in rows:",
         *(["                num_whole = len(out)"] if partial else []),
     ]
 
@@ -126,7 +143,7 @@ def _tail(*, partial: bool) -> list[str]:
         "        except Exception as error:",
         "            failed = error",
         *(["        del out[num_whole:]"] if partial else []),
-        "        recover(failed, x, key, num_before + len(values) - length_hint(it), out, out_keys)",
+        "        recover(failed, x, key, t, num_before + len(values) - length_hint(it), output)",
         "        failed = None",
     ]
 

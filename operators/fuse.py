@@ -17,7 +17,9 @@ _ANY_NUMBER = 1 << 30
 class Stage(Protocol):
     """A part of a chain: columns in, columns out."""
 
-    def run(self, values: Sequence[Any], keys: Sequence[Hashable] | None) -> Columns: ...
+    def run(
+        self, values: Sequence[Any], keys: Sequence[Hashable] | None, timestamps_s: Sequence[float] | None
+    ) -> Columns: ...
 
 
 class Phase:
@@ -35,16 +37,16 @@ class Phase:
         self._num_in = [1] * len(stages)
         self._num_out = [1] * len(stages)
 
-    def run(self, values: Sequence[Any], keys: Sequence[Hashable] | None, first: int = 0) -> list[Columns]:
+    def run(self, columns: Columns, first: int = 0) -> list[Columns]:
         """Return the output in parts, from stage `first` on; none of them is empty."""
         for at in range(first, len(self.stages)):
-            len_part = self._len_part(at)
-            if len(values) > 1.5 * len_part:
-                return [out for part in _parts(values, keys, len_part) for out in self.run(*part, at)]
-            self._num_in[at] += len(values)
-            values, keys = self.stages[at].run(values, keys)
-            self._num_out[at] += len(values)
-        return [(values, keys)] if len(values) else []
+            len_part, num_records = self._len_part(at), len(columns[0])
+            if num_records > 1.5 * len_part:
+                return [out for part in _parts(columns, len_part) for out in self.run(part, at)]
+            self._num_in[at] += num_records
+            columns = self.stages[at].run(*columns)
+            self._num_out[at] += len(columns[0])
+        return [columns] if len(columns[0]) else []
 
     def _len_part(self, at: int) -> int:
         """Return how many records stage `at` takes at once, so that about `max_records` go in and come out."""
@@ -58,10 +60,11 @@ class Phase:
         return list(self._held.items())
 
 
-def _parts(values: Sequence[Any], keys: Sequence[Hashable] | None, len_part: int) -> Iterator[Columns]:
+def _parts(columns: Columns, len_part: int) -> Iterator[Columns]:
+    values, keys, timestamps_s = columns
     for start in range(0, len(values), len_part):
         part = slice(start, start + len_part)
-        yield values[part], None if keys is None else keys[part]
+        yield values[part], None if keys is None else keys[part], None if timestamps_s is None else timestamps_s[part]
 
 
 class FusedMachine:
@@ -86,7 +89,10 @@ class FusedMachine:
     def on_batch(self, batch: Batch) -> list[Command]:
         self.counts.num_batches += 1
         self.counts.records_in += len(batch)
-        return self._run(0, batch.values, batch.keys)
+        commands = self._run(0, (batch.values, batch.keys, batch.timestamps_s)) if len(batch) else []
+        if batch.watermark_s is not None and not self._ends:
+            commands.append(Emit(Batch((), watermark_s=batch.watermark_s)))
+        return commands
 
     def on_end(self) -> list[Command]:
         """Let each phase's held state go through the phases after it, a batch at a time."""
@@ -94,15 +100,15 @@ class FusedMachine:
         for number, phase in enumerate(self._phases[:-1]):
             items = phase.release()
             for start in range(0, len(items), self._batch_records):
-                commands.extend(self._run(number + 1, items[start : start + self._batch_records], None))
+                commands.extend(self._run(number + 1, (items[start : start + self._batch_records], None, None)))
         return commands
 
-    def _run(self, number: int, values: Sequence[Any], keys: Sequence[Hashable] | None) -> list[Command]:
+    def _run(self, number: int, columns: Columns) -> list[Command]:
         emitted: list[Command] = []
-        for out, out_keys in self._phases[number].run(values, keys):
-            self.counts.records_out += len(out)
+        for out in self._phases[number].run(columns):
+            self.counts.records_out += len(out[0])
             if not self._ends:
-                emitted.append(Emit(Batch(out, out_keys)))
+                emitted.append(Emit(Batch(*out)))
         return [*self._failures.take(), *emitted]
 
     def is_done(self) -> bool:

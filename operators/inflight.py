@@ -1,10 +1,11 @@
 """Records that wait for something, and leave in the order in which they came. Knows nothing of what they wait for."""
 
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from sage.base.batch import Batch
 
 
 class _Pending(Enum):
@@ -14,10 +15,15 @@ class _Pending(Enum):
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """A record's place in the order. `number`: it is the number-th record that the step has read."""
+    """A record's place in the order. `number`: it is the number-th record that the step has read.
+
+    `watermark_s` leaves right after the record.
+    """
 
     number: int
     record: Any
+    timestamp_s: float | None = None
+    watermark_s: float | None = None
     num_tries: int = 0
     result: Any = _Pending.PENDING
 
@@ -36,6 +42,7 @@ class InOrder:
         self._waiting: deque[Slot] = deque()
         self._num_read = 0
         self._num_in_flight = 0
+        self._watermark_s: float | None = None
 
     def __len__(self) -> int:
         """Return how many records have not left yet."""
@@ -46,12 +53,21 @@ class InOrder:
         num_free = self._max_in_flight - self._num_in_flight - len(self._waiting)
         return min(num_free, self._max_held - len(self._slots))
 
-    def add(self, records: Iterable[Any]) -> None:
-        """Take records; they wait for a permit."""
-        slots = [Slot(number, record) for number, record in enumerate(records, self._num_read + 1)]
+    def add(self, batch: Batch) -> None:
+        """Take records; they wait for a permit. A watermark waits for all records before it."""
+        first = self._num_read + 1
+        if batch.timestamps_s is None:
+            slots = [Slot(number, record) for number, record in enumerate(batch.values, first)]
+        else:
+            rows = zip(batch.values, batch.timestamps_s, strict=True)
+            slots = [Slot(number, record, time_s) for number, (record, time_s) in enumerate(rows, first)]
         self._num_read += len(slots)
         self._slots.extend(slots)
         self._waiting.extend(slots)
+        if batch.watermark_s is not None and self._slots:
+            self._slots[-1].watermark_s = batch.watermark_s
+        elif batch.watermark_s is not None:
+            self._watermark_s = batch.watermark_s
 
     def start(self) -> list[Slot]:
         """Give permits to as many waiting records as there are permits; each is in flight until it is finished."""
@@ -69,11 +85,19 @@ class InOrder:
         """Let the record leave without a result: it was given up."""
         self.finish(slot, _Pending.GONE)
 
-    def ready(self) -> list[Any]:
-        """Return the results whose turn it is, and forget them."""
+    def ready(self) -> Batch | None:
+        """Return the results, with the last watermark, whose turn it is, and forget them; None where there are none."""
         results: list[Any] = []
+        times: list[float] = []
+        watermark_s, self._watermark_s = self._watermark_s, None
         while self._slots and self._slots[0].result is not _Pending.PENDING:
-            result = self._slots.popleft().result
-            if result is not _Pending.GONE:
-                results.append(result)
-        return results
+            slot = self._slots.popleft()
+            if slot.result is not _Pending.GONE:
+                results.append(slot.result)
+                if slot.timestamp_s is not None:
+                    times.append(slot.timestamp_s)
+            if slot.watermark_s is not None:
+                watermark_s = slot.watermark_s
+        if not results and watermark_s is None:
+            return None
+        return Batch(results, None, times or None, watermark_s)

@@ -66,7 +66,7 @@ class ModelMachine:
     def on_batch(self, batch: Batch) -> list[Command]:
         self.counts.num_batches += 1
         self.counts.records_in += len(batch)
-        self._order.add(batch.values)
+        self._order.add(batch)
         return self._after([], [])
 
     def on_replies(self, replies: Sequence[Reply]) -> list[Command]:
@@ -147,11 +147,11 @@ class ModelMachine:
         """Ask what can be asked now and let go what is ready."""
         if questions := [*again, *self._new_questions()]:
             commands.append(self._ask(questions))
-        results = self._order.ready()
-        self.counts.records_out += len(results)
+        batch = self._order.ready()
         commands.extend(self._failures.take())
-        if results:
-            commands.append(Emit(Batch(results)))
+        if batch is not None:
+            self.counts.records_out += len(batch)
+            commands.append(Emit(batch))
         return commands
 
     def _new_questions(self) -> list[OpenAsk]:

@@ -1,7 +1,7 @@
 """Which partition a key belongs to, and batches parted by it. Knows nothing of who holds which partition."""
 
 from collections.abc import Hashable
-from itertools import islice
+from itertools import filterfalse, islice
 from typing import Any
 
 from xxhash import xxh3_64_intdigest
@@ -31,27 +31,40 @@ class Partitioner:
     def split(self, batch: Batch, num_partitions: int) -> list[tuple[int, Batch]]:
         """Return `(partition, its records)` for each partition that gets some; records keep their order.
 
-        Raises RecordFailed where a key cannot be encoded.
+        A watermark goes to every partition. Raises RecordFailed where a key cannot be encoded.
         """
-        if batch.keys is None:
+        if batch.keys is None and len(batch):
             raise InternalError("a batch without keys came to a keyed channel")
         if num_partitions == 1:
             return [(0, batch)]
         values: list[list[Any]] = [[] for _ in range(num_partitions)]
         keys: list[list[Hashable]] = [[] for _ in range(num_partitions)]
-        hashes = self._hashes
-        key: Hashable = None
+        timestamps_s: list[list[float]] = [[] for _ in range(num_partitions)]
+        numbers = self._numbers(batch, num_partitions)
+        for partition, value, key in zip(numbers, batch.values, batch.keys or (), strict=True):
+            values[partition].append(value)
+            keys[partition].append(key)
+        if batch.timestamps_s is not None:
+            for partition, timestamp_s in zip(numbers, batch.timestamps_s, strict=True):
+                timestamps_s[partition].append(timestamp_s)
+        watermark_s = batch.watermark_s
+        return [
+            (at, Batch(values[at], keys[at], None if batch.timestamps_s is None else timestamps_s[at], watermark_s))
+            for at in range(num_partitions)
+            if values[at] or watermark_s is not None
+        ]
+
+    def _numbers(self, batch: Batch, num_partitions: int) -> list[int]:
+        """Return the partition of each record."""
+        keys, hashes = batch.keys or (), self._hashes
         try:
-            for value, key in zip(batch.values, batch.keys, strict=True):
-                partition = hashes[key] % num_partitions
-                values[partition].append(value)
-                keys[partition].append(key)
+            numbers = [hashes[key] % num_partitions for key in keys]
         except TypeError as error:
-            raise self._naming_the_step(no_key(key)) from error
+            raise self._naming_the_step(no_key(next(filterfalse(_can_be_key, keys), None))) from error
         except RecordFailed as error:
             raise self._naming_the_step(error) from None
         hashes.trim()
-        return [(at, Batch(values[at], keys[at])) for at in range(num_partitions) if values[at]]
+        return numbers
 
     def _naming_the_step(self, error: RecordFailed) -> RecordFailed:
         step = self._keyed_by
@@ -60,6 +73,14 @@ class Partitioner:
         named = RecordFailed(f"step {step.name!r} ({step.where}): {error.what}", error.do)
         named.user_traceback = user_traceback(step, named)
         return named
+
+
+def _can_be_key(key: object) -> bool:
+    try:
+        hash(key)
+    except TypeError:
+        return False
+    return True
 
 
 class _Hashes(dict[Hashable, int]):

@@ -32,8 +32,8 @@ class MapAsyncMachine:
     def on_batch(self, batch: Batch) -> list[Command]:
         self.counts.num_batches += 1
         self.counts.records_in += len(batch)
-        self._order.add(batch.values)
-        return self._start()
+        self._order.add(batch)
+        return [*self._start(), *self._let_go()]
 
     def on_results(self, results: Sequence[CallResult]) -> list[Command]:
         calls: list[Command] = []
@@ -63,10 +63,12 @@ class MapAsyncMachine:
         return Call(slot.number, self._spec.fn, slot.record, self._spec.timeout_s)
 
     def _let_go(self) -> list[Command]:
-        results = self._order.ready()
-        self.counts.records_out += len(results)
-        emitted: list[Command] = [Emit(Batch(results))] if results else []
-        return [*self._failures.take(), *emitted]
+        dead = self._failures.take()
+        batch = self._order.ready()
+        if batch is None:
+            return [*dead]
+        self.counts.records_out += len(batch)
+        return [*dead, Emit(batch)]
 
     def on_end(self) -> list[Command]:
         return []

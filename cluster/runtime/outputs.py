@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.runtime.credit import SenderCredit
 from cluster.runtime.links import Delivery, End, Grant, Link
@@ -37,7 +37,7 @@ class Outputs:
 
     def emit(self, batch: Batch) -> None:
         """Send `batch` to every channel, or keep it until there is credit."""
-        if len(batch) == 0:
+        if len(batch) == 0 and batch.watermark_s is None:
             return
         for number, channel in enumerate(self._data):
             own = batch if number == 0 else _copied(batch)
@@ -77,10 +77,11 @@ class _Channel:
         self._is_shared = spec.routing is Routing.ROUND_ROBIN
         self._queues: list[deque[Batch]] = [deque() for _ in spec.links]
         self._next = 0
+        self._owed: dict[Link, float] = {}
 
     def add(self, batch: Batch, partition: int) -> None:
         queue = self._queues[partition]
-        if queue and len(queue[-1]) + len(batch) <= self._max_records:
+        if queue and (len(batch) == 0 or len(queue[-1]) + len(batch) <= self._max_records):
             queue[-1] = _joined(queue[-1], batch)
         else:
             queue.append(batch)
@@ -89,19 +90,37 @@ class _Channel:
     def grant(self, grant: Grant) -> None:
         self._credits[grant.link].grant(grant.num_batches)
         self._flush(0 if self._is_shared else self.links.index(grant.link))
+        if grant.link in self._owed:
+            self._pay(grant.link)
 
     def waits(self) -> bool:
         return any(self._queues)
 
     def end(self) -> None:
+        self._owed.clear()  # the end says more
         for link in self.links:
             self._send(End(link))
 
     def _flush(self, partition: int) -> None:
         queue = self._queues[partition]
         while queue and (link := self._link_for(partition)) is not None:
+            batch = queue.popleft()
             self._credits[link].spend()
-            self._send(Delivery(link, queue.popleft()))
+            self._send(Delivery(link, batch))
+            if self._is_shared and batch.watermark_s is not None:
+                self._owe(link, batch.watermark_s)
+
+    def _owe(self, told: Link, watermark_s: float) -> None:
+        """Tell every other link too: each has got its share of the records before the watermark."""
+        self._owed = dict.fromkeys(self.links, watermark_s)
+        del self._owed[told]
+        for link in list(self._owed):
+            self._pay(link)
+
+    def _pay(self, link: Link) -> None:
+        if not self._credits[link].is_stalled():
+            self._credits[link].spend()
+            self._send(Delivery(link, Batch((), watermark_s=self._owed.pop(link))))
 
     def _link_for(self, partition: int) -> Link | None:
         """Return the link that the next batch takes: its own, or any with credit in turn."""
@@ -120,10 +139,17 @@ def _copied(batch: Batch) -> Batch:
     """Return a batch whose lists are its own; sequences that cannot change are shared."""
     values = list(batch.values) if isinstance(batch.values, list) else batch.values
     keys = list(batch.keys) if isinstance(batch.keys, list) else batch.keys
-    return Batch(values, keys)
+    times = list(batch.timestamps_s) if isinstance(batch.timestamps_s, list) else batch.timestamps_s
+    return Batch(values, keys, times, batch.watermark_s)
 
 
 def _joined(first: Batch, second: Batch) -> Batch:
-    if first.keys is None or second.keys is None:
-        return Batch([*first.values, *second.values])
-    return Batch([*first.values, *second.values], [*first.keys, *second.keys])
+    """Return both as one, which ends at the later watermark; either may hold a watermark alone."""
+    watermark_s = first.watermark_s if second.watermark_s is None else second.watermark_s
+    if len(first) == 0 or len(second) == 0:
+        return replace(second if len(first) == 0 else first, watermark_s=watermark_s)
+    keys = None if first.keys is None or second.keys is None else [*first.keys, *second.keys]
+    times: list[float] | None = None
+    if first.timestamps_s is not None and second.timestamps_s is not None:
+        times = [*first.timestamps_s, *second.timestamps_s]
+    return Batch([*first.values, *second.values], keys, times, watermark_s)

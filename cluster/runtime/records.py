@@ -8,6 +8,7 @@ module or called, but for the classes of that table.
 """
 
 from collections.abc import Sequence
+from struct import pack, unpack
 from typing import Any
 
 import msgspec
@@ -25,6 +26,8 @@ MAX_BATCH_BYTES = 1 << 30
 class _Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     values: Column
     keys: Column | None
+    timestamps: bytes | None = None  # float64 each, little end first
+    watermark_s: float | None = None
 
 
 _ENCODER = msgspec.msgpack.Encoder()
@@ -57,20 +60,24 @@ def decode_batch(buffers: Sequence[Buffer], types: RecordTypes) -> Batch:
     try:
         header = _DECODER.decode(buffers[0])
         assembler = Assembler(types, buffers[1:])
-        batch = Batch(assembler.values(header.values), _keys(assembler, header.keys))
+        keys, times = _keys(assembler, header.keys), _seconds(header.timestamps)
+        batch = Batch(assembler.values(header.values), keys, times, header.watermark_s)
     except BadFrame:
         raise
     except Exception as error:
         raise BadFrame(f"a batch that cannot be read: {type(error).__name__}: {str(error)[:200]}") from error
     if batch.keys is not None and len(batch.keys) != len(batch.values):
         raise BadFrame(f"{len(batch.keys)} keys of {len(batch.values)} records")
+    if batch.timestamps_s is not None and len(batch.timestamps_s) != len(batch.values):
+        raise BadFrame(f"{len(batch.timestamps_s)} timestamps of {len(batch.values)} records")
     return batch
 
 
 def _encoded(batch: Batch, shredder: Shredder) -> list[Buffer]:
     values = shredder.column(_listed(batch.values))
     keys = None if batch.keys is None else shredder.column(_listed(batch.keys))
-    return [_ENCODER.encode(_Header(values, keys)), *shredder.buffers]
+    times = None if batch.timestamps_s is None else pack(f"<{len(batch)}d", *batch.timestamps_s)
+    return [_ENCODER.encode(_Header(values, keys, times, batch.watermark_s)), *shredder.buffers]
 
 
 def _listed(values: Sequence[Any]) -> Sequence[Any]:
@@ -83,6 +90,10 @@ def _keys(assembler: Assembler, column: Column | None) -> list[Any] | None:
     keys = assembler.values(column)
     set(keys)  # raises TypeError for a key that cannot be one
     return keys
+
+
+def _seconds(packed: bytes | None) -> list[float] | None:
+    return None if packed is None else list(unpack(f"<{len(packed) // 8}d", packed))
 
 
 def _unsendable(foreign: Foreign, where: str) -> RecordUnsendable:

@@ -1,0 +1,92 @@
+"""Timestamps and watermarks on their way through machines."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from operators.machine import Call, CallResult, Command, Emit
+from sage.base.batch import Batch
+from sage.flow.graph import OnError
+from sage.flow.spec import Aggregate, Filter, FlatMap, KeyBy, Map, MapAsync, MapBatches
+from tests.unit.operators.arrange import dead_of, machine, step
+
+
+async def fetch(number: int) -> int:
+    return number
+
+
+def emitted(commands: Sequence[Command]) -> list[Batch]:
+    return [command.batch for command in commands if isinstance(command, Emit)]
+
+
+def timed(values: Sequence[Any], watermark_s: float | None = None) -> Batch:
+    """Each record is at ten times itself."""
+    return Batch(values, None, [10.0 * value for value in values], watermark_s)
+
+
+def test_fused_steps_keep_the_time_of_each_record_and_the_watermark_follows() -> None:
+    driven = machine(Map(lambda n: n + 1), Filter(lambda n: n != 3), FlatMap(lambda n: [n] * (n - 1)), KeyBy(str))
+    assert emitted(driven.on_batch(timed([1, 2, 3], 20.0))) == [
+        Batch([2, 4, 4, 4], ["2", "4", "4", "4"], [10.0, 30.0, 30.0, 30.0]),
+        Batch((), watermark_s=20.0),
+    ]
+
+
+def test_running_aggregates_have_the_time_of_the_record_that_made_them() -> None:
+    driven = machine(KeyBy(lambda n: n % 2), Aggregate("sum"), Map(lambda pair: pair[1]))
+    assert emitted(driven.on_batch(timed([1, 2, 3]))) == [Batch([1, 2, 4], None, [10.0, 20.0, 30.0])]
+
+
+def test_a_record_that_is_mended_keeps_its_time() -> None:
+    seen: set[int] = set()
+
+    def once(number: int) -> int:
+        if number == 2 and number not in seen:
+            seen.add(number)
+            raise ValueError(number)
+        return number
+
+    driven = machine(
+        Map(abs), step(Map(once), on_error=OnError.RETRY, retries=1), FlatMap(lambda n: [n, n]), KeyBy(str)
+    )
+    [batch] = emitted(driven.on_batch(timed([1, 2, 3])))
+    assert batch.timestamps_s == [10.0, 10.0, 20.0, 20.0, 30.0, 30.0]
+    assert batch.keys == ["1", "1", "2", "2", "3", "3"]
+
+
+def test_a_record_set_aside_takes_its_time_with_it() -> None:
+    driven = machine(step(FlatMap(lambda n: [1 // (n - 2)] * 2), on_error=OnError.DEAD_LETTER))
+    commands = driven.on_batch(timed([1, 2, 3]))
+    assert [batch.timestamps_s for batch in emitted(commands)] == [[10.0, 10.0, 30.0, 30.0]]
+    assert len(dead_of(commands)) == 1
+
+
+def test_lists_keep_times_record_by_record_and_other_lengths_get_the_latest() -> None:
+    same = machine(MapBatches(lambda ns: [n + 1 for n in ns], max_records=2))
+    assert emitted(same.on_batch(timed([1, 2, 3]))) == [Batch([2, 3, 4], None, [10.0, 20.0, 30.0])]
+    fewer = machine(MapBatches(lambda ns: [sum(ns)], max_records=2))
+    assert emitted(fewer.on_batch(timed([2, 1, 3]))) == [Batch([3, 3], None, [20.0, 30.0])]
+
+
+def test_a_list_that_waits_holds_the_watermark_back() -> None:
+    driven = machine(MapBatches(list, max_records=2, max_wait_s=0.5))
+    assert emitted(driven.on_batch(timed([1, 2, 3], 30.0))) == [Batch([1, 2], None, [10.0, 20.0])]
+    assert emitted(driven.on_timer(0)) == [Batch([3], None, [30.0], 30.0)]
+    assert emitted(driven.on_batch(Batch((), watermark_s=40.0))) == [Batch([], None, None, 40.0)]
+
+
+def test_a_watermark_waits_for_the_calls_before_it() -> None:
+    driven = machine(MapAsync(fetch))
+    calls = [command for command in driven.on_batch(timed([1, 2], 20.0)) if isinstance(command, Call)]
+    assert emitted(driven.on_batch(Batch((), watermark_s=25.0))) == []
+    assert emitted(driven.on_results([CallResult(calls[1].call_id, 2, None)])) == []
+    assert emitted(driven.on_results([CallResult(calls[0].call_id, 1, None)])) == [
+        Batch([1, 2], None, [10.0, 20.0], 25.0)
+    ]
+    assert emitted(driven.on_batch(Batch((), watermark_s=30.0))) == [Batch([], None, None, 30.0)]
+
+
+def test_the_watermark_of_a_record_that_was_given_up_leaves_all_the_same() -> None:
+    driven = machine(step(MapAsync(fetch), on_error=OnError.DEAD_LETTER))
+    [call] = [command for command in driven.on_batch(timed([1], 10.0)) if isinstance(command, Call)]
+    commands = driven.on_results([CallResult(call.call_id, None, ValueError())])
+    assert emitted(commands) == [Batch([], None, None, 10.0)]
