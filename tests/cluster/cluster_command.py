@@ -23,9 +23,13 @@ _MARK = "SAGE_TEST_HOME"
 
 @dataclass(frozen=True, slots=True)
 class ClusterCommand:
-    """A user at a machine: `home` holds the runtime folder, the keys and the files."""
+    """A user at a machine: `home` holds the runtime folder, the keys and the files.
+
+    `prefix` stands before every command, to have it run on another machine.
+    """
 
     home: Path
+    prefix: tuple[str, ...] = ()
 
     def __call__(self, *arguments: str, status: int = 0) -> str:
         """Run `sage-cluster ARGUMENTS` to its end and return what it printed; it exits with `status`."""
@@ -41,7 +45,7 @@ class ClusterCommand:
 
     def python(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, *arguments],
+            [*self.prefix, sys.executable, *arguments],
             env=self.environ(),
             cwd=self.home,
             capture_output=True,
@@ -53,7 +57,7 @@ class ClusterCommand:
     def popen(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start `python ARGUMENTS` in a session of its own."""
         return subprocess.Popen(
-            [sys.executable, *arguments],
+            [*self.prefix, sys.executable, *arguments],
             env=self.environ(),
             cwd=self.home,
             stdout=subprocess.PIPE,
@@ -98,10 +102,10 @@ class ClusterCommand:
 
 
 @contextmanager
-def user_at_home() -> Iterator[ClusterCommand]:
+def user_at_home(prefix: tuple[str, ...] = ()) -> Iterator[ClusterCommand]:
     """Give a user with an empty home, on a path short enough for sockets; nothing of theirs runs on."""
     home = Path(tempfile.mkdtemp(prefix="sage-t", dir="/tmp"))
-    command = ClusterCommand(home)
+    command = ClusterCommand(home, prefix)
     try:
         for folder in ("run", "tmp"):
             (home / folder).mkdir(mode=0o700)
