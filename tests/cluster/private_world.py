@@ -4,6 +4,7 @@ A process enters a world of its own first (mount and network namespaces, and a u
 all of it is gone with its last process. Knows no cluster.
 """
 
+import functools
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ _NOBODY = "02:00:00:00:00:01"
 _TOOL_S = 10.0
 
 
+@functools.cache
 def what_is_lacking() -> str:
     """Return why no private world can be had here; "" where it can."""
     if not sys.platform.startswith("linux"):

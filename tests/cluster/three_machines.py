@@ -1,32 +1,25 @@
-"""Three machines of one cluster, each a network namespace with its own address and home: what docs/cluster.md says.
+"""Three machines of one cluster, each with its own network, address and home: the lines of docs/cluster.md, verbatim.
 
     python -m tests.cluster.three_machines
 
-Needs root, iproute2 and Linux; elsewhere it says so and exits 0. It prints every command that it runs and exits 1
-where one does not do what the page says. Nothing stays behind.
+The lines are read from the page, run as they stand there, and held to what is said beside them. It takes Linux that
+allows namespaces, root or not; elsewhere it says so and exits 2. It exits 1 where the page is wrong.
 """
 
-import json
-import os
 import re
-import shlex
-import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
-import psutil
+from tests.cluster.cluster_command import DEADLINE_S, ROOT, ClusterCommand, user_at_home
+from tests.cluster.private_world import Host, enter, network, what_is_lacking
 
-ROOT = Path(__file__).resolve().parents[2]
-NET = "10.209.77"
-PORT = 7077
-SWITCH = "sage-switch"
-DEADLINE_S = 60.0
-COMMAND = "from sage.cli import main; import sys; sys.exit(main(['cluster', *sys.argv[1:]]))"
+PAGE = ROOT / "docs" / "cluster.md"
+HEADING = "## Three machines in ten lines"
+MAX_LINES = 10
+NAMES = ("first", "second", "third")
 
 FLOW = """
 import sage
@@ -40,73 +33,67 @@ counts = (
     .collect()
 )
 if __name__ == "__main__":
-    import sys
-    flow.run(sys.argv[1], timeout_s=50)
+    CALL
     print(sorted(counts.items))
 """
 COUNTED = "[('be', 6000), ('not', 3000), ('or', 3000), ('to', 6000)]"
 
 
 class Unexpected(Exception):
-    """A command did not do what the page says."""
+    """The page says what is not so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A command of the page: who types it, what, and what is said beside it."""
+
+    machine: str
+    command: str
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A network namespace with an address, and a home of its own."""
+    """A host and who is there."""
 
-    name: str
-    address: str
-    home: Path
+    host: Host
+    user: ClusterCommand
 
-    def run(self, *arguments: str, fails: bool = False) -> str:
-        """Run `sage-cluster ARGUMENTS` there and return what it printed; raises Unexpected."""
-        return self._run(["-c", COMMAND, *arguments], f"sage-cluster {shlex.join(arguments)}", fails=fails)
-
-    def python(self, *arguments: str) -> str:
-        """Run `python ARGUMENTS` there and return what it printed; raises Unexpected."""
-        return self._run(list(arguments), f"python {shlex.join(arguments)}", fails=False)
-
-    def processes(self) -> list[str]:
-        """Return the command lines of what runs there."""
-        pids = ip("netns", "pids", self.name).split()
-        return [" ".join(psutil.Process(int(pid)).cmdline()) for pid in pids if psutil.pid_exists(int(pid))]
-
-    def ports(self) -> list[str]:
-        """Return what is listened on there."""
-        found = subprocess.run(
-            ["ip", "netns", "exec", self.name, "ss", "-Hltn"], capture_output=True, text=True, check=False
-        )
-        return found.stdout.splitlines()
-
-    def _run(self, arguments: list[str], shown: str, *, fails: bool) -> str:
-        print(f"{self.name}$ {hidden(shown)}", flush=True)
-        environ = {name: value for name, value in os.environ.items() if not name.startswith(("SAGE_", "XDG_"))}
+    def type(self, command: str, *, fails: bool = False) -> str:
+        """Run `command` in a shell there and return what it printed; raises Unexpected."""
+        print(f"{self.host.name}$ {hidden(command)}", flush=True)
         done = subprocess.run(
-            ["ip", "netns", "exec", self.name, sys.executable, *arguments],
-            env={**environ, "HOME": str(self.home), "PYTHONPATH": str(ROOT)},
-            cwd=self.home,
+            [*self.user.prefix, "sh", "-c", command],
+            env={**self.user.environ(), "PATH": f"{self.user.home / 'bin'}:/usr/sbin:/usr/bin:/sbin:/bin"},
+            cwd=self.user.home,
             capture_output=True,
             text=True,
             timeout=DEADLINE_S,
             check=False,
         )
-        if "--json" not in arguments:
+        if "--json" not in command:
             print(hidden(done.stdout + done.stderr).rstrip(), flush=True)
         if (done.returncode != 0) is not fails:
-            raise Unexpected(f"{self.name}: {hidden(shown)} exited {done.returncode}")
+            raise Unexpected(f"{self.host.name}: {hidden(command)} exited {done.returncode}")
         return done.stdout
+
+    def is_bare(self) -> bool:
+        """Say whether nothing runs, listens or lies there any more."""
+        return not (self.user.processes() or self.host.ports() or self.user.files())
 
 
 def main() -> int:
     """Set up, try and take down three machines; return the exit status."""
     lacking = what_is_lacking()
     if lacking:
-        print(f"three machines: left out, {lacking}")
-        return 0
+        print(f"three machines: left out, {lacking}", file=sys.stderr)
+        return 2
+    enter("tests.cluster.three_machines", ())
     try:
-        with three_machines() as machines:
-            work(*machines)
+        with ExitStack() as stack:
+            hosts = stack.enter_context(network("switch", NAMES))
+            machines = {host.name: set_up(host, stack) for host in hosts}
+            work(tuple(lines_of_page(PAGE.read_text(encoding="utf-8"))), machines)
     except Unexpected as fault:
         print(f"three machines: {fault}", file=sys.stderr)
         return 1
@@ -114,87 +101,80 @@ def main() -> int:
     return 0
 
 
-def what_is_lacking() -> str:
-    """Return why three namespaces cannot be had here; "" where they can."""
-    if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        return "it takes root on Linux"
-    if shutil.which("ip") is None or shutil.which("ss") is None:
-        return "it takes iproute2"
-    probe = subprocess.run(["ip", "netns", "add", f"{SWITCH}-probe"], capture_output=True, text=True, check=False)
-    if probe.returncode:
-        return f"no network namespace can be made: {probe.stderr.strip()}"
-    ip("netns", "del", f"{SWITCH}-probe")
-    return ""
+def lines_of_page(page: str) -> Iterator[Line]:
+    """Yield the commands below HEADING; raises Unexpected where there are none, or more than it says."""
+    _, _, below = page.partition(f"\n{HEADING}\n")
+    _, _, block = below.partition("\n```\n")
+    block, _, _ = block.partition("\n```")
+    lines = [re.fullmatch(r"(\w+)\$\s+(.*?)(?:\s+#\s+(.*))?", line) for line in block.splitlines()]
+    if not 0 < len(lines) <= MAX_LINES or None in lines:
+        raise Unexpected(f"{PAGE.name} has no ten lines of commands below {HEADING!r}")
+    yield from (Line(line[1], line[2], line[3] or "") for line in lines if line is not None)
 
 
-def work(first: Machine, second: Machine, third: Machine) -> None:
+def set_up(host: Host, stack: ExitStack) -> Machine:
+    """Install SAGE on a machine: give its user the commands, of this tree."""
+    user = stack.enter_context(user_at_home(host.prefix()))
+    (user.home / "bin").mkdir()
+    run_cluster = "from cluster.commands.cluster import main; import sys; sys.exit(main())"
+    for name, arguments in (("python", '"$@"'), ("sage-cluster", f"-c '{run_cluster}' \"$@\"")):
+        command = user.home / "bin" / name
+        command.write_text(f"#!/bin/sh\nexec {sys.executable} {arguments}\n")
+        command.chmod(0o700)
+    return Machine(host, user)
+
+
+def work(lines: tuple[Line, ...], machines: Mapping[str, Machine]) -> None:
     """Do what the page says, and look whether it is so."""
-    head = f"tcp://{first.address}:{PORT}"
-    first.run("start", "--address", head, "--nodes", "1")
-    for joining in (second, third):
-        token = first.run("token").strip().splitlines()[-1]
-        joining.run("join", head, "--token", token, "--node", joining.name)  # all three have the same host name
-    nodes = json.loads(first.run("nodes", "--json"))
-    expect(len(nodes) == 3, f"{len(nodes)} nodes are members")
-    (first.home / "flow.py").write_text(FLOW)
-    expect(COUNTED in first.python("flow.py", head), "the words were counted otherwise")
-    job = json.loads(first.run("jobs", "--json"))[0]
-    used = {node for chain in job["metrics"]["chains"] for node in chain["nodes"]}
-    expect(len(used) == 3, f"the job ran on {sorted(used)}")
-    second.run("join", head, "--token", token, "--name", "again", fails=True)  # a token is good once
-    third.run("stop")
-    third.run("join", head, "--node", third.name)  # keys stay: it may come back
-    first.run("stop")
-    for machine in (first, second, third):
-        expect(not machine.processes(), f"{machine.name} still runs {machine.processes()}")
-        expect(not machine.ports(), f"{machine.name} still listens: {machine.ports()}")
+    tokens: dict[str, str] = {}
+    for line in lines:
+        machine = machines.get(line.machine)
+        if machine is None:
+            raise Unexpected(f"no machine is called {line.machine}")
+        if line.said.startswith("with "):
+            (machine.user.home / "flow.py").write_text(FLOW.replace("CALL", line.said.removeprefix("with ")))
+        command = re.sub(r"\bTOKEN\d\b", lambda found: tokens[found[0]], line.command)
+        hold_to(line, machine.type(command), machines, tokens)
+
+
+def hold_to(line: Line, printed: str, machines: Mapping[str, Machine], tokens: dict[str, str]) -> None:
+    """Check what is said beside a line; raises Unexpected, also where nobody knows how to check it."""
+    first, third = machines["first"], machines["third"]
+    match line.said.split():
+        case []:
+            pass
+        case ["prints", token]:
+            tokens[token] = printed.strip().splitlines()[-1]
+        case ["three", "nodes"]:
+            expect(len(printed.strip().splitlines()) == 1 + len(NAMES), "there are not three nodes")
+        case ["with", _]:
+            expect(COUNTED in printed, "the words were counted otherwise")
+            used = {node for chain in newest_job(first)["metrics"]["chains"] for node in chain["nodes"]}
+            expect(len(used) == len(NAMES), f"the job ran on {sorted(used)}")
+            third.type(f"sage-cluster join {address_of(first)} --token {tokens['TOKEN2']} --name again", fails=True)
+        case ["this", "machine", "leaves"]:
+            expect(third.is_bare(), "the third machine is not bare")
+            third.type(f"sage-cluster join {address_of(first)}")  # keys stay: it may come back
+        case ["the", "whole", "cluster", "ends"]:
+            for machine in machines.values():
+                machine.user.wait_gone()
+                expect(machine.is_bare(), f"the {machine.host.name} machine is not bare")
+        case _:
+            raise Unexpected(f"nobody checks {line.said!r}")
+
+
+def newest_job(machine: Machine) -> dict[str, dict[str, list[dict[str, list[str]]]]]:
+    job: dict[str, dict[str, list[dict[str, list[str]]]]] = machine.user.json("jobs")[0]
+    return job
+
+
+def address_of(machine: Machine) -> str:
+    return str(machine.user.json("status")["address"])
 
 
 def expect(is_so: bool, otherwise: str) -> None:
     if not is_so:
         raise Unexpected(otherwise)
-
-
-@contextmanager
-def three_machines() -> Iterator[tuple[Machine, Machine, Machine]]:
-    """Give three namespaces on one switch; they are gone at the end, with what runs in them."""
-    with tempfile.TemporaryDirectory(prefix="sage3-") as folder:
-        machines = tuple(Machine(f"sage-{n}", f"{NET}.{n}", Path(folder) / str(n)) for n in (1, 2, 3))
-        names = [SWITCH, *(machine.name for machine in machines)]
-        try:
-            for name in names:
-                ip("netns", "add", name)
-            ip("-n", SWITCH, "link", "add", "switch", "type", "bridge")
-            ip("-n", SWITCH, "link", "set", "switch", "up")
-            for machine in machines:
-                machine.home.mkdir()
-                plug_in(machine)
-            yield machines[0], machines[1], machines[2]
-        finally:
-            for name in names:
-                take_down(name)
-
-
-def plug_in(machine: Machine) -> None:
-    ip("link", "add", "eth0", "netns", machine.name, "type", "veth", "peer", "name", machine.name, "netns", SWITCH)
-    ip("-n", SWITCH, "link", "set", machine.name, "master", "switch", "up")
-    ip("-n", machine.name, "addr", "add", f"{machine.address}/24", "dev", "eth0")
-    for link in ("lo", "eth0"):
-        ip("-n", machine.name, "link", "set", link, "up")
-
-
-def take_down(name: str) -> None:
-    """Kill what runs in a namespace, and remove it."""
-    pids = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, check=False).stdout.split()
-    left = [psutil.Process(int(pid)) for pid in pids if psutil.pid_exists(int(pid))]
-    for process in left:
-        process.kill()
-    psutil.wait_procs(left, timeout=5.0)
-    subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
-
-
-def ip(*arguments: str) -> str:
-    return subprocess.run(["ip", *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def hidden(text: str) -> str:
