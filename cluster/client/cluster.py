@@ -38,7 +38,6 @@ from cluster.runtime.control_clients import (
     SubmitFlow,
     WatchJob,
 )
-from sage.base.clock import SystemClock
 from sage.base.errors import CodeRefused, FlowInvalid, SageError
 from sage.base.ids import JobId, NodeId, RequestId, new_id
 from sage.base.inference import ModelCard, ReplyTo, Request
@@ -107,6 +106,7 @@ class RemoteCluster:
         where: str,
         show: ShowLines = print_lines,
         on_close: Callable[[], object] = lambda: None,
+        rng: Random | None = None,
     ) -> None:
         """`where` is the address, for people; `show` takes what jobs submitted here print; `on_close` comes last."""
         self._line = line
@@ -115,8 +115,7 @@ class RemoteCluster:
         self._where = where
         self._show = show
         self._on_close = on_close
-        self._clock = SystemClock()
-        self._rng = Random()
+        self._rng = rng if rng is not None else Random()
         self._is_closed = False
         atexit.register(self.close)
 
@@ -172,13 +171,13 @@ class RemoteCluster:
         """Return a job of this cluster, whoever submitted it; raises UnknownJob."""
         answer = self.describe(job_id)
         graph = plan_from_outline(answer.outline).graph
-        board = JobBoard()
+        board = JobBoard(self._line.scheduler.condition())
         desk = self._news_desk(job_id, board, Collecting(graph, _no_records), lambda lines: None)
         board.post(view_of_state(answer.state))
         if not answer.state.is_over:
             self._line.listen(job_id, desk)
             self._line.ask(lambda number: WatchJob(number, job_id), Done)
-        return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._clock)
+        return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._line.clock)
 
     def jobs(self) -> list[Job]:
         return [self.job(state.job_id) for state in self.job_states()]
@@ -210,7 +209,7 @@ class RemoteCluster:
 
         `show` is called on another thread.
         """
-        board = JobBoard()
+        board = JobBoard(self._line.scheduler.condition())
         self._line.listen(job_id, self._news_desk(job_id, board, Collecting(_EMPTY, _no_records), show))
         self._line.ask(lambda number: WatchJob(number, job_id), Done)
         self._line.call(lambda number: GetLogs(number, job_id, follow=True), lambda answer: _show_logs(answer, show))
@@ -248,9 +247,9 @@ class RemoteCluster:
         self.close()
 
     def _held(self, job_id: JobId, graph: Graph, collecting: Collecting) -> SubmittedJob:
-        board = JobBoard()
+        board = JobBoard(self._line.scheduler.condition())
         self._line.listen(job_id, self._news_desk(job_id, board, collecting, self._show))
-        return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._clock)
+        return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._line.clock)
 
     def _news_desk(self, job_id: JobId, board: JobBoard, collecting: Collecting, show: ShowLines) -> JobNewsDesk:
         return JobNewsDesk(

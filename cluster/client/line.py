@@ -6,14 +6,13 @@ or new, ends in the same error.
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import zmq
 from pykka import ActorRef
 
 from cluster.runtime.actor import Actor, stop, tell
-from cluster.runtime.channel import Attach, ChannelLost, ControlClient
+from cluster.runtime.channel import Attach, ChannelLost, Context, ControlClient
 from cluster.runtime.control import ControlMessage, InferenceAsk, InferenceCancel, InferenceReplies
 from cluster.runtime.control_clients import (
     ClientToHead,
@@ -27,6 +26,8 @@ from cluster.runtime.control_clients import (
     LogNews,
     StillThere,
 )
+from cluster.runtime.scheduler import Condition, Scheduler, Threads
+from sage.base.clock import Clock, SystemClock
 from sage.base.codec import Codec
 from sage.base.errors import ClusterUnreachable, SageError
 from sage.base.ids import JobId, RequestId
@@ -85,10 +86,10 @@ _Order = _Asked | _Said | _Listening | _Requested
 class _Line(Actor[_Order]):
     """Owns the connection. Ends with it: whoever holds the line has to stop the actor all the same."""
 
-    def __init__(self, attach: Attach) -> None:
-        super().__init__("line to the head")
+    def __init__(self, attach: Attach, context: Context, clock: Clock, scheduler: Scheduler) -> None:
+        super().__init__("line to the head", clock=clock, scheduler=scheduler)
         self._attach = attach
-        self._zmq = zmq.Context(io_threads=1)
+        self._zmq = context
         self._channel: ControlClient[HeadToClient] | None = None
         self._num_asked = 0
         self._open: dict[int, Callable[[object], object]] = {}
@@ -143,6 +144,7 @@ class _Line(Actor[_Order]):
         if self._channel is None or self._lost is not None:
             return self._fail_all(self._lost or ClusterUnreachable("there is no connection to a head"))
         if not self._channel.send(message):
+            self._drain()  # where the loss is there to be read, that says more
             self._lose(ClusterUnreachable("the head takes no more messages", _SEE_HEAD))
 
     def _drain(self) -> None:
@@ -212,12 +214,48 @@ class _Line(Actor[_Order]):
 _SEE_HEAD = "See whether it runs: sage-cluster status. Jobs that were submitted go on as long as it does."
 
 
+class _Answers:
+    """What came for one question: the first counts."""
+
+    def __init__(self, changed: Condition) -> None:
+        self._changed = changed
+        self._came: list[object] = []
+
+    @property
+    def first(self) -> object:
+        return self._came[0]
+
+    def put(self, answer: object) -> None:
+        with self._changed:
+            self._came.append(answer)
+            self._changed.notify_all()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the first; say whether it came."""
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._came), timeout_s)
+
+
 class HeadLine:
     """A line as every thread may use it; to be closed."""
 
-    def __init__(self, attach: Attach, *, where: str) -> None:
-        """Connect by `attach`; `where` is the address, for errors. Whoever goes on greets the head first."""
-        self._ref: ActorRef[Any] = _Line.start(attach)
+    def __init__(
+        self,
+        attach: Attach,
+        *,
+        where: str,
+        clock: Clock | None = None,
+        scheduler: Scheduler | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """Connect by `attach`; `where` is the address, for errors. Whoever goes on greets the head first.
+
+        `context`: of this line alone, which ends it; by default a new one.
+        """
+        self.clock: Clock = clock if clock is not None else SystemClock()
+        self.scheduler: Scheduler = scheduler if scheduler is not None else Threads()
+        context = context if context is not None else zmq.Context(io_threads=1)
+        self._ref: ActorRef[Any] = _Line.start(attach, context, self.clock, self.scheduler)
         self._where = where
 
     def greet(self, client: str, *, timeout_s: float = ANSWER_S) -> Greeting:
@@ -233,14 +271,13 @@ class HeadLine:
 
     def ask(self, ask: Callable[[int], ControlMessage], expected: type[A], *, timeout_s: float = ANSWER_S) -> A:
         """Return the head's answer to `ask(number)`; raises what it declines by, or ClusterUnreachable."""
-        answers: SimpleQueue[object] = SimpleQueue()
+        answers = _Answers(self.scheduler.condition())
         if not tell(self._ref, _Asked(ask, answers.put)):
             raise ClusterUnreachable(f"the connection to {self._where} is closed", _SEE_HEAD)
-        try:
-            answer = answers.get(timeout=timeout_s)
-        except Empty as silence:
+        if not answers.wait(timeout_s):
             what = f"the cluster at {self._where} has not answered within {timeout_s:g} s"
-            raise ClusterUnreachable(what, _SEE_HEAD) from silence
+            raise ClusterUnreachable(what, _SEE_HEAD)
+        answer = answers.first
         if isinstance(answer, SageError):
             raise answer
         if not isinstance(answer, expected):
@@ -272,4 +309,4 @@ class HeadLine:
 
     def close(self) -> None:
         """Say goodbye, and end the thread."""
-        stop([self._ref], timeout_s=_STOP_S)
+        stop([self._ref], timeout_s=_STOP_S, clock=self.clock, scheduler=self.scheduler)

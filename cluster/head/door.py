@@ -4,7 +4,7 @@ What comes from nodes goes to `NodeDesk`, what comes from clients to `ClientDesk
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -25,6 +25,7 @@ from cluster.runtime.channel import ControlServer, PeerBroke, PeerId, PeerMessag
 from cluster.runtime.control import InferenceReplies, Join, NodeToHead
 from cluster.runtime.control_clients import ClientToHead, Declined, JobNews
 from cluster.runtime.enrolment import Enrol, Enrolled
+from cluster.runtime.scheduler import Scheduler, Threads
 from sage.base.clock import Clock
 from sage.base.errors import MembershipOver, NodeLost, SageError
 from sage.base.ids import NodeId
@@ -76,13 +77,14 @@ class DoorPorts:
     beat: Beat
     stop_timeout_s: float
     clock: Clock
+    scheduler: Scheduler = field(default_factory=Threads)
 
 
 class HeadDoor(Actor[DoorMessage]):
     """Not restarted: its sockets are its state. Where it breaks, the head ends."""
 
     def __init__(self, ports: DoorPorts) -> None:
-        super().__init__("head door", clock=ports.clock)
+        super().__init__("head door", clock=ports.clock, scheduler=ports.scheduler)
         self._ports = ports
         self._book = JobBook()
         self._models = ModelDesk(ports.plane, lambda replies: tell(self.actor_ref, replies))

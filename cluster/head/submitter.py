@@ -4,7 +4,7 @@ Beside the door's thread, because starting engines and placing many tasks take l
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from cluster.runtime.actor import Actor, ask
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import ShippedCode
 from cluster.runtime.control_clients import SubmitFlow
+from cluster.runtime.scheduler import Scheduler, Threads
 from sage.base.clock import Clock
 from sage.base.errors import SageError
 from sage.base.ids import JobId
@@ -60,6 +61,7 @@ class SubmitterPorts:
     tell_door: Callable[[object], None]
     settings: Settings
     clock: Clock
+    scheduler: Scheduler = field(default_factory=Threads)
 
 
 class Submitter(Actor[Submission]):
@@ -68,7 +70,7 @@ class Submitter(Actor[Submission]):
     restartable = True
 
     def __init__(self, ports: SubmitterPorts) -> None:
-        super().__init__("submitter", clock=ports.clock)
+        super().__init__("submitter", clock=ports.clock, scheduler=ports.scheduler)
         self._ports = ports
 
     def receive(self, message: Submission) -> None:

@@ -11,6 +11,7 @@ from pykka import ActorRef
 from cluster.jobs.guarantees import guarantees_of
 from cluster.jobs.orders import CancelJob, DeadLettersOf, JobView
 from cluster.runtime.actor import ask, tell
+from cluster.runtime.scheduler import Condition
 from sage.base.clock import Clock
 from sage.base.errors import InternalError, JobTimeout, SageError, TaskStuck
 from sage.base.ids import JobId
@@ -24,8 +25,9 @@ ANSWER_S = 5.0
 class JobBoard:
     """Where the manager posts how a job is, and its owner waits for news."""
 
-    def __init__(self) -> None:
-        self._news = threading.Condition()
+    def __init__(self, news: Condition | None = None) -> None:
+        """`news`: nobody else's, for the owner to wait by."""
+        self._news: Condition = news if news is not None else threading.Condition()
         self._view: JobView | None = None
 
     def post(self, view: JobView) -> None:

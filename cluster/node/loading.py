@@ -15,6 +15,7 @@ from cluster.jobs.tasks import tasks_from_plan
 from cluster.runtime.control import DeployRun
 from cluster.runtime.messages import TaskSpec
 from cluster.runtime.record_types import RecordTypes
+from cluster.runtime.scheduler import Scheduler
 from sage.base.errors import CodeMismatch, FlowInvalid, SageError
 from sage.base.ids import NodeId
 from sage.flow.graph import Graph
@@ -74,12 +75,9 @@ class LoadingFailed:
 OnLoaded = Callable[[RunLoaded | LoadingFailed], object]
 
 
-def begin_loading(order: DeployRun, node_id: NodeId, load: LoadFlow, on_loaded: OnLoaded) -> None:
+def begin_loading(order: DeployRun, node_id: NodeId, load: LoadFlow, on_loaded: OnLoaded, scheduler: Scheduler) -> None:
     """Load on a thread of its own and tell `on_loaded` there, once."""
-    work = threading.Thread(
-        target=lambda: on_loaded(loaded(order, node_id, load)), name=f"loading {order.run_id}", daemon=True
-    )
-    work.start()
+    scheduler.begin(f"loading {order.run_id}", lambda: on_loaded(loaded(order, node_id, load)))
 
 
 def loaded(order: DeployRun, node_id: NodeId, load: LoadFlow) -> RunLoaded | LoadingFailed:

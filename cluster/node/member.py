@@ -71,11 +71,11 @@ class Member(Actor[MemberMessage]):
     """Not restarted: where it breaks, its process ends."""
 
     def __init__(self, ports: MemberPorts) -> None:
-        super().__init__("member", clock=ports.clock)
+        super().__init__("member", clock=ports.clock, scheduler=ports.scheduler)
         self._ports = ports
         self._offer = ports.join.offer
         self._standing = Standing()
-        self._running = Running(lambda message: tell(self.actor_ref, SayToHead(message)))
+        self._running = Running(lambda message: tell(self.actor_ref, SayToHead(message)), ports.scheduler)
         self._asking = ModelAsker(lambda: tell(self.actor_ref, ModelsAsked()))
         self._lease = Lease(ports.clock)
         self._channel: ControlClient[HeadToNode] | None = None
@@ -235,7 +235,8 @@ class Member(Actor[MemberMessage]):
             case DeployRun():
                 self._standing.began(message.run_id)
                 self_ref = self.actor_ref
-                begin_loading(message, self._ports.node_id, self._ports.load, lambda came: tell(self_ref, came))
+                ports = self._ports
+                begin_loading(message, ports.node_id, ports.load, lambda came: tell(self_ref, came), ports.scheduler)
             case BeginRun(run_id):
                 tell(self._node, BeginJob(run_id))
             case StopRun(run_id):
@@ -299,7 +300,7 @@ class Member(Actor[MemberMessage]):
         self._asking.fail_all(ClusterUnreachable("this node ends"))
         for run_id in self._standing.runs:
             self._running.end(run_id)
-        stop([self._node], timeout_s=_NODE_ENDS_S)
+        stop([self._node], timeout_s=_NODE_ENDS_S, clock=self.clock, scheduler=self._ports.scheduler)
         if self._channel is not None:
             self._channel.close(last_words_ms=LAST_WORDS_MS)
             self._channel = None

@@ -1,7 +1,7 @@
 """What a member of a cluster is told by its own process, and what it works with. Knows nothing of how it works."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pykka import ActorRef
 
@@ -12,6 +12,7 @@ from cluster.runtime.control import HeadToNode, Join, RunCollected, RunLogged
 from cluster.runtime.data_thread import PeerLost
 from cluster.runtime.messages import NodeFact
 from cluster.runtime.node import Node
+from cluster.runtime.scheduler import Scheduler, Threads
 from sage.base.clock import Clock
 from sage.base.errors import SageError
 from sage.base.ids import NodeId
@@ -69,3 +70,4 @@ class MemberPorts:
     on_admitted: Callable[[], object]
     on_end: Callable[[SageError | None], object]
     clock: Clock
+    scheduler: Scheduler = field(default_factory=Threads)

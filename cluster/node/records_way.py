@@ -6,9 +6,10 @@ Knows nothing of what runs. Used on one thread; what breaks is told on the data 
 from collections.abc import Callable, Iterable, Mapping
 
 from cluster.runtime.control import PeerAddress
-from cluster.runtime.data_sockets import DataSockets
+from cluster.runtime.data_sockets import Context, DataSockets
 from cluster.runtime.data_thread import DataFact, PeerLost
 from cluster.runtime.record_types import RecordTypes
+from cluster.runtime.scheduler import Scheduler
 from cluster.runtime.zmq_transport import ZmqTransport
 from sage.base.clock import Clock
 from sage.base.ids import JobId, NodeId, TaskId
@@ -20,14 +21,27 @@ class RecordsWay:
     """A transport and its routes."""
 
     def __init__(
-        self, node_id: NodeId, address: str, sockets: DataSockets, *, on_peer_lost: OnPeerLost, clock: Clock
+        self,
+        node_id: NodeId,
+        address: str,
+        sockets: DataSockets,
+        *,
+        on_peer_lost: OnPeerLost,
+        clock: Clock,
+        scheduler: Scheduler | None = None,
+        context: Context | None = None,
     ) -> None:
-        """Listen at `address`; `on_peer_lost` is called on another thread and must not wait. Raises ConfigInvalid."""
+        """Listen at `address`; `on_peer_lost` is called on another thread and must not wait. Raises ConfigInvalid.
+
+        `scheduler` and `context` are as for ZmqTransport.
+        """
         self._node_id = node_id
         self._on_peer_lost = on_peer_lost
         self._peers: dict[NodeId, PeerAddress] = {}
         self._elsewhere: dict[JobId, dict[TaskId, NodeId]] = {}
-        self.transport = ZmqTransport(node_id, address, sockets, report=self._take_fact, clock=clock)
+        self.transport = ZmqTransport(
+            node_id, address, sockets, report=self._take_fact, clock=clock, scheduler=scheduler, context=context
+        )
 
     @property
     def address(self) -> str:

@@ -11,21 +11,23 @@ from cluster.node.sinks import SinkPorts, with_sinks_here
 from cluster.node.untaken import Untaken
 from cluster.runtime.control import RunCollected, RunLogged
 from cluster.runtime.messages import TaskSpec
+from cluster.runtime.scheduler import Scheduler
 from sage.base.ids import JobId, TaskId
 
 
 class Running:
     """Used by one thread."""
 
-    def __init__(self, send: Callable[[RunCollected | RunLogged], object]) -> None:
+    def __init__(self, send: Callable[[RunCollected | RunLogged], object], scheduler: Scheduler) -> None:
         """`send` takes, on any thread and without waiting, what sinks have for the head."""
         self._send = send
+        self._scheduler = scheduler
         self._untaken: dict[JobId, dict[TaskId, Untaken]] = {}
 
     def tasks(self, loaded: RunLoaded, lease: Lease) -> tuple[TaskSpec, ...]:
         """Return the tasks of a run as they are to be deployed; what others see of them happens under `lease`."""
         run_id = loaded.order.run_id
-        credits_of = self._untaken[run_id] = {task.id: Untaken() for task in loaded.tasks}
+        credits_of = self._untaken[run_id] = {task.id: Untaken(self._scheduler.condition()) for task in loaded.tasks}
         return tuple(
             with_sinks_here(task, SinkPorts(run_id, task.id, loaded.types, lease, credits_of[task.id], self._send))
             for task in loaded.tasks

@@ -3,9 +3,8 @@
 Knows no message.
 """
 
-import threading
-
 from cluster.runtime.control import NUM_UNTAKEN
+from cluster.runtime.scheduler import Condition
 from sage.base.errors import MembershipOver
 
 _LOOK_EVERY_S = 1.0
@@ -14,8 +13,9 @@ _LOOK_EVERY_S = 1.0
 class Untaken:
     """Credits of one task; taken by its thread, given by another."""
 
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
+    def __init__(self, changed: Condition) -> None:
+        """`changed`: nobody else's, for threads to wait by."""
+        self._changed = changed
         self._num_left = NUM_UNTAKEN
         self._is_over = False
 

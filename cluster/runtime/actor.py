@@ -17,7 +17,7 @@ from pykka._envelope import Envelope
 
 from cluster.runtime.descriptors import Readable
 from cluster.runtime.mailbox import NUM_CONTROL, NUM_DATA, Mailbox, MailboxFull
-from cluster.runtime.scheduler import Scheduler, Threads, name_of_actor, thread_of
+from cluster.runtime.scheduler import Scheduler, Threads, name_of_actor
 from cluster.runtime.supervision import RestartBudget
 from cluster.runtime.timers import TimerDue
 from sage.base.clock import Clock, SystemClock
@@ -226,7 +226,7 @@ def tell(ref: ActorRef[Any], message: object) -> bool:
 def ask(ref: ActorRef[Any], query: Query[R], *, timeout_s: float) -> R:
     """Return the answer to `query`; raises what the actor raised, or ActorSilent after `timeout_s`."""
     try:
-        answer: R = ref.ask(query, block=True, timeout=timeout_s)
+        answer: R = ref.actor_inbox.wait_for(ref.ask(query, block=False), timeout_s)  # type: ignore[attr-defined] # ours
     except pykka.Timeout as error:
         raise ActorSilent(f"{ref} did not answer {query!r} within {timeout_s} s") from error
     except ActorDeadError as error:
@@ -240,14 +240,24 @@ def watch(ref: ActorRef[Any], watcher: ActorRef[Any]) -> None:
         tell(watcher, ActorEnded(ref.actor_urn, ref.actor_class.__name__))
 
 
-def stop(refs: Iterable[ActorRef[Any]], *, timeout_s: float) -> list[str]:
-    """Stop actors on threads and wait, `timeout_s` for all together; return the names of those that still run."""
-    clock = SystemClock()
+def stop(
+    refs: Iterable[ActorRef[Any]],
+    *,
+    timeout_s: float,
+    clock: Clock | None = None,
+    scheduler: Scheduler | None = None,
+) -> list[str]:
+    """Stop actors and wait, `timeout_s` for all together; return the names of those that still run.
+
+    `scheduler` is what performs them.
+    """
+    clock = clock if clock is not None else SystemClock()
+    scheduler = scheduler if scheduler is not None else Threads()
     until_s = clock.monotonic_s() + timeout_s
-    threads = [(ref, thread) for ref in refs if (thread := thread_of(ref.actor_urn)) is not None]
-    for ref, _ in threads:
+    workers = [(ref, worker) for ref in refs if (worker := scheduler.worker_of(ref.actor_urn)) is not None]
+    for ref, _ in workers:
         tell(ref, pykka.messages._ActorStop())
-    for _, thread in threads:
-        if thread is not threading.current_thread():
-            thread.join(max(0.0, until_s - clock.monotonic_s()))
-    return [name_of_actor(thread) for _, thread in threads if thread.is_alive()]
+    for _, worker in workers:
+        if worker is not threading.current_thread():
+            worker.join(max(0.0, until_s - clock.monotonic_s()))
+    return [name_of_actor(worker) for _, worker in workers if worker.is_alive()]

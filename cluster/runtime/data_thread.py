@@ -13,6 +13,7 @@ from cluster.runtime.listener import Listener, Session
 from cluster.runtime.outgoing import Outgoing
 from cluster.runtime.peer_link import PeerLink
 from cluster.runtime.routes import Routes
+from cluster.runtime.scheduler import Poll
 from cluster.runtime.transport import Receive
 from cluster.runtime.wire import Ended, Granted, NotHere, Refused, Sent, Welcome, message_of
 from cluster.runtime.woken_poll import WokenPoll
@@ -83,6 +84,7 @@ class DataPorts:
     deliver: Receive
     report: Callable[[DataFact], object]
     clock: Clock
+    poll: Callable[[], Poll] = WokenPoll
 
 
 class DataThread:
@@ -109,7 +111,7 @@ class DataThread:
             raise
         self.address = self._listener.address
         self._listener_fd = self._listener.socket.fileno()
-        self._descriptors = WokenPoll()
+        self._descriptors = ports.poll()
         self._descriptors.watch(self._listener_fd)
         if self._keeper is not None:
             self._descriptors.watch(self._keeper.fd)

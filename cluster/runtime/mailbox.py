@@ -10,7 +10,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from pykka import ActorDeadError
+from pykka import ActorDeadError, Future
 from pykka._envelope import Envelope
 
 from cluster.runtime.descriptors import Descriptors, Readable
@@ -80,6 +80,10 @@ class Mailbox:
                 self._wait()
             self._num_got += 1
             return envelope
+
+    def wait_for(self, future: "Future[Any]", timeout_s: float) -> Any:
+        """Return the answer to what was asked of the actor; raises what it raised, or pykka.Timeout. Any thread's."""
+        return future.get(timeout=timeout_s)
 
     def empty(self) -> bool:
         """Say whether both lanes are empty; timers and descriptors do not count."""

@@ -1,15 +1,19 @@
-"""What runs the loops of actors, as a port; in production, a thread for each. Knows no actor in particular.
+"""What runs the loops of actors and whatever else goes on by itself, as a port; in production, a thread for each.
 
-Threads, mailboxes and event loops are all that actors need of the machine besides their clock: whoever brings another
-scheduler and another clock has whole nodes run as it wants, in one thread and in virtual time if need be.
+Threads, mailboxes, event loops and what threads wait by are all that a process needs of the machine besides its clock
+and its sockets: whoever brings others has a whole cluster run as it wants, in one thread and in virtual time if need
+be. Knows no actor in particular.
 """
 
 import threading
+from collections.abc import Callable
+from types import TracebackType
 from typing import Protocol
 
 from cluster.runtime.coroutines import Coroutines, ThreadCoroutines
 from cluster.runtime.mailbox import Mailbox
 from cluster.runtime.stuck import describe_thread
+from cluster.runtime.woken_poll import WokenPoll
 from sage.base.clock import Clock
 
 
@@ -31,8 +35,50 @@ class Performer(Protocol):
     def leave(self) -> None: ...
 
 
+class Condition(Protocol):
+    """What threads wait by for each other: as `threading.Condition`."""
+
+    def __enter__(self) -> bool: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+    def wait_for(self, predicate: Callable[[], bool], timeout: float | None = None) -> bool: ...
+
+    def notify_all(self) -> None: ...
+
+
+class Poll(Protocol):
+    """What a thread waits by for sockets and for other threads: as `WokenPoll`."""
+
+    def watch(self, fd: int) -> None: ...
+
+    def unwatch(self, fd: int) -> None: ...
+
+    def readable(self, timeout_s: float | None) -> list[int]: ...
+
+    def wake(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Worker(Protocol):
+    """Work that goes on by itself."""
+
+    name: str
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it is done, at most `timeout` seconds."""
+        ...
+
+    def is_alive(self) -> bool: ...
+
+
 class Scheduler(Protocol):
-    """Runs actors, and makes what they wait with."""
+    """Runs actors and other work, and makes what they wait by."""
 
     def mailbox(self, clock: Clock, *, num_data: int, num_control: int) -> Mailbox:
         """Return the mailbox of an actor that will perform here."""
@@ -49,6 +95,18 @@ class Scheduler(Protocol):
     def coroutines(self, name: str) -> Coroutines:
         """Return what runs the coroutines of one node's tasks; to be closed."""
         ...
+
+    def begin(self, name: str, work: Callable[[], object]) -> Worker:
+        """Have `work` done beside everything else; it ends with the process at the latest."""
+        ...
+
+    def worker_of(self, actor_urn: str) -> Worker | None:
+        """Return what performs an actor, named after it and its urn; None where it has left."""
+        ...
+
+    def condition(self) -> Condition: ...
+
+    def poll(self) -> Poll: ...
 
 
 class Threads:
@@ -68,15 +126,29 @@ class Threads:
     def coroutines(self, name: str) -> Coroutines:
         return ThreadCoroutines(name)
 
+    def begin(self, name: str, work: Callable[[], object]) -> Worker:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def worker_of(self, actor_urn: str) -> Worker | None:
+        return thread_of(actor_urn)
+
+    def condition(self) -> Condition:
+        return threading.Condition()
+
+    def poll(self) -> Poll:
+        return WokenPoll()
+
 
 def thread_of(actor_urn: str) -> threading.Thread | None:
     """Return the thread on which the actor runs, or None where it has ended."""
     return next((thread for thread in threading.enumerate() if thread.name.endswith(actor_urn)), None)
 
 
-def name_of_actor(thread: threading.Thread) -> str:
-    """Return the name of the actor that runs on `thread`."""
-    return thread.name.rpartition(" ")[0]
+def name_of_actor(worker: Worker) -> str:
+    """Return the name of the actor that `worker` performs."""
+    return worker.name.rpartition(" ")[0]
 
 
 def _perform(performer: Performer) -> None:

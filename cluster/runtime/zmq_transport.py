@@ -4,13 +4,12 @@ Knows nothing of jobs: whoever deploys says which task is where. A batch is enco
 a record which cannot travel fails its own step; everything else happens on the data thread.
 """
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 
 import zmq
 
 from cluster.runtime.columns import Buffer
-from cluster.runtime.data_sockets import DataSockets
+from cluster.runtime.data_sockets import Context, DataSockets
 from cluster.runtime.data_thread import AddPeer, DataFact, DataPorts, DataThread, DropPeer, WireStats
 from cluster.runtime.inproc import InprocTransport
 from cluster.runtime.links import Delivery, TaskMessage, recipient_of
@@ -18,6 +17,7 @@ from cluster.runtime.outgoing import Outgoing, Peer
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import encode_batch
 from cluster.runtime.routes import Route, Routes
+from cluster.runtime.scheduler import Scheduler, Threads
 from cluster.runtime.transport import Receive
 from cluster.runtime.wire import Outbound
 from sage.base.clock import Clock
@@ -39,23 +39,28 @@ class ZmqTransport:
         *,
         report: Callable[[DataFact], object],
         clock: Clock,
+        scheduler: Scheduler | None = None,
+        context: Context | None = None,
     ) -> None:
         """Listen at `address`. `report` is called on the data thread and must not wait.
+
+        `scheduler` runs that thread. `context`: of this transport alone, which ends it; by default a new one.
 
         Raises ConfigInvalid where the address cannot be had.
         """
         self._routes = Routes()
         self._local = InprocTransport()
         self._outgoing: dict[NodeId, Outgoing] = {}
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        ports = DataPorts(node, sockets, self._routes, self._outgoing, self._local.send, report, clock)
+        self._context: Context = context if context is not None else zmq.Context(io_threads=1)
+        scheduler = scheduler if scheduler is not None else Threads()
+        deliver = self._local.send
+        ports = DataPorts(node, sockets, self._routes, self._outgoing, deliver, report, clock, scheduler.poll)
         try:
             self._data = DataThread(self._context, ports, address)
         except BaseException:
             self._context.term()
             raise
-        self._thread = threading.Thread(target=self._data.run, name=f"{node} data", daemon=True)
-        self._thread.start()
+        self._thread = scheduler.begin(f"{node} data", self._data.run)
 
     @property
     def address(self) -> str:

@@ -61,6 +61,7 @@ class SimulatedLink:
         return True
 
     def drain(self) -> list[FromHost | HostLost]:
+        self._world.set_readable(self._fd, is_readable=False)
         came = list(self._came)
         self._came.clear()
         return came
@@ -124,7 +125,7 @@ class SimulatedLink:
     def _arrive(self, message: FromHost | HostLost) -> None:
         if not self.is_closed:
             self._came.append(message)
-            self._world.is_readable(self._fd)
+            self._world.set_readable(self._fd)
 
     def _arrival_s(self, before_s: float) -> float:
         """Return when a message sent now arrives: never before those that were sent before it."""

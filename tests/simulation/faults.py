@@ -83,6 +83,12 @@ class Story:
 
     def run(self) -> None:
         """Let it all happen; raises AssertionError that says what is wrong."""
+        try:
+            self._run()
+        finally:
+            self.world.close()
+
+    def _run(self) -> None:
         house = self.house
         self.world.run_until(lambda: len(house.jobs) == self._num_flows, "the last submit")
         house.run()
@@ -91,7 +97,7 @@ class Story:
         if house.requests.latest_s > _LATE_S + self.world.held_s + _LATE_STEPS * self.world.cost_s:
             wrong.append(f"a request was answered {house.requests.latest_s:.3f} s after its deadline")
         assert not wrong, "\n".join(
-            [*wrong, "What happened:", *self.told, "The end of the schedule:", self.world.tail()]
+            [*wrong, "What happened:", *self.told, "The end of the schedule:", self.world.schedule.tail()]
         )
 
     def _settings(self) -> HouseSettings:

@@ -33,8 +33,9 @@ from sage.flow.runner import JobStatus
 from tests.simulation.engine import SimulatedLink
 from tests.simulation.flows import CHAT, EMBED, RandomFlow
 from tests.simulation.ledger import RequestLedger
+from tests.simulation.mailbox import is_answered
 from tests.simulation.transport import SimulatedNetwork
-from tests.simulation.world import World, is_answered, was_taken
+from tests.simulation.world import World, was_taken
 
 _ENDS = (JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELLED)
 
@@ -104,9 +105,9 @@ class House:
         self.jobs: list[SimulatedJob] = []
         self.links: list[SimulatedLink] = []
         self._workshop = workshop
-        self.manager: ActorRef[Any] = JobManager.start(world.clock, self._rng(), scheduler=world)
+        self.manager: ActorRef[Any] = JobManager.start(world.clock, self._rng(), scheduler=world.here)
         self.machine = Plane((CHAT, EMBED), max_waiting=settings.max_waiting)
-        self.plane: ActorRef[Any] = ControlPlane.start(self.machine, clock=world.clock, scheduler=world)
+        self.plane: ActorRef[Any] = ControlPlane.start(self.machine, clock=world.clock, scheduler=world.here)
         self.requests = RequestLedger(world.ask(self.plane, GetDoor()), world.clock, lambda: world.acting)
         self.network = SimulatedNetwork(world, latency_s=settings.latency_s)
         self._homes: dict[TaskId, NodeId] = {}
@@ -151,7 +152,7 @@ class House:
     def lose(self, node_id: NodeId, *, noticed_after_s: float) -> None:
         """Let a node's process be gone with all its tasks, and the manager learn of it so much later."""
         self.world.kill([self.nodes[node_id], *self.tasks_on(node_id)])
-        self.world.coroutines_of[f"{node_id} coroutines"].close(0.0)
+        self.world.here.coroutines_of[f"{node_id} coroutines"].close(0.0)
         self.network.lose(node_id)
         left = NodeLeft(node_id, NodeLost(f"the simulation ended {node_id}"))
         self.world.later(noticed_after_s, lambda: tell(self.manager, left))
@@ -194,7 +195,7 @@ class House:
     def _working_for(self, run_id: JobId) -> set[str]:
         """Return the tasks of a run that live, or have coroutines or requests that they do not want any more."""
         names = {*self.world.refs(Task), *self.requests.owners()}
-        for coroutines in self.world.coroutines_of.values():
+        for coroutines in self.world.here.coroutines_of.values():
             names |= coroutines.owners()
         lost = {task_id for task_id, node_id in self._homes.items() if not self.nodes[node_id].is_alive()}
         return {name for name in names - lost if name.startswith(f"{run_id}/")}
@@ -224,7 +225,7 @@ class House:
     def _left(self) -> list[str]:
         wrong = [f"task {name} is left" for name in self.world.refs(Task)]
         wrong += [f"task {task_id} is still connected" for task_id in self.network.connected()]
-        owners = {owner for coroutines in self.world.coroutines_of.values() for owner in coroutines.owners()}
+        owners = {owner for coroutines in self.world.here.coroutines_of.values() for owner in coroutines.owners()}
         wrong += [f"coroutines of {owner} are left" for owner in owners]
         for node in self.world.ask(self.manager, NodesNow()):
             wrong += [f"{node.num_tasks} tasks hold room on {node.node_id}"] if node.num_tasks else []
@@ -250,7 +251,7 @@ class House:
             report=lambda fact: tell(manager, fact),
             settings=RuntimeSettings(batch_records=settings.batch_records, inbox_batches=settings.inbox_batches),
             clock=self.world.clock,
-            scheduler=self.world,
+            scheduler=self.world.here,
         )
         ref = Node.start(node_id, ports)
         node = RecordedNode(ActorNode(node_id, ref), self._homes)

@@ -1,29 +1,31 @@
-"""The mailbox of an actor in a simulated world: the real one, which never waits. Knows no actor."""
+"""The mailbox of an actor in a simulated world: the real one, which waits as fibers do. Knows no actor."""
 
-from collections import deque
 from collections.abc import Hashable
 from typing import Any, Protocol
 
+import pykka
+from pykka import Future
 from pykka._envelope import Envelope
 
 from cluster.runtime.descriptors import Readable
 from cluster.runtime.mailbox import Mailbox
 from cluster.runtime.timers import TimerDue
 from sage.base.clock import Clock
+from tests.simulation.fibers import Waits
 
 
-class Surroundings(Protocol):
+class Surroundings(Waits, Protocol):
     """What a mailbox tells its world, and asks it."""
 
-    def came(self, mailbox: "SimulatedMailbox") -> None:
-        """Something is there to be got."""
+    def comes_at(self, to: Hashable, at_s: float) -> None:
+        """Let whoever waits by this look at that time."""
         ...
 
-    def comes_at(self, mailbox: "SimulatedMailbox", at_s: float) -> None:
-        """A timer was set."""
+    def watches(self, fd: int, watcher: Hashable | None) -> None:
+        """Tell `came(watcher)` when `fd` becomes readable; None: nobody."""
         ...
 
-    def watches(self, mailbox: "SimulatedMailbox", fd: int) -> None: ...
+    def is_readable(self, fd: int) -> bool: ...
 
     def got(self, mailbox: "SimulatedMailbox", message: object) -> None: ...
 
@@ -33,27 +35,31 @@ class Surroundings(Protocol):
 
 
 class SimulatedMailbox(Mailbox):
-    """Lanes, bounds and timers are those of Mailbox; descriptors are numbers that a link says are readable."""
+    """Lanes, bounds and timers are those of Mailbox; descriptors are numbers that the world says are readable."""
 
     def __init__(self, world: Surroundings, clock: Clock, *, num_data: int, num_control: int) -> None:
         super().__init__(clock, num_data=num_data, num_control=num_control)
         self._world = world
-        self._watched: set[int] = set()
-        self._readable: deque[int] = deque()
+        self._watched: dict[int, None] = {}
 
     def is_ready(self) -> bool:
         """Say whether `get` would return at once."""
-        return not self.empty() or bool(self._readable) or self._timers.is_due(self._clock)
+        return not self.empty() or self._timers.is_due(self._clock) or self._readable() is not None
 
     def put(self, envelope: Envelope[Any], /) -> None:
         super().put(envelope)
         self._world.came(self)
 
     def get(self) -> Envelope[Any]:
-        assert self._is_closed or self.is_ready(), "nobody waits in a simulated world"
+        if not self._is_closed:
+            self._world.wait(self.is_ready, by=self)
         envelope = super().get()
         self._world.got(self, envelope.message)
         return envelope
+
+    def wait_for(self, future: "Future[Any]", timeout_s: float) -> Any:
+        self._world.wait(lambda: is_answered(future), timeout_s)
+        return future.get(timeout=0.0)
 
     def has_urgent(self) -> bool:
         return super().has_urgent() or self._world.interrupts()
@@ -63,25 +69,37 @@ class SimulatedMailbox(Mailbox):
         self._world.comes_at(self, self._clock.monotonic_s() + after_s)
 
     def watch_fd(self, fd: int) -> None:
-        self._watched.add(fd)
-        self._world.watches(self, fd)
+        self._watched[fd] = None
+        self._world.watches(fd, self)
 
     def unwatch_fd(self, fd: int) -> None:
-        self._watched.discard(fd)
-        self._readable = deque(ready for ready in self._readable if ready != fd)
-
-    def became_readable(self, fd: int) -> None:
-        if fd in self._watched and fd not in self._readable:
-            self._readable.append(fd)
-            self._world.came(self)
+        if self._watched.pop(fd, 0) is None:
+            self._world.watches(fd, None)
 
     def close(self) -> None:
         super().close()
-        self._watched.clear()
-        self._readable.clear()
+        for fd in tuple(self._watched):
+            self.unwatch_fd(fd)
+
+    def _readable(self) -> int | None:
+        return next((fd for fd in self._watched if self._world.is_readable(fd)), None)
 
     def _due_event(self) -> TimerDue | Readable | None:
         due = self._timers.pop_due(self._clock)
-        if due is None and self._readable:
-            return Readable(self._readable.popleft())
+        fd = self._readable() if due is None else None
+        if fd is not None:
+            del self._watched[fd]  # the next one first, next time
+            self._watched[fd] = None
+            return Readable(fd)
         return due
+
+
+def is_answered(future: "Future[Any]") -> bool:
+    """Say whether an answer or an error is there."""
+    try:
+        future.get(timeout=0.0)
+    except pykka.Timeout:
+        return False
+    except Exception:  # noqa: BLE001 - an error is an answer
+        return True
+    return True

@@ -55,4 +55,4 @@ def fingerprints_of(seeds: range) -> list[int]:
     stories = [Story(seed) for seed in seeds]
     for story in stories:
         story.run()
-    return [story.world.fingerprint for story in stories]
+    return [story.world.schedule.fingerprint for story in stories]

@@ -24,8 +24,9 @@ class Worker(Actor[Any]):
     """Doubles, keeps what else it gets in `came`, and says when its timers came."""
 
     def __init__(self, world: World, came: list[Any]) -> None:
-        super().__init__("worker", clock=world.clock, scheduler=world)
+        super().__init__("worker", clock=world.clock, scheduler=world.here)
         self._came = came
+        self._world = world
 
     def receive(self, message: Any) -> object:
         match message:
@@ -43,6 +44,7 @@ class Worker(Actor[Any]):
         self._came.append(self.clock.monotonic_s())
 
     def on_readable(self, fd: int) -> None:
+        self._world.set_readable(fd, is_readable=False)
         self._came.append(fd)
 
 
@@ -97,7 +99,7 @@ def test_an_actor_that_is_held_handles_nothing_until_it_is_let_go() -> None:
     world.run_out()
     world.hold(worker, 5.0)
     tell(worker, "a message")
-    assert world.doing(worker.actor_urn) == "worker (held by the simulation)"
+    assert world.here.doing(worker.actor_urn) == "worker (held by the simulation)"
     world.later(4.0, lambda: came.append("four seconds"))
     world.run_out()
     assert came == ["four seconds", "a message"]
@@ -128,9 +130,9 @@ def test_a_descriptor_that_nobody_watches_any_more_wakes_nobody() -> None:
     fd = world.new_fd()
     mailbox = worker.actor_inbox
     mailbox.watch_fd(fd)  # type: ignore[attr-defined] # Pykka knows only put, get and empty
-    world.is_readable(fd)
+    world.set_readable(fd)
     world.run_out()
     mailbox.unwatch_fd(fd)  # type: ignore[attr-defined] # as above
-    world.is_readable(fd)
+    world.set_readable(fd)
     world.run_out()
     assert came == [fd]

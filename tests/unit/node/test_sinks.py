@@ -47,7 +47,7 @@ class Task:
         self.lease = Lease(self.clock)
         self.lease.extend(2.0)
         self.sent: list[RunCollected | RunLogged] = []
-        self.untaken = Untaken()
+        self.untaken = Untaken(threading.Condition())
         run_id, task_id = JobId("job"), TaskId("job/t/0")
         self.ports = SinkPorts(run_id, task_id, RecordTypes(), self.lease, self.untaken, self.sent.append)
 
