@@ -15,7 +15,7 @@ from cluster.runtime.allow_list import Role
 from cluster.runtime.enrolment import enrol
 from cluster.runtime.join_token import parse_token
 from cluster.runtime.keys import ClusterKeys, KnownHead, open_keys
-from cluster.runtime.place import place_of_cluster
+from cluster.runtime.place import clear_abandoned, place_of_cluster
 from sage.base.clock import SystemClock
 from sage.base.errors import ConfigInvalid, NameTaken
 from sage.base.settings import Settings
@@ -59,6 +59,7 @@ def join_cluster(wish: JoinWish, settings: Settings) -> Joined:
             f"{wish.address} is no address of another machine", "Write tcp://HOST:PORT.", param="address"
         )
     place = place_of_cluster(wish.name)
+    clear_abandoned()
     place.check_free()
     keys = open_keys(wish.name, settings.cluster)
     check_dial(where, wish.address)

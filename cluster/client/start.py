@@ -10,7 +10,7 @@ from cluster.client.reach import own_name, reach_name
 from cluster.client.tokens import HEAD_KEY
 from cluster.head.config import HeadConfig
 from cluster.runtime.keys import KnownHead, open_keys
-from cluster.runtime.place import Beacon, place_of_cluster
+from cluster.runtime.place import Beacon, clear_abandoned, place_of_cluster, state_of_cluster
 from cluster.serving.engines.spec import EngineSpec
 from sage.base.clock import SystemClock
 from sage.base.errors import ClusterUnreachable, InternalError
@@ -38,6 +38,7 @@ def start_cluster(wish: ClusterWish, settings: Settings) -> Beacon:
     Raises: ClusterRunning where one of this name runs here, ClusterStartFailed, KeysUnsafe, ConfigInvalid.
     """
     place = place_of_cluster(wish.name)
+    clear_abandoned()
     place.check_free()
     place.make()
     keys = open_keys(wish.name, settings.cluster)
@@ -55,6 +56,7 @@ def start_cluster(wish: ClusterWish, settings: Settings) -> Beacon:
                 submitters=(keys.signing().public_key,),
                 ships_code=wish.ships_code,
                 is_child=False,
+                state_folder=str(state_of_cluster(wish.name, settings.cluster)),
                 cpus=wish.cpus,
                 num_gpus=wish.num_gpus,
             )

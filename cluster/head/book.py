@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from cluster.head.history import PastJob, sha256_of
 from cluster.jobs.orders import JobView
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import Code, RemoteFailure
@@ -27,11 +28,13 @@ MAX_JOBS = 1_000
 class JobEntry:
     """`collector`: the client that takes what `collect()` brings; `untaken`: messages that it has not, by their task.
 
-    `run_id`: its newest run; `nodes`: where that runs.
+    `run_id`: its newest run; `nodes`: where that runs. `code`: None for a job that was over before this head began;
+    what it printed and set aside is gone with the head that ran it.
     """
 
     job_id: JobId
-    code: Code
+    code: Code | None
+    code_sha256: str
     outline: PlanOutline
     submitted_unix_s: float
     collector: PeerId | None
@@ -79,10 +82,24 @@ class JobBook:
     ) -> JobEntry:
         """Know a job that is about to be placed."""
         none_yet = JobView(JobMetrics(JobStatus.CREATED, 0, 0, 0.0, ()), None, 0, False, job_id, 0)
-        entry = JobEntry(job_id, code, outline, submitted_unix_s, collector, none_yet, job_id)
+        entry = JobEntry(job_id, code, sha256_of(code), outline, submitted_unix_s, collector, none_yet, job_id)
         self._entries[job_id] = entry
         self._job_of_run[job_id] = job_id
         self._forget_oldest()
+        return entry
+
+    def add_past(self, past: PastJob) -> JobEntry:
+        """Know a job of an earlier head, which was over or begins again."""
+        record, about, run_id = past.record, past.about, past.run_id
+        took_s = (record.ended_unix_s or record.created_unix_s) - record.created_unix_s
+        metrics = record.metrics or JobMetrics(record.status, 0, 0, took_s, ())
+        error = record.error.error() if record.error is not None else None
+        view = JobView(metrics, error, record.num_dead_letters, record.is_over, run_id, record.num_restarts)
+        entry = JobEntry(
+            record.id, past.code, about.code_sha256, about.outline, about.submitted_unix_s, None, view, run_id
+        )
+        self._entries[record.id] = entry
+        self._job_of_run[run_id] = record.id
         return entry
 
     def drop(self, job_id: JobId) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from pykka import ActorRef
 
 from cluster.head.book import JobBook, JobEntry
+from cluster.head.history import sha256_of
 from cluster.head.model_desk import ModelDesk
 from cluster.head.node_desk import NodeDesk
 from cluster.head.submitter import Submission, SubmissionEnded
@@ -200,7 +201,10 @@ class ClientDesk:
 
     def _submit(self, peer: PeerId, order: SubmitFlow) -> None:
         known = self._ports.book.find(order.job_id)
-        if known is not None and (known.code, known.outline) != (order.code, order.outline):
+        if known is not None and (known.code_sha256, known.outline) != (
+            sha256_of(order.code),
+            order.outline,
+        ):
             raise NameTaken(f"there is a job {order.job_id} already")
         if known is not None:
             self._ports.send(peer, JobSubmitted(order.question, order.job_id))

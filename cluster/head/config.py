@@ -9,6 +9,8 @@ from sage.base.settings import Settings
 class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`folder` is the cluster's, taken by nobody else. `num_nodes` are started with it and end with it.
 
+    `state_folder`: where its journal of jobs stays when it ends; "": its jobs end with it.
+
     `listen`: a `tcp://` address for other machines, which needs `keys_folder`; this machine has a socket in `folder`.
     `engines` are started at once, those of the settings when a flow needs them. `submitters`: keys (hex) that may sign
     shipped code, besides those of the allow-list; `ships_code` False: nobody may. `cpus` and `num_gpus` are for
@@ -27,6 +29,7 @@ class HeadConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cpus: float | None = None
     num_gpus: int | None = None
     is_child: bool = True
+    state_folder: str = ""
 
 
 class HeadReady(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="ready"):

@@ -60,12 +60,14 @@ DoorMessage = (
 class DoorPorts:
     """What the door works with. `server` and `trust` are used on its thread alone; the others are called there.
 
+    `book`: the jobs that are known already. `first_epoch`: of all memberships, greater than any before.
     `on_members`: told the number of members when it changes. `on_stop_asked`: a client wants the cluster to end.
     `on_stopped`: no node is a member any more.
     """
 
     cluster: str
     pid: int
+    book: JobBook
     server: ControlServer[FromPeer]
     trust: HeadTrust
     manager: ActorRef[Any]
@@ -75,6 +77,7 @@ class DoorPorts:
     on_stop_asked: Callable[[], object]
     on_stopped: Callable[[], object]
     beat: Beat
+    first_epoch: int
     stop_timeout_s: float
     clock: Clock
     scheduler: Scheduler = field(default_factory=Threads)
@@ -86,7 +89,7 @@ class HeadDoor(Actor[DoorMessage]):
     def __init__(self, ports: DoorPorts) -> None:
         super().__init__("head door", clock=ports.clock, scheduler=ports.scheduler)
         self._ports = ports
-        self._book = JobBook()
+        self._book = ports.book
         self._models = ModelDesk(ports.plane, lambda replies: tell(self.actor_ref, replies))
         self._nodes = NodeDesk(self._node_ports())
         self._clients = ClientDesk(self._client_ports())
@@ -259,6 +262,7 @@ class HeadDoor(Actor[DoorMessage]):
             forget_client=lambda peer: self._clients.forget(peer),
             on_members=self._members_are,
             beat=ports.beat,
+            first_epoch=ports.first_epoch,
             clock=ports.clock,
         )
 

@@ -68,6 +68,7 @@ class NodeDeskPorts:
     forget_client: Callable[[PeerId], object]
     on_members: Callable[[int], object]
     beat: Beat
+    first_epoch: int
     clock: Clock
 
 
@@ -76,7 +77,7 @@ class NodeDesk:
 
     def __init__(self, ports: NodeDeskPorts) -> None:
         self._ports = ports
-        self._members = ClusterMembers(ports.beat, first_epoch=int(ports.clock.unix_s() * 1000))
+        self._members = ClusterMembers(ports.beat, first_epoch=ports.first_epoch)
         self._admits = True
 
     def member_of(self, peer: PeerId) -> MemberNode | None:
@@ -277,7 +278,7 @@ class NodeDesk:
 
     def _deploy_run(self, member: MemberNode, deployment: Deployment) -> DeployRun | None:
         entry = self._ports.book.find(deployment.job_id)
-        if entry is None:
+        if entry is None or entry.code is None:
             return None
         if entry.run_id != deployment.run_id or not entry.nodes:
             self._ports.book.begin_run(entry, deployment.run_id, deployment.nodes.items())

@@ -9,20 +9,25 @@ from typing import Any
 import zmq
 from pykka import ActorRef
 
+from cluster.head.book import JobBook
 from cluster.head.config import HeadConfig, HeadReady
 from cluster.head.door import DoorPorts, FromPeer, HeadDoor, NodeProcessEnded, StopAll
+from cluster.head.history import PastJob, take_up
 from cluster.head.local_nodes import EndLocalNodes, LocalNodes, node_name
-from cluster.head.submitter import Submitter, SubmitterPorts
+from cluster.head.submitter import Resumption, Submitter, SubmitterPorts
 from cluster.head.trust import HeadTrust
 from cluster.jobs.health import Beat
+from cluster.jobs.journal import Journal, MemoryJournal
 from cluster.jobs.manager import JobManager
 from cluster.jobs.placement import Strategy
+from cluster.jobs.sqlite_journal import SqliteJournal
 from cluster.local.needs import needs_of_graph
 from cluster.local.plane import EmbeddedPlane
 from cluster.node.config import NodeConfig
 from cluster.runtime.actor import stop, tell
 from cluster.runtime.channel import ControlServer
 from cluster.runtime.place import Beacon, ClusterPlace
+from cluster.runtime.private_files import make_private_directory
 from cluster.serving.engines.spec import EngineSpec, spec_from_settings
 from sage.base.clock import SystemClock
 from sage.base.codec import Codec
@@ -58,6 +63,8 @@ class Head:
         configured = tuple(spec_from_settings(table) for table in config.settings.engines)
         self._engines = (*config.engines, *configured)
         self._plane = EmbeddedPlane(config.settings.plane, self._engines)
+        self._journal = _journal_in(config.state_folder)
+        self._beat = Beat()
         self._is_closed = False
 
     def start(self) -> HeadReady:
@@ -65,7 +72,15 @@ class Head:
         config = self._config
         codec: Codec[FromPeer] = Codec(FromPeer)  # type: ignore[arg-type]  # a union is no class to mypy
         server = ControlServer(self._context, codec, self._trust.listeners(self._place.control))
-        manager = JobManager.start(self._clock, Random(), Strategy(config.settings.jobs.placement))
+        past = take_up(self._journal, self._clock.unix_s())
+        jobs = config.settings.jobs
+        manager = JobManager.start(
+            self._clock,
+            Random(),
+            Strategy(jobs.placement),
+            journal=self._journal,
+            patience_s=jobs.wait_for_room_s,
+        )
         submitter = Submitter.start(
             SubmitterPorts(
                 manager=manager,
@@ -77,7 +92,7 @@ class Head:
                 clock=self._clock,
             )
         )
-        self._door = HeadDoor.start(self._door_ports(server, manager, submitter))
+        self._door = HeadDoor.start(self._door_ports(_book_of(past), server, manager, submitter))
         self._nodes = LocalNodes.start(
             config.num_nodes, self._node_config, self._place.folder, self._node_ended, self._clock
         )
@@ -86,6 +101,9 @@ class Head:
             self._plane.serve(config.engines)
         if config.num_nodes and not self._joined.wait(START_S):
             raise ClusterStartFailed(f"the nodes did not join within {START_S:g} s", self._last_words())
+        for job in past:
+            if not job.record.is_over:  # what ran of it elsewhere has stopped by itself after `lost_after_s`
+                tell(submitter, Resumption(job, self._beat.lost_after_s))
         self._say_ready()
         return HeadReady(self._place.control, self._trust.address, os.getpid())
 
@@ -112,17 +130,19 @@ class Head:
             left += stop(self._actors[1:], timeout_s=_END_S)
             for name in left:
                 get_log().warning("still running", what=name)
+        self._journal.close()
         self._trust.close()
         self._context.destroy(linger=500)
         self._place.remove()
         os.close(self._lock)
 
     def _door_ports(
-        self, server: ControlServer[FromPeer], manager: ActorRef[Any], submitter: ActorRef[Any]
+        self, book: JobBook, server: ControlServer[FromPeer], manager: ActorRef[Any], submitter: ActorRef[Any]
     ) -> DoorPorts:
         return DoorPorts(
             cluster=self._config.name,
             pid=os.getpid(),
+            book=book,
             server=server,
             trust=self._trust,
             manager=manager,
@@ -131,7 +151,8 @@ class Head:
             on_members=self._members_are,
             on_stop_asked=self.ask_to_stop,
             on_stopped=self._stopped.set,
-            beat=Beat(),
+            beat=self._beat,
+            first_epoch=self._journal.reserve_epochs(int(self._clock.unix_s() * 1000)),
             stop_timeout_s=self._config.settings.runtime.stop_timeout_s,
             clock=self._clock,
         )
@@ -157,7 +178,8 @@ class Head:
             share=(number, config.num_nodes),
             cpus=config.cpus,
             num_gpus=config.num_gpus,
-            folders=(str(folder), str(self._place.folder)),
+            folder=str(folder),
+            place=str(self._place.folder),
         )
 
     def _specs_for(self, plan: Plan) -> tuple[EngineSpec, ...]:
@@ -177,3 +199,17 @@ class Head:
     def _last_words(self) -> str:
         words = [path.read_text(errors="replace")[-500:] for path in sorted(self._place.folder.glob("node-*.log"))]
         return "\n".join(word for word in words if word) or "They left no word."
+
+
+def _journal_in(folder: str) -> Journal:
+    """Open the journal of jobs; raises JournalUnusable, KeysUnsafe where others may enter its folder."""
+    if not folder:
+        return MemoryJournal()
+    return SqliteJournal(make_private_directory(Path(folder)) / "jobs.db")
+
+
+def _book_of(past: tuple[PastJob, ...]) -> JobBook:
+    book = JobBook()
+    for job in past:
+        book.add_past(job)
+    return book

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 from pykka import ActorRef
 
+from cluster.head.history import PastJob, about_order, code_bytes
 from cluster.jobs.envelope import EnvelopeVerifier, NoCodeShipping
-from cluster.jobs.orders import CheckRoom, JobView, SubmitPlan
+from cluster.jobs.orders import CheckRoom, JobView, ResumePlan, SubmitPlan
 from cluster.jobs.outline import plan_from_outline
 from cluster.local.plane import EmbeddedPlane
-from cluster.runtime.actor import Actor, ask
+from cluster.runtime.actor import Actor, ask, tell
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import ShippedCode
 from cluster.runtime.control_clients import SubmitFlow
@@ -32,6 +32,14 @@ ANSWER_S = 20.0
 class Submission:
     peer: PeerId
     order: SubmitFlow
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """Let a job of an earlier head begin again, once `after_s` have passed."""
+
+    job: PastJob
+    after_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class SubmitterPorts:
     scheduler: Scheduler = field(default_factory=Threads)
 
 
-class Submitter(Actor[Submission]):
+class Submitter(Actor[Submission | Resumption]):
     """One submission at a time."""
 
     restartable = True
@@ -73,7 +81,9 @@ class Submitter(Actor[Submission]):
         super().__init__("submitter", clock=ports.clock, scheduler=ports.scheduler)
         self._ports = ports
 
-    def receive(self, message: Submission) -> None:
+    def receive(self, message: Submission | Resumption) -> None:
+        if isinstance(message, Resumption):
+            return self._resume(message)
         error: SageError | None = None
         try:
             self._submit(message.order)
@@ -96,6 +106,20 @@ class Submitter(Actor[Submission]):
             lambda view: tell_door(JobChanged(job_id, view)),
             job_id,
             ports.settings.jobs.max_restarts,
-            msgspec.msgpack.encode(order.code),
+            code_bytes(order.code),
+            about_order(order, ports.clock.unix_s()),
         )
         ask(ports.manager, submit, timeout_s=ANSWER_S)
+
+    def _resume(self, message: Resumption) -> None:
+        ports, job_id, tell_door = self._ports, message.job.record.id, self._ports.tell_door
+        plan, refusal = plan_from_outline(message.job.about.outline), None
+        try:
+            if specs := ports.specs_for(plan):
+                ports.plane.serve(specs)
+        except SageError as error:
+            refusal = error
+        resume = ResumePlan(
+            message.job.record, plan, lambda view: tell_door(JobChanged(job_id, view)), message.after_s, refusal
+        )
+        tell(ports.manager, resume)

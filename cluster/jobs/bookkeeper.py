@@ -4,12 +4,12 @@ import msgspec
 
 from cluster.jobs.journal import JobRecord, Journal
 from cluster.jobs.run import JobRun
+from cluster.runtime.control import RemoteFailure
 from sage.base.clock import Clock
 from sage.base.errors import JournalUnusable, SageError
 from sage.base.ids import JobId
-from sage.base.inference import Failure
 from sage.base.log import get_log
-from sage.flow.runner import JobStatus
+from sage.flow.runner import JobMetrics, JobStatus
 
 
 class Bookkeeper:
@@ -21,7 +21,7 @@ class Bookkeeper:
         self._live: dict[JobId, JobRecord] = {}
         self._unwritten: dict[JobId, JobRecord] = {}
 
-    def begin(self, run: JobRun, name: str, code: bytes, num_restarts_left: int) -> None:
+    def begin(self, run: JobRun, name: str, code: bytes, num_restarts_left: int, about: bytes = b"") -> None:
         """Write a new job down before anything of it runs; raises JournalUnusable."""
         record = JobRecord(
             id=run.deployment.job_id,
@@ -32,32 +32,52 @@ class Bookkeeper:
             num_restarts=0,
             num_restarts_left=num_restarts_left,
             created_unix_s=self._clock.unix_s(),
+            about=about,
         )
         self._journal.keep(record)
         self._live[record.id] = record
 
-    def note(self, run: JobRun, *, num_restarts: int, num_dead_letters: int, error: SageError | None) -> None:
+    def take_up(self, record: JobRecord) -> None:
+        """Go on with a job that stands in the journal so."""
+        self._live[record.id] = record
+
+    def note(
+        self, run: JobRun, metrics: JobMetrics, *, num_restarts: int, num_dead_letters: int, error: SageError | None
+    ) -> None:
         """Write the job's status and run down, if they changed. What cannot be written is tried again with the next."""
         before = self._live.get(run.deployment.job_id)
         status = run.machine.status
-        if before is None or (before.status, before.num_restarts) == (status, num_restarts):
+        placement = {str(task_id): node_id for task_id, node_id in run.nodes.items()}
+        if before is None or (before.status, before.num_restarts, before.placement) == (
+            status,
+            num_restarts,
+            placement,
+        ):
             return
         record = msgspec.structs.replace(
             before,
             status=status,
-            placement={str(task_id): node_id for task_id, node_id in run.nodes.items()},
+            placement=placement,
             num_restarts=num_restarts,
             num_restarts_left=before.num_restarts_left - (num_restarts - before.num_restarts),
             num_dead_letters=num_dead_letters,
-            ended_unix_s=self._clock.unix_s() if run.machine.is_over else None,
-            error=Failure.of(error) if error is not None and run.machine.is_over else None,
         )
         if run.machine.is_over:
             del self._live[record.id]
+            record = self._ended(record, metrics, error)
         else:
             self._live[record.id] = record
         self._unwritten[record.id] = record
         self._write()
+
+    def _ended(self, record: JobRecord, metrics: JobMetrics, error: SageError | None) -> JobRecord:
+        return msgspec.structs.replace(
+            record,
+            code=b"",  # it does not begin again; code may have some megabytes
+            ended_unix_s=self._clock.unix_s(),
+            error=RemoteFailure.of(error) if error is not None else None,
+            metrics=metrics,
+        )
 
     def _write(self) -> None:
         for job_id, record in list(self._unwritten.items()):

@@ -165,9 +165,9 @@ class JobMachine:
         self._name_stuck()
         return [JobOver()]
 
-    def give_up(self, error: SageError) -> None:
-        """Fail now, after a BeginAnew that cannot be obeyed."""
-        self.status, self.error = JobStatus.FAILED, error
+    def give_up(self, error: SageError, status: JobStatus = JobStatus.FAILED) -> None:
+        """End now: nothing of the job runs, and it does not begin again."""
+        self.status, self.error = status, error
 
     def _name_stuck(self) -> None:
         """Say what still runs: a cancelled job's error becomes TaskStuck, a failed one keeps its own and a note."""

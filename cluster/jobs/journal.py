@@ -8,12 +8,15 @@ from typing import Protocol
 
 import msgspec
 
+from cluster.runtime.control import RemoteFailure
 from sage.base.ids import JobId, NodeId
-from sage.base.inference import Failure
-from sage.flow.runner import JobStatus
+from sage.flow.runner import JobMetrics, JobStatus
 
 MAX_ENDED_JOBS = 1_000
 """Jobs that are over and still in the journal; the newest stay."""
+
+NUM_EPOCHS = 1_000_000_000
+"""Memberships that one head may give out; the next head begins after them, whatever its clock says."""
 
 ENDS = frozenset({JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELLED})
 
@@ -21,8 +24,10 @@ ENDS = frozenset({JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELLED})
 class JobRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A job as it was when it was last kept.
 
-    `code`: where its flow comes from, as whoever submitted it wrote that down; empty where it cannot be had again.
-    `placement`: the node of each part of its newest run. `error`: why it failed or was cancelled.
+    `code`: where its flow comes from, as whoever submitted it wrote that down; empty where it cannot be had again, and
+    once the job is over. `about`: what else its submitter wants to know again; not looked into here.
+    `placement`: the node of each part of its newest run. `error`: why it failed or was cancelled. `metrics`: what it
+    had done when it was over.
     """
 
     id: JobId
@@ -34,8 +39,10 @@ class JobRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     num_restarts_left: int
     created_unix_s: float
     ended_unix_s: float | None = None
-    error: Failure | None = None
+    error: RemoteFailure | None = None
     num_dead_letters: int = 0
+    about: bytes = b""
+    metrics: JobMetrics | None = None
 
     @property
     def is_over(self) -> bool:
@@ -61,6 +68,10 @@ class Journal(Protocol):
         ...
 
     def forgotten(self) -> Forgotten: ...
+
+    def reserve_epochs(self, at_least: int) -> int:
+        """Return the first epoch of a head that begins now: greater than any that heads before it may have given."""
+        ...
 
     def close(self) -> None: ...
 
@@ -93,6 +104,10 @@ class MemoryJournal:
 
     def forgotten(self) -> Forgotten:
         return self._forgotten
+
+    def reserve_epochs(self, at_least: int) -> int:
+        """Whoever gave epochs before is this process, which begins once."""
+        return at_least
 
     def close(self) -> None:
         """There is nothing to give back."""

@@ -23,19 +23,21 @@ from cluster.jobs.orders import (
     NodeLeft,
     NodesNow,
     OnChange,
+    ResumePlan,
     RunBroke,
     SubmitPlan,
 )
 from cluster.jobs.parts import parts_from_tasks
 from cluster.jobs.placement import Placement, Strategy, place, rooms_of
 from cluster.jobs.room import Placed, Room
-from cluster.jobs.run import JobRun, new_run, run_id_of, stays_whole
+from cluster.jobs.run import JobRun, new_run, run_id_of, stays_whole, unplaced_run
 from cluster.jobs.tasks import tasks_from_plan
+from cluster.jobs.waiting import WaitingJobs
 from cluster.runtime.actor import Actor, ActorEnded, ActorFailed
 from cluster.runtime.messages import JobProgress, JobSetAside, TaskSpec
 from cluster.runtime.scheduler import Scheduler
 from sage.base.clock import Clock
-from sage.base.errors import InternalError, NameTaken, NoRoom, SageError
+from sage.base.errors import InternalError, JobCancelled, NameTaken, NoRoom, SageError
 from sage.base.ids import JobId, NodeId, new_id
 from sage.base.offer import NodeOffer
 from sage.flow.plan import Plan
@@ -64,6 +66,7 @@ class _Job:
     num_restarts: int = 0
     num_letters: int = 0
     loss: SageError | None = None  # why the newest run was begun
+    waits_for: NoRoom | None = None  # why it has not begun yet
 
 
 class JobManager(Actor[ManagerMessage]):
@@ -76,9 +79,13 @@ class JobManager(Actor[ManagerMessage]):
         strategy: Strategy = Strategy.SPREAD,
         *,
         journal: Journal | None = None,
+        patience_s: float = 0.0,
         scheduler: Scheduler | None = None,
     ) -> None:
-        """`journal`: where jobs are written down, closed by whoever opened it; by default it ends with this process."""
+        """`journal`: where jobs are written down, closed by whoever opened it; by default it ends with this process.
+
+        `patience_s`: how long a job that begins again waits for nodes that have room.
+        """
         super().__init__("job manager", clock=clock, scheduler=scheduler)
         self._books = Bookkeeper(journal if journal is not None else MemoryJournal(), clock)
         self._rng = rng
@@ -89,26 +96,30 @@ class JobManager(Actor[ManagerMessage]):
         self._job_of_run: dict[JobId, JobId] = {}
         self._past: deque[JobId] = deque()
         self._moving: set[JobId] = set()
+        self._waiting = WaitingJobs(patience_s)
 
     def receive(self, message: ManagerMessage) -> object:
         match message:
             case NodeJoined(node_id, node, offer):
                 self._nodes[node_id] = (node, offer)
+                self._place_waiting()
             case NodeLeft(node_id, error):
                 self._left(node_id, error)
             case RunBroke(run_id, error):
                 self._happened(run_id, RecordsLost(error))
             case CloseNode(node_id, is_closed):
                 (self._closed.add if is_closed else self._closed.discard)(node_id)
+                self._place_waiting()
             case SubmitPlan():
                 return self._submit(message)
+            case ResumePlan():
+                self._resume(message)
             case CheckRoom(plan):
                 self._place(plan, tasks_from_plan(JobId("job"), plan))
             case ExplainJob(job_id):
                 return explain(self._jobs[job_id].run.placement) if job_id in self._jobs else []
             case CancelJob(job_id):
-                if job := self._jobs.get(job_id):
-                    self._happened(job.run.id, CancelAsked())
+                self._cancel(job_id)
             case DeadLettersOf(job_id):
                 return list(self._jobs[job_id].letters) if job_id in self._jobs else []
             case NodesNow():
@@ -144,7 +155,7 @@ class JobManager(Actor[ManagerMessage]):
         if job_id in self._jobs:
             raise NameTaken(f"there is a job {job_id} already")
         run = self._placed_run(job_id, wanted.plan, job_id, wanted.num_restarts)
-        self._books.begin(run, wanted.plan.graph.name, wanted.code, wanted.num_restarts)
+        self._books.begin(run, wanted.plan.graph.name, wanted.code, wanted.num_restarts, wanted.about)
         job = self._jobs[job_id] = _Job(
             plan=wanted.plan,
             run=run,
@@ -156,6 +167,23 @@ class JobManager(Actor[ManagerMessage]):
         self._deploy(job)
         return job_id
 
+    def _resume(self, wanted: ResumePlan) -> None:
+        record, now_s = wanted.record, self.clock.monotonic_s()
+        self._books.take_up(record)
+        job = self._jobs[record.id] = _Job(
+            plan=wanted.plan,
+            run=unplaced_run(record.id, run_id_of(record.id, record.num_restarts)),
+            on_change=wanted.on_change,
+            started_s=now_s - max(0.0, self.clock.unix_s() - record.created_unix_s),
+            letters=deque(maxlen=MAX_DEAD_LETTERS),
+            num_restarts_left=record.num_restarts_left,
+            num_restarts=record.num_restarts,
+        )
+        if wanted.refusal is not None:
+            return self._give_up(job, wanted.refusal)
+        self._waiting.add(record.id, now_s, wanted.after_s)
+        self._place_waiting()
+
     def _placed_run(self, run_id: JobId, plan: Plan, job_id: JobId, num_restarts_left: int) -> JobRun:
         tasks = tasks_from_plan(run_id, plan)
         return new_run(job_id, tasks, self._place(plan, tasks), num_restarts_left)
@@ -163,9 +191,9 @@ class JobManager(Actor[ManagerMessage]):
     def _deploy(self, job: _Job) -> None:
         run = job.run
         self._job_of_run[run.id] = run.deployment.job_id
+        self._changed(job)  # first: no other run gets the number of one that a node has seen
         for node_id in dict.fromkeys(run.nodes.values()):
             self._nodes[node_id][0].deploy(run.deployment)
-        self._changed(job)
 
     def _job_of(self, run_id: JobId) -> _Job | None:
         """Return the job whose newest run this is; what comes from an older one counts no more."""
@@ -185,8 +213,8 @@ class JobManager(Actor[ManagerMessage]):
                 case BeginAnew():
                     self._begin_anew(job)
         self._changed(job)
-        while len(self._past) > MAX_PAST_JOBS:
-            del self._jobs[self._past.popleft()]
+        if job.run.machine.is_over:
+            self._place_waiting()
 
     def _begin_anew(self, job: _Job) -> None:
         """Begin the next run from nothing: what the last one read, counted and set aside comes again."""
@@ -199,20 +227,57 @@ class JobManager(Actor[ManagerMessage]):
         job.num_restarts_left -= 1
         job.letters.clear()
         job.num_letters = 0
-        try:
-            run_id = run_id_of(job_id, job.num_restarts)
-            job.run = self._placed_run(run_id, plan, job_id, job.num_restarts_left)
-        except NoRoom as error:
+        job.run = unplaced_run(job_id, run_id_of(job_id, job.num_restarts))
+        self._waiting.add(job_id, self.clock.monotonic_s())
+        self._place_waiting()
+
+    def _place_waiting(self) -> None:
+        """Begin the jobs for which there is room now, and give up those that have waited for too long."""
+        now_s = self.clock.monotonic_s()
+        for job_id in self._waiting.ready(now_s):
+            job = self._jobs[job_id]
+            assert job.plan is not None, "a job that is over does not wait"
+            try:
+                run = self._placed_run(job.run.id, job.plan, job_id, job.num_restarts_left)
+            except NoRoom as error:
+                self._found_no_room(job, error, is_late=self._waiting.is_late(job_id, now_s))
+                continue
+            self._waiting.remove(job_id)
+            job.run = run
+            job.waits_for = None
+            self._deploy(job)
+        if (due_s := self._waiting.next_s(now_s)) is not None:
+            self.set_timer("room", max(0.0, due_s - now_s))
+
+    def _found_no_room(self, job: _Job, error: NoRoom, *, is_late: bool) -> None:
+        if job.loss is not None:
             error.add_note(f"the job was to begin anew after this: {job.loss}")
-            lost.machine.give_up(error)
-            return self._over(job)
-        self._deploy(job)
+        if is_late:
+            return self._give_up(job, error)
+        job.waits_for = error
+        self._changed(job)
+
+    def _cancel(self, job_id: JobId) -> None:
+        job = self._jobs.get(job_id)
+        if job is not None and job_id in self._waiting:
+            self._give_up(job, JobCancelled(f"job {job_id} was cancelled"), JobStatus.CANCELLED)
+        elif job is not None:
+            self._happened(job.run.id, CancelAsked())
+
+    def _give_up(self, job: _Job, error: SageError, status: JobStatus = JobStatus.FAILED) -> None:
+        """End a job of which nothing runs."""
+        self._waiting.remove(job.run.deployment.job_id)
+        job.run.machine.give_up(error, status)
+        self._over(job)
+        self._changed(job)
 
     def _over(self, job: _Job) -> None:
         self._job_of_run.pop(job.run.id, None)
         job.plan = None
         job.run.let_go()
         self._past.append(job.run.deployment.job_id)
+        while len(self._past) > MAX_PAST_JOBS:
+            del self._jobs[self._past.popleft()]
 
     def _note(self, fact: JobProgress | JobSetAside) -> None:
         if (job := self._job_of(fact.job_id)) is None:
@@ -231,6 +296,8 @@ class JobManager(Actor[ManagerMessage]):
         self._moving.add(job.run.deployment.job_id)
 
     def on_timer(self, timer_id: Hashable) -> None:
+        if timer_id == "room":
+            return self._place_waiting()
         moving, self._moving = self._moving, set()
         for job_id in moving:
             job = self._jobs.get(job_id)
@@ -240,8 +307,8 @@ class JobManager(Actor[ManagerMessage]):
     def _changed(self, job: _Job) -> None:
         run, duration_s = job.run, self.clock.monotonic_s() - job.started_s
         metrics = run.accounts.metrics(run.machine.status, duration_s)
-        error = run.machine.error or (None if run.machine.is_over else job.loss)
-        self._books.note(run, num_restarts=job.num_restarts, num_dead_letters=job.num_letters, error=error)
+        error = run.machine.error or (None if run.machine.is_over else job.waits_for or job.loss)
+        self._books.note(run, metrics, num_restarts=job.num_restarts, num_dead_letters=job.num_letters, error=error)
         job.on_change(JobView(metrics, error, job.num_letters, run.machine.is_over, run.id, job.num_restarts))
 
     # Nodes.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cluster.jobs.journal import JobRecord
 from cluster.jobs.node_port import NodePort
 from cluster.runtime.actor import ActorEnded, ActorFailed, Query
 from cluster.runtime.messages import NodeFact
@@ -72,7 +73,7 @@ class SubmitPlan(Query[JobId]):
     Before anything runs it may be answered by NoRoom, NameTaken or JournalUnusable.
 
     `job_id`: by default one is drawn. `num_restarts`: how often the job begins anew, elsewhere, where it loses a node.
-    `code`: where the flow comes from, for the journal; empty where it cannot be had again.
+    `code`: where the flow comes from, for the journal; empty where it cannot be had again. `about`: see JobRecord.
     """
 
     plan: Plan
@@ -80,6 +81,22 @@ class SubmitPlan(Query[JobId]):
     job_id: JobId | None = None
     num_restarts: int = 0
     code: bytes = b""
+    about: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePlan:
+    """Take up a job of the journal, which an earlier manager left: `record` stands there as `recover` wrote it.
+
+    It is placed once `after_s` have passed, in which whatever ran of it has stopped, and there is room for it.
+    `refusal`: why it cannot be run again after all; then it fails at once.
+    """
+
+    record: JobRecord
+    plan: Plan
+    on_change: OnChange
+    after_s: float = 0.0
+    refusal: SageError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +135,7 @@ ManagerMessage = (
     | CloseNode
     | CheckRoom
     | SubmitPlan
+    | ResumePlan
     | ExplainJob
     | CancelJob
     | DeadLettersOf

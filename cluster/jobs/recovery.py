@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import msgspec
 
 from cluster.jobs.journal import JobRecord
+from cluster.runtime.control import RemoteFailure
 from sage.base.errors import JobInterrupted
-from sage.base.inference import Failure
 from sage.flow.runner import JobStatus
 
 
@@ -48,7 +48,11 @@ def _order(record: JobRecord, now_unix_s: float) -> RecoveryOrder:
             )
         )
     why = "no restart is left" if record.code else "its code was only in the process that submitted it"
-    error = JobInterrupted(f"job {record.id} ({record.name}) was {record.status.value} when its manager ended: {why}")
-    return LetFail(
-        msgspec.structs.replace(record, status=JobStatus.FAILED, ended_unix_s=now_unix_s, error=Failure.of(error))
-    )
+    return LetFail(interrupted(record, why, now_unix_s))
+
+
+def interrupted(record: JobRecord, why: str, now_unix_s: float) -> JobRecord:
+    """Return `record` as that of a job that has failed because it cannot begin again."""
+    what = f"job {record.id} ({record.name}) was {record.status.value} when its manager ended: {why}"
+    error = RemoteFailure.of(JobInterrupted(what, "Submit it again."))
+    return msgspec.structs.replace(record, status=JobStatus.FAILED, code=b"", ended_unix_s=now_unix_s, error=error)

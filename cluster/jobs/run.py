@@ -53,6 +53,11 @@ def new_run(job_id: JobId, tasks: tuple[TaskSpec, ...], placement: Placement, nu
     )
 
 
+def unplaced_run(job_id: JobId, run_id: JobId) -> JobRun:
+    """Return a run that has no place yet, and so no tasks: what a job has while it waits for room."""
+    return JobRun(Deployment(run_id, job_id, (), {}), JobMachine(job_id, (), (), ()), Accounts((), {}), Placement())
+
+
 def stays_whole(plan: Plan) -> bool:
     """Say whether all tasks must share one node: an index is kept by the process that fills it."""
     return any(isinstance(step.spec, IndexInto | Retrieve) for step in plan.graph.steps)

@@ -10,10 +10,12 @@ import shutil
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import msgspec
 
 from cluster.node.config import WITHIN, NodeConfig
+from cluster.runtime.place import ClusterPlace
 from sage.base.errors import SageError
 from sage.base.log import set_up_log
 
@@ -38,7 +40,7 @@ def run_node(config: NodeConfig) -> int:
     os.environ[WITHIN] = config.name
     if config.is_child:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to obey
-        threading.Thread(target=_end_with_parent, args=(config.folders,), name="parent-watch", daemon=True).start()
+        threading.Thread(target=_end_with_parent, args=(config, os.getppid()), name="parent-watch", daemon=True).start()
     try:
         node = NodeProcess(config)
     except SageError as error:
@@ -49,13 +51,17 @@ def run_node(config: NodeConfig) -> int:
     return node.run()
 
 
-def _end_with_parent(folders: tuple[str, ...]) -> None:
-    """End this process as soon as the parent is gone, whatever its threads are doing, and leave no file behind."""
+def _end_with_parent(config: NodeConfig, parent: int) -> None:
+    """End this process as soon as the parent is gone, whatever its threads are doing, and leave no file behind.
+
+    What the parent shared with others is removed unless another process has taken its place by then.
+    """
     stdin = sys.stdin.fileno()
     while os.read(stdin, 4096):
         pass
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(config.folder, ignore_errors=True)
+    if config.place:
+        ClusterPlace("", Path(config.place)).clear_after(parent)
     os._exit(0)
 
 

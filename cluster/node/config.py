@@ -13,7 +13,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `data_address`: where it takes records; port 0 takes any. `share`: which part of the machine it offers, the first
     number of the second: nodes of one machine share it. `key`: the name of its keys in `keys_folder`, by default the
-    node's. `is_child`: it ends with the process that started it, and where that was killed removes `folders`.
+    node's. `is_child`: it ends with the process that started it, and where that was killed removes its own `folder` and
+    that process's `place`.
     """
 
     head: str
@@ -27,4 +28,5 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cpus: float | None = None
     num_gpus: int | None = None
     is_child: bool = True
-    folders: tuple[str, ...] = ()
+    folder: str = ""
+    place: str = ""

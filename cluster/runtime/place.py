@@ -18,11 +18,13 @@ import msgspec
 
 from sage.base.clock import SystemClock
 from sage.base.errors import ClusterRunning, ConfigInvalid, InternalError
+from sage.base.settings import ClusterSettings
 
 DEFAULT_NAME = "default"
 _ABOVE = ("sage", "clusters")
 _MAX_PATH_BYTES = 100  # sun_path has 104 bytes on macOS, 108 on Linux
 _LOOK_EVERY_S = 0.02
+_CLEARING_S = 2.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 
 
@@ -100,10 +102,12 @@ class ClusterPlace:
 
     def check_free(self) -> None:
         """Remove what a killed process has left; raises ClusterRunning where something of the cluster runs here."""
+        beacon = self.beacon()
+        if beacon is not None and not _is_alive(beacon.pid):
+            self.wait_ended(_CLEARING_S)  # whoever of it is left clears up, and holds the lock meanwhile
         if not self.lives():
             self.remove()
             return
-        beacon = self.beacon()
         how = ", not ready yet"
         if beacon is not None:
             how = f" at {beacon.address or beacon.control} (process {beacon.pid})"
@@ -138,6 +142,21 @@ class ClusterPlace:
         except (OSError, msgspec.DecodeError):
             return None
 
+    def clear_after(self, pid: int | None = None) -> None:
+        """Remove the folder if the process that spoke here last, `pid` or any, is gone; else leave all as it is."""
+        with contextlib.suppress(OSError):
+            held = self.take()
+            if held is None:
+                return
+            try:
+                said = msgspec.json.decode((self.folder / "beacon.json").read_bytes(), type=Beacon)
+                if pid in (None, said.pid):
+                    self.remove()
+            except msgspec.DecodeError:
+                return
+            finally:
+                os.close(held)
+
     def remove(self) -> None:
         """Remove the folder with everything in it, and those above it that are empty then and ours.
 
@@ -165,14 +184,40 @@ def places_here(environ: Mapping[str, str] | None = None) -> Iterator[ClusterPla
         yield from (ClusterPlace(path.name, path) for path in sorted(folder.iterdir()) if path.is_dir())
 
 
+def clear_abandoned(environ: Mapping[str, str] | None = None) -> None:
+    """Remove the folders that killed heads and nodes have left here, of whatever cluster."""
+    for place in places_here(environ):
+        place.clear_after()
+
+
+def state_of_cluster(name: str, settings: ClusterSettings, environ: Mapping[str, str] | None = None) -> Path:
+    """Return the folder of what a cluster must know again after its head has ended; nothing is made."""
+    if settings.state_dir is not None:
+        return Path(settings.state_dir).expanduser() / name
+    return _user_state(os.environ if environ is None else environ) / "sage" / "journals" / name
+
+
 def _clusters_folder(environ: Mapping[str, str]) -> Path:
     runtime = environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isdir(runtime):
         return Path(runtime).joinpath(*_ABOVE)
-    state = environ.get("XDG_STATE_HOME") or os.path.join(
-        environ.get("HOME") or os.path.expanduser("~"), ".local/state"
+    return _user_state(environ).joinpath(*_ABOVE)
+
+
+def _user_state(environ: Mapping[str, str]) -> Path:
+    return Path(
+        environ.get("XDG_STATE_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".local/state")
     )
-    return Path(state).joinpath(*_ABOVE)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _check_private(folder: Path) -> None:

@@ -26,7 +26,12 @@ class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
     placement: Annotated[
         Literal["spread", "pack"], Meta(description="which node is taken first: the emptiest, or the fullest that does")
     ] = "spread"
-    max_restarts: Annotated[int, Meta(ge=0, description="how often a job begins anew after it lost a node")] = 3
+    max_restarts: Annotated[
+        int, Meta(ge=0, description="how often a job begins anew after it lost a node, or the head ended")
+    ] = 3
+    wait_for_room_s: Annotated[
+        float, Meta(ge=0, description="seconds that a job which begins anew waits for nodes with room for it")
+    ] = 60.0
 
 
 class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +54,9 @@ class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     keys_dir: Annotated[
         str | None, Meta(description="folder of the keys of each cluster; none: the user's configuration")
+    ] = None
+    state_dir: Annotated[
+        str | None, Meta(description="folder of each cluster's journal of jobs; none: the user's state folder")
     ] = None
 
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from cluster.jobs.journal import Forgotten, JobRecord, Journal, MemoryJournal
 from cluster.jobs.sqlite_journal import SqliteJournal
+from cluster.runtime.control import RemoteFailure
 from sage.base.errors import RecordFailed
 from sage.base.ids import JobId, NodeId
-from sage.base.inference import Failure
-from sage.flow.runner import JobStatus
+from sage.flow.runner import JobMetrics, JobStatus
 
 MAX_ENDED = 3
 
@@ -47,8 +47,10 @@ def record(name: str, status: JobStatus = JobStatus.RUNNING, *, num_dead_letters
         num_restarts_left=2,
         created_unix_s=1_700_000_000.25,
         ended_unix_s=1_700_000_001.5 if is_over else None,
-        error=Failure.of(RecordFailed("it's broken", "mend it")) if status is JobStatus.FAILED else None,
+        error=RemoteFailure.of(RecordFailed("it's broken", "mend it")) if status is JobStatus.FAILED else None,
         num_dead_letters=num_dead_letters,
+        about=b"\xfe\x00",
+        metrics=JobMetrics(status, 5, 3, 0.5, ()) if is_over else None,
     )
 
 

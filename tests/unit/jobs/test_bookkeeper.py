@@ -108,7 +108,7 @@ def test_the_journal_follows_a_job_from_before_it_runs_to_its_end(journal: Journ
     last = only(journal)
     assert (last.status, last.ended_unix_s, last.num_dead_letters) == (JobStatus.CANCELLED, 50.0, 2)
     assert last.error is not None
-    assert last.error.what == "job job was cancelled"
+    assert last.error.failure.what == "job job was cancelled"
     managed.end()
     journal.close()
 

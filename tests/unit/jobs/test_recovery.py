@@ -32,7 +32,7 @@ def test_a_job_that_cannot_begin_again_has_failed_and_says_why(changes: dict[str
     assert (order.record.status, order.record.ended_unix_s) == (JobStatus.FAILED, NOW_UNIX_S)
     assert order.record.error is not None
     assert isinstance(order.record.error.error(), JobInterrupted)
-    assert order.record.error.what.startswith(why)
+    assert order.record.error.failure.what.startswith(why)
 
 
 @pytest.mark.parametrize("status", [JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELLED])

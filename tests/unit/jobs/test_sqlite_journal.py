@@ -1,15 +1,19 @@
 """The journal's file: what it survives, and what it says where it cannot be used."""
 
+import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from random import Random
 
+import msgspec
 import pytest
+from structlog.testing import capture_logs
 
-from cluster.jobs.journal import JobRecord
+from cluster.jobs.journal import NUM_EPOCHS, JobRecord
 from cluster.jobs.sqlite_journal import APPLICATION_ID, SqliteJournal
 from sage.base.errors import JournalUnusable
 from sage.base.ids import JobId
@@ -68,6 +72,7 @@ def test_two_managers_cannot_use_one_journal(path: Path) -> None:
 @pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\x00" + b"\xff" * 5000, b"x" * 100_000])
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(path: Path, content: bytes) -> None:
     path.write_bytes(content)
+    path.chmod(0o600)
     with pytest.raises(JournalUnusable, match=r"jobs\.db cannot be used: it is corrupt"):
         SqliteJournal(path)
     assert path.read_bytes() == content
@@ -84,12 +89,17 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(path: Path, con
 def test_a_database_of_another_program_or_version_is_refused(path: Path, statement: str, why: str) -> None:
     with closing(sqlite3.connect(path)) as theirs:
         theirs.executescript(statement)
+    path.chmod(0o600)
     with pytest.raises(JournalUnusable, match=why):
         SqliteJournal(path)
 
 
 @pytest.mark.parametrize(
-    "change", ["status = 'sleeping'", "placement = '{'", "error = '[]'", "code = x'00', error = ''"]
+    "change",
+    [
+        *("status = 'sleeping'", "placement = '{'", "error = '[]'", "code = x'00', error = ''"),
+        *("code = x'00'", "number = 7", "num_restarts_left = 9", "ended_number = 1"),
+    ],
 )
 def test_a_record_that_makes_no_sense_is_told(path: Path, change: str) -> None:
     with SqliteJournal(path) as journal:
@@ -126,3 +136,108 @@ def test_a_disk_that_is_full_is_told_and_the_journal_goes_on_when_it_is_not(path
         journal._db.execute("PRAGMA max_page_count = 1000000")
         journal.keep(RECORD)
         assert journal.jobs() == (RECORD,)
+
+
+@pytest.mark.parametrize("mode", [0o660, 0o604])
+def test_a_file_that_others_can_open_is_refused_for_its_code_would_be_run(path: Path, mode: int) -> None:
+    with SqliteJournal(path) as journal:
+        journal.keep(RECORD)
+    path.chmod(mode)
+    with pytest.raises(JournalUnusable, match=rf"with mode {mode:04o}, and must be this user's alone"):
+        SqliteJournal(path)
+
+
+def test_epochs_grow_from_head_to_head_whatever_the_clock_says(path: Path) -> None:
+    firsts = []
+    for at_least in (1_000, 5, 10 * NUM_EPOCHS):
+        with SqliteJournal(path) as journal:
+            firsts.append(journal.reserve_epochs(at_least))
+    assert firsts == [1_000, 1_000 + NUM_EPOCHS, 10 * NUM_EPOCHS]
+
+
+def written(folder: Path) -> tuple[dict[str, bytes], list[tuple[JobRecord, ...]]]:
+    """Return the files of a journal whose manager was killed, by name, and what it had kept after each change."""
+    folder.mkdir()
+    journal, states = SqliteJournal(folder / "jobs.db", max_ended=5), list[tuple[JobRecord, ...]]()
+    for number in range(12):
+        running = JobRecord(JobId(f"job-{number}"), "x" * 40, bytes(range(200)), JobStatus.RUNNING, {}, 0, 3, 0.5)
+        journal.keep(running)
+        states.append(journal.jobs())
+        if number % 2:
+            journal.keep(msgspec.structs.replace(running, status=JobStatus.FINISHED, code=b""))
+            states.append(journal.jobs())
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    journal.close()
+    return files, states
+
+
+def found(folder: Path, files: dict[str, bytes]) -> tuple[JobRecord, ...] | None:
+    """Return what a journal of these files holds; None where it is refused."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o600)
+    try:
+        return kept(folder / "jobs.db")
+    except JournalUnusable:
+        return None
+
+
+@pytest.mark.parametrize("is_closed", [False, True])
+def test_a_bit_that_was_flipped_anywhere_is_found_or_changes_nothing(tmp_path: Path, is_closed: bool) -> None:
+    files, states = written(tmp_path / "made")
+    if is_closed:  # everything is in the file itself then, and nothing in its -wal
+        files = {file.name: file.read_bytes() for file in (tmp_path / "made").iterdir()}
+    rng, num_refused = Random(7), 0
+    for _ in range(400):
+        name = rng.choice(sorted(files))
+        changed = bytearray(files[name])
+        bit = rng.randrange(8 * len(changed))
+        changed[bit // 8] ^= 1 << bit % 8
+        came = found(tmp_path / "flipped", {**files, name: bytes(changed)})
+        assert came in (None, states[-1]), (name, bit)
+        num_refused += came is None
+    assert num_refused > 50
+
+
+def test_whatever_is_cut_off_the_newest_changes_is_found_or_changes_nothing(tmp_path: Path) -> None:
+    files, states = written(tmp_path / "made")
+    wal = files["jobs.db-wal"]
+    for length in range(0, len(wal), len(wal) // 150):
+        assert found(tmp_path / "torn", {**files, "jobs.db-wal": wal[:length]}) in (None, states[-1]), length
+
+
+def test_a_change_that_was_torn_by_a_power_cut_leaves_the_last_good_state(tmp_path: Path) -> None:
+    """What was not synced yet is gone, and with it what the second file would know of it."""
+    files, states = written(tmp_path / "made")
+    wal = files["jobs.db-wal"]
+    del files["jobs.db.seen"]
+    for num_bytes in (1, 100, 2_000, 4_000):
+        assert found(tmp_path / "torn", {**files, "jobs.db-wal": wal[:-num_bytes]}) == states[-2]
+
+
+def test_a_journal_that_lost_what_was_written_says_how_to_go_on(tmp_path: Path) -> None:
+    files, states = written(tmp_path / "made")
+    folder = tmp_path / "lost"
+    wal = files["jobs.db-wal"]
+    assert found(folder, {**files, "jobs.db-wal": wal[: len(wal) // 2]}) is None
+    with pytest.raises(
+        JournalUnusable, match=r"the newest \d+ changes .* are missing, though they were written"
+    ) as error:
+        SqliteJournal(folder / "jobs.db")
+    assert f"Remove {folder}/jobs.db.seen to go on" in error.value.do
+    (folder / "jobs.db.seen").unlink()
+    assert kept(folder / "jobs.db") in states[:-1]
+
+
+def test_a_disk_that_is_full_for_the_second_file_alone_refuses_nothing(path: Path) -> None:
+    with SqliteJournal(path) as journal:
+        seen = path.with_name("jobs.db.seen")
+        seen.unlink()
+        seen.mkdir()
+        with capture_logs() as logs:
+            journal.keep(RECORD)
+        seen.rmdir()
+    assert [line["event"] for line in logs] == ["journal's second file not written"]
+    assert kept(path) == (RECORD,)

@@ -5,8 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from cluster.runtime.place import Beacon, ClusterPlace, place_of_cluster, places_here
+from cluster.runtime.place import (
+    Beacon,
+    ClusterPlace,
+    clear_abandoned,
+    place_of_cluster,
+    places_here,
+    state_of_cluster,
+)
 from sage.base.errors import ConfigInvalid, InternalError
+from sage.base.settings import ClusterSettings
 
 BEACON = Beacon("default", 1, "ipc:///run/x", None, 0.0)
 
@@ -77,3 +85,34 @@ def test_all_clusters_of_the_user_are_found(tmp_path: Path) -> None:
     for name in ("b", "a"):
         place_of_cluster(name, environ).make()
     assert [place.name for place in places_here(environ)] == ["a", "b"]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_has_taken_is_not(tmp_path: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    for name in ("killed", "alive", "young"):
+        place_of_cluster(name, environ).make()
+    place_of_cluster("killed", environ).say(BEACON)
+    place_of_cluster("alive", environ).say(BEACON)
+    held = place_of_cluster("alive", environ).take()
+    assert held is not None
+    clear_abandoned(environ)
+    assert [place.name for place in places_here(environ)] == ["alive", "young"]
+    os.close(held)
+
+
+def test_a_node_clears_up_after_its_own_head_alone(place: ClusterPlace) -> None:
+    place.say(BEACON)
+    place.clear_after(BEACON.pid + 1)
+    assert place.folder.exists()
+    place.clear_after(BEACON.pid)
+    assert not place.folder.exists()
+    place.clear_after(BEACON.pid)
+
+
+def test_the_state_of_a_cluster_is_where_the_settings_say_else_with_the_users(tmp_path: Path) -> None:
+    named = ClusterSettings(state_dir=str(tmp_path))
+    assert state_of_cluster("c", named) == tmp_path / "c"
+    environ = {"HOME": "/home/u"}
+    assert state_of_cluster("c", ClusterSettings(), environ) == Path("/home/u/.local/state/sage/journals/c")
+    environ["XDG_STATE_HOME"] = "/state"
+    assert state_of_cluster("c", ClusterSettings(), environ) == Path("/state/sage/journals/c")
