@@ -59,7 +59,12 @@ class Head:
         self._joined = threading.Event()
         self._actors: list[ActorRef[Any]] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
-        self._trust = HeadTrust(config, self._context, self._clock)
+        try:
+            self._trust = HeadTrust(config, self._context, self._clock)
+        except BaseException:
+            self._context.term()
+            self._let_go()
+            raise
         configured = tuple(spec_from_settings(table) for table in config.settings.engines)
         self._engines = (*config.engines, *configured)
         self._plane = EmbeddedPlane(config.settings.plane, self._engines)
@@ -133,6 +138,9 @@ class Head:
         self._journal.close()
         self._trust.close()
         self._context.destroy(linger=500)
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._place.remove()
         os.close(self._lock)
 

@@ -16,7 +16,9 @@ import zmq
 DEADLINE_S = 3.0  # a ZeroMQ socket of ours hangs up after 2
 _GREETING_START = b"\xff\0\0\0\0\0\0\0\1\x7f"
 _LEN_GREETING = 64
+_CURVE_GREETING = _GREETING_START + b"\3\0" + b"CURVE".ljust(20, b"\0") + bytes(32)
 _MECHANISM = slice(12, 32)
+_ERROR = b"\x04\x07\x05ERROR\x00"
 _ENDS = (
     zmq.EVENT_HANDSHAKE_FAILED_AUTH,
     zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL,
@@ -55,57 +57,66 @@ def listening_ports(pid: int) -> tuple[Port, ...]:
     return tuple(sorted(found, key=lambda port: (port.port, port.host)))
 
 
-def scan_process(pid: int) -> dict[Port, list[str]]:
-    """Return, by port, what a stranger got from it: empty lists where that was nothing."""
-    return {port: scan_port(port) for port in listening_ports(pid)}
+def scan_process(pid: int, server_key: str | None = None) -> dict[Port, list[str]]:
+    """Return, by port, what a stranger got from it: empty lists where that was nothing.
+
+    `server_key`: a public key that somebody told the stranger.
+    """
+    return {port: scan_port(port, server_key) for port in listening_ports(pid)}
 
 
-def scan_port(port: Port) -> list[str]:
+def scan_port(port: Port, server_key: str | None = None) -> list[str]:
     """Try every way in that needs no key of the cluster's; return what was got by it."""
-    own_public, own_secret = zmq.curve_keypair()
+    own = own_public, _ = zmq.curve_keypair()
     tries = {
         "the greeting": partial(_greeting, port),
         "an HTTP request": partial(_raw, port, b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         "random bytes": partial(_raw, port, bytes(range(256))),
-        "a ZeroMQ client without keys": partial(_shaken, port, zmq.DEALER, None),
-        "a subscriber without keys": partial(_shaken, port, zmq.SUB, None),
-        "a client that guesses the server's key": partial(_shaken, port, zmq.DEALER, (own_public, own_secret)),
+        "a greeting and random bytes": partial(_raw, port, _CURVE_GREETING + bytes(range(256))),
+        "a frame of 2^62 bytes": partial(_raw, port, _CURVE_GREETING + b"\x02" + (1 << 62).to_bytes(8, "big")),
+        "a command that lies": partial(_raw, port, _CURVE_GREETING + b"\x04\xff\x05HELLO" + bytes(200)),
+        "a ZeroMQ client without keys": partial(_shaken, port, zmq.DEALER, None, own_public),
+        "a subscriber without keys": partial(_shaken, port, zmq.SUB, None, own_public),
+        "a client that guesses the server's key": partial(_shaken, port, zmq.DEALER, own, own_public),
     }
+    if server_key is not None:
+        told = partial(_shaken, port, zmq.DEALER, own, server_key.encode())
+        tries["a client that was told the server's key"] = told
     return [f"{name}: {got}" for name, attempt in tries.items() if (got := attempt())]
 
 
 def _greeting(port: Port) -> str:
-    """Return what the other end says unasked, if that is not a CURVE greeting."""
-    with sockets.create_connection(port.reachable(), DEADLINE_S) as connection:
-        connection.sendall(_GREETING_START + b"\3\0" + b"NULL".ljust(20, b"\0") + bytes(32))
-        said = _said(connection)
-    if said[_MECHANISM].rstrip(b"\0") not in (b"CURVE", b""):  # empty: it hung up in the middle
-        return repr(said)
-    said = said[_LEN_GREETING:] if said.startswith(_GREETING_START) else said
-    return repr(said) if said else ""
+    """Return what the other end says to who has no keys, if that is not a CURVE greeting."""
+    return _raw(port, _GREETING_START + b"\3\0" + b"NULL".ljust(20, b"\0") + bytes(32))
 
 
 def _raw(port: Port, data: bytes) -> str:
+    """Return what comes back for `data` but a CURVE greeting, whole or not, and a ZMTP error without a word."""
     with sockets.create_connection(port.reachable(), DEADLINE_S) as connection:
         connection.sendall(data)
-        said = _said(connection)
-    return "" if _GREETING_START.startswith(said[: len(_GREETING_START)]) else repr(said[:100])
+        said, is_held = _said(connection)
+    if is_held:
+        return f"it held the line for {DEADLINE_S} s"
+    is_greeting = _GREETING_START.startswith(said[: len(_GREETING_START)])
+    mechanism = said[_MECHANISM].rstrip(b"\0")
+    is_kept = b"CURVE".startswith(mechanism)  # shorter where it hung up in the middle
+    return "" if is_greeting and is_kept and said[_LEN_GREETING:] in (b"", _ERROR) else repr(said[:100])
 
 
-def _said(connection: sockets.socket) -> bytes:
-    """Return all that comes until the other end hangs up, as it must."""
+def _said(connection: sockets.socket) -> tuple[bytes, bool]:
+    """Return all that comes until the other end hangs up, as it must, and whether it did not."""
     said = b""
     try:
         while data := connection.recv(4096):
             said += data
     except ConnectionError:
-        return said
+        return said, False
     except TimeoutError:
-        return said + f" and held the line for {DEADLINE_S} s".encode()
-    return said
+        return said, True
+    return said, False
 
 
-def _shaken(port: Port, kind: int, keys: tuple[bytes, bytes] | None) -> str:
+def _shaken(port: Port, kind: int, keys: tuple[bytes, bytes] | None, server_key: bytes) -> str:
     """Return what a client without a listed key got: a handshake, a message, or no refusal in time."""
     context = zmq.Context()
     client = context.socket(kind)
@@ -115,7 +126,7 @@ def _shaken(port: Port, kind: int, keys: tuple[bytes, bytes] | None) -> str:
         client.subscribe(b"")
     if keys is not None:
         client.curve_publickey, client.curve_secretkey = keys
-        client.curve_serverkey = keys[0]
+        client.curve_serverkey = server_key
     monitor = client.get_monitor_socket(zmq.EVENT_ALL)
     try:
         client.connect(port.url())
