@@ -6,6 +6,7 @@ from typing import Any
 from operators.chunks import Chunks
 from operators.failure import Failures
 from operators.machine import CallResult, Command, Counts, Emit, SetTimer
+from operators.state import State, StepState
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 from sage.base.inference import Reply
@@ -32,6 +33,23 @@ class BufferingMachine:
 
     def open(self) -> None:
         pass
+
+    def restore(self, state: State) -> list[Command]:
+        """Wait anew, for as long as ever, with what was gathered."""
+        own = state.get(self._step.name)
+        for record, timestamp_s, watermark_s in own.held if own is not None else ():
+            self._gathered.append(record)
+            self._times.extend(() if timestamp_s is None else (timestamp_s,))
+            self._watermark_s = watermark_s
+        num_full = len(self._gathered) // self._max_records * self._max_records
+        commands = self._call(num_full) if num_full else []  # fewer instances have more of them
+        return [*commands, SetTimer(_TIMER, self._max_wait_s)] if self._gathered else commands
+
+    def snapshot(self) -> State:
+        """Return `(record, its timestamp, the watermark that waits for all)` of what was gathered."""
+        times: Sequence[float | None] = self._times or [None] * len(self._gathered)
+        held = [(record, time_s, self._watermark_s) for record, time_s in zip(self._gathered, times, strict=True)]
+        return {self._step.name: StepState(held=held)} if held else {}
 
     def room(self) -> int:
         return self._max_records - len(self._gathered)

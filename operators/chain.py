@@ -8,7 +8,8 @@ from operators.context import Context
 from operators.failure import Failures
 from operators.fuse import FusedMachine, Phase, Stage
 from operators.loop import Loop
-from operators.retrieval import asking_stages, filling_stages
+from operators.retrieval import IndexPart, asking_stages, filling_stages
+from operators.state import Stateful
 from sage.base.errors import InternalError
 from sage.flow.graph import Step
 from sage.flow.spec import (
@@ -39,7 +40,13 @@ def fused_machine(steps: Sequence[Step], context: Context) -> FusedMachine:
     for step in steps:
         cutter.take(step)
     ends = isinstance(steps[-1].spec, SINKS)
-    return FusedMachine(cutter.phases(), cutter.failures, ends=ends, batch_records=context.batch_records)
+    return FusedMachine(
+        cutter.phases(),
+        cutter.failures,
+        stateful=cutter.stateful,
+        ends=ends,
+        batch_records=context.batch_records,
+    )
 
 
 class _Cutter:
@@ -47,6 +54,7 @@ class _Cutter:
 
     def __init__(self, context: Context) -> None:
         self.failures = Failures()
+        self.stateful: dict[str, Stateful] = {}
         self._context = context
         self._phases: list[Phase] = []
         self._stages: list[Stage] = []
@@ -67,8 +75,11 @@ class _Cutter:
             case IndexInto(index=name) as spec:
                 index, part = self._context.indexes.index(name), str(self._context.task_id)
                 self._take_stages(filling_stages(step, spec, index, part, self.failures))
+                self.stateful[step.name] = IndexPart(index, part)
             case Write(sink=sink):
-                self._take_stages([Writing(step, sink, self.failures)])
+                writing = Writing(step, sink, self.failures)
+                self._take_stages([writing])
+                self.stateful[step.name] = writing
             case Generate() | Embed() | MapAsync() | MapBatches() as spec:
                 raise InternalError(f"a {type(spec).__name__} waits and cannot be fused: step {step.name!r}")
 
@@ -82,10 +93,12 @@ class _Cutter:
 
     def _take_operation(self, operation: Operation) -> None:
         self._operations.append(operation)
+        if operation.needs_key():
+            self.stateful[operation.step.name] = operation.state
         if operation.ends_loop():
             self._end_loop()
         if operation.holds_back():
-            self._phases.append(Phase(self._stages, operation.state, self._len_part))
+            self._phases.append(Phase(self._stages, operation.state.values, self._len_part))
             self._stages = []
 
     def _take_stages(self, stages: Sequence[Stage]) -> None:

@@ -1,13 +1,14 @@
 """Stages that take a batch at a time: a function over lists, a search, a sink. Knows nothing of single records."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from operators.failure import Failures, Numbers, num_tries_left
 from operators.loop import Columns
+from operators.state import Prefix, StepState
 from sage.base.errors import InternalError, SageError
 from sage.flow.graph import Step
-from sage.flow.ports import Sink, SinkWriter
+from sage.flow.ports import ResumableSink, ResumableWriter, Sink, SinkWriter, Written
 
 
 class Chunks:
@@ -74,9 +75,27 @@ class Writing:
         self._writer: SinkWriter[Any] | None = None
         self._num_read = 0
 
+    @property
+    def is_open(self) -> bool:
+        return self._writer is not None
+
     def open(self) -> None:
         """Raises SinkUnwritable."""
         self._writer = self._sink.open()
+
+    def snapshot(self) -> StepState:
+        """Return how far the sink is, where it can be gone on with; raises SinkUnwritable."""
+        if not isinstance(self._sink, ResumableSink) or self._writer is None:
+            return StepState()
+        written: Written = cast("ResumableWriter[Any]", self._writer).written()
+        return StepState(
+            grown=Prefix(written.contents, len(written.contents)), fixed=written.position, settle=written.settle
+        )
+
+    def restore(self, state: StepState) -> None:
+        """Go on with the sink; raises SinkUnwritable."""
+        sink = self._sink
+        self._writer = sink.resume(state.fixed, state.grown) if isinstance(sink, ResumableSink) else sink.open()
 
     def run(
         self, values: Sequence[Any], keys: Sequence[Hashable] | None, timestamps_s: Sequence[float] | None

@@ -6,6 +6,7 @@ from operator import length_hint
 from typing import Any
 
 from operators.failure import GENERATED
+from operators.state import ByKey
 from sage.flow.graph import OnError, Step
 from sage.flow.spec import Aggregate, Filter, FlatMap, Fold, ForEach, KeyBy, Map, Reduce
 
@@ -17,14 +18,14 @@ Keyed = Aggregate | Reduce | Fold
 class Operation:
     """What `spec` does to each record, on behalf of `step`.
 
-    `state` is the value of each key, for those that aggregate: shared by every loop that holds the operation.
+    `state` has the value of each key, for those that aggregate: shared by every loop that holds the operation.
     `is_paired`: what it is given is `(record, something)`; only the record is shown to users.
     """
 
     step: Step
     spec: PerRecord
     is_paired: bool = False
-    state: dict[Hashable, Any] = field(default_factory=dict)
+    state: ByKey = field(default_factory=ByKey)
 
     def needs_key(self) -> bool:
         return isinstance(self.spec, Keyed)
@@ -163,7 +164,7 @@ def _lines(number: int, operation: Operation, names: dict[str, Any]) -> list[str
         case FlatMap():
             return [f"out.extend({fn}(x))"]
         case Aggregate() | Reduce() | Fold():
-            names[state], names[f"get_{state}"] = operation.state, operation.state.get
+            names[state], names[f"get_{state}"] = operation.state.values, operation.state.values.get
             result = [] if spec.final else ["x = (key, v)"]
             return [*_update(spec, number, names), *result]
 

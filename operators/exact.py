@@ -54,6 +54,10 @@ class ExactIndex:
             self._parts[part] = _Part(self._dim)
         self._parts[part].add(_normalised(vectors), passages)
 
+    def entries(self, part: str) -> Sequence[tuple[NDArray[np.float32], str, str]]:
+        """Return `(vector, text, source)` of what the part holds now, in order; not changed by what is added later."""
+        return self._parts[part].entries() if part in self._parts else ()
+
     def search(self, vectors: NDArray[np.float32], k: int) -> list[list[Passage]]:
         """Return, for each checked vector of [num, dim], at most `k` passages: best first, then as they were added.
 
@@ -83,6 +87,9 @@ class _Part:
     def rows(self) -> NDArray[np.float32]:
         return self._buffer[: len(self.passages)]
 
+    def entries(self) -> "_Entries":
+        return _Entries(self.rows, self.passages, len(self.passages))
+
     def add(self, rows: NDArray[np.float32], passages: Sequence[tuple[str, str]]) -> None:
         num_old, num_new = len(self.passages), len(self.passages) + len(passages)
         if num_new > len(self._buffer):
@@ -91,6 +98,26 @@ class _Part:
             self._buffer = grown
         self._buffer[num_old:num_new] = rows
         self.passages.extend(passages)
+
+
+class _Entries(Sequence[tuple[NDArray[np.float32], str, str]]):
+    """The first `num` rows and passages of a part: what is added later is beyond them, so nothing is copied."""
+
+    def __init__(self, rows: NDArray[np.float32], passages: list[tuple[str, str]], num: int) -> None:
+        self._rows = rows
+        self._passages = passages
+        self._num = num
+
+    def __len__(self) -> int:
+        return self._num
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return [self._entry(number) for number in range(*at.indices(self._num))]
+        return self._entry(range(self._num)[at])
+
+    def _entry(self, number: int) -> tuple[NDArray[np.float32], str, str]:
+        return (self._rows[number], *self._passages[number])
 
 
 def _nearest(parts: Sequence[_Part], questions: NDArray[np.float32], k: int) -> list[list[Passage]]:

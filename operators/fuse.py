@@ -1,12 +1,13 @@
 """A chain of steps that need no wait, as one machine. Knows nothing of tasks, nor of steps that ask a model."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from operators.chunks import Writing
 from operators.failure import Failures
 from operators.loop import Columns
 from operators.machine import CallResult, Command, Counts, Emit
+from operators.state import State, Stateful
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 from sage.base.inference import Reply
@@ -70,11 +71,23 @@ def _parts(columns: Columns, len_part: int) -> Iterator[Columns]:
 class FusedMachine:
     """Runs a chain of inline steps over each batch; nothing is ever in flight."""
 
-    def __init__(self, phases: Sequence[Phase], failures: Failures, *, ends: bool, batch_records: int) -> None:
-        """`ends`: the chain's last step is a sink, which is one of the last phase's stages; nothing is emitted."""
+    def __init__(
+        self,
+        phases: Sequence[Phase],
+        failures: Failures,
+        *,
+        stateful: Mapping[str, Stateful],
+        ends: bool,
+        batch_records: int,
+    ) -> None:
+        """`stateful`: what holds something, by step.
+
+        `ends`: the chain's last step is a sink, which is one of the last phase's stages; nothing is emitted.
+        """
         self.counts = Counts()
         self._phases = tuple(phases)
         self._failures = failures
+        self._stateful = stateful
         self._ends = ends
         self._batch_records = batch_records
         self._sink: Writing | None = next((s for p in phases for s in p.stages if isinstance(s, Writing)), None)
@@ -82,6 +95,17 @@ class FusedMachine:
     def open(self) -> None:
         if self._sink is not None:
             self._sink.open()
+
+    def restore(self, state: State) -> list[Command]:
+        for name, stateful in self._stateful.items():
+            if name in state:
+                stateful.restore(state[name])
+        if self._sink is not None and not self._sink.is_open:
+            self._sink.open()
+        return []
+
+    def snapshot(self) -> State:
+        return {name: stateful.snapshot() for name, stateful in self._stateful.items()}
 
     def room(self) -> int:
         return _ANY_NUMBER

@@ -29,6 +29,10 @@ class VectorIndex(Protocol):
         """Add checked vectors [num, dim] and the `(text, source)` of each, in order, to the part of one writer."""
         ...
 
+    def entries(self, part: str) -> "Sequence[tuple[NDArray[np.float32], str, str]]":
+        """Return `(vector, text, source)` of what the part holds now, in order; not changed by what is added later."""
+        ...
+
     def search(self, vectors: "NDArray[np.float32]", k: int) -> list[list[Passage]]:
         """Return, for each checked vector of [num, dim], at most `k` passages: best first, then as they were added."""
         ...

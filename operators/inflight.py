@@ -1,6 +1,7 @@
 """Records that wait for something, and leave in the order in which they came. Knows nothing of what they wait for."""
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -26,6 +27,10 @@ class Slot:
     watermark_s: float | None = None
     num_tries: int = 0
     result: Any = _Pending.PENDING
+
+
+HeldRecord = tuple[Any, float | None, float | None, str, Any]
+"""A record, its timestamp, the watermark behind it, "pending", "done" or "gone", and its result where that is done."""
 
 
 class InOrder:
@@ -68,6 +73,26 @@ class InOrder:
             self._slots[-1].watermark_s = batch.watermark_s
         elif batch.watermark_s is not None:
             self._watermark_s = batch.watermark_s
+
+    def held(self) -> list[HeldRecord]:
+        """Return every record that has not left, in order."""
+        return [
+            (slot.record, slot.timestamp_s, slot.watermark_s, slot.result.value, None)
+            if isinstance(slot.result, _Pending)
+            else (slot.record, slot.timestamp_s, slot.watermark_s, "done", slot.result)
+            for slot in self._slots
+        ]
+
+    def restore(self, held: Iterable[HeldRecord]) -> None:
+        """Take records as `held` gave them: what is finished leaves in its turn, all others wait for a permit."""
+        for record, timestamp_s, watermark_s, fate, result in held:
+            self._num_read += 1
+            slot = Slot(self._num_read, record, timestamp_s, watermark_s)
+            self._slots.append(slot)
+            if fate == "pending":
+                self._waiting.append(slot)
+            else:
+                slot.result = result if fate == "done" else _Pending.GONE
 
     def start(self) -> list[Slot]:
         """Give permits to as many waiting records as there are permits; each is in flight until it is finished."""

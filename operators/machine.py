@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from operators.state import State
 from sage.base.batch import Batch
 from sage.base.ids import RequestId
 from sage.base.inference import Reply, Request
@@ -95,7 +96,21 @@ class Machine(Protocol):
     counts: Counts
 
     def open(self) -> None:
-        """Start: open sinks; raises SinkUnwritable. Called once, before anything else."""
+        """Start: open sinks; raises SinkUnwritable. Called once, before anything else, unless `restore` is."""
+        ...
+
+    def restore(self, state: State) -> list[Command]:
+        """Start, in place of `open`, from what a snapshot says; what is to be done then is done before any record.
+
+        Steps that `state` does not name start anew. Raises SinkUnwritable.
+        """
+        ...
+
+    def snapshot(self) -> State:
+        """Return what is held, records in flight included: `restore` goes on from there as if nothing had happened.
+
+        Called between two other calls, also after `on_end`, and before `close`. Raises SinkUnwritable.
+        """
         ...
 
     def room(self) -> int:

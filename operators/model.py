@@ -9,6 +9,7 @@ from operators.failure import Failures, Numbers
 from operators.fields import setter
 from operators.inflight import InOrder, Slot
 from operators.machine import Ask, CallResult, Command, Counts, Emit, SetTimer, Withdraw
+from operators.state import State, StepState
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 from sage.base.ids import RequestId, new_id
@@ -59,6 +60,16 @@ class ModelMachine:
 
     def open(self) -> None:
         pass
+
+    def restore(self, state: State) -> list[Command]:
+        """Ask again about records that had no whole answer."""
+        if (own := state.get(self._step.name)) is not None:
+            self._order.restore(own.held)
+        return self._after([], [])
+
+    def snapshot(self) -> State:
+        held = self._order.held()
+        return {self._step.name: StepState(held=held)} if held else {}
 
     def room(self) -> int:
         return self._order.room()

@@ -1,4 +1,8 @@
-"""Which partition a key belongs to, and batches parted by it. Knows nothing of who holds which partition."""
+"""Which instance of a step a key belongs to, and batches parted by it. Knows nothing of where instances run.
+
+A key is of a key group, and neighbouring groups are of one instance: so with another number of instances most keys
+stay in company, and what is saved of one number of instances can be dealt out to another.
+"""
 
 from collections.abc import Hashable
 from itertools import filterfalse, islice
@@ -12,24 +16,33 @@ from sage.base.batch import Batch
 from sage.base.errors import InternalError, RecordFailed
 from sage.flow.graph import Step
 
+NUM_KEY_GROUPS = 128
+"""How many groups there are, unless a step has more instances than that."""
+
 _MAX_CACHED = 1 << 16
 
 
-def partition_of(key: Hashable, num_partitions: int) -> int:
-    """Return the partition of `key`, 0 to `num_partitions - 1`: the same in every process; raises RecordFailed."""
-    return xxh3_64_intdigest(bytes_of_key(key)) % num_partitions
+def instance_of(key: Hashable, num_instances: int) -> int:
+    """Return which of `num_instances` has `key`, from 0: the same in every process; raises RecordFailed."""
+    return instance_of_hash(xxh3_64_intdigest(bytes_of_key(key)), num_instances)
+
+
+def instance_of_hash(key_hash: int, num_instances: int) -> int:
+    """Return which instance has the keys of a hash."""
+    num_groups = max(NUM_KEY_GROUPS, num_instances)
+    return key_hash % num_groups * num_instances // num_groups
 
 
 class Partitioner:
-    """Parts batches by key and remembers the hashes of the keys that it saw; used by one thread."""
+    """Parts batches by key and remembers where the keys that it saw belong; used by one thread."""
 
     def __init__(self, keyed_by: Step | None = None) -> None:
         """`keyed_by`: the step that made the keys, where it is known; errors name it."""
         self._keyed_by = keyed_by
-        self._hashes = _Hashes()
+        self._instances: dict[int, _Instances] = {}
 
     def split(self, batch: Batch, num_partitions: int) -> list[tuple[int, Batch]]:
-        """Return `(partition, its records)` for each partition that gets some; records keep their order.
+        """Return `(instance, its records)` for each instance that gets some; records keep their order.
 
         A watermark goes to every partition. Raises RecordFailed where a key cannot be encoded.
         """
@@ -55,15 +68,18 @@ class Partitioner:
         ]
 
     def _numbers(self, batch: Batch, num_partitions: int) -> list[int]:
-        """Return the partition of each record."""
-        keys, hashes = batch.keys or (), self._hashes
+        """Return the instance of each record."""
+        keys = batch.keys or ()
+        instances = self._instances.get(num_partitions)
+        if instances is None:
+            instances = self._instances[num_partitions] = _Instances(num_partitions)
         try:
-            numbers = [hashes[key] % num_partitions for key in keys]
+            numbers = [instances[key] for key in keys]
         except TypeError as error:
             raise self._naming_the_step(no_key(next(filterfalse(_can_be_key, keys), None))) from error
         except RecordFailed as error:
             raise self._naming_the_step(error) from None
-        hashes.trim()
+        instances.trim()
         return numbers
 
     def _naming_the_step(self, error: RecordFailed) -> RecordFailed:
@@ -83,11 +99,14 @@ def _can_be_key(key: object) -> bool:
     return True
 
 
-class _Hashes(dict[Hashable, int]):
-    """Remembers what a key hashes to; `trim` forgets the older half of too many."""
+class _Instances(dict[Hashable, int]):
+    """Remembers which instance has a key; `trim` forgets the older half of too many."""
+
+    def __init__(self, num_instances: int) -> None:
+        self._num_instances = num_instances
 
     def __missing__(self, key: Hashable) -> int:
-        found = self[key] = xxh3_64_intdigest(bytes_of_key(key))
+        found = self[key] = instance_of(key, self._num_instances)
         return found
 
     def trim(self) -> None:

@@ -9,8 +9,9 @@ from operators.generation import Generation
 from operators.machine import Machine
 from operators.model import ModelMachine
 from operators.waiting import MapAsyncMachine
+from sage.base.errors import SourceUnreadable
 from sage.flow.plan import Chain
-from sage.flow.ports import SourceReader
+from sage.flow.ports import RewindableSource, SourceReader
 from sage.flow.spec import Embed, Generate, MapAsync, MapBatches, Read
 
 
@@ -37,3 +38,14 @@ def reader_for(chain: Chain) -> SourceReader[Any] | None:
     """Open the source of a chain that begins with a Read, else return None; raises SourceUnreadable."""
     first = chain.steps[0].spec
     return first.source.open() if isinstance(first, Read) else None
+
+
+def reader_at(chain: Chain, position: Any) -> SourceReader[Any]:
+    """Go on with the source of a chain where an earlier reader said it was; raises SourceUnreadable."""
+    first = chain.steps[0].spec
+    if not isinstance(first, Read) or not isinstance(first.source, RewindableSource):
+        raise SourceUnreadable(
+            f"step {chain.steps[0].name!r} reads a source that cannot go on where it was",
+            'Give it open_at(position), or begin anew: resume="never".',
+        )
+    return first.source.open_at(position)

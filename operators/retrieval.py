@@ -9,8 +9,25 @@ from operators.failure import Failures
 from operators.fields import getter, setter, text_getter
 from operators.index import VectorIndex
 from operators.loop import Loop
+from operators.state import StepState
 from sage.flow.graph import Step
 from sage.flow.spec import IndexInto, Map, Retrieve
+
+
+class IndexPart:
+    """What one task has added to an index, as the state of its step: `(vector, text, source)` of each, in order."""
+
+    def __init__(self, index: VectorIndex, part: str) -> None:
+        self._index = index
+        self._part = part
+
+    def snapshot(self) -> StepState:
+        return StepState(grown=self._index.entries(self._part))
+
+    def restore(self, state: StepState) -> None:
+        if entries := list(state.grown):
+            vectors = [self._index.checked(vector, settles=True) for vector, _, _ in entries]
+            self._index.add(self._part, _stacked(vectors), [(text, source) for _, text, source in entries])
 
 
 def filling_stages(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from operators.failure import Failures, Numbers, num_tries_left
 from operators.inflight import InOrder, Slot
 from operators.machine import Call, CallResult, Command, Counts, Emit
+from operators.state import State, StepState
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 from sage.base.inference import Reply
@@ -25,6 +26,16 @@ class MapAsyncMachine:
 
     def open(self) -> None:
         pass
+
+    def restore(self, state: State) -> list[Command]:
+        """Call again for records whose calls had not ended."""
+        if (own := state.get(self._step.name)) is not None:
+            self._order.restore(own.held)
+        return [*self._start(), *self._let_go()]
+
+    def snapshot(self) -> State:
+        held = self._order.held()
+        return {self._step.name: StepState(held=held)} if held else {}
 
     def room(self) -> int:
         return self._order.room()

@@ -42,6 +42,7 @@ from cluster.runtime.control import (
     RunStopped,
     RunTaskDrained,
     RunTaskEnded,
+    RunTaskSaved,
     TakeMore,
 )
 from cluster.runtime.control_clients import CollectedNews, LogNews, NodeState
@@ -184,7 +185,15 @@ class NodeDesk:
                 self._tell_joined(member)
             case Leave():
                 self._lost(member, NodeLost(f"node {member.node_id} has left the cluster"))
-            case RunOpened() | RunTaskDrained() | RunTaskEnded() | RunStopped() | RunSetAside() | RunProgressed():
+            case (
+                RunOpened()
+                | RunTaskDrained()
+                | RunTaskEnded()
+                | RunStopped()
+                | RunSetAside()
+                | RunProgressed()
+                | RunTaskSaved()
+            ):
                 tell(ports.manager, arrived(message, member.node_id))
             case _:
                 self.give_up(member, MembershipOver(f"node {member.node_id} said what only clients say"))
@@ -292,6 +301,7 @@ class NodeDesk:
             outline=entry.outline,
             placement=dict(deployment.nodes),
             peers={other.node_id: other.join.data for other in self._members if other.node_id in others},
+            keeping=deployment.keeping,
         )
 
     def _send(self, member: MemberNode, message: ControlMessage) -> None:

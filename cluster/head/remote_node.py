@@ -7,7 +7,7 @@ from pykka import ActorRef
 
 from cluster.jobs.node_port import Deployment
 from cluster.runtime.actor import tell
-from cluster.runtime.control import BeginRun, StopRun
+from cluster.runtime.control import BeginRun, CheckpointRun, DropRunCheckpoint, StopRun
 from sage.base.ids import JobId, NodeId
 
 
@@ -17,7 +17,7 @@ class OrderToNode:
 
     node_id: NodeId
     epoch: int
-    order: Deployment | BeginRun | StopRun
+    order: Deployment | BeginRun | CheckpointRun | DropRunCheckpoint | StopRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,12 @@ class RemoteNode:
 
     def begin(self, run_id: JobId) -> None:
         tell(self.door, OrderToNode(self.node_id, self.epoch, BeginRun(run_id)))
+
+    def checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+        tell(self.door, OrderToNode(self.node_id, self.epoch, CheckpointRun(run_id, checkpoint_id)))
+
+    def drop_checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+        tell(self.door, OrderToNode(self.node_id, self.epoch, DropRunCheckpoint(run_id, checkpoint_id)))
 
     def stop(self, run_id: JobId) -> None:
         tell(self.door, OrderToNode(self.node_id, self.epoch, StopRun(run_id)))

@@ -34,7 +34,7 @@ from cluster.jobs.run import JobRun, new_run, run_id_of, stays_whole, unplaced_r
 from cluster.jobs.tasks import tasks_from_plan
 from cluster.jobs.waiting import WaitingJobs
 from cluster.runtime.actor import Actor, ActorEnded, ActorFailed
-from cluster.runtime.messages import JobProgress, JobSetAside, TaskSpec
+from cluster.runtime.messages import JobProgress, JobSetAside, JobTaskSaved, TaskSpec
 from cluster.runtime.scheduler import Scheduler
 from sage.base.clock import Clock
 from sage.base.errors import InternalError, JobCancelled, NameTaken, NoRoom, SageError
@@ -130,6 +130,8 @@ class JobManager(Actor[ManagerMessage]):
                 self._left(NodeId(name), InternalError(f"node {name} broke: {type(error).__name__}: {error}"))
             case JobProgress() | JobSetAside():
                 self._note(message)
+            case JobTaskSaved():
+                pass  # no run takes checkpoints yet
             case _:
                 self._happened(message.job_id, message)
         return None

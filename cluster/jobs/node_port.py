@@ -1,24 +1,31 @@
 """What the job manager orders of a node, wherever the node is. Knows no transport."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pykka import ActorRef
 
 from cluster.runtime.actor import tell
-from cluster.runtime.messages import BeginJob, DeployTasks, StopJob, TaskSpec
+from cluster.runtime.messages import BeginJob, CheckpointJob, DeployTasks, DropJobCheckpoint, StopJob, TaskSpec
+from cluster.runtime.record_types import RecordTypes
+from cluster.runtime.saving import Keeping
 from sage.base.ids import JobId, NodeId, TaskId
 
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One run of a job: all its tasks and where each goes. A run that follows a loss has another id than its job."""
+    """One run of a job: all its tasks and where each goes. A run that follows a loss has another id than its job.
+
+    `keeping`: where what they hold is saved; `types`: those classes of the flow whose instances can be.
+    """
 
     run_id: JobId
     job_id: JobId
     tasks: tuple[TaskSpec, ...]
     nodes: Mapping[TaskId, NodeId]
+    keeping: Keeping | None = None
+    types: RecordTypes = field(default_factory=RecordTypes)
 
 
 class NodePort(Protocol):
@@ -29,6 +36,14 @@ class NodePort(Protocol):
         ...
 
     def begin(self, run_id: JobId) -> None: ...
+
+    def checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+        """Have the tasks that are this node's and live save what they hold."""
+        ...
+
+    def drop_checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+        """Let no task wait for a checkpoint any more."""
+        ...
 
     def stop(self, run_id: JobId) -> None: ...
 
@@ -42,10 +57,16 @@ class ActorNode:
 
     def deploy(self, deployment: Deployment) -> None:
         here = tuple(task for task in deployment.tasks if deployment.nodes[task.id] == self.node_id)
-        tell(self.ref, DeployTasks(deployment.run_id, here))
+        tell(self.ref, DeployTasks(deployment.run_id, here, deployment.keeping, deployment.types))
 
     def begin(self, run_id: JobId) -> None:
         tell(self.ref, BeginJob(run_id))
+
+    def checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+        tell(self.ref, CheckpointJob(run_id, checkpoint_id))
+
+    def drop_checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+        tell(self.ref, DropJobCheckpoint(run_id, checkpoint_id))
 
     def stop(self, run_id: JobId) -> None:
         tell(self.ref, StopJob(run_id))

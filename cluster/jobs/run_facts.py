@@ -12,6 +12,7 @@ from cluster.runtime.control import (
     RunStopped,
     RunTaskDrained,
     RunTaskEnded,
+    RunTaskSaved,
 )
 from cluster.runtime.messages import (
     JobOpened,
@@ -20,12 +21,13 @@ from cluster.runtime.messages import (
     JobStopped,
     JobTaskDrained,
     JobTaskEnded,
+    JobTaskSaved,
     NodeFact,
 )
 from sage.base.ids import NodeId
 from sage.flow.runner import DeadLetterRecord
 
-ManagedFact = RunOpened | RunTaskDrained | RunTaskEnded | RunStopped | RunSetAside | RunProgressed
+ManagedFact = RunOpened | RunTaskDrained | RunTaskEnded | RunStopped | RunSetAside | RunProgressed | RunTaskSaved
 MAX_LETTERS = 100  # of 30,000 characters at most: they fit in one message
 MAX_LETTER_CHARS = 10_000
 
@@ -43,6 +45,9 @@ def travelling(fact: NodeFact) -> list[ManagedFact]:
             return [RunStopped(run_id, stuck)]
         case JobSetAside(run_id, letters):
             return [RunSetAside(run_id, part) for part in _parts(letters)]
+        case JobTaskSaved(run_id, task_id, checkpoint_id, pieces, error):
+            failure = RemoteFailure.of(error) if error is not None else None
+            return [RunTaskSaved(run_id, task_id, checkpoint_id, pieces, failure)]
         case JobProgress(run_id, _, tasks):
             return [RunProgressed(run_id, tasks)]
 
@@ -60,6 +65,8 @@ def arrived(fact: ManagedFact, node_id: NodeId) -> NodeFact:
             return JobStopped(run_id, node_id, stuck)
         case RunSetAside(run_id, letters):
             return JobSetAside(run_id, letters)
+        case RunTaskSaved(run_id, task_id, checkpoint_id, pieces, error):
+            return JobTaskSaved(run_id, task_id, checkpoint_id, pieces, error.error() if error is not None else None)
         case RunProgressed(run_id, tasks):
             return JobProgress(run_id, node_id, tasks)
 

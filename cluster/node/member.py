@@ -39,8 +39,10 @@ from cluster.runtime.channel import ChannelLost, ControlClient
 from cluster.runtime.control import (
     Admitted,
     BeginRun,
+    CheckpointRun,
     ControlMessage,
     DeployRun,
+    DropRunCheckpoint,
     EndNode,
     HeadToNode,
     Heartbeat,
@@ -56,7 +58,15 @@ from cluster.runtime.control import (
     TakeMore,
 )
 from cluster.runtime.data_thread import PeerLost
-from cluster.runtime.messages import BeginJob, DeployTasks, JobStopped, NodeFact, StopJob
+from cluster.runtime.messages import (
+    BeginJob,
+    CheckpointJob,
+    DeployTasks,
+    DropJobCheckpoint,
+    JobStopped,
+    NodeFact,
+    StopJob,
+)
 from sage.base.errors import ClusterUnreachable, InternalError, MembershipOver, SageError
 from sage.base.ids import JobId
 from sage.base.inference import Failure
@@ -239,6 +249,10 @@ class Member(Actor[MemberMessage]):
                 begin_loading(message, ports.node_id, ports.load, lambda came: tell(self_ref, came), ports.scheduler)
             case BeginRun(run_id):
                 tell(self._node, BeginJob(run_id))
+            case CheckpointRun(run_id, checkpoint_id):
+                tell(self._node, CheckpointJob(run_id, checkpoint_id))
+            case DropRunCheckpoint(run_id, checkpoint_id):
+                tell(self._node, DropJobCheckpoint(run_id, checkpoint_id))
             case StopRun(run_id):
                 self._stop_run(run_id)
             case TakeMore(run_id, task_id, num_messages):
@@ -259,7 +273,8 @@ class Member(Actor[MemberMessage]):
             self._ports.way.open(order.run_id, order.placement, order.peers, loaded.types)
         except SageError as error:
             return self._decline(order, error)
-        tell(self._node, DeployTasks(order.run_id, self._running.tasks(loaded, self._lease)))
+        tasks = self._running.tasks(loaded, self._lease)
+        tell(self._node, DeployTasks(order.run_id, tasks, order.keeping, loaded.types))
 
     def _decline(self, order: DeployRun, error: SageError) -> None:
         """Say that a run cannot be had here: one of its tasks ends by the error, and the head stops the others."""

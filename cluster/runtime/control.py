@@ -8,13 +8,14 @@ import msgspec
 
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.messages import TaskProgress
+from cluster.runtime.saving import Keeping, SavedPieces
 from sage.base.errors import RecordFailed, SageError
 from sage.base.ids import JobId, NodeId, RequestId, TaskId
 from sage.base.inference import Failure, ModelCard, Reply, Request
 from sage.base.offer import NodeOffer
 from sage.flow.runner import DeadLetterRecord
 
-CONTROL_WIRE = 1
+CONTROL_WIRE = 2
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
@@ -161,6 +162,16 @@ class RunProgressed(ControlMessage, frozen=True):
     tasks: tuple[TaskProgress, ...]
 
 
+class RunTaskSaved(ControlMessage, frozen=True):
+    """As JobTaskSaved."""
+
+    run_id: JobId
+    task_id: TaskId
+    checkpoint_id: int | None
+    pieces: SavedPieces | None
+    error: RemoteFailure | None
+
+
 class RunCollected(ControlMessage, frozen=True):
     """Records of a collecting sink, packed (`packed.py`). A task has NUM_UNTAKEN credits; TakeMore gives them back."""
 
@@ -202,6 +213,7 @@ RunFact = (
     | RunBroken
     | RunSetAside
     | RunProgressed
+    | RunTaskSaved
     | RunCollected
     | RunLogged
 )
@@ -245,10 +257,23 @@ class DeployRun(ControlMessage, frozen=True):
     outline: PlanOutline
     placement: dict[TaskId, NodeId]
     peers: dict[NodeId, PeerAddress]
+    keeping: Keeping | None = None
 
 
 class BeginRun(ControlMessage, frozen=True):
     run_id: JobId
+
+
+class CheckpointRun(ControlMessage, frozen=True):
+    """Have every task of the run that lives save what it holds."""
+
+    run_id: JobId
+    checkpoint_id: int
+
+
+class DropRunCheckpoint(ControlMessage, frozen=True):
+    run_id: JobId
+    checkpoint_id: int
 
 
 class StopRun(ControlMessage, frozen=True):
@@ -274,5 +299,15 @@ class EndNode(ControlMessage, frozen=True):
 
 
 HeadToNode = (
-    Admitted | Rejected | HeartbeatTaken | DeployRun | BeginRun | StopRun | TakeMore | InferenceReplies | EndNode
+    Admitted
+    | Rejected
+    | HeartbeatTaken
+    | DeployRun
+    | BeginRun
+    | CheckpointRun
+    | DropRunCheckpoint
+    | StopRun
+    | TakeMore
+    | InferenceReplies
+    | EndNode
 )

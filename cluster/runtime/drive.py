@@ -6,33 +6,37 @@ Everything happens within calls of its methods, on one thread. A method raises w
 
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Protocol
 
-from cluster.runtime.failures import dead_letter_record, source_errors
+from cluster.runtime.answers import Answers
+from cluster.runtime.failures import dead_letter_record
 from cluster.runtime.inputs import Inputs
-from cluster.runtime.links import Delivery, End, Grant, TaskMessage
-from cluster.runtime.messages import TaskDrained, TaskFact, TaskFinished, TaskOpened, TaskSetAside, TaskSpec
+from cluster.runtime.links import Barrier, Delivery, End, Grant, TaskMessage
+from cluster.runtime.messages import (
+    TaskDrained,
+    TaskFact,
+    TaskFinished,
+    TaskOpened,
+    TaskSaved,
+    TaskSetAside,
+    TaskSpec,
+)
 from cluster.runtime.outputs import Outputs, Split
 from cluster.runtime.pace import ReadPace
+from cluster.runtime.saving import StateKeeper, TaskState
+from cluster.runtime.source import ReaderWorkshop, TaskSource
 from operators.machine import Ask, Call, CallResult, Command, Counts, DeadLetter, Emit, Machine, SetTimer, Withdraw
 from sage.base.batch import Batch
 from sage.base.clock import Clock
 from sage.base.ids import RequestId
 from sage.base.inference import Reply, Request
 from sage.base.settings import RuntimeSettings
-from sage.flow.ports import SourceReader
-
-Reader = SourceReader[Any]
 
 
-class Workshop(Protocol):
+class Workshop(ReaderWorkshop, Protocol):
     """Makes what a task works with. Called on the task's thread."""
 
     def machine(self, spec: TaskSpec) -> Machine: ...
-
-    def reader(self, spec: TaskSpec) -> Reader | None:
-        """Open the source where the chain begins with a Read; raises SourceUnreadable, or what the source raises."""
-        ...
 
 
 class Hands(Protocol):
@@ -71,8 +75,17 @@ class Drive:
     """One instance of a chain at work. Takes no input while output waits for credit or the machine has no room."""
 
     def __init__(
-        self, spec: TaskSpec, hands: Hands, gauge: Gauge, *, split: Split, settings: RuntimeSettings, clock: Clock
+        self,
+        spec: TaskSpec,
+        hands: Hands,
+        gauge: Gauge,
+        *,
+        split: Split,
+        settings: RuntimeSettings,
+        clock: Clock,
+        keeper: StateKeeper | None = None,
     ) -> None:
+        """`keeper`: keeps what is held; None where no checkpoint is ever taken."""
         self._spec = spec
         self._hands = hands
         self._gauge = gauge
@@ -88,7 +101,11 @@ class Drive:
         self._pace = ReadPace(settings.batch_records)
         self._phase = _Phase.OPENING
         self._machine: Machine | None = None
-        self._reader: Reader | None = None
+        self._source = TaskSource(spec)
+        self._checkpoints = Answers()
+        self._keeper = keeper
+        self._has_ended = False
+        self._first_commands: list[Command] = []
         self._num_letters = 0
 
     @property
@@ -97,22 +114,31 @@ class Drive:
 
     def open(self, workshop: Workshop) -> None:
         """Make the machine, open source and sink, and say so."""
-        self._machine = workshop.machine(self._spec)
-        with source_errors(self._spec):
-            self._reader = workshop.reader(self._spec)
-        self._gauge.counts = self._machine.counts
-        self._machine.open()
+        machine = self._machine = workshop.machine(self._spec)
+        saved = self._keeper.saved() if self._keeper is not None else None
+        self._source.open(workshop, saved.reading if saved is not None else None)
+        self._gauge.counts = machine.counts
+        if saved is None:
+            machine.open()
+        else:
+            self._has_ended = saved.has_ended
+            self._inputs.restore(saved.waiting, saved.watermark_s)
+            self._first_commands = machine.restore(saved.steps)
         self._hands.report(TaskOpened(self._spec.id))
 
     def begin(self) -> None:
         """Every task of the job is open: from now on `step` works."""
         if self._phase is _Phase.OPENING:
             self._phase = _Phase.RUNNING
+            commands, self._first_commands = self._first_commands, []
+            self._obey(commands)
 
     def arrive(self, message: TaskMessage) -> None:
         match message:
             case Delivery():
                 self._inputs.add(message)
+            case Barrier():
+                self._inputs.bar(message)
             case End():
                 self._inputs.end(message)
             case Grant():
@@ -135,9 +161,9 @@ class Drive:
             return False
         match self._phase:
             case _Phase.RUNNING:
-                return self._take_input() or self._end_input()
+                return self._answer_checkpoint() or self._take_input() or self._end_input()
             case _Phase.ENDED:
-                return self._close_machine()
+                return self._answer_checkpoint() or self._close_machine()
             case _Phase.CLOSED:
                 return self._finish()
             case _Phase.OPENING | _Phase.OVER:
@@ -147,12 +173,49 @@ class Drive:
         """Let go of source, sink and what is in flight; return what failed on the way. Nothing is done any more."""
         self._phase = _Phase.OVER
         failed: list[Exception] = []
-        for let_go in (self._close_reader, self._abandon_machine):
+        for let_go in (self._source.close, self._abandon_machine):
             try:
                 let_go()
             except Exception as error:  # noqa: BLE001 - a sink of the user's may raise anything; the rest goes on
                 failed.append(error)
         return failed
+
+    # Checkpoints.
+
+    def checkpoint(self, checkpoint_id: int) -> None:
+        """A checkpoint is wanted: `step` answers it where no barrier will come, since this reads or all has ended."""
+        self._checkpoints.want(checkpoint_id)
+
+    def drop_checkpoint(self, checkpoint_id: int) -> None:
+        """A checkpoint was given up; it is answered nevertheless, by that."""
+        if self._checkpoints.drop(checkpoint_id):
+            self._inputs.drop()
+
+    def _answer_checkpoint(self) -> bool:
+        """Save and pass the barrier on, where it is time."""
+        is_alone = self._source.is_open or self._inputs.is_over()
+        checkpoint_id = self._checkpoints.due(self._inputs.aligned(), is_alone=is_alone)
+        if checkpoint_id is None or self._machine is None:
+            return False
+        if self._checkpoints.answer(checkpoint_id):
+            self._hands.report(TaskSaved(self._spec.id, checkpoint_id, None))
+        else:
+            self._save(checkpoint_id, self._machine)
+        self._inputs.release()
+        self._outputs.barrier(checkpoint_id)
+        return True
+
+    def _save(self, checkpoint_id: int | None, machine: Machine) -> None:
+        assert self._keeper is not None, "what is not kept has no checkpoints"
+        state = TaskState(
+            machine.snapshot(),
+            self._source.reading(),
+            self._inputs.waiting(),
+            self._inputs.watermark_s,
+            self._has_ended,
+            is_final=checkpoint_id is None,
+        )
+        self._keeper.save(checkpoint_id, state)
 
     # Input.
 
@@ -163,8 +226,8 @@ class Drive:
         num_free = machine.room()
         if num_free <= 0:
             return False
-        if self._reader is not None:
-            self._read(self._reader, num_free)
+        if self._source.is_open:
+            self._read(num_free)
             return True
         if not self._inputs.has_batch():
             return False
@@ -174,12 +237,10 @@ class Drive:
             self._hands.send(grant)
         return True
 
-    def _read(self, reader: Reader, num_free: int) -> None:
+    def _read(self, num_free: int) -> None:
         before_s = self._clock.monotonic_s()
-        with source_errors(self._spec):
-            values = reader.read(min(self._pace.num_records, num_free))
+        values = self._source.read(min(self._pace.num_records, num_free))
         if values is None:
-            self._close_reader()
             self._hands.report(TaskDrained(self._spec.id))
             return
         self._pace.was_read(len(values), self._clock.monotonic_s() - before_s)
@@ -188,16 +249,20 @@ class Drive:
     # The end.
 
     def _end_input(self) -> bool:
-        if self._reader is not None or not self._inputs.is_over():
+        if self._source.is_open or not self._inputs.is_over():
             return False
         self._phase = _Phase.ENDED
-        self._work(lambda machine: machine.on_end())
+        if not self._has_ended:
+            self._has_ended = True
+            self._work(lambda machine: machine.on_end())
         return True
 
     def _close_machine(self) -> bool:
         machine = self._machine
         if machine is None or not machine.is_done():
             return False
+        if self._keeper is not None:
+            self._save(None, machine)
         self._phase, self._machine = _Phase.CLOSED, None
         self._obey(machine.close(complete=True))
         return True
@@ -207,11 +272,6 @@ class Drive:
         self._outputs.end()
         self._hands.report(TaskFinished(self._spec.id))
         return True
-
-    def _close_reader(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.close()
 
     def _abandon_machine(self) -> None:
         machine, self._machine = self._machine, None

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from cluster.runtime.coroutines import Coroutines, Results
 from cluster.runtime.drive import Workshop
 from cluster.runtime.links import TaskMessage
-from cluster.runtime.messages import TaskFact
+from cluster.runtime.messages import TaskFact, TaskSpec
+from cluster.runtime.saving import StateKeeper
 from cluster.runtime.scheduler import Scheduler, Threads
 from cluster.runtime.transport import Transport
 from operators.machine import Call
@@ -19,7 +20,10 @@ from sage.base.settings import RuntimeSettings
 
 @dataclass(frozen=True, slots=True)
 class TaskPorts:
-    """What a node lends to its tasks. `report` takes facts on the task's thread, without waiting."""
+    """What a node lends to its tasks. `report` takes facts on the task's thread, without waiting.
+
+    `keeper_for`: who keeps what a task holds; None: nobody.
+    """
 
     transport: Transport
     coroutines: Coroutines
@@ -29,6 +33,7 @@ class TaskPorts:
     settings: RuntimeSettings
     clock: Clock
     scheduler: Scheduler = field(default_factory=Threads)
+    keeper_for: Callable[[TaskSpec], StateKeeper] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
-"""What has come for a task and waits: batches, ends, completions, watermarks, the credit owed for them. Pure."""
+"""What has come for a task and waits: batches, barriers, ends, completions, watermarks, the credit owed. Pure."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
 from cluster.runtime.credit import ReceiverCredit
-from cluster.runtime.links import Delivery, End, Grant, Link
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Link
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 
@@ -20,25 +20,43 @@ class InputSpec:
 
 
 class Inputs:
-    """All incoming links of a task."""
+    """All incoming links of a task.
+
+    Barriers align: what comes on a link behind its barrier is set aside until every link has had its barrier or has
+    ended and everything before the barriers was taken. Then `aligned` says so, and `release` goes on.
+    """
 
     def __init__(self, specs: Sequence[InputSpec], *, num_batches: int) -> None:
         """`num_batches`: credit of each link."""
         self._open = {spec.link: spec for spec in specs}
         self._credits = {spec.link: ReceiverCredit(num_batches) for spec in specs if not spec.is_completion}
         self._num_awaited = sum(spec.is_completion for spec in specs)
-        self._held: deque[Delivery | End] = deque()
+        self._held: deque[Delivery | End | Batch] = deque()
+        self._barred: set[Link] = set()
+        self._aside: deque[Delivery | End] = deque()
+        self._checkpoint_id: int | None = None
+        self._is_dropped = False
         self._num_open = len(specs)
         self._watermarks = dict.fromkeys(self._credits, -inf)
         self._watermark_s = -inf
         self._news_s: float | None = None
+
+    @property
+    def watermark_s(self) -> float:
+        """What the machine was told last."""
+        return self._watermark_s
+
+    def restore(self, batches: Iterable[Batch], watermark_s: float) -> None:
+        """Go on from a checkpoint: these batches came before it and wait first; no lower watermark is told again."""
+        self._held.extend(replace(batch, watermark_s=None) for batch in batches)  # their links will tell it again
+        self._watermark_s = watermark_s
 
     def add(self, delivery: Delivery) -> None:
         """Keep a batch that came, until it is taken."""
         spec = self._open.get(delivery.link)
         if spec is None or spec.is_completion:
             raise InternalError(f"a batch came on a link that carries none: {delivery.link}")
-        self._held.append(delivery)
+        self._keep(delivery)
 
     def end(self, end: End) -> None:
         """Account for an end; it counts once what came before it was taken."""
@@ -49,8 +67,15 @@ class Inputs:
         if spec.is_completion:
             self._num_awaited -= 1
         else:
-            self._held.append(end)
+            self._keep(end)
             self._pass_ends()
+
+    def _keep(self, message: Delivery | End) -> None:
+        is_behind = message.link in self._barred and not self._is_dropped
+        if is_behind:
+            self._aside.append(message)
+        else:
+            self._held.append(message)
 
     def has_batch(self) -> bool:
         """Say whether a batch may be taken now."""
@@ -68,9 +93,12 @@ class Inputs:
         if self._news_s is not None:
             watermark_s, self._news_s = self._news_s, None
             return Batch((), watermark_s=watermark_s), None
-        delivery = self._held.popleft()
-        assert isinstance(delivery, Delivery), "ends are passed as soon as they are first"
-        batch, link = delivery.batch, delivery.link
+        taken = self._held.popleft()
+        assert not isinstance(taken, End), "ends are passed as soon as they are first"
+        if isinstance(taken, Batch):
+            self._pass_ends()
+            return taken, None  # nobody spent credit on it: it was restored
+        batch, link = taken.batch, taken.link
         if batch.watermark_s is not None:
             self._watermarks[link] = max(self._watermarks[link], batch.watermark_s)
             risen_s = self._risen()
@@ -96,5 +124,49 @@ class Inputs:
         return least_s
 
     def is_over(self) -> bool:
-        """Say whether every link has ended and every batch was taken."""
-        return self._num_open == 0 and not self._held
+        """Say whether every link has ended, every batch was taken and no barrier is to be answered."""
+        return self._num_open == 0 and not self._held and self._checkpoint_id is None
+
+    # Checkpoints.
+
+    def bar(self, barrier: Barrier) -> None:
+        """Account for a barrier."""
+        spec = self._open.get(barrier.link)
+        if spec is None or spec.is_completion or barrier.link in self._barred:
+            raise InternalError(f"a barrier came twice, or on a link that carries none: {barrier.link}")
+        if self._checkpoint_id not in (None, barrier.checkpoint_id):
+            raise InternalError(f"{barrier} came while {self._checkpoint_id} is on its way")
+        self._checkpoint_id = barrier.checkpoint_id
+        self._barred.add(barrier.link)
+
+    def drop(self) -> None:
+        """Let nothing wait for barriers any more: their checkpoint was given up. They are still awaited."""
+        self._is_dropped = True
+        self._take_back()
+
+    def aligned(self) -> int | None:
+        """Return the checkpoint of which every barrier has come and everything before them was taken, or None.
+
+        Where a completion is awaited, so that nothing is taken, what waits before the barriers is part of the snapshot.
+        """
+        if self._checkpoint_id is None or (self.has_batch() and not self._is_dropped):
+            return None
+        is_whole = all(link in self._barred or spec.is_completion for link, spec in self._open.items())
+        return self._checkpoint_id if is_whole else None
+
+    def waiting(self) -> tuple[Batch, ...]:
+        """Return what has come before the barriers and was not taken: most often nothing."""
+        held = [held for held in self._held if not isinstance(held, End)]  # restored senders end again
+        return tuple(held.batch if isinstance(held, Delivery) else held for held in held)
+
+    def release(self) -> None:
+        """Go on after `aligned`."""
+        self._is_dropped = False
+        self._barred.clear()
+        self._checkpoint_id = None
+        self._take_back()
+
+    def _take_back(self) -> None:
+        self._held.extend(self._aside)
+        self._aside.clear()
+        self._pass_ends()

@@ -1,4 +1,4 @@
-"""What travels between tasks: batches, ends and credit on links. Pure; knows no transport."""
+"""What travels between tasks: batches, barriers, ends and credit on links. Pure; knows no transport."""
 
 from dataclasses import dataclass
 
@@ -32,6 +32,17 @@ class End(OnDataLane):
 
 
 @dataclass(frozen=True, slots=True)
+class Barrier(OnDataLane):
+    """What came before it on this link is in the sender's part of the checkpoint; costs no credit.
+
+    One checkpoint at a time: the next begins once every task has had all barriers of the last.
+    """
+
+    link: Link
+    checkpoint_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """Credit for the link's source."""
 
@@ -39,7 +50,7 @@ class Grant:
     num_batches: int
 
 
-TaskMessage = Delivery | End | Grant
+TaskMessage = Delivery | Barrier | End | Grant
 
 
 def recipient_of(message: TaskMessage) -> TaskId:

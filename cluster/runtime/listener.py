@@ -13,6 +13,7 @@ from cluster.runtime.columns import BadFrame, Buffer
 from cluster.runtime.data_sockets import Context, DataSockets, data_socket, frames_from, has_come, send_frames
 from cluster.runtime.wire import (
     WIRE_VERSION,
+    Barred,
     Ended,
     Granted,
     Hello,
@@ -43,7 +44,7 @@ class Session:
     order: Numbering = field(default_factory=Numbering)
 
 
-Deliver = Callable[[Session, Sent | Ended | Granted, Sequence[Buffer]], TaskId | None]
+Deliver = Callable[[Session, Sent | Barred | Ended | Granted, Sequence[Buffer]], TaskId | None]
 """Hands on what came; returns the task that is not here, or None. What it raises ends the session."""
 
 Rejected = Callable[[Session | None, SageError], None]

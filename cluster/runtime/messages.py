@@ -1,11 +1,13 @@
 """What nodes and tasks tell each other, besides records and credit: orders down, facts up. Knows no actor."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from cluster.runtime.inputs import InputSpec
 from cluster.runtime.lane import OnDataLane
 from cluster.runtime.outputs import OutputSpec
+from cluster.runtime.record_types import RecordTypes
+from cluster.runtime.saving import Keeping, SavedPieces
 from operators.machine import Counts
 from sage.base.errors import SageError
 from sage.base.ids import JobId, NodeId, TaskId
@@ -31,6 +33,20 @@ class TaskSpec:
 @dataclass(frozen=True, slots=True)
 class Begin:
     """Every task of the job is open: sources may read."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeCheckpoint:
+    """Save what you hold: at once where you read or all input has ended, else once the barriers have come."""
+
+    checkpoint_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropCheckpoint:
+    """The checkpoint was given up: let nothing wait for it any more; unless you have answered, answer that."""
+
+    checkpoint_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +109,20 @@ class TaskSetAside:
     letters: tuple[DeadLetterRecord, ...]
 
 
-TaskFact = TaskOpened | TaskDrained | TaskFinished | TaskStopped | TaskFailed | TaskSetAside
+@dataclass(frozen=True, slots=True)
+class TaskSaved:
+    """What a task holds is on the disk, or could not be brought there: `error`. `checkpoint_id` None: its final state.
+
+    `pieces` None without an error: the checkpoint was given up before.
+    """
+
+    task_id: TaskId
+    checkpoint_id: int | None
+    pieces: SavedPieces | None
+    error: SageError | None = None
+
+
+TaskFact = TaskOpened | TaskDrained | TaskFinished | TaskStopped | TaskFailed | TaskSetAside | TaskSaved
 TaskEnd = TaskFinished | TaskStopped | TaskFailed
 
 
@@ -102,10 +131,15 @@ TaskEnd = TaskFinished | TaskStopped | TaskFailed
 
 @dataclass(frozen=True, slots=True)
 class DeployTasks:
-    """Start these tasks of one job; they open and then wait for BeginJob."""
+    """Start these tasks of one job; they open and then wait for BeginJob.
+
+    `keeping`: None where nothing is saved. `types`: those classes of the flow whose instances can be saved.
+    """
 
     job_id: JobId
     tasks: tuple[TaskSpec, ...]
+    keeping: Keeping | None = None
+    types: RecordTypes = field(default_factory=RecordTypes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +154,21 @@ class StopJob:
     job_id: JobId
 
 
-NodeOrder = DeployTasks | BeginJob | StopJob | TaskFact
+@dataclass(frozen=True, slots=True)
+class CheckpointJob:
+    """Have every task of the job that lives save what it holds."""
+
+    job_id: JobId
+    checkpoint_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropJobCheckpoint:
+    job_id: JobId
+    checkpoint_id: int
+
+
+NodeOrder = DeployTasks | BeginJob | CheckpointJob | DropJobCheckpoint | StopJob | TaskFact
 
 
 # From a node.
@@ -180,4 +228,15 @@ class JobProgress:
     tasks: tuple[TaskProgress, ...]
 
 
-NodeFact = JobOpened | JobTaskDrained | JobTaskEnded | JobStopped | JobSetAside | JobProgress
+@dataclass(frozen=True, slots=True)
+class JobTaskSaved:
+    """As TaskSaved."""
+
+    job_id: JobId
+    task_id: TaskId
+    checkpoint_id: int | None
+    pieces: SavedPieces | None
+    error: SageError | None = None
+
+
+NodeFact = JobOpened | JobTaskDrained | JobTaskEnded | JobStopped | JobSetAside | JobProgress | JobTaskSaved

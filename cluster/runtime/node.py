@@ -13,32 +13,43 @@ from cluster.runtime.hosted import HostedJob
 from cluster.runtime.messages import (
     Begin,
     BeginJob,
+    CheckpointJob,
     DeployTasks,
+    DropCheckpoint,
+    DropJobCheckpoint,
     JobOpened,
     JobSetAside,
     JobStopped,
     JobTaskDrained,
+    JobTaskSaved,
     NodeFact,
     NodeOrder,
     StopJob,
     StopTask,
+    TakeCheckpoint,
     TaskDrained,
     TaskFact,
     TaskFailed,
     TaskFinished,
     TaskOpened,
+    TaskSaved,
     TaskSetAside,
     TaskSpec,
     TaskStopped,
 )
+from cluster.runtime.record_types import RecordTypes
+from cluster.runtime.saving import Keeping, StateKeeper
 from cluster.runtime.scheduler import Scheduler, Threads
 from cluster.runtime.task import Task
 from cluster.runtime.transport import Transport
 from sage.base.clock import Clock
+from sage.base.errors import InternalError
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.base.inference import Inference
 from sage.base.log import get_log
 from sage.base.settings import RuntimeSettings
+
+KeeperFor = Callable[[TaskSpec], StateKeeper]
 
 PROGRESS_EVERY_S = 0.1
 _COROUTINES_END_S = 0.5  # for coroutines to take their cancellation when the node ends
@@ -46,7 +57,10 @@ _COROUTINES_END_S = 0.5  # for coroutines to take their cancellation when the no
 
 @dataclass(frozen=True, slots=True)
 class NodePorts:
-    """What a node works with. `report` takes facts on the node's thread, without waiting."""
+    """What a node works with. `report` takes facts on the node's thread, without waiting.
+
+    `keepers`: who keeps what tasks hold; None where no job takes checkpoints.
+    """
 
     transport: Transport
     inference: Inference | None
@@ -55,6 +69,7 @@ class NodePorts:
     settings: RuntimeSettings
     clock: Clock
     scheduler: Scheduler = field(default_factory=Threads)
+    keepers: Callable[[Keeping, RecordTypes, Callable[[TaskFact], None]], KeeperFor] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +97,14 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
 
     def receive(self, message: NodeOrder | ActorEnded | ActorFailed) -> None:
         match message:
-            case DeployTasks(job_id, tasks):
-                self._deploy(job_id, tasks)
+            case DeployTasks():
+                self._deploy(message)
             case BeginJob(job_id):
                 self._begin(job_id)
+            case CheckpointJob(job_id, checkpoint_id):
+                self._tell_live(job_id, TakeCheckpoint(checkpoint_id))
+            case DropJobCheckpoint(job_id, checkpoint_id):
+                self._tell_live(job_id, DropCheckpoint(checkpoint_id))
             case StopJob(job_id):
                 self._stop_job(job_id)
             case ActorEnded(urn):
@@ -123,7 +142,8 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
         if doing is not None:
             get_log(node=self._id).warning("still running", what=f"a coroutine in {doing}")
 
-    def _deploy(self, job_id: JobId, tasks: tuple[TaskSpec, ...]) -> None:
+    def _deploy(self, order: DeployTasks) -> None:
+        job_id = order.job_id
         job = self._jobs[job_id] = HostedJob(job_id, self._id)
         ports = TaskPorts(
             transport=self._ports.transport,
@@ -134,14 +154,27 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
             settings=self._ports.settings,
             clock=self.clock,
             scheduler=self._ports.scheduler,
+            keeper_for=self._keeper_for(order),
         )
-        for spec in tasks:
+        for spec in order.tasks:
             gauge = Gauge()
             job.add(spec.id, gauge)
             self._job_of[spec.id] = job_id
             ref = self._refs[spec.id] = Task.start(spec, ports, gauge)
             self._of_urn[ref.actor_urn] = spec
             watch(ref, self.actor_ref)
+
+    def _keeper_for(self, order: DeployTasks) -> KeeperFor | None:
+        if order.keeping is None:
+            return None
+        if self._ports.keepers is None:
+            raise InternalError(f"job {order.job_id} takes checkpoints, and node {self._id} has nowhere to keep them")
+        return self._ports.keepers(order.keeping, order.types, self._take_fact)
+
+    def _tell_live(self, job_id: JobId, message: TakeCheckpoint | DropCheckpoint) -> None:
+        job = self._jobs.get(job_id)
+        for task_id in job.live() if job is not None and not job.is_stopping else ():
+            tell(self._refs[task_id], message)
 
     def _take_fact(self, fact: TaskFact) -> None:
         tell(self.actor_ref, fact)
@@ -166,6 +199,8 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
                 self._ports.report(JobTaskDrained(job.job_id, task_id))
             case TaskSetAside(_, letters):
                 self._ports.report(JobSetAside(job.job_id, letters))
+            case TaskSaved(task_id, checkpoint_id, pieces, error):
+                self._ports.report(JobTaskSaved(job.job_id, task_id, checkpoint_id, pieces, error))
             case TaskFinished() | TaskStopped() | TaskFailed():
                 job.said(fact)
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from cluster.runtime.credit import SenderCredit
-from cluster.runtime.links import Delivery, End, Grant, Link
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Link
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 from sage.flow.plan import Routing
 
-Send = Callable[[Delivery | End], object]
+Send = Callable[[Delivery | Barrier | End], object]
 Split = Callable[[Batch, int], Iterable[tuple[int, Batch]]]
 """Parts a keyed batch: `(partition, its records)` for each partition that gets some."""
 
@@ -58,6 +58,12 @@ class Outputs:
         """Say whether anything waits for credit."""
         return any(channel.waits() for channel in self._data)
 
+    def barrier(self, checkpoint_id: int) -> None:
+        """Send a barrier behind everything that was emitted; nothing may wait any more."""
+        assert not self.is_stalled()
+        for channel in self._data:
+            channel.barrier(checkpoint_id)
+
     def end(self) -> None:
         """Tell every receiver that nothing more comes; nothing may wait any more."""
         assert not self.is_stalled()
@@ -95,6 +101,10 @@ class _Channel:
 
     def waits(self) -> bool:
         return any(self._queues)
+
+    def barrier(self, checkpoint_id: int) -> None:
+        for link in self.links:
+            self._send(Barrier(link, checkpoint_id))
 
     def end(self) -> None:
         self._owed.clear()  # the end says more

@@ -10,14 +10,24 @@ from cluster.runtime.failures import exit_refused
 from cluster.runtime.hands import TaskHands, TaskPorts
 from cluster.runtime.inflow import Inflow
 from cluster.runtime.links import TaskMessage
-from cluster.runtime.messages import Begin, GoOn, SomethingCame, StopTask, TaskFailed, TaskSpec, TaskStopped
+from cluster.runtime.messages import (
+    Begin,
+    DropCheckpoint,
+    GoOn,
+    SomethingCame,
+    StopTask,
+    TakeCheckpoint,
+    TaskFailed,
+    TaskSpec,
+    TaskStopped,
+)
 from operators.machine import CallResult
 from operators.partition import Partitioner
 from sage.base.errors import InternalError, SageError
 from sage.base.inference import Reply
 from sage.base.log import get_log
 
-Order = Begin | StopTask | GoOn | SomethingCame | TaskMessage
+Order = Begin | TakeCheckpoint | DropCheckpoint | StopTask | GoOn | SomethingCame | TaskMessage
 
 
 class Task(Actor[Order]):
@@ -25,7 +35,7 @@ class Task(Actor[Order]):
 
     def __init__(self, spec: TaskSpec, ports: TaskPorts, gauge: Gauge) -> None:
         num_batches = ports.settings.inbox_batches
-        num_data = len(spec.inputs) * (num_batches + 1) + 1  # of each link its batches and its End; one GoOn
+        num_data = len(spec.inputs) * (num_batches + 2) + 1  # of each link its batches, a Barrier, its End; one GoOn
         super().__init__(spec.id, clock=ports.clock, scheduler=ports.scheduler, num_data=num_data)
         self._spec = spec
         self._ports = ports
@@ -34,7 +44,15 @@ class Task(Actor[Order]):
         self._is_going = False
         hands = TaskHands(spec.id, ports, self._replies.put, self._results.put, self.set_timer)
         split = Partitioner(spec.chain.steps[-1]).split  # what leaves by key leaves a key_by
-        self._drive = Drive(spec, hands, gauge, split=split, settings=ports.settings, clock=ports.clock)
+        self._drive = Drive(
+            spec,
+            hands,
+            gauge,
+            split=split,
+            settings=ports.settings,
+            clock=ports.clock,
+            keeper=ports.keeper_for(spec) if ports.keeper_for is not None else None,
+        )
 
     def on_start(self) -> None:
         self._ports.transport.connect(self._spec.id, self._arrive)
@@ -54,10 +72,14 @@ class Task(Actor[Order]):
         assert isinstance(timer_id, int)
         self._guarded(lambda: self._fire(timer_id))
 
-    def _take(self, message: Begin | SomethingCame | TaskMessage) -> None:
+    def _take(self, message: Begin | TakeCheckpoint | DropCheckpoint | SomethingCame | TaskMessage) -> None:
         match message:
             case Begin():
                 self._drive.begin()
+            case TakeCheckpoint(checkpoint_id):
+                self._drive.checkpoint(checkpoint_id)
+            case DropCheckpoint(checkpoint_id):
+                self._drive.drop_checkpoint(checkpoint_id)
             case SomethingCame():
                 self._drive.reply(self._replies.take())
                 self._drive.result(self._results.take())

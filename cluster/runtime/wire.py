@@ -4,7 +4,7 @@ A message is one multipart message of ZeroMQ: a head, and for a batch what `reco
 wire version and its number on the connection; what is for a task also carries the epoch of its job. Any change of a
 field is a new wire version.
 
-    connecting side    Hello, then Sent, Ended, Granted in any order
+    connecting side    Hello, then Sent, Barred, Ended, Granted in any order
     listening side     Welcome or Refused, then now and then NotHere
 """
 
@@ -15,13 +15,13 @@ import msgspec
 from msgspec import Meta
 
 from cluster.runtime.columns import BadFrame, Buffer
-from cluster.runtime.links import Delivery, End, Grant, Link, TaskMessage
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Link, TaskMessage
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import decode_batch
 from sage.base.errors import InternalError, WireMismatch
 from sage.base.ids import NodeId, TaskId
 
-WIRE_VERSION = 2
+WIRE_VERSION = 3
 MAX_PIECE_BYTES = (
     15 * 1024 * 1024
 )  # a longer buffer travels in pieces; a socket takes frames of 16 MiB, CURVE's share included
@@ -54,6 +54,12 @@ class Sent(_OnLink, frozen=True, tag="batch"):
     """A batch follows: a header and buffers. `pieces`: of how many frames each is; none: of one each."""
 
     pieces: list[Annotated[int, Meta(ge=1, le=MAX_FRAMES)]]
+
+
+class Barred(_OnLink, frozen=True, tag="barrier"):
+    """What came before on this link is in the sender's part of the checkpoint."""
+
+    checkpoint_id: Count
 
 
 class Ended(_OnLink, frozen=True, tag="end"):
@@ -89,7 +95,7 @@ class NotHere(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     epoch: Count
 
 
-ToListener = Hello | Sent | Ended | Granted
+ToListener = Hello | Sent | Barred | Ended | Granted
 ToConnector = Welcome | Refused | NotHere
 
 
@@ -129,6 +135,8 @@ def frames_of(outbound: Outbound, number: int) -> list[Buffer]:
     message, epoch, body = outbound
     channel, source, target = message.link.channel, message.link.source, message.link.target
     match message:
+        case Barrier(_, checkpoint_id):
+            return [_ENCODER.encode(Barred(WIRE_VERSION, number, epoch, channel, source, target, checkpoint_id))]
         case End():
             return [_ENCODER.encode(Ended(WIRE_VERSION, number, epoch, channel, source, target))]
         case Grant(_, num_batches):
@@ -150,7 +158,7 @@ def read_to_connector(head: Buffer) -> ToConnector:
     return _read(_TO_CONNECTOR, head)
 
 
-def message_of(head: Sent | Ended | Granted, body: Sequence[Buffer], types: RecordTypes) -> TaskMessage:
+def message_of(head: Sent | Barred | Ended | Granted, body: Sequence[Buffer], types: RecordTypes) -> TaskMessage:
     """Return what `head` and the frames after it say; raises BadFrame, and nothing else."""
     link = Link(head.channel, TaskId(head.source), TaskId(head.target))
     match head:
@@ -158,6 +166,8 @@ def message_of(head: Sent | Ended | Granted, body: Sequence[Buffer], types: Reco
             return Delivery(link, decode_batch(_joined(pieces, body), types))
         case _ if body:
             raise BadFrame(f"{len(body)} frames after a head that stands alone")
+        case Barred(checkpoint_id=checkpoint_id):
+            return Barrier(link, checkpoint_id)
         case Ended():
             return End(link)
         case Granted(num_batches=num_batches):

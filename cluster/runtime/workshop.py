@@ -7,7 +7,7 @@ from cluster.runtime.messages import TaskSpec
 from operators.context import Context
 from operators.index import IndexStore
 from operators.machine import Machine
-from operators.registry import machine_for, reader_for
+from operators.registry import machine_for, reader_at, reader_for
 from sage.flow.ports import SourceReader
 
 
@@ -27,3 +27,6 @@ class OperatorWorkshop:
 
     def reader(self, spec: TaskSpec) -> SourceReader[Any] | None:
         return reader_for(spec.chain)
+
+    def reader_at(self, spec: TaskSpec, position: Any) -> SourceReader[Any]:
+        return reader_at(spec.chain, position)

@@ -12,11 +12,15 @@ LEN_READ_BYTES = 1 << 18
 
 
 class Block(NamedTuple):
-    """Neighbouring lines of one file, without their ends; `first_line` counts from 1."""
+    """Neighbouring lines of one file, without their ends; `first_line` counts from 1.
+
+    `offset_bytes`: where in the file the first line of what was read at once begins.
+    """
 
     path: str
     first_line: int
     lines: list[str]
+    offset_bytes: int
 
 
 def files_of_pattern(pattern: str) -> list[str]:
@@ -33,32 +37,49 @@ def files_of_pattern(pattern: str) -> list[str]:
     raise SourceUnreadable(f"{os.path.abspath(pattern)} does not exist", "Check the path.")
 
 
-def blocks_of_files(paths: list[str]) -> Generator[Block, None, None]:
+def check_length(path: str, least_bytes: int) -> None:
+    """Raise SourceUnreadable where the file is shorter than that: it is not the one that was read before."""
+    try:
+        len_bytes = os.path.getsize(path)
+    except OSError as error:
+        raise SourceUnreadable(
+            f"{path} cannot be read: {error.strerror}", "Check the path and its permissions."
+        ) from error
+    if len_bytes < least_bytes:
+        raise SourceUnreadable(
+            f"{path} has {len_bytes} bytes, and {least_bytes} of it were read before", "Bring it back as it was."
+        )
+
+
+def blocks_of_files(paths: list[str], first_line: int = 1, offset_bytes: int = 0) -> Generator[Block, None, None]:
     """Read the files one after the other. Lines end in `\\n` or `\\r\\n`; a byte order mark is dropped.
+
+    `first_line`, which begins at `offset_bytes`, is the first one read of the first file.
 
     Raises SourceUnreadable where a file cannot be read or is not UTF-8, with the offset of the byte at fault.
     """
     for path in paths:
-        yield from _blocks_of_file(path)
+        yield from _blocks_of_file(path, first_line, offset_bytes)
+        first_line, offset_bytes = 1, 0
 
 
-def _blocks_of_file(path: str) -> Iterator[Block]:
-    first_line, offset_bytes = 1, 0
-    for raw in _whole_lines(path):
+def _blocks_of_file(path: str, first_line: int, offset_bytes: int) -> Iterator[Block]:
+    for raw in _whole_lines(path, offset_bytes):
         text = _decoded(path, raw, first_line, offset_bytes)
         lines = text.replace("\r\n", "\n").split("\n")
         if not lines[-1]:
             lines.pop()
-        yield Block(path, first_line, lines)
+        yield Block(path, first_line, lines, offset_bytes)
         first_line += len(lines)
         offset_bytes += len(raw)
 
 
-def _whole_lines(path: str) -> Iterator[bytes]:
-    """Yield the file's bytes in pieces that end at the end of a line."""
+def _whole_lines(path: str, offset_bytes: int) -> Iterator[bytes]:
+    """Yield the file's bytes from an offset on, in pieces that end at the end of a line."""
     pieces: list[bytes] = []
     try:
         with open(path, "rb", buffering=0) as file:
+            file.seek(offset_bytes)
             while piece := file.read(LEN_READ_BYTES):
                 cut = piece.rfind(b"\n") + 1
                 if cut:

@@ -1,7 +1,8 @@
 """The protocols a user may implement: sources and sinks. Knows no implementation."""
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 T_co = TypeVar("T_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -44,4 +45,56 @@ class Sink(Protocol[T_contra]):
 
     def open(self) -> SinkWriter[T_contra]:
         """Start a writing; raises SinkUnwritable."""
+        ...
+
+
+class PositionedReader(SourceReader[T_co], Protocol[T_co]):
+    """A reading that can say where it is. Of any other, a resumed job reads all again and passes over what it had."""
+
+    def position(self) -> Any:
+        """Return, as plain values, where the next `read` goes on; called between two of them."""
+        ...
+
+
+@runtime_checkable
+class RewindableSource(Source[T_co], Protocol[T_co]):
+    """A source whose readings are PositionedReaders."""
+
+    def open_at(self, position: Any) -> PositionedReader[T_co]:
+        """Start a reading where an earlier one said it was; raises SourceUnreadable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How far a writing is: what a checkpoint keeps of it.
+
+    `position`: plain values from which `resume` goes on; what is written later is undone then. `contents`: all records
+    so far, where nothing but the checkpoint keeps them; a list that only grows, of which what is new is saved.
+    `settle` makes durable what `position` counts on; it is called once, on any thread, also after `close`, and raises
+    SinkUnwritable.
+    """
+
+    position: Any = None
+    contents: Sequence[Any] = ()
+    settle: Callable[[], None] | None = None
+
+
+class ResumableWriter(SinkWriter[T_contra], Protocol[T_contra]):
+    """A writing that can be gone on with after its process has ended.
+
+    `close(complete=False)` keeps what a position counts on, once `written` was called.
+    """
+
+    def written(self) -> Written:
+        """Return how far it is; called between two writes."""
+        ...
+
+
+@runtime_checkable
+class ResumableSink(Sink[T_contra], Protocol[T_contra]):
+    """A sink whose writings are ResumableWriters: each record counts once, however often the job begins again."""
+
+    def resume(self, position: Any, contents: Sequence[Any]) -> ResumableWriter[T_contra]:
+        """Go on with a writing where it said it was; raises SinkUnwritable."""
         ...

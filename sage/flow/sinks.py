@@ -1,13 +1,14 @@
 """Sinks as values: a list, the terminal, a file of JSON lines. Knows nothing of steps or threads."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import IO, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from sage.base.errors import SinkUnwritable
+from sage.flow.partial_file import PartialFile, begin_file, resume_file
+from sage.flow.ports import Written
 
 T = TypeVar("T")
 
@@ -22,6 +23,11 @@ class ListSink(Generic[T]):
         self.items = []
         return ListWriter(self.items)
 
+    def resume(self, position: Any, contents: Sequence[T]) -> "ListWriter[T]":
+        """Begin with the records that an earlier writing had; as if nothing had happened."""
+        self.items = list(contents)
+        return ListWriter(self.items)
+
 
 class ListWriter(Generic[T]):
     def __init__(self, items: list[T]) -> None:
@@ -29,6 +35,9 @@ class ListWriter(Generic[T]):
 
     def write(self, records: Sequence[T]) -> None:
         self._items.extend(records)
+
+    def written(self) -> Written:
+        return Written(contents=self._items)
 
     def close(self, *, complete: bool) -> None:
         """Nothing to finish: what came before a failure stays to be looked at."""
@@ -63,22 +72,14 @@ class JsonLinesSink:
 
     def open(self) -> "JsonLinesWriter":
         """Start a temporary file beside `path`; raises SinkUnwritable."""
-        path = os.path.abspath(self.path)
-        if os.path.isdir(path):
-            raise SinkUnwritable(f"{path} is a folder", "Name a file.")
-        folder, name = os.path.split(path)
-        partial = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.partial")
-        try:
-            file = open(partial, "xb")  # noqa: SIM115 - closed by the writer
-        except OSError as error:
-            raise _unwritable(path, error) from error
-        return JsonLinesWriter(path, partial, file)
+        return JsonLinesWriter(begin_file(self.path))
+
+    def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "JsonLinesWriter":
+        return JsonLinesWriter(resume_file(self.path, position))
 
 
 class JsonLinesWriter:
-    def __init__(self, path: str, partial: str, file: IO[bytes]) -> None:
-        self._path = path
-        self._partial = partial
+    def __init__(self, file: PartialFile) -> None:
         self._file = file
         self._num_written = 0
         self._encoder = msgspec.json.Encoder(enc_hook=_plain)
@@ -86,27 +87,18 @@ class JsonLinesWriter:
     def write(self, records: Sequence[object]) -> None:
         """Append; raises SinkUnwritable where the disk refuses or a record has no JSON form."""
         try:
-            self._file.write(self._encoder.encode_lines(records))
-        except OSError as error:
-            raise _unwritable(self._path, error) from error
+            lines = self._encoder.encode_lines(records)
         except (TypeError, ValueError, OverflowError) as error:
             raise self._not_json(records) from error
+        self._file.write(lines)
         self._num_written += len(records)
+
+    def written(self) -> Written:
+        return self._file.written()
 
     def close(self, *, complete: bool) -> None:
         """Put the file in its place, or remove what was begun."""
-        try:
-            with self._file as file:
-                if complete:
-                    file.flush()
-                    os.fsync(file.fileno())
-            if complete:
-                os.replace(self._partial, self._path)
-        except OSError as error:
-            raise _unwritable(self._path, error) from error
-        finally:
-            if os.path.exists(self._partial):
-                os.unlink(self._partial)
+        self._file.close(complete=complete)
 
     def _not_json(self, records: Sequence[object]) -> SinkUnwritable:
         for number, record in enumerate(records, self._num_written + 1):
@@ -114,10 +106,10 @@ class JsonLinesWriter:
                 self._encoder.encode(record)
             except (TypeError, ValueError, OverflowError) as error:
                 return SinkUnwritable(
-                    f"record {number} for {self._path} has no JSON form: {error}; it is {record!r:.200}",
+                    f"record {number} for {self._file.path} has no JSON form: {error}; it is {record!r:.200}",
                     "Map it to a dict, a dataclass or a Struct of plain values first.",
                 )
-        return SinkUnwritable(f"a record for {self._path} changed while it was written")
+        return SinkUnwritable(f"a record for {self._file.path} changed while it was written")
 
 
 def _plain(value: Any) -> object:
@@ -126,9 +118,3 @@ def _plain(value: Any) -> object:
         plain: object = value.tolist()
         return plain
     raise TypeError(f"objects of type {type(value).__name__} are not JSON")
-
-
-def _unwritable(path: str, error: OSError) -> SinkUnwritable:
-    return SinkUnwritable(
-        f"{path} cannot be written: {error.strerror}", "Check the folder, its permissions and its room."
-    )

@@ -3,12 +3,12 @@
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from sage.base.errors import SourceUnreadable
-from sage.flow.lines import Block, blocks_of_files, files_of_pattern
+from sage.flow.lines import Block, blocks_of_files, check_length, files_of_pattern
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -23,6 +23,12 @@ class CollectionSource(Generic[T_co]):
     def open(self) -> "SliceReader[T_co] | IteratorReader[T_co]":
         items = self.items
         return SliceReader(items) if isinstance(items, list | tuple | range) else IteratorReader(iter(items))
+
+    def open_at(self, position: int) -> "SliceReader[T_co] | IteratorReader[T_co]":
+        """Go on after `position` items; where they are iterated, they must be the same again."""
+        reader = self.open()
+        reader.pass_over(position)
+        return reader
 
 
 class OneShotSource(Generic[T_co]):
@@ -56,6 +62,9 @@ class TextSource:
     def open(self) -> "TextReader":
         return TextReader(blocks_of_files(files_of_pattern(self.path)))
 
+    def open_at(self, position: Sequence[Any]) -> "TextReader":
+        return text_reader_at(self.path, position)
+
 
 @dataclass(frozen=True, slots=True)
 class JsonLinesSource(Generic[T_co]):
@@ -65,7 +74,10 @@ class JsonLinesSource(Generic[T_co]):
     as_type: type[T_co]
 
     def open(self) -> "JsonLinesReader[T_co]":
-        return JsonLinesReader(blocks_of_files(files_of_pattern(self.path)), self.as_type)
+        return JsonLinesReader(TextReader(blocks_of_files(files_of_pattern(self.path))), self.as_type)
+
+    def open_at(self, position: Sequence[Any]) -> "JsonLinesReader[T_co]":
+        return JsonLinesReader(text_reader_at(self.path, position), self.as_type)
 
 
 class SliceReader(Generic[T_co]):
@@ -80,6 +92,12 @@ class SliceReader(Generic[T_co]):
         self._next += len(found)
         return found or None
 
+    def position(self) -> int:
+        return self._next
+
+    def pass_over(self, num: int) -> None:
+        self._next += num
+
     def close(self) -> None:
         """Nothing to let go."""
 
@@ -89,9 +107,19 @@ class IteratorReader(Generic[T_co]):
 
     def __init__(self, items: Iterator[T_co]) -> None:
         self._items = items
+        self._num_read = 0
 
     def read(self, max_records: int) -> Sequence[T_co] | None:
-        return list(islice(self._items, max_records)) or None
+        found = list(islice(self._items, max_records))
+        self._num_read += len(found)
+        return found or None
+
+    def position(self) -> int:
+        return self._num_read
+
+    def pass_over(self, num: int) -> None:
+        """Iterate over the next `num` items."""
+        self._num_read += sum(1 for _ in islice(self._items, num))
 
     def close(self) -> None:
         close = getattr(self._items, "close", None)
@@ -104,8 +132,21 @@ class TextReader:
 
     def __init__(self, blocks: Generator[Block, None, None]) -> None:
         self._blocks = blocks
-        self._block = Block("", 1, [])
+        self._block = Block("", 1, [], 0)
         self._next = 0
+
+    def position(self) -> tuple[str, int, int, int]:
+        """Return the file, where in it a line begins (number from 1, offset in bytes), and how many lines since then.
+
+        Lines are read in blocks; the bytes of a part of one are not counted, since that would take time at every read.
+        """
+        path, first_line, _, offset_bytes = self._block
+        return path, first_line, offset_bytes, self._next
+
+    def pass_over(self, num_lines: int) -> None:
+        """Read lines of the file that is begun, for nothing."""
+        while num_lines and (block := self.read_block(num_lines)) is not None:
+            num_lines -= len(block.lines)
 
     def read(self, max_records: int) -> Sequence[str] | None:
         block = self.read_block(max_records)
@@ -118,19 +159,33 @@ class TextReader:
             if block is None:
                 return None
             self._block, self._next = block, 0
-        path, first_line, lines = self._block
+        path, first_line, lines, offset_bytes = self._block
         start, self._next = self._next, min(self._next + max_records, len(lines))
-        return Block(path, first_line + start, lines[start : self._next])
+        return Block(path, first_line + start, lines[start : self._next], offset_bytes)
 
     def close(self) -> None:
         self._blocks.close()
 
 
+def text_reader_at(pattern: str, position: Sequence[Any]) -> TextReader:
+    """Return a reader of the files that match, from a position on; raises SourceUnreadable where its file is gone."""
+    path, first_line, offset_bytes, num_lines = position
+    paths = files_of_pattern(pattern)
+    if not path:
+        return TextReader(blocks_of_files(paths))
+    if path not in paths:
+        raise SourceUnreadable(f"{path}, which was read before, is not there any more", "Bring it back as it was.")
+    check_length(path, offset_bytes)
+    reader = TextReader(blocks_of_files(paths[paths.index(path) :], first_line, offset_bytes))
+    reader.pass_over(num_lines)
+    return reader
+
+
 class JsonLinesReader(Generic[T_co]):
     """Reads lines and decodes each."""
 
-    def __init__(self, blocks: Generator[Block, None, None], as_type: type[T_co]) -> None:
-        self._lines = TextReader(blocks)
+    def __init__(self, lines: TextReader, as_type: type[T_co]) -> None:
+        self._lines = lines
         self._decoder: msgspec.json.Decoder[T_co] = msgspec.json.Decoder(as_type)
 
     def read(self, max_records: int) -> Sequence[T_co] | None:
@@ -138,6 +193,9 @@ class JsonLinesReader(Generic[T_co]):
             if records := self._decoded(block):
                 return records
         return None
+
+    def position(self) -> tuple[str, int, int, int]:
+        return self._lines.position()
 
     def close(self) -> None:
         self._lines.close()

@@ -5,11 +5,13 @@ Each fault tells the jobs that it may reach which error they may end with from t
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from cluster.jobs.orders import CancelJob, CloseNode
 from cluster.runtime.actor import Actor, tell
-from cluster.runtime.drive import Reader, Workshop
+from cluster.runtime.drive import Workshop
 from cluster.runtime.messages import TaskSpec
+from cluster.runtime.source import Reader
 from cluster.runtime.task import Task
 from cluster.serving.manager import SetPolicy
 from operators.machine import Command, Machine
@@ -60,6 +62,9 @@ class BreakingWorkshop:
 
     def reader(self, spec: TaskSpec) -> Reader | None:
         return self._workshop.reader(spec)
+
+    def reader_at(self, spec: TaskSpec, position: Any) -> Reader:
+        return self._workshop.reader_at(spec, position)
 
 
 class Story:

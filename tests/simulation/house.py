@@ -89,6 +89,12 @@ class RecordedNode:
     def begin(self, run_id: JobId) -> None:
         self._node.begin(run_id)
 
+    def checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+        self._node.checkpoint(run_id, checkpoint_id)
+
+    def drop_checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+        self._node.drop_checkpoint(run_id, checkpoint_id)
+
     def stop(self, run_id: JobId) -> None:
         self._node.stop(run_id)
 

@@ -42,6 +42,12 @@ class DeafNode:
     def begin(self, run_id: JobId) -> None:
         self.num_orders += 1
 
+    def checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+        self.num_orders += 1
+
+    def drop_checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+        self.num_orders += 1
+
     def stop(self, run_id: JobId) -> None:
         self.num_orders += 1
 

@@ -100,6 +100,12 @@ class RecordedNode:
     def begin(self, run_id: JobId) -> None:
         self.orders.put(("begin", run_id))
 
+    def checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+        self.orders.put(("checkpoint", run_id))
+
+    def drop_checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+        self.orders.put(("drop checkpoint", run_id))
+
     def stop(self, run_id: JobId) -> None:
         self.orders.put(("stop", run_id))
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.keycode import bytes_of_key
-from operators.partition import Partitioner, partition_of
+from operators.partition import Partitioner, instance_of
 from sage.base.batch import Batch
 from sage.base.errors import InternalError, RecordFailed
 from sage.flow.graph import Step, Where
@@ -97,7 +97,7 @@ def test_bytes_agree_with_equality(left: Any, right: Any) -> None:
 
 
 SPOKEN = """
-from operators.partition import Partitioner, partition_of
+from operators.partition import Partitioner, instance_of
 from sage.base.batch import Batch
 
 FALSY = [0, 0.0, -0.0, False, "", b"", (), frozenset(), None]
@@ -106,7 +106,7 @@ KEYS = [
     "word", "Straße", "größer", "naïve", "nai\\u0308ve", "日本語", "שלום", "🦊", "\\ud800", ("日", "🦊"),
     frozenset("日本語"), frozenset([("é", 1), ("e", 2)]),
 ]
-alone = [partition_of(key, 97) for key in KEYS]
+alone = [instance_of(key, 97) for key in KEYS]
 in_batches = {}
 for partition, part in Partitioner().split(Batch(list(range(len(KEYS))), KEYS), 97):
     in_batches |= dict.fromkeys(part.values, partition)
@@ -131,7 +131,7 @@ def test_falsy_keys_tuples_and_unicode_keep_their_partition_in_every_process() -
 
 
 def test_partitions_of_known_keys_never_change() -> None:
-    assert [partition_of(key, 1000) for key in (0, "", None, "word", (1, "a"))] == [974, 619, 133, 668, 576]
+    assert [instance_of(key, 1000) for key in (0, "", None, "word", (1, "a"))] == [974, 619, 133, 668, 576]
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers())), st.integers(1, 5))
@@ -140,7 +140,7 @@ def test_a_split_loses_nothing_and_keeps_the_order_of_each_key(records: list[tup
     parts = Partitioner().split(batch, num)
     for partition, part in parts:
         assert part.keys is not None
-        expected = [record for record in records if partition_of(record[0], num) == partition]
+        expected = [record for record in records if instance_of(record[0], num) == partition]
         assert list(zip(part.keys, part.values, strict=True)) == expected
     assert sum(len(part) for _, part in parts) == len(records)
 
@@ -149,9 +149,9 @@ def test_many_keys_are_forgotten_again_and_still_parted_alike() -> None:
     partitioner = Partitioner()
     for start in range(0, 200_000, 50_000):
         partitioner.split(Batch([0] * 50_000, range(start, start + 50_000)), 4)
-    assert len(partitioner._hashes) <= 1 << 16
+    assert len(partitioner._instances[4]) <= 1 << 16
     [(partition, _)] = partitioner.split(Batch([0], [7]), 4)
-    assert partition == partition_of(7, 4)
+    assert partition == instance_of(7, 4)
 
 
 @pytest.mark.parametrize("key", [object(), [1], {"a": 1}, (1, [2]), lambda: 0])

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.runtime.links import Delivery, End, Grant, Link
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Link
 from cluster.runtime.outputs import Outputs, OutputSpec
 from sage.base.batch import Batch
 from sage.base.ids import TaskId
@@ -27,7 +27,7 @@ class Wire:
     """Remembers what was sent."""
 
     def __init__(self, *specs: OutputSpec, num_batches: int = 2, max_records: int = 4) -> None:
-        self.sent: list[Delivery | End] = []
+        self.sent: list[Delivery | Barrier | End] = []
         self.outputs = Outputs(
             specs, self.sent.append, split_by_value, num_batches=num_batches, max_records=max_records
         )
@@ -114,3 +114,13 @@ def test_nothing_is_lost_or_doubled_and_keyed_order_is_kept(
     if routing is Routing.KEYED and num_links > 1:
         for number, link in enumerate(links):
             assert wire.values(link) == [value for value in sent if value % num_links == number]
+
+
+def test_a_barrier_follows_what_was_emitted_on_every_link_of_every_channel_but_completions() -> None:
+    first, second, done = links_to(2, 0), links_to(1, 1), links_to(1, 2)
+    wire = Wire(
+        OutputSpec(Routing.KEYED, first), OutputSpec(Routing.FORWARD, second), OutputSpec(Routing.COMPLETION, done)
+    )
+    wire.outputs.emit(Batch([1, 2], [1, 2]))
+    wire.outputs.barrier(7)
+    assert wire.sent[-3:] == [Barrier(first[0], 7), Barrier(first[1], 7), Barrier(second[0], 7)]

@@ -3,7 +3,7 @@
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Never
 
 import pytest
 from pykka import ActorRef
@@ -30,6 +30,7 @@ from cluster.runtime.messages import (
 from cluster.runtime.outputs import OutputSpec
 from cluster.runtime.task import Task
 from operators.machine import Ask, CallResult, Command, Counts, DeadLetter, Emit, SetTimer, Withdraw
+from operators.state import State
 from sage.base.batch import Batch
 from sage.base.clock import SystemClock
 from sage.base.errors import InternalError, RecordFailed
@@ -59,6 +60,12 @@ class ScriptedMachine:
 
     def open(self) -> None:
         pass
+
+    def restore(self, state: State) -> list[Command]:
+        raise AssertionError(state)
+
+    def snapshot(self) -> State:
+        return {}
 
     def room(self) -> int:
         return 1_000_000
@@ -98,6 +105,9 @@ class FixedWorkshop:
 
     def reader(self, spec: TaskSpec) -> None:
         return None
+
+    def reader_at(self, spec: TaskSpec, position: Any) -> Never:
+        raise AssertionError(position)
 
 
 class PatientInference:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cluster.runtime.columns import BadFrame
 from cluster.runtime.inputs import Inputs, InputSpec
-from cluster.runtime.links import Delivery, End, Grant, Link
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Link
 from cluster.runtime.outputs import Outputs, OutputSpec
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import decode_batch, encode_batch
@@ -55,7 +55,7 @@ def test_a_link_that_ends_holds_the_watermark_back_until_what_came_before_is_tak
 
 
 def test_a_watermark_alone_joins_the_batch_that_waits_before_it() -> None:
-    sent: list[Delivery | End] = []
+    sent: list[Delivery | Barrier | End] = []
     outputs = Outputs(
         [OutputSpec(Routing.FORWARD, (LEFT,))], sent.append, Partitioner().split, num_batches=1, max_records=10
     )
@@ -96,7 +96,7 @@ class Exchange:
             tuple(Link(0, TaskId(f"a/{sender}"), TaskId(f"b/{at}")) for at in range(num_receivers))
             for sender in range(num_senders)
         ]
-        self.on_way: dict[Link, deque[Delivery | End]] = {link: deque() for links in ways for link in links}
+        self.on_way: dict[Link, deque[Delivery | Barrier | End]] = {link: deque() for links in ways for link in links}
         self.senders = [
             Outputs(
                 [OutputSpec(routing, links)], self.carry, Partitioner().split, num_batches=num_batches, max_records=4
@@ -107,7 +107,7 @@ class Exchange:
             Inputs([InputSpec(links[at]) for links in ways], num_batches=num_batches) for at in range(num_receivers)
         ]
 
-    def carry(self, message: Delivery | End) -> None:
+    def carry(self, message: Delivery | Barrier | End) -> None:
         self.on_way[message.link].append(message)
 
     def deliver(self, link: Link) -> None:
@@ -115,6 +115,8 @@ class Exchange:
         match self.on_way[link].popleft():
             case Delivery() as delivery:
                 inputs.add(delivery)
+            case Barrier() as barrier:
+                inputs.bar(barrier)
             case End() as end:
                 inputs.end(end)
 

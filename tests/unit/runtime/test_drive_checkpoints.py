@@ -1,0 +1,92 @@
+"""Every record counts once, whenever a run ends and another begins from its newest checkpoint."""
+
+from collections import Counter
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+import pytest
+
+import sage
+from sage.flow.ports import SourceReader
+from tests.unit.runtime.driven_flow import DrivenFlow
+
+
+@dataclass(frozen=True)
+class Unpositioned:
+    """A source that can only be read from its start."""
+
+    items: tuple[int, ...]
+
+    def open(self) -> SourceReader[int]:
+        return UnpositionedReader(iter(self.items))
+
+
+class UnpositionedReader:
+    def __init__(self, items: Any) -> None:
+        self._items = items
+
+    def read(self, max_records: int) -> list[int] | None:
+        found = next(self._items, None)
+        return None if found is None else [found]
+
+    def close(self) -> None:
+        pass
+
+
+async def tenfold(number: int) -> int:
+    return 10 * number
+
+
+def grown(old: list[int], number: int) -> list[int]:
+    return [*old, number]
+
+
+class Shop:
+    """A flow of many kinds of steps, and what must come of it."""
+
+    def __init__(self) -> None:
+        flow = sage.Flow("shop")
+        left = flow.from_collection(list(range(40)))
+        right = flow.from_source(Unpositioned(tuple(range(100, 120))))
+        both = left.union(right)
+        called = both.map_async(tenfold, max_in_flight=3)
+        self.called = called.map_batches(list, max_records=4, max_wait_s=0.1).collect()
+        self.counted = both.key_by(lambda n: n % 7).count(final=True).with_parallelism(3).collect()
+        self.folded = left.key_by(lambda n: n % 3).fold(list, grown).collect()
+        self.graph = flow.graph()
+
+    def check(self) -> None:
+        everything = [*range(40), *range(100, 120)]
+        assert Counter(self.called.items) == Counter(10 * n for n in everything)
+        assert Counter(self.counted.items) == Counter(Counter(n % 7 for n in everything).items())
+        assert [n for _, values in self.folded.items for n in values[-1:]] == list(range(40))
+        assert self.folded.items[-1] == (0, list(range(0, 40, 3)))
+
+
+@pytest.mark.parametrize("seeds", [range(first, first + 25) for first in range(0, 200, 25)], ids=str)
+def test_nothing_is_lost_or_doubled_wherever_runs_end(seeds: range) -> None:
+    for seed in seeds:
+        rng, shop = Random(seed), Shop()
+        run = DrivenFlow(shop.graph, rng)
+        for _ in range(rng.randint(1, 4)):
+            for _ in range(rng.randint(0, 12)):
+                run.begin_checkpoint()
+                run.run(rng.choice((5, 50, 400)))
+                if rng.random() < 0.2:
+                    run.drop_checkpoint()
+            run = DrivenFlow(shop.graph, rng, begins_at=run.newest)
+        run.run_out()
+        shop.check()
+
+
+def test_a_run_takes_checkpoints_to_its_end_and_can_begin_at_the_last() -> None:
+    rng, shop = Random(1), Shop()
+    run = DrivenFlow(shop.graph, rng)
+    while not run.is_over:
+        run.begin_checkpoint()
+        run.run(30)
+    assert run.num_complete > 5
+    again = DrivenFlow(shop.graph, rng, begins_at=run.newest)
+    again.run_out()
+    shop.check()
