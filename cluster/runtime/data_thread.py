@@ -1,4 +1,4 @@
-"""The one thread that owns a node's data sockets: sends what waits, takes what came, notices who is lost.
+"""The thread that owns a node's data sockets: sends what others left waiting, takes what came, notices who is lost.
 
 It waits for descriptors alone, and drains each socket without waiting. Knows nothing of what tasks do.
 """
@@ -88,7 +88,7 @@ class DataPorts:
 
 
 class DataThread:
-    """`run` is the thread; `tell` and `wake` may be called on any."""
+    """`run` is the thread; `tell`, `send` and `wake` may be called on any."""
 
     def __init__(self, context: Context, ports: DataPorts, address: str) -> None:
         """Bind `address`; raises ConfigInvalid."""
@@ -121,6 +121,12 @@ class DataThread:
     def tell(self, order: AddPeer | DropPeer) -> None:
         self._orders.append(order)
         self.wake()
+
+    def send(self, outgoing: Outgoing) -> None:
+        """Send what waits for a peer here and now, or let the thread do so: it takes turns with who sends already."""
+        link = self._links.get(outgoing.peer.node)
+        if link is None or link.outgoing is not outgoing or link.send_here():
+            self.wake()
 
     def wake(self) -> None:
         """Let the thread look at its queues. One byte wakes it, however many put before it looks."""
@@ -172,7 +178,7 @@ class DataThread:
             self._has_come = self._listener.drain()
         for link in list(self._links.values()):
             if link.has_work():
-                self._guarded(link, self._send)
+                self._guarded(link, self._hear)
             if not link.is_welcome:
                 self._guarded(link, self._watch)
 
@@ -195,15 +201,11 @@ class DataThread:
         except SageError as error:
             self._lose(link, error)
 
-    def _send(self, link: PeerLink) -> None:
-        link.pump()
-        self._hear(link)
-
     def _watch(self, link: PeerLink) -> None:
         link.watch(self._ports.clock.monotonic_s())
 
     def _hear(self, link: PeerLink) -> None:
-        for answer in link.answers():
+        for answer in link.pump():
             match answer:
                 case Welcome():
                     link.welcomed(answer)

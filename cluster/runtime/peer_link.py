@@ -1,10 +1,12 @@
-"""The connection to one peer: sends what waits for it, and notices its loss. Used on the I/O thread alone.
+"""The connection to one peer: sends what waits for it, and notices its loss.
 
-Knows nothing of what comes from the peer, but for its answers: that comes by the connection which the peer makes.
+Any thread sends, one at a time; all else is for the I/O thread alone. Knows nothing of what comes from the peer, but
+for its answers: that comes by the connection which the peer makes.
 """
 
 import contextlib
 import sys
+import threading
 
 import zmq
 
@@ -45,6 +47,8 @@ class PeerLink:
         self.outgoing = outgoing
         self.num_sent = 0
         self._number = 1  # the Hello was 0
+        self._using = threading.Lock()  # once we are welcome: a socket of ZeroMQ has one user at a time, on any thread
+        self._is_closed = False
         self._is_connected = False
         self.is_welcome = False
         self._why_not = "nobody answered"
@@ -73,8 +77,29 @@ class PeerLink:
             return None
         return self._connect_by_s if self._retry_s is None else min(self._retry_s, self._connect_by_s)
 
-    def pump(self) -> None:
-        """Send a turn of what waits; not before the peer has welcomed us."""
+    def send_here(self) -> bool:
+        """Send a turn of what waits, on any thread; say whether the I/O thread needs to look at this link now.
+
+        Sends nothing where another thread sends, or where the peer has not welcomed us.
+        """
+        if not self.is_welcome or not self._using.acquire(blocking=False):
+            return True
+        try:
+            if self._is_closed:
+                return False
+            self._pump()
+            return bool(self._events() & zmq.POLLIN) or self.has_work()
+        finally:
+            self._using.release()
+
+    def pump(self) -> list[ToConnector]:
+        """Send a turn of what waits, and return what the peer answered; raises BadFrame, or WireMismatch."""
+        with self._using:
+            if self.is_welcome:
+                self._pump()
+            return self._answers()
+
+    def _pump(self) -> None:
         for _ in range(_TURN):
             outbound = self.outgoing.take()
             if outbound is None:
@@ -88,17 +113,18 @@ class PeerLink:
             self._number += 1
             self.num_sent += 1
 
-    def answers(self) -> list[ToConnector]:
-        """Return what the peer answered since the last call; raises BadFrame, or WireMismatch.
-
-        To be called after every `pump`: the socket's descriptor says nothing of what a call has seen meanwhile.
-        """
+    def _answers(self) -> list[ToConnector]:
         came: list[ToConnector] = []
-        while (events := events_of(self.socket)) & zmq.POLLIN:
+        while self._events() & zmq.POLLIN:
             head, *_ = frames_from(self.socket)
             came.append(read_to_connector(head.buffer))
-        self._is_full &= not events & zmq.POLLOUT
         return came
+
+    def _events(self) -> int:
+        """Return what the socket is ready for; its descriptor says nothing of what a send has seen meanwhile."""
+        events = events_of(self.socket)
+        self._is_full &= not events & zmq.POLLOUT
+        return events
 
     def welcomed(self, welcome: Welcome) -> None:
         """Take the peer's welcome; raises NodeLost where somebody else listens there."""
@@ -120,9 +146,11 @@ class PeerLink:
             raise self._lost(f"{self._why_not} at {self.peer.address} for {CONNECT_TIMEOUT_S:g} s")
 
     def close(self) -> None:
-        self.socket.disable_monitor()
-        self.monitor.close(linger=0)
-        self.socket.close(linger=0)
+        with self._using:
+            self._is_closed = True
+            self.socket.disable_monitor()
+            self.monitor.close(linger=0)
+            self.socket.close(linger=0)
 
     def _connect(self) -> None:
         self._sockets.connect(self.socket, self.peer.address, self.peer.public_key)

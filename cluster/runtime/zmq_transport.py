@@ -1,7 +1,8 @@
 """The transport between tasks of several nodes, over ZeroMQ; those of this node reach each other by a call.
 
 Knows nothing of jobs: whoever deploys says which task is where. A batch is encoded on the thread that sends it, so that
-a record which cannot travel fails its own step; everything else happens on the data thread.
+a record which cannot travel fails its own step, and sent there too, unless another sends to that peer just then: to
+wake a thread takes longer than to send. Everything else happens on the data thread.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -138,5 +139,5 @@ class ZmqTransport:
         if isinstance(message, Delivery):
             body = encode_batch(message.batch, route.types, where=f"task {message.link.source}")
         outgoing.put(Outbound(message, route.epoch, body))
-        self._data.wake()
+        self._data.send(outgoing)
         return True

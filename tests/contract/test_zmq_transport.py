@@ -5,6 +5,7 @@ import queue
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -166,6 +167,18 @@ def test_a_node_that_drops_another_ends_both_ways_and_they_may_meet_again(ends: 
     ends.join(LINK)
     ends.near.send(End(LINK))
     assert box.get(timeout=DEADLINE_S) == End(LINK)
+
+
+def test_a_node_may_be_dropped_while_many_threads_send_to_it(ends: ZmqIpcEnds, box: Box) -> None:
+    def send() -> list[bool]:
+        return [ends.near.send(Delivery(LINK, Batch([1]))) for _ in range(5_000)]
+
+    with ThreadPoolExecutor(4) as pool:
+        sent = [pool.submit(send) for _ in range(4)]
+        assert isinstance(box.get(timeout=DEADLINE_S), Delivery)
+        ends.one.transport.drop_peer(FAR)
+    for each in sent:
+        assert each.result() == sorted(each.result(), reverse=True)  # refused once, and from then on
 
 
 def test_a_message_of_a_node_that_was_added_counts_from_the_first(directory: Path) -> None:
