@@ -10,7 +10,7 @@ from cluster.jobs.bookkeeper import Bookkeeper
 from cluster.jobs.explain import explain
 from cluster.jobs.job import BeginAnew, BeginOn, CancelAsked, JobEvent, JobOver, NodeGone, RecordsLost, StopOn
 from cluster.jobs.journal import Journal, MemoryJournal
-from cluster.jobs.node_port import NodePort
+from cluster.jobs.nodes import Nodes
 from cluster.jobs.orders import (
     CancelJob,
     CheckRoom,
@@ -27,19 +27,17 @@ from cluster.jobs.orders import (
     RunBroke,
     SubmitPlan,
 )
-from cluster.jobs.parts import parts_from_tasks
-from cluster.jobs.placement import Placement, Strategy, place, rooms_of
-from cluster.jobs.room import Placed, Room
-from cluster.jobs.run import JobRun, new_run, run_id_of, stays_whole, unplaced_run
+from cluster.jobs.placement import Placement, Strategy
+from cluster.jobs.room import Placed
+from cluster.jobs.run import JobRun, new_run, run_id_of, unplaced_run
 from cluster.jobs.tasks import tasks_from_plan
 from cluster.jobs.waiting import WaitingJobs
 from cluster.runtime.actor import Actor, ActorEnded, ActorFailed
-from cluster.runtime.messages import JobProgress, JobSetAside, JobTaskSaved, TaskSpec
+from cluster.runtime.messages import JobProgress, JobSetAside, JobTaskSaved
 from cluster.runtime.scheduler import Scheduler
 from sage.base.clock import Clock
 from sage.base.errors import InternalError, JobCancelled, NameTaken, NoRoom, SageError
 from sage.base.ids import JobId, NodeId, new_id
-from sage.base.offer import NodeOffer
 from sage.flow.plan import Plan
 from sage.flow.runner import DeadLetterRecord, JobStatus, NodeView
 
@@ -89,9 +87,7 @@ class JobManager(Actor[ManagerMessage]):
         super().__init__("job manager", clock=clock, scheduler=scheduler)
         self._books = Bookkeeper(journal if journal is not None else MemoryJournal(), clock)
         self._rng = rng
-        self._strategy = strategy
-        self._nodes: dict[NodeId, tuple[NodePort, NodeOffer]] = {}
-        self._closed: set[NodeId] = set()
+        self._nodes = Nodes(strategy)
         self._jobs: dict[JobId, _Job] = {}
         self._job_of_run: dict[JobId, JobId] = {}
         self._past: deque[JobId] = deque()
@@ -101,21 +97,21 @@ class JobManager(Actor[ManagerMessage]):
     def receive(self, message: ManagerMessage) -> object:
         match message:
             case NodeJoined(node_id, node, offer):
-                self._nodes[node_id] = (node, offer)
+                self._nodes.join(node_id, node, offer)
                 self._place_waiting()
             case NodeLeft(node_id, error):
                 self._left(node_id, error)
             case RunBroke(run_id, error):
                 self._happened(run_id, RecordsLost(error))
             case CloseNode(node_id, is_closed):
-                (self._closed.add if is_closed else self._closed.discard)(node_id)
+                self._nodes.close(node_id, is_closed=is_closed)
                 self._place_waiting()
             case SubmitPlan():
                 return self._submit(message)
             case ResumePlan():
                 self._resume(message)
             case CheckRoom(plan):
-                self._place(plan, tasks_from_plan(JobId("job"), plan))
+                self._nodes.place(plan, tasks_from_plan(JobId("job"), plan), self._taken())
             case ExplainJob(job_id):
                 return explain(self._jobs[job_id].run.placement) if job_id in self._jobs else []
             case CancelJob(job_id):
@@ -123,7 +119,9 @@ class JobManager(Actor[ManagerMessage]):
             case DeadLettersOf(job_id):
                 return list(self._jobs[job_id].letters) if job_id in self._jobs else []
             case NodesNow():
-                return [NodeView(r.node_id, r.offer.total, r.free, r.num_parts) for r in self._rooms()]
+                return [
+                    NodeView(r.node_id, r.offer.total, r.free, r.num_parts) for r in self._nodes.rooms(self._taken())
+                ]
             case ActorEnded(_, name):
                 self._left(NodeId(name), InternalError(f"node {name} ended"))
             case ActorFailed(_, name, error):
@@ -188,14 +186,14 @@ class JobManager(Actor[ManagerMessage]):
 
     def _placed_run(self, run_id: JobId, plan: Plan, job_id: JobId, num_restarts_left: int) -> JobRun:
         tasks = tasks_from_plan(run_id, plan)
-        return new_run(job_id, tasks, self._place(plan, tasks), num_restarts_left)
+        return new_run(job_id, tasks, self._nodes.place(plan, tasks, self._taken()), num_restarts_left)
 
     def _deploy(self, job: _Job) -> None:
         run = job.run
         self._job_of_run[run.id] = run.deployment.job_id
         self._changed(job)  # first: no other run gets the number of one that a node has seen
         for node_id in dict.fromkeys(run.nodes.values()):
-            self._nodes[node_id][0].deploy(run.deployment)
+            self._nodes[node_id].deploy(run.deployment)
 
     def _job_of(self, run_id: JobId) -> _Job | None:
         """Return the job whose newest run this is; what comes from an older one counts no more."""
@@ -207,9 +205,9 @@ class JobManager(Actor[ManagerMessage]):
         for order in job.run.machine.handle(event):
             match order:
                 case BeginOn(node_id):
-                    self._nodes[node_id][0].begin(run_id)
+                    self._nodes[node_id].begin(run_id)
                 case StopOn(node_id):
-                    self._nodes[node_id][0].stop(run_id)
+                    self._nodes[node_id].stop(run_id)
                 case JobOver():
                     self._over(job)
                 case BeginAnew():
@@ -317,33 +315,11 @@ class JobManager(Actor[ManagerMessage]):
 
     def _left(self, node_id: NodeId, error: SageError) -> None:
         """Have every job that has tasks on a node that is no more begin anew, or fail."""
-        if self._nodes.pop(node_id, None) is None:
+        if not self._nodes.leave(node_id):
             return
-        self._closed.discard(node_id)
         for job in [job for job in self._jobs.values() if not job.run.machine.is_over]:
             if node_id in job.run.nodes.values():
                 self._happened(job.run.id, NodeGone(node_id, error))
-
-    def _place(self, plan: Plan, tasks: tuple[TaskSpec, ...]) -> Placement:
-        offers = {node_id: offer for node_id, (_, offer) in self._nodes.items() if node_id not in self._closed}
-        if stays_whole(plan) and len(offers) > 1:
-            return self._place_whole(tasks, offers)
-        return place(parts_from_tasks(tasks), offers, taken=self._taken(), strategy=self._strategy)
-
-    def _place_whole(self, tasks: tuple[TaskSpec, ...], offers: dict[NodeId, NodeOffer]) -> Placement:
-        """Place all tasks on one node, the one with most free CPUs that can take them."""
-        parts, refused = parts_from_tasks(tasks), NoRoom("there is no node")
-        rooms = rooms_of(offers, self._taken())
-        for room in sorted(rooms, key=lambda room: room.free.cpus, reverse=True):
-            try:
-                return place(parts, {room.node_id: room.offer}, taken=self._taken(), strategy=self._strategy)
-            except NoRoom as error:
-                refused = error
-        refused.add_note("All steps of a flow with an index share one node.")
-        raise refused
-
-    def _rooms(self) -> list[Room]:
-        return rooms_of({node_id: offer for node_id, (_, offer) in self._nodes.items()}, self._taken())
 
     def _taken(self) -> list[Placed]:
         """Return what the tasks of jobs that are not over hold."""
