@@ -87,6 +87,9 @@ class EmbeddedPlane:
 
         if self._client is None:
             self._client = start_control_plane(
-                known_models(self._engines), policy=self._settings.policy, max_waiting=self._settings.max_waiting
+                known_models(self._engines),
+                policy=self._settings.policy,
+                route=self._settings.route,
+                max_waiting=self._settings.max_waiting,
             )
         return self._client

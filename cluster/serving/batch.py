@@ -9,8 +9,9 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from cluster.serving.account import EngineAccount
 from cluster.serving.queue import WaitingQueue
-from cluster.serving.route import EngineAccount, Router
+from cluster.serving.route import Router
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.inference import EmbedRequest, Kind
 
@@ -32,7 +33,7 @@ class Batcher:
         self._router = router
         self._next_batch = 1
 
-    def assign(self, lanes: Iterable[Lane]) -> list[Assignment]:
+    def assign(self, lanes: Iterable[Lane], now_s: float) -> list[Assignment]:
         """Take from `lanes`, best rank first, as long as an engine has room; the picks are charged.
 
         A lane may be left out only if nothing came to it and none of its engines got room since the last call.
@@ -43,14 +44,15 @@ class Batcher:
         heapq.heapify(heads)
         while heads:
             lane = heads[0][1]
-            account = self._router.pick(lane)
+            first = self._queue.first(lane)
+            account = None if first is None else self._router.choose(first)
             if account is None:
                 heapq.heappop(heads)
                 continue
             if lane.kind is Kind.EMBED:
-                assignments.append(self._embedding_batch(lane, account))
+                assignments.append(self._embedding_batch(lane, account, now_s))
             else:
-                self._generation(lane, account, messages, assignments)
+                self._generation(lane, account, messages, assignments, now_s)
             head = self._queue.head(lane)
             if head is None:
                 heapq.heappop(heads)
@@ -64,23 +66,24 @@ class Batcher:
         account: EngineAccount,
         messages: dict[EngineAccount, Assignment],
         assignments: list[Assignment],
+        now_s: float,
     ) -> None:
-        ticket = self._queue.take(lane)
+        ticket = self._queue.take(lane, now_s)
         self._router.charge(account, (ticket,))
         if account not in messages:
             messages[account] = Assignment(account)
             assignments.append(messages[account])
         messages[account].tickets.append(ticket)
 
-    def _embedding_batch(self, lane: Lane, account: EngineAccount) -> Assignment:
+    def _embedding_batch(self, lane: Lane, account: EngineAccount, now_s: float) -> Assignment:
         """Take the first request, and those behind it while their texts fit the engine's best batch."""
-        first = self._queue.take(lane)
+        first = self._queue.take(lane, now_s)
         batch = Assignment(account, [first], num_texts(first))
         while len(batch.tickets) < account.free_slots():
             ticket = self._queue.first(lane)
             if ticket is None or batch.num_texts + num_texts(ticket) > account.info.max_batch_texts:
                 break
-            batch.tickets.append(self._queue.take(lane))
+            batch.tickets.append(self._queue.take(lane, now_s))
             batch.num_texts += num_texts(ticket)
         self._router.charge(account, batch.tickets, self._next_batch)
         self._next_batch += 1

@@ -48,9 +48,11 @@ class EngineEnded:
 
 @dataclass(frozen=True, slots=True)
 class PolicyChanged:
-    """From now on the waiting requests are ordered by the policy of this name (checked before)."""
+    """From now on the waiting requests are ordered by the policy, and given to engines by the route, of these names
+    (checked before); None: as it was."""
 
-    policy: str
+    policy: str | None = None
+    route: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ from cluster.serving.events import (
 from cluster.serving.policy import policy_named
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.route import Router
+from cluster.serving.routes import route_named
+from cluster.serving.size import Meter, TextMeter
 from cluster.serving.statistics import PlaneView, Totals, WaitingView
 from cluster.serving.ticket import Lane, Ticket, lane_of, ticket_for
 from sage.base.errors import DeadlineExceeded, EngineLost, InvalidRequest, Overloaded, RequestCancelled, SageError
@@ -65,15 +67,23 @@ class Plane:
     """
 
     def __init__(
-        self, known_models: Iterable[str] = (), *, policy: str = "priority", max_waiting: int = MAX_WAITING
+        self,
+        known_models: Iterable[str] = (),
+        *,
+        policy: str = "priority",
+        route: str = "least_work",
+        max_waiting: int = MAX_WAITING,
+        meter: Meter | None = None,
     ) -> None:
-        """`known_models` are refused with NoEngine, not UnknownModel, while nothing serves them.
+        """`known_models` are refused with NoEngine, not UnknownModel, while nothing serves them. `meter` measures
+        requests; by default, by their text.
 
         Raises UnknownPolicy.
         """
         self._max_waiting = max_waiting
-        self._queue = WaitingQueue(policy_named(policy))
-        self._router = Router()
+        self._meter: Meter = meter if meter is not None else TextMeter()
+        self._router = Router(route_named(route, self._meter))
+        self._queue = WaitingQueue(policy_named(policy, self._affinity_tokens))
         self._batcher = Batcher(self._queue, self._router)
         self._offer = Offer(known_models, self._router)
         self._deadlines = Deadlines()
@@ -101,8 +111,11 @@ class Plane:
                 self._engine_up(event, orders)
             case EngineDown():
                 self._engine_down(event, orders)
-            case PolicyChanged(policy):
-                self._queue.change_policy(policy_named(policy))
+            case PolicyChanged(policy, route):
+                if policy is not None:
+                    self._queue.change_policy(policy_named(policy, self._affinity_tokens))
+                if route is not None:
+                    self._router.change_route(route_named(route, self._meter))
             case TimePassed():
                 self._wake_s = math.inf
         self._assign(orders)
@@ -121,6 +134,7 @@ class Plane:
             waiting[key] = waiting.get(key, 0) + 1
         return PlaneView(
             policy=self._queue.policy.name,
+            route=self._router.route.name,
             max_waiting=self._max_waiting,
             num_waiting=len(self._queue),
             num_running=len(self._running),
@@ -131,6 +145,9 @@ class Plane:
             tokens=self._totals.tokens_view(),
             batch_sizes=self._totals.batch_sizes(),
         )
+
+    def _affinity_tokens(self, ticket: Ticket) -> float:
+        return self._router.route.affinity_tokens(ticket)
 
     # Arrival.
 
@@ -172,7 +189,8 @@ class Plane:
 
     def _let_in(self, request: Request, lane: Lane, orders: _Orders) -> None:
         self._num_arrived += 1
-        ticket = ticket_for(request, lane, self._num_arrived, orders.now_s)
+        size = self._meter.size(request)
+        ticket = ticket_for(request, lane, self._num_arrived, orders.now_s, size)
         self._queue.add(ticket)
         self._deadlines.add(ticket)
         orders.lanes[lane] = None
@@ -190,7 +208,7 @@ class Plane:
         """Give engines what they have room for, from the lanes in which something changed."""
         if not orders.lanes:
             return
-        for assignment in self._batcher.assign(orders.lanes):
+        for assignment in self._batcher.assign(orders.lanes, orders.now_s):
             for ticket in assignment.tickets:
                 self._running[ticket.request.id] = ticket
             self._totals.picked(assignment, orders.now_s)
@@ -243,9 +261,12 @@ class Plane:
             return
         lasts = {last.request_id: last for last in reversed(ended)}
         for ticket in self._router.release(account, dict.fromkeys(last.request_id for last in ended)):
+            last = lasts[ticket.request.id]
+            if not isinstance(last, Failed):
+                self._queue.policy.ended(ticket, last.usage.prompt_tokens + last.usage.completion_tokens)
             if self._abandoned.pop(ticket.request.id) is None:
                 del self._running[ticket.request.id]
-                self._answer(ticket, lasts[ticket.request.id], orders)
+                self._answer(ticket, last, orders)
         orders.lanes.update(dict.fromkeys(account.lanes))
 
     # Engines come and go.
@@ -277,7 +298,7 @@ class Plane:
         for lane in self._queue.lanes():
             if not self._offer.is_served(lane):
                 why = failure or Failure.of(self._offer.unserved(lane))
-                for ticket in self._queue.take_all(lane):
+                for ticket in self._queue.take_all(lane, orders.now_s):
                     self._fail(ticket, why, orders)
 
     # What leaves.

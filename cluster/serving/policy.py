@@ -1,23 +1,49 @@
-"""In which order waiting requests are served. Knows nothing of the queue that asks, nor of engines."""
+"""In which order waiting requests are served. Knows nothing of the queue that asks, nor of engines.
+
+| name | first | source |
+| --- | --- | --- |
+| fifo | who came first | - |
+| priority | interactive, standard, batch; each with a floor of tokens; by arrival within a class | - |
+| edf | who is due first: by deadline, or by the patience of its class | Liu and Layland, 1973 |
+| dlpm | the tenant served least; near it, who finds most of its prompt in a cache | Cao et al., 2025 |
+| hybrid | classes with floors; within a class as dlpm; within a tenant as edf | - |
+"""
 
 import difflib
+from collections.abc import Callable
 from typing import Protocol
 
+from cluster.serving.order import Classes, Counters, Fair, Floors, Order, Ranked
 from cluster.serving.ticket import Ticket
 from sage.base.errors import UnknownPolicy
 from sage.base.inference import ServiceClass
 
-POLICY_NAMES = ("fifo", "priority")
+POLICY_NAMES = ("fifo", "priority", "edf", "dlpm", "hybrid")
+
+FLOOR_SHARES = {ServiceClass.STANDARD: 0.10, ServiceClass.BATCH: 0.05}
+"""Tokens that a class that waits gets for each token of a more urgent one: nobody starves, and 15 % is the most that
+interactive requests lose."""
+
+AGEING_S = 60.0
+QUANTUM_TOKENS = 8_192.0
+"""How far tenants may be apart before fairness beats locality; about two long prompts."""
+
+Affinity = Callable[[Ticket], float]
+"""Returns how many tokens of a ticket's prompt an engine with room has in its cache."""
 
 
 class Policy(Protocol):
-    """Gives each waiting request its rank, once: when it arrives, or when this becomes the policy."""
+    """Makes the order of each lane, and is told what requests took in the end. Holds what lanes share."""
 
     @property
     def name(self) -> str: ...
 
-    def rank(self, ticket: Ticket) -> float:
-        """Return a finite number; lower ranks go first, equal ranks in order of arrival."""
+    def order(self) -> Order:
+        """Return a new, empty order."""
+        ...
+
+    def ended(self, ticket: Ticket, num_tokens: int) -> None:
+        """Note that a request that was picked took `num_tokens`."""
         ...
 
 
@@ -26,34 +52,95 @@ class FirstComeFirstServed:
 
     name = "fifo"
 
-    def rank(self, ticket: Ticket) -> float:
-        return 0.0
+    def order(self) -> Order:
+        return Ranked(lambda ticket: 0.0)
 
-
-_CLASS_RANKS = {ServiceClass.INTERACTIVE: 0.0, ServiceClass.STANDARD: 1.0, ServiceClass.BATCH: 2.0}
+    def ended(self, ticket: Ticket, num_tokens: int) -> None:
+        """Nothing to account."""
 
 
 class ClassesInOrder:
-    """All interactive requests, then standard, then batch; by arrival within a class."""
+    """Interactive requests first, then standard, then batch; by arrival within a class."""
 
     name = "priority"
 
-    def rank(self, ticket: Ticket) -> float:
-        return _CLASS_RANKS[ticket.request.service_class]
+    def __init__(self) -> None:
+        self._floors = Floors(FLOOR_SHARES, AGEING_S)
+
+    def order(self) -> Order:
+        return Classes(self._floors, lambda: Ranked(lambda ticket: 0.0))
+
+    def ended(self, ticket: Ticket, num_tokens: int) -> None:
+        """Nothing to account: floors are of what was asked for."""
 
 
-def policy_named(name: str) -> Policy:
-    """Return the policy of this name; raises UnknownPolicy with the nearest name."""
+class EarliestDueFirst:
+    """By deadline; without one, by when its class would have it begun. What is late goes on being first."""
+
+    name = "edf"
+
+    def order(self) -> Order:
+        return Ranked(lambda ticket: ticket.due_s)
+
+    def ended(self, ticket: Ticket, num_tokens: int) -> None:
+        """Nothing to account."""
+
+
+class FairWithLocality:
+    """Tenants alike in tokens, and among those nearly alike the one whose prompt is cached."""
+
+    name = "dlpm"
+
+    def __init__(self, affinity_tokens: Affinity | None) -> None:
+        self._counters = Counters()
+        self._affinity_tokens = affinity_tokens
+
+    def order(self) -> Order:
+        return self._fair(lambda: Ranked(lambda ticket: 0.0))
+
+    def ended(self, ticket: Ticket, num_tokens: int) -> None:
+        self._counters.correct(ticket.request.tenant, num_tokens - ticket.cost_tokens)
+
+    def _fair(self, child: Callable[[], Order]) -> Order:
+        return Fair(self._counters, child, quantum_tokens=QUANTUM_TOKENS, affinity_tokens=self._affinity_tokens)
+
+
+class Hybrid(FairWithLocality):
+    """Classes with floors, tenants fair within a class, who is due first within a tenant."""
+
+    name = "hybrid"
+
+    def __init__(self, affinity_tokens: Affinity | None) -> None:
+        super().__init__(affinity_tokens)
+        self._floors = Floors(FLOOR_SHARES, AGEING_S)
+
+    def order(self) -> Order:
+        return Classes(self._floors, lambda: self._fair(lambda: Ranked(lambda ticket: ticket.due_s)))
+
+
+def policy_named(name: str, affinity_tokens: Affinity | None = None) -> Policy:
+    """Return a new policy of this name; raises UnknownPolicy with the nearest name.
+
+    `affinity_tokens` is given where the route knows what is cached where.
+    """
     match name:
         case "fifo":
             return FirstComeFirstServed()
         case "priority":
             return ClassesInOrder()
+        case "edf":
+            return EarliestDueFirst()
+        case "dlpm":
+            return FairWithLocality(affinity_tokens)
+        case "hybrid":
+            return Hybrid(affinity_tokens)
         case _:
-            nearest = difflib.get_close_matches(name, POLICY_NAMES, n=1, cutoff=0.0)[0]
-            known = ", ".join(POLICY_NAMES)
             raise UnknownPolicy(
                 f"no scheduling policy is called {name!r}",
-                f"Did you mean {nearest!r}? The policies are: {known}.",
+                f"{_nearest(name, POLICY_NAMES)} The policies are: {', '.join(POLICY_NAMES)}.",
                 param="policy",
             )
+
+
+def _nearest(name: str, names: tuple[str, ...]) -> str:
+    return f"Did you mean {difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]!r}?"

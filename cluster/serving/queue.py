@@ -1,23 +1,21 @@
 """Requests that wait, in the order of a policy. Knows nothing of engines, deadlines or answers."""
 
-import heapq
 from collections.abc import Collection, Iterator
 
+from cluster.serving.order import Key, Order
 from cluster.serving.policy import Policy
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.ids import RequestId
 
-_Place = tuple[float, int, Ticket]  # rank, arrival (unique, so that tickets are never compared), ticket
-
 
 class WaitingQueue:
-    """One heap a lane. Adding, taking and removing cost O(log n) on average; changing the policy O(n)."""
+    """An order a lane. Adding, taking and removing cost O(log n) on average; changing the policy O(n log n)."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._tickets: dict[RequestId, Ticket] = {}
-        self._heaps: dict[Lane, list[_Place]] = {}
-        self._num_places = 0  # in all heaps, of tickets removed by id too
+        self._orders: dict[Lane, Order] = {}
+        self._num_removed = 0  # since the orders were last made anew: at most so many of their places are empty
 
     @property
     def policy(self) -> Policy:
@@ -33,38 +31,45 @@ class WaitingQueue:
         """Let `ticket` wait; its id must not be waiting already."""
         assert ticket.request.id not in self._tickets, ticket.request.id
         self._tickets[ticket.request.id] = ticket
-        heapq.heappush(self._heaps.setdefault(ticket.lane, []), self._place(ticket))
-        self._num_places += 1
+        ticket.is_waiting = True
+        self._order(ticket.lane).add(ticket)
 
-    def head(self, lane: Lane) -> tuple[float, int] | None:
-        """Return rank and arrival of the first in `lane`; lower goes first. None where nothing waits."""
-        heap = self._cleaned(lane)
-        return heap[0][:2] if heap else None
+    def head(self, lane: Lane) -> Key | None:
+        """Return where the first of `lane` stands among lanes; lower goes first. None where nothing waits."""
+        order = self._orders.get(lane)
+        return None if order is None else order.key()
 
     def first(self, lane: Lane) -> Ticket | None:
         """Return the ticket that `take` would take."""
-        heap = self._cleaned(lane)
-        return heap[0][2] if heap else None
+        order = self._orders.get(lane)
+        return None if order is None else order.first()
 
-    def take(self, lane: Lane) -> Ticket:
+    def take(self, lane: Lane, now_s: float) -> Ticket:
         """Remove and return the first of `lane`; something must wait there."""
-        ticket = heapq.heappop(self._cleaned(lane))[2]
-        self._num_places -= 1
+        order = self._orders[lane]
+        ticket = order.take(now_s)
+        ticket.is_waiting = False
         del self._tickets[ticket.request.id]
+        if order.first() is None:
+            del self._orders[lane]
         return ticket
 
-    def take_all(self, lane: Lane) -> list[Ticket]:
+    def take_all(self, lane: Lane, now_s: float) -> list[Ticket]:
         """Remove and return everything that waits in `lane`, in order."""
         taken = []
-        while self.head(lane) is not None:
-            taken.append(self.take(lane))
+        while self.first(lane) is not None:
+            taken.append(self.take(lane, now_s))
         return taken
 
     def remove(self, request_id: RequestId) -> Ticket | None:
         """Remove one from wherever it waits; None if it does not wait."""
         ticket = self._tickets.pop(request_id, None)
-        if ticket is not None:
-            self._compact()
+        if ticket is None:
+            return None
+        ticket.is_waiting = False
+        self._num_removed += 1
+        if self._num_removed > len(self._tickets) + 64:
+            self._rebuild()
         return ticket
 
     def change_policy(self, policy: Policy) -> None:
@@ -74,42 +79,25 @@ class WaitingQueue:
 
     def lanes(self) -> Collection[Lane]:
         """Return the lanes in which something may wait."""
-        return tuple(self._heaps)
+        return tuple(self._orders)
 
     def tickets(self) -> Iterator[Ticket]:
         """Iterate over all that wait, in no order."""
         return iter(self._tickets.values())
 
     def num_places(self) -> int:
-        """Return how many tickets the heaps hold, those removed by id and not yet swept out among them."""
-        return self._num_places
+        """Return how many tickets the orders hold, those removed by id and not yet swept out among them."""
+        return sum(order.num_places() for order in self._orders.values())
 
-    def _place(self, ticket: Ticket) -> _Place:
-        return self._policy.rank(ticket), ticket.arrival, ticket
-
-    def _cleaned(self, lane: Lane) -> list[_Place]:
-        """Return the lane's heap with a waiting ticket on top, or empty; an empty lane is forgotten."""
-        heap = self._heaps.get(lane)
-        if heap is None:
-            return []
-        while heap:
-            ticket = heap[0][2]
-            if self._tickets.get(ticket.request.id) is ticket:
-                return heap
-            heapq.heappop(heap)
-            self._num_places -= 1
-        del self._heaps[lane]
-        return heap
-
-    def _compact(self) -> None:
-        """Drop removed tickets from the heaps once they outnumber those that wait: O(1) a removal on average."""
-        if self._num_places > 2 * len(self._tickets) + 64:
-            self._rebuild()
+    def _order(self, lane: Lane) -> Order:
+        order = self._orders.get(lane)
+        if order is None:
+            order = self._orders[lane] = self._policy.order()
+        return order
 
     def _rebuild(self) -> None:
-        self._heaps = {}
+        """Make the orders anew, without what was removed: O(1) a removal on average."""
+        self._orders = {}
+        self._num_removed = 0
         for ticket in self._tickets.values():
-            self._heaps.setdefault(ticket.lane, []).append(self._place(ticket))
-        for heap in self._heaps.values():
-            heapq.heapify(heap)
-        self._num_places = len(self._tickets)
+            self._order(ticket.lane).add(ticket)

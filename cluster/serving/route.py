@@ -1,50 +1,31 @@
-"""Which engine takes the next request: the one with the least work accounted. Knows nothing of waiting or answers."""
+"""The accounts of engines, and which of those with room takes a request. Knows nothing of waiting or answers."""
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
+from cluster.serving.account import MAX_EMBEDDING_BATCHES, EngineAccount
 from cluster.serving.engines.port import EngineInfo
+from cluster.serving.routes import LeastWork, Route
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Kind
 
-MAX_EMBEDDING_BATCHES = 2  # one in work, one at hand: the engine never idles, and the rest can still be ordered here
-
-
-@dataclass(slots=True, eq=False)
-class EngineAccount:
-    """What an engine holds. `load_tokens` counts a request from the pick until the engine says that it ended."""
-
-    info: EngineInfo
-    lanes: tuple[Lane, ...]
-    held: dict[RequestId, Ticket] = field(default_factory=dict)
-    load_tokens: int = 0
-    batches: dict[int, int] = field(default_factory=dict)  # embedding batch: how many of its requests it still holds
-    last_pick: int = 0
-    version: int = 0
-
-    def free_slots(self) -> int:
-        return self.info.max_running - len(self.held)
-
-    def has_room(self, kind: Kind) -> bool:
-        """Say whether it may be given something of `kind` now."""
-        if kind is Kind.EMBED and len(self.batches) >= MAX_EMBEDDING_BATCHES:
-            return False
-        return self.free_slots() > 0
-
-
-_Place = tuple[int, int, int, EngineAccount]  # load, last pick (unique unless 0), version, account
+_Place = tuple[float, int, int, EngineAccount]  # standing by the route, last pick (unique unless 0), version, account
 
 
 class Router:
     """The accounts of all engines that are up, and for each lane a heap of those with room. O(log engines) a pick."""
 
-    def __init__(self) -> None:
+    def __init__(self, route: Route | None = None) -> None:
+        self._route: Route = route if route is not None else LeastWork()
         self._accounts: dict[EngineId, EngineAccount] = {}
         self._serving: dict[Lane, list[EngineAccount]] = {}
         self._heaps: dict[Lane, list[_Place]] = {}
         self._num_picks = 0
+
+    @property
+    def route(self) -> Route:
+        return self._route
 
     def __iter__(self) -> Iterator[EngineAccount]:
         return iter(self._accounts.values())
@@ -87,7 +68,7 @@ class Router:
         return tuple(lane.kind for lane in self._serving if lane.model == model)
 
     def pick(self, lane: Lane) -> EngineAccount | None:
-        """Return the engine with room and the least load; of equals, the one picked longest ago. Charges nothing."""
+        """Return the engine with room that stands first by the route; of equals, the one picked longest ago."""
         heap = self._heaps.get(lane)
         while heap:
             _, _, version, account = heap[0]
@@ -96,6 +77,18 @@ class Router:
             heapq.heappop(heap)
         return None
 
+    def choose(self, ticket: Ticket) -> EngineAccount | None:
+        """Return the engine with room that the route gives `ticket` to; None where none has room. Charges nothing."""
+        first = self.pick(ticket.lane)
+        return None if first is None else self._route.choose(ticket, first, self._accounts)
+
+    def change_route(self, route: Route) -> None:
+        """Give what is picked from now on to engines by `route`."""
+        self._route = route
+        self._heaps.clear()
+        for account in self._accounts.values():
+            self._changed(account)
+
     def charge(self, account: EngineAccount, tickets: Sequence[Ticket], batch: int | None = None) -> None:
         """Account `tickets` to an engine that has room for them; `batch` numbers an embedding batch."""
         assert len(tickets) <= account.free_slots(), (account.info.engine_id, len(tickets))
@@ -103,6 +96,8 @@ class Router:
             ticket.engine_id, ticket.batch = account.info.engine_id, batch
             account.held[ticket.request.id] = ticket
             account.load_tokens += ticket.cost_tokens
+            ticket.work = self._route.work_of(ticket, account)
+            account.work += ticket.work
         if batch is not None:
             account.batches[batch] = len(tickets)
         self._num_picks += 1
@@ -114,18 +109,21 @@ class Router:
         released = [ticket for id in request_ids if (ticket := account.held.pop(id, None)) is not None]
         for ticket in released:
             account.load_tokens -= ticket.cost_tokens
+            account.work -= ticket.work
             if ticket.batch is not None:
                 account.batches[ticket.batch] -= 1
                 if not account.batches[ticket.batch]:
                     del account.batches[ticket.batch]
         if released:
+            if not account.held:
+                account.work = 0.0  # what rounding left
             self._changed(account)
         return released
 
     def _changed(self, account: EngineAccount) -> None:
         """Make earlier heap places of `account` void and give it new ones where it has room."""
         account.version += 1
-        place = (account.load_tokens, account.last_pick, account.version, account)
+        place = (self._route.standing(account), account.last_pick, account.version, account)
         for lane in account.lanes:
             if account.has_room(lane.kind):
                 heap = self._heaps.setdefault(lane, [])
@@ -144,6 +142,7 @@ class Router:
             held = account.held.values()
             assert len(held) <= account.info.max_running, "a window is exceeded"
             assert account.load_tokens == sum(ticket.cost_tokens for ticket in held), "load is what is held"
+            assert abs(account.work - sum(ticket.work for ticket in held)) < 1.0, "work is what is held"
             assert all(ticket.engine_id == account.info.engine_id for ticket in held)
             assert len(account.batches) <= MAX_EMBEDDING_BATCHES
             assert sum(account.batches.values()) == sum(ticket.batch is not None for ticket in held)

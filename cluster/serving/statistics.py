@@ -74,6 +74,7 @@ class PlaneView:
     """The plane at one moment. `batch_sizes`: (texts in a micro-batch, how many batches had so many)."""
 
     policy: str
+    route: str
     max_waiting: int
     num_waiting: int
     num_running: int

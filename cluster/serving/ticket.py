@@ -4,11 +4,15 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from cluster.serving.size import Prefix, Size
 from sage.base.ids import EngineId
-from sage.base.inference import ChatRequest, EmbedRequest, GenerateRequest, Kind, Request, kind_of
+from sage.base.inference import Kind, Request, ServiceClass, kind_of
 
-CHARACTERS_PER_TOKEN = 4  # English text and byte-pair vocabularies; only the ratios between requests matter
-ASSUMED_ANSWER_TOKENS = 256  # where a request names no max_tokens
+PATIENCE_S = {ServiceClass.INTERACTIVE: 2.0, ServiceClass.STANDARD: 30.0, ServiceClass.BATCH: 600.0}
+"""When the first token of a request without a deadline is due, after its arrival; its prompt adds to it."""
+
+PROMPT_TOKENS_PER_S = 8_000.0
+"""Prompt tokens that add a second to when the first token is due (the SLO of `findings`: 2 s + prompt / 8k s)."""
 
 
 class Lane(NamedTuple):
@@ -23,7 +27,8 @@ class Ticket:
     """A request that was let in, until it is answered and no engine holds it.
 
     `arrival` counts requests let in; `deadline_s` is monotonic, infinite where there is none; `engine_id` is set at
-    the pick; `batch` numbers the embedding batch at that engine.
+    the pick; `batch` numbers the embedding batch at that engine; `work` is what that engine was charged for it;
+    `prefix` and `affinity_tokens` (how much of it an engine had cached) are set where a route or policy asked for them.
     """
 
     request: Request
@@ -31,33 +36,32 @@ class Ticket:
     arrival: int
     arrived_s: float
     deadline_s: float
-    cost_tokens: int
+    size: Size
     engine_id: EngineId | None = None
     batch: int | None = None
+    work: float = 0.0
+    prefix: Prefix | None = None
+    affinity_tokens: float | None = None
+    is_waiting: bool = False
     is_answered: bool = False
 
+    @property
+    def cost_tokens(self) -> int:
+        """Tokens that an engine will work on at most."""
+        return self.size.total_tokens
 
-def ticket_for(request: Request, lane: Lane, arrival: int, now_s: float) -> Ticket:
+    @property
+    def due_s(self) -> float:
+        """When it should be begun at the latest, monotonic: by its deadline, or by the patience of its class."""
+        patient_s = self.arrived_s + PATIENCE_S[self.request.service_class]
+        return min(self.deadline_s, patient_s + self.size.prompt_tokens / PROMPT_TOKENS_PER_S)
+
+
+def ticket_for(request: Request, lane: Lane, arrival: int, now_s: float, size: Size) -> Ticket:
     """Return the ticket of a request that arrives now; `lane` is its lane."""
     deadline_s = math.inf if request.timeout_s is None else now_s + request.timeout_s
-    return Ticket(request, lane, arrival, now_s, deadline_s, cost_tokens(request))
+    return Ticket(request, lane, arrival, now_s, deadline_s, size)
 
 
 def lane_of(request: Request) -> Lane:
     return Lane(request.model, kind_of(request))
-
-
-def cost_tokens(request: Request) -> int:
-    """Estimate the tokens an engine will work on: prompt and longest answer, or texts; at least 1."""
-    match request:
-        case ChatRequest():
-            return _generation_tokens(sum(len(m.content) for m in request.messages), request.sampling.max_tokens)
-        case GenerateRequest():
-            return _generation_tokens(len(request.prompt), request.sampling.max_tokens)
-        case EmbedRequest():
-            return 1 + sum(map(len, request.texts)) // CHARACTERS_PER_TOKEN
-
-
-def _generation_tokens(num_characters: int, max_tokens: int | None) -> int:
-    answer_tokens = ASSUMED_ANSWER_TOKENS if max_tokens is None else max_tokens
-    return 1 + num_characters // CHARACTERS_PER_TOKEN + answer_tokens

@@ -102,7 +102,7 @@ class UnknownModel(CallerError):
 
 
 class UnknownPolicy(CallerError):
-    """No scheduling policy has this name."""
+    """No scheduling policy, and no route, has this name."""
 
     code = "SAGE-1202"
 

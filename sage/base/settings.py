@@ -35,7 +35,13 @@ class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
-    policy: Annotated[str, Meta(description="order of waiting requests: `fifo` or `priority`")] = "priority"
+    policy: Annotated[
+        str, Meta(description="order of waiting requests: `fifo`, `priority`, `edf`, `dlpm`, `hybrid`")
+    ] = "priority"
+    route: Annotated[
+        str,
+        Meta(description="which engine takes a request: `round_robin`, `least_work`, `session`, `prefix`, `auto`"),
+    ] = "least_work"
     max_waiting: Annotated[int, Meta(ge=1, description="requests that wait at most; more are refused")] = 4096
 
 

@@ -20,6 +20,8 @@ from cluster.serving.events import (
     WakeAt,
 )
 from cluster.serving.plane import Plane
+from cluster.serving.size import TextMeter
+from cluster.serving.ticket import Ticket, lane_of, ticket_for
 from sage.base.errors import EngineLost
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import (
@@ -55,10 +57,19 @@ def chat(
     timeout_s: float | None = None,
     num_characters: int = 40,
     max_tokens: int | None = 10,
+    tenant: str = "default",
+    text: str | None = None,
 ) -> ChatRequest:
-    messages = (ChatMessage("user", "x" * num_characters),)
+    messages = (ChatMessage("user", "x" * num_characters if text is None else text),)
     sampling = Sampling(max_tokens=max_tokens)
-    return ChatRequest(RequestId(id), model, messages, sampling, service_class, timeout_s=timeout_s)
+    return ChatRequest(RequestId(id), model, messages, sampling, service_class, tenant, timeout_s)
+
+
+def waiting(request: Request, arrival: int = 1, now_s: float = 0.0) -> Ticket:
+    """Return the ticket of a request that waits."""
+    ticket = ticket_for(request, lane_of(request), arrival, now_s, TextMeter().size(request))
+    ticket.is_waiting = True
+    return ticket
 
 
 def generate(id: str, service_class: ServiceClass = STANDARD) -> GenerateRequest:

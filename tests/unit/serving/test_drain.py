@@ -6,8 +6,8 @@ import pytest
 
 from cluster.serving.deadlines import Deadlines
 from cluster.serving.drain import DrainRate
-from cluster.serving.ticket import Ticket, lane_of, ticket_for
-from tests.unit.serving.arrange import chat
+from cluster.serving.ticket import Ticket
+from tests.unit.serving.arrange import chat, waiting
 
 
 def test_a_steady_rate_is_seen_soon_and_kept() -> None:
@@ -36,8 +36,7 @@ def test_the_time_to_retry_is_when_half_of_what_waits_has_left_within_bounds() -
 
 
 def due_at(id: str, timeout_s: float | None) -> Ticket:
-    request = chat(id, timeout_s=timeout_s)
-    return ticket_for(request, lane_of(request), int(id), 0.0)
+    return waiting(chat(id, timeout_s=timeout_s), int(id))
 
 
 def test_deadlines_come_in_order_without_those_answered_before() -> None:

@@ -1,26 +1,128 @@
-"""Policies and their names."""
+"""Policies: their names, and whom each serves first."""
+
+from collections import Counter
 
 import pytest
 
-from cluster.serving.policy import POLICY_NAMES, policy_named
-from cluster.serving.ticket import lane_of, ticket_for
+from cluster.serving.policy import FLOOR_SHARES, POLICY_NAMES, Policy, policy_named
+from cluster.serving.ticket import Ticket
 from sage.base.errors import UnknownPolicy
 from sage.base.inference import ServiceClass
-from tests.unit.serving.arrange import chat
+from tests.unit.serving.arrange import BATCH, INTERACTIVE, STANDARD, chat, waiting
 
 
-def rank(policy: str, service_class: ServiceClass) -> float:
-    request = chat("a", service_class)
-    return policy_named(policy).rank(ticket_for(request, lane_of(request), 1, 0.0))
+def served(policy: Policy, *tickets: Ticket, num: int | None = None) -> list[str]:
+    """Return the ids of the first `num` that the policy serves, of tickets that all wait."""
+    order = policy.order()
+    for ticket in tickets:
+        order.add(ticket)
+    return [order.take(0.0).request.id for _ in range(len(tickets) if num is None else num)]
 
 
-def test_priority_ranks_interactive_before_standard_before_batch() -> None:
-    ranks = [rank("priority", c) for c in (ServiceClass.INTERACTIVE, ServiceClass.STANDARD, ServiceClass.BATCH)]
-    assert ranks == sorted(set(ranks))
+def test_priority_serves_interactive_before_standard_before_batch() -> None:
+    tickets = [waiting(chat(c.value, c), n) for n, c in enumerate((BATCH, STANDARD, INTERACTIVE))]
+    assert served(policy_named("priority"), *tickets) == ["interactive", "standard", "batch"]
 
 
-def test_fifo_ranks_all_classes_alike() -> None:
-    assert len({rank("fifo", service_class) for service_class in ServiceClass}) == 1
+def test_fifo_serves_in_order_of_arrival_whatever_the_class() -> None:
+    tickets = [waiting(chat(str(n), c), n) for n, c in enumerate((BATCH, INTERACTIVE, STANDARD))]
+    assert served(policy_named("fifo"), *tickets) == ["0", "1", "2"]
+
+
+def test_edf_serves_the_nearest_deadline_and_a_class_without_one_by_its_patience() -> None:
+    late, soon = waiting(chat("late", timeout_s=60.0), 1), waiting(chat("soon", timeout_s=1.0), 2)
+    batch, interactive = waiting(chat("batch", BATCH), 3), waiting(chat("interactive", INTERACTIVE), 4)
+    assert served(policy_named("edf"), late, soon, batch, interactive) == ["soon", "interactive", "late", "batch"]
+
+
+def test_edf_serves_an_old_batch_request_before_a_new_interactive_one() -> None:
+    old, new = waiting(chat("old", BATCH), 1, 0.0), waiting(chat("new", INTERACTIVE), 2, 599.0)
+    assert served(policy_named("edf"), new, old) == ["old", "new"]
+
+
+@pytest.mark.parametrize("name", ["dlpm", "hybrid"])
+def test_a_tenant_with_a_hundred_requests_gets_no_more_than_one_with_ten(name: str) -> None:
+    noisy = [waiting(chat(f"n{n}", tenant="noisy"), n) for n in range(100)]
+    quiet = [waiting(chat(f"q{n}", tenant="quiet"), 100 + n) for n in range(10)]
+    first = served(policy_named(name), *noisy, *quiet, num=20)
+    assert Counter(id[0] for id in first) == {"n": 10, "q": 10}
+
+
+def test_dlpm_shares_tokens_not_requests() -> None:
+    long = [waiting(chat(f"l{n}", tenant="long", num_characters=360), n) for n in range(50)]
+    short = [waiting(chat(f"s{n}", tenant="short", num_characters=0, max_tokens=10), 50 + n) for n in range(50)]
+    tokens = {"l": long[0].cost_tokens, "s": short[0].cost_tokens}
+    share: Counter[str] = Counter()
+    for id in served(policy_named("dlpm"), *long, *short, num=44):
+        share[id[0]] += tokens[id[0]]
+    assert abs(share["l"] - share["s"]) <= max(tokens.values())
+
+
+def test_dlpm_prefers_a_cached_prompt_within_its_quantum_and_fairness_beyond_it() -> None:
+    def affinity_tokens(ticket: Ticket) -> float:
+        return 100.0 if ticket.request.tenant == "cached" else 0.0
+
+    policy = policy_named("dlpm", affinity_tokens)
+    cost = 4_000
+    cached = [waiting(chat(f"c{n}", tenant="cached", num_characters=4 * (cost - 11)), n) for n in range(20)]
+    other = [waiting(chat(f"o{n}", tenant="other", num_characters=4 * (cost - 11)), 20 + n) for n in range(20)]
+    first = served(policy, *other, *cached, num=20)
+    assert first[:3] == ["c0", "c1", "c2"]
+    assert first[3] == "o0", "the quantum of 8,192 tokens is used up"
+    assert abs(Counter(id[0] for id in first)["c"] - 10) <= 2
+
+
+def test_what_a_request_took_less_than_it_asked_for_is_given_back_to_its_tenant() -> None:
+    policy = policy_named("dlpm")
+    order = policy.order()
+    tickets = [waiting(chat(f"{t}{n}", tenant=t, max_tokens=989), n) for n in range(8) for t in ("a", "b")]
+    for ticket in tickets:
+        order.add(ticket)
+    shares: Counter[str] = Counter()
+    for _ in range(9):
+        ticket = order.take(0.0)
+        shares[ticket.request.tenant] += 1
+        if ticket.request.tenant == "a":
+            policy.ended(ticket, ticket.cost_tokens // 2)
+    assert shares["a"] > shares["b"]
+
+
+def test_a_tenant_that_was_idle_has_saved_nothing_up() -> None:
+    policy = policy_named("dlpm")
+    order = policy.order()
+    for n in range(20):
+        order.add(waiting(chat(f"a{n}", tenant="a"), n))
+    for _ in range(10):
+        order.take(0.0)
+    for n in range(20):
+        order.add(waiting(chat(f"b{n}", tenant="b"), 20 + n))
+    assert Counter(order.take(0.0).request.tenant for _ in range(10))["b"] <= 6
+
+
+@pytest.mark.parametrize("name", ["priority", "hybrid"])
+def test_each_class_gets_its_floor_while_more_urgent_ones_never_end(name: str) -> None:
+    order = policy_named(name).order()
+    for n in range(100):
+        for service_class in (BATCH, STANDARD):
+            order.add(waiting(chat(f"{service_class}{n}", service_class), n))
+    shares: Counter[ServiceClass] = Counter()
+    for n in range(1_000):
+        order.add(waiting(chat(f"i{n}", INTERACTIVE), 100 + n))
+        shares[order.take(0.0).request.service_class] += 1
+    for service_class, floor in FLOOR_SHARES.items():
+        assert shares[service_class] >= 0.9 * floor * shares[INTERACTIVE]
+    assert shares[INTERACTIVE] >= 800
+
+
+def test_a_class_that_has_waited_long_is_owed_twice_as_much() -> None:
+    def num_batch(now_s: float) -> int:
+        order = policy_named("priority").order()
+        for n in range(200):
+            order.add(waiting(chat(f"b{n}", BATCH), n))
+            order.add(waiting(chat(f"i{n}", INTERACTIVE), 200 + n))
+        return sum(order.take(now_s).request.service_class is BATCH for _ in range(200))
+
+    assert num_batch(61.0) >= 1.8 * num_batch(0.0)
 
 
 @pytest.mark.parametrize("name", POLICY_NAMES)

@@ -6,22 +6,22 @@ import pytest
 
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.route import Router
-from cluster.serving.ticket import Lane, Ticket, cost_tokens, lane_of, ticket_for
+from cluster.serving.ticket import Lane, Ticket
 from sage.base.ids import EngineId
 from sage.base.inference import Kind, ModelCard, Request
-from tests.unit.serving.arrange import CHAT_CARD, EMBED_CARD, chat, chat_engine, embed, embed_engine
+from tests.unit.serving.arrange import CHAT_CARD, EMBED_CARD, chat, chat_engine, embed, embed_engine, waiting
 
 CHAT = Lane("chat", Kind.CHAT)
 
 
 def ticket(request: Request) -> Ticket:
-    return ticket_for(request, lane_of(request), 1, 0.0)
+    return waiting(request)
 
 
 def test_cost_is_a_token_for_four_characters_and_the_longest_answer() -> None:
-    assert cost_tokens(chat("a", num_characters=400, max_tokens=50)) == 151
-    assert cost_tokens(chat("a", num_characters=0, max_tokens=None)) == 257
-    assert cost_tokens(embed("a", 3)) == 4
+    assert waiting(chat("a", num_characters=400, max_tokens=50)).cost_tokens == 151
+    assert waiting(chat("a", num_characters=0, max_tokens=None)).cost_tokens == 257
+    assert waiting(embed("a", 3)).cost_tokens == 4
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -37,7 +37,7 @@ def test_the_pick_is_the_least_loaded_engine_with_room_as_a_full_scan_finds_it(s
         if not open_accounts:
             assert picked is None
         else:
-            assert picked is min(open_accounts, key=lambda account: (account.load_tokens, account.last_pick))
+            assert picked is min(open_accounts, key=lambda account: (account.work, account.last_pick))
         if picked is not None and rng.random() < 0.6:
             new = ticket(chat(f"r{number}", num_characters=rng.randint(0, 4000)))
             router.charge(picked, [new])

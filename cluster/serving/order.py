@@ -1,0 +1,294 @@
+"""Waiting tickets of one lane in an order: by rank, fair between tenants, by class. Knows no engine and no clock.
+
+Orders nest: classes of tenants of ranks. A ticket that stopped waiting (`is_waiting`) is passed over when it comes up.
+Adding and taking cost O(log waiting + log tenants).
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from cluster.serving.ticket import Ticket
+from sage.base.inference import ServiceClass
+
+Key = tuple[float, ...]
+"""Orders the heads of several lanes; keys of one policy have one length."""
+
+
+class Order(Protocol):
+    """Tickets that wait. What `first` names is what `take` takes, if nothing came or was taken in between."""
+
+    def add(self, ticket: Ticket) -> None: ...
+
+    def first(self) -> Ticket | None: ...
+
+    def key(self) -> Key | None:
+        """Return where the head stands among the heads of other lanes; None where nothing waits."""
+        ...
+
+    def take(self, now_s: float) -> Ticket:
+        """Remove and return the head; something must wait."""
+        ...
+
+    def num_places(self) -> int:
+        """Return how many tickets are held, those that wait no more and were not met yet among them."""
+        ...
+
+
+class Ranked:
+    """By a rank that is given once, then by arrival."""
+
+    def __init__(self, rank: Callable[[Ticket], float]) -> None:
+        self._rank = rank
+        self._heap: list[tuple[float, int, Ticket]] = []
+
+    def add(self, ticket: Ticket) -> None:
+        heapq.heappush(self._heap, (self._rank(ticket), ticket.arrival, ticket))
+
+    def first(self) -> Ticket | None:
+        while self._heap and not self._heap[0][2].is_waiting:
+            heapq.heappop(self._heap)
+        return self._heap[0][2] if self._heap else None
+
+    def key(self) -> Key | None:
+        return None if self.first() is None else self._heap[0][:2]
+
+    def take(self, now_s: float) -> Ticket:
+        ticket = self.first()
+        assert ticket is not None, "nothing waits"
+        heapq.heappop(self._heap)
+        return ticket
+
+    def num_places(self) -> int:
+        return len(self._heap)
+
+
+class Counters:
+    """Tokens served to each tenant, over all lanes, as start tags (SFQ: Goyal et al., SIGCOMM 1996; for tokens of
+    language models VTC: Sheng et al., OSDI 2024).
+
+    Counters only grow: what was charged too much is taken from the next charge. A tenant that comes back starts where
+    the tenant that was served last stood, so that nobody saves up while idle.
+    """
+
+    def __init__(self) -> None:
+        self._served: dict[str, float] = {}
+        self._refunds: dict[str, float] = {}
+        self._now = 0.0  # virtual: the counter of whoever was served last, as it was then
+        self._num_kept = 1024
+
+    def of(self, tenant: str) -> float:
+        return self._served.get(tenant, self._now)
+
+    def begin(self, tenant: str) -> float:
+        """Return where a tenant stands that begins to wait; it is remembered from now on."""
+        counter = self._served[tenant] = max(self.of(tenant), self._now)
+        if len(self._served) > self._num_kept:
+            self._forget()
+        return counter
+
+    def charge(self, tenant: str, tokens: float) -> None:
+        """Charge a tenant that is served now."""
+        before = self.of(tenant)
+        self._now = max(self._now, before)
+        refund = min(self._refunds.pop(tenant, 0.0), tokens)
+        self._served[tenant] = before + tokens - refund
+
+    def correct(self, tenant: str, tokens: float) -> None:
+        """Charge what a request took more than it was charged for, or keep for the next charge what it took less."""
+        if tokens >= 0.0:
+            self._served[tenant] = self.of(tenant) + tokens
+        else:
+            self._refunds[tenant] = self._refunds.get(tenant, 0.0) - tokens
+
+    def _forget(self) -> None:
+        """Forget who stands where a newcomer would: it makes no difference, but for refunds not yet used."""
+        self._served = {tenant: served for tenant, served in self._served.items() if served > self._now}
+        self._refunds = {tenant: tokens for tenant, tokens in self._refunds.items() if tenant in self._served}
+        self._num_kept = max(1024, 2 * len(self._served))
+
+
+class Fair:
+    """The tenant who was served the fewest tokens first; of those within `quantum_tokens` of it, the one whose head
+    finds most of its prompt in an engine's cache (DLPM: Cao et al., Locality-aware Fair Scheduling in LLM Serving,
+    2025: longest prefix within a deficit). Looks at the heads of at most `MAX_LOOKED_AT` tenants."""
+
+    MAX_LOOKED_AT = 8
+
+    def __init__(
+        self,
+        counters: Counters,
+        child: Callable[[], Order],
+        *,
+        quantum_tokens: float = 0.0,
+        affinity_tokens: Callable[[Ticket], float] | None = None,
+    ) -> None:
+        self._counters = counters
+        self._child = child
+        self._quantum_tokens = quantum_tokens
+        self._affinity_tokens = affinity_tokens
+        self._of_tenant: dict[str, Order] = {}
+        self._heap: list[tuple[float, int, str]] = []  # counter as it was, number of the entry, tenant: once each
+        self._num_entries = 0
+        self._chosen: str | None = None
+
+    def add(self, ticket: Ticket) -> None:
+        tenant = ticket.request.tenant
+        order = self._of_tenant.get(tenant)
+        if order is None:
+            order = self._of_tenant[tenant] = self._child()
+            self._push(tenant, self._counters.begin(tenant))
+        order.add(ticket)
+        self._chosen = None
+
+    def first(self) -> Ticket | None:
+        tenant = self._choose()
+        return None if tenant is None else self._of_tenant[tenant].first()
+
+    def key(self) -> Key | None:
+        tenant = self._choose()
+        below = None if tenant is None else self._of_tenant[tenant].key()
+        return None if tenant is None or below is None else (self._counters.of(tenant), *below)
+
+    def take(self, now_s: float) -> Ticket:
+        tenant = self._choose()
+        assert tenant is not None, "nothing waits"
+        ticket = self._of_tenant[tenant].take(now_s)
+        self._counters.charge(tenant, ticket.cost_tokens)
+        self._chosen = None
+        return ticket
+
+    def num_places(self) -> int:
+        return sum(order.num_places() for order in self._of_tenant.values())
+
+    def _choose(self) -> str | None:
+        chosen = None if self._chosen is None else self._of_tenant.get(self._chosen)
+        if chosen is not None and chosen.first() is not None:
+            return self._chosen
+        self._chosen = None
+        looked_at = self._nearest()
+        if not looked_at:
+            return None
+        for counter, _, tenant in looked_at:
+            self._push(tenant, counter)
+        self._chosen = self._best([tenant for _, _, tenant in looked_at])
+        return self._chosen
+
+    def _nearest(self) -> list[tuple[float, int, str]]:
+        """Remove from the heap, and return, the tenants within the quantum of the least served."""
+        found: list[tuple[float, int, str]] = []
+        most = 1 if self._affinity_tokens is None else self.MAX_LOOKED_AT
+        while self._heap and len(found) < most:
+            counter, number, tenant = heapq.heappop(self._heap)
+            if self._of_tenant[tenant].first() is None:
+                del self._of_tenant[tenant]
+                continue
+            now = self._counters.of(tenant)
+            if now > counter:
+                self._push(tenant, now)
+                continue
+            if found and counter > found[0][0] + self._quantum_tokens:
+                heapq.heappush(self._heap, (counter, number, tenant))
+                break
+            found.append((counter, number, tenant))
+        return found
+
+    def _best(self, tenants: list[str]) -> str:
+        if self._affinity_tokens is None or len(tenants) == 1:
+            return tenants[0]
+        return max(tenants, key=self._cached_tokens)
+
+    def _cached_tokens(self, tenant: str) -> float:
+        """Return the affinity of a tenant's head, as it was when it first stood there: looking it up is dear."""
+        head = self._of_tenant[tenant].first()
+        assert head is not None, "tenants without a head were left out"
+        if head.affinity_tokens is None:
+            assert self._affinity_tokens is not None
+            head.affinity_tokens = self._affinity_tokens(head)
+        return head.affinity_tokens
+
+    def _push(self, tenant: str, counter: float) -> None:
+        self._num_entries += 1
+        heapq.heappush(self._heap, (counter, self._num_entries, tenant))
+
+
+class Floors:
+    """Tokens owed to each class below those that were served before it, over all lanes.
+
+    `shares`: what a class that waits gets for each token that goes to a more urgent one. A class whose head has waited
+    for `ageing_s` is owed twice as much.
+    """
+
+    def __init__(self, shares: Mapping[ServiceClass, float], ageing_s: float) -> None:
+        self._shares = shares
+        self._ageing_s = ageing_s
+        self._owed = dict.fromkeys(shares, 0.0)
+
+    def is_due(self, ticket: Ticket) -> bool:
+        """Say whether its class may go before more urgent ones with this ticket."""
+        return self._owed.get(ticket.request.service_class, 0.0) >= ticket.cost_tokens
+
+    def passed_over(self, waiting: Iterable[Ticket], tokens: float, now_s: float) -> None:
+        """Note that `tokens` went to a more urgent class than those of these heads. Credit is kept for one head."""
+        for head in waiting:
+            service_class = head.request.service_class
+            aged = 2.0 if now_s - head.arrived_s >= self._ageing_s else 1.0
+            owed = self._owed[service_class] + aged * self._shares[service_class] * tokens
+            self._owed[service_class] = min(owed, 2.0 * head.cost_tokens)
+
+    def paid(self, ticket: Ticket) -> None:
+        self._owed[ticket.request.service_class] -= ticket.cost_tokens
+
+
+class Classes:
+    """Interactive before standard before batch, but each class gets its floor of tokens."""
+
+    def __init__(self, floors: Floors, child: Callable[[], Order]) -> None:
+        self._floors = floors
+        self._children: dict[ServiceClass, Order] = {service_class: child() for service_class in ServiceClass}
+        self._picked: Ticket | None = None  # as long as it waits, and nothing came or was taken
+
+    def add(self, ticket: Ticket) -> None:
+        self._children[ticket.request.service_class].add(ticket)
+        self._picked = None
+
+    def first(self) -> Ticket | None:
+        if self._picked is None or not self._picked.is_waiting:
+            heads = self._heads()
+            self._picked = self._pick(heads) if heads else None
+        return self._picked
+
+    def key(self) -> Key | None:
+        picked = self.first()
+        if picked is None:
+            return None
+        service_class = picked.request.service_class
+        below = self._children[service_class].key()
+        assert below is not None, "it has a head"
+        return (_FLOOR if self._floors.is_due(picked) else float(_URGENCY[service_class]), *below)
+
+    def take(self, now_s: float) -> Ticket:
+        picked = self.first()
+        assert picked is not None, "nothing waits"
+        service_class = picked.request.service_class
+        less_urgent = [head for head in self._heads() if _URGENCY[head.request.service_class] > _URGENCY[service_class]]
+        if self._floors.is_due(picked):
+            self._floors.paid(picked)
+        else:
+            self._floors.passed_over(less_urgent, picked.cost_tokens, now_s)
+        self._picked = None
+        return self._children[service_class].take(now_s)
+
+    def num_places(self) -> int:
+        return sum(child.num_places() for child in self._children.values())
+
+    def _heads(self) -> list[Ticket]:
+        """Return the head of each class that waits, the most urgent first."""
+        return [head for child in self._children.values() if (head := child.first()) is not None]
+
+    def _pick(self, heads: list[Ticket]) -> Ticket:
+        return next((head for head in heads if self._floors.is_due(head)), heads[0])
+
+
+_URGENCY = {service_class: number for number, service_class in enumerate(ServiceClass)}
+_FLOOR = -1.0  # stands before every class

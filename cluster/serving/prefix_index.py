@@ -1,0 +1,43 @@
+"""Which engines were given which prefixes, and so may have them cached. Knows nothing of engines or requests.
+
+Bounded: a block that was not asked for in the last MAX_BLOCKS uses may be forgotten. What an engine really evicted is
+not known here; a wrong guess costs the prefill that any other engine would have cost too.
+"""
+
+from cluster.serving.recent import Recent
+from cluster.serving.size import Prefix
+from sage.base.ids import EngineId
+
+MAX_BLOCKS = 262_144
+MAX_HOLDERS = 8  # engines remembered for one block, the latest: a block that all share tells nothing
+
+
+class PrefixIndex:
+    """Holders of blocks. Looking up costs O(blocks that match), adding O(blocks)."""
+
+    def __init__(self, max_blocks: int = MAX_BLOCKS) -> None:
+        self._holders: Recent[int, tuple[EngineId, ...]] = Recent(max_blocks)
+
+    def __len__(self) -> int:
+        return len(self._holders)
+
+    def cached_tokens(self, prefix: Prefix) -> dict[EngineId, int]:
+        """Return, for each engine that has the first block, how many tokens from the front it has without a gap."""
+        found: dict[EngineId, int] = {}
+        still: tuple[EngineId, ...] | None = None
+        for block, end_tokens in zip(prefix.hashes, prefix.ends_tokens, strict=True):
+            holders = self._holders.get(block) or ()
+            still = holders if still is None else tuple(engine_id for engine_id in still if engine_id in holders)
+            if not still:
+                break
+            for engine_id in still:
+                found[engine_id] = end_tokens
+        return found
+
+    def add(self, prefix: Prefix, engine_id: EngineId) -> None:
+        """Note that an engine was given this prefix."""
+        for block in prefix.hashes:
+            holders = self._holders.get(block) or ()
+            if engine_id in holders:
+                continue
+            self._holders.put(block, (*holders[-MAX_HOLDERS + 1 :], engine_id))

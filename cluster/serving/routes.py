@@ -1,0 +1,203 @@
+"""How engines are chosen: in turn, by least work, by conversation, by what they have cached. Pure; knows no queue.
+
+| name | engine | source |
+| --- | --- | --- |
+| round_robin | the one picked longest ago | - |
+| least_work | the one with the least outstanding work | - |
+| session | the one that had the conversation before, else least work | - |
+| prefix | the one with the longest cached prefix, unless it has much more work | Preble: Srivatsa et al., 2024 |
+| auto | the one that will be done first: outstanding work and what of the prompt is not cached | - |
+
+Work is counted in prompt tokens.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Protocol
+
+from cluster.serving.account import EngineAccount
+from cluster.serving.prefix_index import PrefixIndex
+from cluster.serving.recent import Recent
+from cluster.serving.size import Meter, Prefix
+from cluster.serving.ticket import Ticket
+from sage.base.errors import UnknownPolicy
+from sage.base.ids import EngineId
+from sage.base.inference import Kind
+
+ROUTE_NAMES = ("round_robin", "least_work", "session", "prefix", "auto")
+
+WORK_OF_ANSWER_TOKEN = 8.0
+"""Prompt tokens that take an engine as long as one token of an answer in a full batch: 10 and 13 for the measured A100
+and H100, 4 for two CPU cores (`engines/cost.py`, decode at the largest batch over prefill)."""
+
+MIN_MATCH = 0.5
+"""A shorter part of the prompt is no reason to prefer an engine: all requests of a service share their first block."""
+
+MAX_SESSIONS = 65_536
+
+Accounts = Mapping[EngineId, EngineAccount]
+
+
+class Route(Protocol):
+    """Chooses among engines with room; remembers what it gave to whom."""
+
+    @property
+    def name(self) -> str: ...
+
+    def standing(self, account: EngineAccount) -> float:
+        """Return a number that changes only when something is charged or released; the lowest is looked at first."""
+        ...
+
+    def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
+        """Return an engine with room; `first` has room and the lowest standing."""
+        ...
+
+    def work_of(self, ticket: Ticket, account: EngineAccount) -> float:
+        """Return the work of a ticket that is given to an engine now, and remember where it went."""
+        ...
+
+    def affinity_tokens(self, ticket: Ticket) -> float:
+        """Return how many of its tokens an engine has cached, as far as is known."""
+        ...
+
+
+class LeastWork:
+    """The engine with the least outstanding work."""
+
+    name = "least_work"
+
+    def standing(self, account: EngineAccount) -> float:
+        return account.work
+
+    def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
+        return first
+
+    def work_of(self, ticket: Ticket, account: EngineAccount) -> float:
+        return ticket.size.prompt_tokens + WORK_OF_ANSWER_TOKEN * ticket.size.answer_tokens
+
+    def affinity_tokens(self, ticket: Ticket) -> float:
+        return 0.0
+
+
+class RoundRobin(LeastWork):
+    """Engines in turn, those without room left out."""
+
+    name = "round_robin"
+
+    def standing(self, account: EngineAccount) -> float:
+        return 0.0
+
+
+class BySession(LeastWork):
+    """The engine that had the conversation last, if it has room."""
+
+    name = "session"
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._engines: Recent[int, EngineId] = Recent(MAX_SESSIONS)
+
+    def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
+        if ticket.lane.kind is Kind.EMBED:
+            return first
+        engine_id = self._engines.get(self._meter.session(ticket.request))
+        before = accounts.get(engine_id) if engine_id is not None else None
+        return before if before is not None and _has_room(before, ticket) else first
+
+    def work_of(self, ticket: Ticket, account: EngineAccount) -> float:
+        if ticket.lane.kind is not Kind.EMBED:
+            self._engines.put(self._meter.session(ticket.request), account.info.engine_id)
+        return super().work_of(ticket, account)
+
+
+class _ByPrefix(LeastWork):
+    """What routes by cached prefixes share: the index of who has which blocks."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._index = PrefixIndex()
+
+    def work_of(self, ticket: Ticket, account: EngineAccount) -> float:
+        prefix = self._prefix_of(ticket)
+        cached = self._index.cached_tokens(prefix).get(account.info.engine_id, 0)
+        self._index.add(prefix, account.info.engine_id)
+        return max(0.0, super().work_of(ticket, account) - cached)
+
+    def affinity_tokens(self, ticket: Ticket) -> float:
+        return max(self._matches(ticket).values(), default=0)
+
+    def _matches(self, ticket: Ticket) -> dict[EngineId, int]:
+        """Return the cached tokens of each engine that has enough of the prompt: two blocks, and half of it."""
+        prefix = self._prefix_of(ticket)
+        if len(prefix.hashes) < 2:
+            return {}
+        least = max(prefix.ends_tokens[1], MIN_MATCH * ticket.size.prompt_tokens)
+        return {id: tokens for id, tokens in self._index.cached_tokens(prefix).items() if tokens >= least}
+
+    def _prefix_of(self, ticket: Ticket) -> Prefix:
+        if ticket.prefix is None:
+            ticket.prefix = self._meter.prefix(ticket.request)
+        return ticket.prefix
+
+
+class LongestPrefix(_ByPrefix):
+    """The longest cached prefix, unless its engine has more than this request's own work more than the least busy."""
+
+    name = "prefix"
+
+    def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
+        matches = self._matches(ticket)
+        for engine_id in sorted(matches, key=lambda id: -matches[id]):
+            account = accounts.get(engine_id)
+            if account is None or not _has_room(account, ticket):
+                continue
+            if account.work - first.work <= _slack(ticket):
+                return account
+        return first
+
+
+class SoonestDone(_ByPrefix):
+    """The least of outstanding work and uncached prompt together, over the holders of a prefix and the least busy."""
+
+    name = "auto"
+
+    def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
+        best, least = first, first.work
+        for engine_id, cached in self._matches(ticket).items():
+            account = accounts.get(engine_id)
+            if account is None or not _has_room(account, ticket):
+                continue
+            if account.work - cached < least:
+                best, least = account, account.work - cached
+        return best
+
+
+def route_named(name: str, meter: Meter) -> Route:
+    """Return a new route of this name; raises UnknownPolicy with the nearest name."""
+    match name:
+        case "round_robin":
+            return RoundRobin()
+        case "least_work":
+            return LeastWork()
+        case "session":
+            return BySession(meter)
+        case "prefix":
+            return LongestPrefix(meter)
+        case "auto":
+            return SoonestDone(meter)
+        case _:
+            nearest = difflib.get_close_matches(name, ROUTE_NAMES, n=1, cutoff=0.0)[0]
+            raise UnknownPolicy(
+                f"no route is called {name!r}",
+                f"Did you mean {nearest!r}? The routes are: {', '.join(ROUTE_NAMES)}.",
+                param="route",
+            )
+
+
+def _has_room(account: EngineAccount, ticket: Ticket) -> bool:
+    return ticket.lane in account.lanes and account.has_room(ticket.lane.kind)
+
+
+def _slack(ticket: Ticket) -> float:
+    """Return how much more work a holder may have: what its cache saves, and an answer more for near ties."""
+    return ticket.size.prompt_tokens + WORK_OF_ANSWER_TOKEN * ticket.size.answer_tokens

@@ -1,0 +1,112 @@
+"""What a request weighs: tokens in, tokens out, and the prefix that it may share. Knows no engine and no queue."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from xxhash import xxh3_64_intdigest
+
+from sage.base.inference import ChatRequest, EmbedRequest, GenerateRequest, Request
+
+CHARACTERS_PER_TOKEN = 4  # English text and byte-pair vocabularies; only the ratios between requests matter
+ASSUMED_ANSWER_TOKENS = 256  # where a request names no max_tokens
+BLOCK_BYTES = 512  # one hash of 512 bytes costs 1.3 us in 4 KB, of 64 bytes 6.7 us (measured 2026-11-22)
+NUM_EVEN_BLOCKS = 64  # then each block is twice as long as the one before: no prompt costs more than about 80 hashes
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Tokens of the prompt (or of all texts), and of the longest answer; 0 where nothing is generated."""
+
+    prompt_tokens: int
+    answer_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.answer_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """A prompt cut into blocks. `hashes[i]` stands for all of the prompt up to the end of block i, which is
+    `ends_tokens[i]` tokens long; of different tenants it is never equal."""
+
+    hashes: tuple[int, ...] = ()
+    ends_tokens: tuple[int, ...] = ()
+
+
+class Meter(Protocol):
+    """How requests are measured: by their text when live, by the trace in a replay."""
+
+    def size(self, request: Request) -> Size: ...
+
+    def prefix(self, request: Request) -> Prefix:
+        """Return the blocks of a generation's prompt; none for embeddings."""
+        ...
+
+    def session(self, request: Request) -> int:
+        """Return what the requests of one conversation have in common."""
+        ...
+
+
+class TextMeter:
+    """Measures by characters. Blocks are of the messages' bytes, before any template."""
+
+    def size(self, request: Request) -> Size:
+        match request:
+            case ChatRequest():
+                return _generation(sum(len(m.content) for m in request.messages), request.sampling.max_tokens)
+            case GenerateRequest():
+                return _generation(len(request.prompt), request.sampling.max_tokens)
+            case EmbedRequest():
+                return Size(1 + sum(map(len, request.texts)) // CHARACTERS_PER_TOKEN)
+
+    def prefix(self, request: Request) -> Prefix:
+        text = _prompt_bytes(request)
+        hashes: list[int] = []
+        ends_tokens: list[int] = []
+        before = xxh3_64_intdigest(request.tenant.encode("utf-8", "surrogatepass"))
+        for start, end in _cuts(len(text)):
+            before = xxh3_64_intdigest(text[start:end], seed=before)
+            hashes.append(before)
+            ends_tokens.append(end // CHARACTERS_PER_TOKEN)
+        return Prefix(tuple(hashes), tuple(ends_tokens))
+
+    def session(self, request: Request) -> int:
+        """A conversation is known by its tenant, model and what was said first: it only grows at its end."""
+        match request:
+            case ChatRequest(messages=messages):
+                first = next((n for n, message in enumerate(messages, 1) if message.role == "user"), len(messages))
+                opening = "\x00".join(f"{message.role}\x01{message.content}" for message in messages[:first])
+            case GenerateRequest(prompt=prompt):
+                opening = prompt[:BLOCK_BYTES]
+            case EmbedRequest():
+                opening = ""
+        return xxh3_64_intdigest(f"{request.tenant}\x02{request.model}\x02{opening}".encode("utf-8", "surrogatepass"))
+
+
+def _generation(num_characters: int, max_tokens: int | None) -> Size:
+    answer_tokens = ASSUMED_ANSWER_TOKENS if max_tokens is None else max_tokens
+    return Size(1 + num_characters // CHARACTERS_PER_TOKEN, answer_tokens)
+
+
+def _prompt_bytes(request: Request) -> bytes:
+    match request:
+        case ChatRequest(messages=messages):
+            text = "\x00".join(f"{message.role}\x01{message.content}" for message in messages)
+        case GenerateRequest(prompt=prompt):
+            text = prompt
+        case EmbedRequest():
+            text = ""
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _cuts(len_bytes: int) -> Iterator[tuple[int, int]]:
+    """Yield the whole blocks of a prompt; what is left at its end is in none: the next turn goes on from there."""
+    start, len_block, number = 0, BLOCK_BYTES, 0
+    while start + len_block <= len_bytes:
+        yield start, start + len_block
+        start += len_block
+        number += 1
+        if number >= NUM_EVEN_BLOCKS:
+            len_block *= 2
