@@ -38,7 +38,7 @@ from cluster.serving.policy import policy_named
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.route import Router
 from cluster.serving.routes import route_named
-from cluster.serving.size import Meter, TextMeter
+from cluster.serving.size import Sizing, TextSizing
 from cluster.serving.statistics import PlaneView, Totals, WaitingView
 from cluster.serving.ticket import Lane, Ticket, lane_of, ticket_for
 from sage.base.errors import DeadlineExceeded, EngineLost, InvalidRequest, Overloaded, RequestCancelled, SageError
@@ -73,16 +73,16 @@ class Plane:
         policy: str = "priority",
         route: str = "least_work",
         max_waiting: int = MAX_WAITING,
-        meter: Meter | None = None,
+        sizing: Sizing | None = None,
     ) -> None:
-        """`known_models` are refused with NoEngine, not UnknownModel, while nothing serves them. `meter` measures
+        """`known_models` are refused with NoEngine, not UnknownModel, while nothing serves them. `sizing` measures
         requests; by default, by their text.
 
         Raises UnknownPolicy.
         """
         self._max_waiting = max_waiting
-        self._meter: Meter = meter if meter is not None else TextMeter()
-        self._router = Router(route_named(route, self._meter))
+        self._sizing: Sizing = sizing if sizing is not None else TextSizing()
+        self._router = Router(route_named(route, self._sizing))
         self._queue = WaitingQueue(policy_named(policy, self._affinity_tokens))
         self._batcher = Batcher(self._queue, self._router)
         self._offer = Offer(known_models, self._router)
@@ -115,7 +115,7 @@ class Plane:
                 if policy is not None:
                     self._queue.change_policy(policy_named(policy, self._affinity_tokens))
                 if route is not None:
-                    self._router.change_route(route_named(route, self._meter))
+                    self._router.change_route(route_named(route, self._sizing))
             case TimePassed():
                 self._wake_s = math.inf
         self._assign(orders)
@@ -189,7 +189,7 @@ class Plane:
 
     def _let_in(self, request: Request, lane: Lane, orders: _Orders) -> None:
         self._num_arrived += 1
-        size = self._meter.size(request)
+        size = self._sizing.size(request)
         ticket = ticket_for(request, lane, self._num_arrived, orders.now_s, size)
         self._queue.add(ticket)
         self._deadlines.add(ticket)

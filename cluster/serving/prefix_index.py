@@ -5,7 +5,7 @@ not known here; a wrong guess costs the prefill that any other engine would have
 """
 
 from cluster.serving.recent import Recent
-from cluster.serving.size import Prefix
+from cluster.serving.size import PromptPrefix
 from sage.base.ids import EngineId
 
 MAX_BLOCKS = 262_144
@@ -21,7 +21,7 @@ class PrefixIndex:
     def __len__(self) -> int:
         return len(self._holders)
 
-    def cached_tokens(self, prefix: Prefix) -> dict[EngineId, int]:
+    def cached_tokens(self, prefix: PromptPrefix) -> dict[EngineId, int]:
         """Return, for each engine that has the first block, how many tokens from the front it has without a gap."""
         found: dict[EngineId, int] = {}
         still: tuple[EngineId, ...] | None = None
@@ -34,7 +34,7 @@ class PrefixIndex:
                 found[engine_id] = end_tokens
         return found
 
-    def add(self, prefix: Prefix, engine_id: EngineId) -> None:
+    def add(self, prefix: PromptPrefix, engine_id: EngineId) -> None:
         """Note that an engine was given this prefix."""
         for block in prefix.hashes:
             holders = self._holders.get(block) or ()

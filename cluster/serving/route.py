@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from cluster.serving.account import MAX_EMBEDDING_BATCHES, EngineAccount
 from cluster.serving.engines.port import EngineInfo
-from cluster.serving.routes import LeastWork, Route
+from cluster.serving.routes import EngineRoute, LeastWork
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Kind
@@ -16,15 +16,15 @@ _Place = tuple[float, int, int, EngineAccount]  # standing by the route, last pi
 class Router:
     """The accounts of all engines that are up, and for each lane a heap of those with room. O(log engines) a pick."""
 
-    def __init__(self, route: Route | None = None) -> None:
-        self._route: Route = route if route is not None else LeastWork()
+    def __init__(self, route: EngineRoute | None = None) -> None:
+        self._route: EngineRoute = route if route is not None else LeastWork()
         self._accounts: dict[EngineId, EngineAccount] = {}
         self._serving: dict[Lane, list[EngineAccount]] = {}
         self._heaps: dict[Lane, list[_Place]] = {}
         self._num_picks = 0
 
     @property
-    def route(self) -> Route:
+    def route(self) -> EngineRoute:
         return self._route
 
     def __iter__(self) -> Iterator[EngineAccount]:
@@ -82,7 +82,7 @@ class Router:
         first = self.pick(ticket.lane)
         return None if first is None else self._route.choose(ticket, first, self._accounts)
 
-    def change_route(self, route: Route) -> None:
+    def change_route(self, route: EngineRoute) -> None:
         """Give what is picked from now on to engines by `route`."""
         self._route = route
         self._heaps.clear()

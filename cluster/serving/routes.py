@@ -18,7 +18,7 @@ from typing import Protocol
 from cluster.serving.account import EngineAccount
 from cluster.serving.prefix_index import PrefixIndex
 from cluster.serving.recent import Recent
-from cluster.serving.size import Meter, Prefix
+from cluster.serving.size import PromptPrefix, Sizing
 from cluster.serving.ticket import Ticket
 from sage.base.errors import UnknownPolicy
 from sage.base.ids import EngineId
@@ -38,7 +38,7 @@ MAX_SESSIONS = 65_536
 Accounts = Mapping[EngineId, EngineAccount]
 
 
-class Route(Protocol):
+class EngineRoute(Protocol):
     """Chooses among engines with room; remembers what it gave to whom."""
 
     @property
@@ -93,28 +93,28 @@ class BySession(LeastWork):
 
     name = "session"
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
+    def __init__(self, sizing: Sizing) -> None:
+        self._sizing = sizing
         self._engines: Recent[int, EngineId] = Recent(MAX_SESSIONS)
 
     def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
         if ticket.lane.kind is Kind.EMBED:
             return first
-        engine_id = self._engines.get(self._meter.session(ticket.request))
+        engine_id = self._engines.get(self._sizing.session(ticket.request))
         before = accounts.get(engine_id) if engine_id is not None else None
         return before if before is not None and _has_room(before, ticket) else first
 
     def work_of(self, ticket: Ticket, account: EngineAccount) -> float:
         if ticket.lane.kind is not Kind.EMBED:
-            self._engines.put(self._meter.session(ticket.request), account.info.engine_id)
+            self._engines.put(self._sizing.session(ticket.request), account.info.engine_id)
         return super().work_of(ticket, account)
 
 
 class _ByPrefix(LeastWork):
     """What routes by cached prefixes share: the index of who has which blocks."""
 
-    def __init__(self, meter: Meter) -> None:
-        self._meter = meter
+    def __init__(self, sizing: Sizing) -> None:
+        self._sizing = sizing
         self._index = PrefixIndex()
 
     def work_of(self, ticket: Ticket, account: EngineAccount) -> float:
@@ -134,9 +134,9 @@ class _ByPrefix(LeastWork):
         least = max(prefix.ends_tokens[1], MIN_MATCH * ticket.size.prompt_tokens)
         return {id: tokens for id, tokens in self._index.cached_tokens(prefix).items() if tokens >= least}
 
-    def _prefix_of(self, ticket: Ticket) -> Prefix:
+    def _prefix_of(self, ticket: Ticket) -> PromptPrefix:
         if ticket.prefix is None:
-            ticket.prefix = self._meter.prefix(ticket.request)
+            ticket.prefix = self._sizing.prefix(ticket.request)
         return ticket.prefix
 
 
@@ -172,7 +172,7 @@ class SoonestDone(_ByPrefix):
         return best
 
 
-def route_named(name: str, meter: Meter) -> Route:
+def route_named(name: str, sizing: Sizing) -> EngineRoute:
     """Return a new route of this name; raises UnknownPolicy with the nearest name."""
     match name:
         case "round_robin":
@@ -180,11 +180,11 @@ def route_named(name: str, meter: Meter) -> Route:
         case "least_work":
             return LeastWork()
         case "session":
-            return BySession(meter)
+            return BySession(sizing)
         case "prefix":
-            return LongestPrefix(meter)
+            return LongestPrefix(sizing)
         case "auto":
-            return SoonestDone(meter)
+            return SoonestDone(sizing)
         case _:
             nearest = difflib.get_close_matches(name, ROUTE_NAMES, n=1, cutoff=0.0)[0]
             raise UnknownPolicy(

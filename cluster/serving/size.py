@@ -27,7 +27,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
+class PromptPrefix:
     """A prompt cut into blocks. `hashes[i]` stands for all of the prompt up to the end of block i, which is
     `ends_tokens[i]` tokens long; of different tenants it is never equal."""
 
@@ -35,12 +35,12 @@ class Prefix:
     ends_tokens: tuple[int, ...] = ()
 
 
-class Meter(Protocol):
+class Sizing(Protocol):
     """How requests are measured: by their text when live, by the trace in a replay."""
 
     def size(self, request: Request) -> Size: ...
 
-    def prefix(self, request: Request) -> Prefix:
+    def prefix(self, request: Request) -> PromptPrefix:
         """Return the blocks of a generation's prompt; none for embeddings."""
         ...
 
@@ -49,7 +49,7 @@ class Meter(Protocol):
         ...
 
 
-class TextMeter:
+class TextSizing:
     """Measures by characters. Blocks are of the messages' bytes, before any template."""
 
     def size(self, request: Request) -> Size:
@@ -61,7 +61,7 @@ class TextMeter:
             case EmbedRequest():
                 return Size(1 + sum(map(len, request.texts)) // CHARACTERS_PER_TOKEN)
 
-    def prefix(self, request: Request) -> Prefix:
+    def prefix(self, request: Request) -> PromptPrefix:
         text = _prompt_bytes(request)
         hashes: list[int] = []
         ends_tokens: list[int] = []
@@ -70,7 +70,7 @@ class TextMeter:
             before = xxh3_64_intdigest(text[start:end], seed=before)
             hashes.append(before)
             ends_tokens.append(end // CHARACTERS_PER_TOKEN)
-        return Prefix(tuple(hashes), tuple(ends_tokens))
+        return PromptPrefix(tuple(hashes), tuple(ends_tokens))
 
     def session(self, request: Request) -> int:
         """A conversation is known by its tenant, model and what was said first: it only grows at its end."""

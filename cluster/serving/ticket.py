@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from cluster.serving.size import Prefix, Size
+from cluster.serving.size import PromptPrefix, Size
 from sage.base.ids import EngineId
 from sage.base.inference import Kind, Request, ServiceClass, kind_of
 
@@ -40,7 +40,7 @@ class Ticket:
     engine_id: EngineId | None = None
     batch: int | None = None
     work: float = 0.0
-    prefix: Prefix | None = None
+    prefix: PromptPrefix | None = None
     affinity_tokens: float | None = None
     is_waiting: bool = False
     is_answered: bool = False

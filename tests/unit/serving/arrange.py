@@ -20,7 +20,7 @@ from cluster.serving.events import (
     WakeAt,
 )
 from cluster.serving.plane import Plane
-from cluster.serving.size import TextMeter
+from cluster.serving.size import TextSizing
 from cluster.serving.ticket import Ticket, lane_of, ticket_for
 from sage.base.errors import EngineLost
 from sage.base.ids import EngineId, RequestId
@@ -67,7 +67,7 @@ def chat(
 
 def waiting(request: Request, arrival: int = 1, now_s: float = 0.0) -> Ticket:
     """Return the ticket of a request that waits."""
-    ticket = ticket_for(request, lane_of(request), arrival, now_s, TextMeter().size(request))
+    ticket = ticket_for(request, lane_of(request), arrival, now_s, TextSizing().size(request))
     ticket.is_waiting = True
     return ticket
 

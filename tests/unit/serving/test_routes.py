@@ -8,7 +8,7 @@ from cluster.serving.engines.port import EngineInfo
 from cluster.serving.prefix_index import MAX_HOLDERS, PrefixIndex
 from cluster.serving.route import Router
 from cluster.serving.routes import ROUTE_NAMES, route_named
-from cluster.serving.size import Prefix, TextMeter
+from cluster.serving.size import PromptPrefix, TextSizing
 from sage.base.errors import UnknownPolicy
 from sage.base.ids import EngineId
 from sage.base.inference import ChatMessage, ChatRequest, Request
@@ -21,7 +21,7 @@ class Routed:
     """A router that gives requests to engines at once."""
 
     def __init__(self, route: str, *engines: EngineInfo) -> None:
-        self.router = Router(route_named(route, TextMeter()))
+        self.router = Router(route_named(route, TextSizing()))
         for engine in engines:
             self.router.add(engine)
 
@@ -114,27 +114,27 @@ def test_a_holder_without_room_is_passed_over() -> None:
 
 @pytest.mark.parametrize("name", ROUTE_NAMES)
 def test_each_known_name_gives_the_route_of_that_name(name: str) -> None:
-    assert route_named(name, TextMeter()).name == name
+    assert route_named(name, TextSizing()).name == name
 
 
 def test_an_unknown_route_is_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownPolicy, match="Did you mean 'least_work'") as caught:
-        route_named("leastwork", TextMeter())
+        route_named("leastwork", TextSizing())
     assert caught.value.param == "route"
 
 
 def test_the_index_knows_who_has_how_much_from_the_front() -> None:
     index = PrefixIndex()
-    whole = Prefix((1, 2, 3), (10, 20, 30))
+    whole = PromptPrefix((1, 2, 3), (10, 20, 30))
     index.add(whole, EngineId("a"))
-    index.add(Prefix((1, 2, 9), (10, 20, 30)), EngineId("b"))
+    index.add(PromptPrefix((1, 2, 9), (10, 20, 30)), EngineId("b"))
     assert index.cached_tokens(whole) == {"a": 30, "b": 20}
-    assert index.cached_tokens(Prefix((7,), (10,))) == {}
+    assert index.cached_tokens(PromptPrefix((7,), (10,))) == {}
 
 
 def test_the_index_is_bounded_in_blocks_and_in_holders_of_one() -> None:
     index = PrefixIndex(max_blocks=100)
     for n in range(5_000):
-        index.add(Prefix((0, n + 1), (10, 20)), EngineId(f"e{n}"))
+        index.add(PromptPrefix((0, n + 1), (10, 20)), EngineId(f"e{n}"))
     assert len(index) <= 200
-    assert len(index.cached_tokens(Prefix((0,), (10,)))) <= MAX_HOLDERS
+    assert len(index.cached_tokens(PromptPrefix((0,), (10,)))) <= MAX_HOLDERS
