@@ -11,6 +11,7 @@ from typing import Any, Self
 from cluster.client.collecting import Collecting, Unpack
 from cluster.client.line import HeadLine
 from cluster.client.news import JobNewsDesk, print_lines, view_of_state
+from cluster.client.subscription import Subscription
 from cluster.jobs.outline import outline_from_plan, plan_from_outline
 from cluster.local.job import JobBoard, SubmittedJob
 from cluster.runtime.control import Code
@@ -36,7 +37,6 @@ from cluster.runtime.control_clients import (
     NodeState,
     StopCluster,
     SubmitFlow,
-    WatchJob,
 )
 from sage.base.errors import CodeRefused, FlowInvalid, SageError
 from sage.base.ids import JobId, NodeId, RequestId, new_id
@@ -137,46 +137,52 @@ class RemoteCluster:
         """The door to the models of this cluster; usable from any thread."""
         return LineInference(self._line)
 
-    def submit(self, flow: Graph | Submittable) -> SubmittedJob:
-        """Start a flow; raises FlowInvalid, UnknownModel, NoRoom, CodeRefused and the like before anything runs."""
+    def submit(self, flow: Graph | Submittable, *, collects: bool = True) -> SubmittedJob:
+        """Start a flow; raises FlowInvalid, UnknownModel, NoRoom, CodeRefused and the like before anything runs.
+
+        Without `collects` what `collect()` brings does not come here: the head keeps the newest of it.
+        """
         graph = flow if isinstance(flow, Graph) else flow.graph()
         try:
-            return self._submit(graph, self._shipping.code)
+            return self._submit(graph, self._shipping.code, collects=collects)
         except (CodeRefused, FlowInvalid) as refusal:
             if self._shipping.code_where_refused is None:
                 raise
             try:
-                return self._submit(graph, self._shipping.code_where_refused)
+                return self._submit(graph, self._shipping.code_where_refused, collects=collects)
             except CodeRefused:
                 raise refusal from None
 
-    def _submit(self, graph: Graph, code_of: Callable[[Graph, JobId], Code]) -> SubmittedJob:
+    def _submit(self, graph: Graph, code_of: Callable[[Graph, JobId], Code], *, collects: bool) -> SubmittedJob:
         job_id = JobId(new_id("job", self._rng, num_chars=8))
         code = code_of(graph, job_id)
         outline = outline_from_plan(plan_from_graph(graph))
-        collecting = Collecting(graph, self._shipping.unpack(graph))
-        job = self._held(job_id, graph, collecting)
-        self._line.ask(
-            lambda number: SubmitFlow(number, job_id, code, outline, bool(collecting)),
-            JobSubmitted,
-            timeout_s=SUBMIT_S,
-        )
-        self._line.ask(lambda number: WatchJob(number, job_id), Done)
-        self._line.call(
-            lambda number: GetLogs(number, job_id, follow=True), lambda answer: _show_logs(answer, self._show)
-        )
-        return job
+        collecting = Collecting(graph if collects else _EMPTY, self._shipping.unpack(graph))
+        subscription = Subscription(self._line, job_id, collects=bool(collecting), logs=True)
+        board, desk = self._listening(subscription, collecting, self._show)
+        try:
+            self._line.ask(
+                lambda number: SubmitFlow(number, job_id, code, outline, bool(collecting)),
+                JobSubmitted,
+                timeout_s=SUBMIT_S,
+            )
+        except BaseException:
+            self._line.listen_no_more(job_id)
+            raise
+        subscription.begin(desk)
+        return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._line.clock)
 
     def job(self, job_id: JobId) -> SubmittedJob:
         """Return a job of this cluster, whoever submitted it; raises UnknownJob."""
         answer = self.describe(job_id)
         graph = plan_from_outline(answer.outline).graph
-        board = JobBoard(self._line.scheduler.condition())
-        desk = self._news_desk(job_id, board, Collecting(graph, _no_records), lambda lines: None)
+        subscription = Subscription(self._line, job_id, collects=False, logs=False)
+        board, desk = self._listening(subscription, Collecting(_EMPTY, _no_records), lambda lines: None)
         board.post(view_of_state(answer.state))
-        if not answer.state.is_over:
-            self._line.listen(job_id, desk)
-            self._line.ask(lambda number: WatchJob(number, job_id), Done)
+        if answer.state.is_over:
+            self._line.listen_no_more(job_id)
+        else:
+            subscription.begin(desk)
         return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._line.clock)
 
     def jobs(self) -> list[Job]:
@@ -209,12 +215,14 @@ class RemoteCluster:
 
         `show` is called on another thread.
         """
-        board = JobBoard(self._line.scheduler.condition())
-        self._line.listen(job_id, self._news_desk(job_id, board, Collecting(_EMPTY, _no_records), show))
-        self._line.ask(lambda number: WatchJob(number, job_id), Done)
-        self._line.call(lambda number: GetLogs(number, job_id, follow=True), lambda answer: _show_logs(answer, show))
-        board.wait_over(None)
-        self._line.ask(lambda number: GetLogs(number, job_id), Logs)  # what was said before this has been shown
+        subscription = Subscription(self._line, job_id, collects=False, logs=True)
+        board, desk = self._listening(subscription, Collecting(_EMPTY, _no_records), show)
+        try:
+            subscription.begin(desk)
+            board.wait_over(None)
+            self._line.ask(lambda number: GetLogs(number, job_id), Logs)  # what was said before this has been shown
+        finally:
+            self._line.listen_no_more(job_id)
 
     def cancel(self, job_id: JobId) -> None:
         """Have a job stopped, whoever submitted it, without waiting until it has. Raises UnknownJob."""
@@ -246,19 +254,22 @@ class RemoteCluster:
     ) -> None:
         self.close()
 
-    def _held(self, job_id: JobId, graph: Graph, collecting: Collecting) -> SubmittedJob:
-        board = JobBoard(self._line.scheduler.condition())
-        self._line.listen(job_id, self._news_desk(job_id, board, collecting, self._show))
-        return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._line.clock)
-
-    def _news_desk(self, job_id: JobId, board: JobBoard, collecting: Collecting, show: ShowLines) -> JobNewsDesk:
-        return JobNewsDesk(
+    def _listening(
+        self, subscription: Subscription, collecting: Collecting, show: ShowLines
+    ) -> tuple[JobBoard, JobNewsDesk]:
+        """Return where the news of a job is posted, and who listens to it from now on."""
+        board, job_id = JobBoard(self._line.scheduler.condition()), subscription.job_id
+        desk = JobNewsDesk(
             board,
             collecting,
             give_credit=self._line.say,
             give_up=lambda: self._line.say(CancelFlow(0, job_id)),
             show=show,
+            ask_anew=subscription.begin_anew,
+            epoch=self._greeting.epoch,
         )
+        self._line.listen(job_id, desk)
+        return board, desk
 
     def _repr_html_(self) -> str:
         try:
@@ -279,9 +290,3 @@ _EMPTY = Graph("", ())
 
 def _no_records(data: bytes) -> Sequence[Any]:
     return ()
-
-
-def _show_logs(answer: object, show: ShowLines) -> None:
-    """Show what was printed before the job was followed, ahead of what comes then."""
-    if isinstance(answer, Logs) and answer.lines:
-        show(answer.lines)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cluster.runtime.control_clients import CollectedNews
-from sage.base.ids import JobId
+from sage.base.errors import JobInterrupted
+from sage.base.ids import JobId, TaskId
 from sage.flow.graph import Graph
 from sage.flow.ports import SinkWriter
 from sage.flow.sinks import ListSink
@@ -26,6 +27,7 @@ class Collecting:
         self._run_id: JobId | None = None
         self._older: set[JobId] = set()
         self._writers: dict[str, SinkWriter[Any]] = {}
+        self._taken: dict[TaskId, int] = {}
 
     def __bool__(self) -> bool:
         return bool(self._sinks)
@@ -37,12 +39,23 @@ class Collecting:
         if self._run_id is not None:
             self._older.add(self._run_id)
         self._run_id = run_id
+        self._taken = {}
         self._writers = {step: sink.open() for step, sink in self._sinks.items()}
 
     def take(self, news: CollectedNews) -> None:
-        """Add what a run brought, which may be known by this alone; nothing counts of an older run."""
+        """Add what a run brought, which may be known by this alone; nothing counts of an older run, or twice.
+
+        Raises JobInterrupted where something that came before is missing.
+        """
         self.begin(news.run_id)
-        if news.run_id == self._run_id and news.step in self._writers:
+        if news.run_id != self._run_id or news.step not in self._writers:
+            return
+        last = self._taken.get(news.task_id, 0)
+        if news.number > last + 1:
+            what = f"{news.number - last - 1} messages of what {news.step!r} collected were given up meanwhile"
+            raise JobInterrupted(what, "This client was not there in time to take them: submit the flow again.")
+        if news.number == last + 1:
+            self._taken[news.task_id] = news.number
             self._writers[news.step].write(self._unpack(news.records))
 
 

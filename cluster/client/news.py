@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from cluster.client.collecting import Collecting
-from cluster.client.line import LineLost, News
+from cluster.client.connection import LineLost, LineReturned, News
 from cluster.jobs.orders import JobView
 from cluster.local.job import JobBoard
 from cluster.runtime.control import RemoteFailure
 from cluster.runtime.control_clients import CollectedNews, CollectMore, JobNews, JobState, LogNews
-from sage.base.errors import RecordFailed, SageError
+from sage.base.errors import JobInterrupted, RecordFailed, SageError
 from sage.base.ids import JobId
 from sage.flow.runner import JobMetrics, JobStatus
 
@@ -33,27 +33,59 @@ class JobNewsDesk:
         give_credit: Callable[[CollectMore], object],
         give_up: Callable[[], object],
         show: Callable[[Sequence[str]], object],
+        ask_anew: Callable[["JobNewsDesk"], object],
+        epoch: int,
     ) -> None:
-        """`give_up` has the job cancelled; `show` takes the lines that the job prints."""
+        """`give_up` has the job cancelled; `show` takes the lines that the job prints. `epoch`: that of the head.
+
+        `ask_anew` asks a head that was lost and found for what comes of the job from now on.
+        """
         self._board = board
         self._collecting = collecting
         self._give_credit = give_credit
         self._give_up = give_up
         self._show = show
+        self._ask_anew = ask_anew
         self._fault: SageError | None = None
+        self._epoch = epoch
+        self.num_lines = 0  # that the job has printed in this epoch, as far as they came here
         board.post(JobView(JobMetrics(JobStatus.CREATED, 0, 0, 0.0, ()), None, 0, False, JobId(""), 0))
 
     def __call__(self, news: News) -> None:
         match news:
             case JobNews(state):
-                self._collecting.begin(state.run_id)
-                self._board.post(view_of_state(state, self._fault))
+                self._state_is(state)
             case CollectedNews():
                 self._take(news)
             case LogNews(lines=lines):
+                self.num_lines += len(lines)
                 self._show(lines)
+            case LineReturned(epoch):
+                self._returned(epoch)
             case LineLost(error):
-                self._lose(error)
+                self.lose(error)
+
+    def printed_before(self, lines: Sequence[str], num_lines: int) -> None:
+        """Show lines that came in one answer; `num_lines` is how many there were by then."""
+        self.num_lines = num_lines
+        if lines:
+            self._show(lines)
+
+    def _returned(self, epoch: int) -> None:
+        if epoch != self._epoch:
+            self._epoch, self.num_lines = epoch, 0  # under another head the job begins anew, and prints anew
+        if self._fault is not None:
+            self._give_up()
+        self._ask_anew(self)
+
+    def _state_is(self, state: JobState) -> None:
+        self._collecting.begin(state.run_id)
+        if state.has_lost_results and self._collecting and state.metrics.status is JobStatus.FINISHED:
+            self._fault = self._fault or JobInterrupted(
+                f"job {state.job_id} finished, but its head ended before all that it collected came here",
+                "Submit it again, or let it write what it finds: write_jsonl.",
+            )
+        self._board.post(view_of_state(state, self._fault))
 
     def _take(self, news: CollectedNews) -> None:
         try:
@@ -62,9 +94,10 @@ class JobNewsDesk:
             if self._fault is None:
                 self._fault = error
                 self._give_up()
-        self._give_credit(CollectMore(news.job_id, news.run_id, news.task_id, 1))
+        self._give_credit(CollectMore(news.job_id, news.run_id, news.task_id, news.number))
 
-    def _lose(self, error: SageError) -> None:
+    def lose(self, error: SageError) -> None:
+        """Let nobody wait any more: nothing is known of the job from now on."""
         view = self._board.view
         if not view.is_over:
             self._board.post(replace(view, error=error, is_over=True))

@@ -30,7 +30,7 @@ def reach_name(name: str = DEFAULT_NAME) -> RemoteCluster:
     settings = load_settings().cluster
     beacon = place_of_cluster(name).beacon()
     if beacon is not None and beacon.control:
-        return _reached(beacon.control, attach_by(beacon.control), open_keys(name, settings))
+        return _reached(beacon.control, attach_by(beacon.control), open_keys(name, settings), settings)
     head = known_heads(settings).get(name)
     if head is not None:
         return reach_address(head.address)
@@ -51,7 +51,7 @@ def reach_address(address: str) -> RemoteCluster:
             _check_socket(path, address)
             place = place_of_cluster(path.parent.name)
             keys = open_keys(place.name, settings) if place.socket == path else None
-            return _reached(address, attach_by(address), keys)
+            return _reached(address, attach_by(address), keys, settings)
         case TcpAddress(port=None):
             raise ConfigInvalid(f"{address} has no port", "Write tcp://HOST:PORT.", param="address")
         case TcpAddress() as where:
@@ -71,12 +71,12 @@ def _reached_by_key(address: str, where: TcpAddress, settings: ClusterSettings) 
     head = keys.head()
     assert head is not None, name
     trust = ClientTrust(keys.curve(CLIENT_KEY), head.public_key)
-    return _reached(address, attach_by(address, trust), keys)
+    return _reached(address, attach_by(address, trust), keys, settings)
 
 
-def _reached(address: str, attach: Attach, keys: ClusterKeys | None) -> RemoteCluster:
+def _reached(address: str, attach: Attach, keys: ClusterKeys | None, settings: ClusterSettings) -> RemoteCluster:
     shipping = shipping_by(keys.signing()) if keys is not None else shipping_of_files()
-    line = HeadLine(attach, where=address)
+    line = HeadLine(attach, where=address, reconnect_s=settings.reconnect_s)
     return RemoteCluster(line, line.greet(own_name()), shipping, where=address)
 
 

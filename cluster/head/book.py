@@ -4,9 +4,11 @@ Pure bookkeeping; knows neither sockets nor how jobs are run.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
+from cluster.head.collected import CollectedRecords
 from cluster.head.history import PastJob, sha256_of
 from cluster.jobs.orders import JobView
 from cluster.runtime.channel import PeerId
@@ -20,13 +22,16 @@ from sage.flow.runner import JobMetrics, JobStatus
 MAX_LINES = 10_000
 """Lines of a job that are kept; the newest stay."""
 
+MAX_KEPT_BYTES = 64 * 1024 * 1024
+"""What is kept of what jobs that are over collected and nobody took, of all of them together."""
+
 MAX_JOBS = 1_000
 """Jobs that are over and still known; the newest stay."""
 
 
 @dataclass(slots=True)
 class JobEntry:
-    """`collector`: the client that takes what `collect()` brings; `untaken`: messages that it has not, by their task.
+    """`collected`: what `collect()` brings, and who takes it. `num_lines`: all that it printed; the newest are kept.
 
     `run_id`: its newest run; `nodes`: where that runs. `code`: None for a job that was over before this head began;
     what it printed and set aside is gone with the head that ran it.
@@ -37,15 +42,15 @@ class JobEntry:
     code_sha256: str
     outline: PlanOutline
     submitted_unix_s: float
-    collector: PeerId | None
+    collected: CollectedRecords
     view: JobView
     run_id: JobId
     watchers: set[PeerId] = field(default_factory=set)
     followers: set[PeerId] = field(default_factory=set)
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_LINES))
     nodes: dict[TaskId, NodeId] = field(default_factory=dict)
-    untaken: dict[TaskId, int] = field(default_factory=dict)
-    has_dropped: bool = False
+    num_lines: int = 0
+    has_lost_results: bool = False
 
     def state(self) -> JobState:
         """Return the job as it travels."""
@@ -60,7 +65,18 @@ class JobEntry:
             submitted_unix_s=self.submitted_unix_s,
             is_over=view.is_over,
             error=RemoteFailure.of(view.error) if view.error is not None else None,
+            has_lost_results=self.has_lost_results,
         )
+
+    def print(self, lines: Sequence[str]) -> None:
+        """Take lines that the job has printed."""
+        self.lines.extend(lines)
+        self.num_lines += len(lines)
+
+    def lines_after(self, num_lines: int, max_lines: int) -> tuple[str, ...]:
+        """Return the newest lines, at most so many, after the first `num_lines`."""
+        num_wanted = min(max_lines, self.num_lines - num_lines, len(self.lines))
+        return tuple(islice(reversed(self.lines), max(0, num_wanted)))[::-1]
 
 
 class JobBook:
@@ -82,22 +98,27 @@ class JobBook:
     ) -> JobEntry:
         """Know a job that is about to be placed."""
         none_yet = JobView(JobMetrics(JobStatus.CREATED, 0, 0, 0.0, ()), None, 0, False, job_id, 0)
-        entry = JobEntry(job_id, code, sha256_of(code), outline, submitted_unix_s, collector, none_yet, job_id)
+        collected = CollectedRecords(job_id, collector)
+        entry = JobEntry(job_id, code, sha256_of(code), outline, submitted_unix_s, collected, none_yet, job_id)
         self._entries[job_id] = entry
         self._job_of_run[job_id] = job_id
         self._forget_oldest()
         return entry
 
-    def add_past(self, past: PastJob) -> JobEntry:
-        """Know a job of an earlier head, which was over or begins again."""
+    def add_past(self, past: PastJob, expected_until_s: float | None = None) -> JobEntry:
+        """Know a job of an earlier head, which was over or begins again; whoever collected is expected until then."""
         record, about, run_id = past.record, past.about, past.run_id
         took_s = (record.ended_unix_s or record.created_unix_s) - record.created_unix_s
         metrics = record.metrics or JobMetrics(record.status, 0, 0, took_s, ())
         error = record.error.error() if record.error is not None else None
         view = JobView(metrics, error, record.num_dead_letters, record.is_over, run_id, record.num_restarts)
+        collected = CollectedRecords(record.id, None)
+        if about.collects and not record.is_over:
+            collected.left_by_collector(expected_until_s)
         entry = JobEntry(
-            record.id, past.code, about.code_sha256, about.outline, about.submitted_unix_s, None, view, run_id
+            record.id, past.code, about.code_sha256, about.outline, about.submitted_unix_s, collected, view, run_id
         )
+        entry.has_lost_results = record.is_over
         self._entries[record.id] = entry
         self._job_of_run[run_id] = record.id
         return entry
@@ -129,17 +150,23 @@ class JobBook:
         self._job_of_run[run_id] = entry.job_id
         entry.run_id = run_id
         entry.nodes = dict(nodes)
-        entry.untaken = {}
+        entry.collected.begin_run()
 
     def forget_client(self, peer: PeerId) -> list[JobEntry]:
         """Tell nothing to a client any more; return the jobs that it collected from."""
-        collected = [entry for entry in self._entries.values() if entry.collector == peer]
         for entry in self._entries.values():
             entry.watchers.discard(peer)
             entry.followers.discard(peer)
-        for entry in collected:
-            entry.collector = None
-        return collected
+        return [entry for entry in self._entries.values() if entry.collected.collector == peer]
+
+    def bound_kept(self) -> None:
+        """Keep what nobody collected of the jobs that ended last, up to MAX_KEPT_BYTES."""
+        left_bytes = MAX_KEPT_BYTES
+        for entry in reversed(self._entries.values()):
+            if entry.view.is_over and not entry.collected.is_expected:
+                left_bytes -= entry.collected.num_bytes
+                if left_bytes < 0:
+                    entry.collected.forget_kept()
 
     def _forget_oldest(self) -> None:
         over = [entry for entry in self._entries.values() if entry.view.is_over]

@@ -5,7 +5,6 @@ Whatever takes long is handed on; the answer comes later.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from pykka import ActorRef
@@ -32,6 +31,7 @@ from cluster.runtime.control_clients import (
     GetDeadLetters,
     GetJob,
     GetLogs,
+    GetResults,
     Goodbye,
     Greet,
     Greeting,
@@ -44,13 +44,15 @@ from cluster.runtime.control_clients import (
     ListNodes,
     Logs,
     NodeList,
+    Results,
+    StillHere,
     StillThere,
     StopCluster,
     SubmitFlow,
     WatchJob,
 )
 from sage.base.clock import Clock
-from sage.base.errors import ClusterUnreachable, NameTaken, SageError
+from sage.base.errors import ClusterUnreachable, JobInterrupted, NameTaken, SageError
 from sage.base.ids import JobId, TaskId
 from sage.base.inference import Failure
 
@@ -81,6 +83,8 @@ class ClientPorts:
     stop: Callable[[], object]
     clock: Clock
     heartbeat_s: float
+    epoch: int
+    returns_within_s: float
 
 
 class ClientDesk:
@@ -116,22 +120,23 @@ class ClientDesk:
         self._ports.book.drop(order.job_id)
         self._ports.send(ended.submission.peer, Declined(order.question, Failure.of(error)))
 
-    def forget(self, peer: PeerId) -> None:
+    def forget(self, peer: PeerId, *, comes_back: bool = True) -> None:
         """Take back what was lent to a client that is gone; unknown ones are passed over."""
         if self._heard_s.pop(peer, None) is None:
             return
         self._ports.models.forget(peer)
         self._ports.disconnect(peer)
+        until_s = self._ports.clock.monotonic_s() + self._ports.returns_within_s if comes_back else None
         for entry in self._ports.book.forget_client(peer):
-            for task_id, num in entry.untaken.items():
-                self._give_back(entry, task_id, num)
-            entry.untaken = {}
+            self._ports.nodes.give_credit(entry, entry.collected.left_by_collector(until_s))
 
     def forget_silent(self) -> None:
-        """Forget clients that have not been heard for LEASE_S."""
-        before_s = self._ports.clock.monotonic_s() - LEASE_S
-        for peer in [peer for peer, heard_s in self._heard_s.items() if heard_s < before_s]:
+        """Forget clients that have not been heard for LEASE_S, and expect those no more that did not come back."""
+        now_s = self._ports.clock.monotonic_s()
+        for peer in [peer for peer, heard_s in self._heard_s.items() if heard_s < now_s - LEASE_S]:
             self.forget(peer)
+        for entry in self._ports.book:
+            self._ports.nodes.give_credit(entry, entry.collected.expect_no_longer(now_s))
 
     def __len__(self) -> int:
         return len(self._heard_s)
@@ -141,21 +146,21 @@ class ClientDesk:
         match message:
             case Greet(question):
                 greeting = Greeting(
-                    question, ports.cluster, ports.pid, ports.heartbeat_s, LEASE_S, ports.plane.models()
+                    question, ports.cluster, ports.pid, ports.heartbeat_s, LEASE_S, ports.plane.models(), ports.epoch
                 )
                 ports.send(peer, greeting)
             case SubmitFlow():
                 self._submit(peer, message)
-            case CollectMore(job_id, run_id, task_id, num):
-                self._take_more(job_id, run_id, task_id, num)
+            case CollectMore(job_id, run_id, task_id, number):
+                self._taken(job_id, run_id, task_id, number)
             case InferenceAsk(requests):
                 ports.models.ask(peer, 0, requests)
             case InferenceCancel(request_ids):
                 ports.models.cancel(peer, request_ids)
             case StillThere():
-                pass
+                ports.send(peer, StillHere())
             case Goodbye():
-                self.forget(peer)
+                self.forget(peer, comes_back=False)
             case DrainNode(question, node_id):
                 ports.nodes.drain(node_id)
                 ports.send(peer, Done(question))
@@ -171,7 +176,7 @@ class ClientDesk:
                 self._answer_of_job(peer, message)
 
     def _answer_of_job(
-        self, peer: PeerId, message: CancelFlow | WatchJob | ListJobs | GetJob | GetDeadLetters | GetLogs
+        self, peer: PeerId, message: CancelFlow | WatchJob | ListJobs | GetJob | GetDeadLetters | GetLogs | GetResults
     ) -> None:
         ports, send = self._ports, self._ports.send
         match message:
@@ -181,21 +186,27 @@ class ClientDesk:
                 ports.book.entry(job_id)
                 tell(ports.manager, CancelJob(job_id))
                 send(peer, Done(question))
-            case WatchJob(question, job_id):
+            case WatchJob(question, job_id, collects):
                 entry = ports.book.entry(job_id)
                 entry.watchers.add(peer)
                 send(peer, Done(question))
+                for news in entry.collected.collected_by(peer) if collects else ():
+                    send(peer, news)
                 send(peer, JobNews(entry.state()))
             case GetJob(question, job_id):
                 entry = ports.book.entry(job_id)
                 send(peer, JobAnswer(question, entry.state(), entry.outline))
             case GetDeadLetters(question, job_id):
-                ports.book.entry(job_id)
+                self._check_letters(ports.book.entry(job_id))
                 letters = ask(ports.manager, DeadLettersOf(job_id), timeout_s=ANSWER_S)
                 send(peer, DeadLetterList(question, tuple(letters[-NUM_LETTERS:])))
-            case GetLogs(question, job_id, follow):
+            case GetResults(question, job_id, after):
                 entry = ports.book.entry(job_id)
-                send(peer, Logs(question, tuple(islice(reversed(entry.lines), NUM_LINES))[::-1]))
+                pieces, next_after = entry.collected.page(after)
+                send(peer, Results(question, entry.state(), pieces, entry.collected.num_dropped, next_after))
+            case GetLogs(question, job_id, follow, after):
+                entry = ports.book.entry(job_id)
+                send(peer, Logs(question, entry.lines_after(after, NUM_LINES), entry.num_lines))
                 if follow:
                     entry.followers.add(peer)
 
@@ -218,19 +229,15 @@ class ClientDesk:
         )
         tell(self._ports.submitter, Submission(peer, order))
 
-    def _take_more(self, job_id: JobId, run_id: JobId, task_id: TaskId, num: int) -> None:
+    def _taken(self, job_id: JobId, run_id: JobId, task_id: TaskId, number: int) -> None:
         entry = self._ports.book.find(job_id)
-        if entry is None or entry.run_id != run_id:
-            return
-        num = min(num, entry.untaken.get(task_id, 0))
-        if num > 0:
-            entry.untaken[task_id] -= num
-            self._give_back(entry, task_id, num)
+        if entry is not None and entry.run_id == run_id:
+            self._ports.nodes.give_credit(entry, entry.collected.taken(task_id, number))
 
-    def _give_back(self, entry: JobEntry, task_id: TaskId, num: int) -> None:
-        node_id = entry.nodes.get(task_id)
-        if node_id is not None and num > 0:
-            self._ports.nodes.take_more(node_id, entry.run_id, task_id, num)
+    def _check_letters(self, entry: JobEntry) -> None:
+        if entry.code is None and entry.view.num_dead_letters:
+            num = entry.view.num_dead_letters
+            raise JobInterrupted(f"the {num} dead letters of {entry.job_id} were kept by a head that has ended")
 
 
 def _question_of(message: ClientToHead) -> int | None:

@@ -61,13 +61,13 @@ class DoorPorts:
     """What the door works with. `server` and `trust` are used on its thread alone; the others are called there.
 
     `book`: the jobs that are known already. `first_epoch`: of all memberships, greater than any before.
+    `returns_within_s`: how long a client that was lost is expected back.
     `on_members`: told the number of members when it changes. `on_stop_asked`: a client wants the cluster to end.
     `on_stopped`: no node is a member any more.
     """
 
     cluster: str
     pid: int
-    book: JobBook
     server: ControlServer[FromPeer]
     trust: HeadTrust
     manager: ActorRef[Any]
@@ -77,10 +77,12 @@ class DoorPorts:
     on_stop_asked: Callable[[], object]
     on_stopped: Callable[[], object]
     beat: Beat
-    first_epoch: int
     stop_timeout_s: float
     clock: Clock
+    first_epoch: int = 1
+    returns_within_s: float = 30.0
     scheduler: Scheduler = field(default_factory=Threads)
+    book: JobBook = field(default_factory=JobBook)
 
 
 class HeadDoor(Actor[DoorMessage]):
@@ -217,6 +219,7 @@ class HeadDoor(Actor[DoorMessage]):
             if not self._ports.server.send(peer, news):
                 self._clients.forget(peer)
         if changed.view.is_over:
+            self._book.bound_kept()
             self._nodes.end_drained()
             if self._is_stopping and not self._are_nodes_ending and not self._book.live():
                 self._end_nodes()
@@ -282,4 +285,6 @@ class HeadDoor(Actor[DoorMessage]):
             stop=ports.on_stop_asked,
             clock=ports.clock,
             heartbeat_s=ports.beat.every_s * 4,
+            epoch=ports.first_epoch,
+            returns_within_s=ports.returns_within_s,
         )

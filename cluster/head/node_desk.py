@@ -3,13 +3,14 @@
 Who is a member `ClusterMembers` decides, and what runs where the job manager. Knows no client.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pykka import ActorRef
 
-from cluster.head.book import JobBook
+from cluster.head.book import JobBook, JobEntry
+from cluster.head.collected import Credit
 from cluster.head.members import ClusterMembers, MemberNode
 from cluster.head.model_desk import ModelDesk
 from cluster.head.remote_node import OrderToNode, RemoteNode
@@ -45,11 +46,11 @@ from cluster.runtime.control import (
     RunTaskSaved,
     TakeMore,
 )
-from cluster.runtime.control_clients import CollectedNews, LogNews, NodeState
+from cluster.runtime.control_clients import LogNews, NodeState
 from cluster.runtime.messages import JobTaskEnded
 from sage.base.clock import Clock
 from sage.base.errors import MembershipOver, NodeLost, NotTrusted, SageError, UnknownNode
-from sage.base.ids import JobId, NodeId, TaskId
+from sage.base.ids import NodeId
 from sage.base.inference import Failure
 from sage.base.log import get_log
 from sage.flow.runner import NodeView
@@ -199,25 +200,20 @@ class NodeDesk:
                 self.give_up(member, MembershipOver(f"node {member.node_id} said what only clients say"))
 
     def _collected(self, member: MemberNode, message: RunCollected) -> None:
-        """Pass records on to whoever collects them; where nobody does any more, say so once."""
+        """Pass records on to whoever collects them, or keep them."""
         entry = self._ports.book.of_run(message.run_id)
         if entry is None:
             return  # of a run that is over
-        if entry.collector is not None:
-            news = CollectedNews(entry.job_id, message.run_id, message.task_id, message.step, message.records)
-            if self._ports.server.send(entry.collector, news):
-                entry.untaken[message.task_id] = entry.untaken.get(message.task_id, 0) + 1
-                return
-            self._ports.forget_client(entry.collector)
-        if not entry.has_dropped:
-            entry.has_dropped = True
-            entry.lines.append(f"records of {message.step!r} are dropped: the client that collects them is not there")
-        self._send(member, TakeMore(message.run_id, message.task_id, 1))
+        news, credits = entry.collected.came(message)
+        self.give_credit(entry, credits)
+        collector = entry.collected.collector
+        if collector is not None and not self._ports.server.send(collector, news):
+            self._ports.forget_client(collector)
 
     def _logged(self, member: MemberNode, message: RunLogged) -> None:
         entry = self._ports.book.of_run(message.run_id)
         if entry is not None:
-            entry.lines.extend(message.lines)
+            entry.print(message.lines)
             for peer in tuple(entry.followers):
                 self._ports.server.send(peer, LogNews(entry.job_id, message.lines))
         self._send(member, TakeMore(message.run_id, message.task_id, 1))
@@ -241,10 +237,12 @@ class NodeDesk:
             task_id = next(iter(message.placement))
             tell(self._ports.manager, JobTaskEnded(message.run_id, task_id, False, error))
 
-    def take_more(self, node_id: NodeId, run_id: JobId, task_id: TaskId, num: int) -> None:
-        """Give a task of a node credit for what was taken."""
-        if (member := self._members.of_node(node_id)) is not None:
-            self._send(member, TakeMore(run_id, task_id, num))
+    def give_credit(self, entry: JobEntry, credits: Iterable[Credit]) -> None:
+        """Let tasks of the newest run of a job send more."""
+        for task_id, num in credits:
+            member = self._members.of_node(entry.nodes.get(task_id, NodeId("")))
+            if member is not None:
+                self._send(member, TakeMore(entry.run_id, task_id, num))
 
     def drain(self, node_id: NodeId) -> None:
         """Place nothing new on a node, and have it end once nothing runs there; raises UnknownNode."""

@@ -97,7 +97,7 @@ class Head:
                 clock=self._clock,
             )
         )
-        self._door = HeadDoor.start(self._door_ports(_book_of(past), server, manager, submitter))
+        self._door = HeadDoor.start(self._door_ports(self._book_of(past), server, manager, submitter))
         self._nodes = LocalNodes.start(
             config.num_nodes, self._node_config, self._place.folder, self._node_ended, self._clock
         )
@@ -161,6 +161,7 @@ class Head:
             on_stopped=self._stopped.set,
             beat=self._beat,
             first_epoch=self._journal.reserve_epochs(int(self._clock.unix_s() * 1000)),
+            returns_within_s=self._config.settings.cluster.reconnect_s,
             stop_timeout_s=self._config.settings.runtime.stop_timeout_s,
             clock=self._clock,
         )
@@ -199,6 +200,13 @@ class Head:
 
         return specs_for_needs(needs, self._engines, open_store(self._config.settings.models).path)
 
+    def _book_of(self, past: tuple[PastJob, ...]) -> JobBook:
+        book = JobBook()
+        until_s = self._clock.monotonic_s() + START_S + self._config.settings.cluster.reconnect_s
+        for job in past:
+            book.add_past(job, until_s)
+        return book
+
     def _say_ready(self) -> None:
         self._place.say(
             Beacon(self._config.name, os.getpid(), self._place.control, self._trust.address, self._clock.unix_s())
@@ -214,10 +222,3 @@ def _journal_in(folder: str) -> Journal:
     if not folder:
         return MemoryJournal()
     return SqliteJournal(make_private_directory(Path(folder)) / "jobs.db")
-
-
-def _book_of(past: tuple[PastJob, ...]) -> JobBook:
-    book = JobBook()
-    for job in past:
-        book.add_past(job)
-    return book

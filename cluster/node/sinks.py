@@ -107,7 +107,7 @@ class CollectingSink:
         ports = self.ports
         for piece in pack_records(records, ports.types, where=f"step {self.step!r}"):
             ports.untaken.take()
-            ports.send(RunCollected(ports.run_id, ports.task_id, self.step, piece))
+            ports.send(RunCollected(ports.run_id, ports.task_id, self.step, piece.packed, piece.num_records))
 
     def close(self, *, complete: bool) -> None:
         """Nothing to finish: what was sent is on its way before the task's end is."""

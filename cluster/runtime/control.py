@@ -179,6 +179,7 @@ class RunCollected(ControlMessage, frozen=True):
     task_id: TaskId
     step: str
     records: bytes
+    num_records: int
 
 
 class RunLogged(ControlMessage, frozen=True):

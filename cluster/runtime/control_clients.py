@@ -26,13 +26,13 @@ class Greet(ControlMessage, frozen=True):
 
 
 class StillThere(ControlMessage, frozen=True):
-    """At least every `heartbeat_s` of the Greeting; a client that is silent for `lease_s` is forgotten."""
+    """At least every `heartbeat_s` of the Greeting, answered by StillHere; who is silent for `lease_s` is forgotten."""
 
 
 class SubmitFlow(ControlMessage, frozen=True):
     """Answered by JobSubmitted. `job_id` is drawn by the client: the same order given twice is carried out once.
 
-    `collects`: this client takes what `collect()` brings, as CollectedNews, and gives credit for it by CollectMore.
+    `collects`: this client takes what `collect()` brings, as CollectedNews, and says so by CollectMore.
     """
 
     question: int
@@ -50,19 +50,32 @@ class CancelFlow(ControlMessage, frozen=True):
 
 
 class WatchJob(ControlMessage, frozen=True):
-    """Answered by Done; JobNews comes at once, with every change, and last when the job is over."""
+    """Answered by Done; JobNews comes at once, with every change, and last when the job is over.
+
+    `collects`: from now on this client takes what `collect()` brings. What nobody has taken of the newest run comes
+    first.
+    """
 
     question: int
     job_id: JobId
+    collects: bool = False
 
 
 class CollectMore(ControlMessage, frozen=True):
-    """Credit for CollectedNews messages of one task."""
+    """The CollectedNews of one task up to this number were taken; more may come."""
 
     job_id: JobId
     run_id: JobId
     task_id: TaskId
-    num_messages: int
+    number: int
+
+
+class GetResults(ControlMessage, frozen=True):
+    """Answered by Results: what `collect()` brought, nobody took and is still kept, after the piece `after`."""
+
+    question: int
+    job_id: JobId
+    after: int = 0
 
 
 class ListJobs(ControlMessage, frozen=True):
@@ -88,11 +101,12 @@ class ListEngines(ControlMessage, frozen=True):
 
 
 class GetLogs(ControlMessage, frozen=True):
-    """Answered by Logs: the newest lines; where `follow`, LogNews comes for each line from then on."""
+    """Answered by Logs: the newest lines after the first `after`; where `follow`, LogNews comes for each later one."""
 
     question: int
     job_id: JobId
     follow: bool = False
+    after: int = 0
 
 
 class DrainNode(ControlMessage, frozen=True):
@@ -119,6 +133,7 @@ ClientToHead = (
     | CancelFlow
     | WatchJob
     | CollectMore
+    | GetResults
     | ListJobs
     | GetJob
     | GetDeadLetters
@@ -137,12 +152,19 @@ ClientToHead = (
 
 
 class Greeting(ControlMessage, frozen=True):
+    """`epoch`: of the head; that of one which was started later is greater."""
+
     question: int
     cluster: str
     pid: int
     heartbeat_s: float
     lease_s: float
     models: tuple[ModelCard, ...] = ()
+    epoch: int = 0
+
+
+class StillHere(ControlMessage, frozen=True):
+    """The answer to StillThere; a head that says nothing for `lease_s` is gone."""
 
 
 class Declined(ControlMessage, frozen=True):
@@ -164,7 +186,8 @@ class JobSubmitted(ControlMessage, frozen=True):
 class JobState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A job as the head sees it. `run_id` is that of its newest run; `num_restarts` runs came before it.
 
-    `error`: why it failed, was cancelled or was begun anew.
+    `error`: why it failed, was cancelled or was begun anew. `has_lost_results`: what its newest run collected is gone,
+    with the head that kept it.
     """
 
     job_id: JobId
@@ -176,6 +199,7 @@ class JobState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     submitted_unix_s: float
     is_over: bool
     error: RemoteFailure | None = None
+    has_lost_results: bool = False
 
 
 class JobNews(ControlMessage, frozen=True):
@@ -183,13 +207,28 @@ class JobNews(ControlMessage, frozen=True):
 
 
 class CollectedNews(ControlMessage, frozen=True):
-    """What a run's collecting sink brought; what an older run brought counts no more once a newer one is known."""
+    """What a run's collecting sink brought; what an older run brought counts no more once a newer one is known.
+
+    `number` counts those of one task and run from 1. One that came before comes again unless it was said to be taken.
+    """
 
     job_id: JobId
     run_id: JobId
     task_id: TaskId
     step: str
+    number: int
     records: bytes
+    num_records: int
+
+
+class Results(ControlMessage, frozen=True):
+    """`next_after`: what to ask for next, None where this is all there is now. `num_dropped`: records kept no more."""
+
+    question: int
+    state: JobState
+    pieces: tuple[CollectedNews, ...]
+    num_dropped: int
+    next_after: int | None
 
 
 class JobList(ControlMessage, frozen=True):
@@ -231,8 +270,11 @@ class EngineList(ControlMessage, frozen=True):
 
 
 class Logs(ControlMessage, frozen=True):
+    """`num_lines`: how many the job has printed in all since this head runs it."""
+
     question: int
     lines: tuple[str, ...]
+    num_lines: int
 
 
 class LogNews(ControlMessage, frozen=True):
@@ -242,11 +284,13 @@ class LogNews(ControlMessage, frozen=True):
 
 HeadToClient = (
     Greeting
+    | StillHere
     | Declined
     | Done
     | JobSubmitted
     | JobNews
     | CollectedNews
+    | Results
     | JobList
     | JobAnswer
     | DeadLetterList

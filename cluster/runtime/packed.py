@@ -4,7 +4,7 @@ For what a collecting sink brings: much less than what tasks send each other, wh
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,14 +18,19 @@ PIECE_BYTES = 256 * 1024
 MAX_RECORD_BYTES = 12 * 1024 * 1024
 
 
-def pack_records(records: Sequence[Any], types: RecordTypes, *, where: str) -> Iterator[bytes]:
+class Piece(NamedTuple):
+    packed: bytes
+    num_records: int
+
+
+def pack_records(records: Sequence[Any], types: RecordTypes, *, where: str) -> Iterator[Piece]:
     """Yield `records` in pieces of about PIECE_BYTES, in order; `where` names the step. Raises RecordUnsendable."""
     packed = _packed(records, types, where)
     if len(packed) <= PIECE_BYTES or len(records) == 1:
         if len(packed) > MAX_RECORD_BYTES:
             what = f"{where} brings a record of {len(packed):,} bytes; {MAX_RECORD_BYTES:,} may travel to the client"
             raise RecordUnsendable(what, "Write it to a file: write_jsonl.")
-        yield packed
+        yield Piece(packed, len(records))
         return
     middle = len(records) // 2
     yield from pack_records(records[:middle], types, where=where)

@@ -64,6 +64,9 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: Annotated[
         str | None, Meta(description="folder of each cluster's journal of jobs; none: the user's state folder")
     ] = None
+    reconnect_s: Annotated[
+        float, Meta(ge=0, description="seconds that clients with a job, and a head, wait for each other after a break")
+    ] = 30.0
 
 
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,8 @@ from tests.cluster.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
+RUN_CLUSTER = "import sys; from cluster.commands.cluster import main; sys.exit(main())"
+
 FLOWS = """
 import os, time
 import sage
@@ -31,6 +33,16 @@ quick = sage.Flow("quick")
 quick.from_collection([1, 2, 3]).for_each(lambda number: None)
 failing = sage.Flow("failing")
 failing.from_collection([7]).map(fail).for_each(lambda number: None)
+def hold_the_last(number):
+    return wait_for_go(number) if number == 49_999 else number
+
+collecting = sage.Flow("collecting")
+numbers = collecting.from_collection(range(50_000)).map(hold_the_last).with_parallelism(1).collect()
+printing = sage.Flow("printing")
+printing.from_collection(["before", "after"]).map(lambda text: wait_for_go(text) if text == "after" else text).print()
+if __name__ == "__main__":
+    result = collecting.run("ipc://" + os.environ["XDG_RUNTIME_DIR"] + "/sage/clusters/default/control")
+    print(result.status, sorted(numbers.items) == list(range(50_000)), *result.guarantees)
 held = sage.Flow("held")
 held.from_collection(range(100)).map(wait_for_go).write_jsonl("held.jsonl")
 """
@@ -47,10 +59,11 @@ def user() -> Iterator[ClusterCommand]:
         command.wait_gone()
 
 
-def kill_head(user: ClusterCommand) -> None:
-    """Kill the head; its nodes have ended when this returns."""
+def kill_head(user: ClusterCommand, *, but_leave: int = 0) -> None:
+    """Kill the head; its nodes have ended when this returns, and of the user's processes so many are left."""
     os.kill(user.json("status")["head_pid"], signal.SIGKILL)
-    user.wait_gone()
+    eventually(lambda: len(user.processes()) == but_leave, GONE_S)
+    assert user.files() == []
 
 
 def statuses(user: ClusterCommand) -> dict[str, str]:
@@ -76,3 +89,61 @@ def test_jobs_that_were_over_are_listed_and_the_others_begin_again(user: Cluster
     eventually(lambda: statuses(user)["held"] == "finished", GONE_S)
     assert user.json("job", held)["state"]["num_restarts"] == 1
     assert (user.home / "held.jsonl").read_text().split() == [str(number) for number in range(100)]
+
+
+def restart(user: ClusterCommand) -> None:
+    kill_head(user, but_leave=1)
+    user("start", "--nodes", "2")
+    (user.home / "go").touch()
+
+
+def test_whoever_waits_gets_every_item_once_from_the_head_that_returned(user: ClusterCommand) -> None:
+    user("start", "--nodes", "2")
+    with user.popen("flows.py") as waiting:
+        eventually(lambda: statuses(user).get("collecting") == "running", GONE_S)
+        eventually(lambda: user.json("jobs")[0]["metrics"]["records_out"] > 10_000, GONE_S)
+        restart(user)
+        said, errors = waiting.communicate(timeout=60.0)
+    assert (waiting.returncode, said.split()[:2]) == (0, ["finished", "True"]), (said, errors)
+    assert "cluster found again" in errors
+
+
+def test_logs_are_followed_over_the_loss_of_the_head(user: ClusterCommand) -> None:
+    user("start", "--nodes", "2")
+    job_id = user("submit", "flows.py:printing").strip()
+    with user.popen("-c", RUN_CLUSTER, "logs", job_id, "-f") as following:
+        assert following.stdout is not None
+        assert following.stdout.readline() == "before\n"
+        restart(user)
+        said, errors = following.communicate(timeout=60.0)
+    assert (following.returncode, said) == (0, "before\nafter\n"), (said, errors)
+
+
+def test_a_head_that_does_not_come_back_ends_the_wait_with_what_to_do(user: ClusterCommand) -> None:
+    user("start")
+    (user.home / "sage.toml").write_text("[cluster]\nreconnect_s = 1.0\n")
+    with user.popen("-c", RUN_CLUSTER, "submit", "flows.py:held", "--wait") as waiting:
+        eventually(lambda: statuses(user).get("held") == "running", GONE_S)
+        kill_head(user, but_leave=1)
+        said, errors = waiting.communicate(timeout=30.0)
+    assert (waiting.returncode, said) == (1, "")
+    assert "has not come back within 1 s" in errors
+    assert "sage-cluster start" in errors
+
+
+def test_a_head_with_a_damaged_journal_does_not_start_and_says_what_to_do(user: ClusterCommand) -> None:
+    user("start")
+    user("submit", "flows.py:quick", "--wait")
+    user("stop")
+    journal = user.home / ".local/state/sage/journals/default/jobs.db"
+    assert (journal.stat().st_mode & 0o777, journal.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    whole = journal.read_bytes()
+    journal.write_bytes(whole.replace(b"quick", b"quack"))
+    said = user("start", status=1)
+    assert "SAGE-2106" in said
+    assert "it is corrupt" in said
+    assert "Move its folder away" in said
+    user.wait_gone()
+    journal.write_bytes(whole)
+    user("start")
+    assert statuses(user) == {"quick": "finished"}

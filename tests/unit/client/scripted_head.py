@@ -21,11 +21,12 @@ Answer = Callable[[ClientToHead], Iterable[HeadToClient]]
 class ScriptedHead:
     """Answers Greet by itself and everything else by `answer`; `heard` is what came."""
 
-    def __init__(self, folder: Path, answer: Answer, *, greets: bool = True) -> None:
+    def __init__(self, folder: Path, answer: Answer, *, greets: bool = True, epoch: int = 1) -> None:
         self.path = folder / "head"
         self.heard: list[ClientToHead] = []
         self._answer = answer
         self._greets = greets
+        self._epoch = epoch
         self._stop_read, self._stop_write = os.pipe()
         self._is_up = threading.Event()
         self._thread = threading.Thread(target=self._serve)
@@ -63,16 +64,16 @@ class ScriptedHead:
 
     def _replies(self, message: ClientToHead) -> Iterable[HeadToClient]:
         if isinstance(message, Greet) and self._greets:
-            return [Greeting(message.question, "scripted", os.getpid(), 60.0, 180.0)]
+            return [Greeting(message.question, "scripted", os.getpid(), 60.0, 180.0, epoch=self._epoch)]
         return self._answer(message)
 
 
 @contextmanager
-def line_to(folder: Path, answer: Answer) -> Iterator[tuple[ScriptedHead, HeadLine]]:
+def line_to(folder: Path, answer: Answer, *, reconnect_s: float = 0.0) -> Iterator[tuple[ScriptedHead, HeadLine]]:
     """Give a head that answers so, and a line to it that has greeted."""
     head = ScriptedHead(folder, answer)
     try:
-        line = HeadLine(head.attach, where="scripted")
+        line = HeadLine(head.attach, where="scripted", reconnect_s=reconnect_s)
         try:
             line.greet("test")
             yield head, line

@@ -1,17 +1,20 @@
 """The line to a head: answers find their askers, and nobody waits for a head that is gone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
-from cluster.client.line import HeadLine, LineLost, News
+from cluster.client.connection import LineLost, LineReturned, News
+from cluster.client.line import HeadLine
 from cluster.runtime.control_clients import (
     ClientToHead,
     Declined,
     Done,
     GetLogs,
     Greet,
+    Greeting,
     HeadToClient,
     ListJobs,
     ListNodes,
@@ -26,6 +29,7 @@ from sage.base.ids import JobId, RequestId
 from sage.base.inference import Failed, Failure, GenerateRequest, Reply
 from tests.unit.client.scripted_head import ScriptedHead, line_to
 
+DEADLINE_S = 10.0
 JOB = JobId("job-1")
 
 
@@ -126,3 +130,79 @@ def test_a_closed_line_refuses_at_once(tmp_path: Path) -> None:
         line.close()
         with pytest.raises(ClusterUnreachable, match="closed"):
             line.ask(ListNodes, NodeList)
+
+
+def test_a_head_that_comes_back_is_found_again_and_asked_again(tmp_path: Path) -> None:
+    seen: list[News] = []
+    answers: SimpleQueue[object] = SimpleQueue()
+    with line_to(tmp_path, lambda message: [], reconnect_s=DEADLINE_S) as (head, line):
+        line.listen(JOB, seen.append)
+        line.call(lambda number: WatchJob(number, JOB), answers.put)
+        head.end()
+        other = ScriptedHead(tmp_path, answer, epoch=2)
+        try:
+            assert isinstance(answers.get(timeout=DEADLINE_S), Done)
+            assert line.ask(ListNodes, NodeList).nodes == ()
+        finally:
+            other.end()
+    assert seen[:3] == [LineReturned(2), LogNews(JOB, ("before",)), LogNews(JOB, ("after",))]
+
+
+def test_a_head_that_does_not_come_back_is_given_up_in_time_and_says_what_to_do(tmp_path: Path) -> None:
+    seen: SimpleQueue[News] = SimpleQueue()
+    with line_to(tmp_path, answer, reconnect_s=0.3) as (head, line):
+        line.listen(JOB, seen.put)
+        head.end()
+        news = seen.get(timeout=DEADLINE_S)
+        assert isinstance(news, LineLost)
+        assert "has not come back within 0.3 s" in news.error.what
+        with pytest.raises(ClusterUnreachable, match="has not come back"):
+            line.ask(ListNodes, NodeList)
+
+
+@pytest.mark.parametrize("job_is_over", [False, True])
+def test_a_head_is_looked_for_only_while_somebody_waits_for_a_job(tmp_path: Path, job_is_over: bool) -> None:
+    with line_to(tmp_path, answer, reconnect_s=DEADLINE_S) as (head, line):
+        if job_is_over:
+            line.listen(JOB, lambda news: None)
+            line.listen_no_more(JOB)
+        line.ask(ListNodes, NodeList)
+        head.end()
+        with pytest.raises(ClusterUnreachable, match="lost"):
+            line.ask(ListNodes, NodeList)
+
+
+def test_requests_to_models_are_answered_when_their_head_is_lost_and_while_it_is_looked_for(tmp_path: Path) -> None:
+    replies: SimpleQueue[Sequence[Reply]] = SimpleQueue()
+    with line_to(tmp_path, answer, reconnect_s=DEADLINE_S) as (head, line):
+        line.listen(JOB, lambda news: None)
+        line.submit([GenerateRequest(RequestId("a"), "m", "hello")], replies.put)
+        line.ask(ListNodes, NodeList)
+        head.end()
+        assert [type(reply) for reply in replies.get(timeout=DEADLINE_S)] == [Failed]
+        line.submit([GenerateRequest(RequestId("b"), "m", "hello")], replies.put)
+        assert [type(reply) for reply in replies.get(timeout=DEADLINE_S)] == [Failed]
+
+
+def test_a_head_that_says_nothing_any_more_is_lost(tmp_path: Path) -> None:
+    """It is there, takes what comes and answers nothing, as one behind a cut cable; silence is noticed by its lease."""
+
+    def greet_only(message: ClientToHead) -> Iterable[HeadToClient]:
+        match message:
+            case Greet(question):
+                return [Greeting(question, "scripted", 1, heartbeat_s=0.02, lease_s=0.1)]
+            case _:
+                return []
+
+    seen: SimpleQueue[News] = SimpleQueue()
+    head = ScriptedHead(tmp_path, greet_only, greets=False)
+    line = HeadLine(head.attach, where="scripted")
+    try:
+        line.greet("test")
+        line.listen(JOB, seen.put)
+        news = seen.get(timeout=DEADLINE_S)
+        assert isinstance(news, LineLost)
+        assert "the head has said nothing for" in news.error.what
+    finally:
+        line.close()
+        head.end()

@@ -18,6 +18,7 @@ from cluster.runtime.control_clients import (
     ClientToHead,
     CollectedNews,
     CollectMore,
+    Declined,
     Done,
     GetLogs,
     Greeting,
@@ -31,8 +32,17 @@ from cluster.runtime.control_clients import (
     SubmitFlow,
     WatchJob,
 )
-from sage.base.errors import ClusterUnreachable, InternalError, JobCancelled, RecordFailed
+from sage.base.errors import (
+    ClusterUnreachable,
+    FlowInvalid,
+    InternalError,
+    JobCancelled,
+    JobInterrupted,
+    RecordFailed,
+    UnknownJob,
+)
 from sage.base.ids import JobId, TaskId
+from sage.base.inference import Failure
 from sage.flow.ends import Collected
 from sage.flow.graph import Graph
 from sage.flow.runner import JobMetrics, JobStatus
@@ -59,8 +69,8 @@ def state(job_id: JobId, status: JobStatus, run_id: JobId = RUN, error: RemoteFa
     return JobNews(JobState(job_id, "f", run_id, JobMetrics(status, 3, 3, 1.0, ()), 0, 0, 0.0, is_over, error))
 
 
-def brought(job_id: JobId, run_id: JobId, *items: object) -> CollectedNews:
-    return CollectedNews(job_id, run_id, TaskId("t"), "collect", packed(*items))
+def brought(job_id: JobId, run_id: JobId, number: int, *items: object) -> CollectedNews:
+    return CollectedNews(job_id, run_id, TaskId("t"), "collect", number, packed(*items), len(items))
 
 
 def playing(script: Script, *, printed: Sequence[str] = ()) -> Callable[[ClientToHead], Iterable[HeadToClient]]:
@@ -72,7 +82,7 @@ def playing(script: Script, *, printed: Sequence[str] = ()) -> Callable[[ClientT
                 yield Done(question)
                 yield from script(job_id)
             case GetLogs(question):
-                yield Logs(question, tuple(printed))
+                yield Logs(question, tuple(printed), len(printed))
             case ListNodes(question):
                 yield NodeList(question, ())
             case CancelFlow(question, job_id):
@@ -100,11 +110,12 @@ def collecting_flow() -> tuple[Graph, Collected[int]]:
     return flow.graph(), out
 
 
-def test_collected_items_fill_the_flow_and_each_message_gives_its_credit_back(tmp_path: Path) -> None:
+def test_collected_items_fill_the_flow_each_once_and_each_message_is_said_to_be_taken(tmp_path: Path) -> None:
     def script(job_id: JobId) -> Iterable[HeadToClient]:
         yield state(job_id, JobStatus.RUNNING)
-        yield brought(job_id, RUN, 1, 2)
-        yield brought(job_id, RUN, 3)
+        yield brought(job_id, RUN, 1, 1, 2)
+        yield brought(job_id, RUN, 2, 3)
+        yield brought(job_id, RUN, 1, 1, 2)
         yield state(job_id, JobStatus.FINISHED)
 
     graph, out = collecting_flow()
@@ -114,15 +125,15 @@ def test_collected_items_fill_the_flow_and_each_message_gives_its_credit_back(tm
         heard = list(head.heard)
     assert out.items == [1, 2, 3]
     assert (result.status, result.records_in) == (JobStatus.FINISHED, 3)
-    assert len([message for message in heard if isinstance(message, CollectMore)]) == 2
+    assert len([message for message in heard if isinstance(message, CollectMore)]) == 3
 
 
 def test_a_job_that_was_begun_anew_counts_its_newest_run_alone(tmp_path: Path) -> None:
     def script(job_id: JobId) -> Iterable[HeadToClient]:
-        yield brought(job_id, RUN, 1, 2)
+        yield brought(job_id, RUN, 1, 1, 2)
         yield state(job_id, JobStatus.CREATED, SECOND_RUN)
-        yield brought(job_id, RUN, 3)
-        yield brought(job_id, SECOND_RUN, 1, 2, 3)
+        yield brought(job_id, RUN, 2, 3)
+        yield brought(job_id, SECOND_RUN, 1, 1, 2, 3)
         yield state(job_id, JobStatus.FINISHED, SECOND_RUN)
 
     graph, out = collecting_flow()
@@ -192,7 +203,7 @@ def test_records_that_cannot_be_read_cancel_the_job_and_are_why_it_failed(tmp_pa
         raise InternalError("no records")
 
     def script(job_id: JobId) -> Iterable[HeadToClient]:
-        return [brought(job_id, RUN, 1)]
+        return [brought(job_id, RUN, 1, 1)]
 
     graph, _ = collecting_flow()
     shipping = Shipping(lambda graph, job_id: FileCode("m:flow", "0"), None, lambda graph: broken)
@@ -200,3 +211,80 @@ def test_records_that_cannot_be_read_cancel_the_job_and_are_why_it_failed(tmp_pa
         job = RemoteCluster(line, GREETING, shipping, where="scripted", show=lambda lines: None).submit(graph)
         with pytest.raises(InternalError, match="no records"):
             job.wait(DEADLINE_S)
+
+
+def test_a_job_that_finished_under_a_head_that_was_lost_is_no_success_without_its_items(tmp_path: Path) -> None:
+    def script(job_id: JobId) -> Iterable[HeadToClient]:
+        finished = state(job_id, JobStatus.FINISHED)
+        return [brought(job_id, RUN, 1, 1), JobNews(msgspec.structs.replace(finished.state, has_lost_results=True))]
+
+    graph, _ = collecting_flow()
+    with cluster_of(tmp_path, script) as (_, cluster), pytest.raises(JobInterrupted, match="before all that it"):
+        cluster.submit(graph).wait(DEADLINE_S)
+
+
+def test_items_that_are_missing_between_others_fail_the_wait(tmp_path: Path) -> None:
+    def script(job_id: JobId) -> Iterable[HeadToClient]:
+        return [brought(job_id, RUN, 1, 1), brought(job_id, RUN, 4, 7)]
+
+    graph, _ = collecting_flow()
+    with cluster_of(tmp_path, script) as (_, cluster), pytest.raises(JobInterrupted, match="2 messages of what"):
+        cluster.submit(graph).wait(DEADLINE_S)
+
+
+def test_a_wait_goes_on_over_the_loss_of_a_head_and_counts_the_run_of_the_new_one_alone(tmp_path: Path) -> None:
+    graph, out = collecting_flow()
+
+    def first(job_id: JobId) -> Iterable[HeadToClient]:
+        return [state(job_id, JobStatus.RUNNING), brought(job_id, RUN, 1, 1, 2)]
+
+    def second(job_id: JobId) -> Iterable[HeadToClient]:
+        yield brought(job_id, SECOND_RUN, 1, 1, 2)
+        yield brought(job_id, SECOND_RUN, 2, 3)
+        yield state(job_id, JobStatus.FINISHED, SECOND_RUN)
+
+    shipping = Shipping(lambda graph, job_id: FileCode("m:flow", "0"), None, lambda graph: unpack)
+    shown: list[str] = []
+    with line_to(tmp_path, playing(first, printed=["of the first"]), reconnect_s=DEADLINE_S) as (head, line):
+        cluster = RemoteCluster(line, GREETING, shipping, where="scripted", show=shown.extend)
+        job = cluster.submit(graph)
+        assert cluster.nodes() == []  # answered after all that was said before
+        head.end()
+        other = ScriptedHead(tmp_path, playing(second, printed=["of the second"]), epoch=2)
+        try:
+            assert job.wait(DEADLINE_S).status is JobStatus.FINISHED
+        finally:
+            other.end()
+        watched = [message for message in other.heard if isinstance(message, WatchJob)]
+        asked_logs = [message for message in other.heard if isinstance(message, GetLogs)]
+    assert out.items == [1, 2, 3]
+    assert ([message.collects for message in watched], [message.after for message in asked_logs]) == ([True], [0])
+    assert shown == ["of the first", "of the second"]
+
+
+def test_a_head_that_does_not_know_the_job_any_more_ends_the_wait(tmp_path: Path) -> None:
+    def forgetful(message: ClientToHead) -> Iterable[HeadToClient]:
+        question = getattr(message, "question", None)
+        return [Declined(question, Failure.of(UnknownJob("there is no job x")))] if question is not None else []
+
+    graph, _ = collecting_flow()
+    shipping = Shipping(lambda graph, job_id: FileCode("m:flow", "0"), None, lambda graph: unpack)
+    script: Script = lambda job_id: [state(job_id, JobStatus.RUNNING)]  # noqa: E731
+    with line_to(tmp_path, playing(script), reconnect_s=DEADLINE_S) as (head, line):
+        job = RemoteCluster(line, GREETING, shipping, where="scripted", show=lambda lines: None).submit(graph)
+        head.end()
+        other = ScriptedHead(tmp_path, forgetful, epoch=2)
+        try:
+            with pytest.raises(UnknownJob, match="no job x"):
+                job.wait(DEADLINE_S)
+        finally:
+            other.end()
+
+
+def test_a_flow_that_is_not_collected_from_is_submitted_so(tmp_path: Path) -> None:
+    graph, out = collecting_flow()
+    with cluster_of(tmp_path, lambda job_id: [state(job_id, JobStatus.FINISHED)]) as (head, cluster):
+        cluster.submit(graph, collects=False).wait(DEADLINE_S)
+        assert [message.collects for message in head.heard if isinstance(message, SubmitFlow)] == [False]
+    with pytest.raises(FlowInvalid, match="has not run yet"):
+        _ = out.items

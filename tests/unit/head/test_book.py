@@ -3,11 +3,11 @@
 import pytest
 
 import sage
-from cluster.head.book import MAX_JOBS, JobBook, JobEntry
+from cluster.head.book import MAX_JOBS, MAX_KEPT_BYTES, MAX_LINES, JobBook, JobEntry
 from cluster.jobs.orders import JobView
 from cluster.jobs.outline import outline_from_plan
 from cluster.runtime.channel import PeerId
-from cluster.runtime.control import FileCode
+from cluster.runtime.control import FileCode, RunCollected
 from sage.base.errors import NodeLost, UnknownJob
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.flow.plan import plan_from_graph
@@ -33,11 +33,11 @@ def test_only_the_newest_run_of_a_job_is_its_run() -> None:
     book = JobBook()
     entry = add(book)
     book.begin_run(entry, JobId("job"), [(TASK, NodeId("a"))])
-    entry.untaken[TASK] = 3
+    entry.collected.came(RunCollected(JobId("job"), TASK, "collect", b"x", 1))
     book.begin_run(entry, JobId("job~2"), [(TASK, NodeId("b"))])
     assert book.of_run(JobId("job")) is None
     assert book.of_run(JobId("job~2")) is entry
-    assert (entry.nodes, entry.untaken) == ({TASK: NodeId("b")}, {})
+    assert (entry.nodes, entry.collected.num_bytes) == ({TASK: NodeId("b")}, 0)
 
 
 def test_the_state_of_a_job_says_why_it_was_begun_anew() -> None:
@@ -56,8 +56,33 @@ def test_a_client_that_is_gone_watches_and_collects_nothing() -> None:
     entry.watchers.add(CLIENT)
     entry.followers.add(CLIENT)
     assert book.forget_client(CLIENT) == [entry]
-    assert (entry.collector, entry.watchers, entry.followers) == (None, set(), set())
+    assert (entry.watchers, entry.followers) == (set(), set())
+    entry.collected.left_by_collector(None)
     assert book.forget_client(CLIENT) == []
+
+
+def test_lines_are_counted_and_given_after_those_that_are_known() -> None:
+    entry = add(JobBook())
+    entry.print([str(number) for number in range(MAX_LINES + 5)])
+    assert (len(entry.lines), entry.num_lines) == (MAX_LINES, MAX_LINES + 5)
+    assert entry.lines_after(MAX_LINES + 3, 100) == (str(MAX_LINES + 3), str(MAX_LINES + 4))
+    assert entry.lines_after(0, 2) == (str(MAX_LINES + 3), str(MAX_LINES + 4))
+    assert entry.lines_after(MAX_LINES + 5, 2) == ()
+
+
+def test_of_jobs_that_are_over_the_newest_keep_what_nobody_collected() -> None:
+    book = JobBook()
+    entries = [add(book, name) for name in "abcde"]
+    for entry in entries:
+        for number in range(4):
+            piece = RunCollected(entry.job_id, TaskId(str(number)), "collect", b"x" * (MAX_KEPT_BYTES // 9), 5)
+            entry.collected.came(piece)
+        end(entry)
+    held = [entry.collected.num_bytes > 0 for entry in entries]
+    assert held == [True] * 5
+    book.bound_kept()
+    assert [entry.collected.num_bytes > 0 for entry in entries] == [False] + [True] * 4
+    assert entries[0].collected.num_dropped >= 5
 
 
 def test_an_unknown_job_is_named() -> None:

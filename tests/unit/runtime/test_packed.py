@@ -15,8 +15,9 @@ def test_much_travels_in_pieces_and_comes_out_in_order() -> None:
     records = [("word" * 100, number, {"n": None}) for number in range(3_000)]
     pieces = list(pack_records(records, TYPES, where="step x"))
     assert len(pieces) > 1
-    assert max(map(len, pieces)) <= PIECE_BYTES
-    assert [record for piece in pieces for record in unpack_records(piece, TYPES)] == records
+    assert max(len(piece.packed) for piece in pieces) <= PIECE_BYTES
+    assert [record for piece in pieces for record in unpack_records(piece.packed, TYPES)] == records
+    assert sum(piece.num_records for piece in pieces) == len(records)
 
 
 def test_a_record_that_fits_in_no_message_is_refused_with_its_step() -> None:
