@@ -20,6 +20,7 @@ from sage.base.errors import ClusterUnreachable, NotTrusted, SageError
 MAX_MESSAGES = 10_000  # that wait for one peer; one that does not read them is cut off
 MAX_CUT_OFF = 10_000  # peers that are remembered as cut off; what they still send is passed over
 _HANDSHAKE_MS = 2000
+_NEVER_MS = 24 * 3600 * 1000  # -1 would say never, and then libzmq drops what came last and was not read yet (4.3.5)
 
 Context = zmq.Context[zmq.Socket[bytes]]
 Attach = Callable[[zmq.Socket[bytes]], object]
@@ -141,7 +142,7 @@ class ControlClient(Generic[M]):
     def __init__(self, context: Context, codec: Codec[M], connect: Attach) -> None:
         """`codec`: of what the head may say. Begins to connect and returns at once; raises what `connect` raises."""
         self._socket = _socket(context, zmq.DEALER)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, -1)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, _NEVER_MS)
         self._monitor = self._socket.get_monitor_socket(_LOST_EVENTS)
         self._reader = FrameReader(codec)
         self._writer = FrameWriter()

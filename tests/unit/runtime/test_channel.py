@@ -100,6 +100,23 @@ def test_a_client_learns_that_the_head_is_gone(cluster: Cluster) -> None:
     assert list(client.drain()) == []
 
 
+def test_the_last_words_of_a_head_that_ends_are_heard_though_it_is_gone_already(cluster: Cluster) -> None:
+    """libzmq dropped them where they had not been read yet: `sage-cluster stop` then called a good end a failure."""
+    client = cluster.client()
+    client.send(Heartbeat(1))
+    came = cluster.next_at_server()
+    assert list(client.drain()) == []
+    assert cluster.server.send(came.peer, HeartbeatTaken(1))
+    cluster.server.close(last_words_ms=DEADLINE_MS)
+    _, monitor_fd = client.fds()
+    poller = zmq.Poller()
+    poller.register(monitor_fd, zmq.POLLIN)
+    assert poller.poll(DEADLINE_MS), "the loss was not noticed"
+    said, lost = client.drain()
+    assert said == Came(HeartbeatTaken(1), 0)
+    assert isinstance(lost, ChannelLost)
+
+
 def test_a_peer_that_is_gone_is_not_sent_to(cluster: Cluster) -> None:
     client = cluster.client()
     client.send(Leave())
