@@ -15,7 +15,7 @@ from random import Random
 from benchmarks.document import document_of, write
 from sage.base.clock import SystemClock
 from tests.cluster.private_world import enter, what_is_lacking
-from tests.nemesis.house import house
+from tests.nemesis.house import LeftBehind, house
 from tests.nemesis.injections import Episode, Plan, episodes
 from tests.nemesis.report import Percentiles, broken_promises, rows_of, table
 from tests.nemesis.strike import Outcome, Strike
@@ -56,12 +56,17 @@ def strike_all(todo: Sequence[Episode], side_by_side: int) -> list[Outcome]:
 
 
 def _live(number: int, episode: Episode) -> list[Outcome]:
-    outcomes = []
-    with house(episode.where, f"sw{number}") as hurt:
-        for count, injection in enumerate(episode.injections):
-            outcome = Strike(hurt, injection, count).run()
-            outcomes.append(outcome)
-            print(f"{number}.{count} {_shown(outcome)}", flush=True)
+    outcomes: list[Outcome] = []
+    try:
+        with house(episode.where, f"sw{number}") as hurt:
+            for count, injection in enumerate(episode.injections):
+                outcome = Strike(hurt, injection, count).run()
+                outcomes.append(outcome)
+                print(f"{number}.{count} {_shown(outcome)}", flush=True)
+    except (AssertionError, LeftBehind) as fault:  # of the commands that start and stop it
+        print(f"{number} {fault}", flush=True)
+        outcomes.append(outcomes.pop() if outcomes else Outcome(episode.injections[0]))
+        outcomes[-1].wrong.append(str(fault))
     return outcomes
 
 

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 
@@ -19,8 +20,10 @@ Record = tuple[str, object, int]
 """The run that read it, a key, a number."""
 
 KEYS: tuple[object, ...] = (0, "", "ключ", ("a", 1), b"\0", 7, "0", -1, (), "long" * 20, 1.5)
-LEN_TICK = 5
+LEN_TICK = 20
 NUM_PARALLEL = 3
+_WORK_S = 0.004
+T = TypeVar("T")
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -106,9 +109,16 @@ def ledger_flow(ledger: str, results: str, *, num_ticks: int, every_s: float) ->
     flow = sage.Flow("nemesis")
     records = flow.from_source(PacedSource(ledger, num_ticks, every_s)).map(same).with_parallelism(NUM_PARALLEL)
     keyed = records.key_by(run_and_key).with_parallelism(NUM_PARALLEL)
-    keyed.count().with_parallelism(NUM_PARALLEL).for_each(LedgerWriter(ledger)).with_parallelism(NUM_PARALLEL)
+    counts = keyed.count().with_parallelism(NUM_PARALLEL).map(at_work).with_parallelism(NUM_PARALLEL)
+    counts.for_each(LedgerWriter(ledger)).with_parallelism(NUM_PARALLEL)
     keyed.count(final=True).with_parallelism(NUM_PARALLEL).map(shown).write_jsonl(results)
     return flow
+
+
+def at_work(counted: T) -> T:
+    """Take some time, right before the sink: whenever a node is paused, it has work in hand that it must not finish."""
+    threading.Event().wait(_WORK_S)
+    return counted
 
 
 def shown(counted: tuple[tuple[str, object], int]) -> tuple[str, str, int]:

@@ -16,7 +16,7 @@ from cluster.client.shipping import shipping_by
 from cluster.runtime.control_clients import NodeState
 from cluster.runtime.keys import ClusterKeys
 from cluster.runtime.place import DEFAULT_NAME, ClusterPlace, place_of_cluster
-from tests.cluster.cluster_command import ClusterCommand, shared_memory, user_at_home
+from tests.cluster.cluster_command import GONE_S, ClusterCommand, shared_memory, user_at_home
 from tests.cluster.private_world import Host, network
 from tests.nemesis.injections import NUM_NODES, Where
 
@@ -28,15 +28,21 @@ class LeftBehind(Exception):
     """Something of a cluster that has ended is still there."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class House:
     """`users`: who is at each machine, the head's first; `hosts` likewise, where they have networks of their own."""
 
     where: Where
-    cluster: RemoteCluster
     users: tuple[ClusterCommand, ...]
     hosts: tuple[Host, ...] = ()
     pids: dict[str, int] = field(default_factory=dict)  # by node: members, as they were last seen
+    _cluster: RemoteCluster | None = None
+
+    @property
+    def cluster(self) -> RemoteCluster:
+        """The cluster as one client sees it, which connects anew after `start`."""
+        assert self._cluster is not None, "it has not been started"
+        return self._cluster
 
     @property
     def folder(self) -> Path:
@@ -69,15 +75,42 @@ class House:
                     return at_unix_s
         return None
 
-    def head_lives(self) -> bool:
-        return _place(self.users[0]).lives()
+    def start(self) -> None:
+        """Start the head, and with it the nodes that are its own; connect to it."""
+        self.close()
+        if self.where is Where.ONE:
+            self.users[0]("start", "--nodes", str(NUM_NODES))
+        else:
+            self.users[0]("start", "--nodes", "0", "--address", self._address())
+        self._cluster = _client(self.users[0])
+
+    def kill_head(self) -> None:
+        """Kill the head; when this returns, it is gone, with the nodes that are its own and the files of them all."""
+        os.kill(self.cluster.head_pid, signal.SIGKILL)
+        if self.where is Where.ONE:
+            self.users[0].wait_gone()
+        elif not _place(self.users[0]).wait_ended(GONE_S):  # alone on its machine: its files stay until its next start
+            raise LeftBehind("the head outlived SIGKILL")
+
+    def stop(self) -> None:
+        """End the cluster as its user would."""
+        self.close()
+        self.users[0]("stop")
+
+    def close(self) -> None:
+        if self._cluster is not None:
+            self._cluster.close()
+            self._cluster = None
+
+    def join_all(self) -> None:
+        """Let every machine but the head's join, by a token each."""
+        for number, user in enumerate(self.users[1:]):
+            token = self.users[0]("token").strip().splitlines()[-1]
+            user("join", self._address(), "--token", token, "--node", self.node_name(number))
 
     def rejoin(self, number: int) -> None:
         """Start the node of a machine anew, as its init system would."""
-        self._joining(number)("join", self._address(), "--node", self.node_name(number))
-
-    def _joining(self, number: int) -> ClusterCommand:
-        return self.users[number + 1]
+        self.users[number + 1]("join", self._address(), "--node", self.node_name(number))
 
     def _address(self) -> str:
         return f"tcp://{self.hosts[0].address}:{PORT}"
@@ -94,7 +127,12 @@ def house(where: Where, switch: str) -> Iterator[House]:
         prefixes: list[tuple[str, ...]] = [host.prefix() for host in hosts] or [()]
         users = tuple(stack.enter_context(user_at_home(prefix)) for prefix in prefixes)
         (users[0].home / "sage.toml").write_text(_LOG)
-        yield from _started(where, users, hosts)
+        hurt = House(where, users, hosts)
+        stack.callback(hurt.close)
+        hurt.start()
+        hurt.join_all()
+        yield hurt
+        hurt.stop()
         for user in users:
             user.wait_gone()
         for host in hosts:
@@ -102,31 +140,12 @@ def house(where: Where, switch: str) -> Iterator[House]:
         _expect_none(sorted(shared_memory() - memory), "shared memory is left")
 
 
-def _started(where: Where, users: tuple[ClusterCommand, ...], hosts: tuple[Host, ...]) -> Iterator[House]:
-    head = users[0]
-    if where is Where.ONE:
-        head("start", "--nodes", str(NUM_NODES))
-    else:
-        address = f"tcp://{hosts[0].address}:{PORT}"
-        head("start", "--nodes", "0", "--address", address)
-        for number, user in enumerate(users[1:]):
-            token = head("token").strip().splitlines()[-1]
-            user("join", address, "--token", token, "--node", f"node-{number + 1}")
-    with _client(head) as cluster:
-        house = House(where, cluster, users, hosts)
-        yield house
-    if house.head_lives():
-        head("stop")
-
-
-@contextmanager
-def _client(user: ClusterCommand) -> Iterator[RemoteCluster]:
+def _client(user: ClusterCommand) -> RemoteCluster:
     beacon = _place(user).beacon()
     assert beacon is not None, "no cluster runs"
     keys = ClusterKeys(user.home / ".config/sage/clusters" / DEFAULT_NAME)
     line = HeadLine(attach_by(beacon.control), where=beacon.control)
-    with RemoteCluster(line, line.greet("nemesis"), shipping_by(keys.signing()), where=beacon.control) as cluster:
-        yield cluster
+    return RemoteCluster(line, line.greet("nemesis"), shipping_by(keys.signing()), where=beacon.control)
 
 
 def _place(user: ClusterCommand) -> ClusterPlace:

@@ -8,7 +8,7 @@ from random import Random
 
 class Kind(StrEnum):
     """`KILL`: SIGKILL of a node. `PAUSE`: SIGSTOP, then SIGCONT, so that it returns from the dead. `CLIENT`: SIGKILL of
-    whoever submitted. `HEAD`: SIGKILL of the head, the end of its cluster. The others are partitions:
+    whoever submitted. `HEAD`: SIGKILL of the head, which is started again. The others are partitions:
 
     `CUT`: a node hears nobody and nobody hears it. `MUTE`: the head does not hear a node, which hears the head.
     `DEAF`: the other way round. `APART`: two nodes do not reach each other; the head reaches both. `FLAP`: cut and
@@ -73,23 +73,23 @@ _PARTITION_S = 5.0
 
 
 def episodes(plan: Plan, rng: Random) -> Iterator[Episode]:
-    """Yield what is done, a cluster each: partitions in turns, all else in any order, and the head last."""
-    kinds = [Kind.KILL] * plan.num_kills + [Kind.PAUSE] * plan.num_pauses + [Kind.CLIENT] * plan.num_clients
+    """Yield what is done, a cluster each: partitions in turns with half of the heads, all else in any order."""
+    heads_apart = plan.num_heads // 2 if plan.num_partitions else 0
+    kinds = [Kind.KILL] * plan.num_kills + [Kind.PAUSE] * plan.num_pauses
+    kinds += [Kind.CLIENT] * plan.num_clients + [Kind.HEAD] * (plan.num_heads - heads_apart)
     rng.shuffle(kinds)
-    parts = [kinds[first : first + plan.per_cluster] for first in range(0, len(kinds), plan.per_cluster)]
-    for number in range(plan.num_heads):
-        if number >= len(parts):
-            parts.append([])
-        parts[number].append(Kind.HEAD)
-    for part in parts:
-        yield _episode(Where.ONE, part, plan, rng)
+    yield from _in_parts(Where.ONE, kinds, plan, rng)
     turns = [PARTITIONS[number % len(PARTITIONS)] for number in range(plan.num_partitions)]
-    for first in range(0, len(turns), plan.per_cluster):
-        yield _episode(Where.MACHINES, turns[first : first + plan.per_cluster], plan, rng)
+    if turns:
+        for _ in range(heads_apart):
+            turns.insert(rng.randrange(len(turns) + 1), Kind.HEAD)
+    yield from _in_parts(Where.MACHINES, turns, plan, rng)
 
 
-def _episode(where: Where, kinds: list[Kind], plan: Plan, rng: Random) -> Episode:
-    return Episode(where, tuple(_injection(kind, plan, rng) for kind in kinds))
+def _in_parts(where: Where, kinds: list[Kind], plan: Plan, rng: Random) -> Iterator[Episode]:
+    for first in range(0, len(kinds), plan.per_cluster):
+        part = kinds[first : first + plan.per_cluster]
+        yield Episode(where, tuple(_injection(kind, plan, rng) for kind in part))
 
 
 def _injection(kind: Kind, plan: Plan, rng: Random) -> Injection:

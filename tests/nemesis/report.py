@@ -13,6 +13,9 @@ LOST_S = 3.0
 RESUMED_S = 8.0
 """... its jobs are at work again within 8 s (p99) ..."""
 
+HEAD_RESUMED_S = 15.0
+"""... a head that was killed is started again by a command, and waits until every lease of before is over ..."""
+
 BACK_S = 5.0
 """... and where the fault is over, it is a member again within 5 s."""
 
@@ -80,9 +83,10 @@ def broken_promises(rows: Iterable[Percentiles]) -> list[str]:
     broken = []
     for row in rows:
         broken += [f"{row.workload}: {wrong}" for wrong in row.wrong]
+        resumed_s = HEAD_RESUMED_S if row.workload == Kind.HEAD else RESUMED_S
         for name, measured_s, promised_s in (
             ("lost_s_max", row.lost_s_max, LOST_S),
-            ("resumed_s_p99", row.resumed_s_p99, RESUMED_S),
+            ("resumed_s_p99", row.resumed_s_p99, resumed_s),
             ("back_s_p99", row.back_s_p99, BACK_S),
         ):
             if measured_s is not None and measured_s > promised_s:
