@@ -251,13 +251,13 @@ class World:
         self.num_steps += 1
         if self.num_steps > MAX_STEPS:
             raise self._still(f"no end after {MAX_STEPS:,} steps")
-        self._happen()
+        has_happened = self._happen()
         fiber = self._chosen()
         if fiber is not None:
             self._go_on(fiber)
             self.clock.move_to(self.clock.monotonic_s() + self.rng.random() * self.cost_s)
             return True
-        return self._pass_time()
+        return has_happened or self._pass_time()
 
     def note(self, name: str, what: object) -> None:
         """Have this in the schedule that is shown when something is wrong."""
@@ -284,9 +284,12 @@ class World:
             return False
         return True
 
-    def _happen(self) -> None:
+    def _happen(self) -> bool:
+        has_happened = False
         while (happening := self._agenda.pop_due(self.clock.monotonic_s())) is not None:
             happening()
+            has_happened = True
+        return has_happened
 
     def _chosen(self) -> Fiber | None:
         """Return one of those that can go on."""
