@@ -202,6 +202,7 @@ class JobManager(Actor[ManagerMessage]):
     def _happened(self, run_id: JobId, event: JobEvent) -> None:
         if (job := self._job_of(run_id)) is None:
             return
+        before = _outlook(job)
         for order in job.run.machine.handle(event):
             match order:
                 case BeginOn(node_id):
@@ -212,7 +213,10 @@ class JobManager(Actor[ManagerMessage]):
                     self._over(job)
                 case BeginAnew():
                     self._begin_anew(job)
-        self._changed(job)
+        if _outlook(job) == before:
+            self._tell_soon(job)
+        else:
+            self._changed(job)
         if job.run.machine.is_over:
             self._place_waiting()
 
@@ -325,3 +329,9 @@ class JobManager(Actor[ManagerMessage]):
         """Return what the tasks of jobs that are not over hold."""
         live = [job.run for job in self._jobs.values() if not job.run.machine.is_over]
         return [placed for run in live for placed in run.placement.placed]
+
+
+def _outlook(job: _Job) -> tuple[object, ...]:
+    """Return what others wait to hear of a job; how far it is can wait."""
+    machine = job.run.machine
+    return job.run.id, machine.status, machine.is_over, machine.error

@@ -1,5 +1,6 @@
 """What a node knows of one job's tasks. Pure bookkeeping; knows no actor."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from cluster.runtime.drive import Gauge
@@ -23,6 +24,7 @@ class _Hosted:
     is_open: bool = False
     has_ended: bool = False
     last_word: TaskFinished | TaskStopped | TaskFailed | None = None
+    reported: TaskProgress | None = None
 
 
 @dataclass(slots=True)
@@ -33,15 +35,17 @@ class HostedJob:
     node_id: NodeId
     is_stopping: bool = False
     _tasks: dict[TaskId, _Hosted] = field(default_factory=dict)
-    _reported: tuple[TaskProgress, ...] = ()
+    _num_open: int = 0
 
     def add(self, task_id: TaskId, gauge: Gauge) -> None:
         self._tasks[task_id] = _Hosted(gauge)
 
     def opened(self, fact: TaskOpened) -> bool:
         """Account for an open task; return whether now all are."""
-        self._tasks[fact.task_id].is_open = True
-        return all(task.is_open for task in self._tasks.values())
+        task = self._tasks[fact.task_id]
+        self._num_open += not task.is_open
+        task.is_open = True
+        return self._num_open == len(self._tasks)
 
     def said(self, last_word: TaskFinished | TaskStopped | TaskFailed) -> None:
         """Keep a task's last word, until its thread has ended."""
@@ -58,16 +62,16 @@ class HostedJob:
     def live(self) -> list[TaskId]:
         return [task_id for task_id, task in self._tasks.items() if not task.has_ended]
 
-    def progress(self) -> JobProgress | None:
-        """Return how far the tasks are, or None where nothing changed since the last call."""
-        now = tuple(
-            TaskProgress(task_id, replace(task.gauge.counts), task.gauge.busy_s)
-            for task_id, task in self._tasks.items()
-        )
-        if now == self._reported:
-            return None
-        self._reported = now
-        return JobProgress(self.job_id, self.node_id, now)
+    def progress(self, task_ids: Iterable[TaskId] | None = None) -> JobProgress | None:
+        """Return how far tasks (by default all) are that moved since they were last reported; None where none did."""
+        moved = []
+        for task_id in self._tasks if task_ids is None else task_ids:
+            task = self._tasks[task_id]
+            now = TaskProgress(task_id, replace(task.gauge.counts), task.gauge.busy_s)
+            if now != task.reported:
+                task.reported = now
+                moved.append(now)
+        return JobProgress(self.job_id, self.node_id, tuple(moved)) if moved else None
 
 
 def _error_of(task_id: TaskId, last_word: TaskFact | None, error: BaseException | None) -> SageError | None:

@@ -1,6 +1,6 @@
 """The actor that hosts tasks: starts, watches, stops them and says how far they are. Knows nothing of whole jobs."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -119,7 +119,8 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
             case _StopDeadline(job_id):
                 self._leave_behind(job_id)
             case _ProgressDue(job_id):
-                self._progress(job_id)
+                if (job := self._jobs.get(job_id)) is not None:
+                    self._report_progress(job, None)
                 self._watch_progress(job_id)
             case _:
                 super().on_timer(timer_id)
@@ -211,9 +212,9 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
             return
         self._ports.transport.disconnect(spec.id)
         ended = job.ended(spec.id, error)
-        self._progress(job.job_id)
+        self._report_progress(job, (spec.id,))
         self._ports.report(ended)
-        if not job.live() and job.is_stopping:
+        if job.is_stopping and not job.live():
             self._forget(job, ())
 
     # Stopping.
@@ -261,8 +262,7 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
         if job is not None and job.live():
             self.set_timer(_ProgressDue(job_id), PROGRESS_EVERY_S)
 
-    def _progress(self, job_id: JobId) -> None:
-        job = self._jobs.get(job_id)
-        progress = job.progress() if job is not None else None
+    def _report_progress(self, job: HostedJob, task_ids: Iterable[TaskId] | None) -> None:
+        progress = job.progress(task_ids)
         if progress is not None:
             self._ports.report(progress)
