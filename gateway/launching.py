@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 from cluster.commands.pull import ensure_models
+from cluster.serving.driver import HeldLink
 from cluster.serving.engines.launch import launch
 from cluster.serving.engines.spec import EngineSpec, engine_ids, spec_from_settings, spec_from_text
 from cluster.serving.model_store import open_store
-from cluster.serving.shell import HeldLink, close_links
+from cluster.serving.shell import close_links
 from sage.base.catalog import CATALOG
 from sage.base.errors import ConfigInvalid
+from sage.base.ids import EngineId
 from sage.base.settings import Settings
 
 CLOSE_S = 2.0
@@ -43,8 +45,13 @@ def launch_engines(specs: Sequence[EngineSpec], settings: Settings) -> tuple[Hel
     held: list[HeldLink] = []
     try:
         for spec in specs:
-            held += [HeldLink(launch(spec, engine_id)) for engine_id in engine_ids(spec)]
+            held += [_launched(spec, engine_id) for engine_id in engine_ids(spec)]
     except BaseException:
         close_links(held, CLOSE_S)
         raise
     return tuple(held)
+
+
+def _launched(spec: EngineSpec, engine_id: EngineId) -> HeldLink:
+    """Start a host that is started anew, in the same way, where it is lost."""
+    return HeldLink(launch(spec, engine_id), again=lambda: launch(spec, engine_id))

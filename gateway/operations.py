@@ -90,17 +90,22 @@ def _add_health(app: FastAPI, shown: Shown) -> None:
     @app.get("/readyz")
     async def say_ready() -> JSONResponse:
         models = [card.name for card in shown.inference.models()]
+        starting = [engine.engine_id for engine in shown.engines() if engine.state == "starting"]
         reason = (
-            "draining: the server is stopping" if shown.is_draining() else "no engine is ready" if not models else None
+            "draining: the server is stopping" if shown.is_draining() else _no_engine(starting) if not models else None
         )
         if reason is None:
-            return JSONResponse({"status": "ready", "models": models})
+            return JSONResponse({"status": "ready", "models": models, **({"starting": starting} if starting else {})})
         headers = {"retry-after": str(READY_RETRY_S)}
         return JSONResponse({"status": "not ready", "reason": reason}, status_code=503, headers=headers)
 
     @app.get("/metrics")
     async def show_metrics() -> Response:
         return Response(shown.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _no_engine(starting: Sequence[str]) -> str:
+    return f"no engine is ready; starting: {', '.join(starting)}" if starting else "no engine is ready"
 
 
 def _refusal(error: SageError, headers: dict[str, str] | None = None) -> Response:

@@ -16,6 +16,7 @@ class WatchedLink:
     def __init__(self, link: EngineLink, *, is_ready: bool) -> None:
         self.engine_id: EngineId = link.engine_id
         self.models: tuple[str, ...] = link.models
+        self.is_asked = link.is_asked
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._link = link
         if is_ready:
@@ -33,6 +34,9 @@ class WatchedLink:
             for message in came:
                 self._look_at(message)
         return came
+
+    def ask(self) -> None:
+        self._link.ask()
 
     def close(self, timeout_s: float) -> None:
         self._link.close(timeout_s)

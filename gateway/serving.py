@@ -10,9 +10,10 @@ from contextlib import contextmanager
 
 import uvloop
 
+from cluster.serving.driver import HeldLink
 from cluster.serving.loop import LoopPlane
 from cluster.serving.plane import Plane
-from cluster.serving.shell import HeldLink, close_links
+from cluster.serving.shell import close_links
 from gateway.app import create_app
 from gateway.entrance import Entrance
 from gateway.plane_metrics import PlaneCollector
@@ -70,7 +71,7 @@ async def serve_on_loop(
     )
     entrance = create_app(plane, settings.gateway, engines=plane.engines, collectors=[PlaneCollector(plane.view)])
     for held, link in zip(engines, watched, strict=True):
-        plane.attach(link, held.info)
+        plane.attach(link, held.info, held.again)
     serving = asyncio.create_task(run_server(entrance, bound, stop, drain_s=drain_s))
     try:
         with _signals(lambda: _stop(stop, entrance)):

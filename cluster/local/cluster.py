@@ -35,8 +35,8 @@ from sage.flow.plan import plan_from_graph
 from sage.flow.runner import EngineStatus, Job, NodeView, Submittable
 
 if TYPE_CHECKING:  # the serving side is slow to import; flows that ask no model do without it
+    from cluster.serving.driver import HeldLink
     from cluster.serving.engines.spec import EngineSpec
-    from cluster.serving.shell import HeldLink
 
 MAX_PAST_JOBS = 16
 """Jobs that are over and still listed."""

@@ -14,9 +14,9 @@ from sage.base.settings import PlaneSettings
 from sage.flow.runner import EngineStatus
 
 if TYPE_CHECKING:
+    from cluster.serving.driver import HeldLink
     from cluster.serving.engines.spec import EngineSpec
     from cluster.serving.manager import PlaneClient
-    from cluster.serving.shell import HeldLink
 
 
 class EmbeddedPlane:

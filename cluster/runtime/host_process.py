@@ -2,6 +2,7 @@
 
 Knows nothing of what is said to it. The child alone holds the writing end of the pipe `alive_fd`, so the pipe ends
 with the child, however it dies; the parent alone holds the child's standard input, so the child learns in the same way.
+The two pipes carry what little they have to say to each other besides: see `say` and `heard`.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _MAX_PATH_BYTES = 100  # sun_path has 104 bytes on macOS, 108 on Linux
@@ -26,12 +27,18 @@ class HostProcess:
     """A process in a session of its own, with a private directory for its socket and its log."""
 
     def __init__(
-        self, directory: Path, arguments: Sequence[str], *, log_path: Path | None = None, is_tied: bool = True
+        self,
+        directory: Path,
+        arguments: Sequence[str],
+        *,
+        log_path: Path | None = None,
+        is_tied: bool = True,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Start `python -m ARGUMENTS --alive-fd N`; it may not write to our terminal, only to its log.
 
         `log_path`: by default in `directory`, which is removed with the process. One that is not tied outlives us,
-        unless it is closed, and its directory stays.
+        unless it is closed, and its directory stays. `environment`: what differs in it from ours.
         """
         self.directory = directory
         self._remove_directory = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)  # at exit too
@@ -49,7 +56,7 @@ class HostProcess:
                     stderr=log,
                     pass_fds=(child_fd,),
                     start_new_session=True,
-                    env=_environ(),
+                    env={**_environ(), **(environment or {})},
                 )
         except OSError:
             os.close(self.alive_fd)
@@ -65,11 +72,30 @@ class HostProcess:
     def wait(self, timeout_s: float) -> bool:
         """Wait for the process to be gone; say whether it is."""
         poll = select.poll()
-        poll.register(self.alive_fd, select.POLLIN)
+        poll.register(self.alive_fd, select.POLLHUP)
         return bool(poll.poll(timeout_s * 1000))
+
+    def say(self, data: bytes) -> None:
+        """Write to its standard input without waiting; lost where it is gone or does not read."""
+        if self._process.stdin is not None:
+            fd = self._process.stdin.fileno()
+            os.set_blocking(fd, False)
+            with contextlib.suppress(OSError):
+                os.write(fd, data)
+
+    def heard(self) -> bytes:
+        """Return what it wrote to `alive_fd` since the last call, without waiting."""
+        os.set_blocking(self.alive_fd, False)
+        with contextlib.suppress(BlockingIOError):
+            return os.read(self.alive_fd, 4096)
+        return b""
 
     def terminate(self) -> None:
         self._signal(signal.SIGTERM)
+
+    def abort(self) -> None:
+        """End it as if it had crashed, so that it leaves in its log what its threads were doing."""
+        self._signal(signal.SIGABRT)
 
     def kill(self) -> None:
         self._signal(signal.SIGKILL)

@@ -25,12 +25,15 @@ class EngineAccount:
     batches: dict[int, int] = field(default_factory=dict)  # embedding batch: how many of its requests it still holds
     last_pick: int = 0
     version: int = 0
+    is_retired: bool = False
 
     def free_slots(self) -> int:
         return self.info.max_running - len(self.held)
 
     def has_room(self, kind: Kind) -> bool:
         """Say whether it may be given something of `kind` now."""
+        if self.is_retired:
+            return False
         if kind is Kind.EMBED and len(self.batches) >= MAX_EMBEDDING_BATCHES:
             return False
         return self.free_slots() > 0

@@ -32,10 +32,21 @@ class EngineUp:
 
 @dataclass(frozen=True, slots=True)
 class EngineDown:
-    """The engine's process ended, or never became ready."""
+    """The engine's process ended, or never became ready.
+
+    `comes_back`: the models that it will serve again, where it is started anew: requests for them wait.
+    """
 
     engine_id: EngineId
     failure: Failure
+    comes_back: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRetired:
+    """The engine is to end: it is given nothing more. EndEngine comes once it holds nothing, or after a while."""
+
+    engine_id: EngineId
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,17 @@ class TimePassed:
     """A WakeAt is due."""
 
 
-Event = Submitted | Cancelled | EngineStarting | EngineUp | EngineDown | EngineEnded | PolicyChanged | TimePassed
+Event = (
+    Submitted
+    | Cancelled
+    | EngineStarting
+    | EngineUp
+    | EngineDown
+    | EngineRetired
+    | EngineEnded
+    | PolicyChanged
+    | TimePassed
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +102,7 @@ class AbortAt:
 
 @dataclass(frozen=True, slots=True)
 class EndEngine:
-    """End the engine's process: it does not obey. EngineDown, with this failure, comes of it."""
+    """End the engine's process: it does not obey, or has retired. EngineDown, with this failure, comes of it."""
 
     engine_id: EngineId
     failure: Failure

@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import Sequence
 
+from cluster.serving.comeback import CameBack, NotBack, begin_again
 from cluster.serving.door import Door, HandedIn
+from cluster.serving.driver import Again, HeldLink
 from cluster.serving.engines.link import EngineLink
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.plane import Plane
-from cluster.serving.shell import HeldLink, PlaneShell, close_links
+from cluster.serving.shell import PlaneShell, close_links
 from cluster.serving.statistics import PlaneView, engine_statuses
 from sage.base.clock import Clock, SystemClock
+from sage.base.errors import SageError
 from sage.base.ids import RequestId
 from sage.base.inference import Inference, ModelCard, ReplyTo, Request
 from sage.flow.runner import EngineStatus
@@ -27,6 +30,7 @@ class LoopPlane:
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._shell = PlaneShell(plane, self, clock=self._clock)
         self._wake: asyncio.TimerHandle | None = None
+        self._again: set[asyncio.TimerHandle] = set()
         self._door = Door(self._knock, self._shell.models)
 
     @property
@@ -43,9 +47,12 @@ class LoopPlane:
     def models(self) -> tuple[ModelCard, ...]:
         return self._shell.models()
 
-    def attach(self, link: EngineLink, info: EngineInfo | None = None) -> None:
-        """Give an engine to the plane, which owns it from now on; `info` where it is ready already."""
-        self._shell.attach(link, info)
+    def attach(self, link: EngineLink, info: EngineInfo | None = None, again: Again | None = None) -> None:
+        """Give an engine to the plane, which owns it from now on; `info` where it is ready already.
+
+        Where it is lost, `again` starts it anew.
+        """
+        self._shell.attach(link, info, again)
 
     def release_links(self) -> tuple[HeldLink, ...]:
         """Take all engines back, ready for another plane's `attach`; what runs there is stopped and answered."""
@@ -66,8 +73,8 @@ class LoopPlane:
         """Answer what is open and end the engines' processes; the loop goes on meanwhile."""
         self._door.close()
         held_links = self._shell.close()
-        if self._wake is not None:
-            self._wake.cancel()
+        for timer in (*self._again, *([self._wake] if self._wake is not None else [])):
+            timer.cancel()
         await asyncio.to_thread(close_links, held_links, timeout_s)
 
     # What the shell asks of whoever drives it.
@@ -83,7 +90,30 @@ class LoopPlane:
             self._wake.cancel()
         self._wake = self._loop.call_later(max(0.0, at_s - self._clock.monotonic_s()), self._shell.on_wake)
 
+    def start_again(self, held: HeldLink, after_s: float) -> None:
+        def begin() -> None:
+            self._again.discard(timer)
+            begin_again(held, self._tell_came)
+
+        timer = self._loop.call_later(after_s, begin)
+        self._again.add(timer)
+
+    def _came(self, came: CameBack | NotBack) -> None:
+        if isinstance(came, NotBack):
+            return self._shell.not_started(came.engine_id, came.failure)
+        try:
+            self._shell.attach(came.link, again=came.held.again)
+        except SageError:  # the plane was closed meanwhile
+            came.link.close(0.0)
+
     # What other threads ask.
+
+    def _tell_came(self, came: CameBack | NotBack) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(self._came, came)
+        except RuntimeError:  # the loop is closed
+            return False
+        return True
 
     def _knock(self) -> bool:
         try:

@@ -9,15 +9,17 @@ from pykka import ActorRef
 
 from cluster.runtime.actor import Actor, Query, ask, stop, tell
 from cluster.runtime.scheduler import Scheduler
+from cluster.serving.comeback import CameBack, NotBack, begin_again
 from cluster.serving.door import Door, HandedIn
+from cluster.serving.driver import Again, HeldLink
 from cluster.serving.engines.link import EngineLink
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.plane import MAX_WAITING, Plane
-from cluster.serving.shell import HeldLink, PlaneShell, close_links
+from cluster.serving.shell import PlaneShell, close_links
 from cluster.serving.statistics import PlaneView, engine_statuses
 from sage.base.clock import Clock
 from sage.base.errors import SageError
-from sage.base.ids import RequestId
+from sage.base.ids import EngineId, RequestId
 from sage.base.inference import ModelCard, ReplyTo, Request
 from sage.flow.runner import EngineStatus
 
@@ -39,6 +41,7 @@ class GetDoor(Query[Door]):
 class AttachEngine(Query[None]):
     link: EngineLink
     info: EngineInfo | None
+    again: Again | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +60,42 @@ class ReleaseLinks(Query[tuple[HeldLink, ...]]):
 
 
 @dataclass(frozen=True, slots=True)
+class RetireEngines:
+    """Have these end in good order, and begin again where there is room then."""
+
+    engine_ids: tuple[EngineId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndRestarts:
+    """Start no engine again from now on."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloseEngines(Query[None]):
     timeout_s: float
 
 
-Message = Knock | GetDoor | AttachEngine | SetPolicy | GetView | ReleaseLinks | CloseEngines
+Message = (
+    Knock
+    | GetDoor
+    | AttachEngine
+    | SetPolicy
+    | GetView
+    | ReleaseLinks
+    | RetireEngines
+    | EndRestarts
+    | CameBack
+    | NotBack
+    | CloseEngines
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Again:
+    """A timer: an engine that was lost is due to be started again."""
+
+    held: HeldLink
 
 
 class ControlPlane(Actor[Message]):
@@ -75,6 +109,9 @@ class ControlPlane(Actor[Message]):
     def wake_at(self, at_s: float) -> None:
         self.set_timer("wake", max(0.0, at_s - self.clock.monotonic_s()))
 
+    def start_again(self, held: HeldLink, after_s: float) -> None:
+        self.set_timer(_Again(held), after_s)
+
     def receive(self, message: Message) -> object:
         answer = self._handle(message)
         self._check()
@@ -85,7 +122,11 @@ class ControlPlane(Actor[Message]):
         self._check()
 
     def on_timer(self, timer_id: Hashable) -> None:
-        self._shell.on_wake()
+        if isinstance(timer_id, _Again):
+            ref = self.actor_ref
+            begin_again(timer_id.held, lambda came: tell(ref, came))
+        else:
+            self._shell.on_wake()
         self._check()
 
     def on_stop(self) -> None:
@@ -105,8 +146,16 @@ class ControlPlane(Actor[Message]):
                 self._serve()
             case GetDoor():
                 return self._door
-            case AttachEngine(link, info):
-                self._shell.attach(link, info)
+            case AttachEngine(link, info, again):
+                self._shell.attach(link, info, again)
+            case CameBack():
+                self._came_back(message)
+            case NotBack(engine_id, failure):
+                self._shell.not_started(engine_id, failure)
+            case RetireEngines(engine_ids):
+                self._shell.retire(engine_ids)
+            case EndRestarts():
+                self._shell.end_restarts()
             case SetPolicy(name):
                 self._shell.set_policy(name)
             case GetView():
@@ -116,6 +165,12 @@ class ControlPlane(Actor[Message]):
             case CloseEngines(timeout_s):
                 self._close(timeout_s)
         return None
+
+    def _came_back(self, came: CameBack) -> None:
+        try:
+            self._shell.attach(came.link, again=came.held.again)
+        except SageError:  # it was closed, or the engine was started by somebody else meanwhile
+            came.link.close(0.0)
 
     def _check(self) -> None:
         """Fail, so that whoever watches learns of it, where the shell has broken."""
@@ -155,13 +210,15 @@ class PlaneClient:
     def models(self) -> tuple[ModelCard, ...]:
         return self._door.models()
 
-    def attach(self, link: EngineLink, info: EngineInfo | None = None) -> None:
+    def attach(self, link: EngineLink, info: EngineInfo | None = None, again: Again | None = None) -> None:
         """Give an engine to the plane, which owns it from now on; `info` where it is ready already.
+
+        Where it is lost, `again` starts it anew.
 
         Raises what the plane raised, or ActorSilent where it has ended; the link is closed then.
         """
         try:
-            ask(self._ref, AttachEngine(link, info), timeout_s=_ANSWER_S)
+            ask(self._ref, AttachEngine(link, info, again), timeout_s=_ANSWER_S)
         except SageError:
             link.close(0.0)
             raise
@@ -169,6 +226,14 @@ class PlaneClient:
     def release_links(self) -> tuple[HeldLink, ...]:
         """Take all engines back, ready for another plane's `attach`; what runs there is stopped and answered."""
         return ask(self._ref, ReleaseLinks(), timeout_s=_ANSWER_S)
+
+    def retire(self, engine_ids: Iterable[EngineId]) -> None:
+        """Have engines end once they have answered what they work on, and begin again where there is room then."""
+        tell(self._ref, RetireEngines(tuple(engine_ids)))
+
+    def end_restarts(self) -> None:
+        """Start no engine again from now on."""
+        tell(self._ref, EndRestarts())
 
     def set_policy(self, name: str) -> None:
         """Order what waits by another policy, at once; raises UnknownPolicy."""

@@ -26,6 +26,7 @@ from cluster.serving.events import (
     EndEngine,
     EngineDown,
     EngineEnded,
+    EngineRetired,
     EngineStarting,
     EngineUp,
     Event,
@@ -36,6 +37,7 @@ from cluster.serving.events import (
 )
 from cluster.serving.policy import policy_named
 from cluster.serving.queue import WaitingQueue
+from cluster.serving.retiring import Retiring
 from cluster.serving.route import Router
 from cluster.serving.routes import route_named
 from cluster.serving.size import Sizing, TextSizing
@@ -50,12 +52,12 @@ MAX_WAITING = 10_000  # at 20 us a decision, a full queue costs 0.2 s of the pla
 
 @dataclass(slots=True)
 class _Orders:
-    """What one event brings: answers, aborts, silent engines, and the lanes in which something may be possible now."""
+    """What one event brings: answers, aborts, engines to end, and the lanes in which something may be possible now."""
 
     now_s: float
     ended: list[Last] = field(default_factory=list)
     aborts: dict[EngineId, list[RequestId]] = field(default_factory=dict)
-    silent: dict[EngineId, None] = field(default_factory=dict)
+    over: dict[EngineId, Failure] = field(default_factory=dict)
     lanes: dict[Lane, None] = field(default_factory=dict)
     dispatches: list[Dispatch] = field(default_factory=list)
 
@@ -91,6 +93,7 @@ class Plane:
         self._totals = Totals()
         self._running: dict[RequestId, Ticket] = {}
         self._abandoned = Abandoned()
+        self._retiring = Retiring()
         self._num_arrived = 0
         self._wake_s = math.inf
 
@@ -111,6 +114,8 @@ class Plane:
                 self._engine_up(event, orders)
             case EngineDown():
                 self._engine_down(event, orders)
+            case EngineRetired(engine_id):
+                self._retiring.add(self._router.retire(engine_id), now_s)
             case PolicyChanged(policy, route):
                 if policy is not None:
                     self._queue.change_policy(policy_named(policy, self._affinity_tokens))
@@ -244,7 +249,7 @@ class Plane:
             if where == "ran":
                 self._abandon(request.id, orders)
             self._fail(ticket, Failure.of(_deadline_exceeded(request, where)), orders)
-        orders.silent.update(dict.fromkeys(map(_engine_of, self._abandoned.overdue(orders.now_s))))
+        orders.over.update(dict.fromkeys(map(_engine_of, self._abandoned.overdue(orders.now_s)), _SILENT))
 
     def _abandon(self, request_id: RequestId, orders: _Orders) -> Ticket | None:
         """Have the engine stop a running request; its slot is free once the engine says so. None if it does not run."""
@@ -279,9 +284,13 @@ class Plane:
         self._fail_unserved(None, orders)
 
     def _engine_down(self, event: EngineDown, orders: _Orders) -> None:
-        if self._offer.started(event.engine_id):
+        was_starting = self._offer.started(event.engine_id)
+        if event.comes_back:
+            self._offer.starting(event.engine_id, event.comes_back)
+        if was_starting:
             self._fail_unserved(event.failure, orders)
             return
+        self._retiring.remove(event.engine_id)
         account = self._router.remove(event.engine_id)
         if account is None:
             return
@@ -305,11 +314,12 @@ class Plane:
 
     def _commands(self, orders: _Orders) -> list[Command]:
         commands: list[Command] = [AbortAt(id, tuple(request_ids)) for id, request_ids in orders.aborts.items()]
-        commands.extend(EndEngine(engine_id, _SILENT) for engine_id in orders.silent)
+        orders.over.update(self._retiring.over(orders.now_s))
+        commands.extend(EndEngine(engine_id, failure) for engine_id, failure in orders.over.items())
         commands.extend(orders.dispatches)
         if orders.ended:
             commands.append(Answer(tuple(orders.ended)))
-        earliest_s = min(self._deadlines.earliest_s(), self._abandoned.earliest_s())
+        earliest_s = min(part.earliest_s() for part in (self._deadlines, self._abandoned, self._retiring))
         if earliest_s < self._wake_s:
             self._wake_s = earliest_s
             commands.append(WakeAt(earliest_s))

@@ -46,6 +46,14 @@ class Router:
         self._changed(account)
         return account
 
+    def retire(self, engine_id: EngineId) -> EngineAccount | None:
+        """Pick an engine no more; return its account, None where there is none."""
+        account = self._accounts.get(engine_id)
+        if account is not None:
+            account.is_retired = True
+            self._changed(account)
+        return account
+
     def remove(self, engine_id: EngineId) -> EngineAccount | None:
         """Close an account and return it with what it held; None if there was none."""
         account = self._accounts.pop(engine_id, None)

@@ -4,11 +4,12 @@ Tokens go straight from an engine to the asker; only the ends of requests pass t
 on the one thread of the driver; a `reply_to` that calls back in is served when the event at hand is done.
 """
 
+import math
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Sequence
 
+from cluster.serving.driver import Again, Driver, HeldLink
+from cluster.serving.engines.host_watch import ASK_EVERY_S
 from cluster.serving.engines.link import EngineLink, HostLost
 from cluster.serving.engines.port import Abort, EngineInfo, FromHost, Ready, Replies, Run, Shutdown, StartFailed, ToHost
 from cluster.serving.events import (
@@ -20,6 +21,7 @@ from cluster.serving.events import (
     EndEngine,
     EngineDown,
     EngineEnded,
+    EngineRetired,
     EngineStarting,
     EngineUp,
     Event,
@@ -30,34 +32,13 @@ from cluster.serving.events import (
 )
 from cluster.serving.plane import Plane
 from cluster.serving.policy import policy_named
+from cluster.serving.returning import Returning
 from cluster.serving.statistics import PlaneView
 from sage.base.clock import Clock, SystemClock
 from sage.base.errors import EngineLost, InternalError, InvalidRequest, NoEngine, RequestCancelled, SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, Failure, Last, ModelCard, Reply, ReplyTo, Request, Token
 from sage.base.log import get_log
-
-
-class Driver(Protocol):
-    """The thread or loop on which a shell runs; called on it only."""
-
-    def watch_fd(self, fd: int) -> None:
-        """Call `on_link_readable(fd)` whenever `fd` is readable."""
-        ...
-
-    def unwatch_fd(self, fd: int) -> None: ...
-
-    def wake_at(self, at_s: float) -> None:
-        """Call `on_wake()` at this monotonic time; replaces an earlier order."""
-        ...
-
-
-@dataclass(slots=True)
-class HeldLink:
-    """A link to an engine host; `info` is None until the engine is ready."""
-
-    link: EngineLink
-    info: EngineInfo | None = None
 
 
 class PlaneShell:
@@ -76,6 +57,8 @@ class PlaneShell:
         self._outbox: dict[ReplyTo, list[Reply]] = {}
         self._events: deque[Event] = deque()
         self._models: tuple[ModelCard, ...] = ()
+        self._returning = Returning(driver)
+        self._plane_wake_s = self._ask_s = math.inf
         self._is_busy = False
         self._closed: SageError | None = None  # why nothing is taken any more
         self.fault: Exception | None = None
@@ -107,8 +90,10 @@ class PlaneShell:
     def view(self) -> PlaneView:
         return self._plane.view()
 
-    def attach(self, link: EngineLink, info: EngineInfo | None = None) -> None:
+    def attach(self, link: EngineLink, info: EngineInfo | None = None, again: Again | None = None) -> None:
         """Use an engine; `info` is what another shell knew of it. The shell owns the link until it is detached.
+
+        Where it is lost, it is started `again`, within limits: what waits for it then waits on.
 
         Raises: NoEngine where the shell is closed, InternalError where an engine of this id is attached already.
         """
@@ -116,11 +101,18 @@ class PlaneShell:
             raise self._closed
         if link.engine_id in self._links:
             raise InternalError(f"an engine {link.engine_id!r} is attached already")
-        self._links[link.engine_id] = HeldLink(link, info)
+        self._returning.attached(link.engine_id)
+        self._links[link.engine_id] = HeldLink(link, info, again)
         for fd in link.fds():
             self._engines_by_fd[fd] = link.engine_id
             self._driver.watch_fd(fd)
-        self._events.append(EngineStarting(link.engine_id, link.models) if info is None else EngineUp(info))
+        if info is None:
+            self._events.append(EngineStarting(link.engine_id, link.models))
+        else:
+            self._up(info)
+        if link.is_asked and self._ask_s == math.inf:
+            self._ask_s = self._clock.monotonic_s() + ASK_EVERY_S
+            self._set_wake()
         self._drain(link.engine_id)
         self._run()
 
@@ -133,10 +125,38 @@ class PlaneShell:
 
     def on_wake(self) -> None:
         """Handle that the time of the last `wake_at` has come."""
-        self._handle(TimePassed())
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._ask_s:
+            asked = [held.link for held in self._links.values() if held.link.is_asked]
+            for link in asked:
+                link.ask()
+            self._ask_s = now_s + ASK_EVERY_S if asked else math.inf
+        if now_s >= self._plane_wake_s:
+            self._plane_wake_s = math.inf
+            self._handle(TimePassed())
+        self._set_wake()
+
+    def not_started(self, engine_id: EngineId, failure: Failure) -> None:
+        """Take note that an engine could not be started again now; it is tried again, or given up."""
+        if not self._returning.not_started(engine_id, failure, self._clock.monotonic_s()):
+            self._handle(EngineDown(engine_id, failure))
+
+    def retire(self, engine_ids: Iterable[EngineId]) -> None:
+        """Have these end once they have answered what they work on, and begin again where there is room then."""
+        for engine_id in engine_ids:
+            if engine_id in self._links:
+                self._returning.moves(engine_id)
+                self._events.append(EngineRetired(engine_id))
+        self._run()
+
+    def end_restarts(self) -> None:
+        """Start no engine again from now on."""
+        self._returning.end()
 
     def detach_all(self) -> tuple[HeldLink, ...]:
         """Let go of all engines, ready for another shell's `attach`; what ran there is stopped and answered."""
+        for engine_id in self._returning.let_go():
+            self._events.append(EngineDown(engine_id, Failure.of(EngineLost("its control plane was closed"))))
         open_ids = tuple(self._askers)
         failure = Failure.of(EngineLost("it was handed over to another control plane"))
         held_links = tuple(self._links.values())
@@ -211,7 +231,13 @@ class PlaneShell:
                 for last in ended:
                     self._answer(last)
             case WakeAt(at_s):
-                self._driver.wake_at(at_s)
+                self._plane_wake_s = at_s
+                self._set_wake()
+
+    def _set_wake(self) -> None:
+        at_s = min(self._plane_wake_s, self._ask_s)
+        if at_s < math.inf:
+            self._driver.wake_at(at_s)
 
     def _answer(self, last: Last) -> None:
         reply_to = self._askers.pop(last.request_id, None)
@@ -283,14 +309,20 @@ class PlaneShell:
         if info.engine_id != expected or info.max_running < 1 or held.info is not None:
             return Failure.of(EngineLost(f"the host of engine {expected!r} broke the protocol: it sent {info}"))
         held.info = info
-        self._events.append(EngineUp(info))
+        self._up(info)
         return None
+
+    def _up(self, info: EngineInfo) -> None:
+        self._returning.ready(info.engine_id, self._clock.monotonic_s())
+        self._events.append(EngineUp(info))
 
     def _give_up(self, engine_id: EngineId, failure: Failure) -> None:
         get_log().warning("engine lost", engine_id=engine_id, what=failure.what)
         held = self._forget(engine_id)
-        self._events.append(EngineDown(engine_id, failure))
         held.link.close(0.0)
+        is_open = self._closed is None
+        comes_back = is_open and self._returning.begin(held, failure, self._clock.monotonic_s())
+        self._events.append(EngineDown(engine_id, failure, held.link.models if comes_back else ()))
 
     def _forget(self, engine_id: EngineId) -> HeldLink:
         held = self._links.pop(engine_id)

@@ -126,7 +126,12 @@ class Totals:
         self._lost: deque[EngineTotals] = deque(maxlen=MAX_LOST_ENGINES)
 
     def engine_up(self, info: EngineInfo) -> None:
-        self._engines[info.engine_id] = EngineTotals(info)
+        """Begin to count, or go on where an engine of this id was lost before."""
+        known = next((totals for totals in self._lost if totals.info.engine_id == info.engine_id), None)
+        if known is not None:
+            self._lost.remove(known)
+            known.info = info
+        self._engines[info.engine_id] = known or EngineTotals(info)
 
     def engine_down(self, engine_id: EngineId) -> None:
         self._lost.append(self._engines.pop(engine_id))
@@ -180,7 +185,8 @@ class Totals:
             for account in router
         ]
         coming = [EngineView(engine_id, "starting", models, None) for engine_id, models in starting.items()]
-        return (*ready, *coming, *(totals.view("lost") for totals in self._lost))
+        lost = [totals.view("lost") for totals in self._lost if totals.info.engine_id not in starting]
+        return (*ready, *coming, *lost)
 
 
 def _sum(usage: Usage, other: Usage) -> Usage:

@@ -11,7 +11,7 @@ import msgspec
 from cluster.commands.pull import ensure_models
 from cluster.commands.show import print_json
 from cluster.local import LocalCluster
-from cluster.serving.shell import HeldLink
+from cluster.serving.driver import HeldLink
 from gateway.demo.flow import FOUND_STEP, demo_flow
 from gateway.demo.questions import Question
 from gateway.demo.report import DemoReport, Milestones, report_of, text_of

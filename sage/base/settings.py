@@ -88,6 +88,15 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     roles: Annotated[
         tuple[Literal["chat", "embedding"], ...], Meta(description="`chat`, `embedding`; none: what the model can do")
     ] = ()
+    cpus: Annotated[float, Meta(ge=0, description="CPUs that are kept for it on its node")] = 0.0
+    memory_bytes: Annotated[int, Meta(ge=0, description="main memory that is kept for it")] = 0
+    gpus: Annotated[float, Meta(ge=0, description="GPUs that are its own; 0.5: half of one")] = 0.0
+    gpu_memory_bytes: Annotated[int, Meta(ge=0, description="memory on each of its GPUs")] = 0
+    gpu_type: Annotated[str, Meta(description="what the name of its GPUs holds: `h100`")] = ""
+    labels: Annotated[tuple[str, ...], Meta(description="labels that its node must have: `zone=a`")] = ()
+    max_iteration_s: Annotated[
+        float, Meta(gt=0, description="seconds an iteration of it may last; then it counts as hung and is started anew")
+    ] = 10.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

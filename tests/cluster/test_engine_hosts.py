@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from cluster.runtime.host_process import private_directory
-from cluster.serving.engines.launch import HostLink, launch
+from cluster.serving.engines.launch import ChildLink, launch
 from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.port import (
     MAX_FRAME_BYTES,
@@ -38,7 +38,7 @@ _ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def _closing(link: HostLink) -> Iterator[HostLink]:
+def _closing(link: ChildLink) -> Iterator[ChildLink]:
     try:
         yield link
     finally:
@@ -46,7 +46,7 @@ def _closing(link: HostLink) -> Iterator[HostLink]:
         assert not psutil.pid_exists(link.pid)
 
 
-def _last(link: HostLink) -> FromHost | HostLost:
+def _last(link: ChildLink) -> FromHost | HostLost:
     *_, last = messages_of(link)
     return last
 
@@ -98,7 +98,7 @@ def test_an_engine_that_cannot_load_says_why(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_host_that_dies_at_its_start_leaves_its_last_words(tmp_path: Path) -> None:
-    with _closing(HostLink(EngineId("e"), ("m",), private_directory(), ["no.such.module"])) as link:
+    with _closing(ChildLink(EngineId("e"), ("m",), private_directory(), ["no.such.module"])) as link:
         failure = _failure(_last(link))
         assert failure.code == "SAGE-2204"
         assert "exit status 1 before it was ready" in failure.what
@@ -179,21 +179,21 @@ import zmq
 
 parser = argparse.ArgumentParser()
 parser.add_argument("frames")
-parser.add_argument("--socket")
+parser.add_argument("--link")
 parser.add_argument("--deaf", action="store_true")
 parser.add_argument("--alive-fd")
 arguments = parser.parse_args()
 if arguments.deaf:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 socket = zmq.Context().socket(zmq.DEALER)
-socket.connect("ipc://" + arguments.socket)
+socket.connect(arguments.link)
 for name in arguments.frames.split(","):
     with open(name, "rb") as file:
         socket.send_multipart(file.read().split(b"--frame--"))
 sys.stdin.read()
 """
 
-Fake = Callable[..., HostLink]
+Fake = Callable[..., ChildLink]
 
 
 @pytest.fixture
@@ -201,15 +201,15 @@ def fake_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]
     """Starts hosts that send what they are told, whatever it is; all are closed at the end."""
     (tmp_path / "fake_host.py").write_text(_FAKE_HOST)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    links: list[HostLink] = []
+    links: list[ChildLink] = []
 
-    def start(*messages: bytes, deaf: bool = False) -> HostLink:
+    def start(*messages: bytes, deaf: bool = False) -> ChildLink:
         names = [tmp_path / f"{len(links)}-{number}" for number in range(len(messages))]
         for name, message in zip(names, messages, strict=True):
             name.write_bytes(message)
         directory = private_directory()
-        arguments = ["fake_host", ",".join(map(str, names)), "--socket", str(directory / "socket")]
-        links.append(HostLink(EngineId("fake"), ("m",), directory, arguments + ["--deaf"] * deaf))
+        arguments = ["fake_host", ",".join(map(str, names)), "--link", f"ipc://{directory / 'socket'}"]
+        links.append(ChildLink(EngineId("fake"), ("m",), directory, arguments + ["--deaf"] * deaf))
         return links[-1]
 
     yield start

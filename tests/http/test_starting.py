@@ -6,7 +6,7 @@ from typing import Any
 
 import uvloop
 
-from cluster.serving.shell import HeldLink
+from cluster.serving.driver import HeldLink
 from gateway.server import listen
 from gateway.serving import serve_on_loop
 from sage.base.settings import Settings

@@ -36,6 +36,7 @@ class SimulatedLink:
     def __init__(self, world: World, engine_id: EngineId, model: str, *, max_running: int, latency_s: float) -> None:
         self.engine_id = engine_id
         self.models: tuple[str, ...] = (model,)
+        self.is_asked = False
         self.is_closed = False
         self._world = world
         self._engine = SimulatedEngine(engine_id, model, replace(CPU2, max_running=max_running), world.clock)
@@ -65,6 +66,9 @@ class SimulatedLink:
         came = list(self._came)
         self._came.clear()
         return came
+
+    def ask(self) -> None:
+        """It never hangs."""
 
     def close(self, timeout_s: float) -> None:
         self.is_closed = self._is_over = True

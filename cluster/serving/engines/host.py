@@ -1,7 +1,7 @@
 """The process around one engine: orders in, replies out, over a socket of its parent. Knows no plane.
 
 It ends when its parent says so or is gone; it is the parent who obeys Ctrl-C. What libraries print goes to the log
-that the parent gave it as standard output.
+that the parent gave it as standard output. Whoever gave the orders may be on another machine than the parent.
 """
 
 import argparse
@@ -21,10 +21,12 @@ from typing import Protocol
 import msgspec
 import zmq
 
+from cluster.runtime.curve import ClientTrust, connect
+from cluster.runtime.keys import ClusterKeys
 from cluster.serving.engines.build import engine_from_spec
+from cluster.serving.engines.host_watch import answer_of
+from cluster.serving.engines.link_socket import set_up
 from cluster.serving.engines.port import (
-    MAX_FRAME_BYTES,
-    MAX_FRAMES,
     WIRE_VERSION,
     Abort,
     Engine,
@@ -37,6 +39,7 @@ from cluster.serving.engines.port import (
     ToHost,
 )
 from cluster.serving.engines.spec import EngineSpec
+from sage.base.clock import Clock, SystemClock
 from sage.base.codec import Codec
 from sage.base.errors import EngineStartFailed, SageError
 from sage.base.ids import EngineId
@@ -44,6 +47,7 @@ from sage.base.inference import Failure, Reply
 
 _LAST_WORDS_MS = 2000  # how long what was sent last may take to leave
 _EXIT_START_TIMEOUT = 3
+_RECONNECT_MS = 5000  # the other end notices a loss before: nobody comes back to an engine that was given up
 
 
 class Parent(Protocol):
@@ -59,17 +63,16 @@ class Parent(Protocol):
 
 
 class SocketParent:
-    """The way to the parent, bounded both ways; nothing is unpickled."""
+    """The way to whoever gives orders, bounded both ways; nothing is unpickled."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, address: str, trust: ClientTrust | None) -> None:
         self._codec: Codec[ToHost] = Codec(ToHost)  # type: ignore[arg-type] # a union is no class to mypy
         self._encoder = msgspec.msgpack.Encoder()
         self._zmq = zmq.Context(io_threads=1)
         self._socket = self._zmq.socket(zmq.DEALER)
-        self._socket.setsockopt(zmq.SNDHWM, MAX_FRAMES)
-        self._socket.setsockopt(zmq.RCVHWM, MAX_FRAMES)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
-        self._socket.connect(f"ipc://{path}")
+        set_up(self._socket, is_far=trust is not None)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
+        connect(self._socket, address, trust)
 
     def orders(self, wait_s: float | None, *, or_room: bool = False) -> list[ToHost]:
         events = zmq.POLLIN | zmq.POLLOUT if or_room else zmq.POLLIN
@@ -95,12 +98,39 @@ class SocketParent:
         self._zmq.term()
 
 
-def serve(engine: Engine, parent: Parent) -> None:
+class Turns:
+    """The present iteration of the engine, as the thread that answers for the host sees it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._has_begun = False
+        self._since_s: float | None = None
+
+    def begin(self) -> None:
+        self._since_s = self._clock.monotonic_s()
+        self._has_begun = True
+
+    def end(self) -> None:
+        self._since_s = None
+
+    def busy_s(self) -> float | None:
+        """Return how long the present iteration lasts, 0.0 between two; None before the first."""
+        since_s = self._since_s
+        if since_s is None:
+            return 0.0 if self._has_begun else None
+        return self._clock.monotonic_s() - since_s
+
+
+def serve(engine: Engine, parent: Parent, turns: Turns) -> None:
     """Work until told to shut down. While the parent does not read, the engine rests: nothing piles up here."""
     unsent: Sequence[Reply] = ()
+    turns.begin()
     while True:
         wait_s = None if unsent else engine.due_in_s()
-        for order in parent.orders(wait_s, or_room=bool(unsent)):
+        turns.end()
+        orders = parent.orders(wait_s, or_room=bool(unsent))
+        turns.begin()
+        for order in orders:
             match order:
                 case Run(requests=requests):
                     engine.add(requests)
@@ -119,15 +149,15 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     os.set_inheritable(arguments.alive_fd, False)
-    started = threading.Event()
-    watch = (Path(arguments.socket).parent, arguments.start_timeout_s, started)
-    threading.Thread(target=_watch_parent, args=watch, name="parent-watch", daemon=True).start()
-    parent = SocketParent(arguments.socket)
+    started, turns = threading.Event(), Turns(SystemClock())
+    watch = (Path(arguments.directory), arguments.start_timeout_s, started, turns, arguments.alive_fd)
+    threading.Thread(target=_answer_parent, args=watch, name="parent-watch", daemon=True).start()
+    parent = SocketParent(arguments.link, _trust(arguments))
     engine = _loaded(msgspec.json.decode(arguments.spec, type=EngineSpec), EngineId(arguments.engine_id), parent)
     if engine is not None:
         started.set()
         parent.offer(Ready(WIRE_VERSION, engine.info()))
-        serve(engine, parent)
+        serve(engine, parent, turns)
         engine.close()
     parent.close()
     return 0 if engine is not None else 1
@@ -135,12 +165,23 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="sage engine host")
-    parser.add_argument("--socket", required=True)
+    parser.add_argument("--link", required=True)
+    parser.add_argument("--directory", required=True)
     parser.add_argument("--engine-id", required=True)
     parser.add_argument("--spec", required=True)
     parser.add_argument("--start-timeout-s", type=float, required=True)
+    parser.add_argument("--keys-folder", default="")
+    parser.add_argument("--key", default="")
+    parser.add_argument("--head-key", default="")
     parser.add_argument("--alive-fd", type=int, required=True)
     return parser.parse_args()
+
+
+def _trust(arguments: argparse.Namespace) -> ClientTrust | None:
+    """Return by what we are known over `tcp://`: the keys of the node that started us."""
+    if not arguments.head_key:
+        return None
+    return ClientTrust(ClusterKeys(Path(arguments.keys_folder)).curve(arguments.key), arguments.head_key)
 
 
 def _loaded(spec: EngineSpec, engine_id: EngineId, parent: Parent) -> Engine | None:
@@ -155,18 +196,28 @@ def _loaded(spec: EngineSpec, engine_id: EngineId, parent: Parent) -> Engine | N
     return None
 
 
-def _watch_parent(directory: Path, start_timeout_s: float, started: threading.Event) -> None:
-    """End this process as soon as the parent is gone, whatever the engine is doing, and leave no file behind."""
+def _answer_parent(
+    directory: Path, start_timeout_s: float, started: threading.Event, turns: Turns, alive_fd: int
+) -> None:
+    """Say, whenever the parent asks, how the engine is; end this process as soon as the parent is gone.
+
+    Whatever the engine is doing then; and leave no file behind.
+    """
+    clock = SystemClock()
+    until_s = clock.monotonic_s() + start_timeout_s
     stdin = sys.stdin.fileno()
     poll = select.poll()
     poll.register(stdin, select.POLLIN)
-    if not poll.poll(start_timeout_s * 1000) and not started.is_set():
-        os.write(2, f"the engine was not ready within {start_timeout_s:g} s\n".encode())
-        os._exit(_EXIT_START_TIMEOUT)
-    while os.read(stdin, 4096):
-        pass
-    shutil.rmtree(directory, ignore_errors=True)
-    os._exit(0)
+    while True:
+        wait_s = None if started.is_set() else max(0.0, until_s - clock.monotonic_s())
+        if poll.poll(None if wait_s is None else wait_s * 1000):
+            if not os.read(stdin, 4096):
+                shutil.rmtree(directory, ignore_errors=True)
+                os._exit(0)
+            os.write(alive_fd, answer_of(turns.busy_s()))
+        elif not started.is_set():
+            os.write(2, f"the engine was not ready within {start_timeout_s:g} s\n".encode())
+            os._exit(_EXIT_START_TIMEOUT)
 
 
 if __name__ == "__main__":

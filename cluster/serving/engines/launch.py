@@ -1,17 +1,17 @@
 """Start an engine host and hold the near end of it: an EngineLink over ZeroMQ. Knows no engine and no plane."""
 
-import contextlib
-import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
-import zmq
 
 from cluster.runtime.host_process import HostProcess, private_directory
+from cluster.serving.engines.host_watch import QUESTION, HostWatch
 from cluster.serving.engines.link import HostLost
+from cluster.serving.engines.link_socket import LinkSocket
 from cluster.serving.engines.port import (
     MAX_FRAME_BYTES,
-    MAX_FRAMES,
     WIRE_VERSION,
     FromHost,
     Ready,
@@ -28,7 +28,7 @@ from sage.base.ids import EngineId
 from sage.base.inference import Failed, Failure, Request
 
 HOST_MODULE = "cluster.serving.engines.host"
-_LAST_FRAMES_MS = 200
+START_TIMEOUT_S = 120.0
 _DYING_S = 0.5  # a host whose connection is gone is gone itself within this, or has broken the protocol
 
 
@@ -38,51 +38,117 @@ class _AnyReady(msgspec.Struct, tag="ready"):
     wire: int
 
 
+class Host(Protocol):
+    """The process of a host, wherever it is: its end is noticed, and it can be ended. HostProcess says what each does.
+
+    `alive_fd` becomes readable when the process has ended, or has something to say.
+    """
+
+    alive_fd: int
+
+    def has_ended(self) -> bool: ...
+
+    def wait(self, timeout_s: float) -> bool: ...
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def reap(self) -> str: ...
+
+    def log_tail(self) -> str: ...
+
+    def close(self) -> None: ...
+
+    def ask(self) -> str | None:
+        """Ask whether it still works, every ASK_EVERY_S; return why it counts as hung, if it does. Never waits."""
+        ...
+
+    def hear(self) -> None:
+        """Take what it has said."""
+        ...
+
+    def serves(self) -> None:
+        """Know that its engine has loaded."""
+        ...
+
+
+class ChildHost(HostProcess):
+    """A host that is a child of this process."""
+
+    def __init__(
+        self,
+        directory: Path,
+        arguments: list[str],
+        *,
+        max_iteration_s: float = 10.0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(directory, arguments, environment=environment)
+        self._watch = HostWatch(max_iteration_s)
+        self._is_aborted = False
+
+    def ask(self) -> str | None:
+        why = self._watch.asked()
+        if why is None:
+            self.say(QUESTION)
+        elif self._is_aborted:
+            self.kill()  # it is stopped, or holds on to its life
+        else:
+            self._is_aborted = True
+            self.abort()
+        return why
+
+    def hear(self) -> None:
+        self._watch.heard(self.heard())
+
+    def serves(self) -> None:
+        self._watch.serves()
+
+
 class HostLink:
-    """A host process and the socket to it; an EngineLink."""
+    """A host and the socket to it; an EngineLink."""
 
-    def __init__(self, engine_id: EngineId, models: tuple[str, ...], directory: Path, arguments: list[str]) -> None:
-        """Bind the socket, then start the process. Use `launch`; `arguments` is a way in for tests.
-
-        Raises: EngineStartFailed where the process cannot even be started.
-        """
+    def __init__(
+        self,
+        engine_id: EngineId,
+        models: tuple[str, ...],
+        socket: LinkSocket,
+        host: Host,
+        on_closed: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Own both. `on_closed` is called once, when nothing of the host is left."""
         self.engine_id = engine_id
         self.models = models
-        self.directory = directory
+        self.is_asked = isinstance(host, ChildHost)
+        self._socket = socket
+        self._host = host
+        self._on_closed = on_closed
         self._is_ready = False
         self._is_over = False
-        self._was_cut_off = False
         self._is_closed = False
+        self._hang = ""
         self._local: list[Failed] = []
         self._encoder = msgspec.msgpack.Encoder()
         self._codec: Codec[FromHost] = Codec(FromHost)  # type: ignore[arg-type] # a union is no class to mypy
-        self._zmq = zmq.Context(io_threads=1)
-        self._socket = _bound_socket(self._zmq, directory)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
-        try:
-            self._process = HostProcess(directory, arguments)
-        except OSError as error:
-            self._close_sockets()
-            raise EngineStartFailed(f"engine {engine_id} could not be started: {error}") from error
-
-    @property
-    def pid(self) -> int:
-        """The host's process id."""
-        return self._process.pid
 
     def fds(self) -> tuple[int, ...]:
-        return (self._socket.fileno(), self._monitor.fileno(), self._process.alive_fd)
+        return (*self._socket.fds(), self._host.alive_fd)
 
     def send(self, message: ToHost) -> bool:
         if self._is_over or self._is_closed:
             return False
         data = self._encoded(message)
         if data is not None:
-            return self._offer(data)
+            return self._socket.send(data)
         assert isinstance(message, Run), message
         for request in message.requests:
             self._send_alone(request)
         return True
+
+    def ask(self) -> None:
+        if not (self._is_over or self._is_closed):
+            self._hang = self._host.ask() or self._hang
 
     def _encoded(self, message: ToHost) -> bytes | None:
         try:
@@ -91,13 +157,6 @@ class HostLink:
             return None
         return data if len(data) <= MAX_FRAME_BYTES else None
 
-    def _offer(self, data: bytes) -> bool:
-        try:
-            self._socket.send(data, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
-
     def _send_alone(self, request: Request) -> None:
         """Send a request of a Run that could not travel whole; what cannot be sent fails alone."""
         data = self._encoded(Run((request,)))
@@ -105,7 +164,7 @@ class HostLink:
             error: SageError = InvalidRequest(
                 f"the request is no valid text or longer than {MAX_FRAME_BYTES:,} bytes", "Send less, as valid Unicode."
             )
-        elif self._offer(data):
+        elif self._socket.send(data):
             return
         else:
             error = Overloaded(f"the way to engine {self.engine_id} is full", retry_after_s=1.0)
@@ -118,41 +177,24 @@ class HostLink:
         if self._local:
             came.append(Replies(tuple(self._local)))
             self._local = []
-        has_ended = self._process.has_ended()
+        self._host.hear()
+        has_ended = self._host.has_ended()
         try:
             if has_ended:
-                self._wait_for_last_frames()
-            is_cut_off = self._is_cut_off()
+                self._socket.wait_for_last_frames()
+            is_cut_off = self._socket.is_cut_off()
             self._read(came)
         except SageError as error:
-            self._process.kill()
-            self._process.reap()
+            self._host.kill()
+            self._host.reap()
             self._lose(came, error)
             return came
         if (has_ended or is_cut_off) and not self._is_over:
             self._lose(came, self._end())
         return came
 
-    def _is_cut_off(self) -> bool:
-        """Say whether the connection is closed: the host died, or sent a frame beyond the bound."""
-        while not self._was_cut_off and self._monitor.poll(0):
-            self._was_cut_off = self._next_event() == zmq.EVENT_DISCONNECTED
-        return self._was_cut_off
-
-    def _wait_for_last_frames(self) -> None:
-        """Let what the host wrote before it died come in: all of it has, once its connection is reported closed."""
-        while not self._was_cut_off and self._monitor.poll(_LAST_FRAMES_MS):
-            self._was_cut_off = self._next_event() == zmq.EVENT_DISCONNECTED
-
-    def _next_event(self) -> int:
-        return int.from_bytes(self._monitor.recv_multipart()[0][:2], sys.byteorder)
-
     def _read(self, came: list[FromHost | HostLost]) -> None:
-        while not self._is_over:
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+        while not self._is_over and (frames := self._socket.receive()) is not None:
             if len(frames) != 1:
                 raise InternalError(f"engine {self.engine_id} sent a message of {len(frames)} frames")
             came.append(self._decoded(frames[0]))
@@ -166,6 +208,7 @@ class HostLink:
                 if self._is_ready:
                     raise InternalError(f"engine {self.engine_id} said twice that it is ready")
                 self._is_ready = True
+                self._host.serves()
             case StartFailed():
                 self._is_over = True
             case Replies():
@@ -183,14 +226,16 @@ class HostLink:
             raise EngineStartFailed(what, "Run both from the same installation.")
 
     def _end(self) -> SageError:
-        if not self._process.wait(_DYING_S):
-            self._process.kill()
-            self._process.reap()
+        if not self._host.wait(_DYING_S):
+            self._host.kill()
+            self._host.reap()
             what = f"the host of engine {self.engine_id} broke its connection off, or sent more than allowed at once"
             return InternalError(f"{what} ({MAX_FRAME_BYTES:,} bytes)")
-        how = f"the host of engine {self.engine_id} (pid {self._process.pid}) {self._process.reap()}"
-        tail = self._process.log_tail()
+        how = f"the host of engine {self.engine_id} {self._host.reap()}"
+        tail = self._host.log_tail()
         do = f"Its last words:\n{tail}" if tail else "It left no word; if memory was short, give it more. Try again."
+        if self._hang:
+            return EngineLost(f"engine {self.engine_id} hung and was ended: {self._hang}", do)
         return EngineLost(how, do) if self._is_ready else EngineStartFailed(f"{how} before it was ready", do)
 
     def _lose(self, came: list[FromHost | HostLost], error: SageError) -> None:
@@ -201,42 +246,77 @@ class HostLink:
         if self._is_closed:
             return
         self._is_closed = True
-        asked = self._is_ready and self._offer(self._encoder.encode(Shutdown()))  # a host that loads does not listen
-        if not (asked and self._process.wait(0.7 * timeout_s)):
-            self._process.terminate()
-            self._process.wait(0.3 * timeout_s)
-        self._close_sockets()
-        self._process.close()
-
-    def _close_sockets(self) -> None:
-        self._socket.disable_monitor()
-        self._monitor.close(linger=0)
-        self._socket.close(linger=0)
-        self._zmq.term()
+        # a host that loads does not listen
+        asked = self._is_ready and self._socket.send(self._encoder.encode(Shutdown()))
+        if not (asked and self._host.wait(0.7 * timeout_s)):
+            self._host.terminate()
+            self._host.wait(0.3 * timeout_s)
+        self._socket.close()
+        self._host.close()
+        self._on_closed()
 
 
-def launch(spec: EngineSpec, engine_id: EngineId | None = None, *, start_timeout_s: float = 120.0) -> HostLink:
-    """Start the host of one replica of `spec` and return at once; its Ready or StartFailed comes by `drain`.
+class ChildLink(HostLink):
+    """A link to a host that is a child of this process."""
+
+    def __init__(
+        self,
+        engine_id: EngineId,
+        models: tuple[str, ...],
+        directory: Path,
+        arguments: list[str],
+        *,
+        max_iteration_s: float = 10.0,
+        environment: Mapping[str, str] | None = None,
+        on_closed: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Listen, then start the process. Use `launch`; `arguments` is a way in for tests.
+
+        Raises: EngineStartFailed where the process cannot even be started.
+        """
+        self.directory = directory
+        socket = LinkSocket(lambda socket: socket.bind(f"ipc://{directory / 'socket'}"))
+        try:
+            host = ChildHost(directory, arguments, max_iteration_s=max_iteration_s, environment=environment)
+        except OSError as error:
+            socket.close()
+            raise EngineStartFailed(f"engine {engine_id} could not be started: {error}") from error
+        self.pid = host.pid
+        super().__init__(engine_id, models, socket, host, on_closed)
+
+
+def launch(
+    spec: EngineSpec,
+    engine_id: EngineId | None = None,
+    *,
+    start_timeout_s: float = START_TIMEOUT_S,
+    environment: Mapping[str, str] | None = None,
+    on_closed: Callable[[], object] = lambda: None,
+) -> ChildLink:
+    """Start the host of one replica of `spec` here and return at once; its Ready or StartFailed comes by `drain`.
 
     `engine_id`: one of `engine_ids(spec)`; by default the first. The host gives up after `start_timeout_s`.
+    `environment`: what differs in its own. `on_closed` is called once, when nothing of it is left.
 
     Raises: EngineStartFailed where the process cannot even be started.
     """
     name = engine_ids(spec)[0] if engine_id is None else engine_id
     directory = private_directory()
-    arguments = [HOST_MODULE, "--socket", str(directory / "socket"), "--engine-id", name]
-    arguments += ["--spec", msgspec.json.encode(spec).decode(), "--start-timeout-s", str(start_timeout_s)]
-    return HostLink(name, (spec.model,), directory, arguments)
+    arguments = host_arguments(spec, name, directory, f"ipc://{directory / 'socket'}", start_timeout_s=start_timeout_s)
+    return ChildLink(
+        name,
+        (spec.model,),
+        directory,
+        arguments,
+        max_iteration_s=spec.max_iteration_s,
+        environment=environment,
+        on_closed=on_closed,
+    )
 
 
-def _bound_socket(context: "zmq.Context[zmq.Socket[bytes]]", directory: Path) -> "zmq.Socket[bytes]":
-    socket = context.socket(zmq.DEALER)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.SNDHWM, MAX_FRAMES)
-    socket.setsockopt(zmq.RCVHWM, MAX_FRAMES)
-    socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, 2000)
-    with contextlib.suppress(FileNotFoundError):
-        (directory / "socket").unlink()
-    socket.bind(f"ipc://{directory / 'socket'}")
-    return socket
+def host_arguments(
+    spec: EngineSpec, engine_id: EngineId, directory: Path, link: str, *, start_timeout_s: float = START_TIMEOUT_S
+) -> list[str]:
+    """Return what comes after `python -m` to run a host that connects to `link`; `directory` is removed with it."""
+    arguments = [HOST_MODULE, "--link", link, "--directory", str(directory), "--engine-id", engine_id]
+    return [*arguments, "--spec", msgspec.json.encode(spec).decode(), "--start-timeout-s", str(start_timeout_s)]

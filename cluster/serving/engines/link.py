@@ -20,6 +20,7 @@ class EngineLink(Protocol):
 
     engine_id: EngineId
     models: tuple[str, ...]
+    is_asked: bool  # whether `ask` is of any use: others watch over hosts that are elsewhere
 
     def fds(self) -> tuple[int, ...]:
         """Return file descriptors that become readable when `drain` may have something.
@@ -37,6 +38,10 @@ class EngineLink(Protocol):
 
         A StartFailed or a HostLost is the last thing ever returned; stop watching `fds` then, and `close`.
         """
+        ...
+
+    def ask(self) -> None:
+        """Ask whether the host still works; called every ASK_EVERY_S. One that hangs is ended: HostLost comes of it."""
         ...
 
     def close(self, timeout_s: float) -> None:

@@ -8,6 +8,7 @@ import msgspec
 
 from cluster.serving.engines.cost import profile_of
 from sage.base.catalog import entry_of
+from sage.base.demand import Demand, labels_from_mapping
 from sage.base.errors import ConfigInvalid, UnknownModel
 from sage.base.ids import EngineId
 from sage.base.inference import Kind
@@ -19,7 +20,9 @@ EngineKind = Literal["openvino", "simulated"]
 _ROLES: dict[str, Role] = {"chat": "chat", "embedding": "embedding"}
 _ENGINE_KINDS: dict[str, EngineKind] = {"openvino": "openvino", "simulated": "simulated"}
 _KINDS_OF_ROLE: dict[Role, tuple[Kind, ...]] = {"chat": (Kind.CHAT, Kind.GENERATE), "embedding": (Kind.EMBED,)}
-_KEYS = ("model", "name", "role", "device", "replicas")
+_NUMBERS = ("replicas", "cpus", "memory_bytes", "gpus", "gpu_memory_bytes", "max_iteration_s")
+_KEYS = ("model", "name", "role", "device", "gpu_type", "label", *_NUMBERS)
+_MANY = ("role", "label")
 _DEVICES = {"openvino": ("CPU",), "simulated": ("CPU",)}
 
 V = TypeVar("V")
@@ -28,7 +31,8 @@ V = TypeVar("V")
 class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An engine that can be started. `model` is the name it serves, `kinds` what it serves it for.
 
-    `target`: of `openvino` the model's name in the catalogue, of `simulated` the name of its cost profile.
+    `target`: of `openvino` the model's name in the catalogue, of `simulated` the name of its cost profile. `demand`:
+    what each replica takes of its node. One whose iteration lasts longer than `max_iteration_s` counts as hung.
     """
 
     name: str
@@ -37,10 +41,12 @@ class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str
     kinds: tuple[Kind, ...]
     replicas: int = 1
+    demand: Demand = Demand()
+    max_iteration_s: float = 10.0
 
 
 def spec_from_text(text: str) -> EngineSpec:
-    """Return the engine that `KIND:TARGET[,KEY=VALUE...]` describes; `role` may come twice.
+    """Return the engine that `KIND:TARGET[,KEY=VALUE...]` describes; `role` and `label` may come twice.
 
     >>> spec_from_text("openvino:minilm,role=embedding").kinds
     (<Kind.EMBED: 'embed'>,)
@@ -65,7 +71,7 @@ def spec_from_text(text: str) -> EngineSpec:
 
 def _settings(text: str, kind: str, target: str, values: dict[str, list[str]]) -> EngineSettings:
     for key, given in values.items():
-        if key != "role" and len(given) > 1:
+        if key not in _MANY and len(given) > 1:
             raise ConfigInvalid(f"engine {text!r}: {key} is given {len(given)} times", "Give it once.", param=key)
     model = values.get("model", [target])[0]
     table: dict[str, object] = {
@@ -75,7 +81,8 @@ def _settings(text: str, kind: str, target: str, values: dict[str, list[str]]) -
         "name": values.get("name", [model])[0],
         "roles": [_known(role, _ROLES, f"engine {text!r}", "role") for role in values.get("role", [])],
     }
-    table |= {key: values[key][0] for key in ("device", "replicas") if key in values}
+    table |= {"labels": values.get("label", [])}
+    table |= {key: values[key][0] for key in ("device", "gpu_type", *_NUMBERS) if key in values}
     try:
         return msgspec.convert(table, EngineSettings, strict=False)
     except msgspec.ValidationError as error:
@@ -100,7 +107,31 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
         target = settings.target or settings.model
         kinds = _catalogued_kinds(target, where)
     return EngineSpec(
-        settings.name, kind, target, settings.model, _wanted(kinds, settings.roles, where), settings.replicas
+        settings.name,
+        kind,
+        target,
+        settings.model,
+        _wanted(kinds, settings.roles, where),
+        settings.replicas,
+        _demand(settings, where),
+        settings.max_iteration_s,
+    )
+
+
+def _demand(settings: EngineSettings, where: str) -> Demand:
+    labels: dict[str, str] = {}
+    for label in settings.labels:
+        name, equals, value = label.partition("=")
+        if not (name and equals):
+            raise ConfigInvalid(f"{where}: {label!r} is not NAME=VALUE", "For example: zone=a", param="labels")
+        labels[name] = value
+    return Demand(
+        settings.cpus,
+        settings.gpus,
+        settings.memory_bytes,
+        settings.gpu_memory_bytes,
+        settings.gpu_type,
+        labels_from_mapping(labels),
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cluster.serving.engines.cost import CPU2
-from cluster.serving.engines.host import serve
+from cluster.serving.engines.host import Turns, serve
 from cluster.serving.engines.port import Abort, FromHost, Replies, Run, Shutdown, ToHost
 from cluster.serving.engines.simulated import SimulatedEngine
 from sage.base.clock import ManualClock
@@ -48,7 +48,7 @@ def _ask(name: str, max_tokens: int) -> GenerateRequest:
 def _served(script: Sequence[ToHost | None], *, num_refused: int = 0) -> ScriptedParent:
     clock = ManualClock()
     parent = ScriptedParent(clock, script, num_refused=num_refused)
-    serve(SimulatedEngine(EngineId("e"), "sim", CPU2, clock), parent)
+    serve(SimulatedEngine(EngineId("e"), "sim", CPU2, clock), parent, Turns(clock))
     return parent
 
 

@@ -30,8 +30,10 @@ class ScriptedLink:
     def __init__(self, info: EngineInfo, *, answering: Answering | None = None) -> None:
         self.engine_id: EngineId = info.engine_id
         self.models = tuple(card.name for card in info.models)
+        self.is_asked = False
         self.info = info
         self.sent: list[ToHost] = []
+        self.num_asked = 0
         self.takes_messages = True
         self.closed_within_s: float | None = None
         self._answering = answering
@@ -59,6 +61,10 @@ class ScriptedLink:
         while self._messages:  # one by one: a test's thread may add meanwhile
             messages.append(self._messages.popleft())
         return messages
+
+    def ask(self) -> None:
+        """Count the questions; it never hangs by itself."""
+        self.num_asked += 1
 
     def close(self, timeout_s: float) -> None:
         if self.closed_within_s is None:

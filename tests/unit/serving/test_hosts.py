@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from cluster.serving.engines.launch import HostLink, launch
+from cluster.serving.engines.launch import ChildLink, launch
 from cluster.serving.engines.spec import spec_from_text
 from cluster.serving.loop import LoopPlane
 from cluster.serving.manager import start_control_plane
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.cluster
 WAIT_S = 60.0
 
 
-def hosts() -> list[HostLink]:
+def hosts() -> list[ChildLink]:
     specs = ("simulated:cpu2,model=chat,role=chat", "simulated:cpu2,model=embed,role=embedding")
     return [launch(spec_from_text(spec)) for spec in specs]
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from cluster.serving.driver import HeldLink
 from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.port import WIRE_VERSION, EngineInfo, Ready, StartFailed
 from cluster.serving.plane import Plane
@@ -35,6 +36,7 @@ class HandDriver:
     def __init__(self) -> None:
         self.fds: set[int] = set()
         self.wake_s: float | None = None
+        self.again: list[tuple[HeldLink, float]] = []
 
     def watch_fd(self, fd: int) -> None:
         self.fds.add(fd)
@@ -44,6 +46,9 @@ class HandDriver:
 
     def wake_at(self, at_s: float) -> None:
         self.wake_s = at_s
+
+    def start_again(self, held: HeldLink, after_s: float) -> None:
+        self.again.append((held, after_s))
 
 
 class Asker:
