@@ -26,6 +26,7 @@ def _reason(why: Why) -> str:
     if why.has_stayed:
         return "it stays where it was"
     reasons = [f"near the engine of {', '.join(why.near)}"] if why.near else []
+    reasons += [f"near {why.num_asking} that ask it"] if why.num_asking else []
     if why.num_fitting == 1:
         reasons.append("the only node there is" if why.num_nodes == 1 else f"the only one of {why.num_nodes} that fits")
     else:

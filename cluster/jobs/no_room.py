@@ -52,13 +52,14 @@ def _missing(part: Part, room: Room) -> str:
     lacks = []
     if want.cpus > room.free_cpus:
         lacks.append(f"{number(room.free.cpus)} of {number(room.offer.cpus)} CPUs free")
-    if demand.takes_gpu and pick(room.gpus, demand) is None:
-        lacks.append(_free_gpus(demand, room.gpus))
+    if demand.takes_gpu and pick(room.gpus_for(want), demand) is None:
+        lacks.append(_free_gpus(demand, room.gpus_for(want)) + _slices(want, room))
     if demand.memory_bytes > room.free_memory:
         total = number(room.offer.memory_bytes)
         lacks.append(f"{number(room.free.memory_bytes)} of {total} bytes of memory free")
     own = dict(room.offer.labels)
     lacks += [_label(name, own.get(name)) for name, value in demand.labels if own.get(name) != value]
+    lacks += [_engine(needed) for needed in part.engine if needed not in room.engines]
     lacks += [f"one of {part.apart} already"] if part.apart in room.groups else []
     return " and ".join(lacks)
 
@@ -72,6 +73,19 @@ def _free_gpus(demand: Demand, gpus: Iterable[FreeGpu]) -> str:
     faults = "".join(f", GPU {gpu.gpu.index} is out of use: {gpu.gpu.fault}" for gpu in of_type if gpu.gpu.fault)
     named = f"{demand.gpu_type} GPUs" if demand.gpu_type else "GPUs"
     return f"{num_free} of {len(of_type)} {named} free for that{together}{faults}"
+
+
+def _slices(want: Want, room: Room) -> str:
+    """Say why slices that are there cannot be given to a task."""
+    num = len(room.gpus) - len(room.gpus_for(want))
+    return f", {num} MIG slices are for engines alone (start a node for each slice)" if num else ""
+
+
+def _engine(needed: str) -> str:
+    kind, _, model = needed.partition(":")
+    if model:
+        return f"not the files of the model {model} (there: sage models pull {model})"
+    return f"not the packages of {kind} engines (there: pip install 'sage-engine[engines]')"
 
 
 def _label(name: str, own: str | None) -> str:

@@ -15,8 +15,9 @@ from sage.flow.spec import Embed, Generate
 class Part:
     """Something that runs on one node, as a whole. `what` names it to users; `id` is unique among all that is placed.
 
-    `asks`: models that it asks, so that it is best off near their engines; `serves`: models of the engine it hosts.
-    `beside`: parts that it exchanges batches with one to one. `apart`: no two parts of one such name share a node.
+    `asks`: models that it asks, so that it is best off near their engines; `serves`: models of the engine it hosts,
+    `engine`: what of `NodeOffer.engines` its node must have for that. `beside`: parts that it exchanges batches with
+    one to one. `apart`: no two parts of one such name share a node.
     """
 
     id: str
@@ -26,6 +27,12 @@ class Part:
     serves: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
     apart: str = ""
+    engine: tuple[str, ...] = ()
+
+    @property
+    def is_engine(self) -> bool:
+        """Say whether it is a process of its own, of an engine; else it runs on a thread of its node."""
+        return bool(self.serves)
 
 
 def parts_from_tasks(tasks: Iterable[TaskSpec]) -> tuple[Part, ...]:

@@ -1,8 +1,9 @@
 """Which node runs which part. Pure: the same parts, nodes and holdings give the same placement.
 
-Engine hosts go first, then the greediest parts. A part goes where the engines of its models are, if it fits there; then
-where most (`SPREAD`) or least (`PACK`) is left; then to what it exchanges batches with; then to the first node.
-No node is ever given more than it offers.
+Engine hosts go first, then the greediest parts. An engine goes where fewest others serve its model (`SPREAD`), then
+where most parts ask it; another part goes where the engines of its models are. Among those: where most (`SPREAD`) or
+least (`PACK`) is left; then to what it exchanges batches with; then to the first node. What does not fit there goes
+elsewhere: no node is ever given more than it offers.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,9 +39,11 @@ class Placement:
         return {placed.part.id: placed.node_id for placed in self.placed}
 
 
+_MANY = 1_000_000
+
 _Entry = tuple[int, bool, float, int, int]
-"""A node weighed, less is better: how many engines of the part's models it has, negated; whether it were over full; how
-full, by strategy; then its number, and how many parts it had."""
+"""A node weighed, less is better: how near it is to those the part speaks to, as `_nearness` has it; whether it were
+over full; how full, by strategy; then its number, and how many parts it had."""
 
 
 def place(
@@ -156,16 +159,23 @@ class _Placing:
         room = self._rooms[number]
         load = room.load_with(want)
         is_over = load > 1.0
-        near = -len(room.hosts(want.asks)) if want.asks else 0
+        near = self._nearness(room, want) if want.asks or want.is_engine else 0
         return near, is_over, -load if self._is_packed and not is_over else load, number, room.num_parts
+
+    def _nearness(self, room: Room, want: Want) -> int:
+        """Return a number that is smaller the better the node is for what passes between the part and others."""
+        if not want.is_engine:
+            return -len(room.hosts(want.asks))
+        near = -min(room.num_asking(want.serves), _MANY - 1)
+        return near if self._is_packed else near + _MANY * room.num_serving(want.serves)
 
     def _choose(self, part: Part, want: Want, best: _Entry, num_fitting: int) -> int:
         """Place the part on the best node, or on one as good where a neighbour is, and return its number."""
         number, beside = self._neighbour(part, want, best) or (best[3], "")
         room = self._rooms[number]
         why = Why(
-            near=room.hosts(part.asks), beside=beside, num_fitting=num_fitting, num_nodes=len(self._rooms),
-            load=room.load_with(want),
+            near=room.hosts(part.asks), num_asking=room.num_asking(part.serves), beside=beside,
+            num_fitting=num_fitting, num_nodes=len(self._rooms), load=room.load_with(want),
         )  # fmt: skip
         self._take(number, part, want, why)
         return number
@@ -180,7 +190,7 @@ class _Placing:
 
     def _take(self, number: int, part: Part, want: Want, why: Why, before: tuple[GpuShare, ...] = ()) -> None:
         room = self._rooms[number]
-        placed = Placed(part, room.node_id, room.shares_for(want.demand, before), why)
+        placed = Placed(part, room.node_id, room.shares_for(want, before), why)
         room.take(placed)
         self._placed[part.id] = placed
 
@@ -200,4 +210,4 @@ def _greed(part: Part) -> tuple[bool, float, int, float, int]:
 
 def _shape(part: Part) -> object:
     """Return what decides where a part fits, apart from what is there already."""
-    return part.demand, part.asks, part.serves, part.apart
+    return part.demand, part.asks, part.serves, part.apart, part.engine

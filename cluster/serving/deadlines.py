@@ -4,6 +4,8 @@ import heapq
 import math
 
 from cluster.serving.ticket import Ticket
+from sage.base.errors import DeadlineExceeded
+from sage.base.inference import Request
 
 
 class Deadlines:
@@ -43,3 +45,11 @@ class Deadlines:
         while self.earliest_s() <= now_s:
             passed.append(heapq.heappop(self._heap)[2])
         return passed
+
+
+def deadline_exceeded(request: Request, where: str) -> DeadlineExceeded:
+    """Return the error of a request whose deadline passed while it did what `where` says."""
+    what = f"the deadline of {request.timeout_s:g} s had passed when the request {where}"
+    if where != "arrived":
+        what = f"the deadline of {request.timeout_s:g} s passed while the request {where}"
+    return DeadlineExceeded(what, "Give it more time, or ask for less.")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from cluster.serving.abandoned import PATIENCE_S, Abandoned
 from cluster.serving.admission import Offer
 from cluster.serving.batch import Batcher
-from cluster.serving.deadlines import Deadlines
+from cluster.serving.deadlines import Deadlines, deadline_exceeded
 from cluster.serving.drain import DrainRate
 from cluster.serving.events import (
     AbortAt,
@@ -43,7 +43,7 @@ from cluster.serving.routes import route_named
 from cluster.serving.size import Sizing, TextSizing
 from cluster.serving.statistics import PlaneView, Totals, WaitingView
 from cluster.serving.ticket import Lane, Ticket, lane_of, ticket_for
-from sage.base.errors import DeadlineExceeded, EngineLost, InvalidRequest, Overloaded, RequestCancelled, SageError
+from sage.base.errors import EngineLost, InvalidRequest, Overloaded, RequestCancelled, SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, Failure, Last, ModelCard, Request, ServiceClass
 
@@ -175,7 +175,7 @@ class Plane:
         if invalid is not None:
             return invalid
         if request.timeout_s is not None and not request.timeout_s > 0.0:
-            return _deadline_exceeded(request, "arrived")
+            return deadline_exceeded(request, "arrived")
         if len(self._queue) >= self._max_waiting:
             return self._full(lane, orders)
         return None
@@ -248,7 +248,7 @@ class Plane:
             where = "waited for an engine" if self._queue.remove(request.id) is not None else "ran"
             if where == "ran":
                 self._abandon(request.id, orders)
-            self._fail(ticket, Failure.of(_deadline_exceeded(request, where)), orders)
+            self._fail(ticket, Failure.of(deadline_exceeded(request, where)), orders)
         orders.over.update(dict.fromkeys(map(_engine_of, self._abandoned.overdue(orders.now_s)), _SILENT))
 
     def _abandon(self, request_id: RequestId, orders: _Orders) -> Ticket | None:
@@ -348,10 +348,3 @@ _SILENT = Failure.of(EngineLost(f"it had not stopped a request {PATIENCE_S:g} s 
 def _engine_of(ticket: Ticket) -> EngineId:
     assert ticket.engine_id is not None, ticket
     return ticket.engine_id
-
-
-def _deadline_exceeded(request: Request, where: str) -> DeadlineExceeded:
-    what = f"the deadline of {request.timeout_s:g} s had passed when the request {where}"
-    if where != "arrived":
-        what = f"the deadline of {request.timeout_s:g} s passed while the request {where}"
-    return DeadlineExceeded(what, "Give it more time, or ask for less.")

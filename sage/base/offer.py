@@ -1,4 +1,4 @@
-"""What a node offers: CPUs, memory, GPUs one by one, labels. Knows nothing of who takes it."""
+"""What a node offers: CPUs, memory, GPUs one by one, labels, kinds of engines. Knows nothing of who takes it."""
 
 import msgspec
 
@@ -22,12 +22,16 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class NodeOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a node has in all."""
+    """What a node has in all.
+
+    `engines`: what engines it can host: the kinds whose packages it has, and `KIND:MODEL` where it has the files too.
+    """
 
     cpus: float = 0.0
     memory_bytes: int = 0
     gpus: tuple[Gpu, ...] = ()
     labels: Labels = ()
+    engines: tuple[str, ...] = ()
 
     @property
     def total(self) -> Resources:

@@ -13,7 +13,7 @@ from sage.base.ids import EngineId
 from sage.base.inference import Failure
 from tests.unit.serving.arrange import CheckedPlane, chat, chat_engine, dispatched, finished, lost
 from tests.unit.serving.links import ScriptedLink
-from tests.unit.serving.test_shell import Stage
+from tests.unit.serving.stage import Stage
 
 C1 = EngineId("c1")
 
