@@ -18,7 +18,8 @@ here somebody would have to start one."""
 class OpenAsk:
     """Records that one request speaks for. `texts[i]` was made of `slots[i]`; `pieces` of the answer came so far.
 
-    `waited_s`: how long it was put off in all by full queues and missing engines.
+    `waited_s`: how long it was put off in all by full queues and missing engines. `has_spoken`: pieces of its answer
+    were passed on, so that it cannot be asked a second time.
     """
 
     slots: list[Slot]
@@ -26,6 +27,7 @@ class OpenAsk:
     num_tries: int = 0
     waited_s: float = 0.0
     pieces: list[str] = field(default_factory=list)
+    has_spoken: bool = False
 
     def halves(self) -> "tuple[OpenAsk, OpenAsk]":
         middle = len(self.slots) // 2
@@ -75,7 +77,7 @@ def next_after(error: Exception, question: OpenAsk, step: Step, deadline_s: floa
     """
     if isinstance(error, Overloaded | NoEngine) and error.retry_after_s is not None:
         return _later(error, error.retry_after_s, question, deadline_s)
-    if not isinstance(error, CallerError) and question.num_tries < step.retries:
+    if not isinstance(error, CallerError) and question.num_tries < step.retries and not question.has_spoken:
         return AskAgain()
     if isinstance(error, CallerError | RequestFailed) and len(question.slots) > 1:
         return AskApart()

@@ -28,6 +28,7 @@ from sage.flow.spec import (
     MapBatches,
     Read,
     Reduce,
+    Reply,
     Retrieve,
     Union,
     Write,
@@ -80,6 +81,8 @@ class _Cutter:
                 writing = Writing(step, sink, self.failures)
                 self._take_stages([writing])
                 self.stateful[step.name] = writing
+            case Reply():
+                raise InternalError(f"step {step.name!r} replies to chat requests, and its records are none")
             case Generate() | Embed() | MapAsync() | MapBatches() as spec:
                 raise InternalError(f"a {type(spec).__name__} waits and cannot be fused: step {step.name!r}")
 

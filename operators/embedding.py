@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from operators.asking import OpenAsk
-from operators.fields import text_getter
+from operators.fields import setter, text_getter
 from sage.base.errors import InternalError
 from sage.base.ids import RequestId
 from sage.base.inference import MAX_EMBED_TEXTS, Embedded, EmbedRequest, Last, Request, Token
@@ -20,7 +20,11 @@ class Embedding:
 
     def __init__(self, spec: Embed) -> None:
         self._spec = spec
+        self.put = setter(spec.into)
         self._text_of = text_getter(spec.text)
+
+    def is_wanted(self, record: Any) -> bool:
+        return True
 
     def texts_of(self, record: Any) -> tuple[str, ...]:
         return (self._text_of(record),)

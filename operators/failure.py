@@ -43,7 +43,7 @@ class Failures:
         if step.on_error is not OnError.DEAD_LETTER:
             raise record_failed(step, error, records, numbers) from error
         text, traceback = last_line(error), user_traceback(step, error)
-        self._dead.extend(DeadLetter(step.name, record, text, traceback) for record in records)
+        self._dead.extend(DeadLetter(step.name, record, text, traceback, error) for record in records)
 
     def tried(
         self, step: Step, record: Any, number: int, fn: Callable[..., Result], *arguments: Any

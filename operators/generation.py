@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from operators.asking import OpenAsk
-from operators.fields import template_getter
+from operators.fields import setter, template_getter
 from sage.base.errors import InternalError
 from sage.base.ids import RequestId
 from sage.base.inference import (
@@ -27,11 +27,15 @@ class Generation:
 
     def __init__(self, spec: Generate) -> None:
         self._spec = spec
+        self.put = setter(spec.into)
         fields = [spec.prompt] if spec.system is None else [spec.system, spec.prompt]
         self._renders = [template_getter(field) for field in fields]
         self._sampling = Sampling(
             max_tokens=spec.max_tokens, temperature=spec.temperature, seed=spec.seed, stop=spec.stop
         )
+
+    def is_wanted(self, record: Any) -> bool:
+        return True
 
     def texts_of(self, record: Any) -> tuple[str, ...]:
         return tuple(render(record) for render in self._renders)

@@ -28,6 +28,14 @@ class Slot:
     num_tries: int = 0
     result: Any = _Pending.PENDING
 
+    @property
+    def has_ended(self) -> bool:
+        return self.result is not _Pending.PENDING
+
+    @property
+    def has_result(self) -> bool:
+        return not isinstance(self.result, _Pending)
+
 
 HeldRecord = tuple[Any, float | None, float | None, str, Any]
 """A record, its timestamp, the watermark behind it, "pending", "done" or "gone", and its result where that is done."""

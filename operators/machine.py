@@ -55,12 +55,13 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record set aside: what it was, which step raised, and how."""
+    """A record set aside: what it was, which step raised, and how; `cause` is what it raised."""
 
     step: str
     value: Any
     error: str
     traceback: str
+    cause: BaseException | None = None
 
 
 Command = Emit | Ask | Withdraw | Call | SetTimer | DeadLetter

@@ -6,7 +6,6 @@ from typing import Any, Protocol
 from operators.asking import AskAgain, AskApart, AskLater, GiveUp, OpenAsk, next_after
 from operators.context import Context
 from operators.failure import Failures, Numbers
-from operators.fields import setter
 from operators.inflight import InOrder, Slot
 from operators.machine import Ask, CallResult, Command, Counts, Emit, SetTimer, Withdraw
 from operators.state import State, StepState
@@ -23,6 +22,10 @@ class Wording(Protocol):
 
     max_texts: int
 
+    def is_wanted(self, record: Any) -> bool:
+        """Say whether anybody still waits for what becomes of `record`."""
+        ...
+
     def texts_of(self, record: Any) -> tuple[str, ...]:
         """Return what is asked about `record`; may raise anything that a user's function may."""
         ...
@@ -37,6 +40,10 @@ class Wording(Protocol):
         """Return the reply to each record of the question, from its whole answer."""
         ...
 
+    def put(self, record: Any, reply: Any) -> Any:
+        """Return the record with its reply; may raise anything that a user's function may."""
+        ...
+
 
 class ModelMachine:
     """A record waits for a permit, is asked about, and leaves with its reply once those before it have left.
@@ -45,15 +52,17 @@ class ModelMachine:
     step says. A permit is held all the while, so `max_in_flight` bounds what is asked and what waits to be asked again.
     """
 
-    def __init__(self, step: Step, spec: Generate | Embed, wording: Wording, context: Context) -> None:
+    def __init__(
+        self, step: Step, spec: Generate | Embed, wording: Wording, context: Context, order: InOrder | None = None
+    ) -> None:
+        """`order`: in which records leave; by default that in which they came."""
         self.counts = Counts()
         self._step = step
         self._deadline_s = spec.deadline_s
-        self._put = setter(spec.into)
         self._wording = wording
         self._rng = context.rng
         self._failures = Failures()
-        self._order = InOrder(spec.max_in_flight)
+        self._order = order if order is not None else InOrder(spec.max_in_flight)
         self._asked: dict[RequestId, OpenAsk] = {}
         self._put_off: dict[int, OpenAsk] = {}
         self._next_timer = 0
@@ -98,7 +107,9 @@ class ModelMachine:
 
     def on_timer(self, timer_id: int) -> list[Command]:
         question = self._put_off.pop(timer_id, None)
-        return [] if question is None else [self._ask([question])]
+        if question is None:
+            return []
+        return [self._ask([question])] if self._is_wanted(question) else self._after(self._let_go(question), [])
 
     # Replies.
 
@@ -127,7 +138,7 @@ class ModelMachine:
         return None
 
     def _finish(self, slot: Slot, said: Any) -> None:
-        done = self._failures.tried(self._step, slot.record, slot.number, self._put, slot.record, said)
+        done = self._failures.tried(self._step, slot.record, slot.number, self._wording.put, slot.record, said)
         if done is None:
             self._order.drop(slot)
         else:
@@ -135,6 +146,8 @@ class ModelMachine:
 
     def _failed(self, question: OpenAsk, error: Exception, again: list[OpenAsk]) -> list[Command]:
         question.pieces.clear()
+        if not self._is_wanted(question):
+            return self._let_go(question)
         match next_after(error, question, self._step, self._deadline_s):
             case AskAgain():
                 question.num_tries += 1
@@ -150,6 +163,15 @@ class ModelMachine:
                 for slot in question.slots:
                     self._failures.give_up(self._step, final, [slot.record], Numbers(slot.number, slot.number))
                     self._order.drop(slot)
+        return []
+
+    def _is_wanted(self, question: OpenAsk) -> bool:
+        return any(self._wording.is_wanted(slot.record) for slot in question.slots)
+
+    def _let_go(self, question: OpenAsk) -> list[Command]:
+        """Drop records that nobody waits for."""
+        for slot in question.slots:
+            self._order.drop(slot)
         return []
 
     # Questions.
@@ -171,6 +193,9 @@ class ModelMachine:
         texts: list[tuple[str, ...]] = []
         while started := self._order.start():
             for slot in started:
+                if not self._wording.is_wanted(slot.record):
+                    self._order.drop(slot)
+                    continue
                 made = self._failures.tried(self._step, slot.record, slot.number, self._wording.texts_of, slot.record)
                 if made is None:
                     self._order.drop(slot)

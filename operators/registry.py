@@ -1,5 +1,6 @@
 """Which machine runs a chain, and what reads for it. The one place that knows every kind of step."""
 
+from dataclasses import replace
 from typing import Any
 
 from operators.buffering import BufferingMachine
@@ -7,9 +8,14 @@ from operators.chain import fused_machine
 from operators.context import Context
 from operators.generation import Generation
 from operators.machine import Machine
-from operators.model import ModelMachine
+from operators.model import ModelMachine, Wording
+from operators.turn_machine import LeavingMachine, PerTurn, TurnMachine
+from operators.turn_steps import on_turns
+from operators.turn_wording import TurnWording
 from operators.waiting import MapAsyncMachine
 from sage.base.errors import SourceUnreadable
+from sage.flow.chat import ChatSource
+from sage.flow.graph import TurnRole
 from sage.flow.plan import Chain
 from sage.flow.ports import RewindableSource, SourceReader
 from sage.flow.spec import Embed, Generate, MapAsync, MapBatches, Read
@@ -17,35 +23,79 @@ from sage.flow.spec import Embed, Generate, MapAsync, MapBatches, Read
 
 def machine_for(chain: Chain, context: Context) -> Machine:
     """Return a new machine for one instance of `chain`: steps that wait stand alone, all others are fused."""
+    match chain.steps[0].turns:
+        case None:
+            return _machine(chain, context)
+        case TurnRole.LEAVES:
+            return LeavingMachine(_machine(chain, context))
+        case TurnRole.ON_WAY | TurnRole.SPEAKS:
+            return TurnMachine(_turn_machine(chain, context), context.turns)
+
+
+def reader_for(chain: Chain, context: Context) -> SourceReader[Any] | None:
+    """Open the source of a chain that begins with a Read, else return None; raises SourceUnreadable."""
+    first = chain.steps[0]
+    if not isinstance(first.spec, Read):
+        return None
+    source = first.spec.source
+    return context.turns.reader(first.name, source) if isinstance(source, ChatSource) else source.open()
+
+
+def _machine(chain: Chain, context: Context) -> Machine:
     first = chain.steps[0]
     spec = first.spec if len(chain.steps) == 1 else None
     match spec:
         case MapAsync():
             return MapAsyncMachine(first, spec)
-        case Generate():
-            return ModelMachine(first, spec, Generation(spec), context)
-        case Embed():
-            from operators.embedding import Embedding  # numpy is loaded by flows that embed, not by the others
-
-            return ModelMachine(first, spec, Embedding(spec), context)
+        case Generate() | Embed():
+            return ModelMachine(first, spec, _wording(spec), context)
         case MapBatches(max_wait_s=float() | int() as max_wait_s):
             return BufferingMachine(first, spec, max_wait_s, context.batch_records)
         case _:
             return fused_machine(chain.steps, context)
 
 
-def reader_for(chain: Chain) -> SourceReader[Any] | None:
-    """Open the source of a chain that begins with a Read, else return None; raises SourceUnreadable."""
-    first = chain.steps[0].spec
-    return first.source.open() if isinstance(first, Read) else None
-
-
-def reader_at(chain: Chain, position: Any) -> SourceReader[Any]:
+def reader_at(chain: Chain, position: Any, context: Context) -> SourceReader[Any]:
     """Go on with the source of a chain where an earlier reader said it was; raises SourceUnreadable."""
     first = chain.steps[0].spec
+    if isinstance(first, Read) and isinstance(first.source, ChatSource):
+        return context.turns.reader(chain.steps[0].name, first.source)
     if not isinstance(first, Read) or not isinstance(first.source, RewindableSource):
         raise SourceUnreadable(
             f"step {chain.steps[0].name!r} reads a source that cannot go on where it was",
             'Give it open_at(position), or begin anew: resume="never".',
         )
     return first.source.open_at(position)
+
+
+def _turn_machine(chain: Chain, context: Context) -> Machine:
+    """Return a machine over records of chat requests."""
+    first = chain.steps[0]
+    spec = first.spec if len(chain.steps) == 1 else None
+    match spec:
+        case MapAsync():
+            step = on_turns(first, context.turns)
+            assert isinstance(step.spec, MapAsync)
+            return MapAsyncMachine(step, step.spec, PerTurn(spec.max_in_flight))
+        case Generate() | Embed():
+            wording = TurnWording(first, _wording(_hearing_values(spec)), context.turns)
+            return ModelMachine(first, spec, wording, context, PerTurn(spec.max_in_flight))
+        case _:
+            steps = tuple(on_turns(step, context.turns) for step in chain.steps)
+            return _machine(replace(chain, steps=steps), context)
+
+
+def _wording(spec: Generate | Embed) -> Wording:
+    if isinstance(spec, Generate):
+        return Generation(spec)
+    from operators.embedding import Embedding  # numpy is loaded by flows that embed, not by the others
+
+    return Embedding(spec)
+
+
+def _hearing_values(spec: Generate | Embed) -> Generate | Embed:
+    """Return `spec` with an `on_token` that is given values, though it is called with records of chat requests."""
+    if isinstance(spec, Embed) or spec.on_token is None:
+        return spec
+    on_token = spec.on_token
+    return replace(spec, on_token=lambda record, text: on_token(record.value, text))

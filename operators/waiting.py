@@ -16,12 +16,13 @@ from sage.flow.spec import MapAsync
 class MapAsyncMachine:
     """At most `max_in_flight` calls run at a time; the record's number is the id of its call."""
 
-    def __init__(self, step: Step, spec: MapAsync) -> None:
+    def __init__(self, step: Step, spec: MapAsync, order: InOrder | None = None) -> None:
+        """`order`: in which results leave; by default that of the records."""
         self.counts = Counts()
         self._step = step
         self._spec = spec
         self._failures = Failures()
-        self._order = InOrder(spec.max_in_flight)
+        self._order = order if order is not None else InOrder(spec.max_in_flight)
         self._running: dict[int, Slot] = {}
 
     def open(self) -> None:

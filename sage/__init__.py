@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sage.base import errors as errors
     from sage.base.errors import SageError as SageError
+    from sage.flow.chat import ChatTurn as ChatTurn
     from sage.flow.connect import connect as connect
     from sage.flow.flow import Flow as Flow
     from sage.flow.index import Index as Index
@@ -20,6 +21,7 @@ _HOMES = {
     "Flow": "sage.flow.flow",
     "Stream": "sage.flow.stream",
     "KeyedStream": "sage.flow.stream",
+    "ChatTurn": "sage.flow.chat",
     "Index": "sage.flow.index",
     "Passage": "sage.flow.index",
     "connect": "sage.flow.connect",

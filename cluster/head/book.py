@@ -11,6 +11,7 @@ from itertools import islice
 from cluster.head.collected import CollectedRecords
 from cluster.head.history import PastJob, sha256_of
 from cluster.jobs.orders import JobView
+from cluster.jobs.tasks import task_id_of
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import Code, RemoteFailure
 from cluster.runtime.control_clients import JobState
@@ -52,6 +53,15 @@ class JobEntry:
     num_lines: int = 0
     has_lost_results: bool = False
 
+    @property
+    def is_answering(self) -> bool:
+        """Say whether its newest run has begun, and no end of it is known."""
+        return self.view.metrics.status is JobStatus.RUNNING and self.view.run_id == self.run_id
+
+    def node_of_chain(self, chain_id: str) -> NodeId:
+        """Return where the first instance of a chain runs."""
+        return self.nodes[task_id_of(self.run_id, chain_id, 0)]
+
     def state(self) -> JobState:
         """Return the job as it travels."""
         view = self.view
@@ -85,6 +95,7 @@ class JobBook:
     def __init__(self) -> None:
         self._entries: dict[JobId, JobEntry] = {}
         self._job_of_run: dict[JobId, JobId] = {}
+        self._job_of_chat: dict[str, JobId] = {}
 
     def __iter__(self) -> Iterator[JobEntry]:
         return iter(tuple(self._entries.values()))
@@ -100,8 +111,7 @@ class JobBook:
         none_yet = JobView(JobMetrics(JobStatus.CREATED, 0, 0, 0.0, ()), None, 0, False, job_id, 0)
         collected = CollectedRecords(job_id, collector)
         entry = JobEntry(job_id, code, sha256_of(code), outline, submitted_unix_s, collected, none_yet, job_id)
-        self._entries[job_id] = entry
-        self._job_of_run[job_id] = job_id
+        self._know(entry)
         self._forget_oldest()
         return entry
 
@@ -119,15 +129,25 @@ class JobBook:
             record.id, past.code, about.code_sha256, about.outline, about.submitted_unix_s, collected, view, run_id
         )
         entry.has_lost_results = record.is_over
-        self._entries[record.id] = entry
-        self._job_of_run[run_id] = record.id
+        self._know(entry)
         return entry
+
+    def _know(self, entry: JobEntry) -> None:
+        self._entries[entry.job_id] = entry
+        self._job_of_run[entry.run_id] = entry.job_id
+        if not entry.view.is_over:
+            self._job_of_chat.update(dict.fromkeys(entry.outline.chats(), entry.job_id))
 
     def drop(self, job_id: JobId) -> None:
         """Forget a job that was refused."""
         entry = self._entries.pop(job_id, None)
         if entry is not None:
             self._job_of_run.pop(entry.run_id, None)
+
+    def answering(self, chat: str) -> JobEntry | None:
+        """Return the job, if it is not over, that answers chat requests as the model of this name."""
+        entry = self._entries.get(self._job_of_chat.get(chat, JobId("")))
+        return entry if entry is not None and not entry.view.is_over else None
 
     def find(self, job_id: JobId) -> JobEntry | None:
         return self._entries.get(job_id)

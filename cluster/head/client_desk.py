@@ -10,6 +10,7 @@ from typing import Any
 from pykka import ActorRef
 
 from cluster.head.book import JobBook, JobEntry
+from cluster.head.chat_desk import ChatDesk
 from cluster.head.history import sha256_of
 from cluster.head.model_desk import ModelDesk
 from cluster.head.node_desk import NodeDesk
@@ -41,8 +42,10 @@ from cluster.runtime.control_clients import (
     JobSubmitted,
     ListEngines,
     ListJobs,
+    ListModels,
     ListNodes,
     Logs,
+    ModelList,
     NodeList,
     Results,
     StillHere,
@@ -73,6 +76,7 @@ class ClientPorts:
     cluster: str
     pid: int
     book: JobBook
+    chats: ChatDesk
     models: ModelDesk
     nodes: NodeDesk
     plane: EmbeddedPlane
@@ -172,6 +176,8 @@ class ClientDesk:
                 ports.send(peer, NodeList(question, ports.nodes.states({view.node_id: view for view in views})))
             case ListEngines(question):
                 ports.send(peer, EngineList(question, ports.plane.engines()))
+            case ListModels(question):
+                ports.send(peer, ModelList(question, ports.plane.models(), ports.chats.models()))
             case _:
                 self._answer_of_job(peer, message)
 
@@ -220,6 +226,7 @@ class ClientDesk:
         if known is not None:
             self._ports.send(peer, JobSubmitted(order.question, order.job_id))
             return
+        self._ports.chats.check(order.outline)
         self._ports.book.add(
             order.job_id,
             order.code,

@@ -10,7 +10,9 @@ from typing import Any
 
 from pykka import ActorRef
 
+from cluster.head.all_models import AllModels
 from cluster.head.book import JobBook
+from cluster.head.chat_desk import ChatDesk, ChatPorts
 from cluster.head.client_desk import LEASE_S, ClientDesk, ClientPorts
 from cluster.head.model_desk import ModelDesk, RepliesFor
 from cluster.head.node_desk import NodeDesk, NodeDeskPorts
@@ -22,7 +24,7 @@ from cluster.jobs.orders import CancelJob
 from cluster.local.plane import EmbeddedPlane
 from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, watch
 from cluster.runtime.channel import ControlServer, PeerBroke, PeerId, PeerMessage
-from cluster.runtime.control import InferenceReplies, Join, NodeToHead
+from cluster.runtime.control import InferenceReplies, Join, NodeToHead, StopRun
 from cluster.runtime.control_clients import ClientToHead, Declined, JobNews
 from cluster.runtime.enrolment import Enrol, Enrolled
 from cluster.runtime.scheduler import Scheduler, Threads
@@ -31,11 +33,12 @@ from sage.base.errors import MembershipOver, NodeLost, SageError
 from sage.base.ids import NodeId
 from sage.base.inference import Failure
 from sage.base.log import get_log
+from sage.base.settings import ChatSettings
 
 FromPeer = NodeToHead | ClientToHead | Enrol
 LAST_WORDS_MS = 500
 _NODES_END_S = 3.0
-_HEALTH, _CLIENTS, _STOP = "health", "clients", "stop"
+_HEALTH, _CLIENTS, _CHATS, _STOP = "health", "clients", "chats", "stop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,7 @@ class DoorPorts:
     on_stopped: Callable[[], object]
     beat: Beat
     stop_timeout_s: float
+    chat: ChatSettings
     clock: Clock
     first_epoch: int = 1
     returns_within_s: float = 30.0
@@ -92,7 +96,8 @@ class HeadDoor(Actor[DoorMessage]):
         super().__init__("head door", clock=ports.clock, scheduler=ports.scheduler)
         self._ports = ports
         self._book = ports.book
-        self._models = ModelDesk(ports.plane, lambda replies: tell(self.actor_ref, replies))
+        self._chats = ChatDesk(self._chat_ports())
+        self._models = ModelDesk(AllModels(self._chats, ports.plane), lambda replies: tell(self.actor_ref, replies))
         self._nodes = NodeDesk(self._node_ports())
         self._clients = ClientDesk(self._client_ports())
         self._is_stopping = False
@@ -111,6 +116,8 @@ class HeadDoor(Actor[DoorMessage]):
         match message:
             case OrderToNode():
                 self._nodes.order(message)
+                if isinstance(message.order, StopRun):
+                    self._chats.run_ends(message.order.run_id)
             case RepliesFor(peer, epoch):
                 for part in self._models.answered(message):
                     self._ports.server.send(peer, InferenceReplies(part), epoch)
@@ -137,6 +144,8 @@ class HeadDoor(Actor[DoorMessage]):
         match timer_id:
             case "health":
                 self._nodes.check_health()
+            case "chats":
+                self._chats.on_due()
             case "clients":
                 self._clients.forget_silent()
                 self.set_timer(_CLIENTS, LEASE_S / 2)
@@ -214,6 +223,7 @@ class HeadDoor(Actor[DoorMessage]):
         if entry is None:
             return
         entry.view = changed.view
+        self._chats.job_changed(entry)
         news = JobNews(entry.state())
         for peer in tuple(entry.watchers):
             if not self._ports.server.send(peer, news):
@@ -264,9 +274,20 @@ class HeadDoor(Actor[DoorMessage]):
             submitters=ports.trust.submitters,
             forget_client=lambda peer: self._clients.forget(peer),
             on_members=self._members_are,
+            on_turns=lambda said: self._chats.hear(said.run_id, said.news),
             beat=ports.beat,
             first_epoch=ports.first_epoch,
             clock=ports.clock,
+        )
+
+    def _chat_ports(self) -> ChatPorts:
+        return ChatPorts(
+            book=self._book,
+            send=lambda node_id, message: self._nodes.tell(node_id, message),
+            wake_at=lambda at_s: self.set_timer(_CHATS, max(0.0, at_s - self.clock.monotonic_s())),
+            is_model=self._ports.plane.knows,
+            settings=self._ports.chat,
+            clock=self.clock,
         )
 
     def _client_ports(self) -> ClientPorts:
@@ -275,6 +296,7 @@ class HeadDoor(Actor[DoorMessage]):
             cluster=ports.cluster,
             pid=ports.pid,
             book=self._book,
+            chats=self._chats,
             models=self._models,
             nodes=self._nodes,
             plane=ports.plane,

@@ -45,6 +45,7 @@ from cluster.runtime.control import (
     RunTaskEnded,
     RunTaskSaved,
     TakeMore,
+    TurnsSaid,
 )
 from cluster.runtime.control_clients import LogNews, NodeState
 from cluster.runtime.messages import JobTaskEnded
@@ -69,6 +70,7 @@ class NodeDeskPorts:
     submitters: Callable[[], tuple[str, ...]]
     forget_client: Callable[[PeerId], object]
     on_members: Callable[[int], object]
+    on_turns: Callable[[TurnsSaid], object]
     beat: Beat
     first_epoch: int
     clock: Clock
@@ -181,6 +183,8 @@ class NodeDesk:
                 ports.models.ask(member.peer, member.epoch, requests)
             case InferenceCancel(request_ids):
                 ports.models.cancel(member.peer, request_ids)
+            case TurnsSaid():
+                ports.on_turns(message)
             case OfferChanged(offer):
                 member.offer = offer
                 self._tell_joined(member)
@@ -243,6 +247,11 @@ class NodeDesk:
             member = self._members.of_node(entry.nodes.get(task_id, NodeId("")))
             if member is not None:
                 self._send(member, TakeMore(entry.run_id, task_id, num))
+
+    def tell(self, node_id: NodeId, message: ControlMessage) -> None:
+        """Say something to a node, if it is a member."""
+        if (member := self._members.of_node(node_id)) is not None:
+            self._send(member, message)
 
     def drain(self, node_id: NodeId) -> None:
         """Place nothing new on a node, and have it end once nothing runs there; raises UnknownNode."""

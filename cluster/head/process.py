@@ -163,6 +163,7 @@ class Head:
             first_epoch=self._journal.reserve_epochs(int(self._clock.unix_s() * 1000)),
             returns_within_s=self._config.settings.cluster.reconnect_s,
             stop_timeout_s=self._config.settings.runtime.stop_timeout_s,
+            chat=self._config.settings.chat,
             clock=self._clock,
         )
 

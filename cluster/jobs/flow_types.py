@@ -15,7 +15,10 @@ from typing import Any
 import msgspec
 
 from cluster.runtime.record_types import RecordTypes
+from sage.base.inference import ServiceClass
+from sage.base.turns import Place, Turn, TurnRecord
 from sage.flow.graph import Graph
+from sage.flow.turns import chats_of
 
 _NOT_USERS = ("sage", "operators", "cluster", "gateway", "benchmarks")
 
@@ -31,6 +34,8 @@ def flow_types(graph: Graph) -> RecordTypes:
         if name not in table and value not in seen:
             table[name] = value
             seen.add(value)
+    if chats_of(graph):
+        table.update({f"sage:{cls.__name__}": cls for cls in (TurnRecord, Turn, Place, ServiceClass)})
     return RecordTypes(table)
 
 

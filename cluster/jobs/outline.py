@@ -7,9 +7,10 @@ from typing import Any, NoReturn
 
 from cluster.runtime.job_outline import ChainOutline, ChannelOutline, PlanOutline, StepKind, StepOutline
 from sage.base.errors import FlowInvalid, InternalError
+from sage.flow.chat import ChatSource
 from sage.flow.graph import Graph, Step, Where
 from sage.flow.plan import Chain, Channel, Plan
-from sage.flow.spec import Embed, ForEach, Generate, IndexInto, Map, Read, Retrieve, Spec, Write
+from sage.flow.spec import Embed, ForEach, Generate, IndexInto, Map, Read, Reply, Retrieve, Spec, Write
 
 
 def outline_from_plan(plan: Plan) -> PlanOutline:
@@ -62,8 +63,12 @@ def _outline_of_step(step: Step) -> StepOutline:
 
 def _kind_of(spec: Spec) -> tuple[StepKind, str]:
     match spec:
+        case Read(source=ChatSource(name=name)):
+            return "from_chat", name
         case Read():
             return "read", ""
+        case Reply():
+            return "reply", ""
         case Generate(model=model):
             return "generate", model
         case Embed(model=model):
@@ -89,6 +94,10 @@ def _spec(step: StepOutline) -> Spec:
     match step.kind:
         case "read":
             return Read(_Elsewhere())
+        case "from_chat":
+            return Read(ChatSource(step.uses))
+        case "reply":
+            return Reply()
         case "generate":
             return Generate(step.uses, "", raw=step.raw)
         case "embed":

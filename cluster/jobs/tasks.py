@@ -32,7 +32,12 @@ def tasks_from_plan(job_id: JobId, plan: Plan) -> tuple[TaskSpec, ...]:
 
 def task_id(job_id: JobId, chain: Chain, instance: int) -> TaskId:
     """Return the id of one instance, unique among all jobs: `job-x/count/0`."""
-    return TaskId(f"{job_id}/{chain.id}/{instance}")
+    return task_id_of(job_id, chain.id, instance)
+
+
+def task_id_of(job_id: JobId, chain_id: str, instance: int) -> TaskId:
+    """Return the id of one instance of the chain of this id."""
+    return TaskId(f"{job_id}/{chain_id}/{instance}")
 
 
 def _task_ids(job_id: JobId, chain: Chain) -> list[TaskId]:

@@ -25,7 +25,7 @@ from cluster.runtime.workshop import OperatorWorkshop
 from operators.index import IndexStore
 from sage.base.clock import SystemClock
 from sage.base.config import load_settings
-from sage.base.errors import InternalError, UnknownAddress
+from sage.base.errors import FlowInvalid, InternalError, UnknownAddress
 from sage.base.inference import Inference
 from sage.base.log import get_log
 from sage.base.offer import NodeOffer
@@ -33,6 +33,7 @@ from sage.base.settings import Settings
 from sage.flow.graph import Graph
 from sage.flow.plan import plan_from_graph
 from sage.flow.runner import EngineStatus, Job, NodeView, Submittable
+from sage.flow.turns import chats_of
 
 if TYPE_CHECKING:  # the serving side is slow to import; flows that ask no model do without it
     from cluster.serving.driver import HeldLink
@@ -87,6 +88,7 @@ class LocalCluster:
         if self._is_closed:
             raise InternalError("the cluster is closed", "Submit within its `with` block.")
         graph = flow if isinstance(flow, Graph) else flow.graph()
+        _check_asked(graph)
         plan = plan_from_graph(graph)
         specs = self._specs_for(needs_of_graph(graph))
         ask(self._manager, CheckRoom(plan), timeout_s=ANSWER_S)
@@ -183,4 +185,13 @@ class LocalCluster:
         return (
             f"<p>Cluster in this process{' (closed)' if self._is_closed else ''}</p>"
             f"<table><tr><th>job</th><th>flow</th><th>status</th></tr>{rows}</table>"
+        )
+
+
+def _check_asked(graph: Graph) -> None:
+    """Refuse a flow that answers chat requests: none ever comes to this process, and the job would wait for ever."""
+    for name in chats_of(graph):
+        what = f"the flow {graph.name!r} answers as the model {name!r}, and nobody can ask it in this process"
+        raise FlowInvalid(
+            what, "Submit it to a cluster (sage-cluster submit FILE), and serve that: sage-gateway serve --cluster."
         )

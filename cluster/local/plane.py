@@ -56,6 +56,12 @@ class EmbeddedPlane:
         if client is not None:
             client.cancel(request_ids)
 
+    def knows(self, model: str) -> bool:
+        """Say whether engines serve a model of this name, or could."""
+        from cluster.local.engines import known_models
+
+        return model in known_models(self._engines) or any(card.name == model for card in self.models())
+
     def models(self) -> tuple[ModelCard, ...]:
         client = self._client
         return client.models() if client is not None else ()

@@ -4,7 +4,7 @@ It owns the connection to the head. What comes from there becomes orders to the 
 back; requests of tasks to models take the same way.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from types import TracebackType
 
 import msgspec
@@ -20,6 +20,7 @@ from cluster.node.member_ports import (
     ModelsAsked,
     OfferIs,
     SayToHead,
+    TurnsSpoken,
 )
 from cluster.node.model_asker import ModelAsker
 from cluster.node.running import Running
@@ -34,6 +35,7 @@ from cluster.node.standing import (
     StandOrder,
     StopRuns,
 )
+from cluster.node.turns_here import TurnsHere
 from cluster.runtime.actor import Actor, stop, tell
 from cluster.runtime.channel import ChannelLost, ControlClient
 from cluster.runtime.control import (
@@ -47,6 +49,7 @@ from cluster.runtime.control import (
     HeadToNode,
     Heartbeat,
     HeartbeatTaken,
+    InferenceCancel,
     InferenceReplies,
     Leave,
     OfferChanged,
@@ -56,6 +59,8 @@ from cluster.runtime.control import (
     RunTaskEnded,
     StopRun,
     TakeMore,
+    TurnsAsked,
+    TurnsWithdrawn,
 )
 from cluster.runtime.data_thread import PeerLost
 from cluster.runtime.messages import (
@@ -68,7 +73,7 @@ from cluster.runtime.messages import (
     StopJob,
 )
 from sage.base.errors import ClusterUnreachable, InternalError, MembershipOver, SageError
-from sage.base.ids import JobId
+from sage.base.ids import JobId, RequestId
 from sage.base.inference import Failure
 from sage.base.log import get_log
 
@@ -87,11 +92,14 @@ class Member(Actor[MemberMessage]):
         self._standing = Standing()
         self._running = Running(lambda message: tell(self.actor_ref, SayToHead(message)), ports.scheduler)
         self._asking = ModelAsker(lambda: tell(self.actor_ref, ModelsAsked()))
+        self._turns = TurnsHere(lambda: tell(self.actor_ref, TurnsSpoken()), ports.clock)
         self._lease = Lease(ports.clock)
         self._channel: ControlClient[HeadToNode] | None = None
         self._epoch = 0
         self._heartbeat_s = self._lease_s = 0.0
-        self._node = ports.start_node(lambda fact: tell(self.actor_ref, FactOfNode(fact)), self._asking.inference)
+        self._node = ports.start_node(
+            lambda fact: tell(self.actor_ref, FactOfNode(fact)), self._asking.inference, self._turns.of_run
+        )
 
     def on_start(self) -> None:
         self._obey(self._standing.connect(self.clock.monotonic_s()))
@@ -105,6 +113,9 @@ class Member(Actor[MemberMessage]):
                 self._send(said)
             case ModelsAsked():
                 self._ask_models()
+            case TurnsSpoken():
+                for news in self._turns.outgoing():
+                    self._send(news)
             case OfferIs(offer):
                 self._offer = offer
                 self._send(OfferChanged(offer))
@@ -259,6 +270,11 @@ class Member(Actor[MemberMessage]):
                 self._running.give(run_id, task_id, num_messages)
             case InferenceReplies(replies):
                 self._asking.replied(replies)
+            case TurnsAsked(run_id, step, requests):
+                if self._standing.has(run_id):  # of one that is over the head has answered
+                    self._turns.of_run(run_id).give(step, requests)
+            case TurnsWithdrawn(run_id, turn_ids):
+                self._withdraw(run_id, turn_ids)
             case EndNode():
                 self._obey(self._standing.told_to_end())
 
@@ -292,6 +308,7 @@ class Member(Actor[MemberMessage]):
         if isinstance(fact, JobStopped):
             self._ports.way.close_run(fact.job_id)
             self._running.end(fact.job_id)
+            self._turns.end_run(fact.job_id)
             self._obey(self._standing.stopped(fact.job_id))
 
     def _tell_broken(self, lost: PeerLost) -> None:
@@ -303,6 +320,10 @@ class Member(Actor[MemberMessage]):
             self._send(message)
         if self._standing.stand is not Stand.MEMBER:
             self._asking.fail_all(ClusterUnreachable("this node is no member of a cluster now"))
+
+    def _withdraw(self, run_id: JobId, turn_ids: Sequence[RequestId]) -> None:
+        if self._standing.has(run_id) and (request_ids := self._turns.of_run(run_id).withdraw(turn_ids)):
+            self._send(InferenceCancel(request_ids))
 
     def _send(self, message: ControlMessage) -> None:
         if self._channel is None:

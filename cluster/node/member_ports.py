@@ -13,9 +13,10 @@ from cluster.runtime.data_thread import PeerLost
 from cluster.runtime.messages import NodeFact
 from cluster.runtime.node import Node
 from cluster.runtime.scheduler import Scheduler, Threads
+from operators.turns import Turns
 from sage.base.clock import Clock
 from sage.base.errors import SageError
-from sage.base.ids import NodeId
+from sage.base.ids import JobId, NodeId
 from sage.base.inference import Inference
 from sage.base.offer import NodeOffer
 
@@ -38,6 +39,11 @@ class ModelsAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnsSpoken:
+    """Tasks have said something about chat requests."""
+
+
+@dataclass(frozen=True, slots=True)
 class OfferIs:
     """The machine has something else to offer from now on."""
 
@@ -49,7 +55,9 @@ class EndMember:
     """Stop what runs, leave the cluster, end."""
 
 
-MemberMessage = FactOfNode | SayToHead | ModelsAsked | OfferIs | RunLoaded | LoadingFailed | PeerLost | EndMember
+MemberMessage = (
+    FactOfNode | SayToHead | ModelsAsked | TurnsSpoken | OfferIs | RunLoaded | LoadingFailed | PeerLost | EndMember
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class MemberPorts:
     node_id: NodeId
     join: Join
     connect: Callable[[], ControlClient[HeadToNode]]
-    start_node: Callable[[Callable[[NodeFact], object], Inference], ActorRef[Node]]
+    start_node: Callable[[Callable[[NodeFact], object], Inference, Callable[[JobId], Turns]], ActorRef[Node]]
     way: RecordsWay
     admit: Callable[[Iterable[str]], object]
     load: LoadFlow

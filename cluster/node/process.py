@@ -30,11 +30,12 @@ from cluster.runtime.messages import NodeFact
 from cluster.runtime.node import Node, NodePorts
 from cluster.runtime.workshop import OperatorWorkshop
 from operators.index import IndexStore
+from operators.turns import Turns
 from sage.base.clock import SystemClock
 from sage.base.codec import Codec
 from sage.base.demand import labels_from_text
 from sage.base.errors import SageError
-from sage.base.ids import NodeId, new_id
+from sage.base.ids import JobId, NodeId, new_id
 from sage.base.inference import Inference
 from sage.base.log import get_log
 from sage.base.offer import NodeOffer
@@ -121,12 +122,14 @@ class NodeProcess:
         codec: Codec[HeadToNode] = Codec(HeadToNode)  # type: ignore[arg-type]  # a union is no class to mypy
         return ControlClient(self._context, codec, self._doors.to_head)
 
-    def _start_node(self, report: Callable[[NodeFact], object], inference: Inference) -> ActorRef[Node]:
+    def _start_node(
+        self, report: Callable[[NodeFact], object], inference: Inference, turns: Callable[[JobId], Turns]
+    ) -> ActorRef[Node]:
         runtime = self._config.settings.runtime
         ports = NodePorts(
             transport=self._way.transport,
             inference=inference,
-            workshop=OperatorWorkshop(IndexStore(), batch_records=runtime.batch_records),
+            workshop=OperatorWorkshop(IndexStore(), batch_records=runtime.batch_records, turns=turns),
             report=report,
             settings=runtime,
             clock=self._clock,

@@ -11,8 +11,9 @@ from cluster.runtime.messages import TaskProgress
 from cluster.runtime.saving import Keeping, SavedPieces
 from sage.base.errors import RecordFailed, SageError
 from sage.base.ids import JobId, NodeId, RequestId, TaskId
-from sage.base.inference import Failure, ModelCard, Reply, Request
+from sage.base.inference import ChatRequest, Failure, ModelCard, Reply, Request
 from sage.base.offer import NodeOffer
+from sage.base.turns import TurnNews
 from sage.flow.runner import DeadLetterRecord
 
 CONTROL_WIRE = 2
@@ -202,6 +203,13 @@ class InferenceCancel(ControlMessage, frozen=True):
     request_ids: tuple[RequestId, ...]
 
 
+class TurnsSaid(ControlMessage, frozen=True):
+    """What tasks of the run say about chat requests, in order for each task."""
+
+    run_id: JobId
+    news: tuple[TurnNews, ...]
+
+
 class Leave(ControlMessage, frozen=True):
     """The node ends; nothing of any run is left on it."""
 
@@ -218,7 +226,7 @@ RunFact = (
     | RunCollected
     | RunLogged
 )
-NodeToHead = Join | OfferChanged | Heartbeat | RunFact | InferenceAsk | InferenceCancel | Leave
+NodeToHead = Join | OfferChanged | Heartbeat | RunFact | InferenceAsk | InferenceCancel | TurnsSaid | Leave
 
 
 # Head to node.
@@ -295,6 +303,21 @@ class InferenceReplies(ControlMessage, frozen=True):
     replies: tuple[Reply, ...]
 
 
+class TurnsAsked(ControlMessage, frozen=True):
+    """Chat requests for the step of this name. The head counts what is open: no more come than chat.max_open."""
+
+    run_id: JobId
+    step: str
+    requests: tuple[ChatRequest, ...]
+
+
+class TurnsWithdrawn(ControlMessage, frozen=True):
+    """Nobody waits for these any more: to every node of the run."""
+
+    run_id: JobId
+    turn_ids: tuple[RequestId, ...]
+
+
 class EndNode(ControlMessage, frozen=True):
     """End: stop what runs, say Leave."""
 
@@ -310,5 +333,7 @@ HeadToNode = (
     | StopRun
     | TakeMore
     | InferenceReplies
+    | TurnsAsked
+    | TurnsWithdrawn
     | EndNode
 )

@@ -100,6 +100,10 @@ class ListEngines(ControlMessage, frozen=True):
     question: int
 
 
+class ListModels(ControlMessage, frozen=True):
+    question: int
+
+
 class GetLogs(ControlMessage, frozen=True):
     """Answered by Logs: the newest lines after the first `after`; where `follow`, LogNews comes for each later one."""
 
@@ -139,6 +143,7 @@ ClientToHead = (
     | GetDeadLetters
     | ListNodes
     | ListEngines
+    | ListModels
     | GetLogs
     | DrainNode
     | StopCluster
@@ -269,6 +274,25 @@ class EngineList(ControlMessage, frozen=True):
     engines: tuple[EngineStatus, ...]
 
 
+class ChatModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A flow that answers chat requests as the model `name`. `is_ready`: it runs, and takes them now."""
+
+    name: str
+    job_id: JobId
+    flow: str
+    submitted_unix_s: float
+    is_ready: bool
+    num_open: int
+
+
+class ModelList(ControlMessage, frozen=True):
+    """`models`: those that engines serve now."""
+
+    question: int
+    models: tuple[ModelCard, ...]
+    chats: tuple[ChatModel, ...]
+
+
 class Logs(ControlMessage, frozen=True):
     """`num_lines`: how many the job has printed in all since this head runs it."""
 
@@ -296,6 +320,7 @@ HeadToClient = (
     | DeadLetterList
     | NodeList
     | EngineList
+    | ModelList
     | Logs
     | LogNews
     | InferenceReplies

@@ -54,6 +54,10 @@ class Hands(Protocol):
 
     def report(self, fact: TaskFact) -> None: ...
 
+    def wake(self) -> None:
+        """Have `step` called soon; on any thread."""
+        ...
+
 
 class Gauge:
     """What others read of a task at any time: plain numbers, written by the task's thread only."""
@@ -117,6 +121,7 @@ class Drive:
         machine = self._machine = workshop.machine(self._spec)
         saved = self._keeper.saved() if self._keeper is not None else None
         self._source.open(workshop, saved.reading if saved is not None else None)
+        self._source.wake_by(self._hands.wake)
         self._gauge.counts = machine.counts
         if saved is None:
             machine.open()
@@ -227,8 +232,7 @@ class Drive:
         if num_free <= 0:
             return False
         if self._source.is_open:
-            self._read(num_free)
-            return True
+            return self._read(num_free)
         if not self._inputs.has_batch():
             return False
         batch, grant = self._inputs.take()
@@ -237,14 +241,17 @@ class Drive:
             self._hands.send(grant)
         return True
 
-    def _read(self, num_free: int) -> None:
+    def _read(self, num_free: int) -> bool:
         before_s = self._clock.monotonic_s()
         values = self._source.read(min(self._pace.num_records, num_free))
         if values is None:
             self._hands.report(TaskDrained(self._spec.id))
-            return
+            return True
+        if not values and self._source.is_woken:
+            return False
         self._pace.was_read(len(values), self._clock.monotonic_s() - before_s)
         self._work(lambda machine: machine.on_batch(Batch(values)))
+        return True
 
     # The end.
 

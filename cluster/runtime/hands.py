@@ -38,13 +38,14 @@ class TaskPorts:
 
 @dataclass(frozen=True, slots=True)
 class TaskHands:
-    """The hands of one task. `reply_to` and `results` are called on other threads."""
+    """The hands of one task. `reply_to`, `results` and `notify` are called on other threads."""
 
     task_id: TaskId
     ports: TaskPorts
     reply_to: ReplyTo
     results: Results
     start_timer: Callable[[int, float], None]
+    notify: Callable[[], None]
 
     def send(self, message: TaskMessage) -> bool:
         return self.ports.transport.send(message)
@@ -63,6 +64,9 @@ class TaskHands:
 
     def set_timer(self, timer_id: int, after_s: float) -> None:
         self.start_timer(timer_id, after_s)
+
+    def wake(self) -> None:
+        self.notify()
 
     def report(self, fact: TaskFact) -> None:
         self.ports.report(fact)

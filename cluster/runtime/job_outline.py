@@ -7,11 +7,13 @@ import msgspec
 from sage.base.demand import Demand
 from sage.flow.plan import Routing
 
-StepKind = Literal["read", "generate", "embed", "index_into", "retrieve", "write", "for_each", "other"]
+StepKind = Literal[
+    "read", "generate", "embed", "index_into", "retrieve", "write", "for_each", "from_chat", "reply", "other"
+]
 
 
 class StepOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`uses`: the model that a step asks, or the index that it fills or searches; "" for the others."""
+    """`uses`: the model that a step asks or answers as, or the index that it fills or searches; "" for the others."""
 
     name: str
     kind: StepKind
@@ -46,3 +48,7 @@ class PlanOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: tuple[StepOutline, ...]
     chains: tuple[ChainOutline, ...]
     channels: tuple[ChannelOutline, ...]
+
+    def chats(self) -> dict[str, str]:
+        """Return the names that the flow answers as, each with the step that takes its requests."""
+        return {step.uses: step.name for step in self.steps if step.kind == "from_chat"}

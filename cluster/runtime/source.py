@@ -1,13 +1,13 @@
 """The source of a task: where it begins, what it gives, where it is. Knows nothing of what is read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from cluster.runtime.failures import source_errors
 from cluster.runtime.messages import TaskSpec
 from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore
 from sage.base.errors import SourceUnreadable
-from sage.flow.ports import SourceReader
+from sage.flow.ports import SourceReader, WokenReader
 from sage.flow.spec import Read
 
 Reader = SourceReader[Any]
@@ -33,6 +33,8 @@ class TaskSource:
         self._spec = spec
         self._reader: Reader | None = None
         self._num_read = 0
+        self.is_woken = False
+        """A read that gives nothing is no end: the source wakes its task when there is something."""
 
     @property
     def is_open(self) -> bool:
@@ -51,6 +53,12 @@ class TaskSource:
                     self._pass_over(num_records)
                 case ReadNoMore():
                     pass
+
+    def wake_by(self, wake: Callable[[], object]) -> None:
+        """Have a source that never waits call `wake`, on any thread, when there is something to read again."""
+        if isinstance(self._reader, WokenReader):
+            self.is_woken = True
+            self._reader.wake_by(wake)
 
     def read(self, max_records: int) -> Sequence[Any] | None:
         """Return what comes next; None at the end, and then the source is closed. Raises SourceUnreadable."""

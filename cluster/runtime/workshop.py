@@ -1,5 +1,6 @@
 """Machines and readers from the operators' registry, with what this node lends them. Knows no operator."""
 
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -8,25 +9,41 @@ from operators.context import Context
 from operators.index import IndexStore
 from operators.machine import Machine
 from operators.registry import machine_for, reader_at, reader_for
+from operators.turns import NoTurns, Turns
+from sage.base.ids import JobId
 from sage.flow.ports import SourceReader
 
 
 class OperatorWorkshop:
     """Makes what tasks of one node work with; its indexes are shared by all jobs of the node."""
 
-    def __init__(self, indexes: IndexStore, *, batch_records: int, rng: Random | None = None) -> None:
-        """`rng` draws the seeds of the generators that tasks get; by default, one seeded by the system."""
+    def __init__(
+        self,
+        indexes: IndexStore,
+        *,
+        batch_records: int,
+        rng: Random | None = None,
+        turns: Callable[[JobId], Turns] = lambda job_id: NoTurns(),
+    ) -> None:
+        """`rng` draws the seeds of the generators that tasks get; by default, one seeded by the system.
+
+        `turns`: the chat requests of a job.
+        """
+        self._turns = turns
         self._indexes = indexes
         self._batch_records = batch_records
         self._rng = rng if rng is not None else Random()
 
     def machine(self, spec: TaskSpec) -> Machine:
         """Return the machine of one task; request ids are drawn from a generator of its own."""
-        rng = Random(self._rng.getrandbits(128))
-        return machine_for(spec.chain, Context(spec.id, rng, self._indexes, self._batch_records))
+        return machine_for(spec.chain, self._context(spec))
 
     def reader(self, spec: TaskSpec) -> SourceReader[Any] | None:
-        return reader_for(spec.chain)
+        return reader_for(spec.chain, self._context(spec))
 
     def reader_at(self, spec: TaskSpec, position: Any) -> SourceReader[Any]:
-        return reader_at(spec.chain, position)
+        return reader_at(spec.chain, position, self._context(spec))
+
+    def _context(self, spec: TaskSpec) -> Context:
+        rng = Random(self._rng.getrandbits(128))
+        return Context(spec.id, rng, self._indexes, self._batch_records, self._turns(spec.job_id))

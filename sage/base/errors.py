@@ -17,6 +17,7 @@ SageError                      code       whose fault
 │   ├── UnknownNode            SAGE-1306
 │   ├── NameTaken              SAGE-1307
 │   ├── RecordUnsendable       SAGE-1308
+│   ├── NotAnswered            SAGE-1309
 │   ├── NotTrusted             SAGE-1401
 │   ├── TokenInvalid           SAGE-1402
 │   ├── CodeMismatch           SAGE-1403
@@ -166,6 +167,12 @@ class RecordUnsendable(CallerError):
     """A record that holds what cannot travel to another process; names the type and the step that sends it."""
 
     code = "SAGE-1308"
+
+
+class NotAnswered(CallerError):
+    """A flow that is asked as a model took the request, and no step of it gave a reply."""
+
+    code = "SAGE-1309"
 
 
 class NotTrusted(CallerError):

@@ -51,6 +51,14 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, Meta(ge=1, description="longest request body taken")] = 4 * 1024 * 1024
 
 
+class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
+    max_open: Annotated[
+        int, Meta(ge=1, description="requests that a flow answers at a time, as a model; more are refused")
+    ] = 256
+    max_turn_s: Annotated[float, Meta(gt=0, description="seconds until a flow must have answered a request")] = 600.0
+    max_answer_bytes: Annotated[int, Meta(ge=1, description="longest answer of a flow to one request")] = 1024 * 1024
+
+
 class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
     chat: Annotated[str, Meta(description="chat model where none is named")] = "smollm2"
     embed: Annotated[str, Meta(description="embedding model where none is named")] = "minilm"
@@ -107,6 +115,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jobs: JobsSettings = JobsSettings()
     plane: PlaneSettings = PlaneSettings()
     gateway: GatewaySettings = GatewaySettings()
+    chat: ChatSettings = ChatSettings()
     models: ModelsSettings = ModelsSettings()
     cluster: ClusterSettings = ClusterSettings()
     log: LogSettings = LogSettings()

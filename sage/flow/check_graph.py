@@ -8,6 +8,7 @@ from sage.flow.check_step import check_step, kind_of_step
 from sage.flow.graph import Graph, Step, consumers_of
 from sage.flow.sinks import JsonLinesSink
 from sage.flow.spec import SINKS, Aggregate, Fold, IndexInto, KeyBy, Read, Reduce, Retrieve, Union, Write
+from sage.flow.turns import with_turns
 
 
 def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
@@ -26,7 +27,7 @@ def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
     ordered = _in_order(name, given, by_name)
     _check_ends(name, ordered)
     _check_waits(ordered, by_name)
-    return Graph(name, ordered)
+    return Graph(name, with_turns(ordered))
 
 
 def _by_name(steps: tuple[Step, ...]) -> dict[str, Step]:

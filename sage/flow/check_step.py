@@ -21,6 +21,7 @@ from sage.flow.spec import (
     MapBatches,
     Read,
     Reduce,
+    Reply,
     Retrieve,
     Spec,
     Union,
@@ -45,6 +46,7 @@ NAMES = {
     Retrieve: "retrieve",
     Write: "write",
     ForEach: "for_each",
+    Reply: "reply",
 }
 
 
@@ -103,6 +105,9 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
         case IndexInto(text=text, vector=vector, source=source):
             yield from _text_of_record(text)
             yield from _field(vector=vector, source=source)
+        case Reply(text=text):
+            if text is not None:
+                yield from _text_of_record(text)
         case Read() | Union() | Write():
             pass
 

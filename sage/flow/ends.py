@@ -9,7 +9,7 @@ from sage.flow.handle import Handle
 from sage.flow.index import Index
 from sage.flow.model_options import Text, Value
 from sage.flow.sinks import JsonLinesSink, ListSink, PrintSink
-from sage.flow.spec import ForEach, IndexInto, Spec, Write
+from sage.flow.spec import ForEach, IndexInto, Reply, Spec, Write
 from sage.flow.where import refusal
 
 T_co = TypeVar("T_co", covariant=True)
@@ -107,6 +107,19 @@ class Outlet(Handle, Generic[T_co]):
         >>> end = texts.embed(model="minilm", text="text", into="vector").index_into(docs)
         """
         return self._end(IndexInto(index_name(index), text, vector, source))
+
+    def reply(self, text: Text[T_co] | None = None) -> Ending:
+        """End a chat stream by answering: each record's text goes to the request that the record came of.
+
+        `text` is a field's name, a template of them or a function of the record; without it the record is the text.
+        What a `generate` right before it says is sent as it comes. Where several records come of one request, their
+        texts make one answer, in order; where none does, the caller is told so.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> end = flow.from_chat("echo").map(lambda turn: turn["question"].upper()).reply()
+        """
+        return self._end(Reply(text))
 
     def _then(self, spec: Spec, kind: str | None = None) -> StepNumber:
         return self._builder.add(spec, self._number, kind=kind)

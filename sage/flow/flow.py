@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar, overload
 
 from sage.flow.builder import Builder
+from sage.flow.chat import ChatSource, ChatTurn
 from sage.flow.graph import Graph
 from sage.flow.picture import html_from_steps, mermaid_from_steps
 from sage.flow.ports import Source
@@ -99,6 +100,23 @@ class Flow:
         >>> totals = sage.Flow("f").read_jsonl("orders.jsonl").map(lambda order: order["total"])
         """
         return self._begin(JsonLinesSource(os.fspath(path), as_type), "read_jsonl")
+
+    def from_chat(self, name: str) -> Stream[ChatTurn]:
+        """Begin a stream with the chat requests to the model `name`, for as long as the job runs.
+
+        Submitted to a cluster, the flow is listed by its gateways as a model of this name. End the stream in `reply`.
+        Each record stays with its request through map, filter, flat_map, map_async, retrieve and the model steps; their
+        requests to models have its class, tenant and deadline, and end when the caller leaves.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> end = flow.from_chat("shy").generate(model="smollm2", prompt="{question}", max_tokens=32).reply()
+        """
+        if not name or name != name.strip():
+            raise refusal(
+                f"a chat model needs a name, got {name!r:.80}", 'Write flow.from_chat("rag-bot").', param="name"
+            )
+        return self._begin(ChatSource(name), "from_chat")
 
     def graph(self) -> Graph:
         """Return the flow as a checked value; raises FlowInvalid, naming the line at fault, where it cannot run."""

@@ -17,6 +17,14 @@ class OnError(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
+class TurnRole(StrEnum):
+    """What a step does about the chat requests whose records reach it (`sage.flow.turns` decides it)."""
+
+    ON_WAY = "on_way"  # its records are shares of requests, and lead to a reply
+    SPEAKS = "speaks"  # likewise, and what its model says is the reply, piece by piece
+    LEAVES = "leaves"  # its input are shares of requests, its output are not: it leads to no reply
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """The user's line that made a step."""
@@ -33,7 +41,8 @@ class Step:
     """One step. `inputs` are names of steps, in order; `name` is unique in its graph.
 
     `parallelism` is the number of instances, each of which asks for `demand`. `retries`: how often a record is tried
-    again under RETRY before the job fails, and under DEAD_LETTER before the record becomes a dead letter.
+    again under RETRY before the job fails, and under DEAD_LETTER before the record becomes a dead letter. `turns`: None
+    where no chat request comes by.
     """
 
     name: str
@@ -44,6 +53,7 @@ class Step:
     demand: Demand = Demand()
     on_error: OnError = OnError.FAIL
     retries: int = 0
+    turns: TurnRole | None = None
 
 
 @dataclass(frozen=True, slots=True)

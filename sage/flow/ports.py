@@ -20,6 +20,15 @@ class SourceReader(Protocol[T_co]):
         ...
 
 
+@runtime_checkable
+class WokenReader(SourceReader[T_co], Protocol[T_co]):
+    """A SourceReader that never waits: where nothing is there now, `read` returns an empty sequence."""
+
+    def wake_by(self, wake: Callable[[], object]) -> None:
+        """Have `wake` called, on any thread, when something came after such a read; called once, before any read."""
+        ...
+
+
 class Source(Protocol[T_co]):
     """Where records come from: a value; opening it starts a reading."""
 

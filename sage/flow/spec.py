@@ -165,8 +165,30 @@ class ForEach:
     fn: Callable[[Any], object]
 
 
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """End a chat stream: the text of each record answers the chat request that it came of.
+
+    `text`: a template, a field's name, a function of the record; None: the record is the text.
+    """
+
+    text: Field | None = None
+
+
 Inline = (
-    Map | Filter | FlatMap | MapBatches | KeyBy | Aggregate | Reduce | Fold | IndexInto | Retrieve | Write | ForEach
+    Map
+    | Filter
+    | FlatMap
+    | MapBatches
+    | KeyBy
+    | Aggregate
+    | Reduce
+    | Fold
+    | IndexInto
+    | Retrieve
+    | Write
+    | ForEach
+    | Reply
 )
 """Steps that need no wait: a chain of them is fused into one function (MapBatches with `max_wait_s` excepted)."""
 
@@ -174,4 +196,4 @@ Waiting = MapAsync | Generate | Embed
 """Steps that ask somebody and go on when the reply comes."""
 
 Spec = Read | Union | Inline | Waiting
-SINKS = (IndexInto, Write, ForEach)
+SINKS = (IndexInto, Write, ForEach, Reply)

@@ -93,6 +93,9 @@ class Hands:
     def send(self, message: TaskMessage) -> None:
         self._schedule.send(message)
 
+    def wake(self) -> None:
+        raise AssertionError("no source of these flows is woken")
+
     def report(self, fact: TaskFact) -> None:
         if isinstance(fact, TaskFinished):
             self._schedule.finished.append(fact.task_id)

@@ -203,5 +203,8 @@ class DrivenHands:
     def set_timer(self, timer_id: int, after_s: float) -> None:
         self.world.set_timer(self.task_id, timer_id)
 
+    def wake(self) -> None:
+        raise AssertionError("no source of these flows is woken")
+
     def report(self, fact: TaskFact) -> None:
         self.world.told(fact)

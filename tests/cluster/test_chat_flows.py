@@ -1,0 +1,137 @@
+"""Flows that are asked as models, on real head and node processes with a simulated engine."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+
+import sage
+from cluster.client.cluster import RemoteCluster
+from cluster.client.nodes_here import nodes_here
+from sage.base.errors import NameTaken
+from sage.base.ids import RequestId, new_id
+from sage.base.inference import ChatMessage, ChatRequest, Failed, Finished, Last, Reply, Token
+from sage.base.settings import EngineSettings, Settings
+from sage.flow.chat import ChatTurn
+from sage.flow.runner import JobStatus
+from tests.cluster.waiting import eventually
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
+
+DEADLINE_S = 30.0
+SIMULATED = EngineSettings(name="sim", kind="simulated", target="cpu2", model="sim")
+
+
+@dataclass
+class Asked:
+    """A request and what came of it."""
+
+    request: ChatRequest
+    replies: list[Reply] = field(default_factory=list)
+    has_token: threading.Event = field(default_factory=threading.Event)
+    has_ended: threading.Event = field(default_factory=threading.Event)
+
+    def take(self, replies: "list[Reply]") -> None:
+        self.replies += replies
+        if any(isinstance(reply, Token) for reply in replies):
+            self.has_token.set()
+        if any(isinstance(reply, Last) for reply in replies):
+            self.has_ended.set()
+
+    @property
+    def last(self) -> Last:
+        assert self.has_ended.wait(DEADLINE_S)
+        [last] = [reply for reply in self.replies if isinstance(reply, Last)]
+        return last
+
+    @property
+    def text(self) -> str:
+        assert isinstance(self.last, Finished), self.last
+        return "".join(reply.text for reply in self.replies if isinstance(reply, Token))
+
+    @property
+    def code(self) -> str:
+        assert isinstance(self.last, Failed), self.last
+        return self.last.failure.code
+
+
+def ask(cluster: RemoteCluster, model: str, text: str, timeout_s: float | None = None) -> Asked:
+    request_id = RequestId(new_id("r", Random()))
+    asked = Asked(ChatRequest(request_id, model, (ChatMessage("user", text),), timeout_s=timeout_s))
+    cluster.inference.submit([asked.request], asked.take)  # type: ignore[arg-type]  # a list is a sequence
+    return asked
+
+
+def invert(turn: ChatTurn) -> str:
+    return str(1 / int(turn["question"]))
+
+
+def flow_of_chats() -> sage.Flow:
+    flow = sage.Flow("chats")
+    flow.from_chat("invert").map(invert).reply()
+    flow.from_chat("words").flat_map(lambda turn: turn["question"].split()).map(str.upper).with_parallelism(2).map(
+        lambda word: f"{word} "
+    ).reply()
+    chat = flow.from_chat("talk")
+    chat.filter(lambda turn: turn["question"].isdigit()).generate(
+        model="sim", prompt="{question}", max_tokens=4, into="answer"
+    ).union(chat.filter(lambda turn: turn["question"] == "hi").map(lambda turn: {"answer": "hello"})).reply("answer")
+    flow.from_chat("long").generate(model="sim", prompt="{question}", max_tokens=5000).reply()
+    return flow
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[RemoteCluster]:
+    with nodes_here(2, settings=Settings(engines=(SIMULATED,))) as cluster:
+        job = cluster.submit(flow_of_chats())
+        eventually(lambda: job.status is JobStatus.RUNNING, DEADLINE_S)
+        yield cluster
+        job.cancel()
+        assert ask(cluster, "invert", "4").code == "SAGE-1201"
+
+
+def test_a_flow_answers_whoever_asks_it_as_a_model(cluster: RemoteCluster) -> None:
+    assert ask(cluster, "invert", "4").text == "0.25"
+    assert ask(cluster, "words", "to be or not").text == "TO BE OR NOT "
+
+
+def test_each_of_many_callers_gets_his_own_answer(cluster: RemoteCluster) -> None:
+    asked = [ask(cluster, "invert", str(number)) for number in range(1, 101)]
+    assert [one.text for one in asked] == [str(1 / number) for number in range(1, 101)]
+
+
+def test_ways_that_part_meet_in_one_reply_and_none_leads_to_no_reply(cluster: RemoteCluster) -> None:
+    assert ask(cluster, "talk", "hi").text == "hello"
+    answer = ask(cluster, "talk", "12")
+    assert len(answer.text.split()) == 4
+    assert isinstance(answer.last, Finished)
+    assert (answer.last.reason, answer.last.usage.completion_tokens) == ("length", 4)
+    assert ask(cluster, "talk", "neither").code == "SAGE-1309"
+
+
+def test_a_request_that_breaks_a_function_fails_alone(cluster: RemoteCluster) -> None:
+    assert ask(cluster, "invert", "0").code == "SAGE-1301"
+    assert ask(cluster, "invert", "2").text == "0.5"
+
+
+def test_a_caller_that_leaves_frees_the_engine(cluster: RemoteCluster) -> None:
+    asked = ask(cluster, "long", "go on")
+    assert asked.has_token.wait(DEADLINE_S)
+    cluster.inference.cancel([asked.request.id])
+    assert asked.code == "SAGE-2206"
+    eventually(lambda: [engine.num_running for engine in cluster.engines()] == [0], DEADLINE_S)
+
+
+def test_the_callers_deadline_ends_it(cluster: RemoteCluster) -> None:
+    assert ask(cluster, "long", "go on", timeout_s=0.5).code == "SAGE-2205"
+    eventually(lambda: [engine.num_running for engine in cluster.engines()] == [0], DEADLINE_S)
+
+
+def test_a_second_flow_of_the_name_and_one_of_an_engines_name_are_refused(cluster: RemoteCluster) -> None:
+    for name in ("invert", "sim"):
+        flow = sage.Flow("other")
+        flow.from_chat(name).map(str).reply()
+        with pytest.raises(NameTaken, match=name):
+            cluster.submit(flow)
