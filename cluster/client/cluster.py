@@ -133,6 +133,11 @@ class RemoteCluster:
         return self._greeting.pid
 
     @property
+    def num_refused(self) -> int:
+        """How many connections to the head had come to nothing when this one was made."""
+        return self._greeting.num_refused
+
+    @property
     def inference(self) -> LineInference:
         """The door to the models of this cluster; usable from any thread."""
         return LineInference(self._line)

@@ -37,12 +37,17 @@ def status(name: Name = DEFAULT_NAME, address: Address = None, json: Json = Fals
             "engines": len(snapshot.engines),
             "jobs_running": sum(not job.is_over for job in snapshot.jobs),
             "jobs": len(snapshot.jobs),
+            "refused": cluster.num_refused,
         }
     if json:
         print_json(found)
         return
     print(f"cluster {found['cluster']} runs at {where} (head: process {found['head_pid']})")
     print(headline(snapshot))
+    if found["refused"]:
+        print(
+            f"{found['refused']} connections to the head came to nothing: no listed key, no handshake, or nonsense said"
+        )
 
 
 def nodes(name: Name = DEFAULT_NAME, address: Address = None, json: Json = False) -> None:

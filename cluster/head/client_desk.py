@@ -70,7 +70,8 @@ LEASE_S = 10.0
 class ClientPorts:
     """What the desk works with, all on one thread.
 
-    `disconnect` lets go of what is kept for a connection; `stop` begins the end of the cluster.
+    `disconnect` lets go of what is kept for a connection; `stop` begins the end of the cluster. `num_refused` says how
+    many connections came to nothing.
     """
 
     cluster: str
@@ -85,6 +86,7 @@ class ClientPorts:
     send: Callable[[PeerId, ControlMessage], object]
     disconnect: Callable[[PeerId], object]
     stop: Callable[[], object]
+    num_refused: Callable[[], int]
     clock: Clock
     heartbeat_s: float
     epoch: int
@@ -150,7 +152,14 @@ class ClientDesk:
         match message:
             case Greet(question):
                 greeting = Greeting(
-                    question, ports.cluster, ports.pid, ports.heartbeat_s, LEASE_S, ports.plane.models(), ports.epoch
+                    question,
+                    ports.cluster,
+                    ports.pid,
+                    ports.heartbeat_s,
+                    LEASE_S,
+                    ports.plane.models(),
+                    ports.epoch,
+                    ports.num_refused(),
                 )
                 ports.send(peer, greeting)
             case SubmitFlow():

@@ -100,6 +100,7 @@ class HeadDoor(Actor[DoorMessage]):
         self._models = ModelDesk(AllModels(self._chats, ports.plane), lambda replies: tell(self.actor_ref, replies))
         self._nodes = NodeDesk(self._node_ports())
         self._clients = ClientDesk(self._client_ports())
+        self._num_not_trusted = 0
         self._is_stopping = False
         self._are_nodes_ending = False
 
@@ -184,6 +185,7 @@ class HeadDoor(Actor[DoorMessage]):
         try:
             self._ports.trust.check_may_say(came.key, message)
         except SageError as error:
+            self._num_not_trusted += 1
             return self._broke(PeerBroke(came.peer, error))
         if isinstance(message, Enrol):
             self._enrol(came.peer, came.key, message)
@@ -305,6 +307,7 @@ class HeadDoor(Actor[DoorMessage]):
             send=ports.server.send,
             disconnect=ports.server.forget,
             stop=ports.on_stop_asked,
+            num_refused=lambda: ports.server.num_refused + self._num_not_trusted,
             clock=ports.clock,
             heartbeat_s=ports.beat.every_s * 4,
             epoch=ports.first_epoch,

@@ -19,7 +19,8 @@ from sage.base.offer import NodeOffer
 class MemberNode:
     """`is_closed`: nothing new is placed there. `is_draining`: it ends once nothing runs there.
 
-    `is_cut_off`: its connection is gone; it counts until its lease is over, for it may work as long.
+    `is_cut_off`: its connection is gone; it counts until its lease is over, for it may work as long. `num_refused`: as
+    in its last Heartbeat.
     """
 
     node_id: NodeId
@@ -30,6 +31,7 @@ class MemberNode:
     is_draining: bool = False
     is_closed: bool = False
     is_cut_off: bool = False
+    num_refused: int = 0
 
 
 class Admission(NamedTuple):

@@ -169,7 +169,8 @@ class NodeDesk:
             return self.give_up(member, over)
         ports = self._ports
         match message:
-            case Heartbeat(number):
+            case Heartbeat(number, num_refused):
+                member.num_refused = num_refused
                 self._members.heard(member, ports.clock.monotonic_s())
                 self._send(member, HeartbeatTaken(number))
                 self._close_if_needed(member)
@@ -290,6 +291,7 @@ class NodeDesk:
             epoch=member.epoch,
             silent_s=self._members.silent_s(member.node_id, self._ports.clock.monotonic_s()),
             labels=dict(member.offer.labels),
+            num_refused=member.num_refused,
         )
 
     def _deploy_run(self, member: MemberNode, deployment: Deployment) -> DeployRun | None:

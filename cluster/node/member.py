@@ -209,7 +209,8 @@ class Member(Actor[MemberMessage]):
         self._beat()
 
     def _beat(self) -> None:
-        self._send(Heartbeat(self._standing.beat(self.clock.monotonic_s())))
+        number = self._standing.beat(self.clock.monotonic_s())
+        self._send(Heartbeat(number, self._ports.way.transport.stats().num_refused))
         self.set_timer(_BEAT, self._heartbeat_s)
 
     def _hold_until(self, until_s: float | None) -> None:

@@ -14,6 +14,7 @@ import zmq
 
 from cluster.runtime.control import MAX_FRAME_BYTES, ControlMessage
 from cluster.runtime.control_frames import Came, FrameReader, FrameWriter
+from cluster.runtime.handshakes import HandshakeMonitor
 from sage.base.codec import Codec
 from sage.base.errors import ClusterUnreachable, NotTrusted, SageError
 
@@ -72,10 +73,13 @@ class ControlServer(Generic[M]):
         self._codec = codec
         self._peers: dict[PeerId, _Peer[M]] = {}
         self._cut_off: dict[PeerId, None] = {}
+        self._num_broke = 0
         self._sockets: list[zmq.Socket[bytes]] = []
+        self._monitors: list[HandshakeMonitor] = []
         for attach in listen:
             socket = _socket(context, zmq.ROUTER)
             self._sockets.append(socket)
+            self._monitors.append(HandshakeMonitor(socket))
             socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
             try:
                 attach(socket)
@@ -85,10 +89,17 @@ class ControlServer(Generic[M]):
 
     def fds(self) -> tuple[int, ...]:
         """Return descriptors that become readable when `drain` may have something: after every `send`, drain too."""
-        return tuple(socket.fileno() for socket in self._sockets)
+        return (*(socket.fileno() for socket in self._sockets), *(monitor.fd for monitor in self._monitors))
+
+    @property
+    def num_refused(self) -> int:
+        """Connections that came to nothing: without a key, without a handshake, or for what was said on them."""
+        return self._num_broke + sum(monitor.num_refused for monitor in self._monitors)
 
     def drain(self) -> Iterator[PeerMessage[M] | PeerBroke]:
         """Yield what has come, in order for each peer."""
+        for monitor in self._monitors:
+            monitor.drain()
         for number, socket in enumerate(self._sockets):
             while (frames := _receive(socket)) is not None:
                 peer_id = PeerId(number, frames[0].bytes)
@@ -122,6 +133,8 @@ class ControlServer(Generic[M]):
 
     def close(self, *, last_words_ms: int = 0) -> None:
         """Close; what was sent last has `last_words_ms` to leave."""
+        for monitor in self._monitors:
+            monitor.close()
         for socket in self._sockets:
             socket.close(linger=last_words_ms)
 
@@ -132,6 +145,7 @@ class ControlServer(Generic[M]):
         try:
             message, epoch = peer.reader.read([frame.bytes for frame in frames])
         except SageError as error:
+            self._num_broke += 1
             return PeerBroke(peer_id, error)
         return PeerMessage(peer_id, message, epoch, _key_of(frames[0]))
 

@@ -16,7 +16,7 @@ from sage.base.offer import NodeOffer
 from sage.base.turns import TurnNews
 from sage.flow.runner import DeadLetterRecord
 
-CONTROL_WIRE = 2
+CONTROL_WIRE = 3
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
@@ -120,9 +120,13 @@ class OfferChanged(ControlMessage, frozen=True):
 
 
 class Heartbeat(ControlMessage, frozen=True):
-    """`number` comes back in HeartbeatTaken: the lease counts from when this was sent."""
+    """`number` comes back in HeartbeatTaken: the lease counts from when this was sent.
+
+    `num_refused`: connections for records that the node has refused since it began.
+    """
 
     number: int
+    num_refused: int = 0
 
 
 class RunOpened(ControlMessage, frozen=True):

@@ -157,7 +157,10 @@ ClientToHead = (
 
 
 class Greeting(ControlMessage, frozen=True):
-    """`epoch`: of the head; that of one which was started later is greater."""
+    """`epoch`: of the head; that of one which was started later is greater.
+
+    `num_refused`: connections to the head that came to nothing since it began, for want of a key or for what they said.
+    """
 
     question: int
     cluster: str
@@ -166,6 +169,7 @@ class Greeting(ControlMessage, frozen=True):
     lease_s: float
     models: tuple[ModelCard, ...] = ()
     epoch: int = 0
+    num_refused: int = 0
 
 
 class StillHere(ControlMessage, frozen=True):
@@ -253,7 +257,7 @@ class DeadLetterList(ControlMessage, frozen=True):
 
 
 class NodeState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`state`: "alive", "suspect" or "draining"; `silent_s`: since it was last heard."""
+    """`state`: "alive", "suspect" or "draining"; `silent_s`: since it was heard; `num_refused`: as in Heartbeat."""
 
     view: NodeView
     state: str
@@ -262,6 +266,7 @@ class NodeState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     epoch: int
     silent_s: float
     labels: dict[str, str] = {}
+    num_refused: int = 0
 
 
 class NodeList(ControlMessage, frozen=True):

@@ -84,10 +84,11 @@ def stack() -> Iterator[ExitStack]:
 
 
 def test_a_stranger_gets_nothing_from_any_port_of_a_running_cluster(running: Running) -> None:
-    ports = listening_ports(running.pid)
+    ports, before = listening_ports(running.pid), running.user.json("status")["refused"]
     assert len(ports) == 3, "the head's, and a data port of each node"
     assert {port.host for port in ports} == {"127.0.0.1"}
     assert scan_process(running.pid, running.head_key) == {port: [] for port in ports}
+    assert running.user.json("status")["refused"] >= before + 5, "strangers are counted"
     assert running.is_well()
 
 
