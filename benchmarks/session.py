@@ -7,6 +7,7 @@ from benchmarks.models import Bench, measure_embed, measure_generate
 from benchmarks.streams import measure_stream
 from benchmarks.texts import Corpus, load_corpus, passages
 from benchmarks.wanted import StreamEngine, StreamWorkload, Wanted
+from benchmarks.windowed_sum import WindowedSum, readings
 from benchmarks.workloads import Stateless, WordCount, Workload
 from cluster.commands.pull import ensure_models
 from cluster.local import LocalCluster
@@ -18,6 +19,7 @@ from sage.base.ids import EngineId
 from sage.base.settings import Settings
 
 NUM_INTEGERS = 1_000_000
+NUM_READINGS = 1_000_000
 NUM_TEXTS = 512
 LEN_TEXT_CHARS = 700
 NUM_QUESTIONS = 32
@@ -37,6 +39,9 @@ def measure(wanted: Wanted) -> list[Result]:
                 results += _stream(Stateless(wanted.num_records or NUM_INTEGERS), wanted, settings)
             case StreamWorkload.W2:
                 results += _stream(WordCount(load_corpus(wanted.num_records, seed=wanted.seed)), wanted, settings)
+            case StreamWorkload.W3:
+                num_records = wanted.num_records or NUM_READINGS
+                results += _stream(WindowedSum(readings(num_records, seed=wanted.seed)), wanted, settings)
             case StreamWorkload.EMBED | StreamWorkload.GENERATE:
                 results += _models(workload, wanted, settings)
     return results

@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from operators.chunks import Chunks, Writing
 from operators.codegen import Operation
 from operators.context import Context
+from operators.event_clock import EventClock
 from operators.failure import Failures
 from operators.fuse import FusedMachine, Phase, Stage
 from operators.loop import Loop
 from operators.retrieval import IndexPart, asking_stages, filling_stages
+from operators.shapes import windows_for
 from operators.state import Stateful
 from sage.base.errors import InternalError
 from sage.flow.graph import Step
 from sage.flow.spec import (
     SINKS,
     Aggregate,
+    AssignTimestamps,
     Embed,
     Filter,
     FlatMap,
@@ -31,6 +34,7 @@ from sage.flow.spec import (
     Reply,
     Retrieve,
     Union,
+    Window,
     Write,
 )
 
@@ -64,8 +68,14 @@ class _Cutter:
 
     def take(self, step: Step) -> None:
         match step.spec:
+            case Read(time=AssignTimestamps() as time):
+                self._take_operation(Operation(step, time, clock=EventClock(time.max_out_of_order_s)))
             case Read() | Union():
                 pass  # the task reads, and a union changes nothing
+            case AssignTimestamps() as spec:
+                self._take_operation(Operation(step, spec, clock=EventClock(spec.max_out_of_order_s)))
+            case Window() as spec:
+                self._take_operation(Operation(step, spec, windows=windows_for(step, spec, self.failures)))
             case Map() | Filter() | FlatMap() | KeyBy() | Aggregate() | Reduce() | Fold() | ForEach() as spec:
                 self._take_operation(Operation(step, spec))
             case MapBatches(fn=fn, max_records=max_records, max_wait_s=None):
@@ -96,8 +106,8 @@ class _Cutter:
 
     def _take_operation(self, operation: Operation) -> None:
         self._operations.append(operation)
-        if operation.needs_key():
-            self.stateful[operation.step.name] = operation.state
+        if (stateful := operation.stateful()) is not None:
+            self.stateful[operation.step.name] = stateful
         if operation.ends_loop():
             self._end_loop()
         if operation.holds_back():

@@ -49,6 +49,10 @@ class Chunks:
                 out_times.extend(times if len(times) == len(results) else [max(times)] * len(results))
         return out, None, None if timestamps_s is None else out_times
 
+    def advance(self, watermark_s: float | None) -> tuple[None, float | None]:
+        """Time changes nothing here."""
+        return None, watermark_s
+
     def _called(self, chunk: list[Any]) -> list[Any]:
         numbers = Numbers(self._num_read + 1, self._num_read + len(chunk))
         self._num_read += len(chunk)
@@ -115,6 +119,10 @@ class Writing:
             return values, None, None
         self._failures.give_up(self._step, failed, list(values), numbers)
         return [], None, None
+
+    def advance(self, watermark_s: float | None) -> tuple[None, float | None]:
+        """Time changes nothing here."""
+        return None, watermark_s
 
     def close(self, *, complete: bool) -> None:
         """Finish the sink, once; raises SinkUnwritable."""

@@ -2,15 +2,19 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from operator import length_hint
 from typing import Any
 
+from operators.accumulate import MISSING, update_lines
+from operators.event_clock import EventClock, no_time
 from operators.failure import GENERATED
-from operators.state import ByKey
+from operators.state import ByKey, Stateful
+from operators.windows import Windows
 from sage.flow.graph import OnError, Step
-from sage.flow.spec import Aggregate, Filter, FlatMap, Fold, ForEach, KeyBy, Map, Reduce
+from sage.flow.spec import Aggregate, AssignTimestamps, Filter, FlatMap, Fold, ForEach, KeyBy, Map, Reduce, Window
 
-PerRecord = Map | Filter | FlatMap | KeyBy | Aggregate | Reduce | Fold | ForEach
+PerRecord = AssignTimestamps | Map | Filter | FlatMap | KeyBy | Aggregate | Reduce | Fold | Window | ForEach
 Keyed = Aggregate | Reduce | Fold
 
 
@@ -19,16 +23,23 @@ class Operation:
     """What `spec` does to each record, on behalf of `step`.
 
     `state` has the value of each key, for those that aggregate: shared by every loop that holds the operation.
-    `is_paired`: what it is given is `(record, something)`; only the record is shown to users.
+    So are `clock`, of what assigns timestamps, and `windows`. `is_paired`: what it is given is `(record, something)`;
+    only the record is shown to users.
     """
 
     step: Step
     spec: PerRecord
     is_paired: bool = False
     state: ByKey = field(default_factory=ByKey)
+    clock: EventClock | None = None
+    windows: Windows | None = None
 
     def needs_key(self) -> bool:
-        return isinstance(self.spec, Keyed)
+        return isinstance(self.spec, Keyed | Window)
+
+    def stateful(self) -> Stateful | None:
+        """Return what holds something from one batch to the next."""
+        return self.clock or self.windows or (self.state if self.needs_key() else None)
 
     def holds_back(self) -> bool:
         """Say whether it lets nothing out until the end of the stream."""
@@ -36,7 +47,7 @@ class Operation:
 
     def ends_loop(self) -> bool:
         """Say whether what follows needs a loop of its own: one record in, any number out, or none yet."""
-        return isinstance(self.spec, FlatMap) or self.holds_back()
+        return isinstance(self.spec, FlatMap | Window) or self.holds_back()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,11 @@ def gives_keys(operations: Sequence[Operation]) -> bool:
     return isinstance(operations[-1].spec, KeyBy)
 
 
+def gives_times(operations: Sequence[Operation]) -> bool:
+    """Say whether the loop's output has timestamps whatever its input has."""
+    return any(isinstance(operation.spec, AssignTimestamps) for operation in operations)
+
+
 def generate(operations: Sequence[Operation], *, timed: bool = False) -> Generated:
     """Return the loop over `operations`; `timed`: over records with timestamps.
 
@@ -89,11 +105,13 @@ def generate(operations: Sequence[Operation], *, timed: bool = False) -> Generat
     with the record after it; the line that raised says which operation it was. Names are bound as defaults: a local
     is the fastest that Python reads.
     """
-    names: dict[str, Any] = {"MISSING": object(), "length_hint": length_hint}
+    names: dict[str, Any] = {"MISSING": MISSING, "length_hint": length_hint}
+    before: list[str] = []
+    after: list[str] = []
     body: list[str] = []
     owner_of_line: list[int] = []
     for number, operation in enumerate(operations):
-        lines = _lines(number, operation, names)
+        lines = _lines(number, operation, names, before, after)
         body.extend(lines)
         owner_of_line.extend([number] * len(lines))
     last = operations[-1]
@@ -103,12 +121,13 @@ def generate(operations: Sequence[Operation], *, timed: bool = False) -> Generat
         body.append("out.append(x)")
     if gives_keys(operations):
         body.append("out_keys.append(key)")
-    if timed and not last.holds_back():
+    if (timed or gives_times(operations)) and not last.holds_back():
         body.append(
             "out_times.extend([t] * (len(out) - len(out_times)))" if last.ends_loop() else "out_times.append(t)"
         )
-    head = _head(names, keyed=takes_keys(operations), timed=timed, partial=_may_be_partial(last))
-    tail = _tail(partial=_may_be_partial(last))
+    columns = ["x", *(["key"] if takes_keys(operations) else []), *(["t"] if timed else [])]
+    head = _head(names, before, columns, partial=_may_be_partial(last))
+    tail = _tail(after, partial=_may_be_partial(last))
     source = "\n".join([*head, *(" " * 16 + line for line in body), *tail])
     scope: dict[str, Any] = {"__name__": __name__, **names}
     exec(compile(source, GENERATED, "exec"), scope)  # noqa: S102 - our own text: users' functions enter as values
@@ -121,16 +140,16 @@ def _may_be_partial(operation: Operation) -> bool:
     return isinstance(operation.spec, FlatMap) and operation.step.on_error is not OnError.FAIL
 
 
-def _head(names: dict[str, Any], *, keyed: bool, timed: bool, partial: bool) -> list[str]:
+def _head(names: dict[str, Any], before: list[str], columns: list[str], *, partial: bool) -> list[str]:
     bound = ", ".join(f"{name}={name}" for name in names)
-    columns = {"x": "it"} | ({"key": "keys"} if keyed else {}) | ({"t": "times"} if timed else {})
-    rows = "it" if len(columns) == 1 else f"zip({', '.join(columns.values())}, strict=True)"
+    inputs = ", ".join(["it", *(f"{name}s" for name in columns[1:])])
     return [
-        f"def loop(values, keys, times, output, num_before, recover, *, {bound}):",
+        f"def loop(values, keys, ts, output, num_before, recover, *, {bound}):",
         "    out, out_keys, out_times = output.values, output.keys, output.timestamps_s",
         "    key = t = None",
+        *(f"    {line}" for line in before),
         "    it = iter(values)",
-        f"    rows = {rows}",
+        "    rows = it" if inputs == "it" else f"    rows = zip({inputs}, strict=True)",
         "    while True:",
         "        try:",
         f"            for {', '.join(columns)} in rows:",
@@ -138,55 +157,54 @@ def _head(names: dict[str, Any], *, keyed: bool, timed: bool, partial: bool) -> 
     ]
 
 
-def _tail(*, partial: bool) -> list[str]:
+def _tail(after: list[str], *, partial: bool) -> list[str]:
     return [
+        *(f"            {line}" for line in after),
         "            return",
         "        except Exception as error:",
         "            failed = error",
         *(["        del out[num_whole:]"] if partial else []),
+        *(f"        {line}" for line in after),
         "        recover(failed, x, key, t, num_before + len(values) - length_hint(it), output)",
         "        failed = None",
     ]
 
 
-def _lines(number: int, operation: Operation, names: dict[str, Any]) -> list[str]:
-    """Return the lines that turn `x` (and `key`) into the operation's result; binds what they call in `names`."""
-    spec, fn, state = operation.spec, f"f{number}", f"s{number}"
-    if not isinstance(spec, Aggregate):
-        names[fn] = spec.fn
+def _lines(number: int, operation: Operation, names: dict[str, Any], before: list[str], after: list[str]) -> list[str]:
+    """Return the lines that turn `x` (and `key`, and its time `t`) into the operation's result.
+
+    Binds what they call in `names`, and adds what is done `before` and `after` a loop over records.
+    """
+    spec, fn = operation.spec, f"f{number}"
     match spec:
         case Map() | ForEach():
+            names[fn] = spec.fn
             return [f"x = {fn}(x)"]
         case Filter():
+            names[fn] = spec.fn
             return [f"if not {fn}(x): continue"]
         case KeyBy():
+            names[fn] = spec.fn
             return [f"key = {fn}(x)"]
         case FlatMap():
+            names[fn] = spec.fn
             return [f"out.extend({fn}(x))"]
+        case AssignTimestamps():
+            names |= {fn: spec.fn, f"clock{number}": operation.clock, "INFINITE": inf, "no_time": no_time}
+            before.append(f"latest{number} = clock{number}.latest_s")
+            after.append(f"if latest{number} > clock{number}.latest_s: clock{number}.latest_s = latest{number}")
+            return [
+                f"t = {fn}(x)",
+                f"if latest{number} < t < INFINITE: latest{number} = t",
+                f"elif not t <= latest{number}: raise no_time(t)",
+            ]
+        case Window():
+            assert operation.windows is not None
+            ahead, lines = operation.windows.lines(number, names)
+            before.extend(ahead)
+            return lines
         case Aggregate() | Reduce() | Fold():
-            names[state], names[f"get_{state}"] = operation.state.values, operation.state.values.get
-            result = [] if spec.final else ["x = (key, v)"]
-            return [*_update(spec, number, names), *result]
-
-
-def _update(spec: Keyed, number: int, names: dict[str, Any]) -> list[str]:
-    """Return the lines that put the new aggregate into `v` and, last, into the state: a failure changes nothing."""
-    fn, state, look_up = f"f{number}", f"s{number}", f"get_s{number}"
-    old, keep = f"old = {look_up}(key, MISSING)", f"{state}[key] = v"
-    match spec:
-        case Aggregate(kind="count"):
-            return [f"{state}[key] = v = {look_up}(key, 0) + 1"]
-        case Aggregate(kind=kind, of=of):
-            if of is not None:
-                names[fn] = of
-            wins = {
-                "sum": "if old is not MISSING: v = old + v",
-                "min": "if old is not MISSING and not v < old: v = old",
-                "max": "if old is not MISSING and not v > old: v = old",
-            }[kind]
-            return ["v = x" if of is None else f"v = {fn}(x)", old, wins, keep]
-        case Reduce():
-            return [old, f"v = x if old is MISSING else {fn}(old, x)", keep]
-        case Fold(initial=initial):
-            names[f"m{number}"] = initial if callable(initial) else lambda: initial
-            return [old, f"if old is MISSING: old = m{number}()", f"v = {fn}(old, x)", keep]
+            state, values = f"s{number}", operation.state.values
+            names |= {state: values, f"get_{state}": values.get}
+            lines = update_lines(spec, number, names, old=f"get_{state}(key, {{}})", keep=f"{state}[key] = v")
+            return [*lines, *([] if spec.final else ["x = (key, v)"])]

@@ -1,11 +1,12 @@
 """A chain of steps that need no wait, as one machine. Knows nothing of tasks, nor of steps that ask a model."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any, Protocol
 
 from operators.chunks import Writing
 from operators.failure import Failures
-from operators.loop import Columns
+from operators.loop import Columns, Loop
 from operators.machine import CallResult, Command, Counts, Emit
 from operators.state import State, Stateful
 from sage.base.batch import Batch
@@ -14,6 +15,9 @@ from sage.base.inference import Reply
 
 _ANY_NUMBER = 1 << 30
 
+Advance = tuple[Columns | None, float | None]
+"""What a stage gives as the watermark rises, and the watermark that follows it."""
+
 
 class Stage(Protocol):
     """A part of a chain: columns in, columns out."""
@@ -21,6 +25,10 @@ class Stage(Protocol):
     def run(
         self, values: Sequence[Any], keys: Sequence[Hashable] | None, timestamps_s: Sequence[float] | None
     ) -> Columns: ...
+
+    def advance(self, watermark_s: float | None) -> Advance:
+        """Take the watermark that followed the last batch, or that there is none; called after every batch."""
+        ...
 
 
 class Phase:
@@ -48,6 +56,15 @@ class Phase:
             columns = self.stages[at].run(*columns)
             self._num_out[at] += len(columns[0])
         return [columns] if len(columns[0]) else []
+
+    def advance(self, watermark_s: float | None) -> tuple[list[Columns], float | None]:
+        """Let the watermark go through the stages; return what they give, in parts, and the watermark after them."""
+        given: list[Columns] = []
+        for at, stage in enumerate(self.stages):
+            columns, watermark_s = stage.advance(watermark_s)
+            if columns is not None:
+                given += self.run(columns, at + 1)
+        return given, watermark_s
 
     def _len_part(self, at: int) -> int:
         """Return how many records stage `at` takes at once, so that about `max_records` go in and come out."""
@@ -90,6 +107,7 @@ class FusedMachine:
         self._stateful = stateful
         self._ends = ends
         self._batch_records = batch_records
+        self._is_timed = any(isinstance(stage, Loop) and stage.is_timed for stage in self._phases[0].stages)
         self._sink: Writing | None = next((s for p in phases for s in p.stages if isinstance(s, Writing)), None)
 
     def open(self) -> None:
@@ -102,7 +120,10 @@ class FusedMachine:
                 stateful.restore(state[name])
         if self._sink is not None and not self._sink.is_open:
             self._sink.open()
-        return []
+        if not self._is_timed:
+            return []
+        given, watermark_s = self._phases[0].advance(None)
+        return self._commands(given, watermark_s if len(self._phases) == 1 else None)
 
     def snapshot(self) -> State:
         return {name: stateful.snapshot() for name, stateful in self._stateful.items()}
@@ -113,27 +134,34 @@ class FusedMachine:
     def on_batch(self, batch: Batch) -> list[Command]:
         self.counts.num_batches += 1
         self.counts.records_in += len(batch)
-        commands = self._run(0, (batch.values, batch.keys, batch.timestamps_s)) if len(batch) else []
-        if batch.watermark_s is not None and not self._ends:
-            commands.append(Emit(Batch((), watermark_s=batch.watermark_s)))
-        return commands
+        out = self._phases[0].run((batch.values, batch.keys, batch.timestamps_s)) if len(batch) else []
+        if not self._is_timed and batch.watermark_s is None:
+            return self._commands(out)
+        given, watermark_s = self._phases[0].advance(batch.watermark_s)
+        return self._commands(out + given, watermark_s if len(self._phases) == 1 else None)
 
     def on_end(self) -> list[Command]:
-        """Let each phase's held state go through the phases after it, a batch at a time."""
+        """End event time, and let each phase's held state go through the phases after it, a batch at a time."""
         commands: list[Command] = []
-        for number, phase in enumerate(self._phases[:-1]):
+        for number, phase in enumerate(self._phases):
+            given, _ = phase.advance(inf)
+            commands += self._commands(given)
             items = phase.release()
             for start in range(0, len(items), self._batch_records):
-                commands.extend(self._run(number + 1, (items[start : start + self._batch_records], None, None)))
+                columns = items[start : start + self._batch_records], None, None
+                commands += self._commands(self._phases[number + 1].run(columns))
         return commands
 
-    def _run(self, number: int, columns: Columns) -> list[Command]:
-        emitted: list[Command] = []
-        for out in self._phases[number].run(columns):
-            self.counts.records_out += len(out[0])
-            if not self._ends:
-                emitted.append(Emit(Batch(*out)))
-        return [*self._failures.take(), *emitted]
+    def _commands(self, columns: Sequence[Columns], watermark_s: float | None = None) -> list[Command]:
+        """Return what emits `columns`, with the watermark on the last of them."""
+        self.counts.records_out += sum(len(values) for values, _, _ in columns)
+        commands: list[Command] = [*self._failures.take()]
+        if self._ends:
+            return commands
+        commands += [Emit(Batch(*each)) for each in columns[:-1]]
+        if columns or watermark_s is not None:
+            commands.append(Emit(Batch(*(columns[-1] if columns else ((), None, None)), watermark_s)))
+        return commands
 
     def is_done(self) -> bool:
         return True

@@ -3,10 +3,12 @@
 Knows nothing of batches' origin nor of what becomes of its output.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+from math import inf
 from typing import Any
 
-from operators.codegen import Generated, Operation, Output, generate, gives_keys
+from operators.codegen import Generated, LoopFunction, Operation, Output, Recover, generate, gives_keys, gives_times
 from operators.failure import Failures, Numbers, num_tries_left
 
 Columns = tuple[Sequence[Any], Sequence[Hashable] | None, Sequence[float] | None]
@@ -23,15 +25,11 @@ class Loop:
     def __init__(self, operations: Sequence[Operation], failures: Failures) -> None:
         self._operations = tuple(operations)
         self._failures = failures
-        self._functions: dict[bool, Generated] = {False: generate(operations)}
-        self._alone: dict[int, Generated] = {}
+        self._gives_times = gives_times(operations)
+        self._functions: dict[bool, tuple[LoopFunction, Recover]] = {}
+        self._alone: dict[tuple[int, bool], Generated] = {}
         self._rest: dict[int, Loop] = {}
         self._num_read = 0
-
-    @property
-    def source(self) -> str:
-        """The generated function, for people."""
-        return self._functions[False].source
 
     def run(
         self, values: Sequence[Any], keys: Sequence[Hashable] | None, timestamps_s: Sequence[float] | None
@@ -39,62 +37,87 @@ class Loop:
         """Return the output of one batch; raises RecordFailed."""
         output = Output()
         timed = timestamps_s is not None
-        self._generated(timed=timed).function(values, keys, timestamps_s, output, self._num_read, self._recover)
+        function, recover = self._function(timed=timed)
+        function(values, keys, timestamps_s, output, self._num_read, recover)
         self._num_read += len(values)
         return (
             output.values,
             output.keys if gives_keys(self._operations) else None,
-            output.timestamps_s if timed else None,
+            output.timestamps_s if timed or self._gives_times else None,
         )
 
-    def _generated(self, *, timed: bool) -> Generated:
+    @property
+    def is_timed(self) -> bool:
+        """Say whether `advance` may do something where no watermark came."""
+        return any(operation.clock is not None or operation.windows is not None for operation in self._operations)
+
+    def advance(self, watermark_s: float | None) -> tuple[Columns | None, float | None]:
+        """Take the watermark that followed the last batch; return what windows give now, and what follows that."""
+        columns: Columns | None = None
+        for operation in self._operations:
+            if operation.clock is not None:
+                watermark_s = operation.clock.watermark_s() if watermark_s != inf else inf
+            if operation.windows is not None:
+                results, times = operation.windows.advance(watermark_s)
+                columns = (results, None, times if len(times) == len(results) else None) if results else None
+        return columns, watermark_s
+
+    def _function(self, *, timed: bool) -> tuple[LoopFunction, Recover]:
         """Return the loop for records with or without timestamps; the first use makes it."""
         if timed not in self._functions:
-            self._functions[timed] = generate(self._operations, timed=timed)
+            generated = generate(self._operations, timed=timed)
+            self._functions[timed] = generated.function, partial(self._recover, generated.operation_at)
         return self._functions[timed]
 
     def _recover(
-        self, error: Exception, value: Any, key: Hashable, timestamp_s: float | None, number: int, output: Output
+        self,
+        operation_at: Mapping[int, int],
+        error: Exception,
+        value: Any,
+        key: Hashable,
+        timestamp_s: float | None,
+        number: int,
+        output: Output,
     ) -> None:
         """Try the failing operation again, as often as its step says; then go on after it, or give the record up."""
-        at = self._operation_at(error, timed=timestamp_s is not None)
+        assert error.__traceback__ is not None
+        at = operation_at[error.__traceback__.tb_lineno]
         operation = self._operations[at]
         for _ in range(num_tries_left(operation.step, error)):
-            tried = self._try_again(at, value, key)
+            tried = self._try_again(at, value, key, timestamp_s)
             if not isinstance(tried, Exception):
-                return self._go_on(at, tried, timestamp_s, number, output)
+                return self._go_on(at, tried, number, output)
             error = tried
         record = value[0] if operation.is_paired else value
         self._failures.give_up(operation.step, error, [record], Numbers(number, number))
         error.__traceback__ = None  # a user may raise one and the same error for ever: let go of the frames
 
-    def _operation_at(self, error: Exception, *, timed: bool) -> int:
-        assert error.__traceback__ is not None
-        return self._generated(timed=timed).operation_at[error.__traceback__.tb_lineno]
-
-    def _try_again(self, at: int, value: Any, key: Hashable) -> Output | Exception:
+    def _try_again(self, at: int, value: Any, key: Hashable, timestamp_s: float | None) -> Output | Exception:
         """Return what operation `at` alone makes of the record, with keys if it makes them, or how it failed."""
-        if at not in self._alone:
-            self._alone[at] = generate(self._operations[at : at + 1])
+        alone = at, timestamp_s is not None
+        if alone not in self._alone:
+            self._alone[alone] = generate(self._operations[at : at + 1], timed=timestamp_s is not None)
         output = Output()
+        times = None if timestamp_s is None else [timestamp_s]
         try:
-            self._alone[at].function([value], [key], None, output, 0, _raise)
+            self._alone[alone].function([value], [key], times, output, 0, _raise)
         except Exception as error:  # noqa: BLE001 - a user's function may raise anything: the step's policy decides
             return error
         return output
 
-    def _go_on(self, at: int, mended: Output, timestamp_s: float | None, number: int, output: Output) -> None:
-        times = [] if timestamp_s is None else [timestamp_s] * len(mended.values)
+    def _go_on(self, at: int, mended: Output, number: int, output: Output) -> None:
         if at + 1 == len(self._operations):
             output.values.extend(mended.values)
             output.keys.extend(mended.keys)
-            output.timestamps_s.extend(times)
+            output.timestamps_s.extend(mended.timestamps_s)
             return
         if at not in self._rest:
             self._rest[at] = Loop(self._operations[at + 1 :], self._failures)
         rest = self._rest[at]
-        function = rest._generated(timed=timestamp_s is not None).function
-        function(mended.values, mended.keys, times, output, number - len(mended.values), rest._recover)
+        timed = len(mended.timestamps_s) > 0
+        function, recover = rest._function(timed=timed)
+        times = mended.timestamps_s if timed else None
+        function(mended.values, mended.keys, times, output, number - len(mended.values), recover)
 
 
 def _raise(error: Exception, *_: object) -> None:

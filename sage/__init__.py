@@ -11,17 +11,29 @@ if TYPE_CHECKING:
     from sage.flow.flow import Flow as Flow
     from sage.flow.index import Index as Index
     from sage.flow.index import Passage as Passage
+    from sage.flow.keyed import KeyedStream as KeyedStream
     from sage.flow.runner import Cluster as Cluster
     from sage.flow.runner import Job as Job
     from sage.flow.runner import JobResult as JobResult
-    from sage.flow.stream import KeyedStream as KeyedStream
     from sage.flow.stream import Stream as Stream
+    from sage.flow.windowed import WindowedStream as WindowedStream
+    from sage.flow.windows import CountWindow as CountWindow
+    from sage.flow.windows import Session as Session
+    from sage.flow.windows import Sliding as Sliding
+    from sage.flow.windows import Tumbling as Tumbling
+    from sage.flow.windows import WindowResult as WindowResult
 
 _HOMES = {
     "Flow": "sage.flow.flow",
     "Stream": "sage.flow.stream",
-    "KeyedStream": "sage.flow.stream",
     "ChatTurn": "sage.flow.chat",
+    "KeyedStream": "sage.flow.keyed",
+    "WindowedStream": "sage.flow.windowed",
+    "Tumbling": "sage.flow.windows",
+    "Sliding": "sage.flow.windows",
+    "Session": "sage.flow.windows",
+    "CountWindow": "sage.flow.windows",
+    "WindowResult": "sage.flow.windows",
     "Index": "sage.flow.index",
     "Passage": "sage.flow.index",
     "connect": "sage.flow.connect",

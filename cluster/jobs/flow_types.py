@@ -19,17 +19,18 @@ from sage.base.inference import ServiceClass
 from sage.base.turns import Place, Turn, TurnRecord
 from sage.flow.graph import Graph
 from sage.flow.turns import chats_of
+from sage.flow.windows import WindowResult
 
 _NOT_USERS = ("sage", "operators", "cluster", "gateway", "benchmarks")
 
 
 def flow_types(graph: Graph) -> RecordTypes:
-    """Return the Structs, dataclasses and Enums that the functions, sources and sinks of `graph` have at hand.
+    """Return the Structs, dataclasses and Enums that functions, sources and sinks have, and what every flow has.
 
     Where two steps have different classes of one name, that of the first step travels.
     """
-    table: dict[str, type] = {}
-    seen: set[type] = set()
+    table: dict[str, type] = {"sage.WindowResult": WindowResult}
+    seen: set[type] = set(table.values())
     for name, value in _names(graph):
         if name not in table and value not in seen:
             table[name] = value

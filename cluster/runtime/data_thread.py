@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from cluster.runtime.columns import BadFrame, Buffer
 from cluster.runtime.data_sockets import Context, DataSockets
-from cluster.runtime.listener import Listener, Session
+from cluster.runtime.listener import Listener, PeerSession
 from cluster.runtime.outgoing import Outgoing
 from cluster.runtime.peer_link import PeerLink
 from cluster.runtime.routes import Routes
@@ -266,7 +266,7 @@ class DataThread:
     # What comes.
 
     def _deliver(
-        self, session: Session, head: Sent | Barred | Ended | Granted, body: Sequence[Buffer]
+        self, session: PeerSession, head: Sent | Barred | Ended | Granted, body: Sequence[Buffer]
     ) -> TaskId | None:
         here, there = TaskId(head.target), TaskId(head.source)
         if isinstance(head, Granted):
@@ -279,7 +279,7 @@ class DataThread:
             raise BadFrame(f"who says that it is node {session.node} does not have its key")
         return None if self._ports.deliver(message_of(head, body, route.types)) else here
 
-    def _rejected(self, session: Session | None, error: SageError) -> None:
+    def _rejected(self, session: PeerSession | None, error: SageError) -> None:
         self._num_refused += 1
         node = session.node if session is not None else None
         get_log(node=self._ports.node).warning("connection refused", peer=node, why=error.what)

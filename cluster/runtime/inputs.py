@@ -47,9 +47,10 @@ class Inputs:
         return self._watermark_s
 
     def restore(self, batches: Iterable[Batch], watermark_s: float) -> None:
-        """Go on from a checkpoint: these batches came before it and wait first; no lower watermark is told again."""
+        """Go on from a checkpoint: these batches came before it and wait first. The watermark is told once more."""
         self._held.extend(replace(batch, watermark_s=None) for batch in batches)  # their links will tell it again
         self._watermark_s = watermark_s
+        self._news_s = watermark_s if watermark_s > -inf else None
 
     def add(self, delivery: Delivery) -> None:
         """Keep a batch that came, until it is taken."""

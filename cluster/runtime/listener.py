@@ -36,7 +36,7 @@ _TURN = 16
 
 
 @dataclass(slots=True)
-class Session:
+class PeerSession:
     """A connection whose Hello was good. `public_key`: by which it was let in."""
 
     node: NodeId
@@ -44,10 +44,10 @@ class Session:
     order: Numbering = field(default_factory=Numbering)
 
 
-Deliver = Callable[[Session, Sent | Barred | Ended | Granted, Sequence[Buffer]], TaskId | None]
+Deliver = Callable[[PeerSession, Sent | Barred | Ended | Granted, Sequence[Buffer]], TaskId | None]
 """Hands on what came; returns the task that is not here, or None. What it raises ends the session."""
 
-Rejected = Callable[[Session | None, SageError], None]
+Rejected = Callable[[PeerSession | None, SageError], None]
 """Told of a connection that was refused, and of its session where it had one."""
 
 
@@ -61,7 +61,7 @@ class Listener:
         self._sockets = sockets
         self._deliver = deliver
         self._rejected = rejected
-        self._sessions: dict[bytes, Session] = {}
+        self._sessions: dict[bytes, PeerSession] = {}
         self._refused: dict[bytes, None] = {}
         self.num_received = 0
         self.num_not_here = 0
@@ -103,7 +103,7 @@ class Listener:
         except SageError as error:
             self._refuse(identity, session, error)
 
-    def _read(self, identity: bytes, session: Session | None, frames: Sequence[zmq.Frame]) -> None:
+    def _read(self, identity: bytes, session: PeerSession | None, frames: Sequence[zmq.Frame]) -> None:
         if not frames:
             raise BadFrame("a message without a head")
         head = read_to_listener(frames[0].buffer)
@@ -128,14 +128,14 @@ class Listener:
         if len(self._sessions) >= MAX_SESSIONS:
             raise BadFrame(f"{MAX_SESSIONS} connections are open already")
         node = NodeId(hello.node)
-        session = Session(node, self._sockets.key_of(frame))
+        session = PeerSession(node, self._sockets.key_of(frame))
         session.order.check(hello.number)
         for other in [known for known, old in self._sessions.items() if (old.node, old.public_key) == _who(session)]:
             self._end(other, "another connection took its place")
         self._sessions[identity] = session
         self._answer(identity, Welcome(WIRE_VERSION, self._own))
 
-    def _refuse(self, identity: bytes, session: Session | None, error: SageError) -> None:
+    def _refuse(self, identity: bytes, session: PeerSession | None, error: SageError) -> None:
         self._end(identity, error.what[:1000])
         self._rejected(session, error)
 
@@ -153,5 +153,5 @@ class Listener:
             self.num_ignored += 1  # it does not read its answers: it knows less, and no record is lost by it
 
 
-def _who(session: Session) -> tuple[NodeId, str | None]:
+def _who(session: PeerSession) -> tuple[NodeId, str | None]:
     return session.node, session.public_key

@@ -7,15 +7,30 @@ from sage.base.errors import FlowInvalid
 from sage.flow.check_step import check_step, kind_of_step
 from sage.flow.graph import Graph, Step, consumers_of
 from sage.flow.sinks import JsonLinesSink
-from sage.flow.spec import SINKS, Aggregate, Fold, IndexInto, KeyBy, Read, Reduce, Retrieve, Union, Write
+from sage.flow.spec import (
+    SINKS,
+    Aggregate,
+    AssignTimestamps,
+    Fold,
+    IndexInto,
+    KeyBy,
+    Read,
+    Reduce,
+    Retrieve,
+    Union,
+    Window,
+    Write,
+)
 from sage.flow.turns import with_turns
+from sage.flow.windows import CountWindow
 
 
 def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
     """Check `steps` and put them into topological order (the given order, where that is one).
 
     Raises FlowInvalid, naming the user's line: no sink, an output nobody uses, two steps of one name, a cycle, a wrong
-    number of inputs, an aggregate without a key, a retrieval that would wait for itself, a setting out of range.
+    number of inputs, an aggregate without a key, a window without event time, a retrieval that would wait for itself, a
+    setting out of range.
     """
     given = tuple(steps)
     if not given:
@@ -27,6 +42,7 @@ def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
     ordered = _in_order(name, given, by_name)
     _check_ends(name, ordered)
     _check_waits(ordered, by_name)
+    _check_time(ordered)
     return Graph(name, with_turns(ordered))
 
 
@@ -54,7 +70,9 @@ def _check_inputs(step: Step, by_name: Mapping[str, Step]) -> None:
             raise FlowInvalid(f"{step.where}: union takes two or more streams, each once", "Name the other streams.")
     elif num_inputs != (0 if isinstance(step.spec, Read) else 1):
         raise FlowInvalid(f"{step.where}: {kind} has {num_inputs} inputs")
-    if isinstance(step.spec, Aggregate | Reduce | Fold) and not isinstance(by_name[step.inputs[0]].spec, KeyBy):
+    if isinstance(step.spec, Aggregate | Reduce | Fold | Window) and not isinstance(
+        by_name[step.inputs[0]].spec, KeyBy
+    ):
         raise FlowInvalid(f"{step.where}: {kind} needs a key", "Write .key_by(...) before it.")
 
 
@@ -88,6 +106,27 @@ def _check_ends(flow_name: str, steps: tuple[Step, ...]) -> None:
                     f"{step.where}: two steps write {step.spec.sink.path}; the other is at {twin.where}",
                     "Write two files, or put the streams together by union.",
                 )
+
+
+def _check_time(steps: tuple[Step, ...]) -> None:
+    """Refuse a window where the records have no event time to put them into it."""
+    timeless: dict[str, Step] = {}  # whose records have none, and the step that is why
+    for step in steps:
+        before = next((timeless[name] for name in step.inputs if name in timeless), None)
+        match step.spec:
+            case Read(time=time):
+                before = step if time is None else None
+            case AssignTimestamps():
+                before = None
+            case Aggregate(final=True) | Reduce(final=True) | Fold(final=True):
+                before = step
+            case Window(shape=shape) if before is not None and not isinstance(shape, CountWindow):
+                raise FlowInvalid(
+                    f'{step.where}: window needs event time, and what "{before.name}" ({before.where}) gives has none',
+                    "Give the source timestamp=, a function of the record, or write .assign_timestamps(fn).",
+                )
+        if before is not None:
+            timeless[step.name] = before
 
 
 def _check_waits(steps: tuple[Step, ...], by_name: Mapping[str, Step]) -> None:

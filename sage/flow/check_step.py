@@ -2,17 +2,21 @@
 
 from collections.abc import Iterator
 from inspect import iscoroutinefunction
+from math import inf
 from typing import NamedTuple
 
 from sage.base.errors import FlowInvalid
 from sage.flow.graph import OnError, Step
 from sage.flow.spec import (
     Aggregate,
+    AssignTimestamps,
+    Combine,
     Embed,
     Filter,
     FlatMap,
     Fold,
     ForEach,
+    Gather,
     Generate,
     IndexInto,
     KeyBy,
@@ -25,9 +29,11 @@ from sage.flow.spec import (
     Retrieve,
     Spec,
     Union,
+    Window,
     Write,
 )
 from sage.flow.template import fields_of_template
+from sage.flow.windows import CountWindow, Session, Sliding, Tumbling
 
 NAMES = {
     Read: "read",
@@ -36,9 +42,11 @@ NAMES = {
     FlatMap: "flat_map",
     MapBatches: "map_batches",
     MapAsync: "map_async",
+    AssignTimestamps: "assign_timestamps",
     KeyBy: "key_by",
     Reduce: "reduce",
     Fold: "fold",
+    Window: "window",
     Union: "union",
     Generate: "generate",
     Embed: "embed",
@@ -105,11 +113,48 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
         case IndexInto(text=text, vector=vector, source=source):
             yield from _text_of_record(text)
             yield from _field(vector=vector, source=source)
-        case Reply(text=text):
-            if text is not None:
-                yield from _text_of_record(text)
-        case Read() | Union() | Write():
+        case Reply(text=text) if text is not None:
+            yield from _text_of_record(text)
+        case AssignTimestamps() | Read():
+            yield from _faults_of_time(spec)
+        case Window():
+            yield from _faults_of_window(spec)
+        case Union() | Write() | Reply():
             pass
+
+
+def _faults_of_time(spec: AssignTimestamps | Read) -> Iterator[Fault]:
+    time = spec.time if isinstance(spec, Read) else spec
+    if time is not None:
+        yield from _callable(time, time.fn, "timestamp" if isinstance(spec, Read) else "fn")
+        yield from _at_least(0, max_out_of_order_s=time.max_out_of_order_s)
+
+
+def _faults_of_window(spec: Window) -> Iterator[Fault]:
+    match spec.shape:
+        case Tumbling(size_s=size_s):
+            yield from _finite(size_s=size_s)
+        case Sliding(size_s=size_s, every_s=every_s):
+            yield from _finite(size_s=size_s, every_s=every_s)
+            if every_s > size_s:
+                what = f"a window of {size_s} s every {every_s} s would leave records out"
+                yield Fault(what, "Make every_s at most size_s.", "every_s")
+        case Session(gap_s=gap_s):
+            yield from _finite(gap_s=gap_s)
+        case CountWindow(num_records=num_records):
+            yield from _at_least(1, num_records=num_records)
+            if spec.allow_late_s:
+                yield Fault("nothing is late for a window of a number of records", "Leave allow_late away.", "seconds")
+    yield from _at_least(0, seconds=spec.allow_late_s)
+    match spec.over:
+        case Combine(create=create, add=add, merge=merge, result=result):
+            functions = {"create": create, "add": add, "merge": merge, "result": result}
+            for param, fn in functions.items():
+                yield from _callable(spec, fn, param) if fn is not None else ()
+        case Gather():
+            pass
+        case over:
+            yield from _faults_of_spec(over)
 
 
 def _faults_of_settings(step: Step) -> Iterator[Fault]:
@@ -118,7 +163,8 @@ def _faults_of_settings(step: Step) -> Iterator[Fault]:
     if step.parallelism > 1 and isinstance(step.spec, Read | Write):
         whole = "a source is read" if isinstance(step.spec, Read) else "a sink is written"
         yield Fault(f"{whole} by one task, not by {step.parallelism}", "Put with_parallelism on another step.")
-    if step.on_error is not OnError.FAIL and isinstance(step.spec, Read | Union | Write):
+    has_function = not isinstance(step.spec, Read | Union | Write) or getattr(step.spec, "time", None) is not None
+    if step.on_error is not OnError.FAIL and not has_function:
         yield Fault(f"{kind} takes no on_error: it has no function that is called with a record", "Put it on a map.")
     if step.on_error is OnError.FAIL and step.retries:
         yield Fault('on_error("fail") never tries again', 'Write on_error("retry", retries=...).', "retries")
@@ -203,6 +249,13 @@ def _at_least(least: int, **numbers: float | None) -> Iterator[Fault]:
     for param, number in numbers.items():
         if number is not None and not number >= least:
             yield Fault(f"{param} is {number}; it is at least {least}", "", param)
+
+
+def _finite(**numbers: float) -> Iterator[Fault]:
+    yield from _above_zero(**numbers)
+    for param, number in numbers.items():
+        if number == inf:
+            yield Fault(f"{param} is infinite: the window would never end", "", param)
 
 
 def _above_zero(**numbers: float | None) -> Iterator[Fault]:

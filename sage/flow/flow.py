@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from sage.flow.builder import Builder
 from sage.flow.chat import ChatSource, ChatTurn
@@ -14,6 +14,7 @@ from sage.flow.runner import JobResult
 from sage.flow.sources import JsonLinesSource, TextSource, source_from_collection
 from sage.flow.spec import Read
 from sage.flow.stream import Stream
+from sage.flow.time_options import TimeOptions, event_time
 from sage.flow.where import refusal
 
 T = TypeVar("T")
@@ -50,10 +51,12 @@ class Flow:
     def name(self) -> str:
         return self._builder.name
 
-    def from_collection(self, items: Iterable[T]) -> Stream[T]:
+    def from_collection(self, items: Iterable[T], **time: Unpack[TimeOptions[T]]) -> Stream[T]:
         """Begin a stream with the items of a list, or of anything that can be iterated.
 
-        An iterator, being used up by its first run, refuses a second one.
+        An iterator, being used up by its first run, refuses a second one. As in every source, `timestamp=fn` gives
+        each record an event time in seconds, for windows; `max_out_of_order_s=` is by how much a record may come after
+        one that is later.
 
         >>> import sage
         >>> flow = sage.Flow("f")
@@ -63,9 +66,9 @@ class Flow:
         """
         if not isinstance(items, Iterable):
             raise refusal(f"from_collection takes what can be iterated, got {items!r:.80}", param="items")
-        return self._begin(source_from_collection(items), "from_collection")
+        return self._begin(source_from_collection(items), "from_collection", time)
 
-    def from_source(self, source: Source[T]) -> Stream[T]:
+    def from_source(self, source: Source[T], **time: Unpack[TimeOptions[T]]) -> Stream[T]:
         """Begin a stream with a source of your own: a value whose `open()` gives a reader (see sage.flow.ports).
 
         >>> import sage
@@ -77,21 +80,25 @@ class Flow:
                 "Give a value whose open() returns a reader with read(max_records) and close(); or from_collection."
             )
             raise refusal(f"from_source takes a source, got {source!r:.80}", advice, param="source")
-        return self._begin(source, "from_source")
+        return self._begin(source, "from_source", time)
 
-    def read_text(self, path: str | os.PathLike[str]) -> Stream[str]:
+    def read_text(self, path: str | os.PathLike[str], **time: Unpack[TimeOptions[str]]) -> Stream[str]:
         """Begin a stream with the lines, without their ends, of a UTF-8 file or of all files that match a glob.
 
         >>> import sage
         >>> lines = sage.Flow("f").read_text("books/**/*.txt")
         """
-        return self._begin(TextSource(os.fspath(path)), "read_text")
+        return self._begin(TextSource(os.fspath(path)), "read_text", time)
 
     @overload
-    def read_jsonl(self, path: str | os.PathLike[str]) -> Stream[Any]: ...
+    def read_jsonl(self, path: str | os.PathLike[str], **time: Unpack[TimeOptions[Any]]) -> Stream[Any]: ...
     @overload
-    def read_jsonl(self, path: str | os.PathLike[str], *, as_type: type[T]) -> Stream[T]: ...
-    def read_jsonl(self, path: str | os.PathLike[str], *, as_type: Any = Any) -> Stream[Any]:
+    def read_jsonl(
+        self, path: str | os.PathLike[str], *, as_type: type[T], **time: Unpack[TimeOptions[T]]
+    ) -> Stream[T]: ...
+    def read_jsonl(
+        self, path: str | os.PathLike[str], *, as_type: Any = Any, **time: Unpack[TimeOptions[Any]]
+    ) -> Stream[Any]:
         """Begin a stream with the JSON values, one a line, of a file or of all files that match a glob.
 
         `as_type`, a dataclass, Struct or TypedDict, is what each line must hold; without it objects become dicts.
@@ -99,7 +106,7 @@ class Flow:
         >>> import sage
         >>> totals = sage.Flow("f").read_jsonl("orders.jsonl").map(lambda order: order["total"])
         """
-        return self._begin(JsonLinesSource(os.fspath(path), as_type), "read_jsonl")
+        return self._begin(JsonLinesSource(os.fspath(path), as_type), "read_jsonl", time)
 
     def from_chat(self, name: str) -> Stream[ChatTurn]:
         """Begin a stream with the chat requests to the model `name`, for as long as the job runs.
@@ -147,5 +154,5 @@ class Flow:
     def _repr_html_(self) -> str:
         return html_from_steps(self.name, self._builder.steps())
 
-    def _begin(self, source: Source[T], kind: str) -> Stream[T]:
-        return Stream(self._builder, self._builder.add(Read(source), kind=kind))
+    def _begin(self, source: Source[T], kind: str, time: TimeOptions[T] | None = None) -> Stream[T]:
+        return Stream(self._builder, self._builder.add(Read(source, event_time(**time or {})), kind=kind))

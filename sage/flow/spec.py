@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from sage.base.inference import ServiceClass
 from sage.flow.ports import Sink, Source
+from sage.flow.windows import Shape
 
 Field = str | Callable[[Any], Any]
 """Where a step finds its input in a record: a field's name, or a function of the record."""
@@ -15,10 +16,22 @@ Into = str | Callable[[Any, Any], Any] | None
 
 
 @dataclass(frozen=True, slots=True)
+class AssignTimestamps:
+    """Give each record the event time `fn(record)`, in seconds.
+
+    The watermark follows `max_out_of_order_s` behind the latest of them.
+    """
+
+    fn: Callable[[Any], float]
+    max_out_of_order_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
-    """Begin a stream with what `source` gives."""
+    """Begin a stream with what `source` gives; `time`, where it has event time."""
 
     source: Source[Any]
+    time: AssignTimestamps | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,41 @@ class Fold:
     initial: Any
     fn: Callable[[Any, Any], Any]
     final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """Add records by `add(so far, record)` to what `create()` gives; `result` makes the value of what came of it.
+
+    `merge` joins two parts of a window, the earlier first. Without it, every window adds its records one by one.
+    """
+
+    create: Callable[[], Any]
+    add: Callable[[Any, Any], Any]
+    merge: Callable[[Any, Any], Any] | None = None
+    result: Callable[[Any], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Keep the records themselves, as a list."""
+
+
+Over = Aggregate | Reduce | Combine | Gather
+"""What is computed of the records of a window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Put each key's records into windows and emit a `WindowResult` for each.
+
+    A window is over when the watermark is `allow_late_s` past its end; from its end on, records change a result that
+    was given already, and the new one is given too.
+    """
+
+    shape: Shape
+    over: Over
+    allow_late_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +228,12 @@ Inline = (
     | Filter
     | FlatMap
     | MapBatches
+    | AssignTimestamps
     | KeyBy
     | Aggregate
     | Reduce
     | Fold
+    | Window
     | IndexInto
     | Retrieve
     | Write

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from sage.base.inference import ServiceClass
 from sage.flow import spec
@@ -24,6 +24,8 @@ from sage.flow.where import refusal
 if TYPE_CHECKING:  # importing NumPy takes longer than all of `import sage`
     import numpy as np
     from numpy.typing import NDArray
+
+    from sage.flow.keyed import KeyedStream
 
     Vector = NDArray[np.float32]
 
@@ -117,7 +119,23 @@ class Stream(Outlet[T_co]):
         >>> _ = flow.run(); seen.items
         [('a', 1), ('b', 1), ('a', 2)]
         """
+        from sage.flow.keyed import KeyedStream  # a stream names its own heir: one thought in two files
+
         return KeyedStream(self._builder, self._then(spec.KeyBy(fn)))
+
+    def assign_timestamps(self, fn: Callable[[T_co], float], *, max_out_of_order_s: float = 0.0) -> Stream[T_co]:
+        """Give each record the event time `fn(record)`, in seconds since the epoch, for windows after it.
+
+        The watermark, which says that nothing older comes, stays `max_out_of_order_s` behind the latest record seen.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> words = flow.from_collection(["1 a", "3 b"]).map(str.split).assign_timestamps(lambda word: float(word[0]))
+        >>> found = words.key_by(lambda word: word[1]).window(sage.Session(5)).count().collect()
+        >>> _ = flow.run(); [(each.key, each.start, each.end) for each in found.items]
+        [('a', 1.0, 6.0), ('b', 3.0, 8.0)]
+        """
+        return Stream(self._builder, self._then(spec.AssignTimestamps(fn, max_out_of_order_s)))
 
     def union(self, *others: Stream[U]) -> Stream[T_co | U]:
         """Put the records of this and other streams of the same flow into one; each keeps its own order.
@@ -251,99 +269,3 @@ class Stream(Outlet[T_co]):
         [('parrots', 0.8)]
         """
         return Stream(self._builder, self._then(spec.Retrieve(index_name(index), k, vector, into)))
-
-
-class KeyedStream(Stream[T], Generic[K, T]):
-    """Records of type `T`, each with a key of type `K`.
-
-    The aggregates keep one value a key and give `(key, value)` at every record, or, with `final=True`, once a key when
-    the stream ends. A step other than an aggregate takes the records and leaves the keys behind.
-    """
-
-    __slots__ = ()
-
-    def count(self, *, final: bool = False) -> Stream[tuple[K, int]]:
-        """Count the records of each key.
-
-        >>> import sage
-        >>> flow = sage.Flow("f")
-        >>> counts = flow.from_collection("abca").key_by(str).count(final=True).collect()
-        >>> _ = flow.run(); counts.items
-        [('a', 2), ('b', 1), ('c', 1)]
-        """
-        return Stream(self._builder, self._then(spec.Aggregate("count", None, final)))
-
-    @overload
-    def sum(self, of: None = None, *, final: bool = False) -> Stream[tuple[K, T]]: ...
-    @overload
-    def sum(self, of: Callable[[T], V], *, final: bool = False) -> Stream[tuple[K, V]]: ...
-    def sum(self, of: Callable[[T], Any] | None = None, *, final: bool = False) -> Stream[tuple[K, Any]]:
-        """Add up the records of each key, or what `of` makes of them.
-
-        >>> import sage
-        >>> flow = sage.Flow("f")
-        >>> letters = flow.from_collection(["ant", "bee", "ape"]).key_by(lambda word: word[0]).sum(len).collect()
-        >>> _ = flow.run(); letters.items
-        [('a', 3), ('b', 3), ('a', 6)]
-        """
-        return Stream(self._builder, self._then(spec.Aggregate("sum", of, final)))
-
-    @overload
-    def min(self, of: None = None, *, final: bool = False) -> Stream[tuple[K, T]]: ...
-    @overload
-    def min(self, of: Callable[[T], V], *, final: bool = False) -> Stream[tuple[K, V]]: ...
-    def min(self, of: Callable[[T], Any] | None = None, *, final: bool = False) -> Stream[tuple[K, Any]]:
-        """Keep the least record of each key, or the least of what `of` makes of them.
-
-        >>> import sage
-        >>> flow = sage.Flow("f")
-        >>> least = flow.from_collection([5, 2, 4]).key_by(lambda n: n % 2).min(final=True).collect()
-        >>> _ = flow.run(); least.items
-        [(1, 5), (0, 2)]
-        """
-        return Stream(self._builder, self._then(spec.Aggregate("min", of, final)))
-
-    @overload
-    def max(self, of: None = None, *, final: bool = False) -> Stream[tuple[K, T]]: ...
-    @overload
-    def max(self, of: Callable[[T], V], *, final: bool = False) -> Stream[tuple[K, V]]: ...
-    def max(self, of: Callable[[T], Any] | None = None, *, final: bool = False) -> Stream[tuple[K, Any]]:
-        """Keep the greatest record of each key, or the greatest of what `of` makes of them.
-
-        >>> import sage
-        >>> flow = sage.Flow("f")
-        >>> greatest = flow.from_collection([5, 2, 4]).key_by(lambda n: n % 2).max(final=True).collect()
-        >>> _ = flow.run(); greatest.items
-        [(1, 5), (0, 4)]
-        """
-        return Stream(self._builder, self._then(spec.Aggregate("max", of, final)))
-
-    def reduce(self, fn: Callable[[T, T], T], *, final: bool = False) -> Stream[tuple[K, T]]:
-        """Join the records of each key by `fn(so far, record)`; the first is taken as it is.
-
-        >>> import sage
-        >>> flow = sage.Flow("f")
-        >>> joined = flow.from_collection(["ant", "ape"]).key_by(lambda word: word[0]).reduce(str.__add__).collect()
-        >>> _ = flow.run(); joined.items
-        [('a', 'ant'), ('a', 'antape')]
-        """
-        return Stream(self._builder, self._then(spec.Reduce(fn, final)))
-
-    @overload
-    def fold(
-        self, initial: Callable[[], U], fn: Callable[[U, T], U], *, final: bool = False
-    ) -> Stream[tuple[K, U]]: ...
-    @overload
-    def fold(self, initial: U, fn: Callable[[U, T], U], *, final: bool = False) -> Stream[tuple[K, U]]: ...
-    def fold(self, initial: Any, fn: Callable[[Any, T], Any], *, final: bool = False) -> Stream[tuple[K, Any]]:
-        """Fold the records of each key by `fn(so far, record)`, beginning with `initial`.
-
-        `initial` is a value that `fn` never changes in place, or a function of no argument that makes one a key.
-
-        >>> import sage
-        >>> flow = sage.Flow("f")
-        >>> kept = flow.from_collection([1, 2, 3]).key_by(lambda n: n % 2).fold(tuple, lambda t, n: (*t, n)).collect()
-        >>> _ = flow.run(); kept.items
-        [(1, (1,)), (0, (2,)), (1, (1, 3))]
-        """
-        return Stream(self._builder, self._then(spec.Fold(initial, fn, final)))

@@ -63,6 +63,33 @@ def aggregates(words: sage.KeyedStream[str, str], numbers: sage.KeyedStream[bool
     assert_type(words.map(len), sage.Stream[int])
 
 
+def as_float(question: Question) -> float:
+    return float(question.text)
+
+
+def event_time(flow: sage.Flow, lines: sage.Stream[str]) -> None:
+    assert_type(flow.from_collection(["1"], timestamp=float, max_out_of_order_s=2), sage.Stream[str])
+    assert_type(flow.read_text("a.txt", timestamp=float), sage.Stream[str])
+    assert_type(flow.read_jsonl("a.jsonl", as_type=Question, timestamp=as_float), sage.Stream[Question])
+    assert_type(lines.assign_timestamps(float), sage.Stream[str])
+
+
+def windows(words: sage.KeyedStream[int, str]) -> None:
+    windowed = words.window(sage.Tumbling(10)).allow_late(5)
+    assert_type(windowed, sage.WindowedStream[int, str])
+    assert_type(windowed.count(), sage.Stream[sage.WindowResult[int, int]])
+    assert_type(windowed.max(), sage.Stream[sage.WindowResult[int, str]])
+    assert_type(words.window(sage.Session(1)).sum(len), sage.Stream[sage.WindowResult[int, int]])
+    assert_type(windowed.reduce(lambda a, b: a + b), sage.Stream[sage.WindowResult[int, str]])
+    assert_type(windowed.fold(0, lambda total, word: total + len(word)), sage.Stream[sage.WindowResult[int, int]])
+    assert_type(windowed.fold(no_words, with_word), sage.Stream[sage.WindowResult[int, list[str]]])
+    assert_type(windowed.aggregate(no_words, with_word), sage.Stream[sage.WindowResult[int, list[str]]])
+    assert_type(windowed.aggregate(no_words, with_word, result=len), sage.Stream[sage.WindowResult[int, int]])
+    assert_type(words.window(sage.Sliding(10, 5)).collect(), sage.Stream[sage.WindowResult[int, list[str]]])
+    [result] = windowed.count().collect().items
+    assert_type((result.key, result.value), tuple[int, int])
+
+
 def the_word_count(flow: sage.Flow) -> None:
     words = flow.read_text("corpus.txt").flat_map(str.split)
     assert_type(words, sage.Stream[str])

@@ -15,3 +15,6 @@ def mistakes(flow: sage.Flow, lines: sage.Stream[str], keyed: sage.KeyedStream[s
     keyed.reduce(lambda a, b: f"{a}{b}")  # type: ignore[arg-type, return-value]  # gives no int
     lines.print().map(len)  # type: ignore[attr-defined]  # nothing comes after a sink
     flow.from_source([1])  # type: ignore[arg-type]  # a list is no source
+    flow.from_collection([1], timestamp=str)  # type: ignore[arg-type]  # a text is no time
+    keyed.window(10)  # type: ignore[arg-type]  # a number is no shape
+    keyed.window(sage.Tumbling(10)).map(len)  # type: ignore[attr-defined]  # says not what to compute

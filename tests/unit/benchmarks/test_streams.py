@@ -7,6 +7,7 @@ import pytest
 from benchmarks.streams import measure_stream
 from benchmarks.texts import corpus_of, zipf_corpus
 from benchmarks.wanted import StreamEngine
+from benchmarks.windowed_sum import WindowedSum, readings
 from benchmarks.workloads import Outcome, Stateless, WordCount, Workload
 from cluster.local import LocalCluster
 from sage.base.clock import SystemClock
@@ -18,6 +19,7 @@ SMALL: list[Workload] = [
     Stateless(1),
     WordCount(zipf_corpus(500, seed=1)),
     WordCount(corpus_of("t", ["a b a"])),
+    WindowedSum(readings(30_000, seed=2)),
 ]
 
 

@@ -15,6 +15,7 @@ from sage.flow.index import Index
 from sage.flow.sources import TextSource
 from sage.flow.spec import Aggregate, Embed, ForEach, Map, Read, Spec, Union
 from sage.flow.stream import Stream
+from sage.flow.windows import CountWindow, Session, Tumbling
 
 HERE = Where("user.py", 7)
 
@@ -225,3 +226,44 @@ def test_retry_without_a_number_tries_three_times_more_and_dead_letter_none() ->
     retried, dead = numbers.map(str).on_error("retry"), numbers.map(str).on_error("dead_letter")
     assert retried._builder.step(retried._number).retries == 3
     assert dead._builder.step(dead._number).retries == 0
+
+
+def test_a_window_without_event_time_is_refused_at_its_line_and_names_who_gives_none() -> None:
+    flow = Flow("f")
+    source = flow.from_collection([1])
+    at = line_now() - 1
+    source.key_by(str).window(Tumbling(1)).count().collect()
+    error = refused(flow)
+    assert error.what.startswith(f"{__file__}:{at + 2}: window needs event time")
+    assert f'"from_collection" ({__file__}:{at})' in error.what
+    assert ".assign_timestamps(fn)" in error.do
+
+
+def test_event_time_comes_with_a_source_or_later_and_must_come_to_every_branch() -> None:
+    flow = Flow("f")
+    timed = flow.from_collection([1], timestamp=float)
+    timed.map(abs).key_by(str).window(Session(1)).count().collect()
+    untimed = flow.from_collection([1]).map(abs)
+    untimed.assign_timestamps(float).key_by(str).window(Tumbling(1)).count().collect()
+    untimed.key_by(str).window(CountWindow(2)).count().collect()
+    flow.graph()
+    timed.union(untimed).key_by(str).window(Tumbling(1)).count().collect()
+    assert '"from_collection-2"' in refused(flow).what
+
+
+def test_what_a_final_aggregate_gives_has_no_event_time() -> None:
+    flow = Flow("f")
+    counts = flow.from_collection([1], timestamp=float).key_by(str).count(final=True)
+    counts.key_by(str).window(Tumbling(1)).count().collect()
+    assert 'what "count" (' in refused(flow).what
+
+
+def test_a_source_told_of_disorder_must_know_what_time_is() -> None:
+    with pytest.raises(FlowInvalid, match="nothing says what their time is"):
+        Flow("f").from_collection([1], max_out_of_order_s=2)
+
+
+def test_a_source_with_event_time_takes_a_policy_for_records_without() -> None:
+    flow = Flow("f")
+    flow.from_collection(["x"], timestamp=float).on_error("dead_letter").collect()
+    flow.graph()

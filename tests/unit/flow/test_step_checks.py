@@ -8,6 +8,7 @@ import pytest
 from sage.base.errors import FlowInvalid
 from sage.flow.flow import Flow
 from sage.flow.index import Index
+from sage.flow.windows import CountWindow, Session, Sliding, Tumbling
 
 NOT_CALLABLE: Any = 3
 WRONG: Any = "wrong"
@@ -40,6 +41,19 @@ BAD: dict[str, Callable[[Any], object]] = {
     "reduce takes a function": lambda s: s.key_by(str).reduce(NOT_CALLABLE),
     "fold takes a function": lambda s: s.key_by(str).fold(0, NOT_CALLABLE),
     "fold would share one list between all keys": lambda s: s.key_by(str).fold([], print),
+    "assign_timestamps takes a function": lambda s: s.assign_timestamps(NOT_CALLABLE),
+    "max_out_of_order_s is -1": lambda s: s.assign_timestamps(float, max_out_of_order_s=-1),
+    "window takes a shape, got 10": lambda s: s.key_by(str).window(10),
+    "size_s is 0": lambda s: s.key_by(str).window(Tumbling(0)).count(),
+    "size_s is infinite": lambda s: s.key_by(str).window(Tumbling(float("inf"))).count(),
+    "every_s is -1": lambda s: s.key_by(str).window(Sliding(1, -1)).count(),
+    "a window of 1 s every 2 s would leave records out": lambda s: s.key_by(str).window(Sliding(1, 2)).count(),
+    "gap_s is nan": lambda s: s.key_by(str).window(Session(float("nan"))).count(),
+    "num_records is 0": lambda s: s.key_by(str).window(CountWindow(0)).count(),
+    "nothing is late": lambda s: s.key_by(str).window(CountWindow(2)).allow_late(1).count(),
+    "seconds is -1": lambda s: s.key_by(str).window(Tumbling(1)).allow_late(-1).count(),
+    "window takes a function": lambda s: s.key_by(str).window(Tumbling(1)).aggregate(NOT_CALLABLE, max),
+    "fold would share one dict between all windows": lambda s: s.key_by(str).window(Tumbling(1)).fold({}, print),
     "parallelism is 0": lambda s: s.map(str).with_parallelism(0),
     "a source is read by one task, not by 2": lambda s: s.with_parallelism(2),
     "a sink is written by one task, not by 2": lambda s: s.collect().with_parallelism(2),

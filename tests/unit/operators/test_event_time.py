@@ -1,12 +1,13 @@
 """Timestamps and watermarks on their way through machines."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from operators.machine import Call, CallResult, Command, Emit
 from sage.base.batch import Batch
 from sage.flow.graph import OnError
-from sage.flow.spec import Aggregate, Filter, FlatMap, KeyBy, Map, MapAsync, MapBatches
+from sage.flow.spec import Aggregate, AssignTimestamps, Filter, FlatMap, KeyBy, Map, MapAsync, MapBatches
 from tests.unit.operators.arrange import dead_of, machine, step
 
 
@@ -26,9 +27,29 @@ def timed(values: Sequence[Any], watermark_s: float | None = None) -> Batch:
 def test_fused_steps_keep_the_time_of_each_record_and_the_watermark_follows() -> None:
     driven = machine(Map(lambda n: n + 1), Filter(lambda n: n != 3), FlatMap(lambda n: [n] * (n - 1)), KeyBy(str))
     assert emitted(driven.on_batch(timed([1, 2, 3], 20.0))) == [
-        Batch([2, 4, 4, 4], ["2", "4", "4", "4"], [10.0, 30.0, 30.0, 30.0]),
-        Batch((), watermark_s=20.0),
+        Batch([2, 4, 4, 4], ["2", "4", "4", "4"], [10.0, 30.0, 30.0, 30.0], 20.0),
     ]
+    assert emitted(driven.on_batch(Batch((), watermark_s=30.0))) == [Batch((), watermark_s=30.0)]
+
+
+def test_a_record_without_a_time_fails_and_moves_no_watermark() -> None:
+    driven = machine(step(AssignTimestamps(float, max_out_of_order_s=2), on_error=OnError.DEAD_LETTER))
+    commands = driven.on_batch(Batch(["5", "nan", "inf", "4", "x", "-inf"]))
+    assert emitted(commands) == [Batch(["5", "4", "-inf"], None, [5.0, 4.0, -inf], 3.0)]
+    assert [letter.value for letter in dead_of(commands)] == ["nan", "inf", "x"]
+
+
+def test_a_record_whose_time_was_read_at_the_second_try_counts() -> None:
+    seen: set[int] = set()
+
+    def once(number: int) -> float:
+        if number not in seen:
+            seen.add(number)
+            raise ValueError(number)
+        return float(number)
+
+    driven = machine(step(AssignTimestamps(once), on_error=OnError.RETRY, retries=1), Map(lambda n: -n), KeyBy(str))
+    assert emitted(driven.on_batch(Batch([1, 3, 2]))) == [Batch([-1, -3, -2], ["-1", "-3", "-2"], [1.0, 3.0, 2.0], 3.0)]
 
 
 def test_running_aggregates_have_the_time_of_the_record_that_made_them() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.runtime.columns import BadFrame
@@ -127,6 +127,7 @@ class Exchange:
         return batch
 
 
+@settings(deadline=None)
 @given(
     routing=st.sampled_from([Routing.ROUND_ROBIN, Routing.KEYED]),
     num_senders=st.integers(1, 3),

@@ -1,0 +1,208 @@
+"""Tumbling and sliding windows: records fall into panes, and each window is made of as many panes as it covers.
+
+Knows nothing of batches. A pane is the greatest length of which both the size and the slide are multiples. Where parts
+cannot be joined, every window that covers a record keeps it for itself.
+"""
+
+from collections.abc import Hashable, Iterator, Mapping
+from fractions import Fraction
+from math import gcd, inf
+from typing import Any
+
+from operators.accumulate import finish_of, join_of, update_lines
+from operators.failure import Failures
+from operators.state import StepState
+from operators.windows import Fired, WindowResults
+from sage.flow.graph import Step
+from sage.flow.spec import Over
+from sage.flow.windows import Sliding, Tumbling
+
+Values = dict[Hashable, Any]
+
+
+class AlignedWindows:
+    """`kept[pane]`, or where windows keep for themselves `kept[first pane of the window]`, is what each key has there.
+
+    A window is known by its first pane.
+    """
+
+    def __init__(
+        self, step: Step, shape: Tumbling | Sliding, over: Over, allow_late_s: float, failures: Failures
+    ) -> None:
+        every_s = shape.size_s if isinstance(shape, Tumbling) else shape.every_s
+        self._pane_s = _common_length(shape.size_s, every_s)
+        self._num_panes = round(shape.size_s / self._pane_s)
+        self._num_between = round(every_s / self._pane_s)
+        self._is_shared = self._num_panes == self._num_between or join_of(over) is not None
+        self._over = over
+        self._allow_late_s = allow_late_s
+        self._results = WindowResults(step, join_of(over), finish_of(over), failures)
+        self._kept: dict[int, Values] = {}
+        self._watermark_s = -inf
+        self._next_end_s = inf
+        self._changed: dict[int, dict[Hashable, None]] = {}
+        self.num_late = 0
+
+    def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
+        """Within one pane a record costs a comparison of its time; the pane's dicts stay at hand."""
+        names[f"enter{number}"] = self._enter
+        enter = [
+            f"if not lo{number} <= t < hi{number}:",
+            f"    kept{number}, lo{number}, hi{number} = enter{number}(t, key)",
+        ]
+        head = [f"lo{number} = hi{number} = 0.0", f"kept{number} = ()"]
+        if self._is_shared:
+            keep = f"d{number}[key] = v"
+            update = update_lines(self._over, number, names, old=f"get{number}(key, {{}})", keep=keep)
+            take = [
+                f"    if not kept{number}: continue",
+                f"    d{number}, = kept{number}",
+                f"    get{number} = d{number}.get",
+            ]
+            return head, [*enter, *take, *update]
+        update = update_lines(self._over, number, names, old="d.get(key, {})", keep="new.append(v)")
+        each = ["new = []", f"for d in kept{number}:", *(f"    {line}" for line in update)]
+        return head, [*enter, *each, f"for d, v in zip(kept{number}, new): d[key] = v"]
+
+    def advance(self, watermark_s: float | None) -> Fired:
+        fired: Fired = ([], [])
+        for window, keys in sorted(self._changed.items()):
+            self._fire(window, fired, keys)
+        self._changed.clear()
+        if watermark_s is None or watermark_s <= self._watermark_s:
+            return fired
+        before_s, self._watermark_s = self._watermark_s, watermark_s
+        if watermark_s >= self._next_end_s:
+            for window in self._open():
+                if before_s < self._end_s(window) <= watermark_s:
+                    self._fire(window, fired, None)
+            self._next_end_s = min(map(self._end_s, self._unfired()), default=inf)
+        if self._kept:
+            self._forget()
+        return fired
+
+    def snapshot(self) -> StepState:
+        return StepState(
+            keyed=_KeptByKey({home: values.copy() for home, values in self._kept.items()}, self._watermark_s)
+        )
+
+    def restore(self, state: StepState) -> None:
+        """Take each key's values; with them comes the watermark up to which results were given."""
+        for key, (watermark_s, kept) in (state.keyed or {}).items():
+            self._watermark_s = max(self._watermark_s, watermark_s)
+            for home, value in kept:
+                self._kept.setdefault(home, {})[key] = value
+        self._next_end_s = min(map(self._end_s, self._unfired()), default=inf)
+
+    def _enter(self, time_s: float, key: Hashable) -> tuple[tuple[Values, ...], float, float]:
+        """Return where a record of this time is kept, and from when to when others are kept there too."""
+        pane = self._pane(time_s)
+        first, last = self._windows_of(pane)
+        is_open = self._end_s(first) > self._watermark_s
+        if not is_open and self._end_s(last) + self._allow_late_s <= self._watermark_s:
+            self.num_late += 1
+            return (), 0.0, 0.0
+        homes = [pane] if self._is_shared else self._still_kept(first, last)
+        for home in homes:
+            if home not in self._kept:
+                self._kept[home] = {}
+                self._next_end_s = min(self._next_end_s, self._next_end_of(first, last))
+        dicts = tuple(self._kept[home] for home in homes)
+        if is_open or not self._allow_late_s:
+            return dicts, pane * self._pane_s, (pane + 1) * self._pane_s
+        for window in self._still_kept(first, last):
+            if self._end_s(window) <= self._watermark_s:
+                self._changed.setdefault(window, {})[key] = None
+        return dicts, 0.0, 0.0
+
+    def _fire(self, window: int, fired: Fired, keys: dict[Hashable, None] | None) -> None:
+        """Give the result of each key, or of `keys` alone."""
+        parts = [part for home in self._homes(window) if (part := self._kept.get(home))]
+        if not parts:
+            return
+        if len(parts) == 1 and keys is None:
+            rows: Iterator[tuple[Hashable, Any]] = ((key, (value,)) for key, value in parts[0].items())
+        else:
+            wanted = dict.fromkeys(key for part in parts for key in part) if keys is None else keys
+            found = ((key, tuple(part[key] for part in parts if key in part)) for key in wanted)
+            rows = ((key, of_key) for key, of_key in found if of_key)
+        self._results.add(fired, window * self._pane_s, self._end_s(window), rows)
+
+    def _forget(self) -> None:
+        """Forget what no window can need any more."""
+        for home in list(self._kept):
+            window = self._windows_of(home)[1] if self._is_shared else home
+            if self._end_s(window) + self._allow_late_s <= self._watermark_s:
+                del self._kept[home]
+
+    # Panes and windows.
+
+    def _pane(self, time_s: float) -> int:
+        """Return the pane of a time; a product rounds otherwise than a quotient, and the product is what counts."""
+        pane = int(time_s // self._pane_s)
+        if time_s < pane * self._pane_s:
+            return pane - 1
+        return pane + 1 if time_s >= (pane + 1) * self._pane_s else pane
+
+    def _windows_of(self, pane: int) -> tuple[int, int]:
+        """Return the first and the last window that cover a pane."""
+        between = self._num_between
+        return -((self._num_panes - 1 - pane) // between) * between, pane // between * between
+
+    def _still_kept(self, first: int, last: int) -> list[int]:
+        allow_s, watermark_s = self._allow_late_s, self._watermark_s
+        windows = range(first, last + 1, self._num_between)
+        return [window for window in windows if self._end_s(window) + allow_s > watermark_s]
+
+    def _next_end_of(self, first: int, last: int) -> float:
+        ends = map(self._end_s, range(first, last + 1, self._num_between))
+        return min((end_s for end_s in ends if end_s > self._watermark_s), default=inf)
+
+    def _unfired(self) -> list[int]:
+        return [window for window in self._open() if self._end_s(window) > self._watermark_s]
+
+    def _open(self) -> list[int]:
+        """Return every window that something is kept of, in order."""
+        if not self._is_shared:
+            return sorted(self._kept)
+        return sorted({w for pane in self._kept for w in range(*self._span(pane), self._num_between)})
+
+    def _span(self, pane: int) -> tuple[int, int]:
+        first, last = self._windows_of(pane)
+        return first, last + 1
+
+    def _homes(self, window: int) -> range:
+        return range(window, window + (self._num_panes if self._is_shared else 1))
+
+    def _end_s(self, window: int) -> float:
+        return (window + self._num_panes) * self._pane_s
+
+
+class _KeptByKey(Mapping[Hashable, tuple[float, list[tuple[int, Any]]]]):
+    """What each key has: the watermark, and its values by pane or window. Made for a key when it is asked for."""
+
+    def __init__(self, kept: dict[int, Values], watermark_s: float) -> None:
+        self._kept = kept
+        self._watermark_s = watermark_s
+
+    def __len__(self) -> int:
+        return len(dict.fromkeys(self))
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(dict.fromkeys(key for values in self._kept.values() for key in values))
+
+    def __getitem__(self, key: Hashable) -> tuple[float, list[tuple[int, Any]]]:
+        found = [(home, values[key]) for home, values in self._kept.items() if key in values]
+        if not found:
+            raise KeyError(key)
+        return self._watermark_s, found
+
+
+def _common_length(size_s: float, every_s: float) -> float:
+    """Return the greatest length that divides both, as they are written: 0.3 and 0.2 have 0.1."""
+    if size_s == every_s:
+        return size_s
+    size, every = Fraction(str(size_s)), Fraction(str(every_s))
+    numerator = gcd(size.numerator * every.denominator, every.numerator * size.denominator)
+    common = Fraction(numerator, size.denominator * every.denominator)
+    return common.numerator if common.denominator == 1 else float(common)

@@ -1,0 +1,92 @@
+"""Windows of a number of records. Knows nothing of time but what the records carry."""
+
+from collections.abc import Hashable
+from math import inf
+from typing import Any
+
+from operators.accumulate import MISSING, finish_of, update_lines
+from operators.failure import Failures
+from operators.state import StepState
+from operators.windows import Fired
+from sage.flow.graph import Step
+from sage.flow.spec import Over
+from sage.flow.windows import CountWindow, WindowResult
+
+
+class _Filling:
+    """One key's window. `start`: how many records the windows before it had; `time_s`: of its last record."""
+
+    __slots__ = ("num", "start", "time_s", "value")
+
+    def __init__(self) -> None:
+        self.num = 0
+        self.start = 0
+        self.value: Any = MISSING
+        self.time_s: float | None = None
+
+
+class CountedWindows:
+    """A window gives its result with its last record; what is not full gives it at the end of the stream."""
+
+    def __init__(self, step: Step, shape: CountWindow, over: Over, failures: Failures) -> None:
+        self._step = step
+        self._num_records = shape.num_records
+        self._over = over
+        self._finish = finish_of(over)
+        self._failures = failures
+        self._kept: dict[Hashable, _Filling] = {}
+        self._num_results = 0
+        self.num_late = 0
+
+    def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
+        names |= {f"get{number}": self._kept.get, f"begin{number}": self._begin, f"full{number}": self._full}
+        update = update_lines(self._over, number, names, old="w.value", keep="w.value = v")
+        return [], [
+            f"w = get{number}(key)",
+            f"if w is None: w = begin{number}(key)",
+            *update,
+            "w.num += 1",
+            "w.time_s = t",
+            f"if w.num == {self._num_records}: full{number}(key, w, out)",
+        ]
+
+    def advance(self, watermark_s: float | None) -> Fired:
+        results: list[WindowResult[Any, Any]] = []
+        times: list[float] = []
+        if watermark_s == inf:
+            for key, window in self._kept.items():
+                if window.num:
+                    self._full(key, window, results)
+                    times += [] if window.time_s is None else [window.time_s] * (len(results) - len(times))
+        return results, times
+
+    def snapshot(self) -> StepState:
+        return StepState(
+            keyed={
+                key: (w.start, w.num, w.value if w.num else None, w.time_s)
+                for key, w in self._kept.items()
+                if w.num or w.start
+            }
+        )
+
+    def restore(self, state: StepState) -> None:
+        for key, (start, num, value, time_s) in (state.keyed or {}).items():
+            window = self._begin(key)
+            window.start, window.num, window.time_s = start, num, time_s
+            window.value = value if num else MISSING
+
+    def _begin(self, key: Hashable) -> _Filling:
+        window = self._kept[key] = _Filling()
+        return window
+
+    def _full(self, key: Hashable, window: _Filling, out: list[Any]) -> None:
+        start, end, value = window.start, window.start + window.num, window.value
+        window.start, window.num, window.value = end, 0, MISSING
+        self._num_results += 1
+        if self._finish is not None:
+            shown = WindowResult(key, start, end, value)
+            tried = self._failures.tried(self._step, shown, self._num_results, self._finish, value)
+            if tried is None:
+                return
+            value = tried[0]
+        out.append(WindowResult(key, start, end, value))

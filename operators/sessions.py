@@ -1,0 +1,163 @@
+"""Session windows: a key's records that are no more than a gap apart. Knows nothing of batches.
+
+A session is over when the watermark is past its last record by more than the gap: until then a record could still
+come that belongs to it.
+"""
+
+from collections.abc import Hashable
+from heapq import heappop, heappush
+from math import inf
+from typing import Any
+
+from operators.accumulate import MISSING, added_up, finish_of, join_of, update_lines
+from operators.failure import Failures
+from operators.state import StepState
+from operators.windows import Fired, WindowResults
+from sage.flow.graph import Step
+from sage.flow.spec import Combine, Gather, Over
+from sage.flow.windows import Session
+
+
+class _Span:
+    """One session. `is_given`: its result left already. `replaces`: those that it joins; None once it is in place."""
+
+    __slots__ = ("first_s", "is_given", "is_gone", "last_s", "replaces", "value")
+
+    def __init__(self, first_s: float, last_s: float, value: Any = MISSING) -> None:
+        self.first_s = first_s
+        self.last_s = last_s
+        self.value = value
+        self.is_given = False
+        self.is_gone = False
+        self.replaces: list[_Span] | None = None
+
+
+_NEVER = _Span(inf, inf)
+
+
+class SessionWindows:
+    """`kept[key]`: its sessions, the earlier first. `due`: when to look at which of them; each stands there once."""
+
+    def __init__(self, step: Step, shape: Session, over: Over, allow_late_s: float, failures: Failures) -> None:
+        self._gap_s = shape.gap_s
+        self._allow_late_s = allow_late_s
+        join, finish = join_of(over), finish_of(over)
+        if join is None and isinstance(over, Combine):
+            finish = added_up(over)
+            over = Gather()
+            join = join_of(over)
+        self._over = over
+        self._join = join
+        self._results = WindowResults(step, join, finish, failures)
+        self._kept: dict[Hashable, list[_Span]] = {}
+        self._due: list[tuple[float, int, Hashable, _Span]] = []
+        self._num_due = 0
+        self._changed: list[tuple[Hashable, _Span]] = []
+        self._watermark_s = -inf
+        self.num_late = 0
+
+    def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
+        """A record that goes on with its key's last session costs two comparisons."""
+        names |= {"NEVER": _NEVER, f"get{number}": self._kept.get}
+        names |= {f"place{number}": self._place, f"settle{number}": self._settle}
+        update = update_lines(self._over, number, names, old="w.value", keep="w.value = v")
+        return [], [
+            f"spans = get{number}(key)",
+            "w = spans[-1] if spans else NEVER",
+            f"if w.is_given or not w.last_s <= t <= w.last_s + {self._gap_s!r}:",
+            f"    w = place{number}(t, key)",
+            "    if w is None: continue",
+            *update,
+            "if w.replaces is None: w.last_s = t",
+            f"else: settle{number}(key, w)",
+        ]
+
+    def advance(self, watermark_s: float | None) -> Fired:
+        fired: Fired = ([], [])
+        for key, span in self._changed:
+            if not span.is_gone:
+                self._give(fired, key, span)
+        self._changed.clear()
+        if watermark_s is None or watermark_s <= self._watermark_s:
+            return fired
+        self._watermark_s = watermark_s
+        while self._due and self._due[0][0] < watermark_s:
+            _, _, key, span = heappop(self._due)
+            if span.is_gone:
+                continue
+            if not span.is_given and self._end_s(span) < watermark_s:
+                self._give(fired, key, span)
+                span.is_given = True
+            if self._end_s(span) + self._allow_late_s < watermark_s:
+                self._forget(key, span)
+            else:
+                self._look_again(key, span)
+        return fired
+
+    def snapshot(self) -> StepState:
+        keyed = {
+            key: (self._watermark_s, [(s.first_s, s.last_s, s.value, s.is_given) for s in spans])
+            for key, spans in self._kept.items()
+        }
+        return StepState(keyed=keyed)
+
+    def restore(self, state: StepState) -> None:
+        """Take each key's sessions; with them comes the watermark up to which results were given."""
+        for key, (watermark_s, spans) in (state.keyed or {}).items():
+            self._watermark_s = max(self._watermark_s, watermark_s)
+            for first_s, last_s, value, is_given in spans:
+                span = _Span(first_s, last_s, value)
+                span.is_given = is_given
+                self._kept.setdefault(key, []).append(span)
+                self._look_again(key, span)
+
+    def _place(self, time_s: float, key: Hashable) -> _Span | None:
+        """Return a session that has room for a record of this time, not in place yet; None where it is late."""
+        gap_s = self._gap_s
+        near = [s for s in self._kept.get(key, ()) if s.first_s - gap_s <= time_s <= s.last_s + gap_s]
+        if not near:
+            if not time_s + gap_s + self._allow_late_s >= self._watermark_s:
+                self.num_late += 1
+                return None
+            span = _Span(time_s, time_s)
+        else:
+            value = near[0].value
+            for other in near[1:]:
+                assert self._join is not None
+                value = self._join(value, other.value)
+            span = _Span(min(near[0].first_s, time_s), max(near[-1].last_s, time_s), value)
+        span.replaces = near
+        return span
+
+    def _settle(self, key: Hashable, span: _Span) -> None:
+        """Put a session in the place of those that it joins."""
+        spans = self._kept.setdefault(key, [])
+        for old in span.replaces or ():
+            spans.remove(old)
+            old.is_gone = True
+        span.replaces = None
+        spans.append(span)
+        spans.sort(key=lambda s: s.first_s)
+        if self._end_s(span) < self._watermark_s:
+            span.is_given = True
+            self._changed.append((key, span))
+        self._look_again(key, span)
+
+    def _look_again(self, key: Hashable, span: _Span) -> None:
+        due_s = self._end_s(span) + (self._allow_late_s if span.is_given else 0.0)
+        self._num_due += 1
+        heappush(self._due, (due_s, self._num_due, key, span))
+
+    def _give(self, fired: Fired, key: Hashable, span: _Span) -> None:
+        end_s = self._end_s(span)
+        self._results.add(fired, span.first_s, end_s, [(key, (span.value,))])
+
+    def _forget(self, key: Hashable, span: _Span) -> None:
+        span.is_gone = True
+        spans = self._kept[key]
+        spans.remove(span)
+        if not spans:
+            del self._kept[key]
+
+    def _end_s(self, span: _Span) -> float:
+        return span.last_s + self._gap_s

@@ -1,0 +1,69 @@
+"""What every shape of windows does: keeps what is open, gives results as the watermark rises. Knows no shape."""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import reduce
+from math import nextafter
+from typing import Any, Protocol
+
+from operators.accumulate import Join
+from operators.failure import Failures
+from operators.state import Stateful
+from sage.flow.graph import Step
+from sage.flow.windows import WindowResult
+
+Fired = tuple[list[WindowResult[Any, Any]], list[float]]
+"""WindowResults and the timestamp of each."""
+
+
+class Windows(Stateful, Protocol):
+    """The windows of one step. A generated loop puts the records in; between its runs comes `advance`."""
+
+    num_late: int
+
+    def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
+        """Return the lines of a loop: once before it, and for each record `x` of `key` at time `t`."""
+        ...
+
+    def advance(self, watermark_s: float | None) -> Fired:
+        """Return what late records changed and, where the watermark has risen, what is over."""
+        ...
+
+
+class WindowResults:
+    """Makes results of windows and gives each its timestamp: the last moment of its window."""
+
+    def __init__(self, step: Step, join: Join | None, finish: Callable[[Any], Any] | None, failures: Failures) -> None:
+        self._step = step
+        self._join = join
+        self._finish = finish
+        self._failures = failures
+        self._num = 0
+
+    def add(self, fired: Fired, start_s: float, end_s: float, parts_of_keys: Iterable[tuple[Hashable, Any]]) -> None:
+        """Add the result of each key's parts, the earlier first, to `fired`; raises RecordFailed."""
+        results, times = fired
+        num_before = len(results)
+        for key, parts in parts_of_keys:
+            self._num += 1
+            try:
+                value = self._value(parts)
+            except Exception:  # noqa: BLE001 - a user's function may raise anything: the step's policy decides
+                window = WindowResult(key, start_s, end_s, list(parts))
+                tried = self._failures.tried(self._step, window, self._num, self._value, parts)
+                if tried is None:
+                    continue
+                value = tried[0]
+            results.append(WindowResult(key, start_s, end_s, value))
+        times.extend([_last_moment(end_s)] * (len(results) - num_before))
+
+    def _value(self, parts: Sequence[Any]) -> Any:
+        whole = parts[0]
+        if len(parts) > 1:
+            assert self._join is not None, "what cannot be joined is kept in one part"
+            whole = reduce(self._join, parts)
+        return whole if self._finish is None else self._finish(whole)
+
+
+def _last_moment(end_s: float) -> float:
+    """Return the latest time before `end_s`: it lies in the window, and no watermark before has passed it."""
+    return nextafter(end_s, float("-inf"))

@@ -1,0 +1,77 @@
+"""Windows of whole flows: whatever the disorder and the number of instances, results are those of the oracle."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import sage
+from cluster.local import LocalCluster
+from sage.flow.windows import Session, Sliding, Tumbling
+from tests.unit.operators.window_oracle import Event, by_all
+
+SHAPES: list[Tumbling | Sliding | Session] = [sage.Tumbling(10), sage.Sliding(10, 2.5), sage.Session(1.5)]
+DISORDER_S = 3.0
+
+
+def moved(drawn: list[tuple[int, float]]) -> list[Event]:
+    """Return an event every half second, each up to DISORDER_S behind its turn."""
+    events = [Event(key, number / 2, number) for number, (key, _) in enumerate(drawn)]
+    turn = [event.time_s + late_s for event, (_, late_s) in zip(events, drawn, strict=True)]
+    return [events[number] for number in sorted(range(len(events)), key=turn.__getitem__)]
+
+
+def found_by(
+    flow: sage.Flow, windowed: "sage.Stream[sage.WindowResult[int, int]]", num_instances: int
+) -> Callable[[], list[Any]]:
+    results = windowed.with_parallelism(num_instances).collect()
+
+    def found() -> list[Any]:
+        with LocalCluster() as cluster:
+            cluster.submit(flow.graph()).wait(30)
+        return sorted((r.key, r.start, r.end, r.value) for r in results.items)
+
+    return found
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: type(shape).__name__)
+@settings(max_examples=8, deadline=None)
+@given(
+    drawn=st.lists(st.tuples(st.integers(0, 5), st.floats(0, DISORDER_S)), max_size=200),
+    num_instances=st.integers(1, 4),
+    num_before=st.integers(1, 4),
+)
+def test_no_record_within_the_disorder_is_late_however_many_instances_there_are(
+    shape: Tumbling | Sliding | Session, drawn: list[tuple[int, float]], num_instances: int, num_before: int
+) -> None:
+    events = moved(drawn)
+    flow = sage.Flow("windows")
+    stream = flow.from_collection(events, timestamp=lambda event: event.time_s, max_out_of_order_s=DISORDER_S)
+    stream = stream.map(lambda event: event).with_parallelism(num_before)
+    keyed = stream.key_by(lambda event: event.key).with_parallelism(num_before)
+    found = found_by(flow, keyed.window(shape).sum(lambda event: event.number), num_instances)
+    assert found() == by_all(shape, events, sum)
+
+
+def test_the_watermark_of_two_sources_is_that_of_the_slower_one() -> None:
+    flow = sage.Flow("windows")
+    early, late = range(50), range(1000, 1050)
+    both = flow.from_collection(early, timestamp=float).union(flow.from_collection(late, timestamp=float))
+    counts = both.key_by(lambda number: "all").window(sage.Tumbling(10)).count().collect()
+    with LocalCluster() as cluster:
+        cluster.submit(flow.graph()).wait(30)
+    assert sorted((result.start, result.value) for result in counts.items) == [
+        (start, 10) for start in [*range(0, 50, 10), *range(1000, 1050, 10)]
+    ]
+
+
+def test_results_of_windows_have_event_time_and_can_be_put_into_windows_again() -> None:
+    flow = sage.Flow("windows")
+    numbers = flow.from_collection(range(100), timestamp=float).key_by(lambda number: number % 2)
+    by_key = numbers.window(sage.Tumbling(10)).count()
+    most = by_key.key_by(lambda result: "all").window(sage.Tumbling(10)).max(lambda result: result.value).collect()
+    with LocalCluster() as cluster:
+        cluster.submit(flow.graph()).wait(30)
+    assert [(result.start, result.value) for result in most.items] == [(start, 5) for start in range(0, 100, 10)]
