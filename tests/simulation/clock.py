@@ -24,6 +24,20 @@ class VirtualClock:
         self._now_s = max(self._now_s, at_s)
 
 
+class ProcessClock:
+    """The clocks of one machine: its wall clock may be wrong, and jump."""
+
+    def __init__(self, clock: VirtualClock, wall_s: float = 0.0) -> None:
+        self.wall_s = wall_s  # ahead of others
+        self._clock = clock
+
+    def monotonic_s(self) -> float:
+        return self._clock.monotonic_s()
+
+    def unix_s(self) -> float:
+        return self._clock.unix_s() + self.wall_s
+
+
 class Agenda:
     """What is to happen when; among what is due at one time, chance decides."""
 

@@ -4,6 +4,7 @@ A fiber is a greenlet: code that waits needs no thread of its own for that, and 
 """
 
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from types import TracebackType
 from typing import Protocol
 
@@ -57,7 +58,8 @@ class Fiber:
         self.is_ended = True
         if self._greenlet and not self._greenlet.dead:
             self._greenlet.parent = getcurrent()
-            self._greenlet.throw(GreenletExit)
+            with suppress(BaseException):  # whatever it says on its way out, nobody is there to hear it
+                self._greenlet.throw(GreenletExit)
 
     def is_alive(self) -> bool:
         return not self.is_ended

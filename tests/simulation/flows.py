@@ -1,15 +1,16 @@
 """Random flows with steps that fail, ask models and call coroutines. Knows no runner."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 import sage
 from sage.flow.graph import OnError
-from sage.flow.ports import SourceReader
+from sage.flow.ports import Sink, SourceReader
 from sage.flow.runner import DeadLetterRecord
+from sage.flow.spec import Write
 from tests.simulation import expected
 from tests.simulation.coroutines import Pause
 from tests.simulation.expected import Compute, Expected, Letters, LettersWrong, is_bad
@@ -20,15 +21,24 @@ _KINDS = ("map", "filter", "flat_map", "union", "count", "spread", "batches", "b
 _BREAKING_SHARE = 0.03
 _SURVIVABLE_SHARE = 0.85
 _RETRIES = 2
+_COLLECTED_SHARE = 0.6
+
+Outside = Callable[[int], Sink[int]]
+"""Returns the sink of a stream that ends outside of the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """A source of numbers in reads of any length; raises after `breaks_after` of them where that is not None."""
+    """A source of numbers in reads of any length; raises after `breaks_after` of them where that is not None.
+
+    `rest` is called with the seconds that a read takes, `longest_s` at most.
+    """
 
     items: tuple[int, ...]
     seed: int
     breaks_after: int | None
+    longest_s: float = 0.0
+    rest: Callable[[float], object] = lambda for_s: None
 
     def open(self) -> SourceReader[int]:
         return NumbersReader(self)
@@ -43,6 +53,7 @@ class NumbersReader:
     def read(self, max_records: int) -> Sequence[int] | None:
         if self._source.breaks_after is not None and self._num_read >= self._source.breaks_after:
             raise OSError("the simulation broke the source")
+        self._source.rest(self._rng.random() * self._source.longest_s)
         start = self._num_read
         self._num_read += self._rng.randint(1, max_records)
         return self._source.items[start : self._num_read] or None
@@ -77,7 +88,16 @@ class Risky:
 class RandomFlow:
     """A flow drawn from `rng`, and what must come of it. `violations`: what its own functions saw that must not be."""
 
-    def __init__(self, name: str, rng: Random) -> None:
+    def __init__(
+        self,
+        name: str,
+        rng: Random,
+        outside: Outside | None = None,
+        *,
+        longest_s: float = 0.0,
+        rest: Callable[[float], object] = lambda for_s: None,
+    ) -> None:
+        """`outside`: where some of its streams end instead of a list. `longest_s`, `rest`: as of its sources."""
         self.flow = sage.Flow(name)
         self.violations: list[str] = []
         self.asks_models = False
@@ -86,6 +106,7 @@ class RandomFlow:
         self.source_breaks = False
         self.num_source_records = 0
         self._rng = rng
+        self._rests = (longest_s, rest)
         self._num_named = 0
         self._streams: list[Any] = []
         self._expected: list[Expected] = []
@@ -96,10 +117,17 @@ class RandomFlow:
         for _ in range(rng.randint(0, 8)):
             read |= self._add(rng.choice(_KINDS))
         ends = [number for number in range(len(self._streams)) if number not in read]
-        self._sinks = [(number, self._streams[number].collect()) for number in ends]
+        self._sinks = {number: self._end(number, outside) for number in ends}
+        self.outside = [number for number, sink in self._sinks.items() if sink is None]
 
-    def wrong(self, letters: Sequence[DeadLetterRecord], *, is_whole: bool) -> list[str]:
-        """Say what is wrong with sinks and dead letters; `is_whole`: the job ended well."""
+    def wrong(
+        self,
+        letters: Sequence[DeadLetterRecord],
+        *,
+        is_whole: bool,
+        outside: Callable[[int], list[int]] = lambda number: [],
+    ) -> list[str]:
+        """Say what is wrong with sinks and dead letters; `is_whole`: the job ended well. `outside`: what is there."""
         by_step: dict[str, Counter[str]] = {}
         for letter in letters:
             by_step.setdefault(letter.step, Counter())[letter.value] += 1
@@ -110,8 +138,8 @@ class RandomFlow:
         except LettersWrong as error:
             return [str(error)]
         wrong = ["a record had to fail the job, and it finished"] if is_whole and is_fatal else []
-        for number, sink in self._sinks:
-            items = sink._sink.items or []
+        for number, sink in self._sinks.items():
+            items = outside(number) if sink is None else sink._sink.items or []
             wrong += [f"sink of stream {number}: {what}" for what in self._wrong(number, items, streams, is_whole)]
         return wrong
 
@@ -120,7 +148,7 @@ class RandomFlow:
         return self._streams_as_lists(None)[1]
 
     def num_results(self) -> int:
-        return sum(len(sink.items) for _, sink in self._sinks)
+        return sum(len(sink.items) for sink in self._sinks.values() if sink is not None)
 
     def _streams_as_lists(self, letters: Letters) -> tuple[list[list[int]], bool]:
         streams: list[list[int]] = []
@@ -140,6 +168,13 @@ class RandomFlow:
         more = Counter(items) - Counter(wanted) if self._expected[number].is_partial else None
         return [f"{more} came twice or from nowhere"] if more else []
 
+    def _end(self, number: int, outside: Outside | None) -> Any:
+        """Let a stream end; return its list, or None where it ends outside."""
+        if outside is None or self._rng.random() < _COLLECTED_SHARE:
+            return self._streams[number].collect()
+        self._streams[number]._end(Write(outside(number)))
+        return None
+
     # Steps.
 
     def _add_source(self) -> None:
@@ -148,7 +183,7 @@ class RandomFlow:
         breaks_after = rng.randint(0, len(items)) if rng.random() < _BREAKING_SHARE else None
         self.source_breaks = self.source_breaks or breaks_after is not None
         self.num_source_records += len(items)
-        self._streams.append(self.flow.from_source(Numbers(items, rng.getrandbits(32), breaks_after)))
+        self._streams.append(self.flow.from_source(Numbers(items, rng.getrandbits(32), breaks_after, *self._rests)))
         self._expected.append(Expected((), expected.given(items), is_ordered=True, is_partial=True))
 
     def _add(self, kind: str) -> set[int]:

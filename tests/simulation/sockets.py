@@ -51,12 +51,13 @@ class SimulatedContext:
 
     def __init__(self, fabric: Fabric, machine: str) -> None:
         self.closed = False
+        self.monitored: dict[str, SimulatedSocket] = {}
         self._fabric = fabric
         self._machine = machine
         self._sockets: list[SimulatedSocket] = []
 
     def socket(self, kind: int) -> "SimulatedSocket":
-        made = SimulatedSocket(self._fabric, self._machine, kind)
+        made = SimulatedSocket(self._fabric, self._machine, kind, self)
         self._sockets.append(made)
         return made
 
@@ -77,8 +78,9 @@ class SimulatedContext:
 class SimulatedSocket:
     """A ROUTER or DEALER as pyzmq has it, or the PAIR that a monitor is read by. Never waits."""
 
-    def __init__(self, fabric: Fabric, machine: str, kind: int) -> None:
+    def __init__(self, fabric: Fabric, machine: str, kind: int, context: SimulatedContext) -> None:
         self.machine = machine
+        self.context = context
         self.options = dict(_DEFAULTS)
         self.closed = False
         self.ipv6 = False
@@ -128,7 +130,11 @@ class SimulatedSocket:
 
     def connect(self, address: str) -> None:
         self._address = address
-        self._dial(self._open_pipe(), _DIAL_S)
+        pipe = self._open_pipe()
+        if self._kind == zmq.PAIR:
+            self.context.monitored[address]._monitor = self
+        else:
+            self._dial(pipe, _DIAL_S)
 
     def disconnect(self, address: str) -> None:
         pipe = self._pipes.pop(b"", None)
@@ -165,10 +171,14 @@ class SimulatedSocket:
         return parts
 
     def get_monitor_socket(self, events: int) -> "SimulatedSocket":
+        self.monitor(f"inproc://monitor-{self._fd}", events)
+        pair = self.context.socket(zmq.PAIR)
+        pair.connect(f"inproc://monitor-{self._fd}")
+        return pair
+
+    def monitor(self, address: str, events: int) -> None:
         self._monitored = int(events)
-        self._monitor = SimulatedSocket(self._fabric, self.machine, zmq.PAIR)
-        self._monitor._open_pipe()
-        return self._monitor
+        self.context.monitored[address] = self
 
     def disable_monitor(self) -> None:
         self._monitored = 0
@@ -264,6 +274,7 @@ class SimulatedSocket:
         there._pipes[accepted.routing] = accepted
         pipe.connection = accepted.connection = connection = self._fabric.connect(pipe, accepted)
         self._tell(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        there._tell(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         there.signal()
         connection.pump(pipe)
 

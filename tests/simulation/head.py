@@ -1,0 +1,211 @@
+"""A head in a simulated process: the same actors as in a real one, put together in the same way. Decides no fault."""
+
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+from typing import Any, cast
+
+from pykka import ActorRef
+
+from cluster.head.book import JobBook
+from cluster.head.config import HeadConfig
+from cluster.head.door import DoorPorts, FromPeer, HeadDoor
+from cluster.head.history import PastJob, take_up
+from cluster.head.submitter import Resumption, Submitter, SubmitterPorts
+from cluster.head.trust import HeadTrust
+from cluster.jobs.health import Beat
+from cluster.jobs.journal import Journal
+from cluster.jobs.manager import JobManager
+from cluster.jobs.orders import ManagerMessage, NodeLeft
+from cluster.local.plane import EmbeddedPlane
+from cluster.runtime.actor import tell
+from cluster.runtime.channel import ControlServer
+from cluster.serving.manager import AttachEngine, ControlPlane, PlaneClient
+from cluster.serving.plane import Plane
+from sage.base.codec import Codec
+from sage.base.ids import EngineId, NodeId, RequestId
+from sage.base.inference import ModelCard, ReplyTo, Request
+from sage.base.settings import JobsSettings, RuntimeSettings, Settings
+from sage.flow.runner import EngineStatus
+from tests.simulation.clock import ProcessClock
+from tests.simulation.engine import SimulatedLink
+from tests.simulation.flows import CHAT, EMBED
+from tests.simulation.ledger import RequestLedger
+from tests.simulation.machines import Machines
+from tests.simulation.sockets import Fabric
+
+HEAD = "head"
+ADDRESS = "tcp://head:1"
+
+
+class WatchedManager(JobManager):
+    """Tells when a node is given up, and checks after every message that nothing is over-committed."""
+
+    def __init__(self, *args: Any, on_left: Callable[[NodeLeft], object], wrong: list[str], **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._on_left = on_left
+        self._wrong = wrong
+
+    def receive(self, message: ManagerMessage) -> object:
+        if isinstance(message, NodeLeft):
+            self._on_left(message)
+        answer = super().receive(message)
+        for room in self._nodes.rooms(self._taken()):
+            if room.free.cpus < -1e-6:
+                self._wrong.append(f"{room.node_id} is over-committed: {room.free}")
+        return answer
+
+
+class SimulatedPlane:
+    """The plane of a head, its engines simulated: what Submitter and door see of an EmbeddedPlane."""
+
+    def __init__(self, ledger: RequestLedger, client: PlaneClient) -> None:
+        self._ledger = ledger
+        self._client = client
+
+    def serve(self, specs: Iterable[object]) -> None:
+        assert not list(specs), "the engines are there already"
+
+    def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
+        self._ledger.submit(requests, reply_to)
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        self._ledger.cancel(request_ids)
+
+    def knows(self, model: str) -> bool:
+        return model in (CHAT, EMBED)
+
+    def models(self) -> tuple[ModelCard, ...]:
+        return self._ledger.models()
+
+    def engines(self) -> tuple[EngineStatus, ...]:
+        return self._client.engines()
+
+
+class SimulatedHead:
+    """One life of a head; `wrong` is what must not be."""
+
+    def __init__(
+        self,
+        machines: Machines,
+        fabric: Fabric,
+        journal: Journal,
+        *,
+        max_restarts: int,
+        max_waiting: int,
+        on_left: Callable[[NodeId], object],
+        wall_s: float,
+    ) -> None:
+        world = self.world = machines.world
+        self.process = world.process(HEAD)
+        self.clock = ProcessClock(world.clock, wall_s)
+        self.context = fabric.context(HEAD)
+        self.wrong: list[str] = []
+        self.links: list[SimulatedLink] = []
+        self.began_s = world.clock.monotonic_s()
+        self.has_ended = False
+        machines.add(self.process)
+        self.machine = Plane((CHAT, EMBED), max_waiting=max_waiting)
+        self.plane_ref: ActorRef[Any] = ControlPlane.start(self.machine, clock=self.clock, scheduler=self.process)
+        self._journal = journal
+        self._on_left = on_left
+        self._max_restarts = max_restarts
+        self._beat = Beat()
+        self.process.begin("head main", self._start)
+
+    def _start(self) -> None:
+        """As `cluster.head.process.Head.start`."""
+        client = PlaneClient(self.plane_ref)
+        self.requests = RequestLedger(client, self.clock, lambda: self.world.acting)
+        plane = cast(EmbeddedPlane, SimulatedPlane(self.requests, client))
+        settings = Settings(
+            jobs=JobsSettings(max_restarts=self._max_restarts, wait_for_room_s=600.0), runtime=RuntimeSettings()
+        )
+        config = HeadConfig(name="simulated", folder="/nowhere", num_nodes=0, settings=settings)
+        context = cast(Any, self.context)
+        trust = HeadTrust(config, context, self.clock)
+        codec: Codec[FromPeer] = Codec(FromPeer)  # type: ignore[arg-type]  # a union is no class to mypy
+        server = ControlServer(context, codec, [lambda socket: socket.bind(ADDRESS)])
+        past = take_up(self._journal, self.clock.unix_s())
+        self.manager = WatchedManager.start(
+            self.clock,
+            Random(self.world.rng.getrandbits(64)),
+            journal=self._journal,
+            patience_s=settings.jobs.wait_for_room_s,
+            scheduler=self.process,
+            on_left=lambda left: self._on_left(left.node_id),
+            wrong=self.wrong,
+        )
+        submitter = Submitter.start(
+            SubmitterPorts(
+                manager=self.manager,
+                plane=plane,
+                specs_for=lambda plan: (),
+                verifier=trust.verifier(),
+                tell_door=self._tell_door,
+                settings=settings,
+                clock=self.clock,
+                scheduler=self.process,
+            )
+        )
+        self.door = HeadDoor.start(self._door_ports(plane, trust, server, submitter, _book_of(past, self.clock)))
+        for job in past:
+            if not job.record.is_over:
+                tell(submitter, Resumption(job, self._beat.lost_after_s))
+
+    def _tell_door(self, message: object) -> None:
+        tell(self.door, message)
+
+    def attach(self, model: str) -> SimulatedLink:
+        """Start an engine for `model`."""
+        rng = self.world.rng
+        engine_id = EngineId(f"{model}-{len(self.links)}")
+        latency_s = rng.choice((0.0, 0.001, 0.02))
+        link = SimulatedLink(self.world, engine_id, model, max_running=rng.choice((1, 2, 8)), latency_s=latency_s)
+        self.links.append(link)
+        link.start(rng.random() * 3.0, well=True)
+        self.plane_ref.ask(AttachEngine(link, None), block=False)
+        return link
+
+    def die(self, *, silently: bool = False) -> None:
+        """End without a last word, and the engines with it."""
+        self.has_ended = True
+        self.process.die()
+        self.context.vanish(silently=silently)
+        for link in self.links:
+            link.close(0.0)
+
+    def _door_ports(
+        self,
+        plane: EmbeddedPlane,
+        trust: HeadTrust,
+        server: ControlServer[FromPeer],
+        submitter: ActorRef[Any],
+        book: JobBook,
+    ) -> DoorPorts:
+        return DoorPorts(
+            cluster="simulated",
+            pid=1,
+            book=book,
+            server=server,
+            trust=trust,
+            manager=self.manager,
+            submitter=submitter,
+            plane=plane,
+            on_members=lambda num: None,
+            on_stop_asked=lambda: self.wrong.append("the head ends by itself"),
+            on_stopped=lambda: None,
+            beat=self._beat,
+            first_epoch=self._journal.reserve_epochs(int(self.clock.unix_s() * 1000)),
+            returns_within_s=30.0,
+            stop_timeout_s=2.0,
+            chat=Settings().chat,
+            clock=self.clock,
+            scheduler=self.process,
+        )
+
+
+def _book_of(past: tuple[PastJob, ...], clock: ProcessClock) -> JobBook:
+    book = JobBook()
+    for job in past:
+        book.add_past(job, clock.monotonic_s() + 30.0 + 30.0)
+    return book

@@ -1,0 +1,93 @@
+"""The ledger of whole clusters notices: one promise broken on purpose at a time, and what is said of it."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from cluster.head.members import ClusterMembers
+from cluster.jobs.health import HealthWatch
+from cluster.jobs.lease import Lease
+from cluster.runtime.credit import ReceiverCredit
+from cluster.runtime.inputs import Inputs
+from cluster.runtime.links import Delivery
+from sage.base.ids import JobId, NodeId
+from tests.simulation.cluster_story import ClusterStory
+from tests.simulation.vault import Vault, Writer
+
+_SEEDS = range(60)
+
+OLD, NEW = (Writer(JobId("job"), run, NodeId("node")) for run in (1, 2))
+
+
+def first_complaint(seeds: range = _SEEDS) -> str:
+    """Return what the first story says in which something is wrong."""
+    for seed in seeds:
+        try:
+            ClusterStory(seed).run()
+        except AssertionError as error:
+            return str(error)
+    return ""
+
+
+def test_a_node_that_works_on_without_its_lease_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Lease, "left_s", lambda self: 1.0)
+    assert "may work for" in first_complaint()
+
+
+def test_a_lost_node_that_is_counted_on_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HealthWatch, "_lost_after_s", lambda self, node: 30.0)
+    assert "the head counts on it" in first_complaint()
+
+
+def test_an_epoch_that_is_given_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    admit = ClusterMembers.admit
+
+    def admit_in_one_epoch(members: ClusterMembers, *arguments: object) -> object:
+        members._next_epoch = 7
+        return admit(members, *arguments)  # type: ignore[arg-type] # as it was called
+
+    monkeypatch.setattr(ClusterMembers, "admit", admit_in_one_epoch)
+    assert "is in epoch 7" in first_complaint()
+
+
+def dropping(every: int, add: Callable[[Inputs, Delivery], None]) -> Callable[[Inputs, Delivery], None]:
+    """Return `add` without every so manyeth batch."""
+    count = iter(range(1_000_000))
+
+    def add_most(inputs: Inputs, delivery: Delivery) -> None:
+        if next(count) % every == every - 1:
+            inputs._credits[delivery.link].processed()
+        else:
+            add(inputs, delivery)
+
+    return add_most
+
+
+def test_a_batch_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Inputs, "add", dropping(20, Inputs.add))
+    assert "instead of" in first_complaint()
+
+
+def test_credit_that_is_never_given_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ReceiverCredit, "processed", lambda self: 0)
+    assert "it has not come to the end of every job" in first_complaint(range(5))
+
+
+@pytest.mark.parametrize(
+    ("done", "what"),
+    [
+        (lambda vault: vault.check(OLD, "wrote"), ["wrote though run 2 had begun"]),
+        (lambda vault: vault.commit(OLD, 0, [1]), ["committed sink 0 though run 2 had begun"]),
+        (lambda vault: (vault.commit(NEW, 0, [1]), vault.commit(NEW, 0, [1])), ["committed sink 0 twice"]),
+        (lambda vault: vault.commit(NEW, 0, [1]), []),
+    ],
+)
+def test_what_a_run_does_whose_work_was_given_away_is_stale(
+    done: Callable[[Vault], object], what: Sequence[str]
+) -> None:
+    vault = Vault()
+    vault.deployed(OLD)
+    vault.deployed(NEW)
+    done(vault)
+    assert len(vault.wrong) == len(what)
+    assert all(expected in said for expected, said in zip(what, vault.wrong, strict=True))

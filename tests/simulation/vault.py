@@ -1,0 +1,75 @@
+"""What lies outside of all machines: what sinks have written and committed there, and which run did. Knows no flow."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sage.base.ids import JobId, NodeId
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes: one load of a flow's code, by one node, for one run of a job."""
+
+    job_id: JobId
+    run: int
+    node: NodeId
+
+
+@dataclass(slots=True)
+class Vault:
+    """`wrong`: what was done by a run whose work had been given away."""
+
+    wrong: list[str] = field(default_factory=list)
+    _newest: dict[JobId, int] = field(default_factory=dict)
+    _committed: dict[tuple[JobId, int], tuple[int, list[int]]] = field(default_factory=dict)
+
+    def deployed(self, who: Writer) -> None:
+        """A node was given a part of a run: what older ones still do is stale."""
+        newest = self._newest.get(who.job_id, 0)
+        if who.run > newest:
+            self._newest[who.job_id] = who.run
+
+    def check(self, who: Writer, what: str) -> None:
+        newest = self._newest.get(who.job_id, 0)
+        if who.run < newest:
+            self.wrong.append(f"{who} {what} though run {newest} had begun")
+
+    def commit(self, who: Writer, number: int, records: Sequence[int]) -> None:
+        self.check(who, f"committed sink {number}")
+        run, before = self._committed.get((who.job_id, number), (-1, []))
+        if run == who.run:
+            self.wrong.append(f"{who} committed sink {number} twice: {before} and {records}")
+        self._committed[who.job_id, number] = (who.run, list(records))
+
+    def committed(self, job_id: JobId, number: int) -> tuple[int, list[int]]:
+        """Return which run committed last, and what; -1 and nothing where none has."""
+        return self._committed.get((job_id, number), (-1, []))
+
+
+@dataclass(frozen=True, slots=True)
+class VaultSink:
+    """A sink whose records show as a whole, when it is closed complete. `who` None: where the flow is but described."""
+
+    vault: Vault
+    number: int
+    who: Writer | None
+
+    def open(self) -> "VaultWriter":
+        assert self.who is not None, "opened where the flow does not run"
+        return VaultWriter(self.vault, self.number, self.who)
+
+
+class VaultWriter:
+    def __init__(self, vault: Vault, number: int, who: Writer) -> None:
+        self._vault = vault
+        self._number = number
+        self._who = who
+        self._records: list[int] = []
+
+    def write(self, records: Sequence[int]) -> None:
+        self._vault.check(self._who, f"wrote to sink {self._number}")
+        self._records += records
+
+    def close(self, *, complete: bool) -> None:
+        if complete:
+            self._vault.commit(self._who, self._number, self._records)
