@@ -7,10 +7,10 @@ itself, and never later than `lost_after_s`, whatever its heartbeats were like.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from statistics import fmean, pstdev
+from math import sqrt
 
 from sage.base.ids import NodeId
 
@@ -42,9 +42,12 @@ class Beat:
 
 @dataclass(slots=True)
 class _Node:
+    """`usual_s`: how long a silence its heartbeats make likely; reckoned when it is heard, for it is asked often."""
+
     heard_s: float
     state: Health = Health.ALIVE
     intervals_s: deque[float] = field(default_factory=lambda: deque(maxlen=NUM_INTERVALS))
+    usual_s: float | None = None
 
 
 class HealthWatch:
@@ -65,6 +68,7 @@ class HealthWatch:
         if (node := self._nodes.get(node_id)) is not None:
             node.intervals_s.append(now_s - node.heard_s)
             node.heard_s, node.state = now_s, Health.ALIVE
+            node.usual_s = _usual_s(node.intervals_s)
 
     def health(self, node_id: NodeId) -> Health:
         """Return what the last `check` found; LOST for a node that is not watched."""
@@ -96,11 +100,18 @@ class HealthWatch:
             yield node.heard_s + (self._lost_after_s(node) if is_suspect else self._suspect_after_s(node))
 
     def _suspect_after_s(self, node: _Node) -> float:
-        if len(node.intervals_s) < 2:
+        if node.usual_s is None:
             return self._beat.lease_s
-        usual_s = fmean(node.intervals_s) + _NUM_DEVIATIONS * pstdev(node.intervals_s)
-        return min(max(usual_s, 2.0 * self._beat.every_s), self._beat.lease_s)
+        return min(max(node.usual_s, 2.0 * self._beat.every_s), self._beat.lease_s)
 
     def _lost_after_s(self, node: _Node) -> float:
         earliest_s = self._beat.lease_s * _CLOCK_DRIFT
         return min(max(2.0 * self._suspect_after_s(node), earliest_s), self._beat.lost_after_s)
+
+
+def _usual_s(intervals_s: Sequence[float]) -> float | None:
+    """Return the mean and so many deviations of what there is; None where that is too little to tell."""
+    if len(intervals_s) < 2:
+        return None
+    mean_s = sum(intervals_s) / len(intervals_s)
+    return mean_s + _NUM_DEVIATIONS * sqrt(sum((each_s - mean_s) ** 2 for each_s in intervals_s) / len(intervals_s))
