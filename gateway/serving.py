@@ -66,7 +66,13 @@ async def serve_on_loop(
     watched = [WatchedLink(held.link, is_ready=held.info is not None) for held in engines]
     known = dict.fromkeys(model for link in watched for model in link.models)
     plane = LoopPlane(
-        Plane(known, policy=settings.plane.policy, route=settings.plane.route, max_waiting=settings.plane.max_waiting),
+        Plane(
+            known,
+            policy=settings.plane.policy,
+            route=settings.plane.route,
+            admission=settings.plane.admission,
+            max_waiting=settings.plane.max_waiting,
+        ),
         asyncio.get_running_loop(),
     )
     entrance = create_app(plane, settings.gateway, engines=plane.engines, collectors=[PlaneCollector(plane.view)])

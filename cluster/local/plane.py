@@ -96,6 +96,7 @@ class EmbeddedPlane:
                 known_models(self._engines),
                 policy=self._settings.policy,
                 route=self._settings.route,
+                admission=self._settings.admission,
                 max_waiting=self._settings.max_waiting,
             )
         return self._client

@@ -5,11 +5,23 @@ from collections.abc import Iterable
 
 from cluster.serving.route import Router
 from cluster.serving.ticket import Lane
-from sage.base.errors import InvalidRequest, NoEngine, SageError, UnknownModel
+from sage.base.errors import InvalidRequest, NoEngine, SageError, UnknownModel, UnknownPolicy
 from sage.base.ids import EngineId
 from sage.base.inference import MAX_EMBED_TEXTS, EmbedRequest, Request
 
 RETRY_NO_ENGINE_S = 5.0  # about what an embedded engine needs to start (measured: 3 s to load a 98 MB model)
+
+
+ADMISSION_NAMES = ("none", "deadline")
+
+
+def is_by_deadline(name: str) -> bool:
+    """Say whether what would begin after it is due is refused at the door; raises UnknownPolicy."""
+    if name not in ADMISSION_NAMES:
+        nearest = difflib.get_close_matches(name, ADMISSION_NAMES, n=1, cutoff=0.0)[0]
+        what, do = f"no admission is called {name!r}", f"Did you mean {nearest!r}? There are: none, deadline."
+        raise UnknownPolicy(what, do, param="admission")
+    return name == "deadline"
 
 
 class Offer:

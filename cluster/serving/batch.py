@@ -69,7 +69,7 @@ class Batcher:
         now_s: float,
     ) -> None:
         ticket = self._queue.take(lane, now_s)
-        self._router.charge(account, (ticket,))
+        self._router.charge(account, (ticket,), now_s)
         if account not in messages:
             messages[account] = Assignment(account)
             assignments.append(messages[account])
@@ -85,7 +85,7 @@ class Batcher:
                 break
             batch.tickets.append(self._queue.take(lane, now_s))
             batch.num_texts += num_texts(ticket)
-        self._router.charge(account, batch.tickets, self._next_batch)
+        self._router.charge(account, batch.tickets, now_s, self._next_batch)
         self._next_batch += 1
         return batch
 

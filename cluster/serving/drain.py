@@ -16,8 +16,8 @@ class DrainRate:
         self._since_s: float | None = None
         self._last_s = 0.0
 
-    def left(self, num: int, now_s: float) -> None:
-        """Note that `num` requests left the queue at `now_s`."""
+    def left(self, num: float, now_s: float) -> None:
+        """Note that `num` requests, or so much work, left the queue at `now_s`."""
         if self._since_s is None:
             self._since_s = now_s
         self._weight = self._weight_at(now_s) + num

@@ -50,6 +50,14 @@ class EngineRetired:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstTokens:
+    """The first tokens of these requests have come from an engine; each request stands here at most once."""
+
+    engine_id: EngineId
+    request_ids: tuple[RequestId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EngineEnded:
     """Requests that ended at an engine."""
 
@@ -78,6 +86,7 @@ Event = (
     | EngineUp
     | EngineDown
     | EngineRetired
+    | FirstTokens
     | EngineEnded
     | PolicyChanged
     | TimePassed

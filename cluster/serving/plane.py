@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cluster.serving.abandoned import PATIENCE_S, Abandoned
-from cluster.serving.admission import Offer
+from cluster.serving.admission import Offer, is_by_deadline
 from cluster.serving.batch import Batcher
 from cluster.serving.deadlines import Deadlines, deadline_exceeded
 from cluster.serving.drain import DrainRate
@@ -30,11 +30,13 @@ from cluster.serving.events import (
     EngineStarting,
     EngineUp,
     Event,
+    FirstTokens,
     PolicyChanged,
     Submitted,
     TimePassed,
     WakeAt,
 )
+from cluster.serving.forecast import Forecast
 from cluster.serving.policy import policy_named
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.retiring import Retiring
@@ -47,6 +49,7 @@ from sage.base.errors import EngineLost, InvalidRequest, Overloaded, RequestCanc
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, Failure, Last, ModelCard, Request, ServiceClass
 
+MIN_RETRY_S = 0.1
 MAX_WAITING = 10_000  # at 20 us a decision, a full queue costs 0.2 s of the plane's time
 
 
@@ -74,11 +77,12 @@ class Plane:
         *,
         policy: str = "priority",
         route: str = "least_work",
+        admission: str = "none",
         max_waiting: int = MAX_WAITING,
         sizing: Sizing | None = None,
     ) -> None:
         """`known_models` are refused with NoEngine, not UnknownModel, while nothing serves them. `sizing` measures
-        requests; by default, by their text.
+        requests; by default, by their text. `admission` "deadline" refuses what would begin after it is due.
 
         Raises UnknownPolicy.
         """
@@ -89,6 +93,8 @@ class Plane:
         self._batcher = Batcher(self._queue, self._router)
         self._offer = Offer(known_models, self._router)
         self._deadlines = Deadlines()
+        self._sheds_late = is_by_deadline(admission)
+        self._forecast = Forecast(self._queue, self._router)
         self._drain_rate = DrainRate()
         self._totals = Totals()
         self._running: dict[RequestId, Ticket] = {}
@@ -108,6 +114,8 @@ class Plane:
                 self._cancelled(request_ids, orders)
             case EngineEnded(engine_id, ended):
                 self._engine_ended(engine_id, ended, orders)
+            case FirstTokens(engine_id, request_ids):
+                self._first_tokens(engine_id, request_ids, now_s)
             case EngineStarting(engine_id, models):
                 self._offer.starting(engine_id, models)
             case EngineUp():
@@ -140,6 +148,7 @@ class Plane:
         return PlaneView(
             policy=self._queue.policy.name,
             route=self._router.route.name,
+            admission="deadline" if self._sheds_late else "none",
             max_waiting=self._max_waiting,
             num_waiting=len(self._queue),
             num_running=len(self._running),
@@ -161,7 +170,10 @@ class Plane:
             lane = lane_of(request)
             error = self._refusal(request, lane, orders)
             if error is None:
-                self._let_in(request, lane, orders)
+                ticket = ticket_for(request, lane, self._num_arrived, orders.now_s, self._sizing.size(request))
+                error = self._too_late(ticket, orders) if self._sheds_late else None
+            if error is None:
+                self._let_in(ticket, orders)
             else:
                 self._refuse(request, error, orders)
 
@@ -180,6 +192,20 @@ class Plane:
             return self._full(lane, orders)
         return None
 
+    def _too_late(self, ticket: Ticket, orders: _Orders) -> SageError | None:
+        """Return why a request is not let in that would, as far as is known, begin after it is due."""
+        self._assign(orders)
+        forecast_s = self._forecast.first_token_in_s(ticket, orders.now_s)
+        due_in_s = ticket.due_s - orders.now_s
+        if forecast_s is None or forecast_s <= due_in_s:
+            return None
+        retry_after_s = max(MIN_RETRY_S, forecast_s - due_in_s)
+        return Overloaded(
+            f"the first token would come in {forecast_s:.1f} s and is due in {due_in_s:.1f} s",
+            f"Try again in {retry_after_s:.1f} s, allow more time, or start more engines.",
+            retry_after_s=retry_after_s,
+        )
+
     def _full(self, lane: Lane, orders: _Orders) -> SageError | None:
         """Return None where, full as the queue is, an engine could take a request of `lane` at once."""
         self._assign(orders)
@@ -192,13 +218,11 @@ class Plane:
             retry_after_s=retry_after_s,
         )
 
-    def _let_in(self, request: Request, lane: Lane, orders: _Orders) -> None:
+    def _let_in(self, ticket: Ticket, orders: _Orders) -> None:
         self._num_arrived += 1
-        size = self._sizing.size(request)
-        ticket = ticket_for(request, lane, self._num_arrived, orders.now_s, size)
         self._queue.add(ticket)
         self._deadlines.add(ticket)
-        orders.lanes[lane] = None
+        orders.lanes[ticket.lane] = None
         if len(self._queue) > self._max_waiting:
             self._assign(orders)
 
@@ -260,13 +284,24 @@ class Plane:
         orders.aborts.setdefault(_engine_of(ticket), []).append(request_id)
         return ticket
 
+    def _first_tokens(self, engine_id: EngineId, request_ids: tuple[RequestId, ...], now_s: float) -> None:
+        account = self._router.account(engine_id)
+        if account is None:
+            return
+        for request_id in request_ids:
+            ticket = account.held.get(request_id)
+            if ticket is not None:
+                account.saw_first_token(ticket, now_s)
+
     def _engine_ended(self, engine_id: EngineId, ended: tuple[Last, ...], orders: _Orders) -> None:
         account = self._router.account(engine_id)
         if account is None:  # it was given up before; what it held was answered then
             return
         lasts = {last.request_id: last for last in reversed(ended)}
-        for ticket in self._router.release(account, dict.fromkeys(last.request_id for last in ended)):
+        tokens = {last.request_id: 0 if isinstance(last, Failed) else last.usage.completion_tokens for last in ended}
+        for ticket in self._router.release(account, tokens, orders.now_s):
             last = lasts[ticket.request.id]
+            self._forecast.ended(ticket, orders.now_s)
             if not isinstance(last, Failed):
                 self._queue.policy.ended(ticket, last.usage.prompt_tokens + last.usage.completion_tokens)
             if self._abandoned.pop(ticket.request.id) is None:

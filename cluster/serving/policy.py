@@ -38,6 +38,11 @@ class Policy(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def is_by_class(self) -> bool:
+        """Say whether more urgent classes go first, but for floors."""
+        ...
+
     def order(self) -> Order:
         """Return a new, empty order."""
         ...
@@ -51,6 +56,7 @@ class FirstComeFirstServed:
     """Order of arrival, whatever the class."""
 
     name = "fifo"
+    is_by_class = False
 
     def order(self) -> Order:
         return Ranked(lambda ticket: 0.0)
@@ -63,6 +69,7 @@ class ClassesInOrder:
     """Interactive requests first, then standard, then batch; by arrival within a class."""
 
     name = "priority"
+    is_by_class = True
 
     def __init__(self) -> None:
         self._floors = Floors(FLOOR_SHARES, AGEING_S)
@@ -78,6 +85,7 @@ class EarliestDueFirst:
     """By deadline; without one, by when its class would have it begun. What is late goes on being first."""
 
     name = "edf"
+    is_by_class = False
 
     def order(self) -> Order:
         return Ranked(lambda ticket: ticket.due_s)
@@ -90,6 +98,7 @@ class FairWithLocality:
     """Tenants alike in tokens, and among those nearly alike the one whose prompt is cached."""
 
     name = "dlpm"
+    is_by_class = False
 
     def __init__(self, affinity_tokens: Affinity | None) -> None:
         self._counters = Counters()
@@ -109,6 +118,7 @@ class Hybrid(FairWithLocality):
     """Classes with floors, tenants fair within a class, who is due first within a tenant."""
 
     name = "hybrid"
+    is_by_class = True
 
     def __init__(self, affinity_tokens: Affinity | None) -> None:
         super().__init__(affinity_tokens)

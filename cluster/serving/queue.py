@@ -6,6 +6,7 @@ from cluster.serving.order import Key, Order
 from cluster.serving.policy import Policy
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.ids import RequestId
+from sage.base.inference import ServiceClass
 
 
 class WaitingQueue:
@@ -15,6 +16,7 @@ class WaitingQueue:
         self._policy = policy
         self._tickets: dict[RequestId, Ticket] = {}
         self._orders: dict[Lane, Order] = {}
+        self._work: dict[tuple[Lane, ServiceClass], float] = {}
         self._num_removed = 0  # since the orders were last made anew: at most so many of their places are empty
 
     @property
@@ -32,6 +34,7 @@ class WaitingQueue:
         assert ticket.request.id not in self._tickets, ticket.request.id
         self._tickets[ticket.request.id] = ticket
         ticket.is_waiting = True
+        self._count(ticket, ticket.size.work)
         self._order(ticket.lane).add(ticket)
 
     def head(self, lane: Lane) -> Key | None:
@@ -49,6 +52,7 @@ class WaitingQueue:
         order = self._orders[lane]
         ticket = order.take(now_s)
         ticket.is_waiting = False
+        self._count(ticket, -ticket.size.work)
         del self._tickets[ticket.request.id]
         if order.first() is None:
             del self._orders[lane]
@@ -67,10 +71,15 @@ class WaitingQueue:
         if ticket is None:
             return None
         ticket.is_waiting = False
+        self._count(ticket, -ticket.size.work)
         self._num_removed += 1
         if self._num_removed > len(self._tickets) + 64:
             self._rebuild()
         return ticket
+
+    def waiting_work(self, lane: Lane, service_class: ServiceClass) -> float:
+        """Return the work that waits, in prompt tokens."""
+        return self._work.get((lane, service_class), 0.0)
 
     def change_policy(self, policy: Policy) -> None:
         """Order what waits, and what comes, by `policy`."""
@@ -88,6 +97,14 @@ class WaitingQueue:
     def num_places(self) -> int:
         """Return how many tickets the orders hold, those removed by id and not yet swept out among them."""
         return sum(order.num_places() for order in self._orders.values())
+
+    def _count(self, ticket: Ticket, work: float) -> None:
+        key = (ticket.lane, ticket.request.service_class)
+        left = self._work.get(key, 0.0) + work
+        if left >= 0.5:
+            self._work[key] = left
+        else:
+            self._work.pop(key, None)
 
     def _order(self, lane: Lane) -> Order:
         order = self._orders.get(lane)

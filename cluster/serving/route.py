@@ -1,11 +1,12 @@
 """The accounts of engines, and which of those with room takes a request. Knows nothing of waiting or answers."""
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cluster.serving.account import MAX_EMBEDDING_BATCHES, EngineAccount
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.routes import EngineRoute, LeastWork
+from cluster.serving.size import work_of
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Kind
@@ -71,6 +72,10 @@ class Router:
         """Say whether an engine that is up serves this lane, with room or without."""
         return lane in self._serving
 
+    def serving(self, lane: Lane) -> Sequence[EngineAccount]:
+        """Return the engines that serve this lane, with room or without."""
+        return self._serving.get(lane, ())
+
     def kinds_of(self, model: str) -> tuple[Kind, ...]:
         """Return what engines that are up do with `model`."""
         return tuple(lane.kind for lane in self._serving if lane.model == model)
@@ -97,34 +102,30 @@ class Router:
         for account in self._accounts.values():
             self._changed(account)
 
-    def charge(self, account: EngineAccount, tickets: Sequence[Ticket], batch: int | None = None) -> None:
+    def charge(self, account: EngineAccount, tickets: Sequence[Ticket], now_s: float, batch: int | None = None) -> None:
         """Account `tickets` to an engine that has room for them; `batch` numbers an embedding batch."""
         assert len(tickets) <= account.free_slots(), (account.info.engine_id, len(tickets))
         for ticket in tickets:
-            ticket.engine_id, ticket.batch = account.info.engine_id, batch
-            account.held[ticket.request.id] = ticket
-            account.load_tokens += ticket.cost_tokens
-            ticket.work = self._route.work_of(ticket, account)
-            account.work += ticket.work
+            uncached_tokens = self._route.given(ticket, account)
+            account.take(ticket, uncached_tokens, work_of(uncached_tokens, ticket.size.answer_tokens), now_s)
+            ticket.batch = batch
         if batch is not None:
             account.batches[batch] = len(tickets)
         self._num_picks += 1
         account.last_pick = self._num_picks
         self._changed(account)
 
-    def release(self, account: EngineAccount, request_ids: Iterable[RequestId]) -> list[Ticket]:
-        """Return the tickets of these ids that the engine held; it holds them no more."""
-        released = [ticket for id in request_ids if (ticket := account.held.pop(id, None)) is not None]
+    def release(self, account: EngineAccount, ended: Mapping[RequestId, int], now_s: float) -> list[Ticket]:
+        """Return the tickets of these ids that the engine held; it holds them no more. `ended` says how many tokens
+        each answer has."""
+        released = [account.held[id] for id in ended if id in account.held]
         for ticket in released:
-            account.load_tokens -= ticket.cost_tokens
-            account.work -= ticket.work
+            account.drop(ticket, ended[ticket.request.id], now_s)
             if ticket.batch is not None:
                 account.batches[ticket.batch] -= 1
                 if not account.batches[ticket.batch]:
                     del account.batches[ticket.batch]
         if released:
-            if not account.held:
-                account.work = 0.0  # what rounding left
             self._changed(account)
         return released
 
@@ -150,6 +151,10 @@ class Router:
             held = account.held.values()
             assert len(held) <= account.info.max_running, "a window is exceeded"
             assert account.load_tokens == sum(ticket.cost_tokens for ticket in held), "load is what is held"
+            started = [ticket for ticket in held if ticket.first_s is not None]
+            assert account.num_decoding == len(started), "who decodes is known"
+            rest = [ticket for ticket in held if ticket.first_s is None and ticket.lane.kind is not Kind.EMBED]
+            assert account.prefill_tokens == sum(ticket.uncached_tokens for ticket in rest)
             assert abs(account.work - sum(ticket.work for ticket in held)) < 1.0, "work is what is held"
             assert all(ticket.engine_id == account.info.engine_id for ticket in held)
             assert len(account.batches) <= MAX_EMBEDDING_BATCHES

@@ -26,10 +26,6 @@ from sage.base.inference import Kind
 
 ROUTE_NAMES = ("round_robin", "least_work", "session", "prefix", "auto")
 
-WORK_OF_ANSWER_TOKEN = 8.0
-"""Prompt tokens that take an engine as long as one token of an answer in a full batch: 10 and 13 for the measured A100
-and H100, 4 for two CPU cores (`engines/cost.py`, decode at the largest batch over prefill)."""
-
 MIN_MATCH = 0.5
 """A shorter part of the prompt is no reason to prefer an engine: all requests of a service share their first block."""
 
@@ -52,8 +48,8 @@ class EngineRoute(Protocol):
         """Return an engine with room; `first` has room and the lowest standing."""
         ...
 
-    def work_of(self, ticket: Ticket, account: EngineAccount) -> float:
-        """Return the work of a ticket that is given to an engine now, and remember where it went."""
+    def given(self, ticket: Ticket, account: EngineAccount) -> int:
+        """Remember that a ticket is given to an engine now; return how much of its prompt is not cached there."""
         ...
 
     def affinity_tokens(self, ticket: Ticket) -> float:
@@ -72,8 +68,8 @@ class LeastWork:
     def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
         return first
 
-    def work_of(self, ticket: Ticket, account: EngineAccount) -> float:
-        return ticket.size.prompt_tokens + WORK_OF_ANSWER_TOKEN * ticket.size.answer_tokens
+    def given(self, ticket: Ticket, account: EngineAccount) -> int:
+        return ticket.size.prompt_tokens
 
     def affinity_tokens(self, ticket: Ticket) -> float:
         return 0.0
@@ -104,10 +100,10 @@ class BySession(LeastWork):
         before = accounts.get(engine_id) if engine_id is not None else None
         return before if before is not None and _has_room(before, ticket) else first
 
-    def work_of(self, ticket: Ticket, account: EngineAccount) -> float:
+    def given(self, ticket: Ticket, account: EngineAccount) -> int:
         if ticket.lane.kind is not Kind.EMBED:
             self._engines.put(self._sizing.session(ticket.request), account.info.engine_id)
-        return super().work_of(ticket, account)
+        return ticket.size.prompt_tokens
 
 
 class _ByPrefix(LeastWork):
@@ -117,11 +113,11 @@ class _ByPrefix(LeastWork):
         self._sizing = sizing
         self._index = PrefixIndex()
 
-    def work_of(self, ticket: Ticket, account: EngineAccount) -> float:
+    def given(self, ticket: Ticket, account: EngineAccount) -> int:
         prefix = self._prefix_of(ticket)
         cached = self._index.cached_tokens(prefix).get(account.info.engine_id, 0)
         self._index.add(prefix, account.info.engine_id)
-        return max(0.0, super().work_of(ticket, account) - cached)
+        return max(0, ticket.size.prompt_tokens - cached)
 
     def affinity_tokens(self, ticket: Ticket) -> float:
         return max(self._matches(ticket).values(), default=0)
@@ -200,4 +196,4 @@ def _has_room(account: EngineAccount, ticket: Ticket) -> bool:
 
 def _slack(ticket: Ticket) -> float:
     """Return how much more work a holder may have: what its cache saves, and an answer more for near ties."""
-    return ticket.size.prompt_tokens + WORK_OF_ANSWER_TOKEN * ticket.size.answer_tokens
+    return ticket.size.work

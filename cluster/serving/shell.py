@@ -25,6 +25,7 @@ from cluster.serving.events import (
     EngineStarting,
     EngineUp,
     Event,
+    FirstTokens,
     PolicyChanged,
     Submitted,
     TimePassed,
@@ -54,6 +55,7 @@ class PlaneShell:
         self._links: dict[EngineId, HeldLink] = {}
         self._engines_by_fd: dict[int, EngineId] = {}
         self._askers: dict[RequestId, ReplyTo] = {}
+        self._before_first: set[RequestId] = set()  # sent to an engine, and no token of theirs came yet
         self._outbox: dict[ReplyTo, list[Reply]] = {}
         self._events: deque[Event] = deque()
         self._models: tuple[ModelCard, ...] = ()
@@ -215,12 +217,14 @@ class PlaneShell:
     def _answer_all(self, error: SageError) -> None:
         failure = Failure.of(error)
         askers, self._askers = self._askers, {}
+        self._before_first.clear()
         for request_id, reply_to in askers.items():
             self._give(reply_to, Failed(request_id, failure))
 
     def _obey(self, command: Command) -> None:
         match command:
             case Dispatch(engine_id, requests):
+                self._before_first.update(request.id for request in requests)
                 self._send(engine_id, Run(requests))
             case AbortAt(engine_id, request_ids):
                 self._send(engine_id, Abort(request_ids))
@@ -240,6 +244,7 @@ class PlaneShell:
             self._driver.wake_at(at_s)
 
     def _answer(self, last: Last) -> None:
+        self._before_first.discard(last.request_id)
         reply_to = self._askers.pop(last.request_id, None)
         if reply_to is not None:
             self._give(reply_to, last)
@@ -281,15 +286,20 @@ class PlaneShell:
         """Take everything that has come from an engine: tokens to their askers, the rest as events."""
         held = self._links[engine_id]
         ended: list[Last] = []
+        first: list[RequestId] = []
         down: Failure | None = None
         for message in held.link.drain():
-            down = self._take(held, message, ended) or down
+            down = self._take(held, message, ended, first) or down
+        if first:
+            self._events.append(FirstTokens(engine_id, tuple(first)))
         if ended:
             self._events.append(EngineEnded(engine_id, tuple(ended)))
         if down is not None:
             self._give_up(engine_id, down)
 
-    def _take(self, held: HeldLink, message: FromHost | HostLost, ended: list[Last]) -> Failure | None:
+    def _take(
+        self, held: HeldLink, message: FromHost | HostLost, ended: list[Last], first: list[RequestId]
+    ) -> Failure | None:
         """Sort one message; return why the engine is to be given up, if it is."""
         match message:
             case Replies(replies):
@@ -297,6 +307,9 @@ class PlaneShell:
                     if not isinstance(reply, Token):
                         ended.append(reply)
                     elif (reply_to := self._askers.get(reply.request_id)) is not None:
+                        if reply.request_id in self._before_first:
+                            self._before_first.remove(reply.request_id)
+                            first.append(reply.request_id)
                         self._give(reply_to, reply)
                 return None
             case Ready(info=info):

@@ -14,12 +14,27 @@ BLOCK_BYTES = 512  # one hash of 512 bytes costs 1.3 us in 4 KB, of 64 bytes 6.7
 NUM_EVEN_BLOCKS = 64  # then each block is twice as long as the one before: no prompt costs more than about 80 hashes
 
 
+WORK_OF_ANSWER_TOKEN = 8.0
+"""Prompt tokens that take an engine as long as one token of an answer in a full batch: 10 and 13 for the measured A100
+and H100, 4 for two CPU cores (`engines/cost.py`, decode at the largest batch over prefill)."""
+
+
+def work_of(prompt_tokens: int, answer_tokens: int) -> float:
+    """Return the work of so many tokens, in prompt tokens."""
+    return prompt_tokens + WORK_OF_ANSWER_TOKEN * answer_tokens
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """Tokens of the prompt (or of all texts), and of the longest answer; 0 where nothing is generated."""
 
     prompt_tokens: int
     answer_tokens: int = 0
+
+    @property
+    def work(self) -> float:
+        """What it takes an engine that has nothing of it cached, in prompt tokens."""
+        return work_of(self.prompt_tokens, self.answer_tokens)
 
     @property
     def total_tokens(self) -> int:

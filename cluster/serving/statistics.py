@@ -75,6 +75,7 @@ class PlaneView:
 
     policy: str
     route: str
+    admission: str
     max_waiting: int
     num_waiting: int
     num_running: int

@@ -26,9 +26,14 @@ class Lane(NamedTuple):
 class Ticket:
     """A request that was let in, until it is answered and no engine holds it.
 
-    `arrival` counts requests let in; `deadline_s` is monotonic, infinite where there is none; `engine_id` is set at
-    the pick; `batch` numbers the embedding batch at that engine; `work` is what that engine was charged for it;
-    `prefix` and `affinity_tokens` (how much of it an engine had cached) are set where a route or policy asked for them.
+    | field | meaning |
+    | --- | --- |
+    | arrival | counts requests let in |
+    | deadline_s, sent_s, first_s | monotonic: infinite where there is none; when an engine got it; its first token |
+    | engine_id, batch | set at the pick; the number of the embedding batch at that engine |
+    | work, uncached_tokens | what that engine was charged; what of the prompt it did not have cached |
+    | tokens_ahead, num_beside | when it was sent: prompt tokens to work off, its own too; sequences that decoded |
+    | prefix, affinity_tokens | set where asked for: the prompt's blocks; how much of it an engine had cached |
     """
 
     request: Request
@@ -40,6 +45,11 @@ class Ticket:
     engine_id: EngineId | None = None
     batch: int | None = None
     work: float = 0.0
+    uncached_tokens: int = 0
+    sent_s: float = 0.0
+    tokens_ahead: int = 0
+    num_beside: int = 0
+    first_s: float | None = None
     prefix: PromptPrefix | None = None
     affinity_tokens: float | None = None
     is_waiting: bool = False

@@ -42,6 +42,9 @@ class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(description="which engine takes a request: `round_robin`, `least_work`, `session`, `prefix`, `auto`"),
     ] = "least_work"
+    admission: Annotated[
+        str, Meta(description="`deadline` refuses at the door what would begin after it is due; `none` lets all wait")
+    ] = "none"
     max_waiting: Annotated[int, Meta(ge=1, description="requests that wait at most; more are refused")] = 4096
 
 

@@ -14,6 +14,7 @@ from cluster.serving.events import (
     EngineStarting,
     EngineUp,
     Event,
+    FirstTokens,
     PolicyChanged,
     Submitted,
     TimePassed,
@@ -132,6 +133,10 @@ class CheckedPlane:
     def end(self, engine: str, *ids: str) -> list[Command]:
         """Say that the engine has finished these."""
         return self.handle(EngineEnded(EngineId(engine), tuple(finished(id, engine) for id in ids)))
+
+    def first(self, *ids: str) -> list[Command]:
+        """Say that the first tokens of these came."""
+        return self.handle(FirstTokens(EngineId("c1"), tuple(map(RequestId, ids))))
 
     def policy(self, name: str) -> list[Command]:
         return self.handle(PolicyChanged(name))

@@ -5,6 +5,7 @@ from random import Random
 
 import pytest
 
+from cluster.serving.admission import ADMISSION_NAMES
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.events import (
     AbortAt,
@@ -18,6 +19,7 @@ from cluster.serving.events import (
     EngineStarting,
     EngineUp,
     Event,
+    FirstTokens,
     PolicyChanged,
     Submitted,
     TimePassed,
@@ -46,8 +48,8 @@ class World:
         self.rng = Random(seed)
         self.policy = self.rng.choice(POLICY_NAMES)
         self.max_waiting = self.rng.choice((5, 40))
-        route = self.rng.choice(ROUTE_NAMES)
-        self.plane = Plane(MODELS, policy=self.policy, route=route, max_waiting=self.max_waiting)
+        route, admission = self.rng.choice(ROUTE_NAMES), self.rng.choice(ADMISSION_NAMES)
+        self.plane = Plane(MODELS, policy=self.policy, route=route, admission=admission, max_waiting=self.max_waiting)
         self.now_s = 0.0
         self.num_ids = 0
         self.num_engines = 0
@@ -127,6 +129,12 @@ class World:
         held = self.held[engine_id]
         ended = self.rng.sample(list(held), self.rng.randint(1, len(held)))
         return EngineEnded(engine_id, tuple(self.end_of(held.pop(id), engine_id) for id in ended))
+
+    def first_tokens_come(self) -> Event | None:
+        engine_id = self.rng.choice([id for id in self.engines if self.held[id]] or [None])
+        if engine_id is None:
+            return None
+        return FirstTokens(engine_id, tuple(self.rng.sample(list(self.held[engine_id]), 1)))
 
     def end_of(self, request: Request, engine_id: EngineId) -> Last:
         if request.id in self.cancelled and self.rng.random() < 0.8:
@@ -226,6 +234,7 @@ HAPPENINGS = (
     World.engine_is_lost,
     World.engine_ends_some,
     World.engine_ends_some,
+    World.first_tokens_come,
     World.change_policy,
     World.time_passes,
 )

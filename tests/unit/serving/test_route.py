@@ -40,13 +40,13 @@ def test_the_pick_is_the_least_loaded_engine_with_room_as_a_full_scan_finds_it(s
             assert picked is min(open_accounts, key=lambda account: (account.work, account.last_pick))
         if picked is not None and rng.random() < 0.6:
             new = ticket(chat(f"r{number}", num_characters=rng.randint(0, 4000)))
-            router.charge(picked, [new])
+            router.charge(picked, [new], 0.0)
             held.append((picked.info.engine_id, new))
         elif held:
             engine_id, old = held.pop(rng.randrange(len(held)))
             account = router.account(engine_id)
             assert account is not None
-            assert router.release(account, [old.request.id]) == [old]
+            assert router.release(account, {old.request.id: 0}, 1.0) == [old]
         router.check()
 
 
@@ -72,11 +72,11 @@ def test_an_engine_for_both_kinds_counts_all_it_holds_against_one_window() -> No
     router = Router()
     info = EngineInfo(EngineId("x"), "simulated", "CPU", True, (CHAT_CARD, EMBED_CARD), 2, 8)
     account = router.add(info)
-    router.charge(account, [ticket(embed("e"))], batch=1)
-    router.charge(account, [ticket(chat("c"))])
+    router.charge(account, [ticket(embed("e"))], 0.0, batch=1)
+    router.charge(account, [ticket(chat("c"))], 0.0)
     assert router.pick(CHAT) is None
     assert router.pick(Lane("embed", Kind.EMBED)) is None
-    router.release(account, [ticket(embed("e")).request.id])
+    router.release(account, {ticket(embed("e")).request.id: 0}, 1.0)
     assert router.pick(CHAT) is account
 
 

@@ -29,14 +29,14 @@ class Routed:
         ticket = waiting(request)
         account = self.router.choose(ticket)
         assert account is not None, "an engine has room"
-        self.router.charge(account, (ticket,))
+        self.router.charge(account, (ticket,), 0.0)
         self.router.check()
         return account.info.engine_id
 
     def end(self, engine: str, *ids: str) -> None:
         account = self.router.account(EngineId(engine))
         assert account is not None
-        self.router.release(account, [request_id for request_id in list(account.held) if request_id in ids])
+        self.router.release(account, {id: 0 for id in account.held if id in ids}, 1.0)
         self.router.check()
 
     def give_and_end(self, request: Request) -> str:

@@ -1,0 +1,117 @@
+"""How long an engine will take, learned from how long it took. Knows nothing of queues or requests.
+
+Time to the first token of a prompt is fitted as `fixed + per_token * tokens_ahead + 1.5 * iteration(num_decoding)`: the
+prompt waits for the iteration at hand and shares its own with those that decode. The time of an iteration is a table
+over the batch size, since the measured times are no line (a plain linear model of the first token explained 0.14-0.35
+of the variance where decoding binds, this one 0.76: simulation over measured tables, 2026-11-22).
+"""
+
+import math
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Sequence
+
+SHARED_ITERATIONS = 1.5
+_FORGET = 0.98  # weight of what was seen before, with each new observation: about the last fifty count
+_OUTLIER = 3.0  # residuals beyond so many mean residuals count as if they were as large as that
+_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+_NUM_KEPT = 256
+
+
+class DecodeTable:
+    """Seconds for one token of each of so many sequences; between the sizes that were seen, joined by lines."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, float] = {}
+
+    def observe(self, num_sequences: float, token_s: float) -> None:
+        """Note that sequences decoded together, `num_sequences` on average, got a token every `token_s` seconds."""
+        size = _SIZES[min(bisect_left(_SIZES, num_sequences), len(_SIZES) - 1)]
+        before = self._seconds.get(size)
+        self._seconds[size] = token_s if before is None else 0.9 * before + 0.1 * token_s
+
+    def token_s(self, num_sequences: float) -> float | None:
+        """Return seconds a token; None before anything was seen. Beyond what was seen, the nearest that was."""
+        seen = sorted(self._seconds)
+        if not seen or num_sequences <= 0.0:
+            return 0.0 if seen else None
+        at = bisect_left(seen, num_sequences)
+        if at == 0 or at == len(seen):
+            return self._seconds[seen[min(at, len(seen) - 1)]]
+        low, high = seen[at - 1], seen[at]
+        share = (num_sequences - low) / (high - low)
+        return self._seconds[low] + share * (self._seconds[high] - self._seconds[low])
+
+
+class RobustLine:
+    """`y = fixed + slope * x`, by least squares over what was seen lately; one outlier does not bend it."""
+
+    def __init__(self) -> None:
+        self._n = self._x = self._y = self._xx = self._xy = 0.0
+        self._residual = 0.0
+        self._num_seen = 0
+
+    def observe(self, x: float, y: float) -> None:
+        guess = self.at(x)
+        if guess is not None:
+            residual = abs(y - guess)
+            if self._num_seen >= 8 and residual > _OUTLIER * self._residual:
+                y = guess + math.copysign(_OUTLIER * self._residual, y - guess)
+            self._residual = residual if not self._residual else 0.9 * self._residual + 0.1 * residual
+        self._num_seen += 1
+        keep = _FORGET
+        self._n = keep * self._n + 1.0
+        self._x, self._y = keep * self._x + x, keep * self._y + y
+        self._xx, self._xy = keep * self._xx + x * x, keep * self._xy + x * y
+
+    def at(self, x: float) -> float | None:
+        """Return the value at `x`, never below zero; None before anything was seen."""
+        if not self._num_seen:
+            return None
+        mean_x, mean_y = self._x / self._n, self._y / self._n
+        spread = self._xx / self._n - mean_x * mean_x
+        if spread <= 1e-9 * max(1.0, mean_x * mean_x):
+            return max(0.0, mean_y * x / mean_x if mean_x > 0.0 and x > mean_x else mean_y)
+        slope = max(0.0, (self._xy / self._n - mean_x * mean_y) / spread)
+        return max(0.0, mean_y + slope * (x - mean_x))
+
+
+class LatencyModel:
+    """One engine's times. Costs O(1) an observation and a forecast."""
+
+    def __init__(self) -> None:
+        self._prefill = RobustLine()
+        self._decode = DecodeTable()
+        self._errors: deque[float] = deque(maxlen=_NUM_KEPT)
+
+    def saw_first_token(self, tokens_ahead: int, num_decoding: float, took_s: float) -> None:
+        """Note when a first token came: `took_s` after its request was sent, behind `tokens_ahead` prompt tokens that
+        were not cached, its own among them, while `num_decoding` sequences decoded."""
+        guess = self.first_token_s(tokens_ahead, num_decoding)
+        if guess is not None:
+            self._errors.append(abs(guess - took_s) / max(took_s, 1e-3))
+        self._prefill.observe(float(tokens_ahead), max(0.0, took_s - self._shared_s(num_decoding)))
+
+    def saw_decode(self, num_sequences: float, token_s: float) -> None:
+        self._decode.observe(num_sequences, token_s)
+
+    def first_token_s(self, tokens_ahead: int, num_decoding: float) -> float | None:
+        """Return how long the first token will take; None before one was seen."""
+        prefill_s = self._prefill.at(float(tokens_ahead))
+        return None if prefill_s is None else prefill_s + self._shared_s(num_decoding)
+
+    def token_s(self, num_sequences: float) -> float | None:
+        return self._decode.token_s(num_sequences)
+
+    def errors(self) -> tuple[float, float] | None:
+        """Return the relative error of forecasts of the first token, p50 and p90 of the last 256; None without any."""
+        return (
+            None if not self._errors else (_quantile(sorted(self._errors), 0.5), _quantile(sorted(self._errors), 0.9))
+        )
+
+    def _shared_s(self, num_decoding: float) -> float:
+        return SHARED_ITERATIONS * (self._decode.token_s(num_decoding) or 0.0)
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    return values[min(int(share * len(values)), len(values) - 1)]
