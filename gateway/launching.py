@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from cluster.commands.pull import ensure_models
+from cluster.serving.closing import close_links
 from cluster.serving.driver import HeldLink
 from cluster.serving.engines.launch import launch
 from cluster.serving.engines.spec import EngineSpec, engine_ids, spec_from_settings, spec_from_text
 from cluster.serving.model_store import open_store
-from cluster.serving.shell import close_links
 from sage.base.catalog import CATALOG
 from sage.base.errors import ConfigInvalid
 from sage.base.ids import EngineId

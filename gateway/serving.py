@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import uvloop
 
+from cluster.serving.closing import close_links
 from cluster.serving.driver import HeldLink
 from cluster.serving.loop import LoopPlane
 from cluster.serving.plane import Plane
-from cluster.serving.shell import close_links
 from gateway.app import create_app
 from gateway.entrance import Entrance
 from gateway.plane_metrics import PlaneCollector

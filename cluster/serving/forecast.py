@@ -1,7 +1,7 @@
 """When a request that arrives now will have its first token. Knows nothing of what is done about it.
 
-Before it stands the work that waits in its lane and is served first, which leaves as fast as engines have been done with work;
-then its prompt on an engine, by that engine's own latency model.
+Before it stands the work that waits in its lane and is served first, which leaves as fast as engines have been done
+with work; then its prompt on an engine, by that engine's own latency model.
 """
 
 from cluster.serving.drain import DrainRate
@@ -12,7 +12,7 @@ from sage.base.inference import ServiceClass
 
 
 class Forecast:
-    """Reads the queue and the engines; counts the work that is done in a lane. O(engines of a lane) a forecast at most."""
+    """Reads queue and engines; counts the work that is done in a lane. A forecast costs O(engines of a lane)."""
 
     def __init__(self, queue: WaitingQueue, router: Router) -> None:
         self._queue = queue

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
+from cluster.serving.closing import close_links
 from cluster.serving.comeback import CameBack, NotBack, begin_again
 from cluster.serving.door import Door, HandedIn
 from cluster.serving.driver import Again, HeldLink
 from cluster.serving.engines.link import EngineLink
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.plane import Plane
-from cluster.serving.shell import PlaneShell, close_links
+from cluster.serving.shell import PlaneShell
 from cluster.serving.statistics import PlaneView, engine_statuses
 from sage.base.clock import Clock, SystemClock
 from sage.base.errors import SageError

@@ -13,10 +13,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cluster.serving.abandoned import PATIENCE_S, Abandoned
-from cluster.serving.admission import Offer, is_by_deadline
+from cluster.serving.admission import Offer
 from cluster.serving.batch import Batcher
 from cluster.serving.deadlines import Deadlines, deadline_exceeded
-from cluster.serving.drain import DrainRate
 from cluster.serving.events import (
     AbortAt,
     Answer,
@@ -36,20 +35,19 @@ from cluster.serving.events import (
     TimePassed,
     WakeAt,
 )
-from cluster.serving.forecast import Forecast
+from cluster.serving.gate import Gate
 from cluster.serving.policy import policy_named
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.retiring import Retiring
 from cluster.serving.route import Router
 from cluster.serving.routes import route_named
 from cluster.serving.size import Sizing, TextSizing
-from cluster.serving.statistics import PlaneView, Totals, WaitingView
+from cluster.serving.statistics import PlaneView, Totals, waiting_view
 from cluster.serving.ticket import Lane, Ticket, lane_of, ticket_for
-from sage.base.errors import EngineLost, InvalidRequest, Overloaded, RequestCancelled, SageError
+from sage.base.errors import EngineLost, InvalidRequest, RequestCancelled, SageError
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Failed, Failure, Last, ModelCard, Request, ServiceClass
+from sage.base.inference import Failed, Failure, Last, ModelCard, Request
 
-MIN_RETRY_S = 0.1
 MAX_WAITING = 10_000  # at 20 us a decision, a full queue costs 0.2 s of the plane's time
 
 
@@ -86,16 +84,13 @@ class Plane:
 
         Raises UnknownPolicy.
         """
-        self._max_waiting = max_waiting
         self._sizing: Sizing = sizing if sizing is not None else TextSizing()
         self._router = Router(route_named(route, self._sizing))
         self._queue = WaitingQueue(policy_named(policy, self._affinity_tokens))
         self._batcher = Batcher(self._queue, self._router)
         self._offer = Offer(known_models, self._router)
+        self._gate = Gate(self._offer, self._queue, self._router, admission=admission, max_waiting=max_waiting)
         self._deadlines = Deadlines()
-        self._sheds_late = is_by_deadline(admission)
-        self._forecast = Forecast(self._queue, self._router)
-        self._drain_rate = DrainRate()
         self._totals = Totals()
         self._running: dict[RequestId, Ticket] = {}
         self._abandoned = Abandoned()
@@ -141,18 +136,14 @@ class Plane:
 
     def view(self) -> PlaneView:
         """Return the plane's numbers; costs O(waiting)."""
-        waiting: dict[tuple[str, ServiceClass], int] = {}
-        for ticket in self._queue.tickets():
-            key = (ticket.request.model, ticket.request.service_class)
-            waiting[key] = waiting.get(key, 0) + 1
         return PlaneView(
             policy=self._queue.policy.name,
             route=self._router.route.name,
-            admission="deadline" if self._sheds_late else "none",
-            max_waiting=self._max_waiting,
+            admission=self._gate.admission,
+            max_waiting=self._gate.max_waiting,
             num_waiting=len(self._queue),
             num_running=len(self._running),
-            waiting=tuple(WaitingView(*key, num) for key, num in sorted(waiting.items())),
+            waiting=waiting_view(self._queue.tickets()),
             engines=self._totals.engines_view(self._router, self._offer.engines_starting()),
             ended=self._totals.ended_view(),
             waited=self._totals.waited_view(),
@@ -171,7 +162,7 @@ class Plane:
             error = self._refusal(request, lane, orders)
             if error is None:
                 ticket = ticket_for(request, lane, self._num_arrived, orders.now_s, self._sizing.size(request))
-                error = self._too_late(ticket, orders) if self._sheds_late else None
+                error = self._too_late(ticket, orders)
             if error is None:
                 self._let_in(ticket, orders)
             else:
@@ -181,49 +172,24 @@ class Plane:
         if request.id in self._queue or request.id in self._running or request.id in self._abandoned:
             do = "Give each request an id of its own."
             return InvalidRequest(f"a request with the id {request.id!r} is still being worked on", do, param="id")
-        if not self._offer.is_served(lane):
-            return self._offer.unserved(lane)
-        invalid = self._offer.invalid(request)
-        if invalid is not None:
+        invalid = self._gate.invalid(request, lane)
+        if invalid is not None or not self._gate.is_full():
             return invalid
-        if request.timeout_s is not None and not request.timeout_s > 0.0:
-            return deadline_exceeded(request, "arrived")
-        if len(self._queue) >= self._max_waiting:
-            return self._full(lane, orders)
-        return None
+        self._assign(orders)
+        return self._gate.no_room(lane, orders.now_s)
 
     def _too_late(self, ticket: Ticket, orders: _Orders) -> SageError | None:
-        """Return why a request is not let in that would, as far as is known, begin after it is due."""
-        self._assign(orders)
-        forecast_s = self._forecast.first_token_in_s(ticket, orders.now_s)
-        due_in_s = ticket.due_s - orders.now_s
-        if forecast_s is None or forecast_s <= due_in_s:
+        if not self._gate.is_by_deadline:
             return None
-        retry_after_s = max(MIN_RETRY_S, forecast_s - due_in_s)
-        return Overloaded(
-            f"the first token would come in {forecast_s:.1f} s and is due in {due_in_s:.1f} s",
-            f"Try again in {retry_after_s:.1f} s, allow more time, or start more engines.",
-            retry_after_s=retry_after_s,
-        )
-
-    def _full(self, lane: Lane, orders: _Orders) -> SageError | None:
-        """Return None where, full as the queue is, an engine could take a request of `lane` at once."""
         self._assign(orders)
-        if len(self._queue) < self._max_waiting or self._router.pick(lane) is not None:
-            return None
-        retry_after_s = self._drain_rate.retry_after_s(len(self._queue), orders.now_s)
-        return Overloaded(
-            f"{len(self._queue)} requests wait for engines already, as many as may",
-            f"Try again in {retry_after_s:.1f} s, or start more engines.",
-            retry_after_s=retry_after_s,
-        )
+        return self._gate.too_late(ticket, orders.now_s)
 
     def _let_in(self, ticket: Ticket, orders: _Orders) -> None:
         self._num_arrived += 1
         self._queue.add(ticket)
         self._deadlines.add(ticket)
         orders.lanes[ticket.lane] = None
-        if len(self._queue) > self._max_waiting:
+        if len(self._queue) > self._gate.max_waiting:
             self._assign(orders)
 
     def _refuse(self, request: Request, error: SageError, orders: _Orders) -> None:
@@ -241,7 +207,7 @@ class Plane:
             for ticket in assignment.tickets:
                 self._running[ticket.request.id] = ticket
             self._totals.picked(assignment, orders.now_s)
-            self._drain_rate.left(len(assignment.tickets), orders.now_s)
+            self._gate.left(len(assignment.tickets), orders.now_s)
             requests = tuple(ticket.request for ticket in assignment.tickets)
             orders.dispatches.append(Dispatch(assignment.account.info.engine_id, requests))
         orders.lanes.clear()
@@ -286,11 +252,8 @@ class Plane:
 
     def _first_tokens(self, engine_id: EngineId, request_ids: tuple[RequestId, ...], now_s: float) -> None:
         account = self._router.account(engine_id)
-        if account is None:
-            return
-        for request_id in request_ids:
-            ticket = account.held.get(request_id)
-            if ticket is not None:
+        if account is not None:
+            for ticket in filter(None, map(account.held.get, request_ids)):
                 account.saw_first_token(ticket, now_s)
 
     def _engine_ended(self, engine_id: EngineId, ended: tuple[Last, ...], orders: _Orders) -> None:
@@ -301,7 +264,7 @@ class Plane:
         tokens = {last.request_id: 0 if isinstance(last, Failed) else last.usage.completion_tokens for last in ended}
         for ticket in self._router.release(account, tokens, orders.now_s):
             last = lasts[ticket.request.id]
-            self._forecast.ended(ticket, orders.now_s)
+            self._gate.forecast.ended(ticket, orders.now_s)
             if not isinstance(last, Failed):
                 self._queue.policy.ended(ticket, last.usage.prompt_tokens + last.usage.completion_tokens)
             if self._abandoned.pop(ticket.request.id) is None:
@@ -363,7 +326,7 @@ class Plane:
     def check(self) -> None:
         """Assert what always holds between two events; for tests: costs O(everything)."""
         waiting = {ticket.request.id: ticket for ticket in self._queue.tickets()}
-        assert len(waiting) <= self._max_waiting, len(waiting)
+        assert len(waiting) <= self._gate.max_waiting, len(waiting)
         held = {id: ticket for account in self._router for id, ticket in account.held.items()}
         abandoned = self._abandoned.tickets
         assert held == {**self._running, **abandoned}, "what engines hold is running or abandoned"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from cluster.serving.driver import Again, Driver, HeldLink
 from cluster.serving.engines.host_watch import ASK_EVERY_S
 from cluster.serving.engines.link import EngineLink, HostLost
-from cluster.serving.engines.port import Abort, EngineInfo, FromHost, Ready, Replies, Run, Shutdown, StartFailed, ToHost
+from cluster.serving.engines.port import Abort, EngineInfo, FromHost, Ready, Replies, Run, StartFailed, ToHost
 from cluster.serving.events import (
     AbortAt,
     Answer,
@@ -343,13 +343,3 @@ class PlaneShell:
             del self._engines_by_fd[fd]
             self._driver.unwatch_fd(fd)
         return held
-
-
-def close_links(held_links: Sequence[HeldLink], timeout_s: float, *, clock: Clock | None = None) -> None:
-    """End the hosts of detached links, side by side, within `timeout_s` for all; waits for it."""
-    clock = clock if clock is not None else SystemClock()
-    until_s = clock.monotonic_s() + timeout_s
-    for held in held_links:
-        held.link.send(Shutdown())
-    for held in held_links:
-        held.link.close(max(0.0, until_s - clock.monotonic_s()))

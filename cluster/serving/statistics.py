@@ -1,12 +1,13 @@
 """What the plane has done so far, in numbers. Knows nothing of how they are shown."""
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cluster.serving.batch import Assignment
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.route import Router
+from cluster.serving.ticket import Ticket
 from sage.base.ids import EngineId
 from sage.base.inference import Failed, Kind, Last, Request, ServiceClass, Usage, kind_of
 from sage.flow.runner import EngineStatus
@@ -188,6 +189,12 @@ class Totals:
         coming = [EngineView(engine_id, "starting", models, None) for engine_id, models in starting.items()]
         lost = [totals.view("lost") for totals in self._lost if totals.info.engine_id not in starting]
         return (*ready, *coming, *lost)
+
+
+def waiting_view(tickets: Iterable[Ticket]) -> tuple[WaitingView, ...]:
+    """Return how many of `tickets` there are of each model and class."""
+    waiting = Counter((ticket.request.model, ticket.request.service_class) for ticket in tickets)
+    return tuple(WaitingView(*key, num) for key, num in sorted(waiting.items()))
 
 
 def _sum(usage: Usage, other: Usage) -> Usage:

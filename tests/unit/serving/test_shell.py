@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from cluster.serving.closing import close_links
 from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.port import WIRE_VERSION, EngineInfo, Ready, StartFailed
-from cluster.serving.shell import close_links
 from sage.base.errors import (
     DeadlineExceeded,
     EngineLost,

@@ -1,0 +1,72 @@
+"""Whether a request that arrives may wait, and if not, why and when to come again. Knows nothing of ids or answers."""
+
+from cluster.serving.admission import Offer, is_by_deadline
+from cluster.serving.deadlines import deadline_exceeded
+from cluster.serving.drain import DrainRate
+from cluster.serving.forecast import Forecast
+from cluster.serving.queue import WaitingQueue
+from cluster.serving.route import Router
+from cluster.serving.ticket import Lane, Ticket
+from sage.base.errors import Overloaded, SageError
+from sage.base.inference import Request
+
+MIN_RETRY_S = 0.1
+
+
+class Gate:
+    """Reads queue, offer and engines; counts how fast the queue drains."""
+
+    def __init__(self, offer: Offer, queue: WaitingQueue, router: Router, *, admission: str, max_waiting: int) -> None:
+        """Raises UnknownPolicy where there is no such admission."""
+        self.is_by_deadline = is_by_deadline(admission)
+        self.max_waiting = max_waiting
+        self.forecast = Forecast(queue, router)
+        self._offer = offer
+        self._queue = queue
+        self._router = router
+        self._drain_rate = DrainRate()
+
+    @property
+    def admission(self) -> str:
+        return "deadline" if self.is_by_deadline else "none"
+
+    def is_full(self) -> bool:
+        return len(self._queue) >= self.max_waiting
+
+    def left(self, num: int, now_s: float) -> None:
+        """Note that requests left the queue for engines."""
+        self._drain_rate.left(num, now_s)
+
+    def invalid(self, request: Request, lane: Lane) -> SageError | None:
+        """Return why nothing could ever answer the request."""
+        if not self._offer.is_served(lane):
+            return self._offer.unserved(lane)
+        if (invalid := self._offer.invalid(request)) is not None:
+            return invalid
+        if request.timeout_s is not None and not request.timeout_s > 0.0:
+            return deadline_exceeded(request, "arrived")
+        return None
+
+    def no_room(self, lane: Lane, now_s: float) -> SageError | None:
+        """Return why there is no room to wait; None where, full as the queue is, an engine takes a request at once."""
+        if not self.is_full() or self._router.pick(lane) is not None:
+            return None
+        retry_after_s = self._drain_rate.retry_after_s(len(self._queue), now_s)
+        return Overloaded(
+            f"{len(self._queue)} requests wait for engines already, as many as may",
+            f"Try again in {retry_after_s:.1f} s, or start more engines.",
+            retry_after_s=retry_after_s,
+        )
+
+    def too_late(self, ticket: Ticket, now_s: float) -> SageError | None:
+        """Return why a request is not let in that would, as far as is known, begin after it is due."""
+        forecast_s = self.forecast.first_token_in_s(ticket, now_s)
+        due_in_s = ticket.due_s - now_s
+        if forecast_s is None or forecast_s <= due_in_s:
+            return None
+        retry_after_s = max(MIN_RETRY_S, forecast_s - due_in_s)
+        return Overloaded(
+            f"the first token would come in {forecast_s:.1f} s and is due in {due_in_s:.1f} s",
+            f"Try again in {retry_after_s:.1f} s, allow more time, or start more engines.",
+            retry_after_s=retry_after_s,
+        )
