@@ -66,7 +66,8 @@ class DoorPorts:
     `book`: the jobs that are known already. `first_epoch`: of all memberships, greater than any before.
     `returns_within_s`: how long a client that was lost is expected back.
     `on_members`: told the number of members when it changes. `on_stop_asked`: a client wants the cluster to end.
-    `on_stopped`: no node is a member any more.
+    `on_stopped`: no node is a member any more. `kill_own`: kills a node that this head has started, and says so by
+    NodeProcessEnded; False for any other.
     """
 
     cluster: str
@@ -87,6 +88,7 @@ class DoorPorts:
     returns_within_s: float = 30.0
     scheduler: Scheduler = field(default_factory=Threads)
     book: JobBook = field(default_factory=JobBook)
+    kill_own: Callable[[NodeId], bool] = lambda node_id: False  # where it has started none
 
 
 class HeadDoor(Actor[DoorMessage]):
@@ -276,6 +278,7 @@ class HeadDoor(Actor[DoorMessage]):
             submitters=ports.trust.submitters,
             forget_client=lambda peer: self._clients.forget(peer),
             on_members=self._members_are,
+            kill_own=ports.kill_own,
             on_turns=lambda said: self._chats.hear(said.run_id, said.news),
             beat=ports.beat,
             first_epoch=ports.first_epoch,

@@ -1,6 +1,7 @@
 """LocalNodes: the actor that owns the nodes which a head starts on its own machine. Knows nothing of membership.
 
-A node that dies is started again, within a budget: its jobs have begun anew on the others by then.
+A node that dies is started again, within a budget: its jobs have begun anew on the others by then. One that is silent
+is killed before they do: a process that is stopped and goes on later could write what was checked before.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from sage.base.log import get_log
 
 MODULE = "cluster.node"
 _CLOSE_S = 2.0
+_DYING_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,13 @@ class EndLocalNodes:
     """Start none again; wait for those that end by themselves, then end the rest."""
 
     timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class KillNode:
+    """Kill a node that is silent. That it is gone is told as for any that ends."""
+
+    name: str
 
 
 @dataclass(slots=True)
@@ -39,7 +48,7 @@ OnNodeEnded = Callable[[str, str], object]
 """Takes the name of a node whose process is gone, and how it ended; must return at once."""
 
 
-class LocalNodes(Actor[EndLocalNodes]):
+class LocalNodes(Actor[EndLocalNodes | KillNode]):
     """Owns the processes: when it ends, they have."""
 
     def __init__(
@@ -64,12 +73,28 @@ class LocalNodes(Actor[EndLocalNodes]):
         for number in range(self._num_nodes):
             self._start_node(number)
 
-    def receive(self, message: EndLocalNodes) -> None:
+    def receive(self, message: EndLocalNodes | KillNode) -> None:
+        match message:
+            case EndLocalNodes(timeout_s):
+                self._end(timeout_s)
+            case KillNode(name):
+                self._kill(name)
+
+    def _end(self, timeout_s: float) -> None:
         self._is_ending = True
-        until_s = self.clock.monotonic_s() + message.timeout_s
+        until_s = self.clock.monotonic_s() + timeout_s
         for child in self._children.values():
             child.process.wait(max(0.0, until_s - self.clock.monotonic_s()))
         self._close_all()
+
+    def _kill(self, name: str) -> None:
+        child = next((child for child in self._children.values() if node_name(child.number) == name), None)
+        if child is None:
+            self._on_ended(name, "had ended")
+            return
+        child.process.kill()
+        if not child.process.wait(_DYING_S):  # else its pipe is readable, and it is reaped by that
+            self._on_ended(name, f"was silent, and SIGKILL has not ended it for {_DYING_S:g} s")
 
     def on_readable(self, fd: int) -> None:
         """Reap a node whose pipe has ended with it."""

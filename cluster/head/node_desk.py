@@ -59,7 +59,8 @@ from sage.flow.runner import NodeView
 
 @dataclass(frozen=True, slots=True)
 class NodeDeskPorts:
-    """What the desk works with, all on one thread. `forget_client`: a client that does not read is gone."""
+    """What the desk works with, all on one thread. `forget_client`: a client that does not read is gone. `kill_own`:
+    as in DoorPorts."""
 
     door: ActorRef[Any]
     server: ControlServer[Any]
@@ -71,6 +72,7 @@ class NodeDeskPorts:
     forget_client: Callable[[PeerId], object]
     on_members: Callable[[int], object]
     on_turns: Callable[[TurnsSaid], object]
+    kill_own: Callable[[NodeId], bool]
     beat: Beat
     first_epoch: int
     clock: Clock
@@ -82,6 +84,7 @@ class NodeDesk:
     def __init__(self, ports: NodeDeskPorts) -> None:
         self._ports = ports
         self._members = ClusterMembers(ports.beat, first_epoch=ports.first_epoch)
+        self._dying: dict[NodeId, tuple[MemberNode, SageError]] = {}
         self._admits = True
 
     def member_of(self, peer: PeerId) -> MemberNode | None:
@@ -121,14 +124,23 @@ class NodeDesk:
 
     def ended(self, node_id: NodeId, error: SageError) -> None:
         """Forget a node that is no more; one that is no member is passed over."""
-        if (member := self._members.of_node(node_id)) is not None:
+        if (dying := self._dying.pop(node_id, None)) is not None:
+            self._lost(*dying)
+        elif (member := self._members.of_node(node_id)) is not None:
             self._lost(member, error)
 
     def check_health(self) -> None:
-        """Forget members that have been silent for too long, and place nothing on suspects."""
+        """Forget members that have been silent for too long, and place nothing on suspects.
+
+        The work of one that can be killed is given away once it is dead; others have stopped by themselves.
+        """
         for member in self._members.lost(self._ports.clock.monotonic_s()):
             self.reject(member.peer, MembershipOver(f"node {member.node_id} was silent for too long"), member.epoch)
-            self._lost(member, NodeLost(f"node {member.node_id} was not heard for {self._ports.beat.lease_s:g} s"))
+            error = NodeLost(f"node {member.node_id} was not heard for {self._ports.beat.lease_s:g} s")
+            if self._ports.kill_own(member.node_id):
+                self._dying[member.node_id] = (member, error)
+            else:
+                self._lost(member, error)
         for member in self._members:
             self._close_if_needed(member)
 

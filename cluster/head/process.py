@@ -13,7 +13,7 @@ from cluster.head.book import JobBook
 from cluster.head.config import HeadConfig, HeadReady
 from cluster.head.door import DoorPorts, FromPeer, HeadDoor, NodeProcessEnded, StopAll
 from cluster.head.history import PastJob, take_up
-from cluster.head.local_nodes import EndLocalNodes, LocalNodes, node_name
+from cluster.head.local_nodes import EndLocalNodes, KillNode, LocalNodes, node_name
 from cluster.head.submitter import Resumption, Submitter, SubmitterPorts
 from cluster.head.trust import HeadTrust
 from cluster.jobs.health import Beat
@@ -32,6 +32,7 @@ from cluster.serving.engines.spec import EngineSpec, spec_from_settings
 from sage.base.clock import SystemClock
 from sage.base.codec import Codec
 from sage.base.errors import ClusterRunning, ClusterStartFailed
+from sage.base.ids import NodeId
 from sage.base.log import get_log
 from sage.flow.plan import Plan
 
@@ -159,6 +160,7 @@ class Head:
             on_members=self._members_are,
             on_stop_asked=self.ask_to_stop,
             on_stopped=self._stopped.set,
+            kill_own=self._kill_own,
             beat=self._beat,
             first_epoch=self._journal.reserve_epochs(int(self._clock.unix_s() * 1000)),
             returns_within_s=self._config.settings.cluster.reconnect_s,
@@ -176,6 +178,11 @@ class Head:
 
     def _node_ended(self, name: str, how: str) -> None:
         tell(self._door, NodeProcessEnded(name, how))
+
+    def _kill_own(self, node_id: NodeId) -> bool:
+        if node_id not in map(node_name, range(self._config.num_nodes)):
+            return False
+        return tell(self._nodes, KillNode(node_id))
 
     def _node_config(self, number: int, folder: Path) -> NodeConfig:
         config = self._config
