@@ -1,5 +1,6 @@
 """What the nemesis does to a cluster, and in which order: drawn from a seed. Pure; does nothing itself."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -7,7 +8,8 @@ from random import Random
 
 
 class Kind(StrEnum):
-    """`KILL`: SIGKILL of a node. `PAUSE`: SIGSTOP, then SIGCONT, so that it returns from the dead. `CLIENT`: SIGKILL of
+    """`KILL`: SIGKILL of a node. `PAUSE`: SIGSTOP, then SIGCONT. A head kills those of its own nodes that
+    stand still; on another machine the node returns from the dead. `CLIENT`: SIGKILL of
     whoever submitted. `HEAD`: SIGKILL of the head, which is started again. The others are partitions:
 
     `CUT`: a node hears nobody and nobody hears it. `MUTE`: the head does not hear a node, which hears the head.
@@ -73,17 +75,23 @@ _PARTITION_S = 5.0
 
 
 def episodes(plan: Plan, rng: Random) -> Iterator[Episode]:
-    """Yield what is done, a cluster each: partitions in turns with half of the heads, all else in any order."""
-    heads_apart = plan.num_heads // 2 if plan.num_partitions else 0
-    kinds = [Kind.KILL] * plan.num_kills + [Kind.PAUSE] * plan.num_pauses
-    kinds += [Kind.CLIENT] * plan.num_clients + [Kind.HEAD] * (plan.num_heads - heads_apart)
-    rng.shuffle(kinds)
-    yield from _in_parts(Where.ONE, kinds, plan, rng)
-    turns = [PARTITIONS[number % len(PARTITIONS)] for number in range(plan.num_partitions)]
-    if turns:
-        for _ in range(heads_apart):
-            turns.insert(rng.randrange(len(turns) + 1), Kind.HEAD)
-    yield from _in_parts(Where.MACHINES, turns, plan, rng)
+    """Yield what is done, a cluster each, in any order; where there are partitions, half of the pauses and heads too
+    are on machines of their own."""
+    here = {
+        Kind.KILL: plan.num_kills,
+        Kind.PAUSE: plan.num_pauses,
+        Kind.CLIENT: plan.num_clients,
+        Kind.HEAD: plan.num_heads,
+    }
+    apart = Counter(PARTITIONS[number % len(PARTITIONS)] for number in range(plan.num_partitions))
+    if apart:
+        for kind in (Kind.PAUSE, Kind.HEAD):
+            apart[kind] = here[kind] // 2
+            here[kind] -= apart[kind]
+    for where, kinds in ((Where.ONE, Counter(here)), (Where.MACHINES, apart)):
+        todo = list(kinds.elements())
+        rng.shuffle(todo)
+        yield from _in_parts(where, todo, plan, rng)
 
 
 def _in_parts(where: Where, kinds: list[Kind], plan: Plan, rng: Random) -> Iterator[Episode]:

@@ -137,7 +137,8 @@ class Strike:
                 try:
                     yield
                 finally:
-                    self._house.signal(self._victim, signal.SIGCONT)
+                    with suppress(ProcessLookupError):  # its head has killed it
+                        self._house.signal(self._victim, signal.SIGCONT)
             case Kind.CUT | Kind.MUTE | Kind.DEAF | Kind.APART:
                 cut, mend = self._wires()
                 cut()
