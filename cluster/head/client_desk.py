@@ -151,17 +151,7 @@ class ClientDesk:
         ports = self._ports
         match message:
             case Greet(question):
-                greeting = Greeting(
-                    question,
-                    ports.cluster,
-                    ports.pid,
-                    ports.heartbeat_s,
-                    LEASE_S,
-                    ports.plane.models(),
-                    ports.epoch,
-                    ports.num_refused(),
-                )
-                ports.send(peer, greeting)
+                ports.send(peer, self._greeting(question))
             case SubmitFlow():
                 self._submit(peer, message)
             case CollectMore(job_id, run_id, task_id, number):
@@ -189,6 +179,19 @@ class ClientDesk:
                 ports.send(peer, ModelList(question, ports.plane.models(), ports.chats.models()))
             case _:
                 self._answer_of_job(peer, message)
+
+    def _greeting(self, question: int) -> Greeting:
+        ports = self._ports
+        return Greeting(
+            question,
+            ports.cluster,
+            ports.pid,
+            ports.heartbeat_s,
+            LEASE_S,
+            ports.plane.models(),
+            ports.epoch,
+            ports.num_refused(),
+        )
 
     def _answer_of_job(
         self, peer: PeerId, message: CancelFlow | WatchJob | ListJobs | GetJob | GetDeadLetters | GetLogs | GetResults
