@@ -10,7 +10,8 @@ from typing import Protocol
 
 import msgspec
 
-from sage.base.inference import Embedded, ModelCard, Usage
+from cluster.runtime.control_clients import ChatModel
+from sage.base.inference import Embedded, Kind, ModelCard, Usage
 
 DONE = b"data: [DONE]\n\n"
 _encode = msgspec.json.Encoder().encode
@@ -134,6 +135,23 @@ def _floats(row: memoryview) -> list[float]:
 
     numbers: list[float] = np.frombuffer(row, dtype="<f4").tolist()
     return numbers
+
+
+def flow_body(flow: ChatModel, *, is_simulated: bool) -> dict[str, object]:
+    """Return OpenAI's `model` for a flow that answers as one; `is_simulated`: a model that it asks is."""
+    return {
+        "id": flow.name,
+        "object": "model",
+        "created": int(flow.submitted_unix_s),
+        "owned_by": "flow",
+        "kinds": [str(Kind.CHAT)],
+        "context_tokens": None,
+        "dim": None,
+        "simulated": is_simulated,
+        "flow": flow.flow,
+        "job": flow.job_id,
+        "ready": flow.is_ready,
+    }
 
 
 def model_body(card: ModelCard, created_unix_s: int, *, is_simulated: bool) -> dict[str, object]:

@@ -1,15 +1,16 @@
 """Puts the gateway together over any `Inference`. Knows no socket, no engine, and keeps nothing between calls."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
 
 from prometheus_client.registry import Collector
 
+from cluster.runtime.control_clients import ChatModel
 from gateway.bridge import Bridge
 from gateway.entrance import Entrance
 from gateway.exchange import BodyLimits
-from gateway.meter import Meter
-from gateway.operations import Shown, operations
+from gateway.meter import Meter, OnEnded
+from gateway.operations import Shown, nothing_to_refresh, operations
 from gateway.routes import hot_routes
 from sage.base.clock import Clock, SystemClock
 from sage.base.inference import Inference
@@ -27,16 +28,22 @@ def create_app(
     log: Log | None = None,
     body_timeout_s: float = 30.0,
     engines: Callable[[], Sequence[EngineStatus]] = tuple,
+    flows: Callable[[], Sequence[ChatModel]] = tuple,
+    refresh: Callable[[], Awaitable[None]] = nothing_to_refresh,
+    on_ended: OnEnded = lambda *_: None,
     collectors: Iterable[Collector] = (),
 ) -> Entrance:
     """Return the gateway as an ASGI application; call it on the event loop that will serve it.
 
-    `engines`: what the page and the list of models say of engines. `collectors`: further metrics to show at /metrics.
+    `engines` and `flows`: what the page and the list of models say of them; `refresh` is awaited before they are read.
+    `on_ended` is told of every request that has ended. `collectors`: further metrics to show at /metrics.
     """
     clock, rng, log = clock or SystemClock(), rng or Random(), log or get_log(part="gateway")
-    meter = Meter(clock, collectors)
+    meter = Meter(clock, collectors, on_ended)
     bridge = Bridge(inference, meter)
     hot = hot_routes(bridge, clock, rng, BodyLimits(settings.max_body_bytes, body_timeout_s))
-    cold = operations(Shown(inference, engines, lambda: entrance.is_draining, meter.text, int(clock.unix_s())))
+    cold = operations(
+        Shown(inference, engines, flows, refresh, lambda: entrance.is_draining, meter.text, int(clock.unix_s()))
+    )
     entrance = Entrance(bridge, hot, cold, rng, log)
     return entrance

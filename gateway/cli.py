@@ -2,11 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sage.base.errors import ConfigInvalid
 from sage.cli import new_app, run_command
+
+if TYPE_CHECKING:
+    from sage.base.settings import Settings
 
 app = new_app("Serve models over OpenAI's API.")
 
@@ -24,8 +28,15 @@ def serve(
     engine: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="KIND:TARGET[,KEY=VALUE...]; may be given several times.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Serve a cluster's models and flows: tcp://HOST:PORT, or its name here."),
+    ] = None,
 ) -> None:
-    """Serve engines until SIGTERM or Ctrl-C; by default the embedded chat and embedding models."""
+    """Serve engines until SIGTERM or Ctrl-C; by default the embedded chat and embedding models.
+
+    With --cluster, serve what a running cluster has instead: its models, and its flows that are asked as models.
+    """
     import os
 
     from gateway.launching import launch_engines, wanted_engines
@@ -38,10 +49,24 @@ def serve(
     set_up_log(settings.log)
     if settings.models.cache_dir is not None:  # engine hosts read it there: they do not know of --config
         os.environ["SAGE_MODELS_CACHE_DIR"] = settings.models.cache_dir
+    if cluster is not None:
+        return _serve_cluster(cluster, settings, has_engines=bool(engine))
     specs = wanted_engines(engine or (), settings)
     bound = listen(settings.gateway.host, settings.gateway.port)
     with bound:
         serve_engines(launch_engines(specs, settings), settings, bound=bound, announce=_say)
+
+
+def _serve_cluster(address: str, settings: "Settings", *, has_engines: bool) -> None:
+    from cluster.client.reach import reach
+    from gateway.cluster_serving import serve_cluster
+    from gateway.server import listen
+
+    if has_engines:
+        what = "a cluster's engines are its own: --engine does not go with --cluster"
+        raise ConfigInvalid(what, "Give them to it: sage-cluster start --engine SPEC.")
+    with listen(settings.gateway.host, settings.gateway.port) as bound:
+        serve_cluster(lambda: reach(address), settings, bound, announce=_say)
 
 
 def _say(line: str) -> None:

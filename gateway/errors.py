@@ -79,6 +79,8 @@ _TABLE = {
     "SAGE-1201": _Row(404, _CALLER, "model_not_found", "model"),
     "SAGE-1203": _Row(400, _CALLER, "invalid_value"),
     "SAGE-1204": _Row(400, _CALLER, "context_length_exceeded"),
+    "SAGE-1301": _Row(500, _SERVER, "flow_failed", says="The flow failed on this request"),
+    "SAGE-1309": _Row(422, _CALLER, "not_answered", is_final=True),
     "SAGE-2201": _Row(503, _SERVER, "overloaded", default_retry_s=1.0),
     "SAGE-2202": _Row(503, _SERVER, "no_engine", default_retry_s=5.0),
     "SAGE-2203": _Row(
@@ -88,6 +90,9 @@ _TABLE = {
     "SAGE-2205": _Row(504, _SERVER, "deadline_exceeded", is_final=True),
     "SAGE-2206": _Row(503, _SERVER, "request_cancelled", default_retry_s=1.0),
     "SAGE-2207": _Row(500, _SERVER, "request_failed", says="The engine failed on this request"),
+    "SAGE-2502": _Row(
+        503, _SERVER, "cluster_lost", default_retry_s=2.0, says="The cluster behind this server does not answer"
+    ),
     "SAGE-9001": _INTERNAL,
 }
 

@@ -1,13 +1,14 @@
 """The routes that are not hot, by FastAPI: models, health, metrics, the page. Knows no engine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 
-from gateway.answers import model_body
+from cluster.runtime.control_clients import ChatModel
+from gateway.answers import flow_body, model_body
 from gateway.errors import RequestRefused, problem_of
 from gateway.page import page
 from sage.base.errors import InternalError, SageError, UnknownModel
@@ -26,17 +27,25 @@ class Shown:
 
     inference: Inference
     engines: Callable[[], Sequence[EngineStatus]]
+    flows: Callable[[], Sequence[ChatModel]]
+    refresh: Callable[[], Awaitable[None]]
     is_draining: Callable[[], bool]
     metrics_text: Callable[[], bytes]
     started_unix_s: int
 
     def model_bodies(self) -> dict[str, dict[str, object]]:
-        """Return OpenAI's `model` by name."""
+        """Return OpenAI's `model` by name, flows first."""
         simulated = {model.name for engine in self.engines() if engine.simulated for model in engine.models}
-        return {
+        flows = {flow.name: flow_body(flow, is_simulated=not simulated.isdisjoint(flow.asks)) for flow in self.flows()}
+        models = {
             card.name: model_body(card, self.started_unix_s, is_simulated=card.name in simulated)
             for card in self.inference.models()
         }
+        return flows | models
+
+
+async def nothing_to_refresh() -> None:
+    """Stand for `refresh` where everything is known at once."""
 
 
 def operations(shown: Shown) -> FastAPI:
@@ -48,7 +57,8 @@ def operations(shown: Shown) -> FastAPI:
     @app.get("/")
     async def show_page(request: Request) -> HTMLResponse:
         headers = {"content-security-policy": CONTENT_SECURITY_POLICY, "x-content-type-options": "nosniff"}
-        html = page(str(request.base_url).rstrip("/"), shown.inference.models(), shown.engines())
+        await shown.refresh()
+        html = page(str(request.base_url).rstrip("/"), shown.inference.models(), shown.engines(), shown.flows())
         return HTMLResponse(html, headers=headers)
 
     @app.exception_handler(HTTPException)
@@ -71,10 +81,12 @@ def operations(shown: Shown) -> FastAPI:
 def _add_models(app: FastAPI, shown: Shown) -> None:
     @app.get("/v1/models")
     async def list_models() -> JSONResponse:
+        await shown.refresh()
         return JSONResponse({"object": "list", "data": list(shown.model_bodies().values())})
 
     @app.get("/v1/models/{name:path}")
     async def show_model(name: str) -> JSONResponse:
+        await shown.refresh()
         body = shown.model_bodies().get(name)
         if body is None:
             raise UnknownModel(f"no model {name[:256]!r} is served here", "GET /v1/models lists them.", param="model")
@@ -89,7 +101,9 @@ def _add_health(app: FastAPI, shown: Shown) -> None:
 
     @app.get("/readyz")
     async def say_ready() -> JSONResponse:
-        models = [card.name for card in shown.inference.models()]
+        await shown.refresh()
+        flows = [flow.name for flow in shown.flows() if flow.is_ready]
+        models = [*flows, *(card.name for card in shown.inference.models())]
         starting = [engine.engine_id for engine in shown.engines() if engine.state == "starting"]
         reason = (
             "draining: the server is stopping" if shown.is_draining() else _no_engine(starting) if not models else None

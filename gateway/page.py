@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from cluster.runtime.control_clients import ChatModel
 from sage.base.inference import Kind, ModelCard
 from sage.flow.runner import EngineStatus
 
@@ -24,11 +25,14 @@ code, pre { font: .86rem/1.5 ui-monospace, monospace } a { color: var(--mark) }
 """
 
 
-def page(base_url: str, models: Sequence[ModelCard], engines: Sequence[EngineStatus]) -> str:
+def page(
+    base_url: str, models: Sequence[ModelCard], engines: Sequence[EngineStatus], flows: Sequence[ChatModel] = ()
+) -> str:
     """Return the page as HTML; every value that is not ours is escaped. `base_url` has no slash at its end."""
-    chat = next((card.name for card in models if Kind.CHAT in card.kinds), None)
+    chats = [*(flow.name for flow in flows), *(card.name for card in models if Kind.CHAT in card.kinds)]
+    chat = next(iter(chats), None)
     embed = next((card.name for card in models if Kind.EMBED in card.kinds), None)
-    parts = [_models(models, engines)]
+    parts = [_flows(flows), _models(models, engines)]
     if chat is not None:
         parts += [
             _sample("Chat, with curl", _curl_chat(base_url, chat)),
@@ -47,6 +51,18 @@ def page(base_url: str, models: Sequence[ModelCard], engines: Sequence[EngineSta
 <a href="/metrics">/metrics</a></p>
 </body></html>
 """
+
+
+def _flows(flows: Sequence[ChatModel]) -> str:
+    if not flows:
+        return ""
+    rows = "".join(
+        f"<tr><td><code>{escape(flow.name)}</code></td><td>{escape(flow.flow)}</td>"
+        f"<td>{escape(', '.join(flow.asks)) or '-'}</td><td>{'yes' if flow.is_ready else 'not yet'}</td></tr>"
+        for flow in flows
+    )
+    head = "<tr><th>Model</th><th>Flow</th><th>Asks itself</th><th>Ready</th></tr>"
+    return f"<h2>Flows, asked as models</h2><table>{head}{rows}</table>"
 
 
 def _models(models: Sequence[ModelCard], engines: Sequence[EngineStatus]) -> str:

@@ -80,7 +80,7 @@ async def serve_on_loop(
         plane.attach(link, held.info, held.again)
     serving = asyncio.create_task(run_server(entrance, bound, stop, drain_s=drain_s))
     try:
-        with _signals(lambda: _stop(stop, entrance)):
+        with stop_signals(lambda: begin_stop(stop, entrance)):
             if await _are_ready(watched, stop, serving):
                 gc.collect()
                 gc.freeze()  # what is loaded now stays: the collector need not walk it again
@@ -111,14 +111,15 @@ async def _all_ready(links: Sequence[WatchedLink]) -> None:
     await asyncio.gather(*(link.ready for link in links))
 
 
-def _stop(stop: asyncio.Event, entrance: Entrance) -> None:
+def begin_stop(stop: asyncio.Event, entrance: Entrance) -> None:
+    """Have the server drain; the second time, end what is open at once."""
     if stop.is_set():
         entrance.bridge.fail_all(Overloaded("the server was stopped", "Ask again."))
     stop.set()
 
 
 @contextmanager
-def _signals(on_signal: Callable[[], None]) -> Iterator[None]:
+def stop_signals(on_signal: Callable[[], None]) -> Iterator[None]:
     """Call `on_signal` on the running loop; on another thread than the main one signals are not ours."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Turns record-wise operations into the source of one loop over a batch. Knows nothing of what a failure means."""
+"""ChatTurns record-wise operations into the source of one loop over a batch. Knows nothing of what a failure means."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from random import Random
 
 from operators.index import IndexStore
-from operators.turns import NoTurns, Turns
+from operators.turns import ChatTurns, NoTurns
 from sage.base.ids import TaskId
 
 
@@ -19,4 +19,4 @@ class Context:
     rng: Random
     indexes: IndexStore
     batch_records: int = 1000
-    turns: Turns = NoTurns()  # noqa: RUF009 - it has no state
+    turns: ChatTurns = NoTurns()  # noqa: RUF009 - it has no state

@@ -8,7 +8,7 @@ from typing import Any
 from operators.inflight import InOrder, Slot
 from operators.machine import CallResult, Command, Counts, DeadLetter, Machine
 from operators.state import State
-from operators.turns import Turns
+from operators.turns import ChatTurns
 from sage.base.batch import Batch
 from sage.base.errors import (
     ContextOverflow,
@@ -111,7 +111,7 @@ class LeavingMachine(_Around):
 class TurnMachine(_Around):
     """Tells the caller where a record of his request became a dead letter."""
 
-    def __init__(self, inner: Machine, turns: Turns) -> None:
+    def __init__(self, inner: Machine, turns: ChatTurns) -> None:
         super().__init__(inner)
         self._turns = turns
 

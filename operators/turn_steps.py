@@ -8,19 +8,19 @@ from dataclasses import replace
 from typing import Any
 
 from operators.fields import getter, setter, text_getter
-from operators.turns import Turns
+from operators.turns import ChatTurns
 from sage.base.errors import InternalError, InvalidRequest
 from sage.base.turns import TurnRecord
 from sage.flow.graph import Step
 from sage.flow.spec import Filter, FlatMap, ForEach, Map, MapAsync, MapBatches, Read, Reply, Retrieve, Spec, Union
 
 
-def on_turns(step: Step, turns: Turns) -> Step:
+def on_turns(step: Step, turns: ChatTurns) -> Step:
     """Return `step` over records of chat requests instead of their values; model steps apart (`TurnWording`)."""
     return replace(step, spec=_on_turns(step, turns))
 
 
-def _on_turns(step: Step, turns: Turns) -> Spec:
+def _on_turns(step: Step, turns: ChatTurns) -> Spec:
     match step.spec:
         case Read() | Union() as spec:
             return spec
@@ -47,7 +47,7 @@ def _on_turns(step: Step, turns: Turns) -> Spec:
             raise InternalError(f"a {type(spec).__name__} is on the way of chat requests")
 
 
-def _keeping(fn: Callable[[Any], object], turns: Turns) -> Callable[[TurnRecord], bool]:
+def _keeping(fn: Callable[[Any], object], turns: ChatTurns) -> Callable[[TurnRecord], bool]:
     def keep(record: TurnRecord) -> bool:
         if fn(record.value):
             return True
@@ -57,7 +57,7 @@ def _keeping(fn: Callable[[Any], object], turns: Turns) -> Callable[[TurnRecord]
     return keep
 
 
-def _parting(fn: Callable[[Any], Any], turns: Turns) -> Callable[[TurnRecord], list[TurnRecord]]:
+def _parting(fn: Callable[[Any], Any], turns: ChatTurns) -> Callable[[TurnRecord], list[TurnRecord]]:
     def part(record: TurnRecord) -> list[TurnRecord]:
         values = list(fn(record.value))
         if not values:
@@ -88,7 +88,7 @@ def _each(fn: Callable[[list[Any]], Any]) -> Callable[[list[TurnRecord]], list[T
     return each
 
 
-def _replying(name: str, text_of: Callable[[Any], str], turns: Turns) -> Callable[[TurnRecord], None]:
+def _replying(name: str, text_of: Callable[[Any], str], turns: ChatTurns) -> Callable[[TurnRecord], None]:
     def reply(record: TurnRecord) -> None:
         if record.said is None:
             turns.say(record, name, text_of(record.value))

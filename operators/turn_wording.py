@@ -10,7 +10,7 @@ import msgspec
 
 from operators.asking import OpenAsk
 from operators.model import Wording
-from operators.turns import Turns
+from operators.turns import ChatTurns
 from sage.base.ids import RequestId
 from sage.base.inference import ChatRequest, Failed, Finished, GenerateRequest, Last, Request, Sampling, Token
 from sage.base.turns import Reason, Turn, TurnRecord
@@ -24,7 +24,7 @@ class TurnWording:
 
     max_texts = 1
 
-    def __init__(self, step: Step, wording: Wording, turns: Turns) -> None:
+    def __init__(self, step: Step, wording: Wording, turns: ChatTurns) -> None:
         """`wording` knows the values of the records."""
         self._name = step.name
         self._speaks = step.turns is TurnRole.SPEAKS

@@ -24,7 +24,7 @@ class TurnReader(Protocol):
     def close(self) -> None: ...
 
 
-class Turns(Protocol):
+class ChatTurns(Protocol):
     """The chat requests of one job. Safe to call from the threads of all its tasks; nothing waits."""
 
     def reader(self, step: str, source: ChatSource) -> TurnReader:

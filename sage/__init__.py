@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sage.base import errors as errors
     from sage.base.errors import SageError as SageError
-    from sage.flow.chat import ChatTurn as ChatTurn
     from sage.flow.connect import connect as connect
     from sage.flow.flow import Flow as Flow
     from sage.flow.index import Index as Index
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 _HOMES = {
     "Flow": "sage.flow.flow",
     "Stream": "sage.flow.stream",
-    "ChatTurn": "sage.flow.chat",
     "KeyedStream": "sage.flow.keyed",
     "WindowedStream": "sage.flow.windowed",
     "Tumbling": "sage.flow.windows",

@@ -22,6 +22,11 @@ CLIENT_KEY = "client"
 _DIAL_S = 5.0
 
 
+def reach(where: str) -> RemoteCluster:
+    """Return the cluster at an address, or of a name on this machine; raises what those two ways raise."""
+    return reach_address(where) if "://" in where else reach_name(where)
+
+
 def reach_name(name: str = DEFAULT_NAME) -> RemoteCluster:
     """Return the cluster of this name that runs on this machine, else the one that was joined from here.
 

@@ -83,6 +83,7 @@ class ChatDesk:
                 name,
                 entry.job_id,
                 entry.outline.name,
+                entry.outline.asks(),
                 entry.submitted_unix_s,
                 entry.is_answering,
                 self._num_open.get(entry.job_id, 0),

@@ -170,13 +170,8 @@ class ClientDesk:
             case StopCluster(question):
                 ports.send(peer, Done(question))
                 ports.stop()
-            case ListNodes(question):
-                views = ask(ports.manager, NodesNow(), timeout_s=ANSWER_S)
-                ports.send(peer, NodeList(question, ports.nodes.states({view.node_id: view for view in views})))
-            case ListEngines(question):
-                ports.send(peer, EngineList(question, ports.plane.engines()))
-            case ListModels(question):
-                ports.send(peer, ModelList(question, ports.plane.models(), ports.chats.models()))
+            case ListNodes() | ListEngines() | ListModels():
+                ports.send(peer, self._listed(message))
             case _:
                 self._answer_of_job(peer, message)
 
@@ -192,6 +187,17 @@ class ClientDesk:
             ports.epoch,
             ports.num_refused(),
         )
+
+    def _listed(self, message: ListNodes | ListEngines | ListModels) -> ControlMessage:
+        ports = self._ports
+        match message:
+            case ListNodes(question):
+                views = ask(ports.manager, NodesNow(), timeout_s=ANSWER_S)
+                return NodeList(question, ports.nodes.states({view.node_id: view for view in views}))
+            case ListEngines(question):
+                return EngineList(question, ports.plane.engines())
+            case ListModels(question):
+                return ModelList(question, ports.plane.models(), ports.chats.models())
 
     def _answer_of_job(
         self, peer: PeerId, message: CancelFlow | WatchJob | ListJobs | GetJob | GetDeadLetters | GetLogs | GetResults

@@ -13,7 +13,7 @@ from cluster.runtime.data_thread import PeerLost
 from cluster.runtime.messages import NodeFact
 from cluster.runtime.node import Node
 from cluster.runtime.scheduler import Scheduler, Threads
-from operators.turns import Turns
+from operators.turns import ChatTurns
 from sage.base.clock import Clock
 from sage.base.errors import SageError
 from sage.base.ids import JobId, NodeId
@@ -71,7 +71,7 @@ class MemberPorts:
     node_id: NodeId
     join: Join
     connect: Callable[[], ControlClient[HeadToNode]]
-    start_node: Callable[[Callable[[NodeFact], object], Inference, Callable[[JobId], Turns]], ActorRef[Node]]
+    start_node: Callable[[Callable[[NodeFact], object], Inference, Callable[[JobId], ChatTurns]], ActorRef[Node]]
     way: RecordsWay
     admit: Callable[[Iterable[str]], object]
     load: LoadFlow

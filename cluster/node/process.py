@@ -30,7 +30,7 @@ from cluster.runtime.messages import NodeFact
 from cluster.runtime.node import Node, NodePorts
 from cluster.runtime.workshop import OperatorWorkshop
 from operators.index import IndexStore
-from operators.turns import Turns
+from operators.turns import ChatTurns
 from sage.base.clock import SystemClock
 from sage.base.codec import Codec
 from sage.base.demand import labels_from_text
@@ -123,7 +123,7 @@ class NodeProcess:
         return ControlClient(self._context, codec, self._doors.to_head)
 
     def _start_node(
-        self, report: Callable[[NodeFact], object], inference: Inference, turns: Callable[[JobId], Turns]
+        self, report: Callable[[NodeFact], object], inference: Inference, turns: Callable[[JobId], ChatTurns]
     ) -> ActorRef[Node]:
         runtime = self._config.settings.runtime
         ports = NodePorts(

@@ -26,7 +26,7 @@ from sage.base.turns import (
     TurnText,
     TurnUsed,
 )
-from sage.flow.chat import ChatSource, turn_of
+from sage.flow.chat import ChatSource, record_of
 
 MAX_REMEMBERED = 10_000  # requests of a run that were withdrawn, or have a deadline: the newest; more than may be open
 NEWS_CHARS = 256 * 1024  # of text that travel in one message, about
@@ -95,7 +95,7 @@ class _Queue:
 
 
 class RunTurns:
-    """The requests of one run; the `Turns` of its tasks."""
+    """The requests of one run; the `ChatTurns` of its tasks."""
 
     def __init__(self, say: Callable[[TurnNews], None], clock: Clock) -> None:
         self._say = say
@@ -198,7 +198,7 @@ class _Reader:
 
     def read(self, max_records: int) -> list[TurnRecord]:
         requests = self.turns.take(self.step, max_records)
-        return [TurnRecord(_turn(request), turn_of(request), Place(self.num_ways)) for request in requests]
+        return [TurnRecord(_turn(request), record_of(request), Place(self.num_ways)) for request in requests]
 
     def position(self) -> None:
         """Requests end with the run that has read them: there is nothing to go back to."""

@@ -280,11 +280,15 @@ class EngineList(ControlMessage, frozen=True):
 
 
 class ChatModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A flow that answers chat requests as the model `name`. `is_ready`: it runs, and takes them now."""
+    """A flow that answers chat requests as the model `name`, and the models that it `asks` itself.
+
+    `is_ready`: it runs, and takes requests now; `num_open`: on so many it works.
+    """
 
     name: str
     job_id: JobId
     flow: str
+    asks: tuple[str, ...]
     submitted_unix_s: float
     is_ready: bool
     num_open: int

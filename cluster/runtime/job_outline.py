@@ -49,6 +49,10 @@ class PlanOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     chains: tuple[ChainOutline, ...]
     channels: tuple[ChannelOutline, ...]
 
+    def asks(self) -> tuple[str, ...]:
+        """Return the models that the flow asks."""
+        return tuple(dict.fromkeys(step.uses for step in self.steps if step.kind in ("generate", "embed")))
+
     def chats(self) -> dict[str, str]:
         """Return the names that the flow answers as, each with the step that takes its requests."""
         return {step.uses: step.name for step in self.steps if step.kind == "from_chat"}

@@ -9,7 +9,7 @@ from operators.context import Context
 from operators.index import IndexStore
 from operators.machine import Machine
 from operators.registry import machine_for, reader_at, reader_for
-from operators.turns import NoTurns, Turns
+from operators.turns import ChatTurns, NoTurns
 from sage.base.ids import JobId
 from sage.flow.ports import SourceReader
 
@@ -23,7 +23,7 @@ class OperatorWorkshop:
         *,
         batch_records: int,
         rng: Random | None = None,
-        turns: Callable[[JobId], Turns] = lambda job_id: NoTurns(),
+        turns: Callable[[JobId], ChatTurns] = lambda job_id: NoTurns(),
     ) -> None:
         """`rng` draws the seeds of the generators that tasks get; by default, one seeded by the system.
 

@@ -1,33 +1,10 @@
 """Chat requests as the source of a stream, and what users see of one. Knows nothing of who asks or answers."""
 
 from dataclasses import dataclass
-from typing import Literal, NoReturn, TypedDict
+from typing import Any, NoReturn
 
 from sage.base.errors import SourceUnreadable
 from sage.base.inference import ChatRequest
-
-
-class ChatLine(TypedDict):
-    """One message of a conversation."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
-
-
-class ChatTurn(TypedDict):
-    """A chat request as the record that a chat stream begins with.
-
-    `question` is the text of the last message of the user. `temperature`, `top_p`, `seed` and `max_tokens` are what the
-    caller asked for; the steps of the flow decide by themselves how they draw.
-    """
-
-    question: str
-    messages: list[ChatLine]
-    tenant: str
-    temperature: float
-    top_p: float
-    seed: int | None
-    max_tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +22,16 @@ class ChatSource:
         )
 
 
-def turn_of(request: ChatRequest) -> ChatTurn:
-    """Return `request` as the steps of a flow see it."""
+def record_of(request: ChatRequest) -> dict[str, Any]:
+    """Return `request` as the steps of a flow see it; `Flow.from_chat` says what the fields mean."""
     asked = [message.content for message in request.messages if message.role == "user"]
     sampling = request.sampling
-    return ChatTurn(
-        question=asked[-1] if asked else "",
-        messages=[ChatLine(role=message.role, content=message.content) for message in request.messages],
-        tenant=request.tenant,
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        seed=sampling.seed,
-        max_tokens=sampling.max_tokens,
-    )
+    return {
+        "question": asked[-1] if asked else "",
+        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        "tenant": request.tenant,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "seed": sampling.seed,
+        "max_tokens": sampling.max_tokens,
+    }

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, TypeVar, Unpack, overload
 
 from sage.flow.builder import Builder
-from sage.flow.chat import ChatSource, ChatTurn
+from sage.flow.chat import ChatSource
 from sage.flow.graph import Graph
 from sage.flow.picture import html_from_steps, mermaid_from_steps
 from sage.flow.ports import Source
@@ -108,12 +108,16 @@ class Flow:
         """
         return self._begin(JsonLinesSource(os.fspath(path), as_type), "read_jsonl", time)
 
-    def from_chat(self, name: str) -> Stream[ChatTurn]:
+    def from_chat(self, name: str) -> Stream[dict[str, Any]]:
         """Begin a stream with the chat requests to the model `name`, for as long as the job runs.
 
         Submitted to a cluster, the flow is listed by its gateways as a model of this name. End the stream in `reply`.
-        Each record stays with its request through map, filter, flat_map, map_async, retrieve and the model steps; their
-        requests to models have its class, tenant and deadline, and end when the caller leaves.
+
+        A record is a dict: "question" is the text of the user's last message, "messages" are all of them ("role" and
+        "content" each), "tenant" is on whose account; "temperature", "top_p", "seed" and "max_tokens" are what the
+        caller asked for, and the flow decides what it makes of them. Each record stays with its request through map,
+        filter, flat_map, map_async, retrieve and the model steps; what these ask of models has the request's class,
+        tenant and deadline, and ends when the caller leaves.
 
         >>> import sage
         >>> flow = sage.Flow("f")

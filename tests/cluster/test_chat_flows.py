@@ -1,9 +1,7 @@
 """Flows that are asked as models, on real head and node processes with a simulated engine."""
 
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from random import Random
+from typing import Any
 
 import pytest
 
@@ -11,60 +9,18 @@ import sage
 from cluster.client.cluster import RemoteCluster
 from cluster.client.nodes_here import nodes_here
 from sage.base.errors import NameTaken
-from sage.base.ids import RequestId, new_id
-from sage.base.inference import ChatMessage, ChatRequest, Failed, Finished, Last, Reply, Token
+from sage.base.inference import Finished
 from sage.base.settings import EngineSettings, Settings
-from sage.flow.chat import ChatTurn
 from sage.flow.runner import JobStatus
+from tests.cluster.chat_ask import DEADLINE_S, ask
 from tests.cluster.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
-DEADLINE_S = 30.0
 SIMULATED = EngineSettings(name="sim", kind="simulated", target="cpu2", model="sim")
 
 
-@dataclass
-class Asked:
-    """A request and what came of it."""
-
-    request: ChatRequest
-    replies: list[Reply] = field(default_factory=list)
-    has_token: threading.Event = field(default_factory=threading.Event)
-    has_ended: threading.Event = field(default_factory=threading.Event)
-
-    def take(self, replies: "list[Reply]") -> None:
-        self.replies += replies
-        if any(isinstance(reply, Token) for reply in replies):
-            self.has_token.set()
-        if any(isinstance(reply, Last) for reply in replies):
-            self.has_ended.set()
-
-    @property
-    def last(self) -> Last:
-        assert self.has_ended.wait(DEADLINE_S)
-        [last] = [reply for reply in self.replies if isinstance(reply, Last)]
-        return last
-
-    @property
-    def text(self) -> str:
-        assert isinstance(self.last, Finished), self.last
-        return "".join(reply.text for reply in self.replies if isinstance(reply, Token))
-
-    @property
-    def code(self) -> str:
-        assert isinstance(self.last, Failed), self.last
-        return self.last.failure.code
-
-
-def ask(cluster: RemoteCluster, model: str, text: str, timeout_s: float | None = None) -> Asked:
-    request_id = RequestId(new_id("r", Random()))
-    asked = Asked(ChatRequest(request_id, model, (ChatMessage("user", text),), timeout_s=timeout_s))
-    cluster.inference.submit([asked.request], asked.take)  # type: ignore[arg-type]  # a list is a sequence
-    return asked
-
-
-def invert(turn: ChatTurn) -> str:
+def invert(turn: dict[str, Any]) -> str:
     return str(1 / int(turn["question"]))
 
 

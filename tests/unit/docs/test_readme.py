@@ -4,9 +4,12 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
+from sage.flow.graph import TurnRole
+from sage.flow.turns import chats_of
 from tests.http.command import serve
 
 README = Path(__file__).parents[3] / "README.md"
@@ -26,7 +29,7 @@ def run(name: str, tmp_path: Path, changes: Mapping[str, str] = MappingProxyType
 
 def test_every_python_snippet_says_which_test_runs_it() -> None:
     num_python = README.read_text(encoding="utf-8").count("```python\n")
-    assert set(SNIPPETS) == {"word count", "model steps", "gateway"}
+    assert set(SNIPPETS) == {"word count", "model steps", "gateway", "a flow as a model"}
     assert len(SNIPPETS) == num_python
 
 
@@ -39,6 +42,14 @@ def test_the_word_count_counts_words(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_the_model_steps_answer_from_the_right_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run("model steps", tmp_path)
     assert capsys.readouterr().out.strip().endswith("release.md")
+
+
+def test_the_flow_answers_as_a_model() -> None:
+    scope: dict[str, Any] = {}
+    exec(compile(SNIPPETS["a flow as a model"], "rag_bot.py", "exec"), scope)
+    graph = scope["flow"].graph()
+    assert chats_of(graph) == {"rag-bot": "from_chat"}
+    assert next(step for step in graph.steps if step.name == "generate").turns is TurnRole.SPEAKS
 
 
 @pytest.mark.engines

@@ -7,6 +7,12 @@ from types import ModuleType
 
 import pytest
 
+from cluster.client.nodes_here import nodes_here
+from sage.base.settings import EngineSettings, Settings
+from sage.flow.runner import JobStatus
+from tests.cluster.chat_ask import DEADLINE_S, ask
+from tests.cluster.waiting import eventually
+
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
@@ -20,7 +26,13 @@ def load(name: str) -> ModuleType:
 
 
 def test_every_example_is_run_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == {"word_count", "all_cores", "ask_files", "enrich"}
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {
+        "word_count",
+        "all_cores",
+        "ask_files",
+        "enrich",
+        "rag_bot",
+    }
 
 
 def test_words_are_counted(tmp_path: Path) -> None:
@@ -58,3 +70,18 @@ def test_files_are_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     answer, sources = capsys.readouterr().out.rsplit("\n--", 1)
     assert answer.strip()
     assert sources.split(", ")[0].strip().endswith("release.md")
+
+
+@pytest.mark.cluster
+def test_notes_are_asked_as_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("The staging database is called otter.\n\nReleases are cut on Tuesdays.\n")
+    engines = tuple(
+        EngineSettings(name=name, kind="simulated", target="h100", model=name) for name in ("minilm", "smollm2")
+    )
+    with nodes_here(1, settings=Settings(engines=engines)) as cluster:
+        job = cluster.submit(load("rag_bot").flow)
+        eventually(lambda: job.status is JobStatus.RUNNING, DEADLINE_S)
+        assert ask(cluster, "rag-bot", "Releases are cut on Tuesdays.").text.startswith("simulated")
+        assert ask(cluster, "rag-bot", "Who was Ada?").text
+        job.cancel()

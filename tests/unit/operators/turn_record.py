@@ -1,4 +1,4 @@
-"""Chat requests by hand, and a `Turns` that keeps what it is told. Knows no test."""
+"""Chat requests by hand, and a `ChatTurns` that keeps what it is told. Knows no test."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ from tests.unit.operators.arrange import chain
 
 
 class RecordedTurns:
-    """A Turns whose every call stands in `said`."""
+    """A ChatTurns whose every call stands in `said`."""
 
     def __init__(self) -> None:
         self.said: list[tuple[Any, ...]] = []
