@@ -18,7 +18,7 @@ from cluster.runtime.messages import NodeFact
 from cluster.runtime.node import Node, NodePorts
 from cluster.runtime.workshop import OperatorWorkshop
 from operators.index import IndexStore
-from operators.turns import Turns
+from operators.turns import ChatTurns
 from sage.base.codec import Codec
 from sage.base.errors import SageError
 from sage.base.ids import JobId, NodeId, new_id
@@ -153,7 +153,7 @@ class SimulatedNode:
         return ControlClient(cast(Any, self._contexts[0]), codec, lambda socket: socket.connect(ADDRESS))
 
     def _start_node(
-        self, report: Callable[[NodeFact], object], inference: Inference, turns: Callable[[JobId], Turns]
+        self, report: Callable[[NodeFact], object], inference: Inference, turns: Callable[[JobId], ChatTurns]
     ) -> ActorRef[Node]:
         workshop = OperatorWorkshop(
             IndexStore(), batch_records=self._settings.batch_records, rng=self._rng, turns=turns
