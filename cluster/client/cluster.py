@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from cluster.client.collecting import Collecting, Unpack
+from cluster.client.kept_results import KeptResults, kept_results
 from cluster.client.line import HeadLine
 from cluster.client.news import JobNewsDesk, print_lines, view_of_state
 from cluster.client.subscription import Subscription
@@ -21,23 +22,24 @@ from cluster.runtime.control_clients import (
     Done,
     DrainNode,
     EngineList,
+    ExplainFlow,
+    Explanation,
     GetDeadLetters,
     GetJob,
     GetLogs,
     Greeting,
     JobAnswer,
     JobList,
-    JobState,
     JobSubmitted,
     ListEngines,
     ListJobs,
     ListNodes,
     Logs,
     NodeList,
-    NodeState,
     StopCluster,
     SubmitFlow,
 )
+from cluster.runtime.states import JobState, NodeState
 from sage.base.errors import CodeRefused, FlowInvalid, SageError
 from sage.base.ids import JobId, NodeId, RequestId, new_id
 from sage.base.inference import ModelCard, ReplyTo, Request
@@ -207,6 +209,17 @@ class RemoteCluster:
     def node_states(self) -> tuple[NodeState, ...]:
         """Return every node, with how its membership is."""
         return self._line.ask(ListNodes, NodeList).nodes
+
+    def explain(self, job_id: JobId) -> tuple[str, ...]:
+        """Return a line for each part of a job: where it is and why; none where it has no place. Raises UnknownJob."""
+        return self._line.ask(lambda number: ExplainFlow(number, job_id), Explanation).lines
+
+    def results(self, job_id: JobId, flow: Graph | None = None) -> KeptResults:
+        """Return what a job collected and no client took, as far as the head keeps it; it stays there.
+
+        `flow`: needed where records are of classes of its own. Raises: UnknownJob; FlowInvalid where it is needed.
+        """
+        return kept_results(self._line, job_id, self._shipping.unpack(flow if flow is not None else _EMPTY))
 
     def engines(self) -> list[EngineStatus]:
         return list(self._line.ask(ListEngines, EngineList).engines)

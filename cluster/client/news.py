@@ -9,7 +9,8 @@ from cluster.client.connection import LineLost, LineReturned, News
 from cluster.jobs.orders import JobView
 from cluster.local.job import JobBoard
 from cluster.runtime.control import RemoteFailure
-from cluster.runtime.control_clients import CollectedNews, CollectMore, JobNews, JobState, LogNews
+from cluster.runtime.control_clients import CollectedNews, CollectMore, JobNews, LogNews
+from cluster.runtime.states import JobState
 from sage.base.errors import JobInterrupted, RecordFailed, SageError
 from sage.base.ids import JobId
 from sage.flow.runner import JobMetrics, JobStatus

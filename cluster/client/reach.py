@@ -10,6 +10,7 @@ from cluster.client.cluster import RemoteCluster
 from cluster.client.line import HeadLine
 from cluster.client.shipping import shipping_by, shipping_of_files
 from cluster.runtime.addresses import IpcAddress, TcpAddress, parse_address
+from cluster.runtime.allow_list import Role
 from cluster.runtime.channel import Attach
 from cluster.runtime.curve import ClientTrust, connect
 from cluster.runtime.keys import ClusterKeys, known_heads, open_keys
@@ -75,8 +76,19 @@ def _reached_by_key(address: str, where: TcpAddress, settings: ClusterSettings) 
     keys = open_keys(name, settings)
     head = keys.head()
     assert head is not None, name
-    trust = ClientTrust(keys.curve(CLIENT_KEY), head.public_key)
-    return _reached(address, attach_by(address, trust), keys, settings)
+    trusts = [ClientTrust(keys.curve(who), head.public_key) for who in _identities(keys)]
+    for trust in trusts[:-1]:
+        try:
+            return _reached(address, attach_by(address, trust), keys, settings)
+        except NotTrusted:  # made for another cluster of this name, or revoked
+            continue
+    return _reached(address, attach_by(address, trusts[-1]), keys, settings)
+
+
+def _identities(keys: ClusterKeys) -> list[str]:
+    """Return as what this user may be known to a head: as a client, else as the node that this machine is there."""
+    known = [who for who in (CLIENT_KEY, Role.NODE.value) if keys.has_curve(who)]
+    return known or [CLIENT_KEY]
 
 
 def _reached(address: str, attach: Attach, keys: ClusterKeys | None, settings: ClusterSettings) -> RemoteCluster:

@@ -11,6 +11,8 @@ from cluster.commands.show import INTERRUPTED, Json, print_json, print_table
 
 if TYPE_CHECKING:
     from cluster.client.cluster import RemoteCluster
+    from cluster.runtime.states import JobState
+    from sage.base.ids import JobId
     from sage.flow.graph import Graph
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A job, see: sage-cluster jobs.")]
@@ -39,11 +41,12 @@ def submit(
         if wait:
             _run(cluster, graph, timeout_s, json=json)
             return
-        job = cluster.submit(graph)
+        job = cluster.submit(graph, collects=False)
         if json:
             print_json({"job_id": job.id, "flow": graph.name, "status": job.status})
         else:
             print(job.id)
+            _say_what_is_kept(graph, job.id)
 
 
 def jobs(name: Name = DEFAULT_NAME, address: Address = None, json: Json = False) -> None:
@@ -60,15 +63,35 @@ def jobs(name: Name = DEFAULT_NAME, address: Address = None, json: Json = False)
         print("no job was submitted yet")
 
 
-def job(job_id: Id, name: Name = DEFAULT_NAME, address: Address = None, json: Json = False) -> None:
+def job(
+    job_id: Id,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why each part of it is where it is.")] = False,
+    results: Annotated[
+        bool, typer.Option("--results", help="Print what it collected and nobody took, a record a line.")
+    ] = False,
+    flow: Annotated[
+        str | None,
+        typer.Option(metavar="FILE[:FLOW]", help="With --results: its flow, where records are of classes of its own."),
+    ] = None,
+    name: Name = DEFAULT_NAME,
+    address: Address = None,
+    json: Json = False,
+) -> None:
     """Say how a job is: its steps, where they run, how far they are, and why it failed if it did."""
     from cluster.client.news import error_from_remote
     from cluster.commands.cluster_tables import chain_rows, job_rows
     from sage.base.ids import JobId
     from sage.cli import shown_error
 
+    if explain and results:
+        raise typer.BadParameter("it does not go with --explain", param_hint="--results")
+    if results:
+        return _results(JobId(job_id), flow, name, address, json=json)
     with reach(name, address) as cluster:
         answer = cluster.describe(JobId(job_id))
+        lines = cluster.explain(JobId(job_id)) if explain else ()
+    if explain:
+        return _explain(answer.state, lines, json=json)
     if json:
         print_json(answer)
         return
@@ -125,6 +148,50 @@ def _run(cluster: "RemoteCluster", graph: "Graph", timeout_s: float | None, *, j
         print("\n".join(["cancelled", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from stop
     show_result(graph.name, result, json=json)
+
+
+def _say_what_is_kept(graph: "Graph", job_id: str) -> None:
+    from cluster.client.collecting import collecting_sinks
+
+    if collecting_sinks(graph):
+        said = "its newest collected records are kept at the head, some megabytes of them"
+        print(f"{said}: sage-cluster job {job_id} --results", file=sys.stderr)
+
+
+def _explain(state: "JobState", lines: Sequence[str], *, json: bool) -> None:
+    if json:
+        print_json({"job_id": state.job_id, "status": state.metrics.status, "placement": lines})
+    elif lines:
+        _print_lines(lines)
+    else:
+        why = "it is over, and its place is forgotten" if state.is_over else "it waits for a place"
+        print(f"{state.job_id} has no place: {why}")
+        if state.error is not None and not state.is_over:
+            print(state.error.failure.what)
+
+
+def _results(job_id: "JobId", flow: str | None, name: str, address: str | None, *, json: bool) -> None:
+    """Print records as JSON where they can be, else as Python shows them."""
+    from msgspec import Raw
+
+    from cluster.commands.cluster_results import lines_of, notes_of
+    from cluster.commands.flow_choice import chosen_flow
+
+    graph = chosen_flow(flow, "sage-cluster job --flow").graph() if flow is not None else None
+    with reach(name, address) as cluster:
+        found = cluster.results(job_id, graph)
+    lines = {step: lines_of(items) for step, items in found.items.items()}
+    if json:
+        records = {step: [Raw(line.encode()) for line in each] for step, each in lines.items()}
+        status = found.state.metrics.status
+        print_json({"job_id": job_id, "status": status, "num_dropped": found.num_dropped, "results": records})
+        return
+    for step, each in lines.items():
+        if len(lines) > 1:
+            print(f"# {step}")
+        _print_lines(each)
+    for note in notes_of(found):
+        print(note, file=sys.stderr)
 
 
 def _print_lines(lines: Sequence[str]) -> None:

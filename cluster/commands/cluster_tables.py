@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from cluster.commands.show import megabytes
-from cluster.runtime.control_clients import JobAnswer, JobState, NodeState
+from cluster.runtime.control_clients import JobAnswer
+from cluster.runtime.states import JobState, NodeState
 from sage.flow.runner import EngineStatus
 
 Rows = list[tuple[str, ...]]

@@ -8,7 +8,7 @@ import msgspec
 
 from cluster.commands.cluster_tables import Rows, engine_rows, job_rows, node_rows, rate_of
 from cluster.commands.show import counted, print_table
-from cluster.runtime.control_clients import JobState, NodeState
+from cluster.runtime.states import JobState, NodeState
 from sage.base.clock import Clock, SystemClock
 from sage.flow.runner import EngineStatus
 

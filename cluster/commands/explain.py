@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import msgspec
 
 from cluster.commands.show import megabytes, print_table
+from cluster.jobs.guarantees import guarantees_of
 from sage.base.demand import Demand
 from sage.flow.plan import Plan
 
@@ -30,6 +31,7 @@ class Explained(msgspec.Struct, frozen=True):
     chains: tuple[ExplainedChain, ...]
     channels: tuple[ExplainedChannel, ...]
     placement: tuple[str, ...]
+    guarantees: tuple[str, ...]
 
 
 def explain(plan: Plan, placement: Iterable[str]) -> Explained:
@@ -48,6 +50,7 @@ def explain(plan: Plan, placement: Iterable[str]) -> Explained:
         ),
         tuple(ExplainedChannel(c.source, c.target, c.routing.value) for c in plan.channels),
         tuple(placement),
+        guarantees_of(plan.graph, 0),
     )
 
 
@@ -59,6 +62,8 @@ def show(explained: Explained) -> None:
     if explained.channels:
         print()
         print_table([("FROM", "TO", "ROUTING"), *((c.source, c.target, c.routing) for c in explained.channels)])
+    if explained.guarantees:
+        print("\nWHAT EACH SINK IS PROMISED\n" + "\n".join(explained.guarantees))
     if explained.placement:
         print("\nWHERE AND WHY\n" + "\n".join(explained.placement))
 

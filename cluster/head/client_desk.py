@@ -15,7 +15,7 @@ from cluster.head.history import sha256_of
 from cluster.head.model_desk import ModelDesk
 from cluster.head.node_desk import NodeDesk
 from cluster.head.submitter import Submission, SubmissionEnded
-from cluster.jobs.orders import CancelJob, DeadLettersOf, NodesNow
+from cluster.jobs.orders import CancelJob, DeadLettersOf, ExplainJob, NodesNow
 from cluster.local.plane import EmbeddedPlane
 from cluster.runtime.actor import ask, tell
 from cluster.runtime.channel import PeerId
@@ -29,6 +29,8 @@ from cluster.runtime.control_clients import (
     Done,
     DrainNode,
     EngineList,
+    ExplainFlow,
+    Explanation,
     GetDeadLetters,
     GetJob,
     GetLogs,
@@ -200,7 +202,9 @@ class ClientDesk:
                 return ModelList(question, ports.plane.models(), ports.chats.models())
 
     def _answer_of_job(
-        self, peer: PeerId, message: CancelFlow | WatchJob | ListJobs | GetJob | GetDeadLetters | GetLogs | GetResults
+        self,
+        peer: PeerId,
+        message: CancelFlow | WatchJob | ListJobs | GetJob | ExplainFlow | GetDeadLetters | GetLogs | GetResults,
     ) -> None:
         ports, send = self._ports, self._ports.send
         match message:
@@ -220,6 +224,10 @@ class ClientDesk:
             case GetJob(question, job_id):
                 entry = ports.book.entry(job_id)
                 send(peer, JobAnswer(question, entry.state(), entry.outline))
+            case ExplainFlow(question, job_id):
+                ports.book.entry(job_id)
+                lines = ask(ports.manager, ExplainJob(job_id), timeout_s=ANSWER_S)
+                send(peer, Explanation(question, tuple(lines)))
             case GetDeadLetters(question, job_id):
                 self._check_letters(ports.book.entry(job_id))
                 letters = ask(ports.manager, DeadLettersOf(job_id), timeout_s=ANSWER_S)

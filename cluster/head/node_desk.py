@@ -47,8 +47,9 @@ from cluster.runtime.control import (
     TakeMore,
     TurnsSaid,
 )
-from cluster.runtime.control_clients import LogNews, NodeState
+from cluster.runtime.control_clients import LogNews
 from cluster.runtime.messages import JobTaskEnded
+from cluster.runtime.states import NodeState
 from sage.base.clock import Clock
 from sage.base.errors import MembershipOver, NodeLost, NotTrusted, SageError, UnknownNode
 from sage.base.ids import NodeId

@@ -14,13 +14,13 @@ import zmq
 
 from cluster.runtime.control import MAX_FRAME_BYTES, ControlMessage
 from cluster.runtime.control_frames import Came, FrameReader, FrameWriter
+from cluster.runtime.curve import peer_key, set_bounds
 from cluster.runtime.handshakes import HandshakeMonitor
 from sage.base.codec import Codec
 from sage.base.errors import ClusterUnreachable, NotTrusted, SageError
 
 MAX_MESSAGES = 10_000  # that wait for one peer; one that does not read them is cut off
 MAX_CUT_OFF = 10_000  # peers that are remembered as cut off; what they still send is passed over
-_HANDSHAKE_MS = 2000
 _NEVER_MS = 24 * 3600 * 1000  # -1 would say never, and then libzmq drops what came last and was not read yet (4.3.5)
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -147,7 +147,7 @@ class ControlServer(Generic[M]):
         except SageError as error:
             self._num_broke += 1
             return PeerBroke(peer_id, error)
-        return PeerMessage(peer_id, message, epoch, _key_of(frames[0]))
+        return PeerMessage(peer_id, message, epoch, peer_key(frames[0]))
 
 
 class ControlClient(Generic[M]):
@@ -222,11 +222,7 @@ _LOST_EVENTS = (
 
 def _socket(context: Context, kind: int) -> "zmq.Socket[bytes]":
     socket = context.socket(kind)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.setsockopt(zmq.SNDHWM, MAX_MESSAGES)
-    socket.setsockopt(zmq.RCVHWM, MAX_MESSAGES)
-    socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
-    socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+    set_bounds(socket, max_messages=MAX_MESSAGES, max_frame_bytes=MAX_FRAME_BYTES)
     return socket
 
 
@@ -234,10 +230,3 @@ def _receive(socket: "zmq.Socket[bytes]") -> list[zmq.Frame] | None:
     with contextlib.suppress(zmq.Again):
         return socket.recv_multipart(zmq.NOBLOCK, copy=False)
     return None
-
-
-def _key_of(frame: zmq.Frame) -> str | None:
-    try:
-        return str(frame.get("User-Id")) or None
-    except zmq.ZMQError:
-        return None

@@ -8,12 +8,12 @@ from cluster.runtime.control import (
     InferenceAsk,
     InferenceCancel,
     InferenceReplies,
-    RemoteFailure,
 )
 from cluster.runtime.job_outline import PlanOutline
+from cluster.runtime.states import JobState, NodeState
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.base.inference import Failure, ModelCard
-from sage.flow.runner import DeadLetterRecord, EngineStatus, JobMetrics, NodeView
+from sage.flow.runner import DeadLetterRecord, EngineStatus
 
 # Client to head. Every question has a number that is not used twice; its answer carries it.
 
@@ -87,6 +87,13 @@ class GetJob(ControlMessage, frozen=True):
     job_id: JobId
 
 
+class ExplainFlow(ControlMessage, frozen=True):
+    """Answered by Explanation: where each part of a job is, and why."""
+
+    question: int
+    job_id: JobId
+
+
 class GetDeadLetters(ControlMessage, frozen=True):
     question: int
     job_id: JobId
@@ -130,6 +137,9 @@ class Goodbye(ControlMessage, frozen=True):
     """The client goes; its requests to models are cancelled, its jobs go on."""
 
 
+ReadOnly = Greet | StillThere | Goodbye | ListJobs | ListNodes | ListEngines
+"""What changes nothing and shows no flow's data: nodes may ask it too."""
+
 ClientToHead = (
     Greet
     | StillThere
@@ -140,6 +150,7 @@ ClientToHead = (
     | GetResults
     | ListJobs
     | GetJob
+    | ExplainFlow
     | GetDeadLetters
     | ListNodes
     | ListEngines
@@ -192,25 +203,6 @@ class JobSubmitted(ControlMessage, frozen=True):
     job_id: JobId
 
 
-class JobState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A job as the head sees it. `run_id` is that of its newest run; `num_restarts` runs came before it.
-
-    `error`: why it failed, was cancelled or was begun anew. `has_lost_results`: what its newest run collected is gone,
-    with the head that kept it.
-    """
-
-    job_id: JobId
-    name: str
-    run_id: JobId
-    metrics: JobMetrics
-    num_restarts: int
-    num_dead_letters: int
-    submitted_unix_s: float
-    is_over: bool
-    error: RemoteFailure | None = None
-    has_lost_results: bool = False
-
-
 class JobNews(ControlMessage, frozen=True):
     state: JobState
 
@@ -256,22 +248,16 @@ class DeadLetterList(ControlMessage, frozen=True):
     letters: tuple[DeadLetterRecord, ...]
 
 
-class NodeState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`state`: "alive", "suspect" or "draining"; `silent_s`: since it was heard; `num_refused`: as in Heartbeat."""
-
-    view: NodeView
-    state: str
-    host: str
-    pid: int
-    epoch: int
-    silent_s: float
-    labels: dict[str, str] = {}
-    num_refused: int = 0
-
-
 class NodeList(ControlMessage, frozen=True):
     question: int
     nodes: tuple[NodeState, ...]
+
+
+class Explanation(ControlMessage, frozen=True):
+    """`lines`: one a part; none where the job has no place, before it begins and once its head is gone."""
+
+    question: int
+    lines: tuple[str, ...]
 
 
 class EngineList(ControlMessage, frozen=True):
@@ -330,6 +316,7 @@ HeadToClient = (
     | NodeList
     | EngineList
     | ModelList
+    | Explanation
     | Logs
     | LogNews
     | InferenceReplies

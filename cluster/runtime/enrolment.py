@@ -10,7 +10,7 @@ import zmq
 
 from cluster.runtime.allow_list import AllowedKey, Role, Standing, TokenRecord
 from cluster.runtime.control import ControlMessage, NodeToHead
-from cluster.runtime.control_clients import ClientToHead, Declined
+from cluster.runtime.control_clients import ClientToHead, Declined, ReadOnly
 from cluster.runtime.control_frames import FrameReader, FrameWriter
 from cluster.runtime.curve import ClientTrust, connect, set_bounds
 from cluster.runtime.handshakes import Handshake, HandshakeMonitor
@@ -41,13 +41,14 @@ class Enrolled(ControlMessage, frozen=True):
 def check_may_say(standing: Standing | None, message: ControlMessage) -> None:
     """Raise NotTrusted unless a peer of this standing may say `message`: asked at each message of a peer with a key.
 
-    So a node gives no orders, a client does no node's work, and who was revoked says nothing more on an old connection.
+    So a node gives no orders and only asks how the cluster is, a client does no node's work, and who was revoked says
+    nothing more on an old connection.
     """
     match standing:
         case TokenRecord():
             may, who = isinstance(message, Enrol), "whoever comes with a join token"
         case AllowedKey(role=Role.NODE):
-            may, who = isinstance(message, NodeToHead), "a node"
+            may, who = isinstance(message, NodeToHead | ReadOnly), "a node"
         case AllowedKey(role=Role.CLIENT):
             may, who = isinstance(message, ClientToHead), "a client"
         case _:

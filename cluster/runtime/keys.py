@@ -67,6 +67,10 @@ class ClusterKeys:
         data = _made_once(path, lambda: msgspec.json.encode(_SecretFile(new_curve_keys().secret_key)))
         return _loaded(path, data, _curve_from_file)
 
+    def has_curve(self, name: str) -> bool:
+        """Say whether an identity has a key pair already."""
+        return (self.directory / f"{checked_name(name)}.curve").exists()
+
     def signing(self) -> SigningKey:
         """Return the key that signs this user's code, made at its first use. Raises KeysUnsafe."""
         path = self.directory / "submitter.sign"

@@ -7,10 +7,23 @@ from pathlib import Path
 import pytest
 import zmq
 
-from cluster.runtime.allow_list import AllowList, Domain, Role
+from cluster.runtime.allow_list import AllowedKey, AllowList, Domain, Role
 from cluster.runtime.channel import ControlServer, PeerMessage
 from cluster.runtime.control import ControlMessage, Heartbeat
-from cluster.runtime.control_clients import ClientToHead, Declined, StopCluster
+from cluster.runtime.control_clients import (
+    CancelFlow,
+    ClientToHead,
+    Declined,
+    GetResults,
+    Goodbye,
+    Greet,
+    ListEngines,
+    ListJobs,
+    ListNodes,
+    StillThere,
+    StopCluster,
+    WatchJob,
+)
 from cluster.runtime.curve import ServerTrust, listen
 from cluster.runtime.enrolment import Enrol, check_may_say, enrol, enrolled
 from cluster.runtime.gatekeeper import Gatekeeper
@@ -19,12 +32,14 @@ from cluster.runtime.keys import ClusterKeys, KnownHead
 from sage.base.clock import SystemClock
 from sage.base.codec import Codec
 from sage.base.errors import ClusterUnreachable, InvalidRequest, NotTrusted, SageError, TokenInvalid
+from sage.base.ids import JobId
 from sage.base.inference import Failure
 
 pytestmark = pytest.mark.cluster
 
 CLOCK = SystemClock()
 WAIT_S = 10.0
+JOB = JobId("job-1")
 
 
 class Head:
@@ -164,9 +179,14 @@ def test_everybody_says_what_is_theirs_to_say(head: Head) -> None:
     allowed = head.keys.allow_list.current()
     client = allowed.standing(head.keys.curve("client").public_key, CLOCK.unix_s())
     newcomer = allowed.standing(token.keys.public_key, CLOCK.unix_s())
+    node = AllowedKey(head.keys.curve("node").public_key, Role.NODE, "alder", 0.0)
+    for question in (Greet(1, "alder"), StillThere(), ListNodes(1), ListJobs(1), ListEngines(1), Goodbye()):
+        check_may_say(node, question)
+    check_may_say(node, Heartbeat(1))
     check_may_say(client, StopCluster(1))
     check_may_say(newcomer, Enrol("a", "k"))
     for standing, message in (
+        *((node, order) for order in (StopCluster(1), CancelFlow(1, JOB), GetResults(1, JOB), WatchJob(1, JOB))),
         (client, Heartbeat(1)),
         (client, Enrol("a", "k")),
         (newcomer, StopCluster(1)),

@@ -24,7 +24,6 @@ from cluster.runtime.control_clients import (
     Greet,
     Greeting,
     ListNodes,
-    NodeState,
     StillThere,
     WatchJob,
 )
@@ -33,6 +32,7 @@ from cluster.runtime.enrolment import Enrol
 from cluster.runtime.links import Delivery, End, Grant, Link
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import encode_batch
+from cluster.runtime.states import NodeState
 from cluster.runtime.wire import (
     Hello,
     Outbound,

@@ -18,7 +18,7 @@ from cluster.client.cluster import RemoteCluster
 from cluster.client.nodes_here import nodes_here
 from cluster.head.config import HeadConfig
 from cluster.runtime.control import CONTROL_WIRE
-from cluster.runtime.control_clients import NodeState
+from cluster.runtime.states import NodeState
 from sage.base.errors import ClusterUnreachable, CodeMismatch, JobCancelled, RecordFailed
 from sage.base.ids import NodeId
 from sage.base.settings import EngineSettings, Settings

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket as sockets
 from collections.abc import Iterator
 
 import pytest
@@ -147,3 +148,30 @@ def test_a_head_with_a_damaged_journal_does_not_start_and_says_what_to_do(user: 
     journal.write_bytes(whole)
     user("start")
     assert statuses(user) == {"quick": "finished"}
+
+
+def test_a_machine_that_joined_asks_with_its_nodes_key_and_comes_back_to_a_new_head_by_itself(
+    user: ClusterCommand,
+) -> None:
+    with sockets.create_server(("127.0.0.1", 0)) as free:
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    with user_at_home() as other:
+        user("start", "--address", address)
+        other("join", address, "--token", user("token").strip(), "--node", "far")
+        assert {node["view"]["node_id"] for node in other.json("nodes")} == {"node-1", "far"}
+        assert (other.json("status")["nodes"], other.json("jobs")) == (2, [])
+        (other.home / "flows.py").write_text(FLOWS)
+        assert "a node may not say SubmitFlow" in other("submit", "flows.py:quick", status=1)
+        epochs = {node["view"]["node_id"]: node["epoch"] for node in user.json("nodes")}
+        os.kill(user.json("status")["head_pid"], signal.SIGKILL)
+        eventually(lambda: not user.processes(), GONE_S)
+        user("start", "--address", address)
+        eventually(lambda: len(user.json("nodes")) == 2, GONE_S)
+        assert all(node["epoch"] > epochs[node["view"]["node_id"]] for node in user.json("nodes"))
+        (far,) = other.processes()
+        far.kill()
+        far.wait(GONE_S)
+        assert other.files() != []
+        other("start", "--nodes", "0", "--name", "another")
+        other("stop", "--name", "another")
+        other.wait_gone()

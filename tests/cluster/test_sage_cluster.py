@@ -12,6 +12,7 @@ from tests.cluster.cluster_command import GONE_S, ClusterCommand, shared_memory,
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 
 FLOWS = """
+import dataclasses
 import itertools
 import sage
 
@@ -32,6 +33,16 @@ failing = sage.Flow("failing")
 failing.from_collection(range(2_000)).map(fail_at_999).for_each(lambda number: None)
 endless = sage.Flow("endless")
 endless.from_collection(itertools.count()).filter(lambda n: n % 1_000_000 == 0).print()
+keeping = sage.Flow("keeping")
+keeping.from_collection([1, 2, 3]).collect()
+
+@dataclasses.dataclass
+class Pair:
+    word: str
+    number: int
+
+pairing = sage.Flow("pairing")
+pairing.from_collection(["to"]).map(lambda word: Pair(word, 1)).collect()
 talking = sage.Flow("talking")
 talking.from_collection(["to", "be"]).print()
 """
@@ -83,6 +94,34 @@ def test_words_are_counted_on_both_nodes(running: ClusterCommand) -> None:
     assert len({node for chain in job["state"]["metrics"]["chains"] for node in chain["nodes"]}) == 2
     assert "words" in running("job", result["job_id"])
     assert result["job_id"] in {state["job_id"] for state in running.json("jobs")}
+
+
+def test_what_a_job_collects_without_a_client_is_kept_for_whoever_asks(running: ClusterCommand) -> None:
+    submitted = running.run("submit", "flows.py:keeping")
+    job_id = submitted.stdout.strip()
+    assert f"sage-cluster job {job_id} --results" in submitted.stderr
+    running("logs", job_id, "--follow")
+    for _ in range(2):
+        assert running("job", job_id, "--results").split() == ["1", "2", "3"]
+    found = running.json("job", job_id, "--results")
+    assert (found["status"], found["num_dropped"], found["results"]) == ("finished", 0, {"collect": [1, 2, 3]})
+
+
+def test_records_of_a_flows_own_classes_are_read_with_the_flow(running: ClusterCommand) -> None:
+    job_id = running("submit", "flows.py:pairing").strip()
+    running("logs", job_id, "--follow")
+    assert "--flow FILE[:FLOW]" in running("job", job_id, "--results", status=1)
+    shown = running("job", job_id, "--results", "--flow", "flows.py:pairing")
+    assert shown == '{"word":"to","number":1}\n'
+
+
+def test_a_job_is_explained_while_it_runs(running: ClusterCommand) -> None:
+    job_id = running("submit", "flows.py:endless").strip()
+    (line,) = running("job", job_id, "--explain").splitlines()
+    assert line.startswith("from_collection -> filter")
+    assert ": on node-" in line
+    assert running.json("job", job_id, "--explain")["placement"] == [line]
+    running("cancel", job_id)
 
 
 def test_what_a_job_prints_is_in_its_log(running: ClusterCommand) -> None:

@@ -18,12 +18,22 @@ from cluster.head.config import HeadConfig
 from cluster.runtime.addresses import TcpAddress, parse_address
 from cluster.runtime.allow_list import Role
 from cluster.runtime.control import CONTROL_WIRE, Heartbeat, Join, PeerAddress
-from cluster.runtime.control_clients import Greet, ListJobs, StopCluster
+from cluster.runtime.control_clients import (
+    CancelFlow,
+    DrainNode,
+    GetLogs,
+    GetResults,
+    Greet,
+    ListJobs,
+    ListNodes,
+    StopCluster,
+)
 from cluster.runtime.curve import ClientTrust
 from cluster.runtime.enrolment import Enrol, enrol
 from cluster.runtime.join_token import parse_token
 from cluster.runtime.keys import ClusterKeys, new_curve_keys
 from sage.base.clock import SystemClock
+from sage.base.ids import JobId, NodeId
 from sage.base.offer import NodeOffer
 from tests.cluster.cluster_command import ClusterCommand, user_at_home
 from tests.cluster.keyed_peer import KeyedPeer
@@ -127,13 +137,16 @@ def test_a_token_lets_in_once(running: Running, tmp_path: Path) -> None:
         assert newcomer.hear(WAIT_S) is not None
     with KeyedPeer(running.address, ClientTrust(token.keys, running.head_key)) as thief:
         assert not thief.is_let_in(WAIT_S)
+    assert running.user.json("status")["refused"] >= 1
     assert running.is_well()
 
 
 def test_a_node_gives_no_orders_and_a_client_is_no_node(running: Running, tmp_path: Path) -> None:
     node, client = (running.enrolled(role, tmp_path) for role in (Role.NODE, Role.CLIENT))
     join = Join("mine", "instance", 1, "host", NodeOffer(cpus=64.0, memory_bytes=1), PeerAddress("tcp://127.0.0.1:1"))
-    for trust, message in ((node, Greet(1, "a node")), (node, StopCluster(1)), (client, join), (client, Heartbeat(1))):
+    job = JobId("job-1")
+    not_a_nodes = (StopCluster(1), CancelFlow(1, job), DrainNode(1, NodeId("a")), GetLogs(1, job), GetResults(1, job))
+    for trust, message in (*((node, order) for order in not_a_nodes), (client, join), (client, Heartbeat(1))):
         with KeyedPeer(running.address, trust) as peer:
             peer.say(message)
             answer = peer.hear(WAIT_S)
@@ -141,6 +154,16 @@ def test_a_node_gives_no_orders_and_a_client_is_no_node(running: Running, tmp_pa
             assert f"may not say {type(message).__name__}" in answer.text
             peer.say(Greet(2, "once more"))
             assert peer.hear(0.3) is None, "whoever broke the protocol is heard no more"
+    assert running.is_well()
+
+
+def test_a_node_may_ask_how_the_cluster_is(running: Running, tmp_path: Path) -> None:
+    with KeyedPeer(running.address, running.enrolled(Role.NODE, tmp_path)) as peer:
+        for message, answer in ((Greet(1, "a node"), "Greeting"), (ListNodes(2), "NodeList"), (ListJobs(3), "JobList")):
+            peer.say(message)
+            said = peer.hear(WAIT_S)
+            assert said is not None
+            assert answer in said.text
     assert running.is_well()
 
 

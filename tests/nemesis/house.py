@@ -13,9 +13,9 @@ from cluster.client.cluster import RemoteCluster
 from cluster.client.line import HeadLine
 from cluster.client.reach import attach_by
 from cluster.client.shipping import shipping_by
-from cluster.runtime.control_clients import NodeState
 from cluster.runtime.keys import ClusterKeys
 from cluster.runtime.place import DEFAULT_NAME, ClusterPlace, place_of_cluster
+from cluster.runtime.states import NodeState
 from tests.cluster.cluster_command import GONE_S, ClusterCommand, shared_memory, user_at_home
 from tests.cluster.private_world import Host, network
 from tests.nemesis.injections import NUM_NODES, Where

@@ -135,8 +135,13 @@ def test_a_closed_line_refuses_at_once(tmp_path: Path) -> None:
 def test_a_head_that_comes_back_is_found_again_and_asked_again(tmp_path: Path) -> None:
     seen: list[News] = []
     answers: SimpleQueue[object] = SimpleQueue()
-    with line_to(tmp_path, lambda message: [], reconnect_s=DEADLINE_S) as (head, line):
+
+    def nodes_only(message: ClientToHead) -> Iterable[HeadToClient]:
+        return answer(message) if isinstance(message, ListNodes) else []
+
+    with line_to(tmp_path, nodes_only, reconnect_s=DEADLINE_S) as (head, line):
         line.listen(JOB, seen.append)
+        line.ask(ListNodes, NodeList)
         line.call(lambda number: WatchJob(number, JOB), answers.put)
         head.end()
         other = ScriptedHead(tmp_path, answer, epoch=2)
@@ -152,6 +157,7 @@ def test_a_head_that_does_not_come_back_is_given_up_in_time_and_says_what_to_do(
     seen: SimpleQueue[News] = SimpleQueue()
     with line_to(tmp_path, answer, reconnect_s=0.3) as (head, line):
         line.listen(JOB, seen.put)
+        line.ask(ListNodes, NodeList)
         head.end()
         news = seen.get(timeout=DEADLINE_S)
         assert isinstance(news, LineLost)

@@ -24,7 +24,6 @@ from cluster.runtime.control_clients import (
     Greeting,
     HeadToClient,
     JobNews,
-    JobState,
     JobSubmitted,
     ListNodes,
     Logs,
@@ -32,6 +31,7 @@ from cluster.runtime.control_clients import (
     SubmitFlow,
     WatchJob,
 )
+from cluster.runtime.states import JobState
 from sage.base.errors import (
     ClusterUnreachable,
     FlowInvalid,

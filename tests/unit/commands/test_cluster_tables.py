@@ -5,7 +5,7 @@ import pytest
 
 from cluster.commands.cluster_tables import engine_rows, job_rows, node_rows, rate_of
 from cluster.commands.cluster_top import ClusterSnapshot, show_once
-from cluster.runtime.control_clients import JobState, NodeState
+from cluster.runtime.states import JobState, NodeState
 from sage.base.ids import JobId, NodeId
 from sage.base.inference import Kind, ModelCard
 from sage.base.resources import Resources

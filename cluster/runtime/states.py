@@ -1,0 +1,39 @@
+"""How jobs and nodes are, as a head tells clients. Knows no message."""
+
+import msgspec
+
+from cluster.runtime.control import RemoteFailure
+from sage.base.ids import JobId
+from sage.flow.runner import JobMetrics, NodeView
+
+
+class JobState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A job as the head sees it. `run_id` is that of its newest run; `num_restarts` runs came before it.
+
+    `error`: why it failed, was cancelled or was begun anew. `has_lost_results`: what its newest run collected is gone,
+    with the head that kept it.
+    """
+
+    job_id: JobId
+    name: str
+    run_id: JobId
+    metrics: JobMetrics
+    num_restarts: int
+    num_dead_letters: int
+    submitted_unix_s: float
+    is_over: bool
+    error: RemoteFailure | None = None
+    has_lost_results: bool = False
+
+
+class NodeState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`state`: "alive", "suspect" or "draining"; `silent_s`: since it was heard; `num_refused`: as in Heartbeat."""
+
+    view: NodeView
+    state: str
+    host: str
+    pid: int
+    epoch: int
+    silent_s: float
+    labels: dict[str, str] = {}
+    num_refused: int = 0
