@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.cluster_wanted import ClusterWanted, ClusterWorkload
 from benchmarks.wanted import MODEL_WORKLOADS, StreamEngine, StreamWorkload, Wanted
 from benchmarks.wire_wanted import Way, WireWanted, WireWorkload
 from cluster.commands.show import Json, print_json
@@ -98,6 +99,32 @@ def wire(
     wanted = WireWanted(tuple(workload or WireWorkload), tuple(way or Way), records, batch, rounds)
     clock = SystemClock()
     document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_wire(wanted, clock))
+    if json is not None:
+        write(document, json)
+    if json != "-":
+        typer.echo(report_of(document))
+
+
+@app.command()
+def cluster(
+    workload: Annotated[
+        list[ClusterWorkload] | None,
+        typer.Option("--workload", help="What to measure, may be repeated; by default all."),
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=0.01, help="About how long one node takes for a round.")
+    ] = 1.0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed, in turns.")] = 5,
+    json: Target = None,
+) -> None:
+    """Time two node processes against one, a task's round trip, control beside data, and a cluster at rest."""
+    from benchmarks.cluster import measure_cluster
+    from benchmarks.document import document_of, write
+    from benchmarks.report import report as report_of
+
+    wanted = ClusterWanted(tuple(workload or ClusterWorkload), seconds, rounds)
+    clock = SystemClock()
+    document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_cluster(wanted, clock))
     if json is not None:
         write(document, json)
     if json != "-":

@@ -2,9 +2,10 @@
 
 import re
 
-from cluster.client.cluster import RemoteCluster
+from cluster.client.cluster import RemoteCluster, ShowLines
 from cluster.client.head_start import start_head
 from cluster.client.line import HeadLine
+from cluster.client.news import print_lines
 from cluster.client.reach import attach_by, own_name
 from cluster.client.shipping import shipping_by
 from cluster.head.config import HeadConfig
@@ -30,10 +31,10 @@ def num_nodes_of(address: str) -> int:
     return int(match[1])
 
 
-def nodes_here(num_nodes: int, *, settings: Settings | None = None) -> RemoteCluster:
+def nodes_here(num_nodes: int, *, settings: Settings | None = None, show: ShowLines = print_lines) -> RemoteCluster:
     """Start a head and its nodes; they end with the cluster that is returned, or with this process.
 
-    Raises ClusterStartFailed.
+    `show` takes the lines that jobs print, on another thread. Raises ClusterStartFailed.
     """
     settings = settings if settings is not None else load_settings()
     folder, key = private_directory(), new_signing_key()
@@ -48,4 +49,4 @@ def nodes_here(num_nodes: int, *, settings: Settings | None = None) -> RemoteClu
     except BaseException:
         head.close()
         raise
-    return RemoteCluster(line, greeting, shipping_by(key), where=where, on_close=head.close)
+    return RemoteCluster(line, greeting, shipping_by(key), where=where, show=show, on_close=head.close)
