@@ -11,10 +11,11 @@ from typing import Any
 
 from operators.accumulate import finish_of, join_of, update_lines
 from operators.failure import Failures
+from operators.sides import Add
 from operators.state import StepState
 from operators.windows import Fired, WindowResults
 from sage.flow.graph import Step
-from sage.flow.spec import Over
+from sage.flow.spec import Window
 from sage.flow.windows import Sliding, Tumbling
 
 Values = dict[Hashable, Any]
@@ -26,40 +27,37 @@ class AlignedWindows:
     A window is known by its first pane.
     """
 
-    def __init__(
-        self, step: Step, shape: Tumbling | Sliding, over: Over, allow_late_s: float, failures: Failures
-    ) -> None:
+    def __init__(self, step: Step, shape: Tumbling | Sliding, spec: Window, failures: Failures, late: Add) -> None:
+        over = spec.over
+        self._late = late
         every_s = shape.size_s if isinstance(shape, Tumbling) else shape.every_s
         self._pane_s = _common_length(shape.size_s, every_s)
         self._num_panes = round(shape.size_s / self._pane_s)
         self._num_between = round(every_s / self._pane_s)
         self._is_shared = self._num_panes == self._num_between or join_of(over) is not None
         self._over = over
-        self._allow_late_s = allow_late_s
+        self._allow_late_s = spec.allow_late_s
         self._results = WindowResults(step, join_of(over), finish_of(over), failures)
         self._kept: dict[int, Values] = {}
         self._watermark_s = -inf
         self._next_end_s = inf
         self._changed: dict[int, dict[Hashable, None]] = {}
-        self.num_late = 0
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         """Within one pane a record costs a comparison of its time; the pane's dicts stay at hand."""
-        names[f"enter{number}"] = self._enter
+        names |= {f"enter{number}": self._enter, f"late{number}": self._late}
         enter = [
             f"if not lo{number} <= t < hi{number}:",
             f"    kept{number}, lo{number}, hi{number} = enter{number}(t, key)",
+            f"    if not kept{number}:",
+            f"        late{number}(x, t)",
+            "        continue",
         ]
         head = [f"lo{number} = hi{number} = 0.0", f"kept{number} = ()"]
         if self._is_shared:
-            keep = f"d{number}[key] = v"
-            update = update_lines(self._over, number, names, old=f"get{number}(key, {{}})", keep=keep)
-            take = [
-                f"    if not kept{number}: continue",
-                f"    d{number}, = kept{number}",
-                f"    get{number} = d{number}.get",
-            ]
-            return head, [*enter, *take, *update]
+            take = [f"    d{number}, = kept{number}", f"    get{number} = d{number}.get"]
+            old, keep = f"get{number}(key, {{}})", f"d{number}[key] = v"
+            return head, [*enter, *take, *update_lines(self._over, number, names, old=old, keep=keep)]
         update = update_lines(self._over, number, names, old="d.get(key, {})", keep="new.append(v)")
         each = ["new = []", f"for d in kept{number}:", *(f"    {line}" for line in update)]
         return head, [*enter, *each, f"for d, v in zip(kept{number}, new): d[key] = v"]
@@ -100,7 +98,6 @@ class AlignedWindows:
         first, last = self._windows_of(pane)
         is_open = self._end_s(first) > self._watermark_s
         if not is_open and self._end_s(last) + self._allow_late_s <= self._watermark_s:
-            self.num_late += 1
             return (), 0.0, 0.0
         homes = [pane] if self._is_shared else self._still_kept(first, last)
         for home in homes:

@@ -9,8 +9,10 @@ from operators.event_clock import EventClock
 from operators.failure import Failures
 from operators.fuse import FusedMachine, Phase, Stage
 from operators.loop import Loop
+from operators.machine import Counts
 from operators.retrieval import IndexPart, asking_stages, filling_stages
 from operators.shapes import windows_for
+from operators.sides import Sides
 from operators.state import Stateful
 from sage.base.errors import InternalError
 from sage.flow.graph import Step
@@ -33,6 +35,8 @@ from sage.flow.spec import (
     Reduce,
     Reply,
     Retrieve,
+    Split,
+    TakeSide,
     Union,
     Window,
     Write,
@@ -48,7 +52,9 @@ def fused_machine(steps: Sequence[Step], context: Context) -> FusedMachine:
     return FusedMachine(
         cutter.phases(),
         cutter.failures,
+        counts=cutter.counts,
         stateful=cutter.stateful,
+        sides=cutter.sides,
         ends=ends,
         batch_records=context.batch_records,
     )
@@ -59,7 +65,9 @@ class _Cutter:
 
     def __init__(self, context: Context) -> None:
         self.failures = Failures()
+        self.counts = Counts()
         self.stateful: dict[str, Stateful] = {}
+        self.sides: list[Sides] = []
         self._context = context
         self._phases: list[Phase] = []
         self._stages: list[Stage] = []
@@ -70,12 +78,17 @@ class _Cutter:
         match step.spec:
             case Read(time=AssignTimestamps() as time):
                 self._take_operation(Operation(step, time, clock=EventClock(time.max_out_of_order_s)))
-            case Read() | Union():
-                pass  # the task reads, and a union changes nothing
+            case Read() | Union() | TakeSide():
+                pass  # the task reads or takes, and a union changes nothing
+            case Split(tags=tags) as spec:
+                self._take_operation(Operation(step, spec, sides=Sides(step.name, tags)))
             case AssignTimestamps() as spec:
                 self._take_operation(Operation(step, spec, clock=EventClock(spec.max_out_of_order_s)))
             case Window() as spec:
-                self._take_operation(Operation(step, spec, windows=windows_for(step, spec, self.failures)))
+                sides = None if spec.late_to is None else Sides(step.name, [spec.late_to])
+                late = self._left_out if sides is None or spec.late_to is None else sides.adder(spec.late_to)
+                windows = windows_for(step, spec, self.failures, late)
+                self._take_operation(Operation(step, spec, windows=windows, sides=sides))
             case Map() | Filter() | FlatMap() | KeyBy() | Aggregate() | Reduce() | Fold() | ForEach() as spec:
                 self._take_operation(Operation(step, spec))
             case MapBatches(fn=fn, max_records=max_records, max_wait_s=None):
@@ -96,6 +109,9 @@ class _Cutter:
             case Generate() | Embed() | MapAsync() | MapBatches() as spec:
                 raise InternalError(f"a {type(spec).__name__} waits and cannot be fused: step {step.name!r}")
 
+    def _left_out(self, record: object, timestamp_s: float | None) -> None:
+        self.counts.records_late += 1
+
     def _whole_lists(self, max_records: int) -> int:
         """Return a batch's size, rounded up so that it is cut into full lists."""
         return -(-self._context.batch_records // max_records) * max_records
@@ -106,6 +122,8 @@ class _Cutter:
 
     def _take_operation(self, operation: Operation) -> None:
         self._operations.append(operation)
+        if operation.sides is not None:
+            self.sides.append(operation.sides)
         if (stateful := operation.stateful()) is not None:
             self.stateful[operation.step.name] = stateful
         if operation.ends_loop():

@@ -9,12 +9,25 @@ from typing import Any
 from operators.accumulate import MISSING, update_lines
 from operators.event_clock import EventClock, no_time
 from operators.failure import GENERATED
+from operators.sides import Sides
 from operators.state import ByKey, Stateful
 from operators.windows import Windows
 from sage.flow.graph import OnError, Step
-from sage.flow.spec import Aggregate, AssignTimestamps, Filter, FlatMap, Fold, ForEach, KeyBy, Map, Reduce, Window
+from sage.flow.spec import (
+    Aggregate,
+    AssignTimestamps,
+    Filter,
+    FlatMap,
+    Fold,
+    ForEach,
+    KeyBy,
+    Map,
+    Reduce,
+    Split,
+    Window,
+)
 
-PerRecord = AssignTimestamps | Map | Filter | FlatMap | KeyBy | Aggregate | Reduce | Fold | Window | ForEach
+PerRecord = AssignTimestamps | Map | Filter | FlatMap | Split | KeyBy | Aggregate | Reduce | Fold | Window | ForEach
 Keyed = Aggregate | Reduce | Fold
 
 
@@ -33,6 +46,7 @@ class Operation:
     state: ByKey = field(default_factory=ByKey)
     clock: EventClock | None = None
     windows: Windows | None = None
+    sides: Sides | None = None
 
     def needs_key(self) -> bool:
         return isinstance(self.spec, Keyed | Window)
@@ -198,6 +212,8 @@ def _lines(number: int, operation: Operation, names: dict[str, Any], before: lis
                 f"if latest{number} < t < INFINITE: latest{number} = t",
                 f"elif not t <= latest{number}: raise no_time(t)",
             ]
+        case Split():
+            return _split(number, spec, operation.sides, names)
         case Window():
             assert operation.windows is not None
             ahead, lines = operation.windows.lines(number, names)
@@ -208,3 +224,13 @@ def _lines(number: int, operation: Operation, names: dict[str, Any], before: lis
             names |= {state: values, f"get_{state}": values.get}
             lines = update_lines(spec, number, names, old=f"get_{state}(key, {{}})", keep=f"{state}[key] = v")
             return [*lines, *([] if spec.final else ["x = (key, v)"])]
+
+
+def _split(number: int, spec: Split, sides: Sides | None, names: dict[str, Any]) -> list[str]:
+    assert sides is not None
+    lines: list[str] = []
+    for at, (tag, predicate) in enumerate(zip(spec.tags, spec.predicates, strict=True)):
+        holds, aside = f"f{number}_{at}", f"aside{number}_{at}"
+        names |= {holds: predicate, aside: sides.adder(tag)}
+        lines += [f"if {holds}(x):", f"    {aside}(x, t)", "    continue"]
+    return lines

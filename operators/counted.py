@@ -36,7 +36,6 @@ class CountedWindows:
         self._failures = failures
         self._kept: dict[Hashable, _Filling] = {}
         self._num_results = 0
-        self.num_late = 0
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         names |= {f"get{number}": self._kept.get, f"begin{number}": self._begin, f"full{number}": self._full}

@@ -8,6 +8,7 @@ from operators.chunks import Writing
 from operators.failure import Failures
 from operators.loop import Columns, Loop
 from operators.machine import CallResult, Command, Counts, Emit
+from operators.sides import Sides
 from operators.state import State, Stateful
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
@@ -93,18 +94,21 @@ class FusedMachine:
         phases: Sequence[Phase],
         failures: Failures,
         *,
+        counts: Counts,
         stateful: Mapping[str, Stateful],
+        sides: Sequence[Sides],
         ends: bool,
         batch_records: int,
     ) -> None:
-        """`stateful`: what holds something, by step.
+        """`stateful`: what holds something, by step. `sides`: of the steps that have some.
 
         `ends`: the chain's last step is a sink, which is one of the last phase's stages; nothing is emitted.
         """
-        self.counts = Counts()
+        self.counts = counts
         self._phases = tuple(phases)
         self._failures = failures
         self._stateful = stateful
+        self._sides = sides
         self._ends = ends
         self._batch_records = batch_records
         self._is_timed = any(isinstance(stage, Loop) and stage.is_timed for stage in self._phases[0].stages)
@@ -156,6 +160,8 @@ class FusedMachine:
         """Return what emits `columns`, with the watermark on the last of them."""
         self.counts.records_out += sum(len(values) for values, _, _ in columns)
         commands: list[Command] = [*self._failures.take()]
+        for sides in self._sides:
+            commands += sides.take()
         if self._ends:
             return commands
         commands += [Emit(Batch(*each)) for each in columns[:-1]]

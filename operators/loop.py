@@ -57,6 +57,8 @@ class Loop:
         for operation in self._operations:
             if operation.clock is not None:
                 watermark_s = operation.clock.watermark_s() if watermark_s != inf else inf
+            if operation.sides is not None and watermark_s != inf:
+                operation.sides.watermark_s = watermark_s
             if operation.windows is not None:
                 results, times = operation.windows.advance(watermark_s)
                 columns = (results, None, times if len(times) == len(results) else None) if results else None

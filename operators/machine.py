@@ -12,13 +12,15 @@ from operators.state import State
 from sage.base.batch import Batch
 from sage.base.ids import RequestId
 from sage.base.inference import Reply, Request
+from sage.flow.plan import Side
 
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Send `batch` to every outgoing channel."""
+    """Send `batch` to every outgoing channel of the main stream, or to those of one side."""
 
     batch: Batch
+    side: Side | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class Counts:
     num_requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    records_late: int = 0
 
 
 class Machine(Protocol):

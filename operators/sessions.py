@@ -11,10 +11,11 @@ from typing import Any
 
 from operators.accumulate import MISSING, added_up, finish_of, join_of, update_lines
 from operators.failure import Failures
+from operators.sides import Add
 from operators.state import StepState
 from operators.windows import Fired, WindowResults
 from sage.flow.graph import Step
-from sage.flow.spec import Combine, Gather, Over
+from sage.flow.spec import Combine, Gather, Window
 from sage.flow.windows import Session
 
 
@@ -38,9 +39,11 @@ _NEVER = _Span(inf, inf)
 class SessionWindows:
     """`kept[key]`: its sessions, the earlier first. `due`: when to look at which of them; each stands there once."""
 
-    def __init__(self, step: Step, shape: Session, over: Over, allow_late_s: float, failures: Failures) -> None:
+    def __init__(self, step: Step, shape: Session, spec: Window, failures: Failures, late: Add) -> None:
+        over = spec.over
+        self._late = late
         self._gap_s = shape.gap_s
-        self._allow_late_s = allow_late_s
+        self._allow_late_s = spec.allow_late_s
         join, finish = join_of(over), finish_of(over)
         if join is None and isinstance(over, Combine):
             finish = added_up(over)
@@ -54,19 +57,20 @@ class SessionWindows:
         self._num_due = 0
         self._changed: list[tuple[Hashable, _Span]] = []
         self._watermark_s = -inf
-        self.num_late = 0
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         """A record that goes on with its key's last session costs two comparisons."""
         names |= {"NEVER": _NEVER, f"get{number}": self._kept.get}
-        names |= {f"place{number}": self._place, f"settle{number}": self._settle}
+        names |= {f"late{number}": self._late, f"place{number}": self._place, f"settle{number}": self._settle}
         update = update_lines(self._over, number, names, old="w.value", keep="w.value = v")
         return [], [
             f"spans = get{number}(key)",
             "w = spans[-1] if spans else NEVER",
             f"if w.is_given or not w.last_s <= t <= w.last_s + {self._gap_s!r}:",
             f"    w = place{number}(t, key)",
-            "    if w is None: continue",
+            "    if w is None:",
+            f"        late{number}(x, t)",
+            "        continue",
             *update,
             "if w.replaces is None: w.last_s = t",
             f"else: settle{number}(key, w)",
@@ -117,7 +121,6 @@ class SessionWindows:
         near = [s for s in self._kept.get(key, ()) if s.first_s - gap_s <= time_s <= s.last_s + gap_s]
         if not near:
             if not time_s + gap_s + self._allow_late_s >= self._watermark_s:
-                self.num_late += 1
                 return None
             span = _Span(time_s, time_s)
         else:

@@ -4,18 +4,19 @@ from operators.aligned import AlignedWindows
 from operators.counted import CountedWindows
 from operators.failure import Failures
 from operators.sessions import SessionWindows
+from operators.sides import Add
 from operators.windows import Windows
 from sage.flow.graph import Step
 from sage.flow.spec import Window
 from sage.flow.windows import CountWindow, Session, Sliding, Tumbling
 
 
-def windows_for(step: Step, spec: Window, failures: Failures) -> Windows:
-    """Return new windows for one instance of `step`."""
+def windows_for(step: Step, spec: Window, failures: Failures, late: Add) -> Windows:
+    """Return new windows for one instance of `step`; `late` takes what comes too late."""
     match spec.shape:
         case Tumbling() | Sliding() as shape:
-            return AlignedWindows(step, shape, spec.over, spec.allow_late_s, failures)
+            return AlignedWindows(step, shape, spec, failures, late)
         case Session() as shape:
-            return SessionWindows(step, shape, spec.over, spec.allow_late_s, failures)
+            return SessionWindows(step, shape, spec, failures, late)
         case CountWindow() as shape:
             return CountedWindows(step, shape, spec.over, failures)

@@ -18,8 +18,6 @@ Fired = tuple[list[WindowResult[Any, Any]], list[float]]
 class Windows(Stateful, Protocol):
     """The windows of one step. A generated loop puts the records in; between its runs comes `advance`."""
 
-    num_late: int
-
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         """Return the lines of a loop: once before it, and for each record `x` of `key` at time `t`."""
         ...

@@ -64,4 +64,5 @@ class Accounts:
             prompt_tokens=sum(count.prompt_tokens for count in counts),
             completion_tokens=sum(count.completion_tokens for count in counts),
             busy_s=sum(progress.busy_s for progress in newest),
+            records_late=sum(count.records_late for count in counts),
         )

@@ -45,7 +45,8 @@ def _names(graph: Graph) -> Iterator[tuple[str, type]]:
         folder = str(Path(step.where.file).parent)
         for field in dataclasses.fields(step.spec):
             value = getattr(step.spec, field.name)
-            yield from _named_by(value, folder)
+            for each in value if isinstance(value, tuple) else (value,):
+                yield from _named_by(each, folder)
             if dataclasses.is_dataclass(value) and not isinstance(value, type):  # a source or a sink with its options
                 for option in dataclasses.fields(value):
                     yield from _named_by(getattr(value, option.name), folder)

@@ -22,7 +22,9 @@ def outline_from_plan(plan: Plan) -> PlanOutline:
             ChainOutline(chain.id, tuple(step.name for step in chain.steps), chain.parallelism, chain.demand)
             for chain in plan.chains
         ),
-        tuple(ChannelOutline(channel.source, channel.target, channel.routing) for channel in plan.channels),
+        tuple(
+            ChannelOutline(channel.source, channel.target, channel.routing, channel.side) for channel in plan.channels
+        ),
     )
 
 
@@ -36,7 +38,9 @@ def plan_from_outline(outline: PlanOutline) -> Plan:
         )
     except KeyError as error:
         raise FlowInvalid(f"the outline of {outline.name!r} has no step {error}") from error
-    channels = tuple(Channel(channel.source, channel.target, channel.routing) for channel in outline.channels)
+    channels = tuple(
+        Channel(channel.source, channel.target, channel.routing, channel.side) for channel in outline.channels
+    )
     _check(outline, chains, channels)
     return Plan(Graph(outline.name, tuple(steps.values())), chains, channels)
 

@@ -22,7 +22,7 @@ def tasks_from_plan(job_id: JobId, plan: Plan) -> tuple[TaskSpec, ...]:
             links_of[link.source].append(link)
             inputs[link.target].append(InputSpec(link, is_completion=channel.routing is Routing.COMPLETION))
         for source, links in links_of.items():
-            outputs[source].append(OutputSpec(channel.routing, tuple(links)))
+            outputs[source].append(OutputSpec(channel.routing, tuple(links), channel.side))
     return tuple(
         TaskSpec(own, job_id, chain, instance, tuple(inputs[own]), tuple(outputs[own]))
         for chain in plan.chains

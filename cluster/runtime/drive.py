@@ -302,8 +302,8 @@ class Drive:
         letters: list[DeadLetter] = []
         for command in commands:
             match command:
-                case Emit(batch):
-                    self._outputs.emit(batch)
+                case Emit(batch, side):
+                    self._outputs.emit(batch, side)
                 case Ask(requests):
                     self._hands.ask(requests)
                 case Withdraw(request_ids):

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from sage.base.demand import Demand
-from sage.flow.plan import Routing
+from sage.flow.plan import Routing, Side
 
 StepKind = Literal[
     "read", "generate", "embed", "index_into", "retrieve", "write", "for_each", "from_chat", "reply", "other"
@@ -39,6 +39,7 @@ class ChannelOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str
     target: str
     routing: Routing
+    side: Side | None = None
 
 
 class PlanOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,7 +8,7 @@ from cluster.runtime.credit import SenderCredit
 from cluster.runtime.links import Barrier, Delivery, End, Grant, Link
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
-from sage.flow.plan import Routing
+from sage.flow.plan import Routing, Side
 
 Send = Callable[[Delivery | Barrier | End], object]
 Split = Callable[[Batch, int], Iterable[tuple[int, Batch]]]
@@ -21,6 +21,7 @@ class OutputSpec:
 
     routing: Routing
     links: tuple[Link, ...]
+    side: Side | None = None
 
 
 class Outputs:
@@ -32,14 +33,17 @@ class Outputs:
         """`num_batches`: credit of each link. `max_records`: batches that wait are joined up to this many."""
         self._channels = [_Channel(spec, send, num_batches, max_records) for spec in specs]
         self._data = [channel for channel in self._channels if channel.routing is not Routing.COMPLETION]
+        self._of_side: dict[Side | None, list[_Channel]] = {}
+        for channel in self._data:
+            self._of_side.setdefault(channel.side, []).append(channel)
         self._split = split
         self._by_link = {link: channel for channel in self._channels for link in channel.links}
 
-    def emit(self, batch: Batch) -> None:
-        """Send `batch` to every channel, or keep it until there is credit."""
+    def emit(self, batch: Batch, side: Side | None = None) -> None:
+        """Send `batch` to every channel of the main stream, or of a side, or keep it until there is credit."""
         if len(batch) == 0 and batch.watermark_s is None:
             return
-        for number, channel in enumerate(self._data):
+        for number, channel in enumerate(self._of_side.get(side, ())):
             own = batch if number == 0 else _copied(batch)
             if channel.routing is Routing.KEYED and len(channel.links) > 1:
                 for partition, part in self._split(own, len(channel.links)):
@@ -76,6 +80,7 @@ class _Channel:
 
     def __init__(self, spec: OutputSpec, send: Send, num_batches: int, max_records: int) -> None:
         self.routing = spec.routing
+        self.side = spec.side
         self.links = spec.links
         self._send = send
         self._max_records = max_records

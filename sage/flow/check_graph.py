@@ -17,9 +17,11 @@ from sage.flow.spec import (
     Read,
     Reduce,
     Retrieve,
+    TakeSide,
     Union,
     Window,
     Write,
+    sides_of,
 )
 from sage.flow.turns import with_turns
 from sage.flow.windows import CountWindow
@@ -70,6 +72,9 @@ def _check_inputs(step: Step, by_name: Mapping[str, Step]) -> None:
             raise FlowInvalid(f"{step.where}: union takes two or more streams, each once", "Name the other streams.")
     elif num_inputs != (0 if isinstance(step.spec, Read) else 1):
         raise FlowInvalid(f"{step.where}: {kind} has {num_inputs} inputs")
+    if isinstance(step.spec, TakeSide) and step.spec.tag not in (sides := sides_of(by_name[step.inputs[0]].spec)):
+        known = ", ".join(map(repr, sides)) or "none"
+        raise FlowInvalid(f'{step.where}: "{step.inputs[0]}" has no side {step.spec.tag!r}; its sides: {known}')
     if isinstance(step.spec, Aggregate | Reduce | Fold | Window) and not isinstance(
         by_name[step.inputs[0]].spec, KeyBy
     ):
@@ -97,6 +102,10 @@ def _check_ends(flow_name: str, steps: tuple[Step, ...]) -> None:
     readers = consumers_of(steps)
     files: dict[JsonLinesSink, Step] = {}
     for step in steps:
+        taken = {reader.spec.tag for reader in readers[step.name] if isinstance(reader.spec, TakeSide)}
+        for tag in sides_of(step.spec):
+            if tag not in taken:
+                raise FlowInvalid(f'{step.where}: nothing uses the side {tag!r} of "{step.name}"', _take(tag))
         if not readers[step.name] and not isinstance(step.spec, SINKS):
             raise FlowInvalid(f'{step.where}: nothing uses what the step "{step.name}" gives', end)
         if isinstance(step.spec, Write) and isinstance(step.spec.sink, JsonLinesSink):
@@ -106,6 +115,10 @@ def _check_ends(flow_name: str, steps: tuple[Step, ...]) -> None:
                     f"{step.where}: two steps write {step.spec.sink.path}; the other is at {twin.where}",
                     "Write two files, or put the streams together by union.",
                 )
+
+
+def _take(tag: str) -> str:
+    return f"Take it: .side({tag!r}), and end it in a sink."
 
 
 def _check_time(steps: tuple[Step, ...]) -> None:

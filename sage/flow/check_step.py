@@ -28,6 +28,8 @@ from sage.flow.spec import (
     Reply,
     Retrieve,
     Spec,
+    Split,
+    TakeSide,
     Union,
     Window,
     Write,
@@ -47,6 +49,8 @@ NAMES = {
     Reduce: "reduce",
     Fold: "fold",
     Window: "window",
+    Split: "split",
+    TakeSide: "side",
     Union: "union",
     Generate: "generate",
     Embed: "embed",
@@ -91,14 +95,8 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
         case Fold(initial=initial, fn=fn):
             yield from _callable(spec, fn)
             yield from _shared(initial)
-        case MapBatches(fn=fn, max_records=max_records, max_wait_s=max_wait_s):
-            yield from _callable(spec, fn)
-            yield from _at_least(1, max_records=max_records)
-            yield from _above_zero(max_wait_s=max_wait_s)
-            if max_wait_s is not None and max_records is None:
-                yield Fault(
-                    "max_wait_s waits for a full batch, but max_records is not given", "Give both.", "max_records"
-                )
+        case MapBatches():
+            yield from _faults_of_lists(spec)
         case MapAsync(fn=fn, max_in_flight=max_in_flight, timeout_s=timeout_s):
             yield from _callable(spec, fn)
             yield from _at_least(1, max_in_flight=max_in_flight)
@@ -119,8 +117,25 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
             yield from _faults_of_time(spec)
         case Window():
             yield from _faults_of_window(spec)
-        case Union() | Write() | Reply():
+        case Split():
+            yield from _faults_of_split(spec)
+        case Union() | Write() | Reply() | TakeSide():
             pass
+
+
+def _faults_of_lists(spec: MapBatches) -> Iterator[Fault]:
+    yield from _callable(spec, spec.fn)
+    yield from _at_least(1, max_records=spec.max_records)
+    yield from _above_zero(max_wait_s=spec.max_wait_s)
+    if spec.max_wait_s is not None and spec.max_records is None:
+        yield Fault("max_wait_s waits for a full batch, but max_records is not given", "Give both.", "max_records")
+
+
+def _faults_of_split(spec: Split) -> Iterator[Fault]:
+    if not spec.tags:
+        yield Fault("split takes a predicate for each side, got none", 'Write split({"tag": predicate}).', "predicates")
+    for predicate in spec.predicates:
+        yield from _callable(spec, predicate, "predicates")
 
 
 def _faults_of_time(spec: AssignTimestamps | Read) -> Iterator[Fault]:
@@ -143,8 +158,8 @@ def _faults_of_window(spec: Window) -> Iterator[Fault]:
             yield from _finite(gap_s=gap_s)
         case CountWindow(num_records=num_records):
             yield from _at_least(1, num_records=num_records)
-            if spec.allow_late_s:
-                yield Fault("nothing is late for a window of a number of records", "Leave allow_late away.", "seconds")
+            if spec.allow_late_s or spec.late_to is not None:
+                yield Fault("nothing is late for a window of a number of records", "Leave allow_late and late_to away.")
     yield from _at_least(0, seconds=spec.allow_late_s)
     match spec.over:
         case Combine(create=create, add=add, merge=merge, result=result):
@@ -163,7 +178,9 @@ def _faults_of_settings(step: Step) -> Iterator[Fault]:
     if step.parallelism > 1 and isinstance(step.spec, Read | Write):
         whole = "a source is read" if isinstance(step.spec, Read) else "a sink is written"
         yield Fault(f"{whole} by one task, not by {step.parallelism}", "Put with_parallelism on another step.")
-    has_function = not isinstance(step.spec, Read | Union | Write) or getattr(step.spec, "time", None) is not None
+    has_function = (
+        not isinstance(step.spec, Read | Union | TakeSide | Write) or getattr(step.spec, "time", None) is not None
+    )
     if step.on_error is not OnError.FAIL and not has_function:
         yield Fault(f"{kind} takes no on_error: it has no function that is called with a record", "Put it on a map.")
     if step.on_error is OnError.FAIL and step.retries:

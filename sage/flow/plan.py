@@ -8,7 +8,10 @@ from functools import reduce
 from sage.base.demand import Demand
 from sage.flow.check_graph import fills
 from sage.flow.graph import Graph, Step, consumers_of
-from sage.flow.spec import KeyBy, MapBatches, Union, Waiting
+from sage.flow.spec import KeyBy, MapBatches, TakeSide, Union, Waiting
+
+Side = tuple[str, str]
+"""The name of a step and the tag of what it puts aside."""
 
 
 class Routing(StrEnum):
@@ -36,11 +39,15 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """An edge between chains. A chain with several outgoing channels sends every batch to each of them."""
+    """An edge between chains. A chain with several outgoing channels sends every batch to each of them.
+
+    Where `side` is set, it carries that side of a step of the source, and nothing else.
+    """
 
     source: str
     target: str
     routing: Routing
+    side: Side | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ def plan_from_graph(graph: Graph) -> Plan:
     too, either of the two stands alone (it waits for replies or for a full batch), their parallelism differs, the
     records must be shuffled by key, or the step asks for something else than what went before, or for a GPU.
     """
-    readers = consumers_of(graph.steps)
+    readers = {name: [r for r in found if not _takes_side(r)] for name, found in consumers_of(graph.steps).items()}
     grown: dict[str, list[Step]] = {}
     home: dict[str, str] = {}
     by_name = {step.name: step for step in graph.steps}
@@ -81,11 +88,15 @@ def _fuses(before: Step, step: Step) -> bool:
     return not (
         _stands_alone(before)
         or _stands_alone(step)
-        or isinstance(step.spec, Union)
+        or isinstance(step.spec, Union | TakeSide)
         or before.parallelism != step.parallelism
         or (isinstance(before.spec, KeyBy) and step.parallelism > 1)
         or (step.demand != Demand() and (step.demand.takes_gpu or step.demand != before.demand))
     )
+
+
+def _takes_side(step: Step) -> bool:
+    return isinstance(step.spec, TakeSide)
 
 
 def _stands_alone(step: Step) -> bool:
@@ -98,10 +109,14 @@ def _chain(steps: tuple[Step, ...]) -> Chain:
 
 def _data_channels(chains: Sequence[Chain], home: Mapping[str, str], by_name: Mapping[str, Step]) -> list[Channel]:
     return [
-        Channel(home[name], chain.id, _routing(by_name[name], chain.steps[0]))
+        Channel(home[name], chain.id, _routing(by_name[name], chain.steps[0]), _side(name, chain.steps[0]))
         for chain in chains
         for name in chain.steps[0].inputs
     ]
+
+
+def _side(before: str, step: Step) -> Side | None:
+    return (before, step.spec.tag) if isinstance(step.spec, TakeSide) else None
 
 
 def _routing(before: Step, step: Step) -> Routing:

@@ -23,7 +23,10 @@ class JobStatus(StrEnum):
 
 
 class ChainMetrics(msgspec.Struct, frozen=True):
-    """What one chain of fused steps has done so far, over all its instances. `busy_s` is time spent computing."""
+    """What one chain of fused steps has done so far, over all its instances. `busy_s` is time spent computing.
+
+    `records_late` came too late for their windows and were left out.
+    """
 
     chain_id: str
     steps: tuple[str, ...]
@@ -36,6 +39,7 @@ class ChainMetrics(msgspec.Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     busy_s: float = 0.0
+    records_late: int = 0
 
 
 class JobMetrics(msgspec.Struct, frozen=True):

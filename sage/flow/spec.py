@@ -122,16 +122,32 @@ Over = Aggregate | Reduce | Combine | Gather
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """Put each record to the side of the first predicate that holds for it; what none holds for stays."""
+
+    tags: tuple[str, ...]
+    predicates: tuple[Callable[[Any], object], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSide:
+    """Begin a stream with what the step before puts to the side of this tag."""
+
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """Put each key's records into windows and emit a `WindowResult` for each.
 
     A window is over when the watermark is `allow_late_s` past its end; from its end on, records change a result that
-    was given already, and the new one is given too.
+    was given already, and the new one is given too. What comes later still goes to the side `late_to`, or nowhere.
     """
 
     shape: Shape
     over: Over
     allow_late_s: float = 0.0
+    late_to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +250,8 @@ Inline = (
     | Reduce
     | Fold
     | Window
+    | Split
+    | TakeSide
     | IndexInto
     | Retrieve
     | Write
@@ -247,3 +265,14 @@ Waiting = MapAsync | Generate | Embed
 
 Spec = Read | Union | Inline | Waiting
 SINKS = (IndexInto, Write, ForEach, Reply)
+
+
+def sides_of(spec: Spec) -> tuple[str, ...]:
+    """Return the tags of what leaves a step beside its main stream."""
+    match spec:
+        case Split(tags=tags):
+            return tags
+        case Window(late_to=str() as tag):
+            return (tag,)
+        case _:
+            return ()

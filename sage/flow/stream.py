@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Hashable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 from sage.base.inference import ServiceClass
 from sage.flow import spec
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # importing NumPy takes longer than all of `import sage`
     Vector = NDArray[np.float32]
 
 T_co = TypeVar("T_co", covariant=True)
+S_co = TypeVar("S_co", covariant=True)
 T = TypeVar("T")
 U = TypeVar("U")
 V = TypeVar("V")
@@ -136,6 +137,20 @@ class Stream(Outlet[T_co]):
         [('a', 1.0, 6.0), ('b', 3.0, 8.0)]
         """
         return Stream(self._builder, self._then(spec.AssignTimestamps(fn, max_out_of_order_s)))
+
+    def split(self, predicates: Mapping[str, Callable[[T_co], object]]) -> SidedStream[T_co, T_co]:
+        """Put each record to the side whose predicate holds for it, the first in order; others stay on this stream.
+
+        Every side is to be taken by `side(tag)`; the stream itself may be left alone.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> parts = flow.from_collection(range(6)).split({"small": lambda n: n < 2, "odd": lambda n: n % 2})
+        >>> small, odd, rest = parts.side("small").collect(), parts.side("odd").collect(), parts.collect()
+        >>> _ = flow.run(); small.items, odd.items, rest.items
+        ([0, 1], [3, 5], [2, 4])
+        """
+        return SidedStream(self._builder, self._then(spec.Split(tuple(predicates), tuple(predicates.values()))))
 
     def union(self, *others: Stream[U]) -> Stream[T_co | U]:
         """Put the records of this and other streams of the same flow into one; each keeps its own order.
@@ -269,3 +284,21 @@ class Stream(Outlet[T_co]):
         [('parrots', 0.8)]
         """
         return Stream(self._builder, self._then(spec.Retrieve(index_name(index), k, vector, into)))
+
+
+class SidedStream(Stream[T_co], Generic[T_co, S_co]):
+    """A stream beside which records of type `S_co` leave the same step, by tag."""
+
+    __slots__ = ()
+
+    def side(self, tag: str) -> Stream[S_co]:
+        """Begin a stream with what the last step puts to the side of `tag`.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> words = flow.from_collection(["be", "not"]).split({"long": lambda word: len(word) > 2})
+        >>> longer, others = words.side("long").collect(), words.collect()
+        >>> _ = flow.run(); longer.items
+        ['not']
+        """
+        return Stream(self._builder, self._then(spec.TakeSide(tag)))

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from sage.flow import spec
 from sage.flow.builder import Builder, StepNumber
-from sage.flow.stream import Stream
+from sage.flow.stream import SidedStream
 from sage.flow.where import refusal
 from sage.flow.windows import Shape, WindowResult
 
@@ -21,13 +21,22 @@ K = TypeVar("K", bound=Hashable)
 class WindowedStream(Generic[K, T]):
     """A keyed stream and a shape of windows: no step yet. What is computed of each window makes it one."""
 
-    __slots__ = ("_allow_late_s", "_builder", "_number", "_shape")
+    __slots__ = ("_allow_late_s", "_builder", "_late_to", "_number", "_shape")
 
-    def __init__(self, builder: Builder, number: StepNumber, shape: Shape, allow_late_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        builder: Builder,
+        number: StepNumber,
+        shape: Shape,
+        *,
+        allow_late_s: float = 0.0,
+        late_to: str | None = None,
+    ) -> None:
         self._builder = builder
         self._number = number
         self._shape = shape
         self._allow_late_s = allow_late_s
+        self._late_to = late_to
 
     def allow_late(self, seconds: float) -> WindowedStream[K, T]:
         """Keep each window for `seconds` of event time past its end: a record that is late by less changes it.
@@ -41,9 +50,22 @@ class WindowedStream(Generic[K, T]):
         >>> _ = flow.run(); late.items[-2:]
         [[1, 3], [12]]
         """
-        return WindowedStream(self._builder, self._number, self._shape, seconds)
+        return WindowedStream(self._builder, self._number, self._shape, allow_late_s=seconds, late_to=self._late_to)
 
-    def count(self) -> Stream[WindowResult[K, int]]:
+    def late_to(self, tag: str) -> WindowedStream[K, T]:
+        """Put records that come too late to the side of `tag`, to be taken by `side(tag)`; else they are left out.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> times = flow.from_collection([1, 12, 13], timestamp=float).map_batches(lambda times: times, max_records=1)
+        >>> sums = times.key_by(lambda time: "all").window(sage.Tumbling(10)).late_to("late").sum()
+        >>> late, rest = sums.side("late").collect(), sums.collect()
+        >>> _ = flow.run(); late.items
+        []
+        """
+        return WindowedStream(self._builder, self._number, self._shape, allow_late_s=self._allow_late_s, late_to=tag)
+
+    def count(self) -> SidedStream[WindowResult[K, int], T]:
         """Count the records of each window.
 
         >>> import sage
@@ -55,10 +77,10 @@ class WindowedStream(Generic[K, T]):
         return self._given(spec.Aggregate("count"))
 
     @overload
-    def sum(self, of: None = None) -> Stream[WindowResult[K, T]]: ...
+    def sum(self, of: None = None) -> SidedStream[WindowResult[K, T], T]: ...
     @overload
-    def sum(self, of: Callable[[T], V]) -> Stream[WindowResult[K, V]]: ...
-    def sum(self, of: Callable[[T], Any] | None = None) -> Stream[WindowResult[K, Any]]:
+    def sum(self, of: Callable[[T], V]) -> SidedStream[WindowResult[K, V], T]: ...
+    def sum(self, of: Callable[[T], Any] | None = None) -> SidedStream[WindowResult[K, Any], T]:
         """Add up the records of each window, or what `of` makes of them.
 
         >>> import sage
@@ -71,10 +93,10 @@ class WindowedStream(Generic[K, T]):
         return self._given(spec.Aggregate("sum", of))
 
     @overload
-    def min(self, of: None = None) -> Stream[WindowResult[K, T]]: ...
+    def min(self, of: None = None) -> SidedStream[WindowResult[K, T], T]: ...
     @overload
-    def min(self, of: Callable[[T], V]) -> Stream[WindowResult[K, V]]: ...
-    def min(self, of: Callable[[T], Any] | None = None) -> Stream[WindowResult[K, Any]]:
+    def min(self, of: Callable[[T], V]) -> SidedStream[WindowResult[K, V], T]: ...
+    def min(self, of: Callable[[T], Any] | None = None) -> SidedStream[WindowResult[K, Any], T]:
         """Keep the least record of each window, or the least of what `of` makes of them.
 
         >>> import sage
@@ -87,10 +109,10 @@ class WindowedStream(Generic[K, T]):
         return self._given(spec.Aggregate("min", of))
 
     @overload
-    def max(self, of: None = None) -> Stream[WindowResult[K, T]]: ...
+    def max(self, of: None = None) -> SidedStream[WindowResult[K, T], T]: ...
     @overload
-    def max(self, of: Callable[[T], V]) -> Stream[WindowResult[K, V]]: ...
-    def max(self, of: Callable[[T], Any] | None = None) -> Stream[WindowResult[K, Any]]:
+    def max(self, of: Callable[[T], V]) -> SidedStream[WindowResult[K, V], T]: ...
+    def max(self, of: Callable[[T], Any] | None = None) -> SidedStream[WindowResult[K, Any], T]:
         """Keep the greatest record of each window, or the greatest of what `of` makes of them.
 
         >>> import sage
@@ -102,7 +124,7 @@ class WindowedStream(Generic[K, T]):
         """
         return self._given(spec.Aggregate("max", of))
 
-    def reduce(self, fn: Callable[[T, T], T]) -> Stream[WindowResult[K, T]]:
+    def reduce(self, fn: Callable[[T, T], T]) -> SidedStream[WindowResult[K, T], T]:
         """Join the records of each window by `fn(so far, record)`; the first is taken as it is.
 
         Sliding windows and sessions join parts of a window too, the earlier first: `fn` must be associative.
@@ -117,10 +139,10 @@ class WindowedStream(Generic[K, T]):
         return self._given(spec.Reduce(fn))
 
     @overload
-    def fold(self, initial: Callable[[], U], fn: Callable[[U, T], U]) -> Stream[WindowResult[K, U]]: ...
+    def fold(self, initial: Callable[[], U], fn: Callable[[U, T], U]) -> SidedStream[WindowResult[K, U], T]: ...
     @overload
-    def fold(self, initial: U, fn: Callable[[U, T], U]) -> Stream[WindowResult[K, U]]: ...
-    def fold(self, initial: Any, fn: Callable[[Any, T], Any]) -> Stream[WindowResult[K, Any]]:
+    def fold(self, initial: U, fn: Callable[[U, T], U]) -> SidedStream[WindowResult[K, U], T]: ...
+    def fold(self, initial: Any, fn: Callable[[Any, T], Any]) -> SidedStream[WindowResult[K, Any], T]:
         """Fold the records of each window by `fn(so far, record)`, beginning with `initial`, in the order they come.
 
         `initial` is a value that `fn` never changes in place, or a function of no argument that makes one a window.
@@ -141,7 +163,7 @@ class WindowedStream(Generic[K, T]):
     @overload
     def aggregate(
         self, create: Callable[[], A], add: Callable[[A, T], A], *, merge: Callable[[A, A], A] | None = None
-    ) -> Stream[WindowResult[K, A]]: ...
+    ) -> SidedStream[WindowResult[K, A], T]: ...
     @overload
     def aggregate(
         self,
@@ -150,7 +172,7 @@ class WindowedStream(Generic[K, T]):
         *,
         result: Callable[[A], V],
         merge: Callable[[A, A], A] | None = None,
-    ) -> Stream[WindowResult[K, V]]: ...
+    ) -> SidedStream[WindowResult[K, V], T]: ...
     def aggregate(
         self,
         create: Callable[[], Any],
@@ -158,7 +180,7 @@ class WindowedStream(Generic[K, T]):
         *,
         result: Callable[[Any], Any] | None = None,
         merge: Callable[[Any, Any], Any] | None = None,
-    ) -> Stream[WindowResult[K, Any]]:
+    ) -> SidedStream[WindowResult[K, Any], T]:
         """Fold each window by `add(so far, record)` from `create()` on, and give `result(so far)` at its end.
 
         `merge(earlier, later)`, where it is known, spares sliding windows and sessions to add a record more than once.
@@ -172,7 +194,7 @@ class WindowedStream(Generic[K, T]):
         """
         return self._given(spec.Combine(create, add, merge, result))
 
-    def collect(self) -> Stream[WindowResult[K, list[T]]]:
+    def collect(self) -> SidedStream[WindowResult[K, list[T]], T]:
         """Give the records of each window as a list, in the order in which they came.
 
         Where a sliding window or a session is joined of parts, the records of the earlier part stand first.
@@ -185,6 +207,6 @@ class WindowedStream(Generic[K, T]):
         """
         return self._given(spec.Gather())
 
-    def _given(self, over: spec.Over) -> Stream[Any]:
-        step = spec.Window(self._shape, over, self._allow_late_s)
-        return Stream(self._builder, self._builder.add(step, self._number))
+    def _given(self, over: spec.Over) -> SidedStream[Any, T]:
+        step = spec.Window(self._shape, over, self._allow_late_s, self._late_to)
+        return SidedStream(self._builder, self._builder.add(step, self._number))

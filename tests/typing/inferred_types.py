@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 import sage
 from sage.flow.ends import Collected, Ending
 from sage.flow.ports import Source
+from sage.flow.stream import SidedStream
 
 
 class Question(msgspec.Struct):
@@ -77,15 +78,17 @@ def event_time(flow: sage.Flow, lines: sage.Stream[str]) -> None:
 def windows(words: sage.KeyedStream[int, str]) -> None:
     windowed = words.window(sage.Tumbling(10)).allow_late(5)
     assert_type(windowed, sage.WindowedStream[int, str])
-    assert_type(windowed.count(), sage.Stream[sage.WindowResult[int, int]])
-    assert_type(windowed.max(), sage.Stream[sage.WindowResult[int, str]])
-    assert_type(words.window(sage.Session(1)).sum(len), sage.Stream[sage.WindowResult[int, int]])
-    assert_type(windowed.reduce(lambda a, b: a + b), sage.Stream[sage.WindowResult[int, str]])
-    assert_type(windowed.fold(0, lambda total, word: total + len(word)), sage.Stream[sage.WindowResult[int, int]])
-    assert_type(windowed.fold(no_words, with_word), sage.Stream[sage.WindowResult[int, list[str]]])
-    assert_type(windowed.aggregate(no_words, with_word), sage.Stream[sage.WindowResult[int, list[str]]])
-    assert_type(windowed.aggregate(no_words, with_word, result=len), sage.Stream[sage.WindowResult[int, int]])
-    assert_type(words.window(sage.Sliding(10, 5)).collect(), sage.Stream[sage.WindowResult[int, list[str]]])
+    assert_type(windowed.count(), SidedStream[sage.WindowResult[int, int], str])
+    assert_type(windowed.max(), SidedStream[sage.WindowResult[int, str], str])
+    assert_type(words.window(sage.Session(1)).sum(len), SidedStream[sage.WindowResult[int, int], str])
+    assert_type(windowed.reduce(lambda a, b: a + b), SidedStream[sage.WindowResult[int, str], str])
+    assert_type(windowed.fold(0, lambda total, word: total + len(word)), SidedStream[sage.WindowResult[int, int], str])
+    assert_type(windowed.fold(no_words, with_word), SidedStream[sage.WindowResult[int, list[str]], str])
+    assert_type(windowed.aggregate(no_words, with_word), SidedStream[sage.WindowResult[int, list[str]], str])
+    assert_type(windowed.aggregate(no_words, with_word, result=len), SidedStream[sage.WindowResult[int, int], str])
+    assert_type(words.window(sage.Sliding(10, 5)).collect(), SidedStream[sage.WindowResult[int, list[str]], str])
+    assert_type(windowed.late_to("late").count().side("late"), sage.Stream[str])
+    assert_type(words.split({"long": len}).side("long"), sage.Stream[str])
     [result] = windowed.count().collect().items
     assert_type((result.key, result.value), tuple[int, int])
 

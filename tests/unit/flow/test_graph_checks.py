@@ -267,3 +267,14 @@ def test_a_source_with_event_time_takes_a_policy_for_records_without() -> None:
     flow = Flow("f")
     flow.from_collection(["x"], timestamp=float).on_error("dead_letter").collect()
     flow.graph()
+
+
+def test_a_side_is_taken_where_there_is_one_and_every_side_is_taken() -> None:
+    flow = Flow("f")
+    parts = flow.from_collection([1]).split({"odd": bool, "even": bool})
+    parts.side("odd").collect()
+    assert "nothing uses the side 'even' of \"split\"" in refused(flow).what
+    parts.side("even").collect()
+    flow.graph()
+    parts.side("prime").collect()
+    assert "\"split\" has no side 'prime'; its sides: 'odd', 'even'" in refused(flow).what

@@ -219,3 +219,16 @@ def test_a_channel_is_keyed_exactly_where_a_key_meets_parallel_readers(flow: Flo
 
 def stands_alone(step: Step) -> bool:
     return isinstance(step.spec, Waiting) or (isinstance(step.spec, MapBatches) and step.spec.max_wait_s is not None)
+
+
+def test_a_side_begins_a_chain_of_its_own_and_the_main_stream_goes_on_fused() -> None:
+    flow = Flow("f")
+    parts = flow.from_collection([1]).split({"odd": bool})
+    parts.side("odd").map(abs).collect()
+    parts.map(abs).collect()
+    plan = plan_of(flow)
+    assert [[step.name for step in chain.steps] for chain in plan.chains] == [
+        ["from_collection", "split", "map-2", "collect-2"],
+        ["side", "map", "collect"],
+    ]
+    assert plan.channels == (Channel("from_collection", "side", Routing.FORWARD, ("split", "odd")),)

@@ -54,6 +54,8 @@ BAD: dict[str, Callable[[Any], object]] = {
     "seconds is -1": lambda s: s.key_by(str).window(Tumbling(1)).allow_late(-1).count(),
     "window takes a function": lambda s: s.key_by(str).window(Tumbling(1)).aggregate(NOT_CALLABLE, max),
     "fold would share one dict between all windows": lambda s: s.key_by(str).window(Tumbling(1)).fold({}, print),
+    "split takes a predicate for each side": lambda s: s.split({}),
+    "split takes a function": lambda s: s.split({"a": NOT_CALLABLE}),
     "parallelism is 0": lambda s: s.map(str).with_parallelism(0),
     "a source is read by one task, not by 2": lambda s: s.with_parallelism(2),
     "a sink is written by one task, not by 2": lambda s: s.collect().with_parallelism(2),

@@ -75,3 +75,19 @@ def test_results_of_windows_have_event_time_and_can_be_put_into_windows_again() 
     with LocalCluster() as cluster:
         cluster.submit(flow.graph()).wait(30)
     assert [(result.start, result.value) for result in most.items] == [(start, 5) for start in range(0, 100, 10)]
+
+
+@settings(max_examples=8, deadline=None)
+@given(times=st.lists(st.integers(0, 100), max_size=60), num_instances=st.integers(1, 4))
+def test_every_record_is_in_a_window_or_late(times: list[int], num_instances: int) -> None:
+    flow = sage.Flow("windows")
+    one_by_one = flow.from_collection(times).map_batches(lambda batch: batch, max_records=1)
+    keyed = one_by_one.assign_timestamps(float).key_by(lambda time: time % 7)
+    found = keyed.window(sage.Tumbling(10)).late_to("late").collect().with_parallelism(num_instances)
+    late, windows = found.side("late").collect(), found.collect()
+    with LocalCluster() as cluster:
+        cluster.submit(flow.graph()).wait(30)
+    in_windows = [time for result in windows.items for time in result.value]
+    assert sorted([*in_windows, *late.items]) == sorted(times)
+    assert all(result.start <= time < result.end for result in windows.items for time in result.value)
+    assert len({(result.key, result.start) for result in windows.items}) == len(windows.items)

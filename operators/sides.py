@@ -1,0 +1,41 @@
+"""What leaves a step beside its main stream, by tag, until it is taken after the batch. Knows no predicate."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from operators.machine import Command, Emit
+from sage.base.batch import Batch
+
+Add = Callable[[Any, float | None], None]
+"""`add(record, timestamp_s)`."""
+
+
+class Sides:
+    """The sides of one step. `watermark_s` follows what is taken."""
+
+    def __init__(self, step_name: str, tags: Iterable[str]) -> None:
+        self._step_name = step_name
+        self._kept: dict[str, tuple[list[Any], list[float | None]]] = {tag: ([], []) for tag in tags}
+        self.watermark_s: float | None = None
+
+    def adder(self, tag: str) -> Add:
+        """Return what puts a record aside under `tag`."""
+
+        def add(record: Any, timestamp_s: float | None) -> None:
+            values, times = self._kept[tag]
+            values.append(record)
+            times.append(timestamp_s)
+
+        return add
+
+    def take(self) -> list[Command]:
+        """Return what emits each side, with the watermark, and forget it."""
+        commands: list[Command] = []
+        watermark_s, self.watermark_s = self.watermark_s, None
+        for tag, (values, times) in self._kept.items():
+            if values or watermark_s is not None:
+                known = [time_s for time_s in times if time_s is not None]
+                batch = Batch(values, None, known if len(known) == len(values) > 0 else None, watermark_s)
+                commands.append(Emit(batch, (self._step_name, tag)))
+                self._kept[tag] = [], []
+        return commands
