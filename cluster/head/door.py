@@ -27,9 +27,10 @@ from cluster.runtime.channel import ControlServer, PeerBroke, PeerId, PeerMessag
 from cluster.runtime.control import InferenceReplies, Join, NodeToHead, StopRun
 from cluster.runtime.control_clients import ClientToHead, Declined, JobNews
 from cluster.runtime.enrolment import Enrol, Enrolled
+from cluster.runtime.numbering import OutOfOrder
 from cluster.runtime.scheduler import Scheduler, Threads
 from sage.base.clock import Clock
-from sage.base.errors import MembershipOver, NodeLost, SageError
+from sage.base.errors import ClusterUnreachable, MembershipOver, NodeLost, SageError
 from sage.base.ids import NodeId
 from sage.base.inference import Failure
 from sage.base.log import get_log
@@ -216,7 +217,10 @@ class HeadDoor(Actor[DoorMessage]):
         if member is not None:
             self._nodes.give_up(member, broke.error)
         elif self._clients.knows(broke.peer):
-            self._ports.server.send(broke.peer, Declined(None, Failure.of(broke.error)))
+            error = broke.error
+            if isinstance(error, OutOfOrder):
+                error = ClusterUnreachable(f"the connection to the head broke: {error.what}", "Connect anew.")
+            self._ports.server.send(broke.peer, Declined(None, Failure.of(error)))
             self._clients.forget(broke.peer)
             self._ports.server.cut_off(broke.peer)
         else:

@@ -16,6 +16,7 @@ from cluster.runtime.control import MAX_FRAME_BYTES, ControlMessage
 from cluster.runtime.control_frames import Came, FrameReader, FrameWriter
 from cluster.runtime.curve import peer_key, set_bounds
 from cluster.runtime.handshakes import HandshakeMonitor
+from cluster.runtime.numbering import OutOfOrder
 from sage.base.codec import Codec
 from sage.base.errors import ClusterUnreachable, NotTrusted, SageError
 
@@ -179,6 +180,9 @@ class ControlClient(Generic[M]):
         while not self._is_over and (frames := _receive(self._socket)) is not None:
             try:
                 yield self._reader.read([frame.bytes for frame in frames])
+            except OutOfOrder as error:  # the head lives: whoever connects anew begins at 1
+                self._is_over = True
+                yield ChannelLost(ClusterUnreachable(f"the connection to the head broke: {error.what}"))
             except SageError as error:
                 self._is_over = True
                 yield ChannelLost(error)

@@ -6,6 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 import msgspec
 
 from cluster.runtime.control import CONTROL_WIRE, MAX_FRAME_BYTES, ControlMessage, Header
+from cluster.runtime.numbering import Numbering
 from sage.base.codec import Codec
 from sage.base.errors import InternalError, WireMismatch
 
@@ -53,19 +54,18 @@ class FrameReader(Generic[M]):
     def __init__(self, codec: Codec[M]) -> None:
         """`codec`: of what the other side may say; readers on one thread may share it."""
         self._codec = codec
-        self._num_read = 0
+        self._order = Numbering(1)
 
     def read(self, frames: Sequence[bytes]) -> Came[M]:
         """Return the next message.
 
-        Raises WireMismatch, which names both versions; InternalError for what is no message, or not the next.
+        Raises WireMismatch, which names both versions; OutOfOrder for what is not the next; InternalError for what is
+        no message.
         """
         if len(frames) != 2:
             raise InternalError(f"a message of control has two frames, not {len(frames)}")
         header = _header(frames[0])
-        self._num_read += 1
-        if header.sequence != self._num_read:
-            raise InternalError(f"message {header.sequence} came where {self._num_read} was next")
+        self._order.check(header.sequence)
         return Came(self._codec.decode(frames[1]), header.epoch)
 
 

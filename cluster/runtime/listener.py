@@ -11,6 +11,7 @@ import zmq
 
 from cluster.runtime.columns import BadFrame, Buffer
 from cluster.runtime.data_sockets import Context, DataSockets, data_socket, frames_from, has_come, send_frames
+from cluster.runtime.numbering import Numbering
 from cluster.runtime.wire import (
     WIRE_VERSION,
     Barred,
@@ -18,7 +19,6 @@ from cluster.runtime.wire import (
     Granted,
     Hello,
     NotHere,
-    Numbering,
     Refused,
     Sent,
     ToConnector,

@@ -18,7 +18,7 @@ from cluster.runtime.columns import BadFrame, Buffer
 from cluster.runtime.links import Barrier, Delivery, End, Grant, Link, TaskMessage
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import decode_batch
-from sage.base.errors import InternalError, WireMismatch
+from sage.base.errors import WireMismatch
 from sage.base.ids import NodeId, TaskId
 
 WIRE_VERSION = 3
@@ -172,24 +172,6 @@ def message_of(head: Sent | Barred | Ended | Granted, body: Sequence[Buffer], ty
             return End(link)
         case Granted(num_batches=num_batches):
             return Grant(link, num_batches)
-
-
-class Numbering:
-    """The numbers of one connection's messages: each comes once, in order, or the connection is not to be trusted."""
-
-    def __init__(self) -> None:
-        self._next = 0
-
-    def check(self, number: int) -> None:
-        """Raises InternalError where `number` is not the next."""
-        if number != self._next:
-            what = "came twice or late" if number < self._next else f"came where {self._next} was due"
-            raise OutOfOrder(f"message {number} of a connection {what}")
-        self._next += 1
-
-
-class OutOfOrder(InternalError):
-    """A message was lost, repeated or reordered on its way."""
 
 
 def _read(decoder: "msgspec.msgpack.Decoder[_M]", head: Buffer) -> "_M":

@@ -10,9 +10,9 @@ import zmq
 
 from cluster.runtime.channel import ChannelLost, ControlClient, ControlServer, PeerBroke, PeerMessage
 from cluster.runtime.control import CONTROL_WIRE, HeadToNode, Heartbeat, HeartbeatTaken, Leave, NodeToHead
-from cluster.runtime.control_frames import Came
+from cluster.runtime.control_frames import Came, FrameWriter
 from sage.base.codec import Codec
-from sage.base.errors import WireMismatch
+from sage.base.errors import ClusterUnreachable, WireMismatch
 
 DEADLINE_MS = 10_000
 
@@ -154,3 +154,16 @@ def test_a_stranger_that_talks_nonsense_is_cut_off_and_others_are_served(cluster
     came = cluster.next_at_server()
     assert isinstance(came, PeerMessage)
     assert came.message == Heartbeat(1)
+
+
+def test_a_client_to_which_a_message_comes_twice_has_lost_its_head(cluster: Cluster) -> None:
+    client = cluster.client()
+    client.send(Leave())
+    came = cluster.next_at_server()
+    cluster.server.send(came.peer, HeartbeatTaken(1))
+    cluster.server._peers[came.peer].writer = FrameWriter()
+    cluster.server.send(came.peer, HeartbeatTaken(1))
+    assert isinstance(next_at(client), Came)
+    lost = next_at(client)
+    assert isinstance(lost, ChannelLost)
+    assert isinstance(lost.error, ClusterUnreachable)

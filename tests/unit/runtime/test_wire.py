@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from cluster.runtime.columns import BadFrame
 from cluster.runtime.links import Barrier, Delivery, End, Grant, Link, TaskMessage
+from cluster.runtime.numbering import Numbering, OutOfOrder
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import encode_batch
 from cluster.runtime.wire import (
@@ -17,9 +18,7 @@ from cluster.runtime.wire import (
     Ended,
     Hello,
     NotHere,
-    Numbering,
     Outbound,
-    OutOfOrder,
     frames_of,
     hello,
     message_of,
