@@ -11,7 +11,7 @@ from cluster.client.line import HeadLine
 from cluster.client.shipping import _unpack
 from cluster.local.job import SubmittedJob
 from cluster.runtime.control import FileCode
-from sage.base.errors import ClusterUnreachable, NoRoom, SageError
+from sage.base.errors import ClusterUnreachable, JobInterrupted, JournalUnusable, NoRoom, SageError
 from sage.base.ids import JobId
 from sage.flow.graph import Graph
 from sage.flow.runner import DeadLetterRecord, JobResult
@@ -75,7 +75,7 @@ class SimulatedClient:
             self._rest(wanted.begins_s)
             for _ in range(TRIES):
                 self._submit(clusters[-1], wanted)
-                if not isinstance(wanted.error, ClusterUnreachable | NoRoom):
+                if not isinstance(wanted.error, ClusterUnreachable | NoRoom | JournalUnusable):
                     break
                 if isinstance(wanted.error, ClusterUnreachable):
                     clusters.append(self._connected())
@@ -131,10 +131,17 @@ class SimulatedClient:
         try:
             if wanted.job is not None:
                 wanted.result = wanted.job.wait()
-                wanted.letters = wanted.job.dead_letters()
+                wanted.letters = self._letters_of(wanted.job)
         except SageError as error:
             wanted.error = error
         wanted.is_done = True
+
+    def _letters_of(self, job: SubmittedJob) -> list[DeadLetterRecord] | None:
+        """Return them; None where the head that kept them has ended, or is not there."""
+        try:
+            return job.dead_letters()
+        except (JobInterrupted, ClusterUnreachable):
+            return None
 
     def _rest(self, for_s: float) -> None:
         self.world.wait(lambda: False, for_s, by=object())

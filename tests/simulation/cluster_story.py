@@ -8,11 +8,14 @@ from collections.abc import Callable
 from functools import partial
 
 from cluster.node.standing import Stand
+from cluster.runtime.task import Task
 from sage.base.errors import (
     JobCancelled,
     RecordFailed,
     SourceUnreadable,
+    TaskStuck,
 )
+from sage.base.ids import NodeId
 from tests.simulation.client import WantedJob
 from tests.simulation.cluster import ClusterSettings
 from tests.simulation.flows import CHAT, EMBED
@@ -35,6 +38,7 @@ class ClusterStory:
         self.world = World(seed)
         self.told: list[str] = []
         rng = self._rng = self.world.rng
+        self.world.yielding_share = rng.choice((0.0, 0.0, 0.05, 0.3))
         self.watched = WatchedCluster(self.world, self._settings())
         self.cluster = self.watched.cluster
         self._faults_end_s = rng.choice(_FAULTS_END_S)
@@ -124,7 +128,12 @@ class ClusterStory:
             self._cut_client,
             self._jump,
             self._drain,
+            self._drain_asked,
             self._join_node,
+            self._kill_engine,
+            self._fill_disk,
+            self._hold_task,
+            self._mangle,
         )
         return [self._rng.choice(kinds) for _ in range(self._rng.choice((0, 1, 2, 3, 6)))]
 
@@ -247,6 +256,45 @@ class ClusterStory:
         self.names.append(name)
         self.cluster.start_node(name)
 
+    def _drain_asked(self) -> None:
+        """Have the head place nothing on a node any more, which then ends by itself; it comes back later."""
+        name, door = self._some_node(), self.cluster.door
+        if door is not None and name in self.cluster.members() and self.machines.runs(HEAD):
+            self._tell(f"{name} is drained")
+            door._nodes.drain(NodeId(name))
+            self.world.later(self._faults_end_s, partial(self._return_node, name))
+
+    def _kill_engine(self) -> None:
+        links = [link for link in self.cluster.head.links if not link.is_closed]
+        if links and not self.cluster.head.has_ended:
+            link = self._rng.choice(links)
+            self._tell(f"engine {link.engine_id} is lost")
+            self._engines_trouble()
+            link.die("lost")
+            self.world.later(self._some_s(), partial(self._replace, link.models[0]))
+
+    def _replace(self, model: str) -> None:
+        if not self.cluster.head.has_ended:
+            self.cluster.head.attach(model)
+
+    def _fill_disk(self) -> None:
+        self._tell("the disk of the head is full")
+        self.cluster.disk.is_full = True
+
+    def _hold_task(self) -> None:
+        tasks = self.world.refs(Task)
+        if tasks:
+            name, ref = self._rng.choice([*tasks.items()])
+            for_s = self._some_s()
+            self._tell(f"{name} is held for {for_s:.2f} s")
+            for job in self.wanted:
+                job.causes.add(TaskStuck)
+            self.world.hold(ref, for_s)
+
+    def _mangle(self) -> None:
+        self._tell("messages come twice or late")
+        self.machines.mangled_share = 0.01
+
     def _engines_trouble(self) -> None:
         for job in self.wanted:
             if job.flow.needs_models:
@@ -254,6 +302,8 @@ class ClusterStory:
 
     def _mend_all(self) -> None:
         self._tell("everything is mended")
+        self.cluster.disk.is_full = False
+        self.machines.mangled_share = 0.0
         self.machines.mend_all()
         for name in [HEAD, *self.names, *(client.name for client in self.cluster.clients)]:
             self.machines.resume(name)

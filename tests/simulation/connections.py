@@ -48,6 +48,7 @@ class _Way:
         self.wire: deque[tuple[float, Frames | None]] = deque()
         self.last_s = 0.0
         self.due_s: float | None = None
+        self.held: Frames | None = None  # overtaken by the next one
 
 
 class Connection:
@@ -71,8 +72,7 @@ class Connection:
         if self._is_open[side] and self._machines.runs(end.machine):
             way = self._ways[side]
             while len(way.wire) < NUM_ON_WIRE and (frames := end.next_out()) is not None:
-                for copy in self._machines.mangled(frames):
-                    self._put(way, copy)
+                self._send(way, frames)
         self._arrive(side)
 
     def drain(self, end: End) -> None:
@@ -104,6 +104,19 @@ class Connection:
 
     def _side(self, end: End) -> int:
         return 0 if end is self.ends[0] else 1
+
+    def _send(self, way: _Way, frames: Frames) -> None:
+        """Put a message on the wire: once and after those before it, but for what no TCP would do."""
+        mangling = self._machines.mangling()
+        if mangling == "twice":
+            self._put(way, frames)
+        elif mangling == "late" and way.held is None:
+            way.held = frames
+            return
+        self._put(way, frames)
+        if way.held is not None:
+            self._put(way, way.held)
+            way.held = None
 
     def _put(self, way: _Way, frames: Frames | None) -> None:
         way.last_s = max(way.last_s + 1e-9, self._world.clock.monotonic_s() + self._machines.latency_s())
@@ -143,8 +156,7 @@ class Connection:
         if self._machines.runs(self.ends[side].machine):
             frames = self.ends[side].next_out()
             if frames is not None:
-                for copy in self._machines.mangled(frames):
-                    self._put(self._ways[side], copy)
+                self._send(self._ways[side], frames)
                 self.pump(self.ends[side])
 
     def _arrive_at(self, way: _Way, side: int, at_s: float) -> None:

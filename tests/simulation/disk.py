@@ -36,7 +36,9 @@ class SimulatedJournal(MemoryJournal):
     def keep(self, record: JobRecord) -> None:
         if self._disk.is_full:
             raise JournalUnusable("the simulated disk is full")
+        self._disk.world.yield_now()  # who dies here has written nothing
         self._disk.records[record.id] = record
+        self._disk.world.yield_now()  # and who dies here does not know that it has
         super().keep(record)
 
     def reserve_epochs(self, at_least: int) -> int:

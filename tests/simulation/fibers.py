@@ -23,6 +23,10 @@ class Waits(Protocol):
         """
         ...
 
+    def yield_now(self) -> None:
+        """Let others go on for a while, now and then: a thread is interrupted anywhere."""
+        ...
+
     def came(self, to: Hashable) -> None:
         """Let whoever waits by this look."""
         ...

@@ -33,9 +33,9 @@ from sage.flow.runner import JobStatus
 from tests.simulation.engine import SimulatedLink
 from tests.simulation.flows import CHAT, EMBED, RandomFlow
 from tests.simulation.ledger import RequestLedger
-from tests.simulation.mailbox import is_answered
+from tests.simulation.mailbox import is_answered, was_taken
 from tests.simulation.transport import SimulatedNetwork
-from tests.simulation.world import World, was_taken
+from tests.simulation.world import World
 
 _ENDS = (JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELLED)
 

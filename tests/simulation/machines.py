@@ -1,9 +1,13 @@
 """The machines of a simulated cluster and the ways between them: who runs, who hears whom. Knows no socket."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Literal
 
 from tests.simulation.process import SimulatedProcess
 from tests.simulation.world import World
+
+Mangling = Literal["twice", "late"]
+"""`late`: the next message overtakes it."""
 
 _TAIL_SHARE = 0.02
 _TAIL = 20.0
@@ -20,7 +24,7 @@ class Machines:
         self._deaf: set[tuple[str, str]] = set()
         self._dead: set[str] = set()  # without power
         self._watchers: list[Callable[[], None]] = []
-        self.mangle: Callable[[Sequence[bytes]], list[Sequence[bytes]]] | None = None
+        self.mangled_share = 0.0  # of messages that come twice or late, as no TCP would have it
 
     def add(self, process: SimulatedProcess) -> None:
         """Let a process run on the machine of its name."""
@@ -87,6 +91,8 @@ class Machines:
         tail = _TAIL if rng.random() < _TAIL_SHARE else 1.0
         return rng.random() * self._longest_s * tail
 
-    def mangled(self, frames: Sequence[bytes]) -> list[Sequence[bytes]]:
-        """Return what becomes of a message on its way: itself, where nobody wants otherwise."""
-        return [frames] if self.mangle is None else self.mangle(frames)
+    def mangling(self) -> Mangling | None:
+        """Return what becomes of the next message against all rules; None: nothing, as nearly always."""
+        if not self.mangled_share or self.world.rng.random() >= self.mangled_share:
+            return None
+        return self.world.rng.choice(("twice", "late"))

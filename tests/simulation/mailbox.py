@@ -49,6 +49,7 @@ class SimulatedMailbox(Mailbox):
     def put(self, envelope: Envelope[Any], /) -> None:
         super().put(envelope)
         self._world.came(self)
+        self._world.yield_now()
 
     def get(self) -> Envelope[Any]:
         if not self._is_closed:
@@ -102,4 +103,13 @@ def is_answered(future: "Future[Any]") -> bool:
         return False
     except Exception:  # noqa: BLE001 - an error is an answer
         return True
+    return True
+
+
+def was_taken(future: "Future[Any]") -> bool:
+    """Say whether what was asked was answered, and not by an error."""
+    try:
+        future.get(timeout=0.0)
+    except Exception:  # noqa: BLE001 - whatever was raised, it was not taken
+        return False
     return True

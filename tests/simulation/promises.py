@@ -102,13 +102,14 @@ class WatchedCluster:
             return self._of_end(job, job.error)
         assert job.result is not None
         assert job.job is not None
-        assert job.letters is not None
-        result = job.result
-        wrong = job.flow.wrong(job.letters, is_whole=True, outside=self.cluster.stored(job.job.id))
+        result, outside = job.result, self.cluster.stored(job.job.id)
+        if job.letters is None:
+            return job.flow.wrong((), is_whole=False, outside=outside)
+        wrong = job.flow.wrong(job.letters, is_whole=True, outside=outside)
         if len(job.letters) != result.dead_letters:
             wrong.append(f"{result.dead_letters} dead letters are counted and {len(job.letters)} kept")
         numbers = (result.records_in, result.records_out)
-        num_outside = sum(len(self.cluster.stored(job.job.id)(number)) for number in job.flow.outside)
+        num_outside = sum(len(outside(number)) for number in job.flow.outside)
         seen = (job.flow.num_source_records, job.flow.num_results() + num_outside)
         return wrong + ([f"it counts {numbers} records in and out, and there were {seen}"] if numbers != seen else [])
 

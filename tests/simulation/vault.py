@@ -60,6 +60,8 @@ class VaultSink:
 
 
 class VaultWriter:
+    """Interrupted only where nothing has been checked yet: who checks its lease acts at once (see Lease)."""
+
     def __init__(self, vault: Vault, number: int, who: Writer) -> None:
         self._vault = vault
         self._number = number

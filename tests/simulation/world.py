@@ -63,6 +63,7 @@ class World:
         self._num_fds = 0
         self.cost_s = self.rng.choice(_COSTS_S)
         self._interrupted_share = self.rng.choice((0.0, 0.1, 0.9))
+        self.yielding_share = 0.0
         self.processes: list[SimulatedProcess] = []
         self.here = self.process("here")
 
@@ -104,6 +105,11 @@ class World:
             self._waiting_by[by].pop(fiber, None)
         fiber.is_so = None
         return is_so()
+
+    def yield_now(self) -> None:
+        """Let others go on for a while, now and then (`yielding_share`), as when a thread is interrupted here."""
+        if self._current is not None and self.yielding_share and self.rng.random() < self.yielding_share:
+            self.wait(lambda: True, by=object())
 
     def came(self, to: Hashable) -> None:
         for fiber in self._waiting_by.get(to, ()):
@@ -334,12 +340,3 @@ class World:
     def _still(self, why: str) -> StandsStill:
         living = ", ".join(fiber.name for fiber in self._fibers)
         return StandsStill(f"{why}\nThe end of the schedule:\n{self.schedule.tail()}\nThere are: {living}")
-
-
-def was_taken(future: "Future[Any]") -> bool:
-    """Say whether what was asked was answered, and not by an error."""
-    try:
-        future.get(timeout=0.0)
-    except Exception:  # noqa: BLE001 - whatever was raised, it was not taken
-        return False
-    return True
