@@ -68,7 +68,13 @@ def _run(config: JoinedConfig, alive_fd: int) -> int:
 def _be_node(config: JoinedConfig, place: ClusterPlace, alive_fd: int) -> int:
     beacon = Beacon(config.name, os.getpid(), "", config.node.head, SystemClock().unix_s(), joined_as=config.node.name)
     place.say(beacon)
-    node = NodeProcess(config.node, on_admitted=lambda: _say(alive_fd, HeadReady("", config.node.head, os.getpid())))
+    ready, is_first = HeadReady("", config.node.head, os.getpid()), iter([True])
+
+    def on_admitted() -> None:
+        if next(is_first, False) and not _say(alive_fd, ready):
+            node.end()  # whoever started it was killed: nobody knows of it
+
+    node = NodeProcess(config.node, on_admitted=on_admitted)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.end())
     status = node.run()
@@ -77,9 +83,11 @@ def _be_node(config: JoinedConfig, place: ClusterPlace, alive_fd: int) -> int:
     return status
 
 
-def _say(alive_fd: int, word: HeadReady | HeadFailed) -> None:
-    with contextlib.suppress(OSError):  # nobody waits for it any more
-        os.write(alive_fd, msgspec.json.encode(word) + b"\n")
+def _say(alive_fd: int, word: HeadReady | HeadFailed) -> bool:
+    """Say `word` to whoever waits for it; False where nobody does any more."""
+    with contextlib.suppress(BrokenPipeError):
+        return os.write(alive_fd, msgspec.json.encode(word) + b"\n") > 0
+    return False
 
 
 if __name__ == "__main__":

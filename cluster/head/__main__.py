@@ -48,16 +48,18 @@ def _serve(config: HeadConfig, alive_fd: int) -> int:
     if config.is_child:
         threading.Thread(target=_end_with_parent, args=(head.ask_to_stop,), name="parent-watch", daemon=True).start()
     try:
-        _say(alive_fd, head.start())
-        head.wait()
+        if _say(alive_fd, head.start()):  # else whoever started it was killed: nobody knows of it, so it ends
+            head.wait()
     finally:
         head.close()
     return 0
 
 
-def _say(alive_fd: int, word: HeadReady | HeadFailed) -> None:
-    with contextlib.suppress(OSError):  # nobody waits for it any more
-        os.write(alive_fd, msgspec.json.encode(word) + b"\n")
+def _say(alive_fd: int, word: HeadReady | HeadFailed) -> bool:
+    """Say `word` to whoever waits for it; False where nobody does any more."""
+    with contextlib.suppress(BrokenPipeError):
+        return os.write(alive_fd, msgspec.json.encode(word) + b"\n") > 0
+    return False
 
 
 def _end_with_parent(ask_to_stop: Callable[[], None]) -> None:

@@ -44,3 +44,21 @@ def test_the_overview_loads_no_verb_and_no_typer() -> None:
 def test_the_help_of_a_command_loads_nothing_heavy(verb: str) -> None:
     loaded = _loaded_after(f"import sage.cli; assert sage.cli.main([*{verb.split()!r}, '--help']) == 0")
     assert not loaded.intersection(HEAVY)
+
+
+EVERY_HELP = """
+import sys
+from cluster.commands.cluster import app
+from sage.cli import run_command
+verbs = [command.name or command.callback.__name__ for command in app.registered_commands]
+assert len(verbs) > 10, verbs
+for verb in verbs:
+    assert run_command(app, "sage-cluster", [verb, "--help"]) == 0
+    heavy = sorted(set(HEAVY).intersection(sys.modules))
+    assert not heavy, f"sage-cluster {verb} --help loads {heavy}"
+"""
+
+
+def test_the_help_of_every_verb_of_a_cluster_loads_nothing_heavy() -> None:
+    loaded = _loaded_after(f"HEAVY = {HEAVY!r}\n{EVERY_HELP}")
+    assert not loaded.intersection(HEAVY)
