@@ -14,9 +14,11 @@ from typing import Any
 
 import psutil
 
+from tests.cluster.waiting import eventually
+
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 60.0
-GONE_S = 15.0
+GONE_S = 30.0
 _RUN = "import sys; from cluster.commands.cluster import main; sys.exit(main())"
 _MARK = "SAGE_TEST_HOME"
 
@@ -95,9 +97,7 @@ class ClusterCommand:
 
     def wait_gone(self) -> None:
         """Wait until nothing of it runs; then there is no file, port or shared memory either."""
-        _, left = psutil.wait_procs(self.processes(), timeout=GONE_S)
-        assert left == [], [process.cmdline() for process in left]
-        assert self.processes() == []
+        eventually(lambda: not self.processes(), GONE_S, self.processes)
         assert self.files() == []
 
 

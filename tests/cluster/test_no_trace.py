@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.cluster.cluster_command import GONE_S, ClusterCommand, shared_memory, user_at_home
+from tests.cluster.cluster_command import DEADLINE_S, GONE_S, ClusterCommand, shared_memory, user_at_home
 from tests.cluster.port_scan import Port, listening_ports
 from tests.cluster.waiting import eventually
 
@@ -66,7 +66,7 @@ def test_a_head_at_work_that_gets_a_signal_ends_with_all_that_is_its_own(
 
 def test_a_cluster_outlives_the_terminal_that_started_it_and_can_be_stopped_from_another(user: ClusterCommand) -> None:
     with begun(user, "start", "--nodes", "1") as starting:
-        _, said = starting.communicate(timeout=GONE_S)
+        _, said = starting.communicate(timeout=DEADLINE_S)
     assert starting.returncode == 0, said
     with pytest.raises(ProcessLookupError):
         os.killpg(starting.pid, signal.SIGKILL)  # nothing of the cluster is in the terminal's session
@@ -79,13 +79,13 @@ def test_a_start_that_is_interrupted_or_killed_leaves_nothing(user: ClusterComma
     with begun(user, "start", "--nodes", "2") as starting:
         eventually(lambda: len(user.processes()) > 1, GONE_S)
         os.killpg(starting.pid, number)
-        starting.communicate(timeout=GONE_S)
+        starting.communicate(timeout=DEADLINE_S)
     assert starting.returncode != 0
 
 
 def test_of_two_starts_at_once_one_starts_and_the_other_says_so(user: ClusterCommand) -> None:
     with begun(user, "start", "--nodes", "1") as one, begun(user, "start", "--nodes", "1") as other:
-        said = [starting.communicate(timeout=2 * GONE_S)[1] for starting in (one, other)]
+        said = [starting.communicate(timeout=DEADLINE_S)[1] for starting in (one, other)]
     assert sorted((one.returncode, other.returncode)) == [0, 1], said
     assert "SAGE-2503" in "".join(said)
     assert user.json("status")["nodes"] == 1
@@ -96,8 +96,8 @@ def test_a_start_during_a_stop_waits_for_it_or_says_that_the_cluster_runs(user: 
     user("start", "--nodes", "2")
     with begun(user, "stop") as stopping:
         with begun(user, "start", "--nodes", "1") as starting:
-            _, said = starting.communicate(timeout=2 * GONE_S)
-        stopping.communicate(timeout=2 * GONE_S)
+            _, said = starting.communicate(timeout=DEADLINE_S)
+        stopping.communicate(timeout=DEADLINE_S)
     assert stopping.returncode == 0
     assert starting.returncode == 0 or "SAGE-2503" in said, said
     if starting.returncode == 0:
@@ -108,7 +108,7 @@ def test_a_start_during_a_stop_waits_for_it_or_says_that_the_cluster_runs(user: 
 def test_of_two_stops_at_once_both_see_it_ended(user: ClusterCommand) -> None:
     user("start", "--nodes", "1")
     with begun(user, "stop") as one, begun(user, "stop") as other:
-        said = [stopping.communicate(timeout=2 * GONE_S)[1] for stopping in (one, other)]
+        said = [stopping.communicate(timeout=DEADLINE_S)[1] for stopping in (one, other)]
     assert 0 in (one.returncode, other.returncode), said
     assert all(
         stopping.returncode == 0 or "SAGE-2502" in words for stopping, words in zip((one, other), said, strict=True)
