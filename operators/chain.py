@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from operators.alarms import Alarms
 from operators.chunks import Chunks, Writing
 from operators.codegen import Operation
 from operators.context import Context
@@ -10,6 +11,7 @@ from operators.failure import Failures
 from operators.fuse import FusedMachine, Phase, Stage
 from operators.loop import Loop
 from operators.machine import Counts
+from operators.processing import Processing
 from operators.retrieval import IndexPart, asking_stages, filling_stages
 from operators.shapes import windows_for
 from operators.sides import Sides
@@ -31,6 +33,7 @@ from sage.flow.spec import (
     Map,
     MapAsync,
     MapBatches,
+    Process,
     Read,
     Reduce,
     Reply,
@@ -55,6 +58,7 @@ def fused_machine(steps: Sequence[Step], context: Context) -> FusedMachine:
         counts=cutter.counts,
         stateful=cutter.stateful,
         sides=cutter.sides,
+        alarms=cutter.alarms,
         ends=ends,
         batch_records=context.batch_records,
     )
@@ -66,6 +70,7 @@ class _Cutter:
     def __init__(self, context: Context) -> None:
         self.failures = Failures()
         self.counts = Counts()
+        self.alarms = Alarms()
         self.stateful: dict[str, Stateful] = {}
         self.sides: list[Sides] = []
         self._context = context
@@ -88,7 +93,11 @@ class _Cutter:
                 sides = None if spec.late_to is None else Sides(step.name, [spec.late_to])
                 late = self._left_out if sides is None or spec.late_to is None else sides.adder(spec.late_to)
                 windows = windows_for(step, spec, self.failures, late)
-                self._take_operation(Operation(step, spec, windows=windows, sides=sides))
+                self._take_operation(Operation(step, spec, timed=windows, sides=sides))
+            case Process(make=make, sides=tags) as spec:
+                sides = Sides(step.name, tags)
+                processing = Processing(step, make(), self.failures, sides, self.alarms)
+                self._take_operation(Operation(step, spec, timed=processing, sides=sides))
             case Map() | Filter() | FlatMap() | KeyBy() | Aggregate() | Reduce() | Fold() | ForEach() as spec:
                 self._take_operation(Operation(step, spec))
             case MapBatches(fn=fn, max_records=max_records, max_wait_s=None):

@@ -11,7 +11,7 @@ from operators.event_clock import EventClock, no_time
 from operators.failure import GENERATED
 from operators.sides import Sides
 from operators.state import ByKey, Stateful
-from operators.windows import Windows
+from operators.timed_state import TimedState
 from sage.flow.graph import OnError, Step
 from sage.flow.spec import (
     Aggregate,
@@ -22,12 +22,15 @@ from sage.flow.spec import (
     ForEach,
     KeyBy,
     Map,
+    Process,
     Reduce,
     Split,
     Window,
 )
 
-PerRecord = AssignTimestamps | Map | Filter | FlatMap | Split | KeyBy | Aggregate | Reduce | Fold | Window | ForEach
+PerRecord = (
+    AssignTimestamps | Map | Filter | FlatMap | Split | KeyBy | Aggregate | Reduce | Fold | Window | Process | ForEach
+)
 Keyed = Aggregate | Reduce | Fold
 
 
@@ -35,9 +38,9 @@ Keyed = Aggregate | Reduce | Fold
 class Operation:
     """What `spec` does to each record, on behalf of `step`.
 
-    `state` has the value of each key, for those that aggregate: shared by every loop that holds the operation.
-    So are `clock`, of what assigns timestamps, and `windows`. `is_paired`: what it is given is `(record, something)`;
-    only the record is shown to users.
+    `state` has the value of each key, for those that aggregate: shared by every loop that holds the operation. So are
+    `clock`, of what assigns timestamps, `timed`, of windows and the like, and `sides`. `is_paired`: what it is given is
+    `(record, something)`; only the record is shown to users.
     """
 
     step: Step
@@ -45,15 +48,15 @@ class Operation:
     is_paired: bool = False
     state: ByKey = field(default_factory=ByKey)
     clock: EventClock | None = None
-    windows: Windows | None = None
+    timed: TimedState | None = None
     sides: Sides | None = None
 
     def needs_key(self) -> bool:
-        return isinstance(self.spec, Keyed | Window)
+        return isinstance(self.spec, Keyed | Window | Process)
 
     def stateful(self) -> Stateful | None:
         """Return what holds something from one batch to the next."""
-        return self.clock or self.windows or (self.state if self.needs_key() else None)
+        return self.clock or self.timed or (self.state if self.needs_key() else None)
 
     def holds_back(self) -> bool:
         """Say whether it lets nothing out until the end of the stream."""
@@ -61,7 +64,7 @@ class Operation:
 
     def ends_loop(self) -> bool:
         """Say whether what follows needs a loop of its own: one record in, any number out, or none yet."""
-        return isinstance(self.spec, FlatMap | Window) or self.holds_back()
+        return isinstance(self.spec, FlatMap | Window | Process) or self.holds_back()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +154,7 @@ def generate(operations: Sequence[Operation], *, timed: bool = False) -> Generat
 
 def _may_be_partial(operation: Operation) -> bool:
     """Say whether a failure can leave pieces of the failing record in `out` and the stream goes on all the same."""
-    return isinstance(operation.spec, FlatMap) and operation.step.on_error is not OnError.FAIL
+    return isinstance(operation.spec, FlatMap | Process) and operation.step.on_error is not OnError.FAIL
 
 
 def _head(names: dict[str, Any], before: list[str], columns: list[str], *, partial: bool) -> list[str]:
@@ -214,9 +217,9 @@ def _lines(number: int, operation: Operation, names: dict[str, Any], before: lis
             ]
         case Split():
             return _split(number, spec, operation.sides, names)
-        case Window():
-            assert operation.windows is not None
-            ahead, lines = operation.windows.lines(number, names)
+        case Window() | Process():
+            assert operation.timed is not None
+            ahead, lines = operation.timed.lines(number, names)
             before.extend(ahead)
             return lines
         case Aggregate() | Reduce() | Fold():

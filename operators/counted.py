@@ -1,4 +1,4 @@
-"""Windows of a number of records. Knows nothing of time but what the records carry."""
+"""TimedState of a number of records. Knows nothing of time but what the records carry."""
 
 from collections.abc import Hashable
 from math import inf
@@ -7,7 +7,7 @@ from typing import Any
 from operators.accumulate import MISSING, finish_of, update_lines
 from operators.failure import Failures
 from operators.state import StepState
-from operators.windows import Fired
+from operators.timed_state import Fired
 from sage.flow.graph import Step
 from sage.flow.spec import Over
 from sage.flow.windows import CountWindow, WindowResult

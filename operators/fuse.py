@@ -4,6 +4,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from math import inf
 from typing import Any, Protocol
 
+from operators.alarms import Alarms
 from operators.chunks import Writing
 from operators.failure import Failures
 from operators.loop import Columns, Loop
@@ -97,6 +98,7 @@ class FusedMachine:
         counts: Counts,
         stateful: Mapping[str, Stateful],
         sides: Sequence[Sides],
+        alarms: Alarms,
         ends: bool,
         batch_records: int,
     ) -> None:
@@ -109,6 +111,7 @@ class FusedMachine:
         self._failures = failures
         self._stateful = stateful
         self._sides = sides
+        self._alarms = alarms
         self._ends = ends
         self._batch_records = batch_records
         self._is_timed = any(isinstance(stage, Loop) and stage.is_timed for stage in self._phases[0].stages)
@@ -159,7 +162,7 @@ class FusedMachine:
     def _commands(self, columns: Sequence[Columns], watermark_s: float | None = None) -> list[Command]:
         """Return what emits `columns`, with the watermark on the last of them."""
         self.counts.records_out += sum(len(values) for values, _, _ in columns)
-        commands: list[Command] = [*self._failures.take()]
+        commands: list[Command] = [*self._failures.take(), *self._alarms.take()]
         for sides in self._sides:
             commands += sides.take()
         if self._ends:
@@ -184,4 +187,6 @@ class FusedMachine:
         raise InternalError(f"{len(results)} results came to a chain that calls no coroutine")
 
     def on_timer(self, timer_id: int) -> list[Command]:
-        raise InternalError(f"timer {timer_id} came to a chain that sets none")
+        self._alarms.ring(timer_id)
+        given, _ = self._phases[0].advance(None)
+        return self._commands(given)

@@ -49,7 +49,7 @@ class Loop:
     @property
     def is_timed(self) -> bool:
         """Say whether `advance` may do something where no watermark came."""
-        return any(operation.clock is not None or operation.windows is not None for operation in self._operations)
+        return any(operation.clock is not None or operation.timed is not None for operation in self._operations)
 
     def advance(self, watermark_s: float | None) -> tuple[Columns | None, float | None]:
         """Take the watermark that followed the last batch; return what windows give now, and what follows that."""
@@ -59,8 +59,8 @@ class Loop:
                 watermark_s = operation.clock.watermark_s() if watermark_s != inf else inf
             if operation.sides is not None and watermark_s != inf:
                 operation.sides.watermark_s = watermark_s
-            if operation.windows is not None:
-                results, times = operation.windows.advance(watermark_s)
+            if operation.timed is not None:
+                results, times = operation.timed.advance(watermark_s)
                 columns = (results, None, times if len(times) == len(results) else None) if results else None
         return columns, watermark_s
 

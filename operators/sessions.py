@@ -13,7 +13,8 @@ from operators.accumulate import MISSING, added_up, finish_of, join_of, update_l
 from operators.failure import Failures
 from operators.sides import Add
 from operators.state import StepState
-from operators.windows import Fired, WindowResults
+from operators.timed_state import Fired
+from operators.windows import WindowResults
 from sage.flow.graph import Step
 from sage.flow.spec import Combine, Gather, Window
 from sage.flow.windows import Session

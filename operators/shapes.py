@@ -5,13 +5,13 @@ from operators.counted import CountedWindows
 from operators.failure import Failures
 from operators.sessions import SessionWindows
 from operators.sides import Add
-from operators.windows import Windows
+from operators.timed_state import TimedState
 from sage.flow.graph import Step
 from sage.flow.spec import Window
 from sage.flow.windows import CountWindow, Session, Sliding, Tumbling
 
 
-def windows_for(step: Step, spec: Window, failures: Failures, late: Add) -> Windows:
+def windows_for(step: Step, spec: Window, failures: Failures, late: Add) -> TimedState:
     """Return new windows for one instance of `step`; `late` takes what comes too late."""
     match spec.shape:
         case Tumbling() | Sliding() as shape:

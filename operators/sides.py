@@ -1,6 +1,7 @@
 """What leaves a step beside its main stream, by tag, until it is taken after the batch. Knows no predicate."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from operators.machine import Command, Emit
@@ -18,15 +19,17 @@ class Sides:
         self._kept: dict[str, tuple[list[Any], list[float | None]]] = {tag: ([], []) for tag in tags}
         self.watermark_s: float | None = None
 
+    def add(self, tag: str, record: Any, timestamp_s: float | None) -> None:
+        """Put a record aside; raises ValueError for a tag that is none of the step's."""
+        if tag not in self._kept:
+            raise ValueError(f"{tag!r} is no side of {self._step_name!r}; its sides: {list(self._kept)}")
+        values, times = self._kept[tag]
+        values.append(record)
+        times.append(timestamp_s)
+
     def adder(self, tag: str) -> Add:
         """Return what puts a record aside under `tag`."""
-
-        def add(record: Any, timestamp_s: float | None) -> None:
-            values, times = self._kept[tag]
-            values.append(record)
-            times.append(timestamp_s)
-
-        return add
+        return partial(self.add, tag)
 
     def take(self) -> list[Command]:
         """Return what emits each side, with the watermark, and forget it."""

@@ -1,30 +1,15 @@
-"""What every shape of windows does: keeps what is open, gives results as the watermark rises. Knows no shape."""
+"""The results of windows: what the parts of each come to, and its time. Knows no shape."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import reduce
 from math import nextafter
-from typing import Any, Protocol
+from typing import Any
 
 from operators.accumulate import Join
 from operators.failure import Failures
-from operators.state import Stateful
+from operators.timed_state import Fired
 from sage.flow.graph import Step
 from sage.flow.windows import WindowResult
-
-Fired = tuple[list[WindowResult[Any, Any]], list[float]]
-"""WindowResults and the timestamp of each."""
-
-
-class Windows(Stateful, Protocol):
-    """The windows of one step. A generated loop puts the records in; between its runs comes `advance`."""
-
-    def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
-        """Return the lines of a loop: once before it, and for each record `x` of `key` at time `t`."""
-        ...
-
-    def advance(self, watermark_s: float | None) -> Fired:
-        """Return what late records changed and, where the watermark has risen, what is over."""
-        ...
 
 
 class WindowResults:

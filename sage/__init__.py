@@ -11,6 +11,12 @@ if TYPE_CHECKING:
     from sage.flow.index import Index as Index
     from sage.flow.index import Passage as Passage
     from sage.flow.keyed import KeyedStream as KeyedStream
+    from sage.flow.process import KeyedProcess as KeyedProcess
+    from sage.flow.process import ListState as ListState
+    from sage.flow.process import MapState as MapState
+    from sage.flow.process import ProcessContext as ProcessContext
+    from sage.flow.process import ReducingState as ReducingState
+    from sage.flow.process import ValueState as ValueState
     from sage.flow.runner import Cluster as Cluster
     from sage.flow.runner import Job as Job
     from sage.flow.runner import JobResult as JobResult
@@ -32,6 +38,12 @@ _HOMES = {
     "Session": "sage.flow.windows",
     "CountWindow": "sage.flow.windows",
     "WindowResult": "sage.flow.windows",
+    "KeyedProcess": "sage.flow.process",
+    "ProcessContext": "sage.flow.process",
+    "ValueState": "sage.flow.process",
+    "ListState": "sage.flow.process",
+    "MapState": "sage.flow.process",
+    "ReducingState": "sage.flow.process",
     "Index": "sage.flow.index",
     "Passage": "sage.flow.index",
     "connect": "sage.flow.connect",

@@ -14,6 +14,7 @@ from sage.flow.spec import (
     Fold,
     IndexInto,
     KeyBy,
+    Process,
     Read,
     Reduce,
     Retrieve,
@@ -24,7 +25,7 @@ from sage.flow.spec import (
     sides_of,
 )
 from sage.flow.turns import with_turns
-from sage.flow.windows import CountWindow
+from sage.flow.windows import Session, Sliding, Tumbling
 
 
 def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
@@ -75,7 +76,7 @@ def _check_inputs(step: Step, by_name: Mapping[str, Step]) -> None:
     if isinstance(step.spec, TakeSide) and step.spec.tag not in (sides := sides_of(by_name[step.inputs[0]].spec)):
         known = ", ".join(map(repr, sides)) or "none"
         raise FlowInvalid(f'{step.where}: "{step.inputs[0]}" has no side {step.spec.tag!r}; its sides: {known}')
-    if isinstance(step.spec, Aggregate | Reduce | Fold | Window) and not isinstance(
+    if isinstance(step.spec, Aggregate | Reduce | Fold | Window | Process) and not isinstance(
         by_name[step.inputs[0]].spec, KeyBy
     ):
         raise FlowInvalid(f"{step.where}: {kind} needs a key", "Write .key_by(...) before it.")
@@ -133,13 +134,18 @@ def _check_time(steps: tuple[Step, ...]) -> None:
                 before = None
             case Aggregate(final=True) | Reduce(final=True) | Fold(final=True):
                 before = step
-            case Window(shape=shape) if before is not None and not isinstance(shape, CountWindow):
-                raise FlowInvalid(
-                    f'{step.where}: window needs event time, and what "{before.name}" ({before.where}) gives has none',
-                    "Give the source timestamp=, a function of the record, or write .assign_timestamps(fn).",
-                )
+            case Window(shape=Tumbling() | Sliding() | Session()) | Process(expires=True) if before is not None:
+                raise _needs_time(step, before)
         if before is not None:
             timeless[step.name] = before
+
+
+def _needs_time(step: Step, before: Step) -> FlowInvalid:
+    kind = "a state that expires" if isinstance(step.spec, Process) else kind_of_step(step.spec)
+    return FlowInvalid(
+        f'{step.where}: {kind} needs event time, and what "{before.name}" ({before.where}) gives has none',
+        "Give the source timestamp=, a function of the record, or write .assign_timestamps(fn).",
+    )
 
 
 def _check_waits(steps: tuple[Step, ...], by_name: Mapping[str, Step]) -> None:

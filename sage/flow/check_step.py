@@ -23,6 +23,7 @@ from sage.flow.spec import (
     Map,
     MapAsync,
     MapBatches,
+    Process,
     Read,
     Reduce,
     Reply,
@@ -49,6 +50,7 @@ NAMES = {
     Reduce: "reduce",
     Fold: "fold",
     Window: "window",
+    Process: "process",
     Split: "split",
     TakeSide: "side",
     Union: "union",
@@ -117,6 +119,8 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
             yield from _faults_of_time(spec)
         case Window():
             yield from _faults_of_window(spec)
+        case Process(make=make):
+            yield from _callable(spec, make, "process")
         case Split():
             yield from _faults_of_split(spec)
         case Union() | Write() | Reply() | TakeSide():

@@ -159,4 +159,6 @@ class Flow:
         return html_from_steps(self.name, self._builder.steps())
 
     def _begin(self, source: Source[T], kind: str, time: TimeOptions[T] | None = None) -> Stream[T]:
-        return Stream(self._builder, self._builder.add(Read(source, event_time(**time or {})), kind=kind))
+        return Stream(
+            self._builder, self._builder.add(Read(source, None if time is None else event_time(**time)), kind=kind)
+        )

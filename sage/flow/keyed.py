@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
+from copy import copy
+from functools import partial
 from typing import Any, Generic, TypeVar, overload
 
 from sage.flow import spec
-from sage.flow.stream import Stream
+from sage.flow.process import KeyedProcess, expires
+from sage.flow.stream import SidedStream, Stream
 from sage.flow.where import refusal
 from sage.flow.windowed import WindowedStream
 from sage.flow.windows import Shape
@@ -133,3 +136,33 @@ class KeyedStream(Stream[T], Generic[K, T]):
             )
             raise refusal(f"window takes a shape, got {shape!r:.80}", do, param="shape")
         return WindowedStream(self._builder, self._number, shape)
+
+    def process(
+        self, process: Callable[[], KeyedProcess[K, T, U]] | KeyedProcess[K, T, U], *, sides: Iterable[str] = ()
+    ) -> SidedStream[U, Any]:
+        """Give the records of each key to a process of your own, with state and timers for each key.
+
+        `process` is a class or a function that makes one, or one that is copied for each instance of the step; `sides`
+        are the tags that it puts records to by `context.aside(tag, record)`.
+
+        >>> import sage
+        >>> class Jumps(sage.KeyedProcess[str, tuple[str, int], int]):
+        ...     last = sage.ValueState[int | None](None)
+        ...     def on_record(self, record, context):
+        ...         if self.last is not None:
+        ...             yield record[1] - self.last
+        ...         self.last = record[1]
+        >>> flow = sage.Flow("f")
+        >>> values = flow.from_collection([("a", 1), ("b", 5), ("a", 4), ("b", 3)])
+        >>> jumps = values.key_by(lambda value: value[0]).process(Jumps).collect()
+        >>> _ = flow.run(); jumps.items
+        [3, -2]
+        """
+        given: object = process
+        make = partial(copy, process) if isinstance(process, KeyedProcess) else process
+        made: object = make() if callable(given) or isinstance(given, KeyedProcess) else given
+        if not isinstance(made, KeyedProcess):
+            do = "Give a class that inherits from sage.KeyedProcess, or a function that makes one."
+            raise refusal(f"process takes a sage.KeyedProcess, got {process!r:.80}", do, param="process")
+        step = spec.Process(make, tuple(sides), expires(made))
+        return SidedStream(self._builder, self._then(step))

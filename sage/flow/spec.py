@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from sage.base.inference import ServiceClass
 from sage.flow.ports import Sink, Source
+from sage.flow.process import KeyedProcess
 from sage.flow.windows import Shape
 
 Field = str | Callable[[Any], Any]
@@ -115,6 +116,15 @@ class Combine:
 @dataclass(frozen=True, slots=True)
 class Gather:
     """Keep the records themselves, as a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Give each key's records to a process that `make` makes, one for each instance of the step."""
+
+    make: Callable[[], KeyedProcess[Any, Any, Any]]
+    sides: tuple[str, ...] = ()
+    expires: bool = False
 
 
 Over = Aggregate | Reduce | Combine | Gather
@@ -250,6 +260,7 @@ Inline = (
     | Reduce
     | Fold
     | Window
+    | Process
     | Split
     | TakeSide
     | IndexInto
@@ -270,7 +281,7 @@ SINKS = (IndexInto, Write, ForEach, Reply)
 def sides_of(spec: Spec) -> tuple[str, ...]:
     """Return the tags of what leaves a step beside its main stream."""
     match spec:
-        case Split(tags=tags):
+        case Split(tags=tags) | Process(sides=tags):
             return tags
         case Window(late_to=str() as tag):
             return (tag,)

@@ -75,6 +75,26 @@ def event_time(flow: sage.Flow, lines: sage.Stream[str]) -> None:
     assert_type(lines.assign_timestamps(float), sage.Stream[str])
 
 
+class Lengths(sage.KeyedProcess[int, str, float]):
+    num = sage.ValueState(0)
+    last = sage.ValueState[str | None](None)
+    words = sage.ListState[str](ttl_s=10)
+    seen = sage.MapState[str, int]()
+
+    def on_record(self, record: str, context: sage.ProcessContext[int]) -> list[float]:
+        assert_type(self.num, int)
+        assert_type(self.last, str | None)
+        assert_type(self.words, list[str])
+        assert_type(self.seen, dict[str, int])
+        assert_type(context.key, int)
+        return [1.0]
+
+
+def processes(words: sage.KeyedStream[int, str]) -> None:
+    assert_type(words.process(Lengths).map(lambda length: length), sage.Stream[float])
+    assert_type(words.process(Lengths()), SidedStream[float, Any])
+
+
 def windows(words: sage.KeyedStream[int, str]) -> None:
     windowed = words.window(sage.Tumbling(10)).allow_late(5)
     assert_type(windowed, sage.WindowedStream[int, str])

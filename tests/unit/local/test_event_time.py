@@ -91,3 +91,31 @@ def test_every_record_is_in_a_window_or_late(times: list[int], num_instances: in
     assert sorted([*in_windows, *late.items]) == sorted(times)
     assert all(result.start <= time < result.end for result in windows.items for time in result.value)
     assert len({(result.key, result.start) for result in windows.items}) == len(windows.items)
+
+
+class Latest(sage.KeyedProcess[int, Event, tuple[int, float]]):
+    """Tells the number of records of a key every 5 s of event time in which it has some."""
+
+    num = sage.ValueState(0)
+
+    def on_record(self, record: Event, context: sage.ProcessContext[int]) -> None:
+        self.num += 1
+        context.set_timer(record.time_s // 5 * 5 + 5)
+
+    def on_timer(self, time_s: float, context: sage.ProcessContext[int]) -> list[tuple[int, float]]:
+        return [(context.key, time_s)]
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    drawn=st.lists(st.tuples(st.integers(0, 5), st.floats(0, DISORDER_S)), max_size=100),
+    num_instances=st.integers(1, 4),
+)
+def test_timers_of_many_instances_fire_each_once(drawn: list[tuple[int, float]], num_instances: int) -> None:
+    events = moved(drawn)
+    flow = sage.Flow("timers")
+    stream = flow.from_collection(events, timestamp=lambda event: event.time_s, max_out_of_order_s=DISORDER_S)
+    found = stream.key_by(lambda event: event.key).process(Latest).with_parallelism(num_instances).collect()
+    with LocalCluster() as cluster:
+        cluster.submit(flow.graph()).wait(30)
+    assert sorted(found.items) == sorted({(event.key, event.time_s // 5 * 5 + 5) for event in events})

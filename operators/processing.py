@@ -1,0 +1,244 @@
+"""Runs a keyed process: gives it the state of the key at hand, fires its timers. Knows no batch and no clock."""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from math import inf, isfinite
+from typing import Any
+
+from operators.alarms import Alarms
+from operators.failure import Failures, Numbers
+from operators.sides import Sides
+from operators.state import StepState
+from operators.timed_state import Fired
+from sage.flow.graph import Step
+from sage.flow.process import KeyedProcess, Store
+
+
+@dataclass(slots=True)
+class _OfKey:
+    """What a key has. `expiry_s`: of values that expire. `alarm`: its number, and after how many seconds it rings."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    timers: set[float] = field(default_factory=set)
+    expiry_s: dict[str, float] = field(default_factory=dict)
+    alarm: tuple[int, float] | None = None
+
+    def is_empty(self) -> bool:
+        return not (self.values or self.timers or self.alarm)
+
+
+class _Context(Store):
+    """The key at hand: what the process and its states see. A generated loop sets `own`, `current`, `key`, `time_s`."""
+
+    def __init__(self, processing: "Processing") -> None:
+        super().__init__()
+        self._processing = processing
+        self.own = _OfKey()
+        self.key: Any = None
+        self.time_s: float | None = None
+
+    @property
+    def watermark_s(self) -> float:
+        return self._processing.watermark_s
+
+    def set_timer(self, time_s: float) -> None:
+        self._processing.set_timer(self.key, self.own, time_s)
+
+    def drop_timer(self, time_s: float) -> None:
+        self.own.timers.discard(time_s)
+        self.forgotten()
+
+    def set_alarm(self, after_s: float) -> None:
+        self._processing.set_alarm(self.key, self.own, after_s)
+
+    def drop_alarm(self) -> None:
+        self._processing.drop_alarm(self.own)
+        self.forgotten()
+
+    def aside(self, tag: str, record: Any) -> None:
+        self._processing.aside(tag, record, self.time_s)
+
+    def forgotten(self) -> None:
+        self._processing.look_at(self.key)
+
+    def written(self, name: str, ttl_s: float) -> None:
+        now_s = self.watermark_s if self.time_s is None else max(self.time_s, self.watermark_s)
+        self._processing.expire(self.key, self.own, name, now_s + ttl_s)
+
+
+class Processing:
+    """The state of all keys; `due` are times at which a timer fires or a value expires, the earliest first."""
+
+    def __init__(
+        self, step: Step, process: KeyedProcess[Any, Any, Any], failures: Failures, sides: Sides, alarms: Alarms
+    ) -> None:
+        self._step = step
+        self._process = process
+        self._failures = failures
+        self._sides = sides
+        self._alarms = alarms
+        self._context = process._store = _Context(self)
+        self._kept: dict[Hashable, _OfKey] = {}
+        self._perhaps_empty: list[Hashable] = []
+        self._due: list[tuple[float, int, Hashable, str | None]] = []
+        self._num_due = 0
+        self._rung: Fired = ([], [])
+        self._has_ended = False
+        self.watermark_s = -inf
+
+    def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
+        context, on_record = f"context{number}", f"on_record{number}"
+        names |= {context: self._context, on_record: self._process.on_record}
+        names |= {f"get{number}": self._kept.get, f"begin{number}": self._begin}
+        return [], [
+            f"w = get{number}(key)",
+            f"if w is None: w = begin{number}(key)",
+            f"{context}.own = w",
+            f"{context}.current = w.values",
+            f"{context}.key = key",
+            f"{context}.time_s = t",
+            f"found = {on_record}(x, {context})",
+            "if found is not None: out.extend(found)",
+        ]
+
+    def advance(self, watermark_s: float | None) -> Fired:
+        fired, self._rung = self._rung, ([], [])
+        if watermark_s is not None and watermark_s > self.watermark_s:
+            before_s, self.watermark_s = self.watermark_s, watermark_s
+            self._has_ended = watermark_s == inf
+            last = self._num_due
+            while self._due and self._due[0][0] <= watermark_s:
+                time_s, number, key, name = heappop(self._due)
+                if name is not None:
+                    self._expire(time_s, key, name)
+                elif not (self._has_ended and number > last):
+                    self._fire(time_s, key, fired, max(time_s, before_s))
+        for key in self._perhaps_empty:
+            self._tidy(key)
+        self._perhaps_empty.clear()
+        return fired
+
+    # What a process asks for.
+
+    def set_timer(self, key: Hashable, own: _OfKey, time_s: float) -> None:
+        if self._context.time_s is None:
+            raise ValueError("set_timer needs event time: give the source timestamp=, or use set_alarm")
+        if not isfinite(time_s):
+            raise ValueError(f"{time_s!r} is no event time for a timer")
+        if time_s not in own.timers and not self._has_ended:
+            own.timers.add(time_s)
+            self._push(time_s, key, None)
+
+    def set_alarm(self, key: Hashable, own: _OfKey, after_s: float) -> None:
+        if not 0 <= after_s < inf:
+            raise ValueError(f"set_alarm({after_s!r}) is no time from now")
+        self.drop_alarm(own)
+        own.alarm = self._alarms.set(after_s, lambda: self._ring(key)), after_s
+
+    def drop_alarm(self, own: _OfKey) -> None:
+        if own.alarm is not None:
+            self._alarms.drop(own.alarm[0])
+            own.alarm = None
+
+    def aside(self, tag: str, record: Any, time_s: float | None) -> None:
+        self._sides.add(tag, record, time_s)
+
+    def look_at(self, key: Hashable) -> None:
+        """Forget the key after the batch, if it has nothing then."""
+        self._perhaps_empty.append(key)
+
+    def expire(self, key: Hashable, own: _OfKey, name: str, time_s: float) -> None:
+        """Forget a value at `time_s`; each stands once among what is due, at the time that it had then."""
+        is_due = name in own.expiry_s
+        own.expiry_s[name] = time_s
+        if not is_due:
+            self._push(time_s, key, name)
+
+    # Timers, alarms and values that expire.
+
+    def _push(self, time_s: float, key: Hashable, name: str | None) -> None:
+        self._num_due += 1
+        heappush(self._due, (time_s, self._num_due, key, name))
+
+    def _fire(self, time_s: float, key: Hashable, fired: Fired, given_s: float) -> None:
+        own = self._kept.get(key)
+        if own is None or time_s not in own.timers:
+            return
+        own.timers.discard(time_s)
+        self._at(key, own, time_s)
+        self._run(fired, given_s, (key, time_s), lambda: self._process.on_timer(time_s, self._context))
+        self._tidy(key)
+
+    def _ring(self, key: Hashable) -> None:
+        own = self._kept[key]
+        own.alarm = None
+        time_s = None if self.watermark_s == -inf else self.watermark_s
+        self._at(key, own, time_s)
+        self._run(self._rung, time_s, (key, None), lambda: self._process.on_alarm(self._context))
+        self._tidy(key)
+
+    def _run(self, fired: Fired, time_s: float | None, what: Any, call: Any) -> None:
+        results, times = fired
+        num_before = len(results)
+        try:
+            found: Iterable[Any] | None = call()
+            if found is not None:
+                results.extend(found)
+        except Exception as error:  # noqa: BLE001 - a user's function may raise anything: the step's policy decides
+            del results[num_before:]
+            self._failures.give_up(self._step, error, [what], Numbers(1, 1))
+        if time_s is not None:
+            times.extend([time_s] * (len(results) - num_before))
+
+    def _expire(self, time_s: float, key: Hashable, name: str) -> None:
+        own = self._kept.get(key)
+        if own is None or name not in own.expiry_s:
+            return
+        if own.expiry_s[name] > time_s:
+            self._push(own.expiry_s[name], key, name)  # it was written since
+            return
+        del own.expiry_s[name]
+        own.values.pop(name, None)
+        self._tidy(key)
+
+    def _begin(self, key: Hashable) -> _OfKey:
+        own = self._kept[key] = _OfKey()
+        self._perhaps_empty.append(key)
+        return own
+
+    def _at(self, key: Hashable, own: _OfKey, time_s: float | None) -> None:
+        context = self._context
+        context.own, context.current, context.key, context.time_s = own, own.values, key, time_s
+
+    def _tidy(self, key: Hashable) -> None:
+        """Forget a key that has nothing."""
+        own = self._kept.get(key)
+        if own is not None and own.is_empty():
+            del self._kept[key]
+
+    # What is saved.
+
+    def snapshot(self) -> StepState:
+        keyed = {
+            key: (
+                self.watermark_s,
+                dict(own.values),
+                sorted(own.timers),
+                dict(own.expiry_s),
+                None if own.alarm is None else own.alarm[1],
+            )
+            for key, own in self._kept.items()
+        }
+        return StepState(keyed=keyed)
+
+    def restore(self, state: StepState) -> None:
+        for key, (watermark_s, values, timers, expiry_s, alarm_after_s) in (state.keyed or {}).items():
+            self.watermark_s = max(self.watermark_s, watermark_s)
+            own = self._kept[key] = _OfKey(dict(values), set(timers))
+            for time_s in timers:
+                self._push(time_s, key, None)
+            for name, time_s in expiry_s.items():
+                self.expire(key, own, name, time_s)
+            if alarm_after_s is not None:
+                self.set_alarm(key, own, alarm_after_s)
