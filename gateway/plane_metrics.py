@@ -6,6 +6,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from cluster.serving.statistics import PlaneView
+from gateway.ended import EndedRequests
 from sage.base.metrics import ENGINE_RUNNING, ENGINE_UP, QUEUE_WAITING, REQUESTS, TOKENS, Metric
 
 Family = CounterMetricFamily | GaugeMetricFamily
@@ -14,18 +15,21 @@ Family = CounterMetricFamily | GaugeMetricFamily
 class PlaneCollector(Collector):
     """Shows what `view` returns; nothing is counted a second time."""
 
-    def __init__(self, view: Callable[[], PlaneView]) -> None:
+    def __init__(self, view: Callable[[], PlaneView], others: EndedRequests | None = None) -> None:
+        """`others`: what ended elsewhere, to be shown with it."""
         self._view = view
+        self._others = others if others is not None else EndedRequests()
 
     def collect(self) -> Iterator[Family]:
         view = self._view()
-        yield _requests(view)
-        yield _tokens(view)
+        requests, tokens = _requests(view), _tokens(view)
+        self._others.add_to(requests, tokens)
+        yield from (requests, tokens)
         yield _waiting(view)
         yield from _engines(view)
 
 
-def _requests(view: PlaneView) -> Family:
+def _requests(view: PlaneView) -> CounterMetricFamily:
     family = _counter(REQUESTS)
     for ended in view.ended:
         labels = (ended.model, ended.kind.value, ended.service_class.value, ended.outcome)
@@ -33,7 +37,7 @@ def _requests(view: PlaneView) -> Family:
     return family
 
 
-def _tokens(view: PlaneView) -> Family:
+def _tokens(view: PlaneView) -> CounterMetricFamily:
     family = _counter(TOKENS)
     for tokens in view.tokens:
         family.add_metric((tokens.model, "prompt"), tokens.prompt_tokens)

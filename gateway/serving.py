@@ -15,12 +15,17 @@ from cluster.serving.driver import HeldLink
 from cluster.serving.loop import LoopPlane
 from cluster.serving.plane import Plane
 from gateway.app import create_app
+from gateway.ended import EndedRequests
 from gateway.entrance import Entrance
+from gateway.flows_beside import FlowsBeside
 from gateway.plane_metrics import PlaneCollector
 from gateway.ready import WatchedLink
 from gateway.server import listen, run_server, url_of
 from sage.base.errors import Overloaded
-from sage.base.settings import Settings
+from sage.base.inference import Last, Request
+from sage.base.settings import PlaneSettings, Settings
+from sage.flow.graph import Graph
+from sage.flow.turns import chats_of
 
 DRAIN_S = 10.0
 CLOSE_S = 2.0
@@ -32,13 +37,15 @@ def serve(
     *,
     announce: Callable[[str], None] = print,
     bound: socket.socket | None = None,
+    flow: Graph | None = None,
     drain_s: float = DRAIN_S,
 ) -> None:
     """Serve `engines` until SIGTERM or SIGINT; then drain, and end their processes. Blocks.
 
     `engines`: links just launched, or, with their `info`, taken over from another plane (`release_links`); they are
     owned by this call, however it ends. `bound`: a socket from `listen`; by default one at the settings' address.
-    `announce` gets one line when every engine is ready. A second signal ends what is open at once.
+    `flow`: one that is asked as a model, to be run beside the gateway on these engines.
+    `announce` gets one line when every engine is ready, and the flow runs. A second signal ends what is open at once.
 
     Raises: ConfigInvalid for an address that cannot be used; what an engine says if it does not become ready.
     """
@@ -50,7 +57,9 @@ def serve(
         close_links(engines, CLOSE_S)
         raise
     with runner:
-        runner.run(serve_on_loop(engines, settings, bound, asyncio.Event(), announce=announce, drain_s=drain_s))
+        runner.run(
+            serve_on_loop(engines, settings, bound, asyncio.Event(), announce=announce, flow=flow, drain_s=drain_s)
+        )
 
 
 async def serve_on_loop(
@@ -60,36 +69,60 @@ async def serve_on_loop(
     stop: asyncio.Event,
     *,
     announce: Callable[[str], None],
+    flow: Graph | None = None,
     drain_s: float = DRAIN_S,
 ) -> None:
     """Do as `serve` on the running loop, until `stop` is set too."""
     watched = [WatchedLink(held.link, is_ready=held.info is not None) for held in engines]
     known = dict.fromkeys(model for link in watched for model in link.models)
-    plane = LoopPlane(
-        Plane(
-            known,
-            policy=settings.plane.policy,
-            route=settings.plane.route,
-            admission=settings.plane.admission,
-            max_waiting=settings.plane.max_waiting,
-        ),
-        asyncio.get_running_loop(),
-    )
-    entrance = create_app(plane, settings.gateway, engines=plane.engines, collectors=[PlaneCollector(plane.view)])
+    plane = LoopPlane(_plane(known, settings.plane), asyncio.get_running_loop())
+    asked = FlowsBeside(plane)
+    entrance = _entrance(plane, asked, settings)
     for held, link in zip(engines, watched, strict=True):
         plane.attach(link, held.info, held.again)
     serving = asyncio.create_task(run_server(entrance, bound, stop, drain_s=drain_s))
     try:
         with stop_signals(lambda: begin_stop(stop, entrance)):
             if await _are_ready(watched, stop, serving):
+                if flow is not None:
+                    await asked.start(flow, settings)
                 gc.collect()
                 gc.freeze()  # what is loaded now stays: the collector need not walk it again
-                announce(_ready_line(known, plane, url_of(bound)))
+                announce(_ready_line([*chats_of(flow), *known] if flow else known, plane, url_of(bound)))
             await serving
     finally:
         stop.set()
         await asyncio.wait((serving,))
+        await asked.close()
         await plane.close(CLOSE_S)
+
+
+def _plane(known: Iterable[str], settings: PlaneSettings) -> Plane:
+    return Plane(
+        known,
+        policy=settings.policy,
+        route=settings.route,
+        admission=settings.admission,
+        max_waiting=settings.max_waiting,
+    )
+
+
+def _entrance(plane: LoopPlane, asked: FlowsBeside, settings: Settings) -> Entrance:
+    ended = EndedRequests()
+
+    def count(request: Request, last: Last) -> None:
+        if asked.is_flow(request.model):  # the plane counts the others by itself
+            ended.count(request, last)
+
+    return create_app(
+        asked,
+        settings.gateway,
+        engines=plane.engines,
+        flows=asked.flows,
+        refresh=asked.refresh,
+        on_ended=count,
+        collectors=[PlaneCollector(plane.view, ended)],
+    )
 
 
 async def _are_ready(links: Sequence[WatchedLink], stop: asyncio.Event, serving: asyncio.Task[None]) -> bool:

@@ -16,7 +16,7 @@ from cluster.head.model_desk import ModelDesk
 from cluster.head.node_desk import NodeDesk
 from cluster.head.submitter import Submission, SubmissionEnded
 from cluster.jobs.orders import CancelJob, DeadLettersOf, ExplainJob, NodesNow
-from cluster.local.plane import EmbeddedPlane
+from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import ask, tell
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import ControlMessage, InferenceAsk, InferenceCancel
@@ -82,7 +82,7 @@ class ClientPorts:
     chats: ChatDesk
     models: ModelDesk
     nodes: NodeDesk
-    plane: EmbeddedPlane
+    plane: ClusterPlane
     manager: ActorRef[Any]
     submitter: ActorRef[Any]
     send: Callable[[PeerId, ControlMessage], object]

@@ -21,7 +21,7 @@ from cluster.head.submitter import JobChanged, SubmissionEnded
 from cluster.head.trust import HeadTrust
 from cluster.jobs.health import Beat
 from cluster.jobs.orders import CancelJob
-from cluster.local.plane import EmbeddedPlane
+from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, watch
 from cluster.runtime.channel import ControlServer, PeerBroke, PeerId, PeerMessage
 from cluster.runtime.control import InferenceReplies, Join, NodeToHead, StopRun
@@ -77,7 +77,7 @@ class DoorPorts:
     trust: HeadTrust
     manager: ActorRef[Any]
     submitter: ActorRef[Any]
-    plane: EmbeddedPlane
+    plane: ClusterPlane
     on_members: Callable[[int], object]
     on_stop_asked: Callable[[], object]
     on_stopped: Callable[[], object]

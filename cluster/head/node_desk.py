@@ -18,7 +18,7 @@ from cluster.jobs.health import Beat, Health
 from cluster.jobs.node_port import Deployment
 from cluster.jobs.orders import CloseNode, NodeJoined, NodeLeft, RunBroke
 from cluster.jobs.run_facts import arrived
-from cluster.local.plane import EmbeddedPlane
+from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import tell
 from cluster.runtime.channel import ControlServer, PeerId
 from cluster.runtime.control import (
@@ -68,7 +68,7 @@ class NodeDeskPorts:
     book: JobBook
     models: ModelDesk
     manager: ActorRef[Any]
-    plane: EmbeddedPlane
+    plane: ClusterPlane
     submitters: Callable[[], tuple[str, ...]]
     forget_client: Callable[[PeerId], object]
     on_members: Callable[[int], object]

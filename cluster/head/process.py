@@ -22,7 +22,7 @@ from cluster.jobs.manager import JobManager
 from cluster.jobs.placement import Strategy
 from cluster.jobs.sqlite_journal import SqliteJournal
 from cluster.local.needs import needs_of_graph
-from cluster.local.plane import EmbeddedPlane
+from cluster.local.plane import ClusterPlane, EmbeddedPlane
 from cluster.node.config import NodeConfig
 from cluster.runtime.actor import stop, tell
 from cluster.runtime.channel import ControlServer
@@ -43,8 +43,11 @@ _END_S = 3.0
 class Head:
     """Everything of a head, from `start` to `close`. One in a process."""
 
-    def __init__(self, config: HeadConfig) -> None:
-        """Take the cluster's folder; raises ClusterRunning where another head has it, KeysUnsafe, ConfigInvalid."""
+    def __init__(self, config: HeadConfig, plane: ClusterPlane | None = None) -> None:
+        """Take the cluster's folder; raises ClusterRunning where another head has it, KeysUnsafe, ConfigInvalid.
+
+        `plane`: one that others drive; by default one of its own.
+        """
         self._config = config
         self._clock = SystemClock()
         self._place = ClusterPlace(config.name, Path(config.folder))
@@ -68,7 +71,7 @@ class Head:
             raise
         configured = tuple(spec_from_settings(table) for table in config.settings.engines)
         self._engines = (*config.engines, *configured)
-        self._plane = EmbeddedPlane(config.settings.plane, self._engines)
+        self._plane: ClusterPlane = plane or EmbeddedPlane(config.settings.plane, self._engines)
         self._journal = _journal_in(config.state_folder)
         self._beat = Beat()
         self._is_closed = False

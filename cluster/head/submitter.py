@@ -13,7 +13,7 @@ from cluster.head.history import PastJob, about_order, code_bytes
 from cluster.jobs.envelope import EnvelopeVerifier, NoCodeShipping
 from cluster.jobs.orders import CheckRoom, JobView, ResumePlan, SubmitPlan
 from cluster.jobs.outline import plan_from_outline
-from cluster.local.plane import EmbeddedPlane
+from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import Actor, ask, tell
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import ShippedCode
@@ -63,7 +63,7 @@ class SubmitterPorts:
     """`tell_door` takes SubmissionEnded and JobChanged on any thread, without waiting."""
 
     manager: ActorRef[Any]
-    plane: EmbeddedPlane
+    plane: ClusterPlane
     specs_for: Callable[[Plan], "tuple[Any, ...]"]
     verifier: EnvelopeVerifier | NoCodeShipping
     tell_door: Callable[[object], None]

@@ -46,6 +46,11 @@ class JobBoard:
         with self._news:
             return self._news.wait_for(lambda: self.view.is_over, timeout_s)
 
+    def wait_begun(self, timeout_s: float | None) -> bool:
+        """Wait until every task of the job has begun, or it is over; return whether that is so."""
+        with self._news:
+            return self._news.wait_for(lambda: self.view.metrics.status is not JobStatus.CREATED, timeout_s)
+
     def wait_news(self, seen: JobView | None, timeout_s: float | None) -> JobView:
         """Wait until there is a newer view than `seen`, and return the newest."""
         with self._news:
@@ -135,6 +140,13 @@ class SubmittedJob:
         if self._board.view.is_over:
             return False
         return self._desk.cancel(self._id)
+
+    def wait_begun(self, timeout_s: float | None = None) -> None:
+        """Wait until it runs; raises what made it fail, or JobTimeout."""
+        if not self._board.wait_begun(timeout_s):
+            raise JobTimeout(f"job {self._id} ({self._graph.name}) did not begin within {timeout_s} s; it goes on")
+        if (error := self._board.view.error) is not None:
+            raise _as_raised(error)
 
     def wait_stopped(self, timeout_s: float) -> None:
         """Wait until nothing of it runs, at most `timeout_s`."""

@@ -5,11 +5,11 @@ Plane, engines and ZeroMQ are slow to import; flows that ask no model do without
 
 import threading
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from sage.base.errors import NoEngine
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Failed, Failure, ModelCard, ReplyTo, Request
+from sage.base.inference import Failed, Failure, Inference, ModelCard, ReplyTo, Request
 from sage.base.settings import PlaneSettings
 from sage.flow.runner import EngineStatus
 
@@ -17,6 +17,24 @@ if TYPE_CHECKING:
     from cluster.serving.driver import HeldLink
     from cluster.serving.engines.spec import EngineSpec
     from cluster.serving.manager import PlaneClient
+
+
+class ClusterPlane(Inference, Protocol):
+    """The control plane of a cluster as its head sees it; for any thread."""
+
+    def serve(self, specs: "Iterable[EngineSpec]") -> None:
+        """Have these engines run; raises what starting them raises, NoEngine where none is started here."""
+        ...
+
+    def knows(self, model: str) -> bool:
+        """Say whether engines serve a model of this name, or could."""
+        ...
+
+    def engines(self) -> tuple[EngineStatus, ...]: ...
+
+    def close(self, timeout_s: float) -> list[str]:
+        """End what it has started; return the names of threads left."""
+        ...
 
 
 class EmbeddedPlane:

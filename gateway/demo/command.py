@@ -16,7 +16,7 @@ Asked = Annotated[
 Model = Annotated[str | None, typer.Option("--model", help="Chat model, by default that of the settings.")]
 
 Serve = Annotated[
-    bool, typer.Option("--serve", help="Leave the gateway up after it, on the same engines, until Ctrl-C.")
+    bool, typer.Option("--serve", help="Then serve the models, and the demo itself as python-docs, until Ctrl-C.")
 ]
 
 

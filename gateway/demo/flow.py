@@ -15,6 +15,7 @@ NUM_PASSAGES = 3
 MAX_ANSWER_TOKENS = 64
 END_OF_ANSWER = "\n\n"
 """A small model ends a paragraph and begins to repeat itself: one paragraph is an answer."""
+DOCS_MODEL = "python-docs"
 CHUNK_STEP = "each once"
 EMBED_STEP = "embed chunks"
 INDEX_STEP = "index"
@@ -54,11 +55,24 @@ class Listeners:
     on_answered: Callable[[Answered], object]
 
 
-def demo_flow(questions: Sequence[Question], listeners: Listeners, *, chat_model: str, embed_model: str) -> sage.Flow:
-    """Return the flow. Questions are embedded at once, and wait for the whole index before they are looked up."""
+def demo_flow(
+    questions: Sequence[Question],
+    listeners: Listeners,
+    *,
+    chat_model: str,
+    embed_model: str,
+    keep: Callable[[ChunkVector], object] | None = None,
+) -> sage.Flow:
+    """Return the flow. Questions are embedded at once, and wait for the whole index before they are looked up.
+
+    `keep` is called with every chunk of the index.
+    """
     flow = sage.Flow("demo")
     reference = sage.Index("python reference")
-    _index(flow, reference, embed_model)
+    chunks = _embedded(flow, embed_model)
+    _index(chunks, reference)
+    if keep is not None:
+        chunks.for_each(keep).named("keep chunks")
     found = (
         flow.from_collection(questions)
         .named("questions")
@@ -80,14 +94,39 @@ def demo_flow(questions: Sequence[Question], listeners: Listeners, *, chat_model
     return flow
 
 
+def docs_flow(chunks: Sequence[ChunkVector], *, chat_model: str, embed_model: str) -> sage.Flow:
+    """Return the flow that answers questions from the reference as the model `python-docs`; its index is `chunks`."""
+    flow = sage.Flow(DOCS_MODEL)
+    reference = sage.Index("python reference")
+    _index(flow.from_collection(chunks).named("reference"), reference)
+    (
+        flow.from_chat(DOCS_MODEL)
+        .embed(model=embed_model, text="question", into="vector")
+        .retrieve(reference, NUM_PASSAGES)
+        .generate(
+            model=chat_model,
+            prompt=lambda turn: prompt_for(turn["question"], turn["passages"]),
+            max_tokens=MAX_ANSWER_TOKENS,
+            stop=END_OF_ANSWER,
+        )
+        .reply()
+    )
+    return flow
+
+
 def prompt_of(found: Found) -> str:
+    """Return what the model is asked about a question and what was found for it."""
+    return prompt_for(found.question.text, found.passages)
+
+
+def prompt_for(question: str, passages: Sequence[sage.Passage]) -> str:
     """Return what the model is asked: the passages, the best last and so nearest to the question, then the question."""
-    passages = "\n\n".join(passage.text for passage in reversed(found.passages))
-    return f"{passages}\n\nAnswer in one or two sentences: {found.question.text}"
+    texts = "\n\n".join(passage.text for passage in reversed(passages))
+    return f"{texts}\n\nAnswer in one or two sentences: {question}"
 
 
-def _index(flow: sage.Flow, reference: sage.Index, embed_model: str) -> None:
-    """Add the stream that fills the index; the reference holds many sections twice, each is embedded once."""
+def _embedded(flow: sage.Flow, embed_model: str) -> sage.Stream[ChunkVector]:
+    """Begin the stream of chunks with their vectors; the reference holds many sections twice, each is embedded once."""
     chunks = (
         flow.from_collection(read_topics())
         .named("topics")
@@ -98,9 +137,12 @@ def _index(flow: sage.Flow, reference: sage.Index, embed_model: str) -> None:
         .named(CHUNK_STEP)
         .map(lambda entry: entry[1])
     )
-    chunks.embed(model=embed_model, text=lambda chunk: chunk.titled_text, into=ChunkVector).named(
-        EMBED_STEP
-    ).index_into(
+    return chunks.embed(model=embed_model, text=lambda chunk: chunk.titled_text, into=ChunkVector).named(EMBED_STEP)
+
+
+def _index(chunks: sage.Stream[ChunkVector], reference: sage.Index) -> None:
+    """Add what fills the index."""
+    chunks.index_into(
         reference,
         text=lambda entry: entry.chunk.text,
         vector=lambda entry: entry.vector,

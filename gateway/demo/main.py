@@ -12,7 +12,7 @@ from cluster.commands.pull import ensure_models
 from cluster.commands.show import print_json
 from cluster.local import LocalCluster
 from cluster.serving.driver import HeldLink
-from gateway.demo.flow import FOUND_STEP, demo_flow
+from gateway.demo.flow import FOUND_STEP, ChunkVector, demo_flow, docs_flow
 from gateway.demo.questions import Question
 from gateway.demo.report import DemoReport, Milestones, report_of, text_of
 from gateway.demo.show import Show
@@ -34,29 +34,31 @@ def run_demo(questions: Sequence[Question], settings: Settings, *, serve: bool, 
     configured = {engine.model for engine in settings.engines}
     ensure_models([name for name in (settings.models.chat, settings.models.embed) if name not in configured])
     with _listening(settings, serve=serve) as bound:
-        engines = _run(questions, settings, as_json=as_json, keep_engines=serve)
+        chunks: list[ChunkVector] | None = [] if serve else None
+        engines = _run(questions, settings, chunks, as_json=as_json)
         if bound is not None:
             from gateway.serving import serve as serve_engines
 
-            serve_engines(engines, settings, bound=bound, announce=_announce)
+            flow = docs_flow(chunks or (), chat_model=settings.models.chat, embed_model=settings.models.embed)
+            serve_engines(engines, settings, bound=bound, flow=flow.graph(), announce=_announce)
 
 
 def _run(
-    questions: Sequence[Question], settings: Settings, *, as_json: bool, keep_engines: bool
+    questions: Sequence[Question], settings: Settings, chunks: list[ChunkVector] | None, *, as_json: bool
 ) -> tuple[HeldLink, ...]:
-    """Run and show the flow; return its engines, still running, where they are kept."""
+    """Run and show the flow. Where its `chunks` are to be kept, return its engines too, still running."""
     out = sys.stderr if as_json else sys.stdout
     show = Show(len(questions), out=out, err=sys.stderr, width=_width())
     with LocalCluster(settings=settings) as cluster:
         try:
-            report = _answer(questions, settings, cluster, show)
+            report = _answer(questions, settings, cluster, show, chunks)
         finally:
             show.close()
         if as_json:
             print_json(report)
         else:
             print(f"\n{text_of(report)}", flush=True)
-        return cluster.release_engines() if keep_engines else ()
+        return cluster.release_engines() if chunks is not None else ()
 
 
 @contextmanager
@@ -80,10 +82,22 @@ def _width() -> int:
     return max(80, min(120, shutil.get_terminal_size((100, 0)).columns))
 
 
-def _answer(questions: Sequence[Question], settings: Settings, cluster: LocalCluster, show: Show) -> DemoReport:
+def _answer(
+    questions: Sequence[Question],
+    settings: Settings,
+    cluster: LocalCluster,
+    show: Show,
+    chunks: list[ChunkVector] | None,
+) -> DemoReport:
     models = settings.models
     job = cluster.submit(
-        demo_flow(questions, show.listeners(), chat_model=models.chat, embed_model=models.embed).graph()
+        demo_flow(
+            questions,
+            show.listeners(),
+            chat_model=models.chat,
+            embed_model=models.embed,
+            keep=chunks.append if chunks is not None else None,
+        ).graph()
     )
     watch = _Watch(cluster, show, models)
     try:

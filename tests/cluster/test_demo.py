@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,8 +14,11 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from openai import OpenAI
+from openai.types.chat import ChatCompletionMessageParam
 
 from gateway.demo.questions import built_in_questions
+from tests.cluster.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-c", "import sys, sage.cli; sys.exit(sage.cli.main())", "demo"]
@@ -163,9 +167,20 @@ def test_serve_leaves_the_gateway_up_on_the_same_engines(simulated: Path) -> Non
         models = httpx.get(f"{url}/v1/models").json()["data"]
         body = {"model": "smollm2", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
         answer: Any = httpx.post(f"{url}/v1/chat/completions", json=body).json()
-        assert {model["id"] for model in models} == {"smollm2", "minilm"}
+        found: Any = httpx.post(f"{url}/v1/chat/completions", json={**body, "model": "python-docs"}).json()
+        metrics = httpx.get(f"{url}/metrics").text
+        assert {model["id"]: model["owned_by"] for model in models} == {
+            "python-docs": "flow",
+            "smollm2": "sage",
+            "minilm": "sage",
+        }
         assert answer["usage"]["completion_tokens"] == 4
-        assert len(hosts) == 2
+        assert found["usage"]["completion_tokens"] == 4
+        assert found["usage"]["prompt_tokens"] > 100
+        assert "python-docs" in httpx.get(url).text
+        assert len(hosts) == 3
+        for model in ("python-docs", "smollm2", "minilm"):
+            assert f'sage_requests_total{{kind="{"embed" if model == "minilm" else "chat"}",model="{model}"' in metrics
         interrupted(process)
     assert process.returncode == 0
 
@@ -182,3 +197,30 @@ def test_the_right_topic_is_among_the_first_three_passages_of_8_of_10_questions(
     assert all(len(answer["passages"]) == 3 for answer in answers)
     assert sum(engine["completion_tokens"] for engine in report["engines"]) > 0
     assert not any(engine["simulated"] for engine in report["engines"])
+
+
+@pytest.mark.engines
+@pytest.mark.timeout(REAL_DEADLINE_S + 20.0)
+def test_the_reference_is_asked_as_a_model_by_openais_client_and_left_in_the_middle(tmp_path: Path) -> None:
+    (tmp_path / "sage.toml").write_text("[gateway]\nport = 0\n")
+    asked: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What does the with statement do?"}]
+    with started("--serve", "-q", "What is a slice?", directory=tmp_path) as process:
+        assert process.stdout is not None
+        line = next(line for line in process.stdout if line.startswith("Serving "))
+        url = line.strip().rpartition(" at ")[2]
+        with OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=REAL_DEADLINE_S) as client:
+            answer = client.chat.completions.create(model="python-docs", messages=asked)
+            chunks = list(client.chat.completions.create(model="python-docs", messages=asked, stream=True))
+            with client.chat.completions.create(model="python-docs", messages=asked, stream=True) as stream:
+                assert next(iter(stream)).choices[0].delta.role == "assistant"
+        text = answer.choices[0].message.content or ""
+        assert "with" in text
+        pieces = [chunk.choices[0].delta.content or "" for chunk in chunks]
+        assert "".join(pieces) == text  # greedy, from the same passages
+        assert len([piece for piece in pieces if piece]) > 5
+        assert answer.usage is not None
+        assert answer.usage.prompt_tokens > 100
+        idle = re.compile(r"^sage_engine_running\{[^}]*smollm2[^}]*\} 0\.0$", re.MULTILINE)
+        eventually(lambda: idle.search(httpx.get(f"{url}/metrics").text) is not None, STOP_S)
+        interrupted(process)
+    assert process.returncode == 0

@@ -16,7 +16,7 @@ from cluster.jobs.health import Beat
 from cluster.jobs.journal import Journal
 from cluster.jobs.manager import JobManager
 from cluster.jobs.orders import ManagerMessage, NodeLeft
-from cluster.local.plane import EmbeddedPlane
+from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import tell
 from cluster.runtime.channel import ControlServer
 from cluster.serving.manager import AttachEngine, ControlPlane, PlaneClient
@@ -56,7 +56,7 @@ class WatchedManager(JobManager):
 
 
 class SimulatedPlane:
-    """The plane of a head, its engines simulated: what Submitter and door see of an EmbeddedPlane."""
+    """The plane of a head, its engines simulated: what Submitter and door see of a ClusterPlane."""
 
     def __init__(self, ledger: RequestLedger, client: PlaneClient) -> None:
         self._ledger = ledger
@@ -116,7 +116,7 @@ class SimulatedHead:
         """As `cluster.head.process.Head.start`."""
         client = PlaneClient(self.plane_ref)
         self.requests = RequestLedger(client, self.clock, lambda: self.world.acting)
-        plane = cast(EmbeddedPlane, SimulatedPlane(self.requests, client))
+        plane = cast(ClusterPlane, SimulatedPlane(self.requests, client))
         settings = Settings(
             jobs=JobsSettings(max_restarts=self._max_restarts, wait_for_room_s=600.0), runtime=RuntimeSettings()
         )
@@ -176,7 +176,7 @@ class SimulatedHead:
 
     def _door_ports(
         self,
-        plane: EmbeddedPlane,
+        plane: ClusterPlane,
         trust: HeadTrust,
         server: ControlServer[FromPeer],
         submitter: ActorRef[Any],

@@ -1,0 +1,49 @@
+"""The plane of a gateway's loop, for a head in the same process. Knows no HTTP, and starts no engine."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from cluster.serving.engines.spec import EngineSpec
+from cluster.serving.loop import LoopPlane
+from sage.base.errors import NoEngine
+from sage.base.ids import RequestId
+from sage.base.inference import ModelCard, ReplyTo, Request
+from sage.flow.runner import EngineStatus
+
+ANSWER_S = 5.0
+
+
+class LoopedPlane:
+    """A ClusterPlane for all threads but the loop's."""
+
+    def __init__(self, plane: LoopPlane, loop: asyncio.AbstractEventLoop) -> None:
+        self._plane = plane
+        self._loop = loop
+
+    def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
+        self._plane.door.submit(requests, reply_to)
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        self._plane.door.cancel(request_ids)
+
+    def models(self) -> tuple[ModelCard, ...]:
+        return self._plane.models()
+
+    def engines(self) -> tuple[EngineStatus, ...]:
+        async def look() -> tuple[EngineStatus, ...]:
+            return self._plane.engines()
+
+        return asyncio.run_coroutine_threadsafe(look(), self._loop).result(ANSWER_S)
+
+    def knows(self, model: str) -> bool:
+        return any(card.name == model for card in self.models())
+
+    def serve(self, specs: Iterable[EngineSpec]) -> None:
+        """Raise NoEngine for a model that the gateway does not serve."""
+        for spec in specs:
+            if not self.knows(spec.model):
+                raise NoEngine(f"this gateway serves no model {spec.model!r}")
+
+    def close(self, timeout_s: float) -> list[str]:
+        """Leave the engines to the gateway."""
+        return []
