@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.cluster_wanted import ClusterWanted, ClusterWorkload
+from benchmarks.policies_command import policies
 from benchmarks.wanted import MODEL_WORKLOADS, StreamEngine, StreamWorkload, Wanted
 from benchmarks.wire_wanted import Way, WireWanted, WireWorkload
 from cluster.commands.show import Json, print_json
@@ -16,6 +17,8 @@ from sage.cli import new_app, run_command
 app = new_app("Measure streams and serving.")
 
 DEFAULT_SEED = 7
+
+app.command()(policies)
 
 
 Workloads = Annotated[

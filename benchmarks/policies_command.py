@@ -1,0 +1,70 @@
+"""The command `sage-benchmark policies`: what is wanted, from its options. Knows nothing of how it is simulated."""
+
+from typing import Annotated
+
+import typer
+
+from benchmarks.policies_wanted import PoliciesWanted, Profile, Shedding, TraceName
+from sage.base.clock import SystemClock
+
+Traces = Annotated[list[TraceName] | None, typer.Option("--trace", help="What is replayed; by default generated.")]
+Policies = Annotated[list[str] | None, typer.Option("--policy", help="May be repeated; by default fifo and hybrid.")]
+Routes = Annotated[list[str] | None, typer.Option("--route", help="May be repeated; by default least_work and auto.")]
+Sheds = Annotated[Shedding, typer.Option("--admission", help="Whether to refuse at the door what would be late.")]
+Engines = Annotated[int, typer.Option("--engines", min=1, help="Simulated engines.")]
+Load = Annotated[float, typer.Option("--load", min=0.01, help="1 is the rate that the engines just get through.")]
+Costs = Annotated[Profile, typer.Option("--profile", help="Which engine is simulated.")]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Replays of each, with arrivals moved a little.")]
+Window = Annotated[int | None, typer.Option("--window", min=1, help="Sequences given to one engine at once.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Requests of each trace at most.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of generated traces, and of how arrivals are moved.")]
+Target = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result document.")]
+
+
+def policies(
+    trace: Traces = None,
+    policy: Policies = None,
+    route: Routes = None,
+    admission: Sheds = Shedding.DEADLINE,
+    engines: Engines = 4,
+    load: Load = 1.2,
+    profile: Costs = Profile.H100,
+    seeds: Seeds = 1,
+    window: Window = None,
+    limit: Limit = None,
+    seed: Seed = 7,
+    json: Target = None,
+) -> None:
+    """Replay traces against the control plane over simulated engines, by each policy and route."""
+    wanted = PoliciesWanted(
+        traces=tuple(trace or (TraceName.GENERATED,)),
+        policies=tuple(policy or ("fifo", "hybrid")),
+        routes=tuple(route or ("least_work", "auto")),
+        admission=admission,
+        num_engines=engines,
+        load=load,
+        profile=profile,
+        seed=seed,
+        num_seeds=seeds,
+        window=window,
+        limit=limit,
+    )
+    _run(wanted, json)
+
+
+def _run(wanted: PoliciesWanted, json: str | None) -> None:
+    from benchmarks.document import document_of, write
+    from benchmarks.policies import measure_policies
+    from benchmarks.report import report
+
+    clock = SystemClock()
+    document = document_of(
+        wanted.command(),
+        seed=wanted.seed,
+        clock=clock,
+        results=lambda: measure_policies(wanted, clock, lambda what: typer.echo(what, err=True)),
+    )
+    if json is not None:
+        write(document, json)
+    if json != "-":
+        typer.echo(report(document))

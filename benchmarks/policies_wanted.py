@@ -1,0 +1,65 @@
+"""What a user of `sage-benchmark policies` asks for, as a value. Knows nothing of how it is simulated."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class TraceName(StrEnum):
+    """What is replayed."""
+
+    AZURE_CODE = "azure-code"
+    AZURE_CONVERSATION = "azure-conversation"
+    MOONCAKE_CONVERSATION = "mooncake-conversation"
+    MOONCAKE_SYNTHETIC = "mooncake-synthetic"
+    GENERATED = "generated"
+
+
+class Profile(StrEnum):
+    """Which simulated engine it is replayed on."""
+
+    CPU2 = "cpu2"
+    A100 = "a100"
+    H100 = "h100"
+
+
+class Shedding(StrEnum):
+    """Whether what would begin after it is due is refused at the door."""
+
+    NONE = "none"
+    DEADLINE = "deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class PoliciesWanted:
+    """Each policy with each route. `load` 1 is the rate at which the engines just get through all that comes."""
+
+    traces: tuple[TraceName, ...]
+    policies: tuple[str, ...]
+    routes: tuple[str, ...]
+    admission: Shedding
+    num_engines: int
+    load: float
+    profile: Profile
+    seed: int
+    num_seeds: int
+    window: int | None
+    limit: int | None
+
+    def command(self) -> str:
+        """Return the command line that asks for this.
+
+        >>> wanted = PoliciesWanted((TraceName.GENERATED,), ("fifo",), ("auto",), Shedding.NONE, 4, 1.2, Profile.H100,
+        ...                         7, 1, None, 100)
+        >>> print(wanted.command())
+        sage-benchmark policies --trace generated --policy fifo --route auto --admission none --engines 4 --load 1.2 \
+--profile h100 --seed 7 --seeds 1 --limit 100
+        """
+        words = ["sage-benchmark policies"]
+        words += [f"--trace {name}" for name in self.traces]
+        words += [f"--policy {name}" for name in self.policies]
+        words += [f"--route {name}" for name in self.routes]
+        words += [f"--admission {self.admission} --engines {self.num_engines} --load {self.load:g}"]
+        words += [f"--profile {self.profile} --seed {self.seed} --seeds {self.num_seeds}"]
+        words += [] if self.window is None else [f"--window {self.window}"]
+        words += [] if self.limit is None else [f"--limit {self.limit}"]
+        return " ".join(words)

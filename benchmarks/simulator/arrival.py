@@ -1,0 +1,53 @@
+"""A trace as a value: when which request came and how long it was. Knows no file and no engine."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sage.base.inference import ServiceClass
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One request of a trace. `blocks` name the prompt's whole blocks of `block_tokens` tokens, from its beginning:
+    equal names, equal tokens and equal beginnings. `session`: requests of one conversation have one, or None."""
+
+    at_s: float
+    prompt_tokens: int
+    answer_tokens: int
+    blocks: tuple[int, ...] = ()
+    block_tokens: int = 512
+    session: int | None = None
+    tenant: str = "default"
+    service_class: ServiceClass = ServiceClass.INTERACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Arrivals in order of time, the first at 0."""
+
+    name: str
+    arrivals: tuple[Arrival, ...]
+
+    @property
+    def duration_s(self) -> float:
+        return self.arrivals[-1].at_s if self.arrivals else 0.0
+
+    def first(self, num: int) -> "Trace":
+        """Return the trace cut after `num` arrivals."""
+        return Trace(self.name, self.arrivals[:num])
+
+    def lasting(self, duration_s: float) -> "Trace":
+        """Return the trace faster or slower, so that its last arrival is at `duration_s`."""
+        speed = duration_s / self.duration_s if self.duration_s > 0.0 else 0.0
+        return Trace(self.name, tuple(replace(a, at_s=a.at_s * speed) for a in self.arrivals))
+
+    def at(self, moved: Sequence[tuple[float, Arrival]]) -> "Trace":
+        """Return the trace with its arrivals at other times."""
+        return trace_of(self.name, [replace(arrival, at_s=at_s) for at_s, arrival in moved])
+
+
+def trace_of(name: str, arrivals: Sequence[Arrival]) -> Trace:
+    """Return a trace of arrivals in any order; the first will be at 0."""
+    ordered = sorted(arrivals, key=lambda arrival: arrival.at_s)
+    start_s = ordered[0].at_s if ordered else 0.0
+    return Trace(name, tuple(replace(a, at_s=a.at_s - start_s) for a in ordered))

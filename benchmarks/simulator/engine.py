@@ -1,0 +1,181 @@
+"""One simulated engine in virtual time: continuous batching, prefill in chunks, a prefix cache. Knows no plane.
+
+Time goes by in stretches of equal iterations: nothing is computed for single tokens. An iteration takes what
+`CostModel.iteration_ms` says; while prompts are worked off, those that decode get a token an iteration too.
+"""
+
+import heapq
+import math
+from collections import deque
+from dataclasses import dataclass
+
+from benchmarks.simulator.arrival import Arrival
+from benchmarks.simulator.kv_cache import BlockCache
+from cluster.serving.engines.cost import CostModel
+from sage.base.ids import RequestId
+
+
+@dataclass(slots=True, eq=False)
+class Sequenced:
+    """A request at an engine. `left_tokens` of its prompt are to be worked off; `ends_at`: the number of the iteration
+    in which it gets its last token, once it has its first."""
+
+    id: RequestId
+    arrival: Arrival
+    left_tokens: int = 0
+    cached_tokens: int = 0
+    ends_at: int | None = None
+    is_cancelled: bool = False
+
+
+@dataclass(slots=True)
+class Happened:
+    """What a stretch brought: requests with their first token, requests that ended."""
+
+    first: list[Sequenced]
+    ended: list[Sequenced]
+
+
+class EngineModel:
+    """Told what to work on and how far time is; says when something will have happened."""
+
+    def __init__(self, costs: CostModel, *, kv_tokens: int, block_tokens: int = 512) -> None:
+        self._costs = costs
+        self._kv_tokens = kv_tokens
+        self._cache = BlockCache(max(1, kv_tokens // block_tokens))
+        self._waiting: deque[Sequenced] = deque()
+        self._prefilling: deque[Sequenced] = deque()
+        self._decoding: list[tuple[int, int, Sequenced]] = []  # (ends_at, number, job)
+        self._num_decoding = 0  # of those in the heap, the ones not cancelled
+        self._held_tokens = 0
+        self._num_jobs = 0
+        self._iteration = 0  # how many are done
+        self._since_s = 0.0  # when the stretch began
+        self._each_s = 0.0
+        self._length = 0  # iterations of the stretch; 0: idle
+        self._has_cancelled = False
+        self._chunk = 0  # prompt tokens an iteration of it
+        self.busy_s = 0.0
+        self.cached_tokens = 0
+        self.prompt_tokens = 0
+
+    @property
+    def is_idle(self) -> bool:
+        return self._length == 0
+
+    def next_s(self) -> float:
+        """Return when the stretch at hand ends; infinite where there is none."""
+        return self._since_s + self._length * self._each_s if self._length else math.inf
+
+    def add(self, id: RequestId, arrival: Arrival, now_s: float) -> Sequenced:
+        """Take a request; it joins at the end of the iteration at hand."""
+        job = Sequenced(id, arrival)
+        self._waiting.append(job)
+        self._cut(now_s)
+        return job
+
+    def cancel(self, job: Sequenced, now_s: float) -> None:
+        """Stop working on a request; its place is free at the end of the iteration at hand."""
+        job.is_cancelled = True
+        self._has_cancelled = True
+        self._cut(now_s)
+
+    def advance(self, now_s: float) -> Happened:
+        """End the stretch at hand, at `next_s`, and begin the next one."""
+        assert self._length, "it is idle"
+        assert abs(now_s - self.next_s()) < 1e-6, (now_s, self.next_s())
+        happened = Happened([], [])
+        self._iteration += self._length
+        self.busy_s += self._length * self._each_s
+        self._work_off(self._length * self._chunk, happened)
+        while self._decoding and self._decoding[0][0] <= self._iteration:
+            job = heapq.heappop(self._decoding)[2]
+            if not job.is_cancelled:
+                self._num_decoding -= 1
+                self._held_tokens -= _tokens(job)
+                happened.ended.append(job)
+        self._begin(now_s)
+        return happened
+
+    def _cut(self, now_s: float) -> None:
+        """End the stretch with the iteration at hand, so that what came or went is seen."""
+        if self._length == 0:
+            self._begin(now_s)
+            return
+        done = max(1, math.ceil((now_s - self._since_s) / self._each_s - 1e-9))
+        if self._chunk == 0 or self._has_cancelled:
+            self._length = min(self._length, done)
+
+    def _begin(self, now_s: float) -> None:
+        if self._has_cancelled:
+            self._drop_cancelled()
+        self._let_in()
+        self._since_s, self._length, self._chunk = now_s, 0, 0
+        to_work_off = sum(job.left_tokens for job in self._prefilling)
+        if to_work_off:
+            front = self._prefilling[0].left_tokens
+            self._chunk = min(self._costs.chunk_tokens, to_work_off)
+            self._length = max(1, front // self._costs.chunk_tokens)
+        elif not self._num_decoding:
+            return
+        if self._decoding:
+            last = max(1, self._decoding[0][0] - self._iteration)
+            self._length = last if not self._length else min(self._length, last)
+        self._each_s = self._costs.iteration_ms(self._chunk, self._num_decoding, ()) / 1e3
+
+    def _drop_cancelled(self) -> None:
+        self._has_cancelled = False
+        for queue in (self._waiting, self._prefilling):
+            for job in [job for job in queue if job.is_cancelled]:
+                queue.remove(job)
+                if queue is self._prefilling:
+                    self._held_tokens -= _tokens(job)
+        gone = [entry for entry in self._decoding if entry[2].is_cancelled]
+        if gone:
+            self._decoding = [entry for entry in self._decoding if not entry[2].is_cancelled]
+            heapq.heapify(self._decoding)
+            self._num_decoding -= len(gone)
+            self._held_tokens -= sum(_tokens(job) for _, _, job in gone)
+
+    def _let_in(self) -> None:
+        """Begin with what waits, as long as there is a sequence and memory for it."""
+        while self._waiting and self._num_decoding + len(self._prefilling) < self._costs.max_running:
+            job = self._waiting[0]
+            if self._held_tokens and self._held_tokens + _tokens(job) > self._kv_tokens:
+                return
+            self._waiting.popleft()
+            self._held_tokens += _tokens(job)
+            arrival = job.arrival
+            num_cached = self._cache.num_cached(arrival.blocks)
+            job.cached_tokens = min(num_cached * arrival.block_tokens, max(0, arrival.prompt_tokens - 1))
+            job.left_tokens = max(1, arrival.prompt_tokens - job.cached_tokens)
+            self.cached_tokens += job.cached_tokens
+            self.prompt_tokens += arrival.prompt_tokens
+            self._cache.use(arrival.blocks)
+            self._prefilling.append(job)
+
+    def _work_off(self, tokens: int, happened: Happened) -> None:
+        while tokens and self._prefilling:
+            job = self._prefilling[0]
+            done = min(tokens, job.left_tokens)
+            job.left_tokens -= done
+            tokens -= done
+            if job.left_tokens:
+                return
+            self._prefilling.popleft()
+            if job.is_cancelled:
+                self._held_tokens -= _tokens(job)
+                continue
+            happened.first.append(job)
+            if job.arrival.answer_tokens == 1:
+                self._held_tokens -= _tokens(job)
+                happened.ended.append(job)
+            else:
+                self._num_jobs += 1
+                job.ends_at = self._iteration + job.arrival.answer_tokens - 1
+                heapq.heappush(self._decoding, (job.ends_at, self._num_jobs, job))
+                self._num_decoding += 1
+
+
+def _tokens(job: Sequenced) -> int:
+    return job.arrival.prompt_tokens + job.arrival.answer_tokens

@@ -1,0 +1,30 @@
+"""Which blocks of prompts an engine has cached: least recently used goes first. Knows no request."""
+
+from collections.abc import Sequence
+
+
+class BlockCache:
+    """A set of blocks of bounded size, in the order of use. O(blocks) a prompt."""
+
+    def __init__(self, max_blocks: int) -> None:
+        self._max_blocks = max_blocks
+        self._blocks: dict[int, None] = {}  # in order of use: dicts keep the order of insertion
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def num_cached(self, blocks: Sequence[int]) -> int:
+        """Return how many of `blocks`, from the first on without a gap, are cached."""
+        for number, block in enumerate(blocks):
+            if block not in self._blocks:
+                return number
+        return len(blocks)
+
+    def use(self, blocks: Sequence[int]) -> None:
+        """Cache `blocks`, or count them as used now; what was used longest ago is dropped where there is no room."""
+        known = self._blocks
+        for block in reversed(blocks):  # so that the beginning, which others may share, is dropped last
+            known.pop(block, None)
+            known[block] = None
+        while len(known) > self._max_blocks:
+            del known[next(iter(known))]

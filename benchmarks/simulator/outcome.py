@@ -1,0 +1,112 @@
+"""What became of each request of a simulated run, and the figures of all together. Knows no engine.
+
+Goodput counts requests whose first token came within 2 s and a second for each 8,000 tokens of the prompt, and whose
+other tokens came every 200 ms on average; what was refused or failed is a miss (the objectives of Mooncake's and
+Splitwise's evaluations, as in the prototype of 2026-11-22).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.simulator.arrival import Arrival
+
+FIRST_TOKEN_S = 2.0
+PROMPT_TOKENS_PER_S = 8_000.0
+PER_TOKEN_S = 0.2
+
+
+@dataclass(slots=True)
+class Outcome:
+    """Times are virtual seconds; `why` is the code of the error where there was one."""
+
+    arrival: Arrival
+    first_s: float | None = None
+    end_s: float | None = None
+    engine: int | None = None
+    why: str | None = None
+
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds from arrival to the first token (TTFT)."""
+        return None if self.first_s is None else self.first_s - self.arrival.at_s
+
+    @property
+    def per_token_s(self) -> float | None:
+        """Seconds between the tokens after the first, on average (TPOT); 0 where there was one token."""
+        if self.first_s is None or self.end_s is None:
+            return None
+        return (self.end_s - self.first_s) / max(1, self.arrival.answer_tokens - 1)
+
+    def is_good(self) -> bool:
+        first, each = self.first_token_s, self.per_token_s
+        if first is None or each is None or self.why is not None:
+            return False
+        return first <= FIRST_TOKEN_S + self.arrival.prompt_tokens / PROMPT_TOKENS_PER_S and each <= PER_TOKEN_S
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Shares are of what was offered."""
+
+    num_offered: int
+    num_ended: int
+    num_refused: int
+    goodput_requests: float
+    goodput_tokens: float
+    goodput_per_s: float
+    tokens_per_s: float
+    ttft_p50_ms: float
+    ttft_p99_ms: float
+    tpot_p50_ms: float
+    tpot_p99_ms: float
+    e2e_p50_ms: float
+    e2e_p99_ms: float
+    jain: float
+
+
+def figures_of(outcomes: Sequence[Outcome], duration_s: float) -> Figures:
+    """Return the figures of a run that lasted `duration_s`; percentiles are of requests that ended well."""
+    ended = [o for o in outcomes if o.end_s is not None and o.why is None]
+    good = [o for o in outcomes if o.is_good()]
+    tokens = sum(_tokens(o.arrival) for o in outcomes)
+    firsts = sorted(1e3 * t for o in ended if (t := o.first_token_s) is not None)
+    eachs = sorted(1e3 * t for o in ended if (t := o.per_token_s) is not None and o.arrival.answer_tokens > 1)
+    wholes = sorted(1e3 * (o.end_s - o.arrival.at_s) for o in ended if o.end_s is not None)
+    return Figures(
+        num_offered=len(outcomes),
+        num_ended=len(ended),
+        num_refused=sum(o.why is not None for o in outcomes),
+        goodput_requests=round(len(good) / max(1, len(outcomes)), 4),
+        goodput_tokens=round(sum(_tokens(o.arrival) for o in good) / max(1, tokens), 4),
+        goodput_per_s=round(len(good) / max(1e-9, duration_s), 4),
+        tokens_per_s=round(sum(o.arrival.answer_tokens for o in ended) / max(1e-9, duration_s), 1),
+        ttft_p50_ms=quantile(firsts, 0.5),
+        ttft_p99_ms=quantile(firsts, 0.99),
+        tpot_p50_ms=quantile(eachs, 0.5),
+        tpot_p99_ms=quantile(eachs, 0.99),
+        e2e_p50_ms=quantile(wholes, 0.5),
+        e2e_p99_ms=quantile(wholes, 0.99),
+        jain=jain_of(outcomes),
+    )
+
+
+def jain_of(outcomes: Sequence[Outcome]) -> float:
+    """Return Jain's index of the share of its tokens that each tenant got: 1 where all got the same share."""
+    offered: dict[str, int] = {}
+    served: dict[str, int] = {}
+    for outcome in outcomes:
+        tenant, tokens = outcome.arrival.tenant, _tokens(outcome.arrival)
+        offered[tenant] = offered.get(tenant, 0) + tokens
+        served[tenant] = served.get(tenant, 0) + (tokens if outcome.why is None and outcome.end_s is not None else 0)
+    shares = [served[tenant] / offered[tenant] for tenant in offered]
+    squares = len(shares) * sum(share * share for share in shares)
+    return round(sum(shares) ** 2 / squares, 4) if squares else 0.0
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the quantile of ordered values, the nearest that was seen; 0 where there is none."""
+    return round(ordered[min(len(ordered) - 1, int(share * len(ordered)))], 3) if ordered else 0.0
+
+
+def _tokens(arrival: Arrival) -> int:
+    return arrival.prompt_tokens + arrival.answer_tokens

@@ -1,0 +1,232 @@
+"""Replays a trace against the control plane and simulated engines, in virtual time. The plane is the one that serves.
+
+Knows nothing of files and of what is printed.
+"""
+
+import heapq
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.simulator.arrival import Arrival, Trace
+from benchmarks.simulator.engine import EngineModel, Sequenced
+from benchmarks.simulator.outcome import Outcome
+from cluster.serving.engines.cost import CostModel
+from cluster.serving.engines.port import EngineInfo
+from cluster.serving.events import (
+    AbortAt,
+    Answer,
+    Command,
+    Dispatch,
+    EngineEnded,
+    EngineUp,
+    Event,
+    FirstTokens,
+    Submitted,
+    TimePassed,
+    WakeAt,
+)
+from cluster.serving.plane import Plane
+from cluster.serving.size import ASSUMED_ANSWER_TOKENS, PromptPrefix, Size
+from sage.base.errors import InternalError, RequestCancelled
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import (
+    Failed,
+    Failure,
+    Finished,
+    GenerateRequest,
+    Kind,
+    Last,
+    ModelCard,
+    Request,
+    Usage,
+)
+
+MODEL = "simulated"
+KV_TOKENS = 1_300_000  # of llama2-70b on 8 H100 (the prototype of 2026-11-22)
+_CANCELLED = Failure.of(RequestCancelled("stopped"))
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a trace is replayed against. `window`: sequences that the plane gives to one engine at once; None: as many
+    as the engine takes."""
+
+    policy: str
+    route: str
+    admission: str
+    num_engines: int
+    costs: CostModel
+    kv_tokens: int = KV_TOKENS
+    window: int | None = None
+    max_waiting: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What came of it. `num_decisions`: events that the plane handled; `loads`: prompt tokens given to each engine."""
+
+    outcomes: tuple[Outcome, ...]
+    duration_s: float
+    num_decisions: int
+    cached_tokens: int
+    prompt_tokens: int
+    loads: tuple[int, ...]
+    policy: str
+    route: str
+    admission: str
+
+
+class TraceSizing:
+    """Measures requests by the trace: prompts exactly, answers not at all. A request's id is its number."""
+
+    def __init__(self, arrivals: Sequence[Arrival]) -> None:
+        self._arrivals = arrivals
+
+    def size(self, request: Request) -> Size:
+        return Size(self._arrivals[int(request.id)].prompt_tokens, ASSUMED_ANSWER_TOKENS)
+
+    def prefix(self, request: Request) -> PromptPrefix:
+        arrival = self._arrivals[int(request.id)]
+        ends = range(arrival.block_tokens, arrival.block_tokens * (len(arrival.blocks) + 1), arrival.block_tokens)
+        return PromptPrefix(arrival.blocks, tuple(ends))
+
+    def session(self, request: Request) -> int:
+        arrival = self._arrivals[int(request.id)]
+        return -1 - int(request.id) if arrival.session is None else arrival.session
+
+
+def replay(trace: Trace, setup: Setup) -> Replayed:
+    """Return what becomes of every request of `trace`."""
+    return _Replay(trace, setup).run()
+
+
+class _Replay:
+    def __init__(self, trace: Trace, setup: Setup) -> None:
+        self._arrivals = trace.arrivals
+        self._outcomes = tuple(Outcome(arrival) for arrival in trace.arrivals)
+        self._plane = Plane(
+            policy=setup.policy,
+            route=setup.route,
+            admission=setup.admission,
+            max_waiting=setup.max_waiting,
+            sizing=TraceSizing(trace.arrivals),
+        )
+        self._engines = [EngineModel(setup.costs, kv_tokens=setup.kv_tokens) for _ in range(setup.num_engines)]
+        self._loads = [0] * setup.num_engines
+        self._jobs: dict[RequestId, tuple[int, Sequenced]] = {}
+        self._due: list[tuple[float, int]] = []  # (end of its stretch, engine), stale ones too
+        self._wake_s = math.inf
+        self._num_decisions = 0
+        self._setup = setup
+        window = min(setup.window or setup.costs.max_running, setup.costs.max_running)
+        card = ModelCard(MODEL, (Kind.GENERATE,), 1 << 30)
+        for number in range(setup.num_engines):
+            info = EngineInfo(EngineId(str(number)), "simulated", setup.costs.device, True, (card,), window)
+            self._handle(EngineUp(info), 0.0)
+
+    def run(self) -> Replayed:
+        now_s, next_arrival, num = 0.0, 0, len(self._arrivals)
+        while True:
+            arrives_s = self._arrivals[next_arrival].at_s if next_arrival < num else math.inf
+            engine_s = self._next_engine_s()
+            now_s = min(arrives_s, engine_s, self._wake_s)
+            if now_s == math.inf:
+                break
+            if now_s == arrives_s:
+                self._arrive(next_arrival, now_s)
+                next_arrival += 1
+            elif now_s == engine_s:
+                self._advance(heapq.heappop(self._due)[1], now_s)
+            else:
+                self._wake_s = math.inf
+                self._handle(TimePassed(), now_s)
+        return self._replayed()
+
+    def _replayed(self) -> Replayed:
+        if any(outcome.end_s is None for outcome in self._outcomes):
+            raise InternalError("a simulated run ended before all of its requests did")
+        view = self._plane.view()
+        return Replayed(
+            self._outcomes,
+            max((outcome.end_s or 0.0 for outcome in self._outcomes), default=0.0),
+            self._num_decisions,
+            sum(engine.cached_tokens for engine in self._engines),
+            sum(engine.prompt_tokens for engine in self._engines),
+            tuple(self._loads),
+            view.policy,
+            view.route,
+            view.admission,
+        )
+
+    def _arrive(self, number: int, now_s: float) -> None:
+        arrival = self._arrivals[number]
+        request = GenerateRequest(
+            RequestId(str(number)), MODEL, "", service_class=arrival.service_class, tenant=arrival.tenant
+        )
+        self._handle(Submitted((request,)), now_s)
+
+    def _next_engine_s(self) -> float:
+        """Return when the next stretch ends, passing over those that were cut or have ended."""
+        while self._due and self._engines[self._due[0][1]].next_s() != self._due[0][0]:
+            heapq.heappop(self._due)
+        return self._due[0][0] if self._due else math.inf
+
+    def _advance(self, number: int, now_s: float) -> None:
+        engine = self._engines[number]
+        happened = engine.advance(now_s)
+        self._expect(number)
+        engine_id = EngineId(str(number))
+        if happened.first:
+            for job in happened.first:
+                self._outcomes[int(job.id)].first_s = now_s
+            self._handle(FirstTokens(engine_id, tuple(job.id for job in happened.first)), now_s)
+        if happened.ended:
+            lasts = tuple(_finished(job, engine_id) for job in happened.ended)
+            for job in happened.ended:
+                del self._jobs[job.id]
+            self._handle(EngineEnded(engine_id, lasts), now_s)
+
+    def _expect(self, number: int) -> None:
+        ends_s = self._engines[number].next_s()
+        if ends_s < math.inf:
+            heapq.heappush(self._due, (ends_s, number))
+
+    def _handle(self, event: Event, now_s: float) -> None:
+        self._num_decisions += 1
+        for command in self._plane.handle(event, now_s):
+            self._obey(command, now_s)
+
+    def _obey(self, command: Command, now_s: float) -> None:
+        match command:
+            case Dispatch(engine_id, requests):
+                number = int(engine_id)
+                for request in requests:
+                    arrival = self._arrivals[int(request.id)]
+                    self._outcomes[int(request.id)].engine = number
+                    self._loads[number] += arrival.prompt_tokens
+                    self._jobs[request.id] = (number, self._engines[number].add(request.id, arrival, now_s))
+                self._expect(number)
+            case AbortAt(engine_id, request_ids):
+                number = int(engine_id)
+                lasts: list[Last] = []
+                for request_id in request_ids:
+                    self._engines[number].cancel(self._jobs.pop(request_id)[1], now_s)
+                    lasts.append(Failed(request_id, _CANCELLED))
+                self._expect(number)
+                self._handle(EngineEnded(engine_id, tuple(lasts)), now_s)
+            case Answer(ended):
+                for last in ended:
+                    outcome = self._outcomes[int(last.request_id)]
+                    outcome.end_s = now_s
+                    if isinstance(last, Failed):
+                        outcome.why = last.failure.code
+            case WakeAt(at_s):
+                self._wake_s = at_s
+            case _:
+                raise InternalError(f"a simulated engine cannot obey {command}")
+
+
+def _finished(job: Sequenced, engine_id: EngineId) -> Finished:
+    usage = Usage(job.arrival.prompt_tokens, job.arrival.answer_tokens, job.cached_tokens)
+    return Finished(job.id, "stop", usage, engine_id)

@@ -1,0 +1,118 @@
+"""The traces of the data folder, and generated ones. Knows nothing of what is done with them.
+
+| name | what | source |
+| --- | --- | --- |
+| azure-code, azure-conversation | 5,291 and 11,619 requests, no prefixes | Azure LLM inference trace, 2023 |
+| mooncake-conversation, mooncake-synthetic | 7,220 and 2,395 requests with blocks of 512 tokens | Mooncake, FAST 2025 |
+| generated | conversations of a few turns over shared system prompts | this file |
+"""
+
+import csv
+import gzip
+import os
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from random import Random
+from typing import IO
+
+import msgspec
+
+from benchmarks.simulator.arrival import Arrival, Trace, trace_of
+from benchmarks.texts import data_folder
+from sage.base.errors import SourceUnreadable
+
+_AZURE = {"azure-code": "azure2023_code.csv.gz", "azure-conversation": "azure2023_conv.csv.gz"}
+_MOONCAKE = {
+    "mooncake-conversation": "mooncake_conversation.jsonl.gz",
+    "mooncake-synthetic": "mooncake_synthetic.jsonl.gz",
+}
+GENERATED = "generated"
+
+
+def load_trace(name: str, *, limit: int | None, seed: int, environ: Mapping[str, str] = os.environ) -> Trace:
+    """Return the trace of this name, at most its first `limit` arrivals; `seed` is that of generated ones.
+
+    Raises SourceUnreadable where the data folder does not hold it.
+    """
+    folder = data_folder(environ) / "traces"
+    if name in _AZURE:
+        trace = _azure(name, folder / _AZURE[name])
+    elif name in _MOONCAKE:
+        trace = _mooncake(name, folder / _MOONCAKE[name])
+    else:
+        trace = generated_trace(limit or 2_000, seed=seed)
+    return trace if limit is None else trace.first(limit)
+
+
+def _azure(name: str, path: Path) -> Trace:
+    with _opened(path) as file:
+        rows = list(csv.DictReader(file))
+    return trace_of(
+        name,
+        [
+            Arrival(
+                at_s=datetime.fromisoformat(row["TIMESTAMP"][:26]).timestamp(),
+                prompt_tokens=int(row["ContextTokens"]),
+                answer_tokens=max(1, int(row["GeneratedTokens"])),
+            )
+            for row in rows
+        ],
+    )
+
+
+class _MooncakeRow(msgspec.Struct):
+    timestamp: int
+    input_length: int
+    output_length: int
+    hash_ids: tuple[int, ...]
+
+
+def _mooncake(name: str, path: Path) -> Trace:
+    with _opened(path) as file:
+        rows = [msgspec.json.decode(line, type=_MooncakeRow) for line in file]
+    return trace_of(
+        name,
+        [
+            Arrival(
+                at_s=row.timestamp / 1e3,
+                prompt_tokens=row.input_length,
+                answer_tokens=max(1, row.output_length),
+                blocks=row.hash_ids,
+                session=row.hash_ids[1] if len(row.hash_ids) > 1 else None,
+            )
+            for row in rows
+        ],
+    )
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return gzip.open(path, "rt", encoding="utf-8")
+    except OSError as error:
+        raise SourceUnreadable(
+            f"cannot read the trace {path}: {error}", "Set SAGE_DATA to a folder that holds traces/, or use generated."
+        ) from error
+
+
+def generated_trace(num: int, *, seed: int) -> Trace:
+    """Return `num` requests of conversations: turns that grow, system prompts that many share, tenants of all sizes."""
+    rng = Random(seed)
+    arrivals: list[Arrival] = []
+    next_block = 1_000_000
+    at_s, session = 0.0, 0
+    while len(arrivals) < num:
+        at_s += rng.expovariate(2.0)
+        session += 1
+        system = rng.randint(0, 7)
+        blocks = [10 * system + n for n in range(1 + system % 3)]
+        tenant, turn_s = f"tenant-{int(rng.paretovariate(1.2)) % 16}", at_s
+        for _ in range(rng.randint(1, 6)):
+            for _ in range(rng.randint(0, 4)):
+                next_block += 1
+                blocks.append(next_block)
+            answer_tokens = int(rng.lognormvariate(5.0, 0.8)) + 1
+            prompt_tokens = 512 * len(blocks) + rng.randint(1, 511)
+            arrivals.append(Arrival(turn_s, prompt_tokens, answer_tokens, tuple(blocks), 512, session, tenant))
+            turn_s += rng.expovariate(0.1)
+    return trace_of(GENERATED, sorted(arrivals, key=lambda arrival: arrival.at_s)[:num])

@@ -1,0 +1,133 @@
+"""Traces replayed against the plane, in virtual time."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from benchmarks.policies import full_load_s, measure_policies, pooled_hit
+from benchmarks.policies_wanted import PoliciesWanted, Profile, Shedding, TraceName
+from benchmarks.simulator.arrival import Arrival, Trace, trace_of
+from benchmarks.simulator.outcome import Outcome, figures_of, jain_of
+from benchmarks.simulator.run import Setup, replay
+from benchmarks.simulator.traces import generated_trace, load_trace
+from cluster.serving.engines.cost import H100
+from cluster.serving.policy import POLICY_NAMES
+from cluster.serving.routes import ROUTE_NAMES
+from sage.base.clock import SystemClock
+from sage.base.errors import SourceUnreadable, UnknownPolicy
+
+
+def setup(policy: str = "fifo", route: str = "least_work", admission: str = "none", num_engines: int = 2) -> Setup:
+    return Setup(policy, route, admission, num_engines, H100)
+
+
+def busy(num: int, load: float) -> Trace:
+    trace = generated_trace(num, seed=1)
+    return trace.lasting(full_load_s(trace, 2, H100) / load)
+
+
+@pytest.mark.parametrize("policy", POLICY_NAMES)
+@pytest.mark.parametrize("route", ROUTE_NAMES)
+def test_every_request_ends_once_by_each_policy_and_route(policy: str, route: str) -> None:
+    run = replay(busy(150, 1.5), setup(policy, route))
+    assert all(outcome.why is None and outcome.end_s is not None for outcome in run.outcomes)
+    assert all((outcome.first_s or 0.0) >= outcome.arrival.at_s for outcome in run.outcomes)
+    assert (run.policy, run.route) == (policy, route)
+    assert sum(run.loads) == sum(outcome.arrival.prompt_tokens for outcome in run.outcomes)
+
+
+def test_a_replay_is_the_same_each_time() -> None:
+    trace = busy(200, 1.2)
+    assert replay(trace, setup("hybrid", "auto", "deadline")) == replay(trace, setup("hybrid", "auto", "deadline"))
+
+
+def test_shedding_at_the_door_makes_more_requests_good_when_there_are_too_many() -> None:
+    trace = busy(800, 2.0)
+    all_wait, shed = replay(trace, setup()), replay(trace, setup(admission="deadline"))
+    good = [figures_of(run.outcomes, run.duration_s).goodput_requests for run in (all_wait, shed)]
+    assert good[1] > good[0]
+    assert any(outcome.why == "SAGE-2201" for outcome in shed.outcomes)
+
+
+def test_a_route_by_prefix_finds_more_of_the_prompts_in_caches() -> None:
+    trace = busy(400, 0.8)
+    hits = {route: replay(trace, setup(route=route)).cached_tokens for route in ("least_work", "auto", "prefix")}
+    assert hits["auto"] > 1.1 * hits["least_work"]
+    assert hits["prefix"] > 1.1 * hits["least_work"]
+
+
+def test_more_engines_take_no_longer() -> None:
+    trace = generated_trace(300, seed=3)
+    times = [full_load_s(trace, num, H100) for num in (1, 2, 4, 8)]
+    assert all(more <= fewer for fewer, more in pairwise(times))
+
+
+def test_the_pooled_cache_is_the_best_that_engines_could_have() -> None:
+    trace = busy(300, 0.5)
+    run = replay(trace, setup(route="prefix"))
+    assert run.cached_tokens / run.prompt_tokens <= pooled_hit(trace, 2_600_000) + 0.01
+
+
+def test_figures_count_what_was_refused_as_missed() -> None:
+    good = Outcome(Arrival(0.0, 100, 11), first_s=1.0, end_s=2.0)
+    late = Outcome(Arrival(0.0, 100, 11), first_s=3.0, end_s=4.0)
+    slow = Outcome(Arrival(0.0, 100, 11), first_s=1.0, end_s=9.0)
+    refused = Outcome(Arrival(0.0, 100, 11), end_s=0.0, why="SAGE-2201")
+    figures = figures_of([good, late, slow, refused], 10.0)
+    assert (figures.goodput_requests, figures.num_refused, figures.num_ended) == (0.25, 1, 3)
+    assert figures.ttft_p50_ms == 1000.0
+    assert figures.tpot_p50_ms == 100.0
+
+
+def test_jain_is_one_where_all_tenants_get_the_same_share() -> None:
+    def ended(tenant: str, why: str | None = None) -> Outcome:
+        return Outcome(Arrival(0.0, 10, 10, tenant=tenant), first_s=1.0, end_s=1.0, why=why)
+
+    assert jain_of([ended("a"), ended("b"), ended("b")]) == 1.0
+    assert jain_of([ended("a"), ended("b", "SAGE-2201")]) == 0.5
+
+
+def test_a_trace_begins_at_zero_and_lasts_as_long_as_wanted() -> None:
+    trace = trace_of("t", [Arrival(7.0, 1, 1), Arrival(5.0, 2, 1), Arrival(9.0, 3, 1)])
+    assert [arrival.at_s for arrival in trace.arrivals] == [0.0, 2.0, 4.0]
+    assert [arrival.at_s for arrival in trace.lasting(8.0).arrivals] == [0.0, 4.0, 8.0]
+
+
+def test_results_say_what_they_are_of() -> None:
+    wanted = PoliciesWanted(
+        (TraceName.GENERATED,), ("fifo",), ("auto",), Shedding.DEADLINE, 2, 1.0, Profile.H100, 7, 3, 48, 100
+    )
+    said: list[str] = []
+    (result,) = measure_policies(wanted, SystemClock(), said.append)
+    assert said == ["generated: fifo, auto"]
+    assert result.simulated
+    assert result.n == 100
+
+
+def test_a_policy_that_is_none_is_refused() -> None:
+    with pytest.raises(UnknownPolicy):
+        replay(busy(10, 1.0), setup("best"))
+
+
+def test_a_trace_that_is_not_there_is_an_error_that_says_where_it_was_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(SourceUnreadable, match="SAGE_DATA"):
+        load_trace("azure-code", limit=None, seed=0, environ={"SAGE_DATA": str(tmp_path)})
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "num", "has_blocks"),
+    [
+        ("azure-code", 5_291, False),
+        ("azure-conversation", 11_619, False),
+        ("mooncake-conversation", 7_220, True),
+        ("mooncake-synthetic", 2_395, True),
+    ],
+)
+def test_the_traces_are_read_whole_and_in_order(name: str, num: int, has_blocks: bool) -> None:
+    trace = load_trace(name, limit=None, seed=0)
+    assert len(trace.arrivals) == num
+    assert trace.arrivals[0].at_s == 0.0
+    assert all(one.at_s <= other.at_s for one, other in pairwise(trace.arrivals))
+    assert any(arrival.blocks for arrival in trace.arrivals) is has_blocks
