@@ -1,5 +1,7 @@
 """Flows that are asked as models, on real head and node processes with a simulated engine."""
 
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,3 +93,16 @@ def test_a_second_flow_of_the_name_and_one_of_an_engines_name_are_refused(cluste
         flow.from_chat(name).map(str).reply()
         with pytest.raises(NameTaken, match=name):
             cluster.submit(flow)
+
+
+def test_a_node_that_dies_ends_what_it_worked_on_and_the_flow_answers_again() -> None:
+    with nodes_here(1, settings=Settings(engines=(SIMULATED,))) as cluster:
+        job = cluster.submit(flow_of_chats())
+        eventually(lambda: job.status is JobStatus.RUNNING, DEADLINE_S)
+        asked = ask(cluster, "long", "go on")
+        assert asked.has_token.wait(DEADLINE_S)
+        [node] = cluster.node_states()
+        os.kill(node.pid, signal.SIGKILL)
+        assert asked.code == "SAGE-2202"
+        eventually(lambda: isinstance(ask(cluster, "invert", "4").last, Finished), DEADLINE_S)
+        job.cancel()
