@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from operators.machine import Command, SetTimer
+from sage.base.errors import InternalError
 
 
 class Alarms:
@@ -29,6 +30,8 @@ class Alarms:
         return [*new]
 
     def ring(self, number: int) -> None:
+        if not 0 < number <= self._num:
+            raise InternalError(f"timer {number} came to a chain that never set it")
         ring = self._ring.pop(number, None)
         if ring is not None:
             ring()

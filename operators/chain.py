@@ -11,16 +11,16 @@ from operators.failure import Failures
 from operators.fuse import FusedMachine, Phase, Stage
 from operators.loop import Loop
 from operators.machine import Counts
-from operators.processing import Processing
 from operators.retrieval import IndexPart, asking_stages, filling_stages
-from operators.shapes import windows_for
 from operators.sides import Sides
 from operators.state import Stateful
+from operators.timed_operations import timed_operations
 from sage.base.errors import InternalError
 from sage.flow.graph import Step
 from sage.flow.spec import (
     SINKS,
     Aggregate,
+    AsOf,
     AssignTimestamps,
     Embed,
     Filter,
@@ -29,6 +29,7 @@ from sage.flow.spec import (
     ForEach,
     Generate,
     IndexInto,
+    JoinWindows,
     KeyBy,
     Map,
     MapAsync,
@@ -42,6 +43,7 @@ from sage.flow.spec import (
     TakeSide,
     Union,
     Window,
+    Within,
     Write,
 )
 
@@ -89,15 +91,9 @@ class _Cutter:
                 self._take_operation(Operation(step, spec, sides=Sides(step.name, tags)))
             case AssignTimestamps() as spec:
                 self._take_operation(Operation(step, spec, clock=EventClock(spec.max_out_of_order_s)))
-            case Window() as spec:
-                sides = None if spec.late_to is None else Sides(step.name, [spec.late_to])
-                late = self._left_out if sides is None or spec.late_to is None else sides.adder(spec.late_to)
-                windows = windows_for(step, spec, self.failures, late)
-                self._take_operation(Operation(step, spec, timed=windows, sides=sides))
-            case Process(make=make, sides=tags) as spec:
-                sides = Sides(step.name, tags)
-                processing = Processing(step, make(), self.failures, sides, self.alarms)
-                self._take_operation(Operation(step, spec, timed=processing, sides=sides))
+            case Window() | Process() | Within() | AsOf() | JoinWindows() as spec:
+                for operation in timed_operations(step, spec, self.failures, self.alarms, self._left_out):
+                    self._take_operation(operation)
             case Map() | Filter() | FlatMap() | KeyBy() | Aggregate() | Reduce() | Fold() | ForEach() as spec:
                 self._take_operation(Operation(step, spec))
             case MapBatches(fn=fn, max_records=max_records, max_wait_s=None):

@@ -15,6 +15,7 @@ from operators.timed_state import TimedState
 from sage.flow.graph import OnError, Step
 from sage.flow.spec import (
     Aggregate,
+    AsOf,
     AssignTimestamps,
     Filter,
     FlatMap,
@@ -26,11 +27,11 @@ from sage.flow.spec import (
     Reduce,
     Split,
     Window,
+    Within,
 )
 
-PerRecord = (
-    AssignTimestamps | Map | Filter | FlatMap | Split | KeyBy | Aggregate | Reduce | Fold | Window | Process | ForEach
-)
+Timed = Window | Process | Within | AsOf
+PerRecord = AssignTimestamps | Map | Filter | FlatMap | Split | KeyBy | Aggregate | Reduce | Fold | Timed | ForEach
 Keyed = Aggregate | Reduce | Fold
 
 
@@ -52,7 +53,7 @@ class Operation:
     sides: Sides | None = None
 
     def needs_key(self) -> bool:
-        return isinstance(self.spec, Keyed | Window | Process)
+        return isinstance(self.spec, Keyed | Timed)
 
     def stateful(self) -> Stateful | None:
         """Return what holds something from one batch to the next."""
@@ -64,7 +65,7 @@ class Operation:
 
     def ends_loop(self) -> bool:
         """Say whether what follows needs a loop of its own: one record in, any number out, or none yet."""
-        return isinstance(self.spec, FlatMap | Window | Process) or self.holds_back()
+        return isinstance(self.spec, FlatMap | Timed) or self.holds_back()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ def _lines(number: int, operation: Operation, names: dict[str, Any], before: lis
             ]
         case Split():
             return _split(number, spec, operation.sides, names)
-        case Window() | Process():
+        case Window() | Process() | Within() | AsOf():
             assert operation.timed is not None
             ahead, lines = operation.timed.lines(number, names)
             before.extend(ahead)

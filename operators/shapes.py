@@ -1,5 +1,7 @@
 """Which windows a shape has. The one place that knows every shape."""
 
+from typing import Any
+
 from operators.aligned import AlignedWindows
 from operators.counted import CountedWindows
 from operators.failure import Failures
@@ -8,7 +10,7 @@ from operators.sides import Add
 from operators.timed_state import TimedState
 from sage.flow.graph import Step
 from sage.flow.spec import Window
-from sage.flow.windows import CountWindow, Session, Sliding, Tumbling
+from sage.flow.windows import CountWindow, Session, Sliding, Tumbling, WindowResult
 
 
 def windows_for(step: Step, spec: Window, failures: Failures, late: Add) -> TimedState:
@@ -20,3 +22,10 @@ def windows_for(step: Step, spec: Window, failures: Failures, late: Add) -> Time
             return SessionWindows(step, shape, spec, failures, late)
         case CountWindow() as shape:
             return CountedWindows(step, shape, spec.over, failures)
+
+
+def pairs_of_window(result: WindowResult[Any, list[tuple[int, Any]]]) -> list[WindowResult[Any, tuple[Any, Any]]]:
+    """Return a result for each pair of a record of the first and one of the second input."""
+    first = [record for side, record in result.value if side == 0]
+    second = [record for side, record in result.value if side == 1]
+    return [WindowResult(result.key, result.start, result.end, (left, right)) for left in first for right in second]

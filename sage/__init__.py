@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sage.flow.index import Index as Index
     from sage.flow.index import Passage as Passage
     from sage.flow.keyed import KeyedStream as KeyedStream
+    from sage.flow.process import CoProcess as CoProcess
     from sage.flow.process import KeyedProcess as KeyedProcess
     from sage.flow.process import ListState as ListState
     from sage.flow.process import MapState as MapState
@@ -39,6 +40,7 @@ _HOMES = {
     "CountWindow": "sage.flow.windows",
     "WindowResult": "sage.flow.windows",
     "KeyedProcess": "sage.flow.process",
+    "CoProcess": "sage.flow.process",
     "ProcessContext": "sage.flow.process",
     "ValueState": "sage.flow.process",
     "ListState": "sage.flow.process",

@@ -23,7 +23,8 @@ def outline_from_plan(plan: Plan) -> PlanOutline:
             for chain in plan.chains
         ),
         tuple(
-            ChannelOutline(channel.source, channel.target, channel.routing, channel.side) for channel in plan.channels
+            ChannelOutline(channel.source, channel.target, channel.routing, channel.side, channel.port)
+            for channel in plan.channels
         ),
     )
 
@@ -39,7 +40,8 @@ def plan_from_outline(outline: PlanOutline) -> Plan:
     except KeyError as error:
         raise FlowInvalid(f"the outline of {outline.name!r} has no step {error}") from error
     channels = tuple(
-        Channel(channel.source, channel.target, channel.routing, channel.side) for channel in outline.channels
+        Channel(channel.source, channel.target, channel.routing, channel.side, channel.port)
+        for channel in outline.channels
     )
     _check(outline, chains, channels)
     return Plan(Graph(outline.name, tuple(steps.values())), chains, channels)

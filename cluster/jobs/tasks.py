@@ -20,7 +20,9 @@ def tasks_from_plan(job_id: JobId, plan: Plan) -> tuple[TaskSpec, ...]:
         links_of: dict[TaskId, list[Link]] = defaultdict(list)
         for link in _links(job_id, number, channel, chains):
             links_of[link.source].append(link)
-            inputs[link.target].append(InputSpec(link, is_completion=channel.routing is Routing.COMPLETION))
+            inputs[link.target].append(
+                InputSpec(link, is_completion=channel.routing is Routing.COMPLETION, port=channel.port)
+            )
         for source, links in links_of.items():
             outputs[source].append(OutputSpec(channel.routing, tuple(links), channel.side))
     return tuple(

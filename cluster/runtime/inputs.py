@@ -13,10 +13,14 @@ from sage.base.errors import InternalError
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """One incoming link. `is_completion`: it carries only an end, and no record is taken before that has come."""
+    """One incoming link. `is_completion`: it carries only an end, and no record is taken before that has come.
+
+    `port`: which input of a machine with two it is; its records are taken as `(port, record)`.
+    """
 
     link: Link
     is_completion: bool = False
+    port: int | None = None
 
 
 class Inputs:
@@ -57,6 +61,9 @@ class Inputs:
         spec = self._open.get(delivery.link)
         if spec is None or spec.is_completion:
             raise InternalError(f"a batch came on a link that carries none: {delivery.link}")
+        if spec.port is not None:
+            values = [(spec.port, record) for record in delivery.batch.values]
+            delivery = replace(delivery, batch=replace(delivery.batch, values=values))
         self._keep(delivery)
 
     def end(self, end: End) -> None:

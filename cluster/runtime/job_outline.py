@@ -40,6 +40,7 @@ class ChannelOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target: str
     routing: Routing
     side: Side | None = None
+    port: int | None = None
 
 
 class PlanOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,9 +10,11 @@ from sage.flow.sinks import JsonLinesSink
 from sage.flow.spec import (
     SINKS,
     Aggregate,
+    AsOf,
     AssignTimestamps,
     Fold,
     IndexInto,
+    JoinWindows,
     KeyBy,
     Process,
     Read,
@@ -21,8 +23,10 @@ from sage.flow.spec import (
     TakeSide,
     Union,
     Window,
+    Within,
     Write,
     sides_of,
+    takes_two,
 )
 from sage.flow.turns import with_turns
 from sage.flow.windows import Session, Sliding, Tumbling
@@ -71,6 +75,10 @@ def _check_inputs(step: Step, by_name: Mapping[str, Step]) -> None:
     if isinstance(step.spec, Union):
         if num_inputs < 2 or len(set(step.inputs)) < num_inputs:
             raise FlowInvalid(f"{step.where}: union takes two or more streams, each once", "Name the other streams.")
+    elif takes_two(step.spec):
+        keyed = [name for name in step.inputs if isinstance(by_name[name].spec, KeyBy)]
+        if num_inputs != 2 or len(keyed) != 2:
+            raise FlowInvalid(f"{step.where}: {kind} takes two keyed streams", "Write .key_by(...) before it.")
     elif num_inputs != (0 if isinstance(step.spec, Read) else 1):
         raise FlowInvalid(f"{step.where}: {kind} has {num_inputs} inputs")
     if isinstance(step.spec, TakeSide) and step.spec.tag not in (sides := sides_of(by_name[step.inputs[0]].spec)):
@@ -134,7 +142,13 @@ def _check_time(steps: tuple[Step, ...]) -> None:
                 before = None
             case Aggregate(final=True) | Reduce(final=True) | Fold(final=True):
                 before = step
-            case Window(shape=Tumbling() | Sliding() | Session()) | Process(expires=True) if before is not None:
+            case (
+                Window(shape=Tumbling() | Sliding() | Session())
+                | Process(expires=True)
+                | Within()
+                | JoinWindows()
+                | AsOf()
+            ) if before is not None:
                 raise _needs_time(step, before)
         if before is not None:
             timeless[step.name] = before

@@ -9,6 +9,7 @@ from sage.base.errors import FlowInvalid
 from sage.flow.graph import OnError, Step
 from sage.flow.spec import (
     Aggregate,
+    AsOf,
     AssignTimestamps,
     Combine,
     Embed,
@@ -19,6 +20,7 @@ from sage.flow.spec import (
     Gather,
     Generate,
     IndexInto,
+    JoinWindows,
     KeyBy,
     Map,
     MapAsync,
@@ -33,10 +35,11 @@ from sage.flow.spec import (
     TakeSide,
     Union,
     Window,
+    Within,
     Write,
 )
 from sage.flow.template import fields_of_template
-from sage.flow.windows import CountWindow, Session, Sliding, Tumbling
+from sage.flow.windows import CountWindow, Session, Shape, Sliding, Tumbling
 
 NAMES = {
     Read: "read",
@@ -51,6 +54,9 @@ NAMES = {
     Fold: "fold",
     Window: "window",
     Process: "process",
+    Within: "join",
+    JoinWindows: "join",
+    AsOf: "join",
     Split: "split",
     TakeSide: "side",
     Union: "union",
@@ -117,13 +123,26 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
             yield from _text_of_record(text)
         case AssignTimestamps() | Read():
             yield from _faults_of_time(spec)
+        case Window() | Process() | Within() | JoinWindows() | AsOf():
+            yield from _faults_of_timed(spec)
+        case Split():
+            yield from _faults_of_split(spec)
+        case Union() | Write() | Reply() | TakeSide():
+            pass
+
+
+def _faults_of_timed(spec: Window | Process | Within | JoinWindows | AsOf) -> Iterator[Fault]:
+    match spec:
         case Window():
             yield from _faults_of_window(spec)
         case Process(make=make):
             yield from _callable(spec, make, "process")
-        case Split():
-            yield from _faults_of_split(spec)
-        case Union() | Write() | Reply() | TakeSide():
+        case Within(before_s=before_s, after_s=after_s):
+            if not 0 <= before_s + after_s < inf:
+                yield Fault(f"from {before_s} s before to {after_s} s after is no time at all", "", "before_s")
+        case JoinWindows(shape=shape):
+            yield from _faults_of_shape(shape)
+        case AsOf():
             pass
 
 
@@ -149,8 +168,8 @@ def _faults_of_time(spec: AssignTimestamps | Read) -> Iterator[Fault]:
         yield from _at_least(0, max_out_of_order_s=time.max_out_of_order_s)
 
 
-def _faults_of_window(spec: Window) -> Iterator[Fault]:
-    match spec.shape:
+def _faults_of_shape(shape: Shape) -> Iterator[Fault]:
+    match shape:
         case Tumbling(size_s=size_s):
             yield from _finite(size_s=size_s)
         case Sliding(size_s=size_s, every_s=every_s):
@@ -162,8 +181,12 @@ def _faults_of_window(spec: Window) -> Iterator[Fault]:
             yield from _finite(gap_s=gap_s)
         case CountWindow(num_records=num_records):
             yield from _at_least(1, num_records=num_records)
-            if spec.allow_late_s or spec.late_to is not None:
-                yield Fault("nothing is late for a window of a number of records", "Leave allow_late and late_to away.")
+
+
+def _faults_of_window(spec: Window) -> Iterator[Fault]:
+    yield from _faults_of_shape(spec.shape)
+    if isinstance(spec.shape, CountWindow) and (spec.allow_late_s or spec.late_to is not None):
+        yield Fault("nothing is late for a window of a number of records", "Leave allow_late and late_to away.")
     yield from _at_least(0, seconds=spec.allow_late_s)
     match spec.over:
         case Combine(create=create, add=add, merge=merge, result=result):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
-from copy import copy
-from functools import partial
 from typing import Any, Generic, TypeVar, overload
 
 from sage.flow import spec
-from sage.flow.process import KeyedProcess, expires
+from sage.flow.builder import StepNumber
+from sage.flow.joined import ConnectedStreams, JoinedStream
+from sage.flow.process import KeyedProcess
+from sage.flow.processes import process_spec
 from sage.flow.stream import SidedStream, Stream
 from sage.flow.where import refusal
 from sage.flow.windowed import WindowedStream
@@ -158,11 +159,36 @@ class KeyedStream(Stream[T], Generic[K, T]):
         >>> _ = flow.run(); jumps.items
         [3, -2]
         """
-        given: object = process
-        make = partial(copy, process) if isinstance(process, KeyedProcess) else process
-        made: object = make() if callable(given) or isinstance(given, KeyedProcess) else given
-        if not isinstance(made, KeyedProcess):
-            do = "Give a class that inherits from sage.KeyedProcess, or a function that makes one."
-            raise refusal(f"process takes a sage.KeyedProcess, got {process!r:.80}", do, param="process")
-        step = spec.Process(make, tuple(sides), expires(made))
-        return SidedStream(self._builder, self._then(step))
+        return SidedStream(self._builder, self._then(process_spec(process, KeyedProcess, sides)))
+
+    def join(self, other: KeyedStream[K, U]) -> JoinedStream[K, T, U]:
+        """Pair the records of each key with those of another stream of the flow; which ones is said next.
+
+        `within(before_s, after_s)`: those near in time; `window(shape)`: those of one window; `as_of()`: the one that
+        held then.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> left, right = (flow.from_collection([1, 5, 9], timestamp=float).key_by(bool) for _ in range(2))
+        >>> pairs = left.join(right).within(before_s=0, after_s=4).collect()
+        >>> _ = flow.run(); sorted(pairs.items)
+        [(1, 1), (1, 5), (5, 5), (5, 9), (9, 9)]
+        """
+        return JoinedStream(self._builder, self._number, self._beside(other, "join"))
+
+    def connect(self, other: KeyedStream[K, U]) -> ConnectedStreams[K, T, U]:
+        """Let the records of two streams of one key meet in a process of your own: `connect(other).process(...)`.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> both = flow.from_collection([1]).key_by(bool).connect(flow.from_collection(["a"]).key_by(bool))
+        """
+        return ConnectedStreams(self._builder, self._number, self._beside(other, "connect"))
+
+    def _beside(self, other: object, verb: str) -> StepNumber:
+        if not isinstance(other, KeyedStream):
+            raise refusal(f"{verb} takes a keyed stream, got {other!r:.80}", "Write .key_by(...) on it.", param="other")
+        if other._builder is not self._builder:
+            names = f'"{self._builder.name}" and "{other._builder.name}"'
+            raise refusal(f"{verb} mixes streams of the flows {names}", "Begin both with sources of one flow.")
+        return other._number

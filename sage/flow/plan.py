@@ -8,7 +8,7 @@ from functools import reduce
 from sage.base.demand import Demand
 from sage.flow.check_graph import fills
 from sage.flow.graph import Graph, Step, consumers_of
-from sage.flow.spec import KeyBy, MapBatches, TakeSide, Union, Waiting
+from sage.flow.spec import KeyBy, MapBatches, TakeSide, Union, Waiting, takes_two
 
 Side = tuple[str, str]
 """The name of a step and the tag of what it puts aside."""
@@ -41,13 +41,15 @@ class Chain:
 class Channel:
     """An edge between chains. A chain with several outgoing channels sends every batch to each of them.
 
-    Where `side` is set, it carries that side of a step of the source, and nothing else.
+    Where `side` is set, it carries that side of a step of the source, and nothing else. `port`: which input of a target
+    that has two it is.
     """
 
     source: str
     target: str
     routing: Routing
     side: Side | None = None
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +111,14 @@ def _chain(steps: tuple[Step, ...]) -> Chain:
 
 def _data_channels(chains: Sequence[Chain], home: Mapping[str, str], by_name: Mapping[str, Step]) -> list[Channel]:
     return [
-        Channel(home[name], chain.id, _routing(by_name[name], chain.steps[0]), _side(name, chain.steps[0]))
+        Channel(home[name], chain.id, _routing(by_name[name], chain.steps[0]), _side(name, chain.steps[0]), port)
         for chain in chains
-        for name in chain.steps[0].inputs
+        for port, name in _inputs(chain.steps[0])
     ]
+
+
+def _inputs(step: Step) -> list[tuple[int | None, str]]:
+    return [(port if takes_two(step.spec) else None, name) for port, name in enumerate(step.inputs)]
 
 
 def _side(before: str, step: Step) -> Side | None:

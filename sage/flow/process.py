@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
+S = TypeVar("S")
 T = TypeVar("T")
 U = TypeVar("U")
 V = TypeVar("V")
@@ -81,6 +82,23 @@ class KeyedProcess(Generic[K, T, U]):
     def on_alarm(self, context: ProcessContext[K]) -> Iterable[U] | None:
         """The time of the clock that was set is over."""
         return None
+
+
+class CoProcess(KeyedProcess[K, tuple[int, T | S], U], Generic[K, T, S, U]):
+    """What runs on two connected streams: subclass it, as a KeyedProcess with a method for either stream."""
+
+    def on_first(self, record: T, context: ProcessContext[K]) -> Iterable[U] | None:
+        """Take a record of the stream that `connect` was called on."""
+        raise NotImplementedError
+
+    def on_second(self, record: S, context: ProcessContext[K]) -> Iterable[U] | None:
+        """Take a record of the other stream."""
+        raise NotImplementedError
+
+    def on_record(self, record: tuple[int, Any], context: ProcessContext[K]) -> Iterable[U] | None:
+        """Give it to the method of its stream."""
+        number, value = record
+        return self.on_second(value, context) if number else self.on_first(value, context)
 
 
 class _State:

@@ -95,6 +95,23 @@ def processes(words: sage.KeyedStream[int, str]) -> None:
     assert_type(words.process(Lengths()), SidedStream[float, Any])
 
 
+class Both(sage.CoProcess[int, str, float, bytes]):
+    def on_first(self, record: str, context: sage.ProcessContext[int]) -> list[bytes]:
+        return [record.encode()]
+
+    def on_second(self, record: float, context: sage.ProcessContext[int]) -> None:
+        assert_type(record, float)
+
+
+def joins(words: sage.KeyedStream[int, str], sizes: sage.KeyedStream[int, float]) -> None:
+    assert_type(words.join(sizes).within(1, 2), sage.Stream[tuple[str, float]])
+    assert_type(words.join(sizes).as_of(), sage.Stream[tuple[str, float]])
+    assert_type(words.join(sizes).as_of(outer=True), sage.Stream[tuple[str, float | None]])
+    windowed = words.join(sizes).window(sage.Tumbling(10))
+    assert_type(windowed, sage.Stream[sage.WindowResult[int, tuple[str, float]]])
+    assert_type(words.connect(sizes).process(Both), SidedStream[bytes, Any])
+
+
 def windows(words: sage.KeyedStream[int, str]) -> None:
     windowed = words.window(sage.Tumbling(10)).allow_late(5)
     assert_type(windowed, sage.WindowedStream[int, str])

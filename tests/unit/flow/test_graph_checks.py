@@ -297,3 +297,21 @@ def test_a_state_that_expires_needs_event_time_and_others_do_not() -> None:
 def test_a_process_is_a_keyed_process() -> None:
     with pytest.raises(FlowInvalid, match=r"process takes a sage.KeyedProcess, got <class 'int'>"):
         Flow("f").from_collection([1]).key_by(str).process(int)  # type: ignore[arg-type]  # that is the mistake
+
+
+def test_a_join_takes_keyed_streams_of_one_flow_with_event_time() -> None:
+    flow = Flow("f")
+    timed = flow.from_collection([1], timestamp=float).key_by(str)
+    with pytest.raises(FlowInvalid, match="join takes a keyed stream"):
+        timed.join(flow)  # type: ignore[arg-type]  # that is the mistake
+    with pytest.raises(FlowInvalid, match='connect mixes streams of the flows "f" and "g"'):
+        timed.connect(Flow("g").from_collection([1]).key_by(str))
+    with pytest.raises(FlowInvalid, match="a join takes windows of event time"):
+        timed.join(timed).window(CountWindow(2))
+    with pytest.raises(FlowInvalid, match="from 0 s before to -1 s after is no time at all"):
+        timed.join(timed).within(0, -1)
+    timed.join(timed).within(0, 1).collect()
+    flow.graph()
+    untimed = flow.from_collection([1]).key_by(str)
+    timed.join(untimed).within(0, 1).collect()
+    assert "join needs event time" in refused(flow).what

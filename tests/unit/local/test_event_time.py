@@ -119,3 +119,45 @@ def test_timers_of_many_instances_fire_each_once(drawn: list[tuple[int, float]],
     with LocalCluster() as cluster:
         cluster.submit(flow.graph()).wait(30)
     assert sorted(found.items) == sorted({(event.key, event.time_s // 5 * 5 + 5) for event in events})
+
+
+class Paired(sage.CoProcess[int, Event, Event, tuple[int, int]]):
+    """Pairs the first record of either stream."""
+
+    first = sage.ValueState[Event | None](None)
+    second = sage.ValueState[Event | None](None)
+
+    def on_first(self, record: Event, context: sage.ProcessContext[int]) -> list[tuple[int, int]]:
+        was, self.first = self.first, self.first or record
+        return [] if was is not None or self.second is None else [(record.key, self.second.key)]
+
+    def on_second(self, record: Event, context: sage.ProcessContext[int]) -> list[tuple[int, int]]:
+        was, self.second = self.second, self.second or record
+        return [] if was is not None or self.first is None else [(self.first.key, record.key)]
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    drawn=st.lists(st.tuples(st.integers(0, 5), st.floats(0, DISORDER_S)), max_size=60),
+    num_instances=st.integers(1, 4),
+)
+def test_two_streams_meet_by_key_however_many_instances_there_are(
+    drawn: list[tuple[int, float]], num_instances: int
+) -> None:
+    events = moved(drawn)
+    flow = sage.Flow("joins")
+    stream = flow.from_collection(events, timestamp=lambda event: event.time_s, max_out_of_order_s=DISORDER_S)
+    left = stream.filter(lambda event: event.number % 2 == 0).key_by(lambda event: event.key)
+    right = stream.filter(lambda event: event.number % 2).key_by(lambda event: event.key)
+    near = left.join(right).within(2, 2).with_parallelism(num_instances).collect()
+    paired = left.connect(right).process(Paired).with_parallelism(num_instances).collect()
+    with LocalCluster() as cluster:
+        cluster.submit(flow.graph()).wait(30)
+    lefts, rights = events_of(events, 0), events_of(events, 1)
+    pairs = [(one, two) for one in lefts for two in rights if one.key == two.key]
+    assert sorted(near.items) == sorted(pair for pair in pairs if abs(pair[0].time_s - pair[1].time_s) <= 2)
+    assert sorted(paired.items) == sorted({(one.key, two.key) for one, two in pairs})
+
+
+def events_of(events: list[Event], rest: int) -> list[Event]:
+    return [event for event in events if event.number % 2 == rest]

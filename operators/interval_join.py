@@ -1,0 +1,86 @@
+"""Interval joins: pairs of records of one key that are near each other in event time. Knows nothing of batches.
+
+Records are `(0, left)` and `(1, right)`. One is kept as long as the watermark lets a partner of it come.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Hashable
+from math import inf
+from typing import Any
+
+from operators.sides import Add
+from operators.state import StepState
+from operators.timed_state import Fired
+
+Timed = tuple[float, int, Any]
+"""Time, number, record: no two have the same number, so that records are never compared."""
+
+
+class IntervalJoin:
+    """A left at `t` meets rights from `t - before_s` to `t + after_s`, both included. `kept[key]`: lefts and rights."""
+
+    def __init__(self, before_s: float, after_s: float, late: Add) -> None:
+        self._reach_s = ((before_s, after_s), (after_s, before_s))
+        self._late = late
+        self._kept: dict[Hashable, tuple[list[Timed], list[Timed]]] = {}
+        self._num = 0
+        self._watermark_s = -inf
+        self._swept_s = -inf
+
+    def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
+        names[f"meet{number}"] = self._meet
+        return [], [f"meet{number}(x, key, t, out, out_times)"]
+
+    def advance(self, watermark_s: float | None) -> Fired:
+        """Now and then, as the watermark rises by all that may be kept, forget what has had its time."""
+        if watermark_s is not None and watermark_s > self._watermark_s:
+            self._watermark_s = watermark_s
+            if not watermark_s - self._swept_s < sum(self._reach_s[0]):
+                self._swept_s = watermark_s
+                for key in list(self._kept):
+                    self._sweep(key)
+        return [], []
+
+    def _meet(
+        self, tagged: tuple[int, Any], key: Hashable, time_s: float, out: list[Any], out_times: list[float]
+    ) -> None:
+        side, record = tagged
+        if time_s < self._watermark_s:
+            self._late(record, time_s)
+            return
+        before_s, after_s = self._reach_s[side]
+        kept = self._kept.get(key)
+        if kept is None:
+            kept = self._kept[key] = ([], [])
+        others = kept[1 - side]
+        first = bisect_left(others, (time_s - before_s, -1))
+        last = bisect_right(others, (time_s + after_s, inf))
+        for other_s, _, other in others[first:last]:
+            out.append((other, record) if side else (record, other))
+            out_times.append(max(time_s, other_s))
+        self._num += 1
+        insort(kept[side], (time_s, self._num, record))
+
+    def _sweep(self, key: Hashable) -> None:
+        sides = self._kept[key]
+        for side, (_, after_s) in zip(sides, self._reach_s, strict=True):
+            del side[: bisect_left(side, (self._watermark_s - after_s, -1))]
+        if not any(sides):
+            del self._kept[key]
+
+    def snapshot(self) -> StepState:
+        keyed = {
+            key: (self._watermark_s, [[(time_s, record) for time_s, _, record in side] for side in sides])
+            for key, sides in self._kept.items()
+        }
+        return StepState(keyed=keyed)
+
+    def restore(self, state: StepState) -> None:
+        for key, (watermark_s, sides) in (state.keyed or {}).items():
+            self._watermark_s = max(self._watermark_s, watermark_s)
+            kept: tuple[list[Timed], list[Timed]] = ([], [])
+            for own, side in zip(kept, sides, strict=True):
+                for time_s, record in side:
+                    self._num += 1
+                    own.append((time_s, self._num, record))
+            self._kept[key] = kept

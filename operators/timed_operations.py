@@ -1,0 +1,39 @@
+"""The operations of a step that keeps records as event time passes: windows, processes, joins. Knows no batch."""
+
+from collections.abc import Callable
+
+from operators.alarms import Alarms
+from operators.codegen import Operation
+from operators.failure import Failures
+from operators.interval_join import IntervalJoin
+from operators.processing import Processing
+from operators.shapes import pairs_of_window, windows_for
+from operators.sides import Sides
+from operators.table_join import TableJoin
+from sage.flow.graph import Step
+from sage.flow.spec import AsOf, FlatMap, Gather, JoinWindows, Process, Window, Within
+
+TimedSpec = Window | Process | Within | JoinWindows | AsOf
+
+
+def timed_operations(
+    step: Step, spec: TimedSpec, failures: Failures, alarms: Alarms, leave_out: Callable[[object, float | None], None]
+) -> list[Operation]:
+    """Return what one instance of `step` does; `leave_out` is told of records that come too late."""
+    match spec:
+        case Window(late_to=str() as tag):
+            sides = Sides(step.name, [tag])
+            return [Operation(step, spec, timed=windows_for(step, spec, failures, sides.adder(tag)), sides=sides)]
+        case Window():
+            return [Operation(step, spec, timed=windows_for(step, spec, failures, leave_out))]
+        case Process(make=make, sides=tags):
+            sides = Sides(step.name, tags)
+            return [Operation(step, spec, timed=Processing(step, make(), failures, sides, alarms), sides=sides)]
+        case Within(before_s=before_s, after_s=after_s):
+            return [Operation(step, spec, timed=IntervalJoin(before_s, after_s, leave_out))]
+        case AsOf(is_outer=is_outer):
+            return [Operation(step, spec, timed=TableJoin(leave_out, is_outer=is_outer))]
+        case JoinWindows(shape=shape):
+            gather = Window(shape, Gather())
+            windows = windows_for(step, gather, failures, leave_out)
+            return [Operation(step, gather, timed=windows), Operation(step, FlatMap(pairs_of_window))]
