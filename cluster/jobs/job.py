@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cluster.runtime.messages import JobOpened, JobStopped, JobTaskDrained, JobTaskEnded
-from sage.base.errors import JobCancelled, SageError, TaskStuck
+from sage.base.errors import JobCancelled, NodeLost, SageError, TaskStuck
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.flow.runner import JobStatus
 
@@ -126,6 +126,8 @@ class JobMachine:
         self._live.discard(event.task_id)
         if event.error is not None:
             return self._stop(JobStatus.FAILED, event.error)
+        if not event.is_complete and self._stopping is None:
+            return self._break(NodeLost(f"task {event.task_id} was stopped before its end, and not by its job"))
         return [] if self._live else self._stop(JobStatus.FINISHED, None)
 
     def _cancel(self) -> list[JobOrder]:

@@ -103,6 +103,7 @@ class Member(Actor[MemberMessage]):
 
     def on_start(self) -> None:
         self._obey(self._standing.connect(self.clock.monotonic_s()))
+        self._drain()  # the descriptor of a socket speaks to who has looked and found nothing
 
     def receive(self, message: MemberMessage) -> None:
         self._check_lease()
@@ -219,8 +220,11 @@ class Member(Actor[MemberMessage]):
             self.set_timer(_LEASE, max(0.0, self._lease.left_s()))
 
     def _check_lease(self) -> None:
-        """Stop everything where the lease is over: before anything else is done, for time may have passed unseen."""
-        if self._standing.stand in (Stand.MEMBER, Stand.LEAVING) and self._lease.left_s() <= 0.0:
+        """Stop everything where the lease is over: before anything else is done, for time may have passed unseen.
+
+        A node that leaves has ended it already, and stays to say so.
+        """
+        if self._standing.stand is Stand.MEMBER and self._lease.left_s() <= 0.0:
             self._lost(MembershipOver(f"the head was not heard for {self._lease_s:g} s"))
 
     def _lost(self, error: SageError) -> None:
@@ -253,7 +257,9 @@ class Member(Actor[MemberMessage]):
             case _ if epoch != self._epoch:
                 get_log().warning("order of another epoch passed over", epoch=epoch, ours=self._epoch)
             case HeartbeatTaken(number):
-                self._hold_until(self._standing.beat_taken(number, self._lease_s))
+                until_s = self._standing.beat_taken(number, self._lease_s)
+                if self._standing.stand is Stand.MEMBER:
+                    self._hold_until(until_s)
             case DeployRun():
                 self._standing.began(message.run_id)
                 self_ref = self.actor_ref
@@ -304,8 +310,10 @@ class Member(Actor[MemberMessage]):
         tell(self._node, StopJob(run_id))
 
     def _report(self, fact: NodeFact) -> None:
-        for message in travelling(fact):
-            self._send(message)
+        """Say what became of runs; a node that leaves stops them by itself, and what that does to them is not news."""
+        if self._standing.stand is Stand.MEMBER:
+            for message in travelling(fact):
+                self._send(message)
         if isinstance(fact, JobStopped):
             self._ports.way.close_run(fact.job_id)
             self._running.end(fact.job_id)

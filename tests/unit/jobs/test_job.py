@@ -49,6 +49,14 @@ def failed(task: TaskId) -> JobTaskEnded:
     return JobTaskEnded(JOB, task, False, BROKEN)
 
 
+def test_a_task_that_was_stopped_is_not_one_that_has_finished(job: JobMachine) -> None:
+    stopped = JobTaskEnded(JOB, WRITE, False, None)
+    assert feed(running(job), done(READ), stopped) == [StopOn(A), StopOn(B)]
+    assert feed(job, JobStopped(JOB, A, ()), JobStopped(JOB, B, ())) == [JobOver()]
+    assert job.status is JobStatus.FAILED
+    assert isinstance(job.error, NodeLost)
+
+
 def test_nothing_begins_before_every_node_has_opened(job: JobMachine) -> None:
     seen = [job.status]
     assert feed(job, JobOpened(JOB, A)) == []
