@@ -11,17 +11,17 @@ class VirtualClock:
     """A Clock that the world moves on."""
 
     def __init__(self) -> None:
-        self._now_s = 0.0
+        self.now_s = 0.0
 
     def monotonic_s(self) -> float:
-        return self._now_s
+        return self.now_s
 
     def unix_s(self) -> float:
-        return 1_000_000.0 + self._now_s
+        return 1_000_000.0 + self.now_s
 
     def move_to(self, at_s: float) -> None:
         """Let it be `at_s`; never goes back."""
-        self._now_s = max(self._now_s, at_s)
+        self.now_s = max(self.now_s, at_s)
 
 
 class ProcessClock:

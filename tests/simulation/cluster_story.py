@@ -11,6 +11,7 @@ from cluster.node.standing import Stand
 from cluster.runtime.task import Task
 from sage.base.errors import (
     JobCancelled,
+    JobInterrupted,
     RecordFailed,
     SourceUnreadable,
     TaskStuck,
@@ -23,9 +24,10 @@ from tests.simulation.head import HEAD
 from tests.simulation.promises import WatchedCluster
 from tests.simulation.world import World
 
-_FAULTS_END_S = (3.0, 6.0, 12.0)
+_FAULTS_END_S = (3.0, 6.0, 10.0)
 _WITHIN_S = 900.0
-_SETTLE_S = 16.0  # clients that were killed are forgotten by then
+_SETTLE_S = (3.0, 16.0)  # clients that were killed are forgotten only later
+_LOOK_EVERY = 10  # steps
 _SHORT_S = (0.3, 1.5, 2.2, 2.6)
 _LONG_S = (4.0, 10.0)
 
@@ -33,8 +35,11 @@ _LONG_S = (4.0, 10.0)
 class ClusterStory:
     """A cluster, what is asked of it, and what happens to it; all of it follows from one seed."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, fault: str | None = None) -> None:
+        """`fault`: the name of the one that happens, several times; by default any may, or none."""
         self.seed = seed
+        self._only = fault
+        self._are_clients_dead = False
         self.world = World(seed)
         self.told: list[str] = []
         rng = self._rng = self.world.rng
@@ -54,8 +59,8 @@ class ClusterStory:
         self._asks_models = any(job.flow.asks_models for job in self.wanted)
         if self._asks_models:
             self._attach()
-        for fault in self._faults():
-            self.world.later(rng.random() * self._faults_end_s, fault)
+        for happening in self._faults():
+            self.world.later(rng.random() * self._faults_end_s, happening)
 
     def run(self) -> None:
         """Let it all happen; raises AssertionError that says what is wrong."""
@@ -69,9 +74,13 @@ class ClusterStory:
     def _run(self) -> None:
         self.world.run_for(self._faults_end_s)
         self._mend_all()
-        self.world.run_until(self._is_over, "the end of every job", within_s=_WITHIN_S)
+        self.world.run_until(
+            lambda: self.world.num_steps % _LOOK_EVERY == 0 and self._is_over(),
+            "the end of every job",
+            within_s=_WITHIN_S,
+        )
         self._mend_all()
-        self.world.run_for(_SETTLE_S)
+        self.world.run_for(_SETTLE_S[self._are_clients_dead])
         wrong = self.watched.broken(self.wanted)
         assert not wrong, "\n".join(
             [*wrong, "What happened:", *self.told, "The end of the schedule:", self.world.schedule.tail()]
@@ -88,13 +97,15 @@ class ClusterStory:
             batch_records=rng.choice((1, 3, 1000)),
             inbox_batches=rng.choice((1, 2, 8)),
             latency_s=rng.choice((0.0001, 0.001, 0.02)),
-            longest_s=rng.choice((0.0, 0.05, 0.3)),
+            longest_s=rng.choice((0.0, 0.1, 0.5, 1.0)),
         )
 
     def _job(self, target: str) -> WantedJob:
         rng = self._rng
         flow = self.cluster.flow(target, rng.getrandbits(32))
-        wanted = WantedJob(target, flow, rng.random() * 2.0, rng.random() * 5.0 if rng.random() < 0.15 else None)
+        wanted = WantedJob(
+            target, flow, rng.random() * 0.5 * self._faults_end_s, rng.random() * 5.0 if rng.random() < 0.15 else None
+        )
         if flow.must_fail() or (flow.has_deadline and flow.needs_models):
             wanted.causes.add(RecordFailed)
         if flow.source_breaks:
@@ -111,7 +122,7 @@ class ClusterStory:
     # Faults.
 
     def _faults(self) -> list[Callable[[], None]]:
-        kinds = (
+        kinds: tuple[Callable[[], None], ...] = (
             self._kill_node,
             self._kill_node,
             self._pause_node,
@@ -122,20 +133,24 @@ class ClusterStory:
             self._cut_nodes,
             self._flap,
             self._kill_head,
+            self._kill_head,
             self._pause_head,
             self._kill_client,
             self._pause_client,
             self._cut_client,
             self._jump,
+            self._leave,
             self._drain,
-            self._drain_asked,
             self._join_node,
             self._kill_engine,
             self._fill_disk,
             self._hold_task,
             self._mangle,
         )
-        return [self._rng.choice(kinds) for _ in range(self._rng.choice((0, 1, 2, 3, 6)))]
+        if self._only is not None:
+            kinds = tuple(kind for kind in kinds if kind.__name__ == f"_{self._only}")
+            return [kinds[0]] * 6
+        return [self._rng.choice(kinds) for _ in range(self._rng.choice((0, 1, 3, 6, 10)))]
 
     def _some_s(self) -> float:
         return self._rng.choice(_SHORT_S if self._rng.random() < 0.5 else _LONG_S) * (0.9 + 0.2 * self._rng.random())
@@ -214,6 +229,8 @@ class ClusterStory:
         silently = self._rng.random() < 0.3
         self._tell(f"the head {'loses power' if silently else 'is killed'}")
         self._engines_trouble()
+        for job in self.wanted:
+            job.causes.add(JobInterrupted)  # what it has kept for a client is gone with it
         self.cluster.head.die(silently=silently)
         if silently:
             self.machines.power_off(HEAD)
@@ -232,6 +249,7 @@ class ClusterStory:
         client = self._rng.choice(self.cluster.clients)
         if not client.has_ended:
             self._tell(f"{client.name} is killed")
+            self._are_clients_dead = True
             client.die()
             self.machines.changed()
 
@@ -241,7 +259,7 @@ class ClusterStory:
         self._tell(f"the wall clock of {name} jumps")
         clocks[name].wall_s += self._rng.choice((-3600.0, 3600.0))
 
-    def _drain(self) -> None:
+    def _leave(self) -> None:
         """Have a node leave in good order; it comes back later."""
         name = self._some_node()
         member = self.cluster.nodes[name].actor
@@ -256,7 +274,7 @@ class ClusterStory:
         self.names.append(name)
         self.cluster.start_node(name)
 
-    def _drain_asked(self) -> None:
+    def _drain(self) -> None:
         """Have the head place nothing on a node any more, which then ends by itself; it comes back later."""
         name, door = self._some_node(), self.cluster.door
         if door is not None and name in self.cluster.members() and self.machines.runs(HEAD):

@@ -44,7 +44,9 @@ class SimulatedMailbox(Mailbox):
 
     def is_ready(self) -> bool:
         """Say whether `get` would return at once."""
-        return not self.empty() or self._timers.is_due(self._clock) or self._readable() is not None
+        if self._control or self._data or (self._watched and self._readable() is not None):
+            return True
+        return self._timers.is_due(self._clock)
 
     def put(self, envelope: Envelope[Any], /) -> None:
         super().put(envelope)
@@ -83,7 +85,10 @@ class SimulatedMailbox(Mailbox):
             self.unwatch_fd(fd)
 
     def _readable(self) -> int | None:
-        return next((fd for fd in self._watched if self._world.is_readable(fd)), None)
+        for fd in self._watched:
+            if self._world.is_readable(fd):
+                return fd
+        return None
 
     def _due_event(self) -> TimerDue | Readable | None:
         due = self._timers.pop_due(self._clock)

@@ -9,6 +9,14 @@ import zmq
 from tests.simulation.connections import Connection, Frames
 
 
+class NothingThere(zmq.Again):
+    """As zmq.Again; libzmq is not asked for its text, ten thousand times a story."""
+
+    def __init__(self) -> None:
+        Exception.__init__(self, "nothing is there")
+        self.errno = errno.EAGAIN
+
+
 class Owner(Protocol):
     """The socket of a pipe."""
 

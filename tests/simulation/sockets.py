@@ -12,7 +12,7 @@ import zmq
 
 from tests.simulation.connections import Connection
 from tests.simulation.machines import Machines
-from tests.simulation.pipes import Pipe, SimulatedFrame
+from tests.simulation.pipes import NothingThere, Pipe, SimulatedFrame
 
 _RETRY_S = 0.1  # RECONNECT_IVL of libzmq
 _DIAL_S = 1.0  # after which a kernel asks again where nothing answers
@@ -311,9 +311,9 @@ class SimulatedSocket:
         pipe = self._pipes.get(first if self._kind == zmq.ROUTER else b"")
         self._to = pipe if pipe is not None and pipe.has_room else None
         if self._kind == zmq.DEALER and self._to is None:
-            raise zmq.Again
+            raise NothingThere
         if self._to is None and self.options.get(int(zmq.ROUTER_MANDATORY), 0):
-            raise zmq.ZMQError(errno.EHOSTUNREACH) if pipe is None or pipe.is_over else zmq.Again()
+            raise zmq.ZMQError(errno.EHOSTUNREACH) if pipe is None or pipe.is_over else NothingThere()
 
     def _next(self) -> list[bytes]:
         """Return the next message, one of each peer in turn; raises Again where there is none."""
@@ -322,7 +322,7 @@ class SimulatedSocket:
         self._quieten()
         self._look()
         if not self._awake:
-            raise zmq.Again
+            raise NothingThere
         pipe = self._awake.popleft()
         frames = pipe.got()
         self._awake.append(pipe)

@@ -1,6 +1,7 @@
 """The ledger of whole clusters notices: one promise broken on purpose at a time, and what is said of it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -19,24 +20,25 @@ _SEEDS = range(60)
 OLD, NEW = (Writer(JobId("job"), run, NodeId("node")) for run in (1, 2))
 
 
-def first_complaint(seeds: range = _SEEDS) -> str:
-    """Return what the first story says in which something is wrong."""
+def is_said(what: str, seeds: range = _SEEDS) -> bool:
+    """Say whether one of the stories complains of this."""
     for seed in seeds:
         try:
             ClusterStory(seed).run()
         except AssertionError as error:
-            return str(error)
-    return ""
+            if what in str(error):
+                return True
+    return False
 
 
 def test_a_node_that_works_on_without_its_lease_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Lease, "left_s", lambda self: 1.0)
-    assert "may work for" in first_complaint()
+    assert is_said("may work for")
 
 
 def test_a_lost_node_that_is_counted_on_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HealthWatch, "_lost_after_s", lambda self, node: 30.0)
-    assert "the head counts on it" in first_complaint()
+    assert is_said("the head counts on it")
 
 
 def test_an_epoch_that_is_given_twice_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,30 +49,30 @@ def test_an_epoch_that_is_given_twice_is_noticed(monkeypatch: pytest.MonkeyPatch
         return admit(members, *arguments)  # type: ignore[arg-type] # as it was called
 
     monkeypatch.setattr(ClusterMembers, "admit", admit_in_one_epoch)
-    assert "is in epoch 7" in first_complaint()
+    assert is_said("is in epoch 7")
 
 
 def dropping(every: int, add: Callable[[Inputs, Delivery], None]) -> Callable[[Inputs, Delivery], None]:
-    """Return `add` without every so manyeth batch."""
+    """Return `add` without a record of every so manyeth batch."""
     count = iter(range(1_000_000))
 
     def add_most(inputs: Inputs, delivery: Delivery) -> None:
-        if next(count) % every == every - 1:
-            inputs._credits[delivery.link].processed()
-        else:
-            add(inputs, delivery)
+        batch = delivery.batch
+        if next(count) % every == every - 1 and batch.keys is None:
+            delivery = replace(delivery, batch=replace(batch, values=batch.values[1:]))
+        add(inputs, delivery)
 
     return add_most
 
 
-def test_a_batch_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_record_that_is_lost_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Inputs, "add", dropping(20, Inputs.add))
-    assert "instead of" in first_complaint()
+    assert is_said("instead of")
 
 
 def test_credit_that_is_never_given_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ReceiverCredit, "processed", lambda self: 0)
-    assert "it has not come to the end of every job" in first_complaint(range(5))
+    assert is_said("it has not come to the end of every job", range(5))
 
 
 @pytest.mark.parametrize(

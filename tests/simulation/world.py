@@ -292,16 +292,21 @@ class World:
 
     def _happen(self) -> bool:
         has_happened = False
-        while (happening := self._agenda.pop_due(self.clock.monotonic_s())) is not None:
+        while (happening := self._agenda.pop_due(self.clock.now_s)) is not None:
             happening()
             has_happened = True
         return has_happened
 
     def _chosen(self) -> Fiber | None:
         """Return one of those that can go on."""
-        for fiber in [fiber for fiber in self._ready if not self._can_go_on(fiber)]:
-            del self._ready[fiber]
-        ready = [*self._ready, *(f for f in self._asking if f not in self._ready and self._can_go_on(f))]
+        if self._ready:
+            ready = [fiber for fiber in self._ready if self._can_go_on(fiber)]
+            if len(ready) != len(self._ready):
+                self._ready = dict.fromkeys(ready)
+        else:
+            ready = []
+        if self._asking:
+            ready += [fiber for fiber in self._asking if fiber not in self._ready and self._can_go_on(fiber)]
         if len(ready) <= 1:
             return ready[0] if ready else None
         return self.rng.choices(ready, [fiber.weight for fiber in ready])[0]
@@ -309,7 +314,7 @@ class World:
     def _can_go_on(self, fiber: Fiber) -> bool:
         if fiber.is_held or fiber.is_ended:
             return False
-        is_late = fiber.until_s is not None and self.clock.monotonic_s() >= fiber.until_s
+        is_late = fiber.until_s is not None and self.clock.now_s >= fiber.until_s
         return fiber.is_so is None or is_late or fiber.is_so()
 
     def _may_go_on(self, fiber: Fiber) -> None:

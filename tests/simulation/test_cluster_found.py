@@ -1,0 +1,58 @@
+"""What simulated clusters found, each as the shortest story that shows it."""
+
+from cluster.runtime.task import Task
+from tests.simulation.client import WantedJob
+from tests.simulation.cluster import ClusterSettings
+from tests.simulation.promises import WatchedCluster
+from tests.simulation.world import World
+
+SPREAD = 5  # seed of a flow whose tasks are on both nodes
+SETTINGS = ClusterSettings(batch_records=1, longest_s=0.5)
+
+
+class Small:
+    """Two nodes and a client with one job, whose flow has neither models nor steps that fail."""
+
+    def __init__(self, flow_seed: int) -> None:
+        self.world = World(1)
+        self.watched = WatchedCluster(self.world, SETTINGS)
+        self.cluster = self.watched.cluster
+        for name in ("node-0", "node-1"):
+            self.cluster.start_node(name)
+        self.wanted = WantedJob("flow", self.cluster.flow("flow", flow_seed), 0.5, None)
+        self.client = self.cluster.start_client("client", [self.wanted])
+
+    def run_until_tasks(self) -> None:
+        """Go on until each node has tasks of the job."""
+        self.world.run_until(lambda: all(self.num_tasks(name) for name in self.cluster.nodes), "tasks", within_s=30.0)
+
+    def num_tasks(self, name: str) -> int:
+        return sum(isinstance(actor, Task) for actor in self.cluster.nodes[name].process.actors())
+
+    def run_to_the_end(self) -> list[str]:
+        self.world.run_until(lambda: self.client.has_ended, "the end of the job", within_s=60.0)
+        self.world.run_for(15.0)
+        wrong = self.watched.broken([self.wanted])
+        self.client.let_go()
+        self.world.close()
+        return wrong
+
+
+def test_a_node_that_leaves_says_so_though_something_runs_there() -> None:
+    small = Small(SPREAD)
+    small.run_until_tasks()
+    began_s = small.world.clock.monotonic_s()
+    small.cluster.nodes["node-1"].end()
+    small.world.run_until(lambda: small.watched.num_given_up == 1, "the end of a membership", within_s=30.0)
+    assert small.world.clock.monotonic_s() - began_s < 1.0
+    assert small.num_tasks("node-1") == 0
+    small.cluster.start_node("node-1")
+    assert small.run_to_the_end() == []
+
+
+def test_a_node_hears_at_once_that_it_was_admitted() -> None:
+    small = Small(SPREAD)
+    small.world.run_for(0.2)
+    assert sorted(small.cluster.members()) == ["node-0", "node-1"]
+    assert all(node.actor is not None and node.actor._lease.left_s() > 0 for node in small.cluster.nodes.values())
+    small.world.close()
