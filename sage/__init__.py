@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sage.base import errors as errors
     from sage.base.errors import SageError as SageError
+    from sage.flow.checkpoint import Checkpoint as Checkpoint
     from sage.flow.connect import connect as connect
     from sage.flow.flow import Flow as Flow
     from sage.flow.index import Index as Index
@@ -46,6 +47,7 @@ _HOMES = {
     "ListState": "sage.flow.process",
     "MapState": "sage.flow.process",
     "ReducingState": "sage.flow.process",
+    "Checkpoint": "sage.flow.checkpoint",
     "Index": "sage.flow.index",
     "Passage": "sage.flow.index",
     "connect": "sage.flow.connect",

@@ -1,6 +1,7 @@
 """RemoteCluster: a cluster in other processes, as a Cluster. Knows neither sockets nor how code travels."""
 
 import atexit
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,7 +15,7 @@ from cluster.client.line import HeadLine
 from cluster.client.news import JobNewsDesk, print_lines, view_of_state
 from cluster.client.subscription import Subscription
 from cluster.jobs.outline import outline_from_plan, plan_from_outline
-from cluster.local.job import JobBoard, SubmittedJob
+from cluster.local.job import SAVEPOINT_S, JobBoard, SubmittedJob
 from cluster.runtime.control import Code
 from cluster.runtime.control_clients import (
     CancelFlow,
@@ -31,11 +32,13 @@ from cluster.runtime.control_clients import (
     JobAnswer,
     JobList,
     JobSubmitted,
+    KeepFlow,
     ListEngines,
     ListJobs,
     ListNodes,
     Logs,
     NodeList,
+    SavepointFlow,
     StopCluster,
     SubmitFlow,
 )
@@ -43,6 +46,7 @@ from cluster.runtime.states import JobState, NodeState
 from sage.base.errors import CodeRefused, FlowInvalid, SageError
 from sage.base.ids import JobId, NodeId, RequestId, new_id
 from sage.base.inference import ModelCard, ReplyTo, Request
+from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.graph import Graph
 from sage.flow.plan import plan_from_graph
 from sage.flow.runner import DeadLetterRecord, EngineStatus, Job, NodeView, Submittable
@@ -77,6 +81,9 @@ class LineDesk:
 
     def dead_letters(self, job_id: JobId) -> list[DeadLetterRecord]:
         return list(self.line.ask(lambda number: GetDeadLetters(number, job_id), DeadLetterList).letters)
+
+    def savepoint(self, job_id: JobId, path: str) -> None:
+        self.line.ask(lambda number: SavepointFlow(number, job_id, path), Done, timeout_s=SAVEPOINT_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,23 +151,35 @@ class RemoteCluster:
         """The door to the models of this cluster; usable from any thread."""
         return LineInference(self._line)
 
-    def submit(self, flow: Graph | Submittable, *, collects: bool = True) -> SubmittedJob:
-        """Start a flow; raises FlowInvalid, UnknownModel, NoRoom, CodeRefused and the like before anything runs.
+    def submit(
+        self,
+        flow: Graph | Submittable,
+        *,
+        checkpoint: Checkpoint | None = None,
+        resume: Resume = "auto",
+        collects: bool = True,
+    ) -> SubmittedJob:
+        """Start a flow, or go on with it; every node and the head must reach the folder of the checkpoints.
+
+        Raises FlowInvalid, UnknownModel, NoRoom, CodeRefused, CheckpointUnusable and the like before anything runs.
 
         Without `collects` what `collect()` brings does not come here: the head keeps the newest of it.
         """
         graph = flow if isinstance(flow, Graph) else flow.graph()
+        keep = _keep_flow(checkpoint, resume) if checkpoint is not None else None
         try:
-            return self._submit(graph, self._shipping.code, collects=collects)
+            return self._submit(graph, self._shipping.code, keep, collects=collects)
         except (CodeRefused, FlowInvalid) as refusal:
             if self._shipping.code_where_refused is None:
                 raise
             try:
-                return self._submit(graph, self._shipping.code_where_refused, collects=collects)
+                return self._submit(graph, self._shipping.code_where_refused, keep, collects=collects)
             except CodeRefused:
                 raise refusal from None
 
-    def _submit(self, graph: Graph, code_of: Callable[[Graph, JobId], Code], *, collects: bool) -> SubmittedJob:
+    def _submit(
+        self, graph: Graph, code_of: Callable[[Graph, JobId], Code], keep: KeepFlow | None, *, collects: bool
+    ) -> SubmittedJob:
         job_id = JobId(new_id("job", self._rng, num_chars=8))
         code = code_of(graph, job_id)
         outline = outline_from_plan(plan_from_graph(graph))
@@ -169,7 +188,7 @@ class RemoteCluster:
         board, desk = self._listening(subscription, collecting, self._show)
         try:
             self._line.ask(
-                lambda number: SubmitFlow(number, job_id, code, outline, bool(collecting)),
+                lambda number: SubmitFlow(number, job_id, code, outline, bool(collecting), keep),
                 JobSubmitted,
                 timeout_s=SUBMIT_S,
             )
@@ -304,6 +323,13 @@ class RemoteCluster:
 
 
 _EMPTY = Graph("", ())
+
+
+def _keep_flow(wanted: Checkpoint, resume: Resume) -> KeepFlow:
+    """Return how a flow takes checkpoints, with paths that mean the same everywhere."""
+    savepoint = os.path.abspath(wanted.savepoint) if wanted.savepoint is not None else None
+    folder = os.path.abspath(wanted.folder)
+    return KeepFlow(folder, wanted.every_s, wanted.num_kept, wanted.timeout_s, wanted.drop, savepoint, resume)
 
 
 def _no_records(data: bytes) -> Sequence[Any]:

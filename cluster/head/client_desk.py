@@ -15,7 +15,7 @@ from cluster.head.history import sha256_of
 from cluster.head.model_desk import ModelDesk
 from cluster.head.node_desk import NodeDesk
 from cluster.head.submitter import Submission, SubmissionEnded
-from cluster.jobs.orders import CancelJob, DeadLettersOf, ExplainJob, NodesNow
+from cluster.jobs.orders import CancelJob, DeadLettersOf, ExplainJob, NodesNow, SavepointOf
 from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import ask, tell
 from cluster.runtime.channel import PeerId
@@ -50,6 +50,7 @@ from cluster.runtime.control_clients import (
     ModelList,
     NodeList,
     Results,
+    SavepointFlow,
     StillHere,
     StillThere,
     StopCluster,
@@ -69,11 +70,20 @@ LEASE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class SavepointEnded:
+    """`error` None: it is there."""
+
+    peer: PeerId
+    question: int
+    error: SageError | None
+
+
+@dataclass(frozen=True, slots=True)
 class ClientPorts:
     """What the desk works with, all on one thread.
 
     `disconnect` lets go of what is kept for a connection; `stop` begins the end of the cluster. `num_refused` says how
-    many connections came to nothing.
+    many connections came to nothing. `tell_door` takes a SavepointEnded on any thread.
     """
 
     cluster: str
@@ -89,6 +99,7 @@ class ClientPorts:
     disconnect: Callable[[PeerId], object]
     stop: Callable[[], object]
     num_refused: Callable[[], int]
+    tell_door: Callable[[SavepointEnded], object]
     clock: Clock
     heartbeat_s: float
     epoch: int
@@ -127,6 +138,13 @@ class ClientDesk:
             return
         self._ports.book.drop(order.job_id)
         self._ports.send(ended.submission.peer, Declined(order.question, Failure.of(error)))
+
+    def savepoint_ended(self, ended: SavepointEnded) -> None:
+        """Answer who wanted a savepoint."""
+        if ended.error is None:
+            self._ports.send(ended.peer, Done(ended.question))
+        else:
+            self._ports.send(ended.peer, Declined(ended.question, Failure.of(ended.error)))
 
     def forget(self, peer: PeerId, *, comes_back: bool = True) -> None:
         """Take back what was lent to a client that is gone; unknown ones are passed over."""
@@ -174,6 +192,10 @@ class ClientDesk:
                 ports.stop()
             case ListNodes() | ListEngines() | ListModels():
                 ports.send(peer, self._listed(message))
+            case SavepointFlow(question, job_id, path):
+                ports.book.entry(job_id)
+                tell_door = ports.tell_door
+                tell(ports.manager, SavepointOf(job_id, path, lambda e: tell_door(SavepointEnded(peer, question, e))))
             case _:
                 self._answer_of_job(peer, message)
 

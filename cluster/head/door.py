@@ -13,7 +13,7 @@ from pykka import ActorRef
 from cluster.head.all_models import AllModels
 from cluster.head.book import JobBook
 from cluster.head.chat_desk import ChatDesk, ChatPorts
-from cluster.head.client_desk import LEASE_S, ClientDesk, ClientPorts
+from cluster.head.client_desk import LEASE_S, ClientDesk, ClientPorts, SavepointEnded
 from cluster.head.model_desk import ModelDesk, RepliesFor
 from cluster.head.node_desk import NodeDesk, NodeDeskPorts
 from cluster.head.remote_node import OrderToNode
@@ -127,6 +127,8 @@ class HeadDoor(Actor[DoorMessage]):
                     self._ports.server.send(peer, InferenceReplies(part), epoch)
             case SubmissionEnded():
                 self._clients.submitted(message)
+            case SavepointEnded():
+                self._clients.savepoint_ended(message)
             case JobChanged():
                 self._job_changed(message)
             case NodeProcessEnded(name, how):
@@ -301,6 +303,7 @@ class HeadDoor(Actor[DoorMessage]):
 
     def _client_ports(self) -> ClientPorts:
         ports = self._ports
+        door = self.actor_ref
         return ClientPorts(
             cluster=ports.cluster,
             pid=ports.pid,
@@ -315,6 +318,7 @@ class HeadDoor(Actor[DoorMessage]):
             disconnect=ports.server.forget,
             stop=ports.on_stop_asked,
             num_refused=lambda: ports.server.num_refused + self._num_not_trusted,
+            tell_door=lambda ended: tell(door, ended),
             clock=ports.clock,
             heartbeat_s=ports.beat.every_s * 4,
             epoch=ports.first_epoch,

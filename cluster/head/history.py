@@ -15,7 +15,7 @@ from cluster.jobs.outline import plan_from_outline
 from cluster.jobs.recovery import BeginAgain, interrupted, recover
 from cluster.jobs.run import run_id_of
 from cluster.runtime.control import Code
-from cluster.runtime.control_clients import SubmitFlow
+from cluster.runtime.control_clients import KeepFlow, SubmitFlow
 from cluster.runtime.job_outline import PlanOutline
 from sage.base.errors import SageError
 from sage.base.ids import JobId
@@ -29,6 +29,7 @@ class AboutJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code_sha256: str
     submitted_unix_s: float
     collects: bool
+    keep: KeepFlow | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,9 @@ def sha256_of(code: Code) -> str:
 
 def about_order(order: SubmitFlow, submitted_unix_s: float) -> bytes:
     """Return what is to be known of a submitted job again."""
-    return msgspec.msgpack.encode(AboutJob(order.outline, sha256_of(order.code), submitted_unix_s, order.collects))
+    return msgspec.msgpack.encode(
+        AboutJob(order.outline, sha256_of(order.code), submitted_unix_s, order.collects, order.keep)
+    )
 
 
 def take_up(journal: Journal, now_unix_s: float) -> tuple[PastJob, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import zmq
 from pykka import ActorRef
 
+from cluster.checkpoints.clerk import CheckpointClerk
 from cluster.head.book import JobBook
 from cluster.head.config import HeadConfig, HeadReady
 from cluster.head.door import DoorPorts, FromPeer, HeadDoor, NodeProcessEnded, StopAll
@@ -16,6 +17,7 @@ from cluster.head.history import PastJob, take_up
 from cluster.head.local_nodes import EndLocalNodes, KillNode, LocalNodes, node_name
 from cluster.head.submitter import Resumption, Submitter, SubmitterPorts
 from cluster.head.trust import HeadTrust
+from cluster.jobs.checkpoint_start import open_folder
 from cluster.jobs.health import Beat
 from cluster.jobs.journal import Journal, MemoryJournal
 from cluster.jobs.manager import JobManager
@@ -90,9 +92,11 @@ class Head:
             journal=self._journal,
             patience_s=jobs.wait_for_room_s,
         )
+        clerk = CheckpointClerk.start(open_folder, clock=self._clock)
         submitter = Submitter.start(
             SubmitterPorts(
                 manager=manager,
+                clerk=clerk,
                 plane=self._plane,
                 specs_for=self._specs_for,
                 verifier=self._trust.verifier(),
@@ -105,7 +109,7 @@ class Head:
         self._nodes = LocalNodes.start(
             config.num_nodes, self._node_config, self._place.folder, self._node_ended, self._clock
         )
-        self._actors = [self._nodes, submitter, manager, self._door]
+        self._actors = [self._nodes, submitter, manager, clerk, self._door]
         if config.engines:
             self._plane.serve(config.engines)
         if config.num_nodes and not self._joined.wait(START_S):

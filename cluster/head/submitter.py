@@ -7,22 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 from pykka import ActorRef
 
 from cluster.head.history import PastJob, about_order, code_bytes
+from cluster.jobs.checkpoint_start import open_checkpoints
 from cluster.jobs.envelope import EnvelopeVerifier, NoCodeShipping
+from cluster.jobs.job_checkpoints import CheckpointPlan
 from cluster.jobs.orders import CheckRoom, JobView, ResumePlan, SubmitPlan
 from cluster.jobs.outline import plan_from_outline
 from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import Actor, ask, tell
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import ShippedCode
-from cluster.runtime.control_clients import SubmitFlow
+from cluster.runtime.control_clients import KeepFlow, SubmitFlow
 from cluster.runtime.scheduler import Scheduler, Threads
 from sage.base.clock import Clock
-from sage.base.errors import SageError
+from sage.base.errors import CheckpointUnusable, SageError
 from sage.base.ids import JobId
 from sage.base.settings import Settings
+from sage.flow.checkpoint import Checkpoint
 from sage.flow.plan import Plan
 
 ANSWER_S = 20.0
@@ -60,7 +64,7 @@ class JobChanged:
 
 @dataclass(frozen=True, slots=True)
 class SubmitterPorts:
-    """`tell_door` takes SubmissionEnded and JobChanged on any thread, without waiting."""
+    """`tell_door` takes SubmissionEnded and JobChanged on any thread. `clerk`: where checkpoints are kept."""
 
     manager: ActorRef[Any]
     plane: ClusterPlane
@@ -70,6 +74,7 @@ class SubmitterPorts:
     settings: Settings
     clock: Clock
     scheduler: Scheduler = field(default_factory=Threads)
+    clerk: ActorRef[Any] | None = None
 
 
 class Submitter(Actor[Submission | Resumption]):
@@ -100,6 +105,7 @@ class Submitter(Actor[Submission | Resumption]):
         ask(ports.manager, CheckRoom(plan), timeout_s=ANSWER_S)
         if specs:
             ports.plane.serve(specs)
+        checkpoints = self._checkpoints(plan, order.keep) if order.keep is not None else None
         job_id, tell_door = order.job_id, ports.tell_door
         submit = SubmitPlan(
             plan,
@@ -108,18 +114,37 @@ class Submitter(Actor[Submission | Resumption]):
             ports.settings.jobs.max_restarts,
             code_bytes(order.code),
             about_order(order, ports.clock.unix_s()),
+            checkpoints,
         )
-        ask(ports.manager, submit, timeout_s=ANSWER_S)
+        try:
+            ask(ports.manager, submit, timeout_s=ANSWER_S)
+        except SageError:
+            if checkpoints is not None:
+                checkpoints.on_over()
+            raise
+
+    def _checkpoints(self, plan: Plan, keep: KeepFlow) -> CheckpointPlan:
+        if self._ports.clerk is None:
+            raise CheckpointUnusable("this head keeps no checkpoints", "Submit the flow without.")
+        wanted = Checkpoint(keep.folder, keep.every_s, keep.num_kept, keep.timeout_s, keep.drop, keep.savepoint)
+        return open_checkpoints(plan.graph, wanted, keep.resume, self._ports.clerk)
 
     def _resume(self, message: Resumption) -> None:
         ports, job_id, tell_door = self._ports, message.job.record.id, self._ports.tell_door
-        plan, refusal = plan_from_outline(message.job.about.outline), None
+        plan, refusal, checkpoints = plan_from_outline(message.job.about.outline), None, None
         try:
+            if (keep := message.job.about.keep) is not None:
+                checkpoints = self._checkpoints(plan, msgspec.structs.replace(keep, resume="auto"))
             if specs := ports.specs_for(plan):
                 ports.plane.serve(specs)
         except SageError as error:
             refusal = error
         resume = ResumePlan(
-            message.job.record, plan, lambda view: tell_door(JobChanged(job_id, view)), message.after_s, refusal
+            message.job.record,
+            plan,
+            lambda view: tell_door(JobChanged(job_id, view)),
+            message.after_s,
+            refusal,
+            checkpoints,
         )
         tell(ports.manager, resume)

@@ -29,7 +29,14 @@ class RecordsLost:
     error: SageError
 
 
-JobEvent = JobOpened | JobTaskDrained | JobTaskEnded | JobStopped | CancelAsked | NodeGone | RecordsLost
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """Something of the run failed that is no task."""
+
+    error: SageError
+
+
+JobEvent = RunFailed | JobOpened | JobTaskDrained | JobTaskEnded | JobStopped | CancelAsked | NodeGone | RecordsLost
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +96,11 @@ class JobMachine:
     def is_over(self) -> bool:
         return self.status in (JobStatus.FINISHED, JobStatus.FAILED, JobStatus.CANCELLED)
 
+    @property
+    def has_begun(self) -> bool:
+        """Say whether the tasks work."""
+        return self.status in (JobStatus.RUNNING, JobStatus.DRAINING)
+
     def handle(self, event: JobEvent) -> list[JobOrder]:
         """Take what happened and return what is to be done, in order."""
         if self.is_over:
@@ -106,6 +118,8 @@ class JobMachine:
                 return self._gone(node_id, error)
             case RecordsLost(error):
                 return self._break(error)
+            case RunFailed(error):
+                return self._stop(JobStatus.FAILED, error)
             case JobStopped(_, node_id, stuck):
                 return self._stopped(node_id, stuck)
 

@@ -2,29 +2,40 @@
 
 from collections import deque
 from collections.abc import Hashable
-from dataclasses import dataclass
 from random import Random
 from types import TracebackType
 
 from cluster.jobs.bookkeeper import Bookkeeper
 from cluster.jobs.explain import explain
-from cluster.jobs.job import BeginAnew, BeginOn, CancelAsked, JobEvent, JobOver, NodeGone, RecordsLost, StopOn
+from cluster.jobs.job import (
+    BeginAnew,
+    BeginOn,
+    CancelAsked,
+    JobEvent,
+    JobOver,
+    NodeGone,
+    RecordsLost,
+    RunFailed,
+    StopOn,
+)
+from cluster.jobs.job_checkpoints import CheckpointDue, CheckpointPlan, CheckpointPorts, JobCheckpoints
 from cluster.jobs.journal import Journal, MemoryJournal
+from cluster.jobs.managed_job import ManagedJob, take_savepoint
 from cluster.jobs.nodes import Nodes
 from cluster.jobs.orders import (
     CancelJob,
+    CheckpointWritten,
     CheckRoom,
     CloseNode,
     DeadLettersOf,
     ExplainJob,
-    JobView,
     ManagerMessage,
     NodeJoined,
     NodeLeft,
     NodesNow,
-    OnChange,
     ResumePlan,
     RunBroke,
+    SavepointOf,
     SubmitPlan,
 )
 from cluster.jobs.placement import Placement, Strategy
@@ -32,39 +43,20 @@ from cluster.jobs.room import Placed
 from cluster.jobs.run import JobRun, new_run, run_id_of, unplaced_run
 from cluster.jobs.tasks import tasks_from_plan
 from cluster.jobs.waiting import WaitingJobs
-from cluster.runtime.actor import Actor, ActorEnded, ActorFailed
+from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell
 from cluster.runtime.messages import JobProgress, JobSetAside, JobTaskSaved
 from cluster.runtime.scheduler import Scheduler
 from sage.base.clock import Clock
 from sage.base.errors import InternalError, JobCancelled, NameTaken, NoRoom, SageError
 from sage.base.ids import JobId, NodeId, new_id
 from sage.flow.plan import Plan
-from sage.flow.runner import DeadLetterRecord, JobStatus, NodeView
+from sage.flow.runner import JobStatus, NodeView
 
 PROGRESS_EVERY_S = 0.1
 """How often at most the progress of a job is told; what else happens to it is told at once."""
 
-MAX_DEAD_LETTERS = 10_000
-"""Dead letters of a job that are kept; the newest stay, all are counted."""
-
 MAX_PAST_JOBS = 1_000
 """Jobs that are over and still known, with their dead letters; the newest stay."""
-
-
-@dataclass(slots=True)
-class _Job:
-    """`plan`: None once the job is over: it holds the user's data."""
-
-    plan: Plan | None
-    run: JobRun
-    on_change: OnChange
-    started_s: float
-    letters: deque[DeadLetterRecord]
-    num_restarts_left: int
-    num_restarts: int = 0
-    num_letters: int = 0
-    loss: SageError | None = None  # why the newest run was begun
-    waits_for: NoRoom | None = None  # why it has not begun yet
 
 
 class JobManager(Actor[ManagerMessage]):
@@ -88,7 +80,7 @@ class JobManager(Actor[ManagerMessage]):
         self._books = Bookkeeper(journal if journal is not None else MemoryJournal(), clock)
         self._rng = rng
         self._nodes = Nodes(strategy)
-        self._jobs: dict[JobId, _Job] = {}
+        self._jobs: dict[JobId, ManagedJob] = {}
         self._job_of_run: dict[JobId, JobId] = {}
         self._past: deque[JobId] = deque()
         self._moving: set[JobId] = set()
@@ -128,8 +120,8 @@ class JobManager(Actor[ManagerMessage]):
                 self._left(NodeId(name), InternalError(f"node {name} broke: {type(error).__name__}: {error}"))
             case JobProgress() | JobSetAside():
                 self._note(message)
-            case JobTaskSaved():
-                pass  # no run takes checkpoints yet
+            case JobTaskSaved() | CheckpointWritten() | SavepointOf():
+                self._about_checkpoints(message)
             case _:
                 self._happened(message.job_id, message)
         return None
@@ -145,8 +137,7 @@ class JobManager(Actor[ManagerMessage]):
         error.__cause__ = exception_value
         for job in self._jobs.values():
             if not job.run.machine.is_over:
-                metrics = job.run.accounts.metrics(JobStatus.FAILED, 0.0)
-                job.on_change(JobView(metrics, error, job.num_letters, True, job.run.id, job.num_restarts))
+                job.on_change(job.last_view(error))
 
     # Jobs.
 
@@ -156,29 +147,31 @@ class JobManager(Actor[ManagerMessage]):
             raise NameTaken(f"there is a job {job_id} already")
         run = self._placed_run(job_id, wanted.plan, job_id, wanted.num_restarts)
         self._books.begin(run, wanted.plan.graph.name, wanted.code, wanted.num_restarts, wanted.about)
-        job = self._jobs[job_id] = _Job(
+        job = self._jobs[job_id] = ManagedJob(
             plan=wanted.plan,
             run=run,
             on_change=wanted.on_change,
             started_s=self.clock.monotonic_s(),
-            letters=deque(maxlen=MAX_DEAD_LETTERS),
             num_restarts_left=wanted.num_restarts,
         )
+        if wanted.checkpoints is not None:
+            job.checkpoints = self._checkpoints(job_id, wanted.checkpoints, wanted.plan)
         self._deploy(job)
         return job_id
 
     def _resume(self, wanted: ResumePlan) -> None:
         record, now_s = wanted.record, self.clock.monotonic_s()
         self._books.take_up(record)
-        job = self._jobs[record.id] = _Job(
+        job = self._jobs[record.id] = ManagedJob(
             plan=wanted.plan,
             run=unplaced_run(record.id, run_id_of(record.id, record.num_restarts)),
             on_change=wanted.on_change,
             started_s=now_s - max(0.0, self.clock.unix_s() - record.created_unix_s),
-            letters=deque(maxlen=MAX_DEAD_LETTERS),
             num_restarts_left=record.num_restarts_left,
             num_restarts=record.num_restarts,
         )
+        if wanted.checkpoints is not None:
+            job.checkpoints = self._checkpoints(record.id, wanted.checkpoints, wanted.plan)
         if wanted.refusal is not None:
             return self._give_up(job, wanted.refusal)
         self._waiting.add(record.id, now_s, wanted.after_s)
@@ -188,21 +181,23 @@ class JobManager(Actor[ManagerMessage]):
         tasks = tasks_from_plan(run_id, plan)
         return new_run(job_id, tasks, self._nodes.place(plan, tasks, self._taken()), num_restarts_left)
 
-    def _deploy(self, job: _Job) -> None:
+    def _deploy(self, job: ManagedJob) -> None:
         run = job.run
+        if job.checkpoints is not None:
+            run.keep_by(job.checkpoints.keeping, job.checkpoints.types)
         self._job_of_run[run.id] = run.deployment.job_id
         self._changed(job)  # first: no other run gets the number of one that a node has seen
         for node_id in dict.fromkeys(run.nodes.values()):
             self._nodes[node_id].deploy(run.deployment)
 
-    def _job_of(self, run_id: JobId) -> _Job | None:
+    def _job_of(self, run_id: JobId) -> ManagedJob | None:
         """Return the job whose newest run this is; what comes from an older one counts no more."""
         return self._jobs.get(self._job_of_run.get(run_id, JobId("")))
 
     def _happened(self, run_id: JobId, event: JobEvent) -> None:
         if (job := self._job_of(run_id)) is None:
             return
-        before = _outlook(job)
+        before = job.outlook()
         for order in job.run.machine.handle(event):
             match order:
                 case BeginOn(node_id):
@@ -213,27 +208,27 @@ class JobManager(Actor[ManagerMessage]):
                     self._over(job)
                 case BeginAnew():
                     self._begin_anew(job)
-        if _outlook(job) == before:
+        if job.outlook() == before:
             self._tell_soon(job)
         else:
+            job.run_moved_on()
             self._changed(job)
         if job.run.machine.is_over:
             self._place_waiting()
 
-    def _begin_anew(self, job: _Job) -> None:
-        """Begin the next run from nothing: what the last one read, counted and set aside comes again."""
-        lost, job_id, plan = job.run, job.run.deployment.job_id, job.plan
-        assert plan is not None, "a job that is over does not begin anew"
-        del self._job_of_run[lost.id]
-        lost.placement = Placement()  # what it held is free, for its successor too
-        job.loss = lost.machine.error
-        job.num_restarts += 1
-        job.num_restarts_left -= 1
-        job.letters.clear()
-        job.num_letters = 0
-        job.run = unplaced_run(job_id, run_id_of(job_id, job.num_restarts))
-        self._waiting.add(job_id, self.clock.monotonic_s())
-        self._place_waiting()
+    def _begin_anew(self, job: ManagedJob) -> None:
+        """Begin the next run from the newest checkpoint, or from nothing: what came since then comes again."""
+        del self._job_of_run[job.run.id]
+        job.run.placement = Placement()  # what it held is free, for its successor too
+        job.lose_run()
+        job.run = unplaced_run(job.id, run_id_of(job.id, job.num_restarts))
+        self._wait(job)
+
+    def _wait(self, job: ManagedJob) -> None:
+        """Begin the job's next run once there is room, and it is decided from which checkpoint."""
+        if job.checkpoints is None or not job.checkpoints.is_writing:
+            self._waiting.add(job.id, self.clock.monotonic_s())
+            self._place_waiting()
 
     def _place_waiting(self) -> None:
         """Begin the jobs for which there is room now, and give up those that have waited for too long."""
@@ -244,7 +239,11 @@ class JobManager(Actor[ManagerMessage]):
             try:
                 run = self._placed_run(job.run.id, job.plan, job_id, job.num_restarts_left)
             except NoRoom as error:
-                self._found_no_room(job, error, is_late=self._waiting.is_late(job_id, now_s))
+                job.has_no_room(error)
+                if self._waiting.is_late(job_id, now_s):
+                    self._give_up(job, error)
+                else:
+                    self._changed(job)
                 continue
             self._waiting.remove(job_id)
             job.run = run
@@ -253,33 +252,27 @@ class JobManager(Actor[ManagerMessage]):
         if (due_s := self._waiting.next_s(now_s)) is not None:
             self.set_timer("room", max(0.0, due_s - now_s))
 
-    def _found_no_room(self, job: _Job, error: NoRoom, *, is_late: bool) -> None:
-        if job.loss is not None:
-            error.add_note(f"the job was to begin anew after this: {job.loss}")
-        if is_late:
-            return self._give_up(job, error)
-        job.waits_for = error
-        self._changed(job)
-
     def _cancel(self, job_id: JobId) -> None:
         job = self._jobs.get(job_id)
-        if job is not None and job_id in self._waiting:
+        if job is not None and not job.is_placed and not job.run.machine.is_over:
             self._give_up(job, JobCancelled(f"job {job_id} was cancelled"), JobStatus.CANCELLED)
         elif job is not None:
             self._happened(job.run.id, CancelAsked())
 
-    def _give_up(self, job: _Job, error: SageError, status: JobStatus = JobStatus.FAILED) -> None:
+    def _give_up(self, job: ManagedJob, error: SageError, status: JobStatus = JobStatus.FAILED) -> None:
         """End a job of which nothing runs."""
-        self._waiting.remove(job.run.deployment.job_id)
+        self._waiting.remove(job.id)
         job.run.machine.give_up(error, status)
         self._over(job)
         self._changed(job)
 
-    def _over(self, job: _Job) -> None:
+    def _over(self, job: ManagedJob) -> None:
         self._job_of_run.pop(job.run.id, None)
         job.plan = None
         job.run.let_go()
-        self._past.append(job.run.deployment.job_id)
+        if job.checkpoints is not None:
+            job.checkpoints.over(is_finished=job.run.machine.status is JobStatus.FINISHED)
+        self._past.append(job.id)
         while len(self._past) > MAX_PAST_JOBS:
             del self._jobs[self._past.popleft()]
 
@@ -290,30 +283,54 @@ class JobManager(Actor[ManagerMessage]):
             job.run.accounts.report(fact.tasks)
             self._tell_soon(job)
         else:
-            job.letters.extend(fact.letters)
-            job.num_letters += len(fact.letters)
+            job.set_aside(fact.letters)
 
-    def _tell_soon(self, job: _Job) -> None:
+    def _tell_soon(self, job: ManagedJob) -> None:
         """Tell of progress within PROGRESS_EVERY_S: every node reports as often, and the sums take time."""
         if not self._moving:
             self.set_timer("progress", PROGRESS_EVERY_S)
-        self._moving.add(job.run.deployment.job_id)
+        self._moving.add(job.id)
 
     def on_timer(self, timer_id: Hashable) -> None:
         if timer_id == "room":
             return self._place_waiting()
+        if isinstance(timer_id, CheckpointDue):
+            return self._jobs[timer_id.job_id].checkpoint_due() if timer_id.job_id in self._jobs else None
         moving, self._moving = self._moving, set()
         for job_id in moving:
             job = self._jobs.get(job_id)
             if job is not None and not job.run.machine.is_over:
                 self._changed(job)
 
-    def _changed(self, job: _Job) -> None:
-        run, duration_s = job.run, self.clock.monotonic_s() - job.started_s
-        metrics = run.accounts.metrics(run.machine.status, duration_s)
-        error = run.machine.error or (None if run.machine.is_over else job.waits_for or job.loss)
-        self._books.note(run, metrics, num_restarts=job.num_restarts, num_dead_letters=job.num_letters, error=error)
-        job.on_change(JobView(metrics, error, job.num_letters, run.machine.is_over, run.id, job.num_restarts))
+    def _changed(self, job: ManagedJob) -> None:
+        view = job.view(self.clock.monotonic_s())
+        self._books.note(
+            job.run, view.metrics, num_restarts=job.num_restarts, num_dead_letters=job.num_letters, error=view.error
+        )
+        job.on_change(view)
+
+    # Checkpoints.
+
+    def _checkpoints(self, job_id: JobId, wanted: CheckpointPlan, plan: Plan) -> JobCheckpoints:
+        ports = CheckpointPorts(
+            nodes=self._nodes,
+            wake_in=lambda after_s: self.set_timer(CheckpointDue(job_id), after_s),
+            fail=lambda run, error: self._happened(run.id, RunFailed(error)),
+            written=lambda error: tell(self.actor_ref, CheckpointWritten(job_id, error)),
+            clock=self.clock,
+        )
+        return JobCheckpoints(wanted, plan.graph.name, ports)
+
+    def _about_checkpoints(self, message: JobTaskSaved | CheckpointWritten | SavepointOf) -> None:
+        match message:
+            case JobTaskSaved(run_id):
+                if (job := self._job_of(run_id)) is not None:
+                    job.saved(message)
+            case CheckpointWritten(job_id, error):
+                if (job := self._jobs.get(job_id)) is not None and job.has_written(error):
+                    self._wait(job)
+            case SavepointOf(job_id, target, done):
+                take_savepoint(self._jobs.get(job_id), target, done)
 
     # Nodes.
 
@@ -329,9 +346,3 @@ class JobManager(Actor[ManagerMessage]):
         """Return what the tasks of jobs that are not over hold."""
         live = [job.run for job in self._jobs.values() if not job.run.machine.is_over]
         return [placed for run in live for placed in run.placement.placed]
-
-
-def _outlook(job: _Job) -> tuple[object, ...]:
-    """Return what others wait to hear of a job; how far it is can wait."""
-    machine = job.run.machine
-    return job.run.id, machine.status, machine.is_over, machine.error

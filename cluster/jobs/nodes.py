@@ -25,6 +25,9 @@ class Nodes:
     def __getitem__(self, node_id: NodeId) -> NodePort:
         return self._nodes[node_id][0]
 
+    def __contains__(self, node_id: object) -> bool:
+        return node_id in self._nodes
+
     def join(self, node_id: NodeId, node: NodePort, offer: NodeOffer) -> None:
         """Count on a node, or on what one that is known offers now."""
         self._nodes[node_id] = (node, offer)

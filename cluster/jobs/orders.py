@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cluster.checkpoints.clerk import Done
+from cluster.jobs.job_checkpoints import CheckpointPlan
 from cluster.jobs.journal import JobRecord
 from cluster.jobs.node_port import NodePort
 from cluster.runtime.actor import ActorEnded, ActorFailed, Query
@@ -74,6 +76,7 @@ class SubmitPlan(Query[JobId]):
 
     `job_id`: by default one is drawn. `num_restarts`: how often the job begins anew, elsewhere, where it loses a node.
     `code`: where the flow comes from, for the journal; empty where it cannot be had again. `about`: see JobRecord.
+    `checkpoints`: None where it takes none; else it begins anew from the newest.
     """
 
     plan: Plan
@@ -82,6 +85,7 @@ class SubmitPlan(Query[JobId]):
     num_restarts: int = 0
     code: bytes = b""
     about: bytes = b""
+    checkpoints: CheckpointPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,7 @@ class ResumePlan:
     on_change: OnChange
     after_s: float = 0.0
     refusal: SageError | None = None
+    checkpoints: CheckpointPlan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,23 @@ class ExplainJob(Query[list[str]]):
     """Answered by a line for each task: where it is and why; by nothing for a job that is not known."""
 
     job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class SavepointOf:
+    """Copy all that a job holds to a folder; `done` is called once, on another thread."""
+
+    job_id: JobId
+    target: str
+    done: Done
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointWritten:
+    """A manifest is on the disk, or could not be brought there."""
+
+    job_id: JobId
+    error: SageError | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +160,8 @@ ManagerMessage = (
     | ResumePlan
     | ExplainJob
     | CancelJob
+    | SavepointOf
+    | CheckpointWritten
     | DeadLettersOf
     | NodesNow
     | NodeFact

@@ -8,6 +8,8 @@ from cluster.jobs.job import JobMachine
 from cluster.jobs.node_port import Deployment
 from cluster.jobs.placement import Placement
 from cluster.runtime.messages import TaskSpec
+from cluster.runtime.record_types import RecordTypes
+from cluster.runtime.saving import Keeping
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.flow.plan import Plan
 from sage.flow.spec import IndexInto, Read, Retrieve
@@ -29,6 +31,10 @@ class JobRun:
     @property
     def nodes(self) -> Mapping[TaskId, NodeId]:
         return self.deployment.nodes
+
+    def keep_by(self, keeping: Keeping, types: RecordTypes) -> None:
+        """Have what the tasks hold saved so; before they are deployed."""
+        self.deployment = replace(self.deployment, keeping=keeping, types=types)
 
     def let_go(self) -> None:
         """Forget the tasks of a run that is over: their steps hold the user's data."""

@@ -45,9 +45,9 @@ def travelling(fact: NodeFact) -> list[ManagedFact]:
             return [RunStopped(run_id, stuck)]
         case JobSetAside(run_id, letters):
             return [RunSetAside(run_id, part) for part in _parts(letters)]
-        case JobTaskSaved(run_id, task_id, checkpoint_id, pieces, error):
+        case JobTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, error):
             failure = RemoteFailure.of(error) if error is not None else None
-            return [RunTaskSaved(run_id, task_id, checkpoint_id, pieces, failure)]
+            return [RunTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, failure)]
         case JobProgress(run_id, _, tasks):
             return [RunProgressed(run_id, tasks)]
 
@@ -65,8 +65,9 @@ def arrived(fact: ManagedFact, node_id: NodeId) -> NodeFact:
             return JobStopped(run_id, node_id, stuck)
         case RunSetAside(run_id, letters):
             return JobSetAside(run_id, letters)
-        case RunTaskSaved(run_id, task_id, checkpoint_id, pieces, error):
-            return JobTaskSaved(run_id, task_id, checkpoint_id, pieces, error.error() if error is not None else None)
+        case RunTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, error):
+            failed = error.error() if error is not None else None
+            return JobTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, failed)
         case RunProgressed(run_id, tasks):
             return JobProgress(run_id, node_id, tasks)
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pykka import ActorRef
 
+from cluster.checkpoints.clerk import CheckpointClerk
+from cluster.checkpoints.keepers import Keepers
+from cluster.jobs.checkpoint_start import open_checkpoints, open_folder
 from cluster.jobs.machine_watch import MachineWatch
 from cluster.jobs.manager import JobManager
 from cluster.jobs.node_port import ActorNode
@@ -25,11 +28,13 @@ from cluster.runtime.workshop import OperatorWorkshop
 from operators.index import IndexStore
 from sage.base.clock import SystemClock
 from sage.base.config import load_settings
-from sage.base.errors import FlowInvalid, InternalError, UnknownAddress
+from sage.base.errors import FlowInvalid, InternalError, SageError, UnknownAddress
+from sage.base.ids import JobId
 from sage.base.inference import Inference
 from sage.base.log import get_log
 from sage.base.offer import NodeOffer
 from sage.base.settings import Settings
+from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.graph import Graph
 from sage.flow.plan import plan_from_graph
 from sage.flow.runner import EngineStatus, Job, NodeView, Submittable
@@ -66,10 +71,12 @@ class LocalCluster:
         machine = machine_here(self._settings)
         offer = machine.look()
         self._manager = JobManager.start(self._clock, Random(), Strategy(self._settings.jobs.placement))
+        self._keepers = Keepers(self._clock)
         self._node = Node.start(NODE_ID, self._node_ports())
         self._actors: list[ActorRef[Any]] = [self._node, self._manager]
         if machine.has_driver:
             self._actors.append(MachineWatch.start(machine, offer, self._offers, self._clock))
+        self._clerk: ActorRef[Any] | None = None
         self._jobs: list[SubmittedJob] = []
         self._is_closed = False
         atexit.register(self.close)
@@ -83,8 +90,10 @@ class LocalCluster:
         """The door to the models of this cluster; usable from any thread."""
         return self._plane
 
-    def submit(self, flow: Graph | Submittable) -> SubmittedJob:
-        """Start a flow; raises FlowInvalid, UnknownModel, ModelMissing, NoRoom before anything runs."""
+    def submit(
+        self, flow: Graph | Submittable, *, checkpoint: Checkpoint | None = None, resume: Resume = "auto"
+    ) -> SubmittedJob:
+        """Start a flow, or go on with it; see sage.flow.runner.Cluster for what is raised before anything runs."""
         if self._is_closed:
             raise InternalError("the cluster is closed", "Submit within its `with` block.")
         graph = flow if isinstance(flow, Graph) else flow.graph()
@@ -95,10 +104,26 @@ class LocalCluster:
         if specs:
             self._plane.serve(specs)
         board = JobBoard()
-        job_id = ask(self._manager, SubmitPlan(plan, board.post), timeout_s=ANSWER_S)
+        checkpoints = None
+        if checkpoint is not None:
+            checkpoints = open_checkpoints(graph, checkpoint, resume, self._started_clerk())
+        job_id = self._submitted(SubmitPlan(plan, board.post, checkpoints=checkpoints))
         job = SubmittedJob(job_id, graph, board, ManagerDesk(self._manager), self._clock)
         self._keep(job)
         return job
+
+    def _submitted(self, order: SubmitPlan) -> JobId:
+        try:
+            return ask(self._manager, order, timeout_s=ANSWER_S)
+        except SageError:
+            if order.checkpoints is not None:
+                order.checkpoints.on_over()
+            raise
+
+    def _started_clerk(self) -> ActorRef[Any]:
+        if self._clerk is None:
+            self._clerk = CheckpointClerk.start(open_folder, clock=self._clock)
+        return self._clerk
 
     def _keep(self, job: SubmittedJob) -> None:
         """Know the job from now on, and forget the oldest of too many that are over: each holds its flow's data."""
@@ -136,7 +161,8 @@ class LocalCluster:
         left = self._plane.close(0.5 * self._settings.runtime.stop_timeout_s)
         for job in stopping:
             job.wait_stopped(_NAMING_S + max(0.0, until_s - self._clock.monotonic_s()))
-        left += stop(self._actors, timeout_s=max(0.1, until_s - self._clock.monotonic_s()))
+        savers = [*self._keepers.actors(), *([self._clerk] if self._clerk is not None else [])]
+        left += stop([*self._actors, *savers], timeout_s=max(0.1, until_s - self._clock.monotonic_s()))
         for name in [*left, *(stuck for job in stopping if (stuck := job.stuck()))]:
             get_log().warning("still running", what=name)
 
@@ -175,6 +201,7 @@ class LocalCluster:
             report=lambda fact: tell(manager, fact),
             settings=self._settings.runtime,
             clock=self._clock,
+            keepers=self._keepers,
         )
 
     def _repr_html_(self) -> str:

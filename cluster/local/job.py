@@ -1,25 +1,29 @@
 """A job as its owner holds it: waits, cancels, looks. Knows nothing of where the job runs."""
 
+import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from html import escape
 from typing import Any, Protocol
 
 from pykka import ActorRef
 
+from cluster.jobs.checkpoint_start import flow_folder
 from cluster.jobs.guarantees import guarantees_of
-from cluster.jobs.orders import CancelJob, DeadLettersOf, JobView
+from cluster.jobs.orders import CancelJob, DeadLettersOf, JobView, SavepointOf
 from cluster.runtime.actor import ask, tell
 from cluster.runtime.scheduler import Condition
 from sage.base.clock import Clock
-from sage.base.errors import InternalError, JobTimeout, SageError, TaskStuck
+from sage.base.errors import CheckpointUnusable, InternalError, JobTimeout, SageError, TaskStuck
 from sage.base.ids import JobId
 from sage.flow.graph import Graph
 from sage.flow.runner import DeadLetterRecord, JobMetrics, JobResult, JobStatus
 
 PROGRESS_EVERY_S = 0.1
 ANSWER_S = 5.0
+SAVEPOINT_S = 120.0
 
 
 class JobBoard:
@@ -67,6 +71,10 @@ class JobDesk(Protocol):
 
     def dead_letters(self, job_id: JobId) -> list[DeadLetterRecord]: ...
 
+    def savepoint(self, job_id: JobId, path: str) -> None:
+        """Copy all that a job holds to a new folder; returns once it is there."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ManagerDesk:
@@ -79,6 +87,16 @@ class ManagerDesk:
 
     def dead_letters(self, job_id: JobId) -> list[DeadLetterRecord]:
         return ask(self.manager, DeadLettersOf(job_id), timeout_s=ANSWER_S)
+
+    def savepoint(self, job_id: JobId, path: str) -> None:
+        done: Future[SageError | None] = Future()
+        tell(self.manager, SavepointOf(job_id, path, done.set_result))
+        try:
+            error = done.result(SAVEPOINT_S)
+        except TimeoutError:
+            error = CheckpointUnusable(f"the savepoint was not complete after {SAVEPOINT_S:g} s", "Try again later.")
+        if error is not None:
+            raise error
 
 
 class SubmittedJob:
@@ -163,6 +181,10 @@ class SubmittedJob:
     def dead_letters(self) -> list[DeadLetterRecord]:
         """Return the newest dead letters, at most 10,000."""
         return self._desk.dead_letters(self._id)
+
+    def savepoint(self, path: str | os.PathLike[str]) -> None:
+        """Copy all that the job holds to a new folder, and go on; see sage.flow.runner.Job."""
+        self._desk.savepoint(self._id, flow_folder(path, self._graph.name))
 
     def _follow(self, on_progress: Callable[[JobMetrics], None], until_s: float | None) -> None:
         """Call `on_progress` with what is new, at most ten times a second, until the job is over or the time is."""

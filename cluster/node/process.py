@@ -11,6 +11,7 @@ from typing import Any
 import zmq
 from pykka import ActorRef
 
+from cluster.checkpoints.keepers import Keepers
 from cluster.jobs.devices import Wish
 from cluster.jobs.machine import ThisMachine
 from cluster.jobs.machine_watch import MachineWatch
@@ -55,6 +56,7 @@ class NodeProcess:
         self._config = config
         self._clock = SystemClock()
         self._node_id = NodeId(config.name)
+        self._keepers = Keepers(self._clock)
         self._has_ended = threading.Event()
         self.error: SageError | None = None  # by which it ended, if by one
         self._member: ActorRef[Any] | None = None
@@ -74,7 +76,7 @@ class NodeProcess:
         if self._machine.has_driver:
             actors.append(MachineWatch.start(self._machine, self._offer, self._offers, self._clock))
         self._has_ended.wait()
-        for name in stop(actors, timeout_s=_END_S):
+        for name in [*stop(actors, timeout_s=_END_S), *stop(self._keepers.actors(), timeout_s=_END_S)]:
             get_log().warning("still running", what=name)
         self._way.close()
         self._context.term()
@@ -133,6 +135,7 @@ class NodeProcess:
             report=report,
             settings=runtime,
             clock=self._clock,
+            keepers=self._keepers,
         )
         return Node.start(self._node_id, ports)
 

@@ -174,6 +174,7 @@ class RunTaskSaved(ControlMessage, frozen=True):
     task_id: TaskId
     checkpoint_id: int | None
     pieces: SavedPieces | None
+    num_letters: int
     error: RemoteFailure | None
 
 

@@ -1,5 +1,7 @@
 """What clients and the head say to each other: two closed unions. Knows no socket and no actor."""
 
+from typing import Literal
+
 import msgspec
 
 from cluster.runtime.control import (
@@ -29,6 +31,18 @@ class StillThere(ControlMessage, frozen=True):
     """At least every `heartbeat_s` of the Greeting, answered by StillHere; who is silent for `lease_s` is forgotten."""
 
 
+class KeepFlow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a flow takes checkpoints, as sage.Checkpoint says it: every node reaches the folders by these paths."""
+
+    folder: str
+    every_s: float
+    num_kept: int
+    timeout_s: float
+    drop: tuple[str, ...]
+    savepoint: str | None
+    resume: Literal["auto", "must", "never"]
+
+
 class SubmitFlow(ControlMessage, frozen=True):
     """Answered by JobSubmitted. `job_id` is drawn by the client: the same order given twice is carried out once.
 
@@ -40,6 +54,15 @@ class SubmitFlow(ControlMessage, frozen=True):
     code: Code
     outline: PlanOutline
     collects: bool
+    keep: KeepFlow | None = None
+
+
+class SavepointFlow(ControlMessage, frozen=True):
+    """Copy all that the job holds to a new folder; answered by Done once it is there."""
+
+    question: int
+    job_id: JobId
+    path: str
 
 
 class CancelFlow(ControlMessage, frozen=True):
@@ -144,6 +167,7 @@ ClientToHead = (
     Greet
     | StillThere
     | SubmitFlow
+    | SavepointFlow
     | CancelFlow
     | WatchJob
     | CollectMore

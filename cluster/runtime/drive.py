@@ -5,6 +5,7 @@ Everything happens within calls of its methods, on one thread. A method raises w
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import astuple, fields
 from enum import Enum, auto
 from typing import Protocol
 
@@ -57,6 +58,9 @@ class Hands(Protocol):
     def wake(self) -> None:
         """Have `step` called soon; on any thread."""
         ...
+
+
+_COUNTS = tuple(field.name for field in fields(Counts))
 
 
 class Gauge:
@@ -127,6 +131,9 @@ class Drive:
             machine.open()
         else:
             self._has_ended = saved.has_ended
+            self._num_letters = saved.num_letters
+            for name, count in zip(_COUNTS, saved.counts, strict=False):
+                setattr(machine.counts, name, count)
             self._inputs.restore(saved.waiting, saved.watermark_s)
             self._first_commands = machine.restore(saved.steps)
         self._hands.report(TaskOpened(self._spec.id))
@@ -219,6 +226,8 @@ class Drive:
             self._inputs.watermark_s,
             self._has_ended,
             is_final=checkpoint_id is None,
+            counts=astuple(machine.counts),
+            num_letters=self._num_letters,
         )
         self._keeper.save(checkpoint_id, state)
 

@@ -113,12 +113,13 @@ class TaskSetAside:
 class TaskSaved:
     """What a task holds is on the disk, or could not be brought there: `error`. `checkpoint_id` None: its final state.
 
-    `pieces` None without an error: the checkpoint was given up before.
+    `pieces` None without an error: the checkpoint was given up before. `num_letters`: dead letters reported by then.
     """
 
     task_id: TaskId
     checkpoint_id: int | None
     pieces: SavedPieces | None
+    num_letters: int = 0
     error: SageError | None = None
 
 
@@ -236,6 +237,7 @@ class JobTaskSaved:
     task_id: TaskId
     checkpoint_id: int | None
     pieces: SavedPieces | None
+    num_letters: int = 0
     error: SageError | None = None
 
 

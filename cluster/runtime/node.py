@@ -200,8 +200,8 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
                 self._ports.report(JobTaskDrained(job.job_id, task_id))
             case TaskSetAside(_, letters):
                 self._ports.report(JobSetAside(job.job_id, letters))
-            case TaskSaved(task_id, checkpoint_id, pieces, error):
-                self._ports.report(JobTaskSaved(job.job_id, task_id, checkpoint_id, pieces, error))
+            case TaskSaved(task_id, checkpoint_id, pieces, num_letters, error):
+                self._ports.report(JobTaskSaved(job.job_id, task_id, checkpoint_id, pieces, num_letters, error))
             case TaskFinished() | TaskStopped() | TaskFailed():
                 job.said(fact)
 

@@ -43,6 +43,8 @@ class TaskState:
     | watermark_s | that of all its inputs together, as its machine was told it |
     | has_ended | its machine was told that the input is over |
     | is_final | nothing was in flight any more: all that it had to say is said |
+    | counts | the fields of its machine's Counts |
+    | num_letters | how many dead letters it has reported |
     """
 
     steps: State
@@ -51,6 +53,8 @@ class TaskState:
     watermark_s: float = -inf
     has_ended: bool = False
     is_final: bool = False
+    counts: tuple[int, ...] = ()
+    num_letters: int = 0
 
 
 class SavedPiece(msgspec.Struct, frozen=True, array_like=True):
@@ -69,11 +73,13 @@ SavedPieces = tuple[SavedPiece, ...]
 class Keeping(msgspec.Struct, frozen=True):
     """Where what the tasks of a run hold is saved, and what they go on from.
 
-    `folder`: that of the flow; `begins_at`: the checkpoint of `folder` from which the run goes on, None for its start.
+    `folder`: that of the flow; `begins_at`: the checkpoint of `begins_in` from which the run goes on, None for its
+    start.
     """
 
     folder: str
     begins_at: int | None = None
+    begins_in: str = ""
 
 
 class StateKeeper(Protocol):

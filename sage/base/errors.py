@@ -29,6 +29,8 @@ SageError                      code       whose fault
 │   ├── NodeLost               SAGE-2104
 │   ├── JobInterrupted         SAGE-2105
 │   ├── JournalUnusable        SAGE-2106
+│   ├── CheckpointUnusable     SAGE-2107
+│   ├── CheckpointUnusable       SAGE-2108
 │   ├── Overloaded             SAGE-2201
 │   ├── NoEngine               SAGE-2202
 │   ├── EngineLost             SAGE-2203
@@ -49,29 +51,7 @@ SageError                      code       whose fault
 └── InternalError              SAGE-9001  ours: please report it
 """
 
-from typing import ClassVar
-
-
-class SageError(Exception):
-    """What happened (`what`, with values) and what to do about it (`do`).
-
-    `param` names the parameter at fault, if one is; `retry_after_s` is when a new try makes sense, if it does.
-    """
-
-    code: ClassVar[str] = "SAGE-0000"
-
-    def __init__(
-        self, what: str, do: str = "", *, param: str | None = None, retry_after_s: float | None = None
-    ) -> None:
-        super().__init__(what, do)
-        self.what = what
-        self.do = do
-        self.param = param
-        self.retry_after_s = retry_after_s
-
-    def __str__(self) -> str:
-        text = f"[{self.code}] {self.what}"
-        return f"{text}\n  {self.do}" if self.do else text
+from sage.base.sage_error import SageError as SageError
 
 
 class CallerError(SageError):
@@ -237,6 +217,12 @@ class JournalUnusable(WorldError):
     """The file in which a job manager keeps its jobs is corrupt, of another program or version, in use, or full."""
 
     code = "SAGE-2106"
+
+
+class CheckpointUnusable(WorldError):
+    """What a job is to go on from is corrupt, missing, in use or of another flow, or cannot be written."""
+
+    code = "SAGE-2107"
 
 
 class Overloaded(WorldError):

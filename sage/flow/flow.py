@@ -6,6 +6,7 @@ from typing import Any, TypeVar, Unpack, overload
 
 from sage.flow.builder import Builder
 from sage.flow.chat import ChatSource
+from sage.flow.checkpoint import Checkpoint, Resume, checked_resume
 from sage.flow.graph import Graph
 from sage.flow.picture import html_from_steps, mermaid_from_steps
 from sage.flow.ports import Source
@@ -134,13 +135,22 @@ class Flow:
         return self._builder.graph()
 
     def run(
-        self, address: str | None = None, *, timeout_s: float | None = None, progress: bool | None = None
+        self,
+        address: str | None = None,
+        *,
+        timeout_s: float | None = None,
+        progress: bool | None = None,
+        checkpoint: Checkpoint | None = None,
+        resume: Resume = "auto",
     ) -> JobResult:
         """Run the flow to its end, in this process or at `address`, and return what came of it.
 
         `progress` True shows it on standard error, False does not; None shows it on a terminal. Ctrl-C cancels the
         job, waits until it has stopped and raises KeyboardInterrupt; after `timeout_s` JobTimeout is raised likewise.
         Raises what made the job fail: RecordFailed, SourceUnreadable, ...
+
+        With a `checkpoint`, a run that ended early, killed or failed, is gone on from where it was by the next one:
+        `resume="auto"` does so where there is a checkpoint, `"must"` insists, `"never"` begins anew.
 
         >>> import sage
         >>> flow = sage.Flow("f")
@@ -149,7 +159,14 @@ class Flow:
         >>> result.status.value, result.records_in
         ('finished', 10)
         """
-        return run_graph(self.graph(), address, timeout_s=timeout_s, progress=progress)
+        return run_graph(
+            self.graph(),
+            address,
+            timeout_s=timeout_s,
+            progress=progress,
+            checkpoint=checkpoint,
+            resume=checked_resume(resume, checkpoint),
+        )
 
     def to_mermaid(self) -> str:
         """Return the flow, finished or not, as a Mermaid flowchart."""

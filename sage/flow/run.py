@@ -3,6 +3,7 @@
 import sys
 
 from sage.base.errors import JobTimeout, TaskStuck
+from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.connect import connect
 from sage.flow.graph import Graph
 from sage.flow.progress import show_progress
@@ -10,19 +11,35 @@ from sage.flow.runner import Cluster, Job, JobResult
 from sage.flow.where import refusal
 
 
-def run_graph(graph: Graph, address: str | None, *, timeout_s: float | None, progress: bool | None) -> JobResult:
+def run_graph(
+    graph: Graph,
+    address: str | None,
+    *,
+    timeout_s: float | None,
+    progress: bool | None,
+    checkpoint: Checkpoint | None = None,
+    resume: Resume = "auto",
+) -> JobResult:
     """Run `graph` at `address` and wait for its end; what was started for it is stopped, however it ends."""
     if timeout_s is not None and not timeout_s > 0:
         raise refusal(f"timeout_s is {timeout_s}; it is more than 0", param="timeout_s")
     with connect(address) as cluster:
-        return run_on_cluster(cluster, graph, timeout_s=timeout_s, progress=progress)
+        return run_on_cluster(
+            cluster, graph, timeout_s=timeout_s, progress=progress, checkpoint=checkpoint, resume=resume
+        )
 
 
 def run_on_cluster(
-    cluster: Cluster, graph: Graph, *, timeout_s: float | None = None, progress: bool | None = None
+    cluster: Cluster,
+    graph: Graph,
+    *,
+    timeout_s: float | None = None,
+    progress: bool | None = None,
+    checkpoint: Checkpoint | None = None,
+    resume: Resume = "auto",
 ) -> JobResult:
     """Submit `graph` and wait. Ctrl-C and a time-out cancel the job and are raised once it has stopped."""
-    job = cluster.submit(graph)
+    job = cluster.submit(graph, checkpoint=checkpoint, resume=resume)
     shown = sys.stderr.isatty() if progress is None else progress
     try:
         if not shown:

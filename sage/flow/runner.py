@@ -1,5 +1,6 @@
 """What a runner offers to whoever has a flow: clusters, jobs, results. Knows no runner."""
 
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
@@ -10,6 +11,7 @@ import msgspec
 from sage.base.ids import JobId, NodeId
 from sage.base.inference import ModelCard
 from sage.base.resources import Resources
+from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.graph import Graph
 
 
@@ -128,6 +130,13 @@ class Job(Protocol):
 
     def dead_letters(self) -> list[DeadLetterRecord]: ...
 
+    def savepoint(self, path: str | os.PathLike[str]) -> None:
+        """Copy all that the job holds to a new folder, and go on; returns once it is there.
+
+        `sage.Checkpoint(path)` runs the flow from it. Raises CheckpointUnusable where the job takes no checkpoints.
+        """
+        ...
+
 
 class Submittable(Protocol):
     """A flow: what a graph can be had from."""
@@ -140,8 +149,13 @@ class Submittable(Protocol):
 class Cluster(Protocol):
     """A place where flows run; a context manager: leaving it stops what was started for it."""
 
-    def submit(self, flow: Graph | Submittable) -> Job:
-        """Start a flow (or its graph); raises FlowInvalid, UnknownModel, ModelMissing, NoRoom before anything runs."""
+    def submit(
+        self, flow: Graph | Submittable, *, checkpoint: Checkpoint | None = None, resume: Resume = "auto"
+    ) -> Job:
+        """Start a flow (or its graph), or go on with it from a checkpoint.
+
+        Raises FlowInvalid, UnknownModel, ModelMissing, NoRoom and CheckpointUnusable before anything runs.
+        """
         ...
 
     def jobs(self) -> list[Job]: ...

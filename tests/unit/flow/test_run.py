@@ -1,6 +1,7 @@
 """Running a flow on whatever cluster: waiting, progress, Ctrl-C and time-outs."""
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -10,6 +11,7 @@ import pytest
 
 from sage.base.errors import FlowInvalid, JobTimeout, TaskStuck
 from sage.base.ids import JobId, NodeId
+from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.flow import Flow
 from sage.flow.graph import Graph
 from sage.flow.progress import PlainProgress, line_of_metrics, show_progress
@@ -64,6 +66,9 @@ class ScriptedJob:
     def metrics(self) -> JobMetrics:
         return metrics(JobStatus.FINISHED, 1.5)
 
+    def savepoint(self, path: str | os.PathLike[str]) -> None:
+        self.asked.append(f"savepoint {path}")
+
     def dead_letters(self) -> list[DeadLetterRecord]:
         return []
 
@@ -74,7 +79,9 @@ class ScriptedCluster:
 
     job: ScriptedJob
 
-    def submit(self, flow: Graph | Submittable) -> Job:
+    def submit(
+        self, flow: Graph | Submittable, *, checkpoint: Checkpoint | None = None, resume: Resume = "auto"
+    ) -> Job:
         self.job.graph = flow if isinstance(flow, Graph) else flow.graph()
         return self.job
 

@@ -1,0 +1,103 @@
+"""Files as checkpoints need them, as a port: what is acknowledged is on the disk. Knows nothing of what is written."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+
+class Disk(Protocol):
+    """One folder. Every method raises OSError as the system does."""
+
+    def names(self) -> list[str]:
+        """Return the names of all files; makes the folder where there is none."""
+        ...
+
+    def write(self, name: str, chunks: Sequence[bytes]) -> None:
+        """Write a file that is new; it and its content are on the disk once this returns."""
+        ...
+
+    def replace(self, name: str, content: bytes) -> None:
+        """Have a file hold this or what it held before, whatever happens; on the disk once this returns."""
+        ...
+
+    def read(self, name: str) -> bytes: ...
+
+    def read_part(self, name: str, offset_bytes: int, len_bytes: int) -> bytes:
+        """Return so many bytes, or fewer where the file ends."""
+        ...
+
+    def rename(self, name: str, new_name: str) -> None: ...
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is not there is passed over."""
+        ...
+
+
+class RealDisk:
+    """A folder of this machine, readable by its user alone."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def names(self) -> list[str]:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return sorted(entry.name for entry in os.scandir(self._folder) if entry.is_file())
+
+    def write(self, name: str, chunks: Sequence[bytes]) -> None:
+        self._write(name, chunks, os.O_EXCL)
+        self._settle_folder()
+
+    def replace(self, name: str, content: bytes) -> None:
+        beside = f"{name}.new"
+        self._write(beside, [content], os.O_TRUNC)
+        os.replace(self._folder / beside, self._folder / name)
+        self._settle_folder()
+
+    def read(self, name: str) -> bytes:
+        return (self._folder / name).read_bytes()
+
+    def read_part(self, name: str, offset_bytes: int, len_bytes: int) -> bytes:
+        with open(self._folder / name, "rb", buffering=0) as file:
+            file.seek(offset_bytes)
+            return _read_all(file.fileno(), len_bytes)
+
+    def rename(self, name: str, new_name: str) -> None:
+        os.replace(self._folder / name, self._folder / new_name)
+        self._settle_folder()
+
+    def remove(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
+
+    def _write(self, name: str, chunks: Sequence[bytes], flag: int) -> None:
+        number = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | flag, 0o600)
+        try:
+            for chunk in chunks:
+                left = memoryview(chunk)
+                while left:
+                    left = left[os.write(number, left) :]
+            _settle(number)
+        finally:
+            os.close(number)
+
+    def _settle_folder(self) -> None:
+        number = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def _read_all(number: int, len_bytes: int) -> bytes:
+    found: list[bytes] = []
+    while len_bytes and (piece := os.read(number, len_bytes)):
+        found.append(piece)
+        len_bytes -= len(piece)
+    return b"".join(found)
+
+
+def _settle(number: int) -> None:
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(number)
+    else:
+        os.fsync(number)  # macOS

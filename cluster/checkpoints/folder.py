@@ -1,0 +1,173 @@
+"""The checkpoints of one flow in a folder: found, checked, completed, forgotten. Knows neither actors nor jobs.
+
+    0000000007.manifest    checkpoint 7: which parts of which files are whose state; written last, by rename
+    job-x-node-3.part      what tasks of one node had saved by then, one piece after the other; never changed
+    lock                   held by whoever may write
+
+A checkpoint is complete once its manifest is there, and good if every piece that it names has its checksum.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from zlib import crc32
+
+from cluster.checkpoints.disk import Disk
+from cluster.checkpoints.manifest import SUFFIX, Manifest, bytes_of_manifest, manifest_from_bytes, manifest_name
+from cluster.runtime.saving import SavedPiece
+from sage.base.errors import CheckpointUnusable
+
+PART = ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCheckpoints:
+    """`newest` is the newest good checkpoint, None where there is none; `bad` says what is wrong with newer ones."""
+
+    newest: Manifest | None
+    bad: dict[int, str]
+    next_id: int
+
+
+class CheckpointFolder:
+    """Used by one thread at a time."""
+
+    def __init__(self, disk: Disk, where: str) -> None:
+        """`where`: the folder, for people."""
+        self._disk = disk
+        self._where = where
+
+    def find(self) -> FoundCheckpoints:
+        """Look for the newest good checkpoint; reads all of it. Raises CheckpointUnusable where none can be read."""
+        bad: dict[int, str] = {}
+        ids = self._ids()
+        next_id = max(ids, default=0) + 1
+        for checkpoint_id in reversed(ids):
+            try:
+                manifest = self.manifest(checkpoint_id)
+                self._check(manifest)
+            except CheckpointUnusable as error:
+                bad[checkpoint_id] = error.what
+            else:
+                return FoundCheckpoints(manifest, bad, next_id)
+        return FoundCheckpoints(None, bad, next_id)
+
+    def manifest(self, checkpoint_id: int) -> Manifest:
+        """Return a manifest; raises CheckpointUnusable."""
+        try:
+            content = self._disk.read(manifest_name(checkpoint_id))
+        except OSError as error:
+            raise self._unreadable(manifest_name(checkpoint_id), error) from error
+        manifest = manifest_from_bytes(content)
+        if manifest.checkpoint_id != checkpoint_id:
+            raise CheckpointUnusable(f"the manifest of checkpoint {checkpoint_id} is that of another")
+        return manifest
+
+    def piece(self, piece: SavedPiece) -> bytes:
+        """Return the bytes of a piece as they were written; raises CheckpointUnusable."""
+        try:
+            found = self._disk.read_part(piece.file, piece.offset_bytes, piece.len_bytes)
+        except OSError as error:
+            raise self._unreadable(piece.file, error) from error
+        if len(found) != piece.len_bytes or crc32(found) != piece.crc32:
+            raise CheckpointUnusable(
+                f"{piece.file} in {self._where} is not as it was written: {piece.len_bytes} bytes from "
+                f"{piece.offset_bytes} on have another checksum",
+                'Resume from an older checkpoint, or begin anew: resume="never".',
+            )
+        return found
+
+    def write(self, name: str, chunks: Sequence[bytes]) -> None:
+        """Write a new file; raises CheckpointUnusable."""
+        try:
+            self._disk.names()  # makes the folder
+            self._disk.write(name, chunks)
+        except OSError as error:
+            raise disk_refused(self._where, error) from error
+
+    def complete(self, manifest: Manifest, num_kept: int) -> None:
+        """Make a checkpoint complete, and forget those that are older than the `num_kept` newest.
+
+        Raises CheckpointUnusable where the disk refuses the manifest.
+        """
+        try:
+            self._disk.replace(manifest_name(manifest.checkpoint_id), bytes_of_manifest(manifest))
+        except OSError as error:
+            raise disk_refused(self._where, error) from error
+        self._forget([*self._ids()][:-num_kept])
+
+    def set_aside(self, checkpoint_id: int) -> None:
+        """Let a bad checkpoint never be found again, whatever becomes of it: a run goes on from an older one now.
+
+        Raises CheckpointUnusable.
+        """
+        try:
+            self._disk.rename(manifest_name(checkpoint_id), f"{manifest_name(checkpoint_id)}.bad")
+        except OSError as error:
+            raise disk_refused(self._where, error) from error
+
+    def clear(self) -> None:
+        """Forget every checkpoint: the flow has come to its end. Raises CheckpointUnusable."""
+        try:
+            for name in reversed(self._disk.names()):
+                if name.endswith((SUFFIX, PART, f"{SUFFIX}.new")):
+                    self._disk.remove(name)
+        except OSError as error:
+            raise disk_refused(self._where, error) from error
+
+    def sweep(self) -> None:
+        """Remove what no checkpoint needs: a run that ended early left it. Nobody may be writing."""
+        needed = self._needed()
+        if needed is None:
+            return
+        try:
+            for name in self._disk.names():
+                if name.endswith(f"{SUFFIX}.new") or (name.endswith(PART) and name not in needed):
+                    self._disk.remove(name)
+        except OSError as error:
+            raise disk_refused(self._where, error) from error
+
+    def _forget(self, old: list[int]) -> None:
+        """Remove manifests first, then what only they needed. What cannot be removed stays, and does no harm."""
+        loose: set[str] = set()
+        for checkpoint_id in old:
+            with suppress(CheckpointUnusable, OSError):
+                loose |= self.manifest(checkpoint_id).files()
+                self._disk.remove(manifest_name(checkpoint_id))
+        needed = self._needed() if loose else None
+        for name in loose - needed if needed is not None else ():
+            with suppress(OSError):
+                self._disk.remove(name)
+
+    def _needed(self) -> set[str] | None:
+        """Return the files that checkpoints need; None where one cannot be read, and may be read another time."""
+        try:
+            return {name for checkpoint_id in self._ids() for name in self.manifest(checkpoint_id).files()}
+        except CheckpointUnusable:
+            return None
+
+    def _check(self, manifest: Manifest) -> None:
+        for task in manifest.tasks:
+            for piece in task.pieces:
+                self.piece(piece)
+
+    def _ids(self) -> list[int]:
+        try:
+            names = self._disk.names()
+        except OSError as error:
+            raise self._unreadable("it", error) from error
+        stems = [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)]
+        return sorted(int(stem) for stem in stems if stem.isdecimal())
+
+    def _unreadable(self, name: str, error: OSError) -> CheckpointUnusable:
+        return CheckpointUnusable(
+            f"{name} in {self._where} cannot be read: {error.strerror}",
+            'Check the folder and its permissions, or begin anew: resume="never".',
+        )
+
+
+def disk_refused(where: str, error: OSError) -> CheckpointUnusable:
+    """Return what to tell users of a folder that the disk refuses."""
+    return CheckpointUnusable(
+        f"{where} cannot be written: {error.strerror}", "Check the folder, its permissions and its room."
+    )

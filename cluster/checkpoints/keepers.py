@@ -1,0 +1,95 @@
+"""Who keeps what the tasks of one process hold: in folders, by one writer. Knows nothing of jobs."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from pykka import ActorRef
+
+from cluster.checkpoints.disk import Disk, RealDisk
+from cluster.checkpoints.folder import CheckpointFolder
+from cluster.checkpoints.manifest import SavedTask
+from cluster.checkpoints.pieces import PieceEncoder, frozen, state_from_pieces
+from cluster.checkpoints.restoring import state_for_task
+from cluster.checkpoints.writer import PartWriter, SavedChain, SaveState
+from cluster.runtime.actor import tell
+from cluster.runtime.messages import TaskFact, TaskSaved, TaskSpec
+from cluster.runtime.record_types import RecordTypes
+from cluster.runtime.saving import Keeping, StateKeeper, TaskState
+from cluster.runtime.scheduler import Scheduler
+from sage.base.clock import Clock
+from sage.base.errors import InternalError
+
+
+class Keepers:
+    """Makes the keepers of tasks; its writer is started for the first of them."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        open_disk: Callable[[str], Disk] = RealDisk,
+        rng: Random | None = None,
+        scheduler: Scheduler | None = None,
+    ) -> None:
+        self._clock = clock
+        self._open_disk = open_disk
+        self._rng = rng if rng is not None else Random()
+        self._scheduler = scheduler
+        self._writer: ActorRef[Any] | None = None
+
+    def __call__(
+        self, keeping: Keeping, types: RecordTypes, report: Callable[[TaskFact], None]
+    ) -> Callable[[TaskSpec], StateKeeper]:
+        """Return what makes the keeper of a task of one run; called on the node's thread."""
+        if self._writer is None:
+            self._writer = PartWriter.start(
+                self._open_disk, clock=self._clock, rng=self._rng, scheduler=self._scheduler
+            )
+        begins_in = keeping.begins_in or keeping.folder
+        writer, folder = self._writer, CheckpointFolder(self._open_disk(begins_in), begins_in)
+        return lambda spec: FolderKeeper(spec, keeping, types, folder, writer, report)
+
+    def actors(self) -> list[ActorRef[Any]]:
+        """Return what is to be stopped at the end."""
+        return [self._writer] if self._writer is not None else []
+
+
+class FolderKeeper:
+    """Keeps what one task holds; used by the task's thread."""
+
+    def __init__(
+        self,
+        spec: TaskSpec,
+        keeping: Keeping,
+        types: RecordTypes,
+        folder: CheckpointFolder,
+        writer: ActorRef[Any],
+        report: Callable[[TaskSaved], None],
+    ) -> None:
+        self._spec = spec
+        self._keeping = keeping
+        self._types = types
+        self._folder = folder
+        self._writer = writer
+        self._report = report
+        self._chain = SavedChain(spec.id, PieceEncoder())
+
+    def saved(self) -> TaskState | None:
+        """Return what the task goes on from, read and checked anew. Raises CheckpointUnusable."""
+        if self._keeping.begins_at is None:
+            return None
+        return state_for_task(self._folder.manifest(self._keeping.begins_at), self._spec, self._load)
+
+    def save(self, checkpoint_id: int | None, state: TaskState) -> None:
+        """Raises RecordUnsendable for what cannot be saved."""
+        settle = tuple(step.settle for step in state.steps.values() if step.settle is not None)
+        wanted = SaveState(
+            self._keeping.folder, self._chain, checkpoint_id, frozen(state, self._types), settle, self._report
+        )
+        if not tell(self._writer, wanted):
+            error = InternalError("the checkpoint writer has ended")
+            self._report(TaskSaved(self._spec.id, checkpoint_id, None, error=error))
+
+    def _load(self, task: SavedTask) -> TaskState:
+        return state_from_pieces([self._folder.piece(piece) for piece in task.pieces], self._types)

@@ -1,0 +1,87 @@
+"""What a run of a flow begins with: nothing, or a checkpoint that fits it. Knows neither actors nor jobs."""
+
+import re
+from dataclasses import dataclass
+from hashlib import sha256
+
+from cluster.checkpoints.folder import CheckpointFolder, FoundCheckpoints
+from cluster.checkpoints.manifest import Manifest
+from cluster.checkpoints.pieces import steps_in_piece
+from sage.base.errors import CheckpointUnusable, FlowInvalid
+from sage.flow.checkpoint import Resume
+from sage.flow.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """`begins_at`: the checkpoint from which a run goes on, None for the start; `next_id`: the number of its first.
+
+    `notes` are for people: what was passed over, and why.
+    """
+
+    begins_at: int | None
+    next_id: int
+    notes: tuple[str, ...]
+
+
+def folder_name(flow: str) -> str:
+    """Return the name of the folder in which the checkpoints of a flow are: readable, and one for each name."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", flow).strip(".-")[:60]
+    return plain if plain == flow and plain else f"{plain or 'flow'}-{sha256(flow.encode()).hexdigest()[:8]}"
+
+
+def beginning(graph: Graph, folder: CheckpointFolder, resume: Resume, dropped: tuple[str, ...]) -> Beginning:
+    """Return what a run begins with; nobody else may write to `folder`. Reads all of the newest checkpoint.
+
+    `dropped`: steps that are no more, whose state may be lost. Raises CheckpointUnusable where there must be a
+    checkpoint and is none, where all there are are corrupt, or where steps have lost their state's home.
+    """
+    found = folder.find()
+    if resume == "never":
+        folder.clear()
+        return Beginning(None, found.next_id, ())
+    if found.newest is None:
+        _refuse_nothing(graph, found, resume)
+        folder.sweep()
+        return Beginning(None, found.next_id, ())
+    _check_fit(graph, found.newest, folder, dropped)
+    for checkpoint_id in found.bad:
+        folder.set_aside(checkpoint_id)
+    folder.sweep()
+    newest = found.newest.checkpoint_id
+    notes = tuple(f"checkpoint {bad} is passed over for {newest}: {why}" for bad, why in found.bad.items())
+    return Beginning(newest, found.next_id, notes)
+
+
+def _refuse_nothing(graph: Graph, found: FoundCheckpoints, resume: Resume) -> None:
+    if found.bad:
+        why = "; ".join(f"checkpoint {bad}: {why}" for bad, why in found.bad.items())
+        raise CheckpointUnusable(
+            f"no checkpoint of flow {graph.name!r} is good: {why}",
+            'Bring the files back, or begin anew: resume="never".',
+        )
+    if resume == "must":
+        raise CheckpointUnusable(
+            f"there is no checkpoint of flow {graph.name!r} to resume from",
+            'Check the folder and the flow\'s name, or let it begin anew: resume="auto".',
+        )
+
+
+def _check_fit(graph: Graph, manifest: Manifest, folder: CheckpointFolder, dropped: tuple[str, ...]) -> None:
+    """Refuse to lose what steps held that are not in the flow any more."""
+    if manifest.flow != graph.name:
+        raise CheckpointUnusable(
+            f"the checkpoint is of flow {manifest.flow!r}, and this is {graph.name!r}", "Give each flow its own folder."
+        )
+    held = {name for task in manifest.tasks for piece in task.pieces for name in steps_in_piece(folder.piece(piece))}
+    names = {step.name for step in graph.steps}
+    if unknown := sorted(set(dropped) & names):
+        raise FlowInvalid(
+            f"step {unknown[0]!r} is in the flow: its state cannot be dropped", "Name steps that are gone."
+        )
+    if homeless := sorted(held - names - set(dropped)):
+        raise CheckpointUnusable(
+            f"checkpoint {manifest.checkpoint_id} holds what step {homeless[0]!r} held, and the flow has no such step",
+            f'Name the step so again: .named("{homeless[0]}"), or let its state go: '
+            f'sage.Checkpoint(..., drop=("{homeless[0]}",)).',
+        )

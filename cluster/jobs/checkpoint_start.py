@@ -1,0 +1,65 @@
+"""Opens the folder of a flow's checkpoints for a job, and finds from where it goes on. Reads all that is there."""
+
+import os
+from typing import Any
+
+from pykka import ActorRef
+
+from cluster.checkpoints.disk import RealDisk
+from cluster.checkpoints.folder import CheckpointFolder
+from cluster.checkpoints.lock import FolderLock
+from cluster.checkpoints.opening import Beginning, beginning, folder_name
+from cluster.jobs.flow_types import flow_types
+from cluster.jobs.job_checkpoints import CheckpointPlan
+from sage.base.errors import SageError
+from sage.base.log import get_log
+from sage.flow.checkpoint import Checkpoint, Resume
+from sage.flow.graph import Graph
+
+
+def open_folder(path: str) -> CheckpointFolder:
+    """Return a folder of this machine."""
+    return CheckpointFolder(RealDisk(path), path)
+
+
+def flow_folder(folder: str | os.PathLike[str], flow: str) -> str:
+    """Return where in a folder the checkpoints of one flow are."""
+    return os.path.join(os.path.abspath(folder), folder_name(flow))
+
+
+def open_checkpoints(graph: Graph, wanted: Checkpoint, resume: Resume, clerk: ActorRef[Any]) -> CheckpointPlan:
+    """Return how a job takes checkpoints, and from which it goes on. The folder is locked until `on_over` is called.
+
+    Raises: CheckpointUnusable, CheckpointUnusable, FlowInvalid.
+    """
+    path = flow_folder(wanted.folder, graph.name)
+    lock = FolderLock(path)
+    try:
+        begins_in, found = _beginning(graph, wanted, resume, path)
+    except SageError:
+        lock.release()
+        raise
+    for note in found.notes:
+        get_log(flow=graph.name).warning("checkpoint passed over", what=note)
+    return CheckpointPlan(
+        folder=path,
+        every_s=wanted.every_s,
+        timeout_s=wanted.timeout_s,
+        num_kept=wanted.num_kept,
+        begins_at=found.begins_at,
+        begins_in=begins_in,
+        next_id=found.next_id,
+        clerk=clerk,
+        types=flow_types(graph),
+        on_over=lock.release,
+    )
+
+
+def _beginning(graph: Graph, wanted: Checkpoint, resume: Resume, path: str) -> tuple[str, Beginning]:
+    """Return a folder and what of it the job begins with: its own, or the savepoint where that has nothing."""
+    own = open_folder(path)
+    if wanted.savepoint is None or resume == "never" or own.find().newest is not None:
+        return path, beginning(graph, own, resume, wanted.drop)
+    other = flow_folder(wanted.savepoint, graph.name)
+    begins = beginning(graph, open_folder(other), "must", wanted.drop)
+    return other, Beginning(begins.begins_at, own.find().next_id, begins.notes)

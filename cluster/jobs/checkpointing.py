@@ -1,0 +1,172 @@
+"""When a run takes checkpoints, and when one is complete: one at a time. Pure; knows neither nodes nor disks."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from cluster.runtime.saving import SavedPieces
+from sage.base.errors import CheckpointUnusable, SageError
+from sage.base.ids import TaskId
+
+MAX_FAILED = 3
+"""Checkpoints that may fail one after the other; then the job fails: it would lose more and more by a fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeNow:
+    """Have every task that lives save what it holds."""
+
+    checkpoint_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropNow:
+    """Let no task wait for this checkpoint any more."""
+
+    checkpoint_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteManifest:
+    """Every task has saved: make the checkpoint complete."""
+
+    checkpoint_id: int
+    tasks: Mapping[TaskId, SavedPieces]
+
+
+@dataclass(frozen=True, slots=True)
+class WakeIn:
+    """Call `due` again then; replaces what was said before."""
+
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FailRun:
+    error: SageError
+
+
+CheckpointOrder = TakeNow | DropNow | WriteManifest | WakeIn | FailRun
+
+
+class Checkpointing:
+    """The checkpoints of one run, from its begin to its end.
+
+    The next one is begun `every_s` after the last was begun, but not before every task has answered that. One that
+    takes longer than `timeout_s` is given up: no task waits for it any more, and all answer nevertheless.
+    """
+
+    def __init__(self, tasks: Iterable[TaskId], *, every_s: float, timeout_s: float, first_id: int) -> None:
+        self._every_s = every_s
+        self._timeout_s = timeout_s
+        self._next_id = first_id
+        self._tasks = set(tasks)
+        self._finals: dict[TaskId, SavedPieces] = {}
+        self._saved: dict[TaskId, SavedPieces] = {}
+        self._awaited: set[TaskId] = set()
+        self._current: int | None = None
+        self._began_s = 0.0
+        self._error: SageError | None = None
+        self._num_failed = 0
+        self._is_asked = False
+        self.newest: int | None = None
+        self.num_complete = 0
+
+    def begin(self, now_s: float) -> list[CheckpointOrder]:
+        """The run works from now on."""
+        self._began_s = now_s
+        return [WakeIn(self._every_s)]
+
+    def ask(self, now_s: float) -> list[CheckpointOrder]:
+        """Begin one as soon as none is on its way: a savepoint is wanted."""
+        self._is_asked = True
+        return self._take(now_s) if self._current is None else []
+
+    def due(self, now_s: float) -> list[CheckpointOrder]:
+        """Time has passed: begin the next, or give the one on its way up."""
+        if self._current is None:
+            return [] if self.is_all_final else self._take(now_s)
+        if self._error is not None:
+            return []
+        self._error = CheckpointUnusable(
+            f"checkpoint {self._current} took longer than {self._timeout_s:g} s; "
+            f"waiting for {', '.join(sorted(self._awaited)[:3])}",
+            "Let functions and sources return now and then, or give it more time: timeout_s=...",
+        )
+        return [DropNow(self._current)]
+
+    def saved(
+        self,
+        task_id: TaskId,
+        checkpoint_id: int | None,
+        pieces: SavedPieces | None,
+        error: SageError | None,
+        now_s: float,
+    ) -> list[CheckpointOrder]:
+        """A task has answered, for this checkpoint or for good (None)."""
+        if task_id not in self._tasks:
+            return []
+        if checkpoint_id is None:
+            if pieces is None:
+                return [FailRun(error or CheckpointUnusable(f"task {task_id} could not be saved"))]
+            self._finals[task_id] = pieces
+        elif checkpoint_id != self._current:
+            return []
+        if task_id not in self._awaited:
+            return []
+        self._awaited.remove(task_id)
+        self._error = self._error or error
+        if pieces is not None:
+            self._saved[task_id] = pieces
+        return [] if self._awaited else self._answered(now_s)
+
+    def written(self, error: SageError | None, now_s: float) -> list[CheckpointOrder]:
+        """The manifest is on the disk, or could not be brought there."""
+        self._error = error
+        if error is None:
+            self.newest, self.num_complete = self._current, self.num_complete + 1
+        return self._ended(now_s)
+
+    @property
+    def next_id(self) -> int:
+        """The number of the next one: no later run uses one that this has used."""
+        return self._next_id
+
+    @property
+    def is_all_final(self) -> bool:
+        """Say whether every task has said all: there is nothing left to save."""
+        return len(self._finals) == len(self._tasks)
+
+    def _take(self, now_s: float) -> list[CheckpointOrder]:
+        self._is_asked = False
+        self._current, self._next_id = self._next_id, self._next_id + 1
+        self._began_s = now_s
+        self._error = None
+        self._saved = dict(self._finals)
+        self._awaited = self._tasks - self._finals.keys()
+        if not self._awaited:
+            return self._answered(now_s)
+        return [TakeNow(self._current), WakeIn(self._timeout_s)]
+
+    def _answered(self, now_s: float) -> list[CheckpointOrder]:
+        assert self._current is not None
+        if self._error is not None or len(self._saved) < len(self._tasks):
+            return self._ended(now_s)
+        return [WriteManifest(self._current, self._saved)]
+
+    def _ended(self, now_s: float) -> list[CheckpointOrder]:
+        self._current = None
+        self._num_failed = self._num_failed + 1 if self._error is not None else 0
+        if self._error is not None and self._num_failed >= MAX_FAILED:
+            return [FailRun(_given_up(self._error))]
+        if self._is_asked:
+            return self._take(now_s)
+        return [WakeIn(max(0.0, self._began_s + self._every_s - now_s))]
+
+
+def _given_up(error: SageError) -> SageError:
+    """Return what fails the job: it goes on from the last complete checkpoint once the cause is mended."""
+    failed = CheckpointUnusable(
+        f"{MAX_FAILED} checkpoints failed one after the other, the last so: {error.what}", error.do
+    )
+    failed.__cause__ = error
+    return failed

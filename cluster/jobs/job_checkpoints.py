@@ -1,0 +1,223 @@
+"""The checkpoints of one job over all of its runs: obeys their deciders. Knows nothing of placing and of jobs' ends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from pykka import ActorRef
+
+from cluster.checkpoints.clerk import CompleteCheckpoint, CopyCheckpoint, Done, ForgetCheckpoints, LetGo
+from cluster.checkpoints.manifest import Manifest, SavedTask
+from cluster.jobs.checkpointing import (
+    Checkpointing,
+    CheckpointOrder,
+    DropNow,
+    FailRun,
+    TakeNow,
+    WakeIn,
+    WriteManifest,
+)
+from cluster.jobs.node_port import NodePort
+from cluster.jobs.nodes import Nodes
+from cluster.jobs.run import JobRun
+from cluster.runtime.actor import tell
+from cluster.runtime.messages import JobTaskSaved
+from cluster.runtime.record_types import RecordTypes
+from cluster.runtime.saving import Keeping
+from sage.base.clock import Clock
+from sage.base.errors import CheckpointUnusable, InternalError, SageError
+from sage.base.ids import JobId, TaskId
+from sage.base.log import get_log
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointPlan:
+    """How a job takes checkpoints. `folder`: that of its flow; `next_id`: the number of its first.
+
+    `begins_at`: from which one of `begins_in` it goes on, None for its start. `clerk` completes them. `on_over` is
+    called once nothing more is written.
+    """
+
+    folder: str
+    every_s: float
+    timeout_s: float
+    num_kept: int
+    begins_at: int | None
+    begins_in: str
+    next_id: int
+    clerk: ActorRef[Any]
+    types: RecordTypes = field(default_factory=RecordTypes)
+    on_over: Callable[[], object] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointDue:
+    """The timer of one job: `JobCheckpoints.due` is to be called."""
+
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointPorts:
+    """What this works with, on the manager's thread. `written` has `JobCheckpoints.written` called there, from any."""
+
+    nodes: Nodes
+    wake_in: Callable[[float], object]
+    fail: Callable[[JobRun, SageError], object]
+    written: Callable[[SageError | None], object]
+    clock: Clock
+
+
+class JobCheckpoints:
+    """`is_writing`: a manifest is on its way to the disk; until that is decided, no other run may begin."""
+
+    def __init__(self, plan: CheckpointPlan, flow: str, ports: CheckpointPorts) -> None:
+        self._plan = plan
+        self._flow = flow
+        self._ports = ports
+        self._begins_at = plan.begins_at
+        self._begins_in = plan.begins_in
+        self._next_id = plan.next_id
+        self._run: JobRun | None = None
+        self._machine: Checkpointing | None = None
+        self._manifest: Manifest | None = None
+        self._num_letters: dict[TaskId, int] = {}
+        self._savepoints: list[tuple[str, Done]] = []
+        self._copying: list[tuple[str, Done]] = []
+        self._is_over = False
+        self.is_writing = False
+        self.num_complete = 0
+        self.letters_kept: dict[TaskId, int] = {}
+
+    @property
+    def keeping(self) -> Keeping:
+        """Where the tasks of the next run save, and what they go on from."""
+        return Keeping(self._plan.folder, self._begins_at, self._begins_in)
+
+    @property
+    def types(self) -> RecordTypes:
+        return self._plan.types
+
+    @property
+    def begins_at(self) -> int | None:
+        return self._begins_at
+
+    def begin(self, run: JobRun) -> None:
+        """A run works from now on; nothing happens where that is known."""
+        plan = self._plan
+        if self._run is run:
+            return
+        self._run = run
+        self._num_letters = {}
+        self._machine = Checkpointing(run.nodes, every_s=plan.every_s, timeout_s=plan.timeout_s, first_id=self._next_id)
+        self._obey(self._machine.begin(self._now_s()))
+        if self._savepoints:
+            self._obey(self._machine.ask(self._now_s()))
+
+    def due(self) -> None:
+        if self._machine is not None:
+            self._obey(self._machine.due(self._now_s()))
+
+    def saved(self, fact: JobTaskSaved) -> None:
+        if self._machine is not None:
+            if fact.pieces is not None:
+                self._num_letters[fact.task_id] = fact.num_letters
+            orders = self._machine.saved(fact.task_id, fact.checkpoint_id, fact.pieces, fact.error, self._now_s())
+            self._obey(orders)
+
+    def savepoint(self, target: str, done: Done) -> None:
+        """Have all that the job holds copied to another folder, as soon as a new checkpoint is complete."""
+        if self._is_over or (self._machine is not None and self._machine.is_all_final):
+            done(CheckpointUnusable("the job does not run any more, so it has nothing to save", "Ask while it runs."))
+            return
+        self._savepoints.append((target, done))
+        if self._machine is not None:
+            self._obey(self._machine.ask(self._now_s()))
+
+    def written(self, error: SageError | None) -> None:
+        """The manifest is on the disk, or could not be brought there; the run may be over meanwhile."""
+        self.is_writing = False
+        manifest, copying = self._manifest, self._copying
+        self._manifest, self._copying = None, []
+        assert manifest is not None
+        if error is None:
+            self._begins_at, self._begins_in = manifest.checkpoint_id, self._plan.folder
+            self.num_complete += 1
+            self.letters_kept = dict(self._num_letters)
+        for target, done in copying:
+            if error is not None:
+                done(error)
+            elif not tell(self._plan.clerk, CopyCheckpoint(self._plan.folder, manifest, target, done)):
+                done(InternalError("the checkpoint clerk has ended"))
+        if self._machine is not None:
+            self._obey(self._machine.written(error, self._now_s()))
+
+    def end_run(self) -> None:
+        """The run is no more: what it had saved for a checkpoint that is not complete is lost."""
+        if self._machine is not None:
+            self._next_id = self._machine.next_id
+        self._machine = self._run = None
+
+    def over(self, *, is_finished: bool) -> None:
+        """The job is over; where it has finished, its flow begins anew the next time."""
+        self.end_run()
+        self._is_over = True
+        self._refuse_savepoints()
+        plan = self._plan
+        order = ForgetCheckpoints if is_finished else LetGo
+        if not tell(plan.clerk, order(plan.folder, lambda error: self._let_go(error))):
+            plan.on_over()
+
+    def _let_go(self, error: SageError | None) -> None:
+        if error is not None:
+            get_log(flow=self._flow).warning("checkpoints not removed", why=error.what)
+        self._plan.on_over()
+
+    def _refuse_savepoints(self) -> None:
+        savepoints, self._savepoints = self._savepoints, []
+        for _, done in savepoints:
+            done(CheckpointUnusable("the job was over before the savepoint was complete", "Ask earlier."))
+
+    def _obey(self, orders: list[CheckpointOrder]) -> None:
+        run = self._run
+        assert run is not None
+        for order in orders:
+            match order:
+                case TakeNow(checkpoint_id):
+                    for node in self._nodes(run):
+                        node.checkpoint(run.id, checkpoint_id)
+                case DropNow(checkpoint_id):
+                    get_log(flow=self._flow).warning("checkpoint given up", checkpoint=checkpoint_id)
+                    for node in self._nodes(run):
+                        node.drop_checkpoint(run.id, checkpoint_id)
+                case WakeIn(after_s):
+                    self._ports.wake_in(after_s)
+                case WriteManifest():
+                    self._write(run, order)
+                case FailRun(error):
+                    self._ports.fail(run, error)
+
+    def _write(self, run: JobRun, order: WriteManifest) -> None:
+        tasks = tuple(
+            SavedTask(
+                tuple(step.name for step in spec.chain.steps),
+                spec.instance,
+                spec.chain.parallelism,
+                order.tasks[spec.id],
+            )
+            for spec in run.deployment.tasks
+        )
+        clock, plan = self._ports.clock, self._plan
+        self._manifest = Manifest(order.checkpoint_id, self._flow, run.id, clock.unix_s(), tasks)
+        self._copying, self._savepoints = self._savepoints, []
+        self.is_writing = True
+        wanted = CompleteCheckpoint(plan.folder, self._manifest, plan.num_kept, self._ports.written)
+        if not tell(plan.clerk, wanted):
+            self._ports.written(InternalError("the checkpoint clerk has ended"))
+
+    def _nodes(self, run: JobRun) -> list[NodePort]:
+        node_ids = dict.fromkeys(run.nodes.values())
+        return [self._ports.nodes[node_id] for node_id in node_ids if node_id in self._ports.nodes]
+
+    def _now_s(self) -> float:
+        return self._ports.clock.monotonic_s()

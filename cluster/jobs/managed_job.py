@@ -1,0 +1,124 @@
+"""A job as its manager has it: its newest run, what it set aside, how often it may begin anew. Decides nothing."""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from cluster.checkpoints.clerk import Done
+from cluster.jobs.job_checkpoints import JobCheckpoints
+from cluster.jobs.orders import JobView, OnChange
+from cluster.jobs.run import JobRun
+from cluster.runtime.messages import JobTaskSaved
+from sage.base.errors import CheckpointUnusable, NoRoom, SageError
+from sage.base.ids import JobId, TaskId
+from sage.flow.plan import Plan
+from sage.flow.runner import DeadLetterRecord, JobMetrics, JobStatus
+
+MAX_DEAD_LETTERS = 10_000
+"""Dead letters of a job that are kept; the newest stay, all are counted."""
+
+
+@dataclass(slots=True)
+class ManagedJob:
+    """`plan`: None once the job is over: it holds the user's data."""
+
+    plan: Plan | None
+    run: JobRun
+    on_change: OnChange
+    started_s: float
+    num_restarts_left: int
+    num_restarts: int = 0
+    letters: deque[DeadLetterRecord] = field(default_factory=lambda: deque(maxlen=MAX_DEAD_LETTERS))
+    num_letters: int = 0
+    loss: SageError | None = None  # why the newest run was begun
+    waits_for: NoRoom | None = None  # why it has not begun yet
+    checkpoints: JobCheckpoints | None = None
+
+    @property
+    def id(self) -> JobId:
+        return self.run.deployment.job_id
+
+    @property
+    def is_placed(self) -> bool:
+        """Say whether its newest run has nodes; it waits for them, or is over, where not."""
+        return bool(self.run.nodes)
+
+    def metrics(self, now_s: float) -> JobMetrics:
+        return self.run.accounts.metrics(self.run.machine.status, now_s - self.started_s)
+
+    def error(self) -> SageError | None:
+        """Return why it failed or was cancelled, or why it begins anew."""
+        machine = self.run.machine
+        return machine.error or (None if machine.is_over else self.waits_for or self.loss)
+
+    def view(self, now_s: float) -> JobView:
+        is_over = self.run.machine.is_over
+        return JobView(self.metrics(now_s), self.error(), self.num_letters, is_over, self.run.id, self.num_restarts)
+
+    def last_view(self, error: SageError) -> JobView:
+        """Return what to tell where nobody is there any more to run it."""
+        metrics = self.run.accounts.metrics(JobStatus.FAILED, 0.0)
+        return JobView(metrics, error, self.num_letters, True, self.run.id, self.num_restarts)
+
+    def set_aside(self, letters: Iterable[DeadLetterRecord]) -> None:
+        for letter in letters:
+            self.letters.append(letter)
+            self.num_letters += 1
+
+    def outlook(self) -> tuple[object, ...]:
+        """Return what others wait to hear of a job; how far it is can wait."""
+        machine = self.run.machine
+        return self.run.id, machine.status, machine.is_over, machine.error
+
+    def run_moved_on(self) -> None:
+        """Its newest run has another status: where its tasks work from now on, checkpoints begin."""
+        if self.checkpoints is not None and self.run.machine.has_begun:
+            self.checkpoints.begin(self.run)
+
+    def has_no_room(self, error: NoRoom) -> None:
+        """Account for a refusal to place its next run."""
+        if self.loss is not None:
+            error.add_note(f"the job was to begin anew after this: {self.loss}")
+        self.waits_for = error
+
+    def saved(self, fact: JobTaskSaved) -> None:
+        """Account for what a task of the newest run has saved."""
+        if self.checkpoints is not None:
+            self.checkpoints.saved(fact)
+
+    def checkpoint_due(self) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.due()
+
+    def has_written(self, error: SageError | None) -> bool:
+        """Account for a manifest; return whether the next run waited for it."""
+        if self.checkpoints is not None:
+            self.checkpoints.written(error)
+        return not self.is_placed and not self.run.machine.is_over
+
+    def lose_run(self) -> None:
+        """Account for a run that is no more; dead letters that come again are forgotten."""
+        self.loss = self.run.machine.error
+        self.num_restarts += 1
+        self.num_restarts_left -= 1
+        kept = self.checkpoints.letters_kept if self.checkpoints is not None else {}
+        letters = [letter for letter in self.letters if not _comes_again(letter.id, self.run.id, kept)]
+        self.letters.clear()
+        self.letters.extend(letters)
+        self.num_letters = sum(kept.values())
+        if self.checkpoints is not None:
+            self.checkpoints.end_run()
+
+
+def take_savepoint(job: ManagedJob | None, target: str, done: Done) -> None:
+    """Have all that a job holds copied to the folder `target`; `done` is called once, perhaps on another thread."""
+    if job is None or job.checkpoints is None:
+        done(CheckpointUnusable("the job takes no checkpoints", 'Submit it with checkpoint=sage.Checkpoint("DIR").'))
+    else:
+        job.checkpoints.savepoint(target, done)
+
+
+def _comes_again(letter_id: str, run_id: JobId, kept: Mapping[TaskId, int]) -> bool:
+    """Say whether a dead letter is of this run and came after the checkpoint: its number is its task's."""
+    task_id, _, number = letter_id.rpartition("/")
+    return task_id.startswith(f"{run_id}/") and int(number) > kept.get(TaskId(task_id), 0)

@@ -1,0 +1,62 @@
+"""How a run keeps what it holds, as users say it. Knows nothing of how that is done."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from sage.flow.where import refusal
+
+Resume = Literal["auto", "must", "never"]
+"""`auto`: go on from the newest checkpoint, if there is one; `must`: insist on one; `never`: forget all, begin anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Keep all that a flow holds in a folder, every `every_s` seconds, so that a later run goes on from there.
+
+    Every node must reach the folder by this path. The newest `num_kept` checkpoints stay. One that takes longer than
+    `timeout_s` is given up, and the job fails once three in a row were. `drop`: steps that the flow had and has no
+    more, and whose state may be lost. `savepoint`: the folder of one, from which a flow begins that has no checkpoint.
+
+    >>> import sage
+    >>> sage.Checkpoint("checkpoints", every_s=5.0).num_kept
+    3
+    """
+
+    folder: str | os.PathLike[str]
+    every_s: float = 1.0
+    num_kept: int = 3
+    timeout_s: float = 60.0
+    drop: tuple[str, ...] = ()
+    savepoint: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises FlowInvalid."""
+        if not os.fspath(self.folder):
+            raise refusal("the folder of the checkpoints has no name", param="folder")
+        if "://" in os.fspath(self.folder):
+            raise refusal(
+                f"{self.folder} is no folder of this machine", "Name one that all nodes mount.", param="folder"
+            )
+        for name in ("every_s", "timeout_s"):
+            if not getattr(self, name) > 0:
+                raise refusal(f"{name} is {getattr(self, name)}; it is more than 0", param=name)
+        if self.num_kept < 1:
+            raise refusal(f"num_kept is {self.num_kept}; it is at least 1", param="num_kept")
+
+
+def checked_resume(resume: str, checkpoint: Checkpoint | None) -> Resume:
+    """Return `resume` where it means something; raises FlowInvalid."""
+    match resume:
+        case "auto":
+            return "auto"
+        case "must" | "never" if checkpoint is None:
+            raise refusal(
+                f'resume="{resume}" is about checkpoints, and there are none', 'Give checkpoint=sage.Checkpoint("DIR").'
+            )
+        case "must":
+            return "must"
+        case "never":
+            return "never"
+        case _:
+            raise refusal(f"resume is {resume!r}", 'It is "auto", "must" or "never".', param="resume")

@@ -1,0 +1,133 @@
+"""A process that is killed anywhere goes on from its newest checkpoint: nothing lost, nothing twice.
+
+`SAGE_KILLS=100` kills so often, a few times otherwise.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+import sage
+from sage.base.errors import CheckpointUnusable, RecordFailed
+from tests.cluster.checkpointed import NUM_KEYS, NUM_RECORDS, flow_to, paced
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.cluster
+DEADLINE_S = 60.0
+_NUM_KILLS = int(os.environ.get("SAGE_KILLS", "5"))
+_COUNTS = [(key, NUM_RECORDS // NUM_KEYS) for key in range(NUM_KEYS)]
+
+
+def start(folder: Path, dies: int) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.cluster.checkpointed", str(folder), str(dies)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def check_output(folder: Path) -> None:
+    lines = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    assert lines == list(range(0, 2 * NUM_RECORDS, 2))
+
+
+def test_nothing_is_lost_or_doubled_wherever_the_process_is_killed(tmp_path: Path) -> None:
+    rng, num_kills, num_flows = Random(7), 0, 0
+    while num_kills < _NUM_KILLS:
+        num_flows += 1
+        folder = tmp_path / str(num_flows)
+        folder.mkdir()
+        for _ in range(3):
+            running = start(folder, rng.randrange(NUM_RECORDS))
+            said, errors = running.communicate(timeout=DEADLINE_S)
+            if running.returncode == 0:
+                break  # the record at which it was to die had been read before
+            assert running.returncode == -9, errors
+            num_kills += 1
+            assert not (folder / "out.jsonl").exists()
+        else:
+            running = start(folder, -1)
+            said, errors = running.communicate(timeout=DEADLINE_S)
+        assert said == f"{NUM_RECORDS} {_COUNTS}\n", errors
+        check_output(folder)
+        assert not list((folder / "kept" / "checkpointed").glob("*.manifest"))
+
+
+def test_a_flow_that_failed_goes_on_once_it_is_mended(tmp_path: Path) -> None:
+    """Its reader says where it is; its state is there, and what was written is not written again."""
+    source = tmp_path / "in.txt"
+    source.write_text("".join(f"{number}\n" for number in range(60_000)))
+    seen: list[int] = []
+
+    def flow_that(fails_at: int) -> tuple[sage.Flow, Any]:
+        def checked(line: str) -> int:
+            if int(line) == fails_at:
+                raise ValueError(line)
+            return paced(int(line))
+
+        flow = sage.Flow("mended")
+        numbers = flow.read_text(source).map(checked).named("check")
+        numbers.for_each(seen.append)
+        return flow, numbers.key_by(lambda n: n % 3).sum().collect()
+
+    kept = sage.Checkpoint(tmp_path / "kept", every_s=0.01)
+    flow, _ = flow_that(50_000)
+    with pytest.raises(RecordFailed):
+        flow.run(timeout_s=DEADLINE_S, progress=False, checkpoint=kept)
+    flow, sums = flow_that(-1)
+    result = flow.run(timeout_s=DEADLINE_S, progress=False, checkpoint=kept, resume="must")
+    assert result.records_in == 60_000
+    last = dict(sums.items)
+    assert last == {rest: sum(range(rest, 60_000, 3)) for rest in range(3)}
+    assert len(sums.items) == 60_000
+    assert set(seen) == set(range(60_000))
+    with pytest.raises(CheckpointUnusable, match="no checkpoint of flow 'mended'"):
+        flow.run(timeout_s=DEADLINE_S, progress=False, checkpoint=kept, resume="must")
+
+
+def test_a_savepoint_begins_with_another_number_of_instances(tmp_path: Path) -> None:
+    flow, _ = flow_to(tmp_path)
+    with sage.connect() as cluster:
+        job = cluster.submit(flow, checkpoint=sage.Checkpoint(tmp_path / "kept", every_s=0.05))
+        job.savepoint(tmp_path / "saved")
+        job.cancel()
+    other, counts = flow_to(tmp_path, parallelism=5)
+    begun = sage.Checkpoint(tmp_path / "other", every_s=0.05, savepoint=tmp_path / "saved")
+    result = other.run(timeout_s=DEADLINE_S, progress=False, checkpoint=begun)
+    assert result.records_in == NUM_RECORDS
+    assert sorted(counts.items) == _COUNTS
+    check_output(tmp_path)
+
+
+def test_calls_in_flight_and_buffers_are_part_of_a_checkpoint(tmp_path: Path) -> None:
+    seen: Counter[int] = Counter()
+    stop_at = 3_000
+
+    def flow_that(fails_at: int) -> tuple[sage.Flow, Any]:
+        async def slow(number: int) -> int:
+            if number == fails_at:
+                raise ValueError(number)
+            seen[number] += 1
+            return paced(number)
+
+        flow = sage.Flow("in-flight")
+        called = flow.from_collection(range(6_000)).map_async(slow, max_in_flight=64)
+        return flow, called.map_batches(list, max_records=700, max_wait_s=10.0).collect()
+
+    kept = sage.Checkpoint(tmp_path / "kept", every_s=0.01)
+    flow, _ = flow_that(stop_at)
+    with pytest.raises(RecordFailed):
+        flow.run(timeout_s=DEADLINE_S, progress=False, checkpoint=kept)
+    flow, out = flow_that(-1)
+    flow.run(timeout_s=DEADLINE_S, progress=False, checkpoint=kept)
+    assert out.items == list(range(6_000))
+    assert min(seen.values()) == 1

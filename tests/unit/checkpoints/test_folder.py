@@ -1,0 +1,257 @@
+"""Whatever a disk does to checkpoints, what is served is what was written, or is refused by name."""
+
+from collections.abc import Hashable
+from pathlib import Path
+from random import Random
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from cluster.checkpoints.disk import Disk, RealDisk
+from cluster.checkpoints.folder import CheckpointFolder
+from cluster.checkpoints.lock import FolderLock
+from cluster.checkpoints.manifest import Manifest, SavedTask, manifest_name
+from cluster.checkpoints.opening import beginning, folder_name
+from cluster.checkpoints.pieces import PieceEncoder, frozen, state_from_pieces
+from cluster.checkpoints.savepoint import write_savepoint
+from cluster.runtime.record_types import RecordTypes
+from cluster.runtime.saving import SavedPiece, SavedPieces, TaskState
+from operators.state import StepState
+from sage.base.errors import CheckpointUnusable, FlowInvalid, NameTaken
+from sage.base.ids import JobId
+from sage.flow.checkpoint import Resume
+from sage.flow.flow import Flow
+from sage.flow.graph import Graph
+from tests.unit.checkpoints.memory_disk import MemoryDisk
+
+TYPES = RecordTypes()
+
+
+def graph_of(name: str = "count") -> Graph:
+    flow = Flow("words")
+    flow.from_collection(["a"]).key_by(len).count().named(name).for_each(print)
+    return flow.graph()
+
+
+class Written:
+    """A folder in which `num` checkpoints were completed; `states[id]` is what the one task held."""
+
+    def __init__(self, disk: Disk, num: int, *, num_keys: int = 10, num_kept: int = 100, num_changed: int = 1) -> None:
+        self.disk = disk
+        self.folder = CheckpointFolder(disk, "the folder")
+        self.states: dict[int, dict[Hashable, Any]] = {}
+        self._encoder = PieceEncoder()
+        self._num_changed = num_changed
+        self._pieces: SavedPieces = ()
+        self._values: dict[Hashable, Any] = dict.fromkeys(range(num_keys), 0)
+        disk.names()
+        for checkpoint_id in range(1, num + 1):
+            self.add(checkpoint_id, num_kept)
+
+    def add(self, checkpoint_id: int, num_kept: int = 100) -> None:
+        for number in range(self._num_changed):
+            self._values[(checkpoint_id + number) % len(self._values)] = 1000 * checkpoint_id
+        state = TaskState(steps={"count": StepState(keyed=self._values.copy())})
+        content, is_whole = self._encoder.encode(frozen(state, TYPES))
+        piece = SavedPiece(f"{checkpoint_id}.part", 0, len(content), crc32(content))
+        self._pieces = (piece,) if is_whole else (*self._pieces, piece)
+        self.folder.write(piece.file, [content])
+        task = SavedTask(("key_by", "count"), 0, 1, self._pieces)
+        self.folder.complete(Manifest(checkpoint_id, "words", JobId("job-1"), 1.0, (task,)), num_kept)
+        self.states[checkpoint_id] = self._values.copy()
+
+    def served(self) -> tuple[int | None, object]:
+        """Return the newest checkpoint that is good, and what it says."""
+        found = self.folder.find().newest
+        if found is None:
+            return None, None
+        pieces = [self.folder.piece(piece) for piece in found.tasks[0].pieces]
+        return found.checkpoint_id, state_from_pieces(pieces, TYPES).steps["count"].keyed
+
+
+def test_the_newest_checkpoint_is_found_as_it_was_written(tmp_path: Path) -> None:
+    for disk in (MemoryDisk(), RealDisk(str(tmp_path))):
+        written = Written(disk, 5)
+        assert written.served() == (5, written.states[5])
+        assert written.folder.find().next_id == 6
+
+
+def test_a_process_that_dies_anywhere_while_it_writes_leaves_the_checkpoint_before() -> None:
+    whole = MemoryDisk()
+    written = Written(whole, 8, num_keys=40_000, num_changed=40_000)
+    num_bytes = sum(len(content) for _, content, _ in whole.log)
+    assert num_bytes > 1 << 20
+    cuts = {*Random(1).sample(range(num_bytes), 300)}
+    start = 0
+    for _, content, _ in whole.log:
+        cuts |= {start, start + 1, start + len(content) - 1}
+        start += len(content)
+    for cut in cuts:
+        disk, num_complete = MemoryDisk(), 0
+        for name, content, is_renamed in whole.log:
+            left, cut = content[:cut], max(0, cut - len(content))
+            if len(left) == len(content):
+                disk.files[name] = content
+                num_complete += is_renamed
+            elif left:
+                disk.files[f"{name}.new" if is_renamed else name] = left
+        found = CheckpointFolder(disk, "the folder").find()
+        assert (found.newest.checkpoint_id if found.newest is not None else 0) == num_complete
+        assert found.bad == {}
+    assert written.served() == (8, written.states[8])
+
+
+def test_every_file_cut_anywhere_leaves_the_one_before_and_says_so() -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 3, num_keys=300)
+    for name in (manifest_name(3), "3.part"):
+        whole = disk.files[name]
+        for cut in range(len(whole)):
+            disk.files[name] = whole[:cut]
+            found = written.folder.find()
+            assert found.newest is not None
+            assert (found.newest.checkpoint_id, list(found.bad)) == (2, [3])
+        disk.files[name] = whole
+    base = disk.files["1.part"]
+    for cut in range(0, len(base), 5):
+        disk.files["1.part"] = base[:cut]
+        found = written.folder.find()
+        assert (found.newest, sorted(found.bad)) == (None, [1, 2, 3])
+    disk.files["1.part"] = base
+    assert written.served() == (3, written.states[3])
+
+
+def test_ten_thousand_flipped_bits_are_all_found() -> None:
+    disk, rng = MemoryDisk(), Random(2)
+    written = Written(disk, 4, num_keys=300)
+    for _ in range(10_000):
+        name = rng.choice([*disk.files])
+        bit = rng.randrange(8 * len(disk.files[name]))
+        disk.flip(name, bit)
+        served, state = written.served()
+        assert served is None or state == written.states[served]
+        assert written.folder.find().bad or served != 4 or name not in _needed_by(written, 4), (name, bit)
+        disk.flip(name, bit)
+
+
+def _needed_by(written: Written, checkpoint_id: int) -> set[str]:
+    return {manifest_name(checkpoint_id), *written.folder.manifest(checkpoint_id).files()}
+
+
+def test_a_full_disk_fails_the_checkpoint_by_name_and_the_last_one_stays() -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 2)
+    for room_bytes in range(0, 400, 20):
+        disk.room_bytes = room_bytes
+        with pytest.raises(CheckpointUnusable, match="the folder cannot be written: No space left"):
+            written.add(3)
+        disk.files.pop("3.part", None)
+        assert written.served() == (2, written.states[2])
+
+
+def test_a_disk_that_cannot_be_read_is_named_and_nothing_is_swept_away() -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 3)
+    disk.unreadable = {"3.part"}
+    assert written.served() == (2, written.states[2])
+    assert "3.part in the folder cannot be read: Input/output error" in written.folder.find().bad[3]
+    disk.unreadable = {manifest_name(2)}
+    names = disk.names()
+    written.folder.sweep()
+    assert disk.names() == names
+
+
+def test_old_checkpoints_go_with_what_only_they_needed() -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 200, num_kept=3)
+    assert [name for name in disk.names() if name.endswith(".manifest")] == [manifest_name(n) for n in (198, 199, 200)]
+    needed = {name for number in (198, 199, 200) for name in written.folder.manifest(number).files()}
+    assert {name for name in disk.names() if name.endswith(".part")} == needed
+    assert written.served() == (200, written.states[200])
+
+
+def test_what_no_checkpoint_needs_is_swept_away() -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 2)
+    disk.files |= {"left.part": b"x", "0000000009.manifest.new": b"y", "notes.txt": b"z"}
+    written.folder.sweep()
+    assert disk.names() == ["0000000001.manifest", "0000000002.manifest", "1.part", "2.part", "notes.txt"]
+
+
+# What a run begins with.
+
+
+def test_a_run_begins_at_the_newest_good_checkpoint_and_says_what_it_passed_over() -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 3)
+    disk.flip("3.part", 9)
+    begins = beginning(graph_of(), written.folder, "auto", ())
+    assert (begins.begins_at, begins.next_id) == (2, 4)
+    assert "checkpoint 3 is passed over for 2: 3.part in the folder is not as it was written" in begins.notes[0]
+    disk.files["3.part"] = b""
+    assert beginning(graph_of(), written.folder, "auto", ()).begins_at == 2
+    assert manifest_name(3) not in disk.files
+
+
+@pytest.mark.parametrize("resume", ["auto", "must"])
+def test_a_folder_of_bad_checkpoints_is_not_taken_for_an_empty_one(resume: Resume) -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 2)
+    disk.flip("1.part", 9)
+    with pytest.raises(CheckpointUnusable, match="no checkpoint of flow 'words' is good"):
+        beginning(graph_of(), written.folder, resume, ())
+
+
+def test_nothing_to_resume_is_an_error_only_where_it_must_be() -> None:
+    folder = CheckpointFolder(MemoryDisk(), "the folder")
+    assert beginning(graph_of(), folder, "auto", ()).begins_at is None
+    with pytest.raises(CheckpointUnusable, match="no checkpoint of flow 'words' to resume from"):
+        beginning(graph_of(), folder, "must", ())
+
+
+def test_a_run_that_never_resumes_forgets_what_was_there() -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 2)
+    begins = beginning(graph_of(), written.folder, "never", ())
+    assert (begins.begins_at, begins.next_id, disk.names()) == (None, 3, [])
+
+
+def test_state_whose_step_is_gone_is_kept_or_let_go_by_name() -> None:
+    written = Written(MemoryDisk(), 2)
+    renamed = graph_of("tally")
+    with pytest.raises(CheckpointUnusable, match="step 'count' held, and the flow has no such step"):
+        beginning(renamed, written.folder, "auto", ())
+    assert beginning(renamed, written.folder, "auto", ("count",)).begins_at == 2
+    with pytest.raises(FlowInvalid, match="step 'count' is in the flow"):
+        beginning(graph_of(), written.folder, "auto", ("count",))
+
+
+def test_a_savepoint_is_whole_and_refuses_a_folder_that_has_one() -> None:
+    written, target = Written(MemoryDisk(), 3), MemoryDisk()
+    manifest = written.folder.manifest(3)
+    folder = CheckpointFolder(target, "the savepoint")
+    write_savepoint(manifest, written.folder, folder)
+    assert target.names() == [manifest_name(3), "savepoint.part"]
+    found = folder.find().newest
+    assert found is not None
+    state = state_from_pieces([folder.piece(piece) for piece in found.tasks[0].pieces], TYPES)
+    assert state.steps["count"].keyed == written.states[3]
+    with pytest.raises(NameTaken):
+        write_savepoint(manifest, written.folder, folder)
+
+
+def test_a_folder_has_one_writer(tmp_path: Path) -> None:
+    lock = FolderLock(str(tmp_path / "flow"))
+    with pytest.raises(CheckpointUnusable, match="in use by another run"):
+        FolderLock(str(tmp_path / "flow"))
+    lock.release()
+    FolderLock(str(tmp_path / "flow")).release()
+
+
+def test_names_of_flows_become_names_of_folders_one_each() -> None:
+    names = ["words", "my flow", "my/flow", "..", "", "a" * 100, "a" * 101, "Ünïcode"]
+    folders = [folder_name(name) for name in names]
+    assert folders[0] == "words"
+    assert len(set(folders)) == len(names)
+    assert all("/" not in folder and folder not in ("", ".", "..") for folder in folders)

@@ -1,0 +1,139 @@
+"""When checkpoints are taken, complete, given up: one at a time, each task heard."""
+
+from random import Random
+
+from cluster.jobs.checkpointing import (
+    MAX_FAILED,
+    Checkpointing,
+    CheckpointOrder,
+    DropNow,
+    FailRun,
+    TakeNow,
+    WakeIn,
+    WriteManifest,
+)
+from cluster.runtime.saving import SavedPiece, SavedPieces
+from sage.base.errors import CheckpointUnusable
+from sage.base.ids import TaskId
+
+A, B = TaskId("a"), TaskId("b")
+
+
+def pieces(name: str) -> SavedPieces:
+    return (SavedPiece(name, 0, 1, 2),)
+
+
+def machine() -> Checkpointing:
+    found = Checkpointing([A, B], every_s=1.0, timeout_s=5.0, first_id=4)
+    assert found.begin(100.0) == [WakeIn(1.0)]
+    return found
+
+
+def test_a_checkpoint_is_complete_once_every_task_has_saved_and_the_manifest_is_written() -> None:
+    found = machine()
+    assert found.due(101.0) == [TakeNow(4), WakeIn(5.0)]
+    assert found.saved(A, 4, pieces("a"), None, 101.2) == []
+    assert found.saved(B, 4, pieces("b"), None, 101.4) == [WriteManifest(4, {A: pieces("a"), B: pieces("b")})]
+    assert found.num_complete == 0
+    assert found.written(None, 101.5) == [WakeIn(0.5)]
+    assert (found.num_complete, found.next_id) == (1, 5)
+
+
+def test_a_task_that_has_ended_counts_by_its_final_state() -> None:
+    found = machine()
+    assert found.saved(A, None, pieces("end of a"), None, 100.5) == []
+    assert found.due(101.0) == [TakeNow(4), WakeIn(5.0)]
+    manifest = found.saved(B, None, pieces("end of b"), None, 101.4)
+    assert manifest == [WriteManifest(4, {A: pieces("end of a"), B: pieces("end of b")})]
+    found.written(None, 101.5)
+    assert found.is_all_final
+    assert found.due(103.0) == []
+
+
+def test_one_that_takes_too_long_is_dropped_and_the_next_waits_until_all_have_answered() -> None:
+    found = machine()
+    found.due(101.0)
+    found.saved(A, 4, pieces("a"), None, 101.2)
+    assert found.due(106.0) == [DropNow(4)]
+    assert found.due(107.0) == []
+    assert found.saved(B, 4, None, None, 109.0) == [WakeIn(0.0)]
+    assert found.due(109.0) == [TakeNow(5), WakeIn(5.0)]
+    assert found.newest is None
+
+
+def failed_once(found: Checkpointing, now_s: float) -> list[CheckpointOrder]:
+    found.due(now_s)
+    checkpoint_id = found.next_id - 1
+    found.saved(A, checkpoint_id, pieces("a"), None, now_s)
+    return found.saved(B, checkpoint_id, None, CheckpointUnusable("disk full"), now_s)
+
+
+def test_failures_in_a_row_fail_the_job_by_their_cause_and_one_that_succeeds_begins_the_row_anew() -> None:
+    found = machine()
+    for number in range(MAX_FAILED - 1):
+        assert failed_once(found, 101.0 + number) == [WakeIn(1.0)]
+    found.due(110.0)
+    for task_id in (A, B):
+        found.saved(task_id, found.next_id - 1, pieces(task_id), None, 110.0)
+    found.written(None, 110.0)
+    for number in range(MAX_FAILED - 1):
+        assert failed_once(found, 120.0 + number) == [WakeIn(1.0)]
+    (order,) = failed_once(found, 130.0)
+    assert isinstance(order, FailRun)
+    assert "3 checkpoints failed one after the other, the last so: disk full" in order.error.what
+
+
+def test_a_final_state_that_cannot_be_saved_fails_the_job() -> None:
+    (order,) = machine().saved(A, None, None, CheckpointUnusable("disk full"), 100.5)
+    assert isinstance(order, FailRun)
+
+
+def test_a_savepoint_begins_at_once_or_right_after_the_one_on_its_way() -> None:
+    found = machine()
+    assert found.ask(100.1) == [TakeNow(4), WakeIn(5.0)]
+    assert found.ask(100.2) == []
+    for task_id in (A, B):
+        found.saved(task_id, 4, pieces(task_id), None, 100.3)
+    assert found.written(None, 100.4) == [TakeNow(5), WakeIn(5.0)]
+
+
+def test_whatever_happens_each_checkpoint_has_one_state_of_every_task_and_none_begins_beside_another() -> None:
+    for seed in range(300):
+        rng = Random(seed)
+        tasks = [TaskId(f"t{number}") for number in range(rng.randint(1, 4))]
+        found = Checkpointing(tasks, every_s=1.0, timeout_s=3.0, first_id=1)
+        asked: dict[TaskId, int] = {}
+        ended: set[TaskId] = set()
+        is_writing, now_s = False, 0.0
+        orders = found.begin(now_s)
+        for _ in range(200):
+            for order in orders:
+                match order:
+                    case TakeNow(checkpoint_id):
+                        assert not asked
+                        assert not is_writing
+                        asked = dict.fromkeys(set(tasks) - ended, checkpoint_id)
+                    case WriteManifest(checkpoint_id, saved):
+                        assert not asked
+                        assert set(saved) == set(tasks)
+                        is_writing = True
+                    case _:
+                        pass
+            now_s += rng.random()
+            orders = []
+            if is_writing and rng.random() < 0.5:
+                is_writing = False
+                orders = found.written(CheckpointUnusable("no") if rng.random() < 0.2 else None, now_s)
+            elif asked and rng.random() < 0.6:
+                task_id = rng.choice([*asked])
+                checkpoint_id = asked.pop(task_id)
+                orders = found.saved(task_id, checkpoint_id, pieces("x"), None, now_s)
+            elif rng.random() < 0.1 and len(ended) < len(tasks):
+                task_id = rng.choice([*set(tasks) - ended])
+                ended.add(task_id)
+                asked.pop(task_id, None)
+                orders = found.saved(task_id, None, pieces("end"), None, now_s)
+            else:
+                orders = found.due(now_s)
+            if any(isinstance(order, FailRun) for order in orders):
+                break
