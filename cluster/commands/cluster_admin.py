@@ -105,7 +105,12 @@ def token(
         print(issued.text())
 
 
-def top(name: Name = DEFAULT_NAME, address: Address = None, json: Json = False) -> None:
+def top(
+    once: Annotated[bool, typer.Option("--once", help="Show them once, also on a terminal.")] = False,
+    name: Name = DEFAULT_NAME,
+    address: Address = None,
+    json: Json = False,
+) -> None:
     """Show nodes, engines and jobs live, until Ctrl-C; where there is no terminal, once."""
     import threading
 
@@ -114,7 +119,7 @@ def top(name: Name = DEFAULT_NAME, address: Address = None, json: Json = False) 
     with reach(name, address) as cluster:
         if json:
             print_json(_snapshot(cluster))
-        elif is_terminal():
+        elif is_terminal() and not once:
             show_live(lambda: _snapshot(cluster), threading.Event().wait)
         else:
             show_once(_snapshot(cluster))

@@ -9,11 +9,10 @@ import msgspec
 from cluster.commands.cluster_tables import Rows, engine_rows, job_rows, node_rows, rate_of
 from cluster.commands.show import counted, print_table
 from cluster.runtime.states import JobState, NodeState
-from sage.base.clock import Clock, SystemClock
 from sage.flow.runner import EngineStatus
 
 if TYPE_CHECKING:  # Rich is slow to import, and loaded where there is a terminal
-    from rich.console import Group
+    from rich.console import Console, Group
 
 EVERY_S = 1.0
 _MAX_PAST_JOBS = 8
@@ -32,13 +31,15 @@ class ClusterSnapshot(msgspec.Struct, frozen=True):
 Look = Callable[[], ClusterSnapshot]
 
 
-def show_live(look: Look, wait: Callable[[float], bool], *, clock: Clock | None = None) -> None:
-    """Show what `look` sees, every second, until `wait(seconds)` says that it is over or Ctrl-C comes."""
+def show_live(look: Look, wait: Callable[[float], bool], *, console: "Console | None" = None) -> None:
+    """Show what `look` sees, every second, until `wait(seconds)` says that it is over or Ctrl-C comes.
+
+    `console`: by default the terminal.
+    """
     from rich.live import Live
 
-    clock = clock if clock is not None else SystemClock()
     before = look()
-    with Live(_view(before, before), auto_refresh=False, screen=True) as live:
+    with Live(_view(before, before), console=console, auto_refresh=False, screen=True) as live:
         live.refresh()
         try:
             while not wait(EVERY_S):

@@ -63,6 +63,7 @@ class Head:
         self._stop_asked = threading.Event()
         self._stopped = threading.Event()
         self._joined = threading.Event()
+        self._start_fault: str | None = None
         self._actors: list[ActorRef[Any]] = []
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         try:
@@ -112,13 +113,19 @@ class Head:
         self._actors = [self._nodes, submitter, manager, clerk, self._door]
         if config.engines:
             self._plane.serve(config.engines)
-        if config.num_nodes and not self._joined.wait(START_S):
-            raise ClusterStartFailed(f"the nodes did not join within {START_S:g} s", self._last_words())
+        if config.num_nodes:
+            self._wait_joined()
         for job in past:
             if not job.record.is_over:  # what ran of it elsewhere has stopped by itself after `lost_after_s`
                 tell(submitter, Resumption(job, self._beat.lost_after_s))
         self._say_ready()
         return HeadReady(self._place.control, self._trust.address, os.getpid())
+
+    def _wait_joined(self) -> None:
+        in_time = self._joined.wait(START_S)
+        if not in_time or self._start_fault is not None:
+            how = self._start_fault or f"the nodes did not join within {START_S:g} s"
+            raise ClusterStartFailed(how, self._last_words())
 
     def wait(self) -> None:
         """Wait until somebody wants the cluster to end."""
@@ -184,6 +191,9 @@ class Head:
             self._joined.set()
 
     def _node_ended(self, name: str, how: str) -> None:
+        if not self._joined.is_set():  # it would end in the same way again
+            self._start_fault = f"{name} {how} before it joined"
+            self._joined.set()
         tell(self._door, NodeProcessEnded(name, how))
 
     def _kill_own(self, node_id: NodeId) -> bool:
@@ -202,6 +212,7 @@ class Head:
             share=(number, config.num_nodes),
             cpus=config.cpus,
             num_gpus=config.num_gpus,
+            takes_any_file=config.listen is None,
             folder=str(folder),
             place=str(self._place.folder),
         )

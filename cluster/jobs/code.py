@@ -5,7 +5,7 @@ Knows neither nodes nor connections. Of shipped code nothing is loaded before it
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module, invalidate_caches
 from importlib.machinery import PathFinder
@@ -20,7 +20,7 @@ from cluster.jobs.project import Project, installed_places, project_of, runs_as_
 from cluster.runtime.control import Code, FileCode, ShippedCode
 from cluster.runtime.signing import SigningKey
 from sage.base.clock import Clock
-from sage.base.errors import CodeMismatch, FlowInvalid
+from sage.base.errors import CodeMismatch, CodeRefused, FlowInvalid
 from sage.base.ids import JobId
 from sage.base.packages import PACKAGES
 from sage.flow.flow import Flow
@@ -61,17 +61,27 @@ def code_of(graph: Graph, job_id: JobId, ship: Ship | None) -> Code:
     return ship(graph, job_id)
 
 
-def graph_from_code(code: Code, verifier: CodeVerifier, *, job_id: JobId, node: str, at_unix_s: float) -> Graph:
+def graph_from_code(
+    code: Code,
+    verifier: CodeVerifier,
+    *,
+    job_id: JobId,
+    node: str,
+    at_unix_s: float,
+    offered: Sequence[Path] | None = None,
+) -> Graph:
     """Load the flow and return its graph. Changes sys.path and sys.modules: one at a time in a process.
 
-    `node` names this process in errors; `at_unix_s`: when the job was submitted.
+    `node` names this process in errors; `at_unix_s`: when the job was submitted. `offered`: the folders below which
+    files may be named, besides where packages are installed; None: all.
 
     Raises: CodeMismatch where this node has no such file, another content of it, or it builds another graph here;
-    CodeRefused by `verifier`; FlowInvalid, with the user's frames, where the code cannot be loaded.
+    CodeRefused by `verifier`, and for a file in no folder that is offered; FlowInvalid, with the user's frames, where
+    the code cannot be loaded.
     """
     match code:
         case FileCode():
-            return _graph_from_file(code, node)
+            return _graph_from_file(code, node, offered)
         case ShippedCode(envelope):
             return graph_from_pickle(verifier.opened(envelope, job_id, at_unix_s), node)
 
@@ -118,9 +128,12 @@ def _file_code(graph: Graph, module: ModuleType, file: Path, variable: str) -> F
     return FileCode(f"{where}:{variable}", project.sha256, graph_sha256(graph))
 
 
-def _graph_from_file(code: FileCode, node: str) -> Graph:
+def _graph_from_file(code: FileCode, node: str, offered: Sequence[Path] | None) -> Graph:
     where, _, variable = code.target.rpartition(":")
-    project = project_of(_file_of(where, code, node))
+    file = _file_of(where, code, node)
+    if offered is not None:
+        _check_offered(file, offered, node)
+    project = project_of(file)
     if project.sha256 != code.sha256:
         raise CodeMismatch(
             f"node {node} has {project.file} with hash {project.sha256[:16]}, and {code.sha256[:16]} was submitted",
@@ -146,6 +159,16 @@ def _file_of(where: str, code: FileCode, node: str) -> Path:
         what = f"node {node} has no {where}, and {code.sha256[:16]} is the hash of what was submitted"
         raise CodeMismatch(what, "Bring it there, under the same path, or install it as a package.")
     return file
+
+
+def _check_offered(file: Path, offered: Sequence[Path], node: str) -> None:
+    """Refuse a file that happens to lie on the node, before it is read: loading it would run it."""
+    folders = [*map(Path.resolve, offered), *installed_places()]
+    if not any(file.resolve().is_relative_to(folder) for folder in folders):
+        raise CodeRefused(
+            f"node {node} loads no flow from {file.parent}: it offers {', '.join(map(str, offered)) or 'no folder'}",
+            "Put the file there, install it as a package, or offer its folder on the node: node.code_dirs.",
+        )
 
 
 def _file_of_module(name: str) -> Path | None:

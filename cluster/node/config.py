@@ -1,5 +1,8 @@
 """What a node process is told when it is started. Knows nothing of how it is started."""
 
+import os
+from pathlib import Path
+
 import msgspec
 
 from sage.base.settings import Settings
@@ -14,7 +17,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `data_address`: where it takes records; port 0 takes any. `share`: which part of the machine it offers, the first
     number of the second: nodes of one machine share it. `key`: the name of its keys in `keys_folder`, by default the
     node's. `is_child`: it ends with the process that started it, and where that was killed removes its own `folder` and
-    that process's `place`.
+    that process's `place`. `takes_any_file`: whoever names a file to it is its own user.
     """
 
     head: str
@@ -30,3 +33,12 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     is_child: bool = True
     folder: str = ""
     place: str = ""
+    takes_any_file: bool = False
+
+
+def offered_folders(config: NodeConfig, working: Path) -> tuple[Path, ...] | None:
+    """Return the folders below which others may name files to a node, started in `working`; None: all."""
+    if config.takes_any_file and not config.settings.node.code_dirs:
+        return None
+    named = [Path(folder).expanduser() for folder in config.settings.node.code_dirs.split(os.pathsep) if folder]
+    return tuple(named) or (working,)

@@ -4,8 +4,9 @@ Loading runs the user's module: it may take long, raise anything, or never end. 
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cluster.jobs.code import graph_from_code
 from cluster.jobs.envelope import CodeVerifier, EnvelopeVerifier, NoCodeShipping
@@ -37,8 +38,10 @@ LoadFlow = Callable[[DeployRun], LoadedFlow]
 class CodeLoader:
     """Loads flows from code, one at a time: users' modules share one interpreter. A LoadFlow for any thread."""
 
-    def __init__(self, node_id: NodeId) -> None:
+    def __init__(self, node_id: NodeId, offered: Sequence[Path] | None = None) -> None:
+        """`offered`: the folders below which clients may name files; None: all."""
         self._node_id = node_id
+        self._offered = offered
         self._turn = threading.Lock()
 
     def __call__(self, order: DeployRun) -> LoadedFlow:
@@ -49,6 +52,7 @@ class CodeLoader:
                 job_id=order.job_id,
                 node=self._node_id,
                 at_unix_s=order.submitted_unix_s,
+                offered=self._offered,
             )
         return LoadedFlow(graph, flow_types(graph))
 

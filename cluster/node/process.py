@@ -16,7 +16,7 @@ from cluster.jobs.devices import Wish
 from cluster.jobs.machine import ThisMachine
 from cluster.jobs.machine_watch import MachineWatch
 from cluster.jobs.nvml import find_nvml
-from cluster.node.config import NodeConfig
+from cluster.node.config import NodeConfig, offered_folders
 from cluster.node.doors import NodeDoors
 from cluster.node.loading import CodeLoader
 from cluster.node.member import Member
@@ -114,7 +114,7 @@ class NodeProcess:
             start_node=self._start_node,
             way=self._way,
             admit=self._doors.admit,
-            load=CodeLoader(self._node_id),
+            load=CodeLoader(self._node_id, offered_folders(self._config, Path.cwd())),
             on_admitted=self._on_admitted,
             on_end=self._ended,
             clock=self._clock,

@@ -25,6 +25,7 @@ _ABOVE = ("sage", "clusters")
 _MAX_PATH_BYTES = 100  # sun_path has 104 bytes on macOS, 108 on Linux
 _LOOK_EVERY_S = 0.02
 _CLEARING_S = 2.0
+_GOING_S = 1.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 
 
@@ -143,8 +144,13 @@ class ClusterPlace:
             return None
 
     def clear_after(self, pid: int | None = None) -> None:
-        """Remove the folder if the process that spoke here last, `pid` or any, is gone; else leave all as it is."""
+        """Remove the folder if the process that spoke here last, `pid` or any, is gone; else leave all as it is.
+
+        That of `pid` may be about to go: its lock is waited for, for a moment.
+        """
         with contextlib.suppress(OSError):
+            if pid is not None:
+                self.wait_ended(_GOING_S)
             held = self.take()
             if held is None:
                 return

@@ -20,6 +20,10 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="names and values that steps may ask for by `with_resources(labels=)`: `zone=a,disk=ssd`",
         ),
     ] = ""
+    code_dirs: Annotated[
+        str,
+        Meta(description="folders of flows that others may name to this node, with `:` between; none: where it began"),
+    ] = ""
 
 
 class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):

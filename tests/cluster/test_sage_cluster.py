@@ -85,6 +85,13 @@ def test_starting_twice_says_what_runs_and_starts_nothing(running: ClusterComman
     assert {process.pid for process in running.processes()} == before
 
 
+def test_more_gpus_than_there_are_are_refused_at_once(running: ClusterCommand) -> None:
+    said = running("start", "--name", "greedy", "--gpus", "4096", status=1)
+    assert "4096" in said
+    assert "before it joined" in said
+    assert running.run("status", "--name", "greedy").returncode == 1
+
+
 def test_words_are_counted_on_both_nodes(running: ClusterCommand) -> None:
     result = running.json("submit", "flows.py:words", "--wait")
     assert (result["status"], result["records_in"]) == ("finished", 1_000)

@@ -1,10 +1,13 @@
 """A cluster in tables: every figure that a person looks for, and a rate that does not lie."""
 
+from io import StringIO
+
 import msgspec
 import pytest
+from rich.console import Console
 
 from cluster.commands.cluster_tables import engine_rows, job_rows, node_rows, rate_of
-from cluster.commands.cluster_top import ClusterSnapshot, show_once
+from cluster.commands.cluster_top import ClusterSnapshot, show_live, show_once
 from cluster.runtime.states import JobState, NodeState
 from sage.base.ids import JobId, NodeId
 from sage.base.inference import Kind, ModelCard
@@ -80,3 +83,51 @@ def test_one_look_prints_everything_there_is(capsys: pytest.CaptureFixture[str])
 def test_an_empty_cluster_shows_no_empty_table(capsys: pytest.CaptureFixture[str]) -> None:
     show_once(ClusterSnapshot("default", 0.0, (), (), ()))
     assert capsys.readouterr().out == "cluster default: 0 nodes, 0 engines, 0 jobs running\n"
+
+
+class Watched:
+    """A live view on a terminal that is a text: `screens` are what it showed, newest last."""
+
+    def __init__(self, *looks: ClusterSnapshot) -> None:
+        self._looks = list(looks)
+        self._text = StringIO()
+        self.screens: list[str] = []
+        self.console = Console(file=self._text, force_terminal=True, width=160, height=40, color_system=None)
+
+    def look(self) -> ClusterSnapshot:
+        return self._looks.pop(0)
+
+    def wait(self, seconds: float) -> bool:
+        self.keep()
+        return not self._looks
+
+    def keep(self) -> None:
+        self.screens.append(self._text.getvalue())
+        self._text.seek(0)
+        self._text.truncate()
+
+
+def snapshot(*jobs: JobState) -> ClusterSnapshot:
+    return ClusterSnapshot("default", 0.0, (NODE,), (ENGINE,), jobs)
+
+
+def test_the_live_view_shows_each_look_and_the_rate_between_two() -> None:
+    watched = Watched(snapshot(job(1_000, 1.0)), snapshot(job(3_000, 3.0)), snapshot(job(3_000, 4.0, is_over=True)))
+    show_live(watched.look, watched.wait, console=watched.console)
+    first, second, third = watched.screens
+    assert "cluster default: 1 node, 1 engine, 1 job running" in first
+    assert all(word in first for word in ("NODE", "n1", "ENGINE", "simulated", "words", "Ctrl-C ends this view"))
+    assert "1 job running, 1,000 records/s" in second
+    assert "0 jobs running" in third
+    assert "finished" in third
+
+
+def test_ctrl_c_ends_the_live_view_and_gives_the_terminal_back() -> None:
+    watched = Watched(snapshot())
+
+    def interrupted(seconds: float) -> bool:
+        raise KeyboardInterrupt
+
+    show_live(watched.look, interrupted, console=watched.console)
+    watched.keep()
+    assert watched.screens[-1].endswith("\x1b[?25h\x1b[?1049l")

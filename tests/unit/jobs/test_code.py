@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,15 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def loaded(code: Code, verifier: CodeVerifier = VERIFIER, *, at_unix_s: float | None = None) -> Graph:
+def loaded(
+    code: Code,
+    verifier: CodeVerifier = VERIFIER,
+    *,
+    at_unix_s: float | None = None,
+    offered: Sequence[Path] | None = None,
+) -> Graph:
     at = CLOCK.unix_s() if at_unix_s is None else at_unix_s
-    return graph_from_code(code, verifier, job_id=JOB, node="alder", at_unix_s=at)
+    return graph_from_code(code, verifier, job_id=JOB, node="alder", at_unix_s=at, offered=offered)
 
 
 def file_code(project: Path) -> FileCode:
@@ -273,3 +279,29 @@ def test_what_is_no_graph_is_refused_though_it_is_signed() -> None:
     )
     with pytest.raises(CodeRefused, match="no graph"):
         loaded(ShippedCode(envelope))
+
+
+def test_a_file_in_no_folder_that_the_node_offers_is_refused_before_it_runs(project: Path, tmp_path: Path) -> None:
+    code = file_code(project)
+    (project / "flow.py").write_text("raise AssertionError('it was run')")
+    elsewhere = tmp_path / "offered"
+    elsewhere.mkdir()
+    (elsewhere / "link.py").symlink_to(project / "flow.py")
+    for target in (code.target, f"{elsewhere}/link.py:flow", f"{elsewhere}/../flow.py:flow"):
+        with pytest.raises(CodeRefused, match=f"node alder loads no flow from .*: it offers {elsewhere}"):
+            loaded(FileCode(target, code.sha256), offered=[elsewhere])
+    with pytest.raises(CodeRefused, match="it offers no folder"):
+        loaded(code, offered=[])
+
+
+def test_files_below_an_offered_folder_and_installed_packages_are_loaded(project: Path) -> None:
+    code = file_code(project)
+    assert loaded(code, offered=[Path("/nowhere"), project.parent]).name == "words"
+    assert loaded(code, offered=[project]).name == "words"
+    with pytest.raises(CodeMismatch, match="with hash"):  # it may be named: what it holds decides
+        loaded(FileCode("pykka:flow", "0" * 64), offered=[])
+
+
+def test_a_module_of_the_standard_library_is_no_flow_of_anybodys() -> None:
+    with pytest.raises(CodeRefused, match="loads no flow from"):
+        loaded(FileCode("antigravity:flow", "0" * 64), offered=[])

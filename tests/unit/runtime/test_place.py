@@ -1,6 +1,7 @@
 """The folder of a cluster: private, found again, known to be alive or abandoned."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,15 @@ def test_the_state_of_a_cluster_is_where_the_settings_say_else_with_the_users(tm
     assert state_of_cluster("c", ClusterSettings(), environ) == Path("/home/u/.local/state/sage/journals/c")
     environ["XDG_STATE_HOME"] = "/state"
     assert state_of_cluster("c", ClusterSettings(), environ) == Path("/state/sage/journals/c")
+
+
+def test_a_head_that_is_about_to_be_gone_is_waited_for(place: ClusterPlace) -> None:
+    """The kernel closes what a killed process held one by one: its pipe may end before its lock is free."""
+    place.say(BEACON)
+    held = place.take()
+    assert held is not None
+    clearing = threading.Thread(target=place.clear_after, args=(BEACON.pid,))
+    clearing.start()
+    os.close(held)
+    clearing.join(10.0)
+    assert not place.folder.exists()
