@@ -215,14 +215,14 @@ class Member(Actor[MemberMessage]):
         self.set_timer(_BEAT, self._heartbeat_s)
 
     def _hold_until(self, until_s: float | None) -> None:
-        if until_s is not None:
+        if until_s is not None and self._standing.stand is Stand.MEMBER:
             self._lease.extend(until_s)
             self.set_timer(_LEASE, max(0.0, self._lease.left_s()))
 
     def _check_lease(self) -> None:
-        """Stop everything where the lease is over: before anything else is done, for time may have passed unseen.
+        """Stop everything where the lease is over, before anything else: time may have passed unseen.
 
-        A node that leaves has ended it already, and stays to say so.
+        A node that leaves has ended it already.
         """
         if self._standing.stand is Stand.MEMBER and self._lease.left_s() <= 0.0:
             self._lost(MembershipOver(f"the head was not heard for {self._lease_s:g} s"))
@@ -257,9 +257,7 @@ class Member(Actor[MemberMessage]):
             case _ if epoch != self._epoch:
                 get_log().warning("order of another epoch passed over", epoch=epoch, ours=self._epoch)
             case HeartbeatTaken(number):
-                until_s = self._standing.beat_taken(number, self._lease_s)
-                if self._standing.stand is Stand.MEMBER:
-                    self._hold_until(until_s)
+                self._hold_until(self._standing.beat_taken(number, self._lease_s))
             case DeployRun():
                 self._standing.began(message.run_id)
                 self_ref = self.actor_ref
