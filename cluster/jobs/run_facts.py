@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from cluster.runtime.control import (
+    CheckpointRun,
+    DropRunCheckpoint,
     RemoteFailure,
     RunOpened,
     RunProgressed,
@@ -15,6 +17,8 @@ from cluster.runtime.control import (
     RunTaskSaved,
 )
 from cluster.runtime.messages import (
+    CheckpointJob,
+    DropJobCheckpoint,
     JobOpened,
     JobProgress,
     JobSetAside,
@@ -70,6 +74,13 @@ def arrived(fact: ManagedFact, node_id: NodeId) -> NodeFact:
             return JobTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, failed)
         case RunProgressed(run_id, tasks):
             return JobProgress(run_id, node_id, tasks)
+
+
+def checkpoint_order(order: CheckpointRun | DropRunCheckpoint) -> CheckpointJob | DropJobCheckpoint:
+    """Return an order of the head as the node takes it."""
+    if isinstance(order, CheckpointRun):
+        return CheckpointJob(order.run_id, order.checkpoint_id)
+    return DropJobCheckpoint(order.run_id, order.checkpoint_id)
 
 
 def _parts(letters: Sequence[DeadLetterRecord]) -> list[tuple[DeadLetterRecord, ...]]:

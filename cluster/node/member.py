@@ -10,7 +10,7 @@ from types import TracebackType
 import msgspec
 
 from cluster.jobs.lease import Lease
-from cluster.jobs.run_facts import travelling
+from cluster.jobs.run_facts import checkpoint_order, travelling
 from cluster.node.loading import LoadingFailed, RunLoaded, begin_loading
 from cluster.node.member_ports import (
     EndMember,
@@ -65,9 +65,7 @@ from cluster.runtime.control import (
 from cluster.runtime.data_thread import PeerLost
 from cluster.runtime.messages import (
     BeginJob,
-    CheckpointJob,
     DeployTasks,
-    DropJobCheckpoint,
     JobStopped,
     NodeFact,
     StopJob,
@@ -265,10 +263,8 @@ class Member(Actor[MemberMessage]):
                 begin_loading(message, ports.node_id, ports.load, lambda came: tell(self_ref, came), ports.scheduler)
             case BeginRun(run_id):
                 tell(self._node, BeginJob(run_id))
-            case CheckpointRun(run_id, checkpoint_id):
-                tell(self._node, CheckpointJob(run_id, checkpoint_id))
-            case DropRunCheckpoint(run_id, checkpoint_id):
-                tell(self._node, DropJobCheckpoint(run_id, checkpoint_id))
+            case CheckpointRun() | DropRunCheckpoint():
+                tell(self._node, checkpoint_order(message))
             case StopRun(run_id):
                 self._stop_run(run_id)
             case TakeMore(run_id, task_id, num_messages):
