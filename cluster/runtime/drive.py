@@ -154,7 +154,7 @@ class Drive:
             case End():
                 self._inputs.end(message)
             case Grant():
-                self._outputs.grant(message)
+                self._outputs.grant(message, self._clock.monotonic_s())
 
     def reply(self, replies: Sequence[Reply]) -> None:
         if replies:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from cluster.runtime.credit import SenderCredit
+from cluster.runtime.link_pace import LinkPace
 from cluster.runtime.links import Barrier, Delivery, End, Grant, Link
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
@@ -51,12 +52,12 @@ class Outputs:
             else:
                 channel.add(own, 0)
 
-    def grant(self, grant: Grant) -> None:
+    def grant(self, grant: Grant, now_s: float) -> None:
         """Take credit and send what it lets go."""
         channel = self._by_link.get(grant.link)
         if channel is None:
             raise InternalError(f"credit for an unknown link {grant.link}")
-        channel.grant(grant)
+        channel.grant(grant, now_s)
 
     def is_stalled(self) -> bool:
         """Say whether anything waits for credit."""
@@ -86,6 +87,8 @@ class _Channel:
         self._max_records = max_records
         self._credits = {link: SenderCredit(num_batches) for link in spec.links}
         self._is_shared = spec.routing is Routing.ROUND_ROBIN
+        self._pace = LinkPace(spec.links, max_records) if self._is_shared and len(spec.links) > 1 else None
+        self._numbers = {link: number for number, link in enumerate(spec.links)}
         self._queues: list[deque[Batch]] = [deque() for _ in spec.links]
         self._next = 0
         self._owed: dict[Link, float] = {}
@@ -98,9 +101,11 @@ class _Channel:
             queue.append(batch)
         self._flush(partition)
 
-    def grant(self, grant: Grant) -> None:
+    def grant(self, grant: Grant, now_s: float) -> None:
         self._credits[grant.link].grant(grant.num_batches)
-        self._flush(0 if self._is_shared else self.links.index(grant.link))
+        if self._pace is not None:
+            self._pace.granted(grant.link, grant.num_batches, now_s)
+        self._flush(0 if self._is_shared else self._numbers[grant.link])
         if grant.link in self._owed:
             self._pay(grant.link)
 
@@ -120,8 +125,10 @@ class _Channel:
         queue = self._queues[partition]
         while queue and (link := self._link_for(partition)) is not None:
             batch = queue.popleft()
-            self._credits[link].spend()
-            self._send(Delivery(link, batch))
+            if self._pace is not None and len(batch) > self._pace.num_records:
+                batch, rest = _cut(batch, self._pace.num_records)
+                queue.appendleft(rest)
+            self._deliver(link, batch)
             if self._is_shared and batch.watermark_s is not None:
                 self._owe(link, batch.watermark_s)
 
@@ -134,8 +141,13 @@ class _Channel:
 
     def _pay(self, link: Link) -> None:
         if not self._credits[link].is_stalled():
-            self._credits[link].spend()
-            self._send(Delivery(link, Batch((), watermark_s=self._owed.pop(link))))
+            self._deliver(link, Batch((), watermark_s=self._owed.pop(link)))
+
+    def _deliver(self, link: Link, batch: Batch) -> None:
+        self._credits[link].spend()
+        if self._pace is not None:
+            self._pace.sent(link, len(batch))
+        self._send(Delivery(link, batch))
 
     def _link_for(self, partition: int) -> Link | None:
         """Return the link that the next batch takes: its own, or any with credit in turn."""
@@ -156,6 +168,23 @@ def _copied(batch: Batch) -> Batch:
     keys = list(batch.keys) if isinstance(batch.keys, list) else batch.keys
     times = list(batch.timestamps_s) if isinstance(batch.timestamps_s, list) else batch.timestamps_s
     return Batch(values, keys, times, batch.watermark_s)
+
+
+def _cut(batch: Batch, num_records: int) -> tuple[Batch, Batch]:
+    """Return the first `num_records`, and the rest with the watermark that follows all."""
+    keys, times = batch.keys, batch.timestamps_s
+    first = Batch(
+        batch.values[:num_records],
+        None if keys is None else keys[:num_records],
+        None if times is None else times[:num_records],
+    )
+    rest = Batch(
+        batch.values[num_records:],
+        None if keys is None else keys[num_records:],
+        None if times is None else times[num_records:],
+        batch.watermark_s,
+    )
+    return first, rest
 
 
 def _joined(first: Batch, second: Batch) -> Batch:

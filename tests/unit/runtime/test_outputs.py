@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.runtime.link_pace import FIRST_RECORDS
 from cluster.runtime.links import Barrier, Delivery, End, Grant, Link
 from cluster.runtime.outputs import Outputs, OutputSpec
 from sage.base.batch import Batch
@@ -52,7 +53,7 @@ def test_without_credit_batches_wait_are_joined_and_leave_in_order() -> None:
         wire.outputs.emit(Batch([number]))
     assert wire.values(link) == [0, 1]
     assert wire.outputs.is_stalled()
-    wire.outputs.grant(Grant(link, 2))
+    wire.outputs.grant(Grant(link, 2), 0.0)
     assert [len(m.batch) for m in wire.sent if isinstance(m, Delivery)] == [1, 1, 4, 1]
     assert wire.values(link) == list(range(7))
     assert not wire.outputs.is_stalled()
@@ -64,7 +65,7 @@ def test_round_robin_takes_turns_and_passes_over_who_has_no_credit() -> None:
     for number in range(4):
         wire.outputs.emit(Batch([number]))
     assert (wire.values(links[0]), wire.values(links[1])) == ([0, 2], [1, 3])
-    wire.outputs.grant(Grant(links[1], 2))
+    wire.outputs.grant(Grant(links[1], 2), 0.0)
     wire.outputs.emit(Batch([4]))
     wire.outputs.emit(Batch([5]))
     assert wire.values(links[1]) == [1, 3, 4, 5]
@@ -107,7 +108,7 @@ def test_nothing_is_lost_or_doubled_and_keyed_order_is_kept(
             for link in links:
                 num_sent = sum(isinstance(m, Delivery) and m.link == link for m in wire.sent)
                 if num_sent > num_granted[link]:
-                    wire.outputs.grant(Grant(link, num_sent - num_granted[link]))
+                    wire.outputs.grant(Grant(link, num_sent - num_granted[link]), 0.0)
                     num_granted[link] = num_sent
     sent = [value for values in batches for value in values]
     assert sorted(value for link in links for value in wire.values(link)) == sorted(sent)
@@ -124,3 +125,21 @@ def test_a_barrier_follows_what_was_emitted_on_every_link_of_every_channel_but_c
     wire.outputs.emit(Batch([1, 2], [1, 2]))
     wire.outputs.barrier(7)
     assert wire.sent[-3:] == [Barrier(first[0], 7), Barrier(first[1], 7), Barrier(second[0], 7)]
+
+
+def test_a_batch_for_any_of_several_is_cut_and_its_watermark_follows_the_last_piece() -> None:
+    links = links_to(2)
+    wire = Wire(OutputSpec(Routing.ROUND_ROBIN, links), num_batches=8, max_records=1_000)
+    numbers = list(range(FIRST_RECORDS + 3))
+    wire.outputs.emit(Batch(numbers, numbers, [float(number) for number in numbers], 7.0))
+    first, second, *_ = [message.batch for message in wire.sent if isinstance(message, Delivery)]
+    assert (first.values, first.keys, first.watermark_s) == (numbers[:FIRST_RECORDS], numbers[:FIRST_RECORDS], None)
+    assert (second.values, second.timestamps_s, second.watermark_s) == (numbers[-3:], [16.0, 17.0, 18.0], 7.0)
+    assert [wire.values(link) for link in links] == [numbers[:FIRST_RECORDS], numbers[-3:]]
+
+
+def test_a_batch_for_one_receiver_is_not_cut() -> None:
+    (link,) = links_to(1)
+    wire = Wire(OutputSpec(Routing.ROUND_ROBIN, (link,)), max_records=1_000)
+    wire.outputs.emit(Batch(list(range(500))))
+    assert [len(message.batch) for message in wire.sent if isinstance(message, Delivery)] == [500]

@@ -63,7 +63,7 @@ def test_a_watermark_alone_joins_the_batch_that_waits_before_it() -> None:
     outputs.emit(timed(2, 3))
     outputs.emit(Batch((), watermark_s=2.0))
     outputs.emit(timed(4, watermark_s=3.0))
-    outputs.grant(Grant(LEFT, 1))
+    outputs.grant(Grant(LEFT, 1), 0.0)
     assert sent == [Delivery(LEFT, Batch((), watermark_s=1.0)), Delivery(LEFT, timed(2, 3, 4, watermark_s=3.0))]
 
 
@@ -123,7 +123,7 @@ class Exchange:
     def take(self, at: int) -> Batch:
         batch, grant = self.receivers[at].take()
         if grant is not None:
-            self.senders[int(grant.link.source[2:])].grant(grant)
+            self.senders[int(grant.link.source[2:])].grant(grant, 0.0)
         return batch
 
 
