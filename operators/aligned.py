@@ -6,7 +6,7 @@ cannot be joined, every window that covers a record keeps it for itself.
 
 from collections.abc import Hashable, Iterator, Mapping
 from fractions import Fraction
-from math import gcd, inf
+from math import gcd, inf, isfinite
 from typing import Any
 
 from operators.accumulate import finish_of, join_of, update_lines
@@ -81,17 +81,24 @@ class AlignedWindows:
         return fired
 
     def snapshot(self) -> StepState:
-        return StepState(
-            keyed=_KeptByKey({home: values.copy() for home, values in self._kept.items()}, self._watermark_s)
-        )
+        kept = {home: values.copy() for home, values in self._kept.items()}
+        return StepState(keyed=_KeptByKey(kept, self._last_given()))
 
     def restore(self, state: StepState) -> None:
-        """Take each key's values; with them comes the watermark up to which results were given."""
-        for key, (watermark_s, kept) in (state.keyed or {}).items():
-            self._watermark_s = max(self._watermark_s, watermark_s)
-            for home, value in kept:
+        """Take each key's values; with them comes the last window whose results were given."""
+        for key, (last_given, *kept) in (state.keyed or {}).items():
+            if last_given is not None:
+                self._watermark_s = max(self._watermark_s, self._end_s(last_given))
+            for home, value in zip(kept[::2], kept[1::2], strict=True):
                 self._kept.setdefault(home, {})[key] = value
         self._next_end_s = min(map(self._end_s, self._unfired()), default=inf)
+
+    def _last_given(self) -> int | None:
+        """Return the last window that is over: it changes more seldom than the watermark, and says as much."""
+        if not isfinite(self._watermark_s):
+            return None
+        last = self._pane(self._watermark_s) - self._num_panes
+        return last // self._num_between * self._num_between
 
     def _enter(self, time_s: float, key: Hashable) -> tuple[tuple[Values, ...], float, float]:
         """Return where a record of this time is kept, and from when to when others are kept there too."""
@@ -176,12 +183,15 @@ class AlignedWindows:
         return (window + self._num_panes) * self._pane_s
 
 
-class _KeptByKey(Mapping[Hashable, tuple[float, list[tuple[int, Any]]]]):
-    """What each key has: the watermark, and its values by pane or window. Made for a key when it is asked for."""
+class _KeptByKey(Mapping[Hashable, tuple[Any, ...]]):
+    """What each key has, made when it is asked for: the last window given, then in turn panes or windows and values.
 
-    def __init__(self, kept: dict[int, Values], watermark_s: float) -> None:
+    Flat tuples of plain values cannot change, so that they need not be encoded at once.
+    """
+
+    def __init__(self, kept: dict[int, Values], last_given: int | None) -> None:
         self._kept = kept
-        self._watermark_s = watermark_s
+        self._last_given = last_given
 
     def __len__(self) -> int:
         return len(dict.fromkeys(self))
@@ -189,11 +199,11 @@ class _KeptByKey(Mapping[Hashable, tuple[float, list[tuple[int, Any]]]]):
     def __iter__(self) -> Iterator[Hashable]:
         return iter(dict.fromkeys(key for values in self._kept.values() for key in values))
 
-    def __getitem__(self, key: Hashable) -> tuple[float, list[tuple[int, Any]]]:
-        found = [(home, values[key]) for home, values in self._kept.items() if key in values]
+    def __getitem__(self, key: Hashable) -> tuple[Any, ...]:
+        found = tuple(each for home, values in self._kept.items() if key in values for each in (home, values[key]))
         if not found:
             raise KeyError(key)
-        return self._watermark_s, found
+        return self._last_given, *found
 
 
 def _common_length(size_s: float, every_s: float) -> float:

@@ -70,14 +70,13 @@ class IntervalJoin:
 
     def snapshot(self) -> StepState:
         keyed = {
-            key: (self._watermark_s, [[(time_s, record) for time_s, _, record in side] for side in sides])
+            key: tuple(tuple((time_s, record) for time_s, _, record in side) for side in sides)
             for key, sides in self._kept.items()
         }
         return StepState(keyed=keyed)
 
     def restore(self, state: StepState) -> None:
-        for key, (watermark_s, sides) in (state.keyed or {}).items():
-            self._watermark_s = max(self._watermark_s, watermark_s)
+        for key, sides in (state.keyed or {}).items():
             kept: tuple[list[Timed], list[Timed]] = ([], [])
             for own, side in zip(kept, sides, strict=True):
                 for time_s, record in side:

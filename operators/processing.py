@@ -222,9 +222,8 @@ class Processing:
     def snapshot(self) -> StepState:
         keyed = {
             key: (
-                self.watermark_s,
                 dict(own.values),
-                sorted(own.timers),
+                tuple(sorted(own.timers)),
                 dict(own.expiry_s),
                 None if own.alarm is None else own.alarm[1],
             )
@@ -233,8 +232,7 @@ class Processing:
         return StepState(keyed=keyed)
 
     def restore(self, state: StepState) -> None:
-        for key, (watermark_s, values, timers, expiry_s, alarm_after_s) in (state.keyed or {}).items():
-            self.watermark_s = max(self.watermark_s, watermark_s)
+        for key, (values, timers, expiry_s, alarm_after_s) in (state.keyed or {}).items():
             own = self._kept[key] = _OfKey(dict(values), set(timers))
             for time_s in timers:
                 self._push(time_s, key, None)

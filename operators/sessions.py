@@ -101,16 +101,14 @@ class SessionWindows:
 
     def snapshot(self) -> StepState:
         keyed = {
-            key: (self._watermark_s, [(s.first_s, s.last_s, s.value, s.is_given) for s in spans])
+            key: tuple(each for s in spans for each in (s.first_s, s.last_s, s.value, s.is_given))
             for key, spans in self._kept.items()
         }
         return StepState(keyed=keyed)
 
     def restore(self, state: StepState) -> None:
-        """Take each key's sessions; with them comes the watermark up to which results were given."""
-        for key, (watermark_s, spans) in (state.keyed or {}).items():
-            self._watermark_s = max(self._watermark_s, watermark_s)
-            for first_s, last_s, value, is_given in spans:
+        for key, spans in (state.keyed or {}).items():
+            for first_s, last_s, value, is_given in zip(*(spans[at::4] for at in range(4)), strict=True):
                 span = _Span(first_s, last_s, value)
                 span.is_given = is_given
                 self._kept.setdefault(key, []).append(span)

@@ -72,17 +72,15 @@ class TableJoin:
             waiting.setdefault(key, []).append((time_s, record))
         keyed = {
             key: (
-                self._watermark_s,
-                [(time_s, row) for time_s, _, row in self._rows.get(key, ())],
-                waiting.get(key, []),
+                tuple((time_s, row) for time_s, _, row in self._rows.get(key, ())),
+                tuple(waiting.get(key, ())),
             )
             for key in dict.fromkeys([*self._rows, *waiting])
         }
         return StepState(keyed=keyed)
 
     def restore(self, state: StepState) -> None:
-        for key, (watermark_s, rows, waiting) in (state.keyed or {}).items():
-            self._watermark_s = max(self._watermark_s, watermark_s)
+        for key, (rows, waiting) in (state.keyed or {}).items():
             for time_s, row in rows:
                 self._num += 1
                 self._rows.setdefault(key, []).append((time_s, self._num, row))

@@ -53,6 +53,7 @@ def joined(spec: Spec, drawn: Drawn) -> tuple[list[Any], list[Event], Machine]:
             saved = {name: StepState(keyed=dict(each.keyed or {})) for name, each in driven.snapshot().items()}
             driven = machine(spec)
             assert values_of(driven.restore(deepcopy(saved))) == []
+            assert values_of(driven.on_batch(Batch((), watermark_s=watermark_s))) == [], "as a task does it"
     for command in driven.on_end():
         assert isinstance(command, Emit)
         found += zip(command.batch.values, command.batch.timestamps_s or (), strict=True)
