@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from benchmarks.document import Result
 from benchmarks.models import Bench, measure_embed, measure_generate
+from benchmarks.nexmark import Auctions, Query, auctions
 from benchmarks.streams import measure_stream
 from benchmarks.texts import Corpus, load_corpus, passages
 from benchmarks.wanted import StreamEngine, StreamWorkload, Wanted
@@ -20,6 +21,8 @@ from sage.base.settings import Settings
 
 NUM_INTEGERS = 1_000_000
 NUM_READINGS = 1_000_000
+NUM_EVENTS = 500_000
+QUERIES: tuple[Query, ...] = ("q1", "q3", "q5", "q7")
 NUM_TEXTS = 512
 LEN_TEXT_CHARS = 700
 NUM_QUESTIONS = 32
@@ -42,6 +45,10 @@ def measure(wanted: Wanted) -> list[Result]:
             case StreamWorkload.W3:
                 num_records = wanted.num_records or NUM_READINGS
                 results += _stream(WindowedSum(readings(num_records, seed=wanted.seed)), wanted, settings)
+            case StreamWorkload.W4:
+                events = auctions(wanted.num_records or NUM_EVENTS, seed=wanted.seed)
+                for query in QUERIES:
+                    results += _stream(Auctions(events, query), wanted, settings)
             case StreamWorkload.EMBED | StreamWorkload.GENERATE:
                 results += _models(workload, wanted, settings)
     return results

@@ -5,18 +5,19 @@ from enum import StrEnum
 
 
 class StreamEngine(StrEnum):
-    """What computes W1, W2 and W3: a flow on the embedded runtime, or the plain loop."""
+    """What computes W1 to W4: a flow on the embedded runtime, or the plain loop."""
 
     SAGE = "sage"
     PYTHON = "python"
 
 
 class StreamWorkload(StrEnum):
-    """W1, W2 and W3 are timed against the plain loop; embed and generate against the engine called directly."""
+    """W1 to W4 are timed against the plain loop; embed and generate against the engine called directly."""
 
     W1 = "W1"
     W2 = "W2"
     W3 = "W3"
+    W4 = "W4"
     EMBED = "embed"
     GENERATE = "generate"
 

@@ -16,11 +16,14 @@ MISSING = object()
 Join = Callable[[Any, Any], Any]
 
 
-def update_lines(over: Over | Fold, number: int, names: dict[str, Any], *, old: str, keep: str) -> list[str]:
+def update_lines(
+    over: Over | Fold, number: int, names: dict[str, Any], *, old: str, keep: str, gives_value: bool = False
+) -> list[str]:
     """Return the lines that add `x` to `old`, an expression, give `v`, and then `keep` it: a failure changes nothing.
 
     In `old`, `{}` is what it gives before the first record; an expression without gives MISSING. Binds what they call
-    in `names`, under names that end in `number`.
+    in `names`, under names that end in `number`. Where `v` is not wanted (`gives_value`), nothing is kept that is
+    kept already.
     """
     fn, counted = f"f{number}", old.format(0)
     has_default, old = old != counted, old.format("MISSING")
@@ -37,6 +40,8 @@ def update_lines(over: Over | Fold, number: int, names: dict[str, Any], *, old: 
                 "min": "if old is not MISSING and not v < old: v = old",
                 "max": "if old is not MISSING and not v > old: v = old",
             }[kind]
+            if kind != "sum" and not gives_value:
+                wins, keep = f"if old is MISSING or v {'<' if kind == 'min' else '>'} old:", f"    {keep}"
             return ["v = x" if of is None else f"v = {fn}(x)", f"old = {old}", wins, keep]
         case Reduce():
             names[fn] = over.fn

@@ -59,7 +59,7 @@ class AlignedWindows:
             take = [f"    d{number}, = kept{number}", f"    get{number} = d{number}.get"]
             old, keep = f"get{number}(key, {{}})", f"d{number}[key] = v"
             return head, [*enter, *take, *update_lines(self._over, number, names, old=old, keep=keep)]
-        update = update_lines(self._over, number, names, old="d.get(key, {})", keep="new.append(v)")
+        update = update_lines(self._over, number, names, old="d.get(key, {})", keep="new.append(v)", gives_value=True)
         each = ["new = []", f"for d in kept{number}:", *(f"    {line}" for line in update)]
         return head, [*enter, *each, f"for d, v in zip(kept{number}, new): d[key] = v"]
 

@@ -226,7 +226,9 @@ def _lines(number: int, operation: Operation, names: dict[str, Any], before: lis
         case Aggregate() | Reduce() | Fold():
             state, values = f"s{number}", operation.state.values
             names |= {state: values, f"get_{state}": values.get}
-            lines = update_lines(spec, number, names, old=f"get_{state}(key, {{}})", keep=f"{state}[key] = v")
+            lines = update_lines(
+                spec, number, names, old=f"get_{state}(key, {{}})", keep=f"{state}[key] = v", gives_value=True
+            )
             return [*lines, *([] if spec.final else ["x = (key, v)"])]
 
 

@@ -78,4 +78,4 @@ def test_an_engine_is_refused_for_a_workload_that_has_others(capsys: pytest.Capt
 
 def test_an_unknown_workload_is_a_usage_error_that_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(app, "sage-benchmark", ["stream", "--workload", "W9"]) == 2
-    assert "'W1', 'W2', 'W3', 'embed', 'generate'" in capsys.readouterr().err
+    assert "'W1', 'W2', 'W3', 'W4', 'embed', 'generate'" in capsys.readouterr().err

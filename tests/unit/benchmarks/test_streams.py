@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from benchmarks.nexmark import Auctions, auctions
+from benchmarks.session import QUERIES
 from benchmarks.streams import measure_stream
 from benchmarks.texts import corpus_of, zipf_corpus
 from benchmarks.wanted import StreamEngine
@@ -14,12 +16,14 @@ from sage.base.clock import SystemClock
 from sage.base.errors import InternalError
 
 BOTH = (StreamEngine.SAGE, StreamEngine.PYTHON)
+EVENTS = auctions(20_000, seed=3)
 SMALL: list[Workload] = [
     Stateless(1000),
     Stateless(1),
     WordCount(zipf_corpus(500, seed=1)),
     WordCount(corpus_of("t", ["a b a"])),
     WindowedSum(readings(30_000, seed=2)),
+    *(Auctions(EVENTS, query) for query in QUERIES),
 ]
 
 
