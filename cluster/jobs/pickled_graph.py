@@ -4,6 +4,7 @@
 """
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -20,6 +21,8 @@ from sage.base.errors import CodeRefused, FlowInvalid, SageError
 from sage.base.packages import PACKAGES
 from sage.flow.graph import Graph
 
+_ONE_AT_A_TIME = threading.Lock()  # what travels along is registered with cloudpickle, for all threads
+
 
 def pickled_graph(graph: Graph) -> bytes:
     """Return `graph` with its functions; modules beside the user's script travel along, installed ones by name.
@@ -27,7 +30,7 @@ def pickled_graph(graph: Graph) -> bytes:
     Raises: FlowInvalid where something in it cannot travel.
     """
     try:
-        with _travelling_along(_modules_beside_script()) as beside, BytesIO() as out:
+        with _ONE_AT_A_TIME, _travelling_along(_modules_beside_script()) as beside, BytesIO() as out:
             _GraphPickler(out, beside).dump(graph)
             return out.getvalue()
     except Exception as error:

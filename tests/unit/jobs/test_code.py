@@ -2,7 +2,12 @@
 
 import sys
 import threading
+<<<<<<< HEAD
 from collections.abc import Iterator, Sequence
+=======
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+>>>>>>> ea07177 (Let several threads submit flows at a time)
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +18,7 @@ from cluster.jobs.code import Shipper, code_of, graph_from_code
 from cluster.jobs.envelope import CodeVerifier, EnvelopeVerifier, NoCodeShipping
 from cluster.jobs.flow_file import flows_in
 from cluster.jobs.graph_digest import graph_sha256
+from cluster.jobs.pickled_graph import pickled_graph
 from cluster.runtime.control import Code, FileCode, ShippedCode
 from cluster.runtime.signing import new_signing_key
 from sage.base.clock import ManualClock
@@ -247,6 +253,18 @@ def traced(graph: Graph, trace: Path) -> Graph:
     flow = sage.Flow(graph.name)
     flow.from_collection([1]).map(Tracing(trace)).for_each(print)
     return flow.graph()
+
+
+def test_several_threads_may_submit_flows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one of them had registered with cloudpickle, another took back."""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__)  # so that there are modules beside the script
+    switch_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            assert len(set(pool.map(lambda _: len(pickled_graph(local_flow())), range(200)))) == 1
+    finally:
+        sys.setswitchinterval(switch_s)
 
 
 def test_what_cannot_travel_is_named_where_it_is_submitted() -> None:
