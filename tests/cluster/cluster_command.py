@@ -98,7 +98,8 @@ class ClusterCommand:
     def wait_gone(self) -> None:
         """Wait until nothing of it runs; then there is no file, port or shared memory either."""
         eventually(lambda: not self.processes(), GONE_S, self.processes)
-        assert self.files() == []
+        left = self.files()
+        assert left == [], left
 
 
 @contextmanager
