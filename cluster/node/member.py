@@ -257,10 +257,7 @@ class Member(Actor[MemberMessage]):
             case HeartbeatTaken(number):
                 self._hold_until(self._standing.beat_taken(number, self._lease_s))
             case DeployRun():
-                self._standing.began(message.run_id)
-                self_ref = self.actor_ref
-                ports = self._ports
-                begin_loading(message, ports.node_id, ports.load, lambda came: tell(self_ref, came), ports.scheduler)
+                self._load(message)
             case BeginRun(run_id):
                 tell(self._node, BeginJob(run_id))
             case CheckpointRun() | DropRunCheckpoint():
@@ -272,7 +269,7 @@ class Member(Actor[MemberMessage]):
             case InferenceReplies(replies):
                 self._asking.replied(replies)
             case TurnsAsked(run_id, step, requests):
-                if self._standing.has(run_id):  # of one that is over the head has answered
+                if self._standing.goes_on(run_id):  # of one that is over the head has answered
                     self._turns.of_run(run_id).give(step, requests)
             case TurnsWithdrawn(run_id, turn_ids):
                 self._withdraw(run_id, turn_ids)
@@ -281,9 +278,15 @@ class Member(Actor[MemberMessage]):
 
     # Runs.
 
+    def _load(self, order: DeployRun) -> None:
+        if self._standing.takes_runs():
+            self._standing.began(order.run_id)
+            self_ref, ports = self.actor_ref, self._ports
+            begin_loading(order, ports.node_id, ports.load, lambda came: tell(self_ref, came), ports.scheduler)
+
     def _deploy(self, loaded: RunLoaded) -> None:
         order = loaded.order
-        if not self._standing.has(order.run_id):
+        if not self._standing.goes_on(order.run_id):
             return  # it was stopped while it was loaded
         self._ports.admit(peer.public_key for peer in order.peers.values())
         try:
@@ -296,10 +299,11 @@ class Member(Actor[MemberMessage]):
     def _decline(self, order: DeployRun, error: SageError) -> None:
         """Say that a run cannot be had here: one of its tasks ends by the error, and the head stops the others."""
         here = [task_id for task_id, node_id in order.placement.items() if node_id == self._ports.node_id]
-        if self._standing.has(order.run_id):
+        if self._standing.goes_on(order.run_id):
             self._send(RunTaskEnded(order.run_id, here[0], False, RemoteFailure.of(error)))
 
     def _stop_run(self, run_id: JobId) -> None:
+        self._standing.stops(run_id)
         self._running.end(run_id)
         tell(self._node, StopJob(run_id))
 
@@ -325,7 +329,7 @@ class Member(Actor[MemberMessage]):
             self._asking.fail_all(ClusterUnreachable("this node is no member of a cluster now"))
 
     def _withdraw(self, run_id: JobId, turn_ids: Sequence[RequestId]) -> None:
-        if self._standing.has(run_id) and (request_ids := self._turns.of_run(run_id).withdraw(turn_ids)):
+        if self._standing.goes_on(run_id) and (request_ids := self._turns.of_run(run_id).withdraw(turn_ids)):
             self._send(InferenceCancel(request_ids))
 
     def _send(self, message: ControlMessage) -> None:

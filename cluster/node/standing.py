@@ -61,6 +61,7 @@ class Standing:
 
     def __init__(self) -> None:
         self._runs: set[JobId] = set()
+        self._stopping: set[JobId] = set()
         self._retry_s = FIRST_RETRY_S
         self._ends = False
         self._error: SageError | None = None
@@ -79,10 +80,21 @@ class Standing:
     def stopped(self, run_id: JobId) -> list[StandOrder]:
         """Nothing of a run is left here."""
         self._runs.discard(run_id)
+        self._stopping.discard(run_id)
         return self._settle()
 
-    def has(self, run_id: JobId) -> bool:
-        return run_id in self._runs
+    def stops(self, run_id: JobId) -> None:
+        """A run is being stopped: nothing of it may begin here any more, though `stopped` is still to come."""
+        if run_id in self._runs:
+            self._stopping.add(run_id)
+
+    def goes_on(self, run_id: JobId) -> bool:
+        """Say whether this node has a run that is not being stopped."""
+        return run_id in self._runs and run_id not in self._stopping
+
+    def takes_runs(self) -> bool:
+        """Say whether more may begin here; a node that leaves is given some by a head that does not know it yet."""
+        return self.stand is Stand.MEMBER
 
     @property
     def runs(self) -> Iterable[JobId]:

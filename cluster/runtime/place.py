@@ -26,6 +26,7 @@ _MAX_PATH_BYTES = 100  # sun_path has 104 bytes on macOS, 108 on Linux
 _LOOK_EVERY_S = 0.02
 _CLEARING_S = 2.0
 _GOING_S = 1.0
+_GLANCE_S = 0.5
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 
 
@@ -79,7 +80,10 @@ class ClusterPlace:
 
     def take(self) -> int | None:
         """Take the lock that says that the cluster lives; return its descriptor, to be kept open, or None if taken."""
-        held = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return self._lock(os.O_CREAT)
+
+    def _lock(self, creating: int) -> int | None:
+        held = os.open(self.folder / "lock", os.O_RDWR | creating | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -146,12 +150,13 @@ class ClusterPlace:
     def clear_after(self, pid: int | None = None) -> None:
         """Remove the folder if the process that spoke here last, `pid` or any, is gone; else leave all as it is.
 
-        That of `pid` may be about to go: its lock is waited for, for a moment.
+        That of `pid` may be about to go: its lock is waited for, for a moment. Whoever looks at the lock just now, to
+        see whether that process lives, has let go of it within a moment too.
         """
         with contextlib.suppress(OSError):
             if pid is not None:
                 self.wait_ended(_GOING_S)
-            held = self.take()
+            held = self._take_within(_GLANCE_S)
             if held is None:
                 return
             try:
@@ -162,6 +167,16 @@ class ClusterPlace:
                 return
             finally:
                 os.close(held)
+
+    def _take_within(self, timeout_s: float) -> int | None:
+        """Take the lock as soon as it can be had; None where it cannot. Raises FileNotFoundError without one."""
+        clock, pause = SystemClock(), threading.Event()
+        until_s = clock.monotonic_s() + timeout_s
+        while True:
+            held = self._lock(0)  # where there is none, somebody else is clearing up: a new one would stay
+            if held is not None or clock.monotonic_s() > until_s:
+                return held
+            pause.wait(_LOOK_EVERY_S)
 
     def remove(self) -> None:
         """Remove the folder with everything in it, and those above it that are empty then and ours.

@@ -26,7 +26,7 @@ _WALLS_S = (0.0, 0.0, -3600.0, 3600.0)
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings:
-    """How large everything is. `longest_s`: how long a read of a source takes at most."""
+    """How large everything is. `longest_s`: how long a read of a source takes at most; `load_s`: a flow's code."""
 
     batch_records: int = 3
     inbox_batches: int = 2
@@ -34,6 +34,7 @@ class ClusterSettings:
     max_restarts: int = 50
     latency_s: float = 0.001
     longest_s: float = 0.1
+    load_s: float = 0.0
 
 
 class SimulatedCluster:
@@ -129,6 +130,7 @@ class SimulatedCluster:
         assert isinstance(order.code, FileCode)
         _, _, number = order.run_id.partition("~")
         who = Writer(order.job_id, int(number or 1), node_id)
+        self._rest(self.world.rng.random() * self.settings.load_s)
         self.vault.deployed(who)
         flow = self._made(order.code.target, who)
         self.loaded.append(flow)
@@ -141,8 +143,12 @@ class SimulatedCluster:
             Random(self._seeds[target]),
             lambda number: VaultSink(self.vault, number, who),
             longest_s=self.settings.longest_s,
-            rest=lambda for_s: self.world.wait(lambda: False, for_s, by=object()),
+            rest=self._rest,
         )
+
+    def _rest(self, for_s: float) -> None:
+        if for_s > 0.0:
+            self.world.wait(lambda: False, for_s, by=object())
 
     def stored(self, job_id: JobId) -> Callable[[int], list[int]]:
         """Return what is outside of each sink of a job."""

@@ -66,6 +66,9 @@ class ClusterStory:
         """Let it all happen; raises AssertionError that says what is wrong."""
         try:
             self._run()
+        except Exception as error:
+            error.add_note("\n".join(["What happened:", *self.told]))
+            raise
         finally:
             for client in self.cluster.clients:
                 client.let_go()
@@ -82,9 +85,7 @@ class ClusterStory:
         self._mend_all()
         self.world.run_for(_SETTLE_S[self._are_clients_dead])
         wrong = self.watched.broken(self.wanted)
-        assert not wrong, "\n".join(
-            [*wrong, "What happened:", *self.told, "The end of the schedule:", self.world.schedule.tail()]
-        )
+        assert not wrong, "\n".join([*wrong, "The end of the schedule:", self.world.schedule.tail()])
 
     def _is_over(self) -> bool:
         door = self.cluster.door
@@ -98,6 +99,7 @@ class ClusterStory:
             inbox_batches=rng.choice((1, 2, 8)),
             latency_s=rng.choice((0.0001, 0.001, 0.02)),
             longest_s=rng.choice((0.0, 0.1, 0.5, 1.0)),
+            load_s=rng.choice((0.0, 0.0, 0.01, 0.5)),
         )
 
     def _job(self, target: str) -> WantedJob:

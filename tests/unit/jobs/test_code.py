@@ -2,12 +2,8 @@
 
 import sys
 import threading
-<<<<<<< HEAD
 from collections.abc import Iterator, Sequence
-=======
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
->>>>>>> ea07177 (Let several threads submit flows at a time)
 from pathlib import Path
 from typing import Any
 

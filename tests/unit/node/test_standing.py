@@ -39,6 +39,27 @@ def test_a_node_that_loses_its_head_stops_everything_before_it_tries_again() -> 
     assert standing.connect(11.0) == [Reconnect()]
 
 
+def test_of_a_run_that_is_being_stopped_nothing_more_begins() -> None:
+    standing = member()
+    standing.began(RUN)
+    assert standing.goes_on(RUN)
+    standing.stops(RUN)
+    assert not standing.goes_on(RUN)
+    assert tuple(standing.runs) == (RUN,)
+    standing.stopped(RUN)
+    standing.stops(RUN)
+    standing.began(RUN)
+    assert standing.goes_on(RUN)
+
+
+def test_a_node_that_leaves_takes_no_more_runs() -> None:
+    standing = member()
+    assert standing.takes_runs()
+    standing.began(RUN)
+    standing.told_to_end()
+    assert not standing.takes_runs()
+
+
 def test_a_node_tries_again_ever_more_slowly_until_it_is_a_member() -> None:
     standing, waits = Standing(), []
     for _ in range(7):
@@ -106,6 +127,6 @@ def test_whatever_happens_nothing_runs_when_it_joins_and_it_ends_once(steps: lis
                 orders = standing.stopped(RUN)
             case _:
                 pass  # not what a head does to a node that stands so
-        assert not (Reconnect() in orders and standing.has(RUN))
+        assert not (Reconnect() in orders and RUN in tuple(standing.runs))
         ended += sum(isinstance(order, EndNodeNow) for order in orders)
     assert ended == (standing.stand is Stand.ENDED)

@@ -1,5 +1,6 @@
 """The folder of a cluster: private, found again, known to be alive or abandoned."""
 
+import fcntl
 import os
 import threading
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_what_a_killed_process_left_is_removed_and_what_another_has_taken_is_not
     environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
     for name in ("killed", "alive", "young"):
         place_of_cluster(name, environ).make()
-    place_of_cluster("killed", environ).say(BEACON)
+    was_held(place_of_cluster("killed", environ)).say(BEACON)
     place_of_cluster("alive", environ).say(BEACON)
     held = place_of_cluster("alive", environ).take()
     assert held is not None
@@ -101,8 +102,16 @@ def test_what_a_killed_process_left_is_removed_and_what_another_has_taken_is_not
     os.close(held)
 
 
+def was_held(place: ClusterPlace) -> ClusterPlace:
+    """Return `place` with the lock of a process that is gone."""
+    held = place.take()
+    assert held is not None
+    os.close(held)
+    return place
+
+
 def test_a_node_clears_up_after_its_own_head_alone(place: ClusterPlace) -> None:
-    place.say(BEACON)
+    was_held(place).say(BEACON)
     place.clear_after(BEACON.pid + 1)
     assert place.folder.exists()
     place.clear_after(BEACON.pid)
@@ -127,5 +136,19 @@ def test_a_head_that_is_about_to_be_gone_is_waited_for(place: ClusterPlace) -> N
     clearing = threading.Thread(target=place.clear_after, args=(BEACON.pid,))
     clearing.start()
     os.close(held)
+    clearing.join(10.0)
+    assert not place.folder.exists()
+
+
+def test_who_clears_up_waits_for_whoever_looks_at_the_lock_at_that_moment(place: ClusterPlace) -> None:
+    """A client that looked for the head which had just been killed once kept its nodes from clearing up."""
+    was_held(place).say(BEACON)
+    looking = os.open(place.folder / "lock", os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    clearing = threading.Thread(target=place.clear_after, args=(BEACON.pid,))
+    clearing.start()
+    clearing.join(0.1)
+    assert place.folder.exists()
+    os.close(looking)
     clearing.join(10.0)
     assert not place.folder.exists()
