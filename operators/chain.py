@@ -9,6 +9,7 @@ from operators.context import Context
 from operators.event_clock import EventClock
 from operators.failure import Failures
 from operators.fuse import FusedMachine, Phase, Stage
+from operators.index import part_of_task
 from operators.loop import Loop
 from operators.machine import Counts
 from operators.retrieval import IndexPart, asking_stages, filling_stages
@@ -102,7 +103,8 @@ class _Cutter:
             case Retrieve(index=name) as spec:
                 self._take_stages(asking_stages(step, spec, self._context.indexes.index(name), self.failures))
             case IndexInto(index=name) as spec:
-                index, part = self._context.indexes.index(name), str(self._context.task_id)
+                index, part = self._context.indexes.index(name), part_of_task(self._context.task_id)
+                index.drop(part)
                 self._take_stages(filling_stages(step, spec, index, part, self.failures))
                 self.stateful[step.name] = IndexPart(index, part)
             case Write(sink=sink):

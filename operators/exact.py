@@ -54,6 +54,10 @@ class ExactIndex:
             self._parts[part] = _Part(self._dim)
         self._parts[part].add(_normalised(vectors), passages)
 
+    def drop(self, part: str) -> None:
+        """Forget what an earlier run of the same task has added, if one has."""
+        self._parts.pop(part, None)
+
     def entries(self, part: str) -> Sequence[tuple[NDArray[np.float32], str, str]]:
         """Return `(vector, text, source)` of what the part holds now, in order; not changed by what is added later."""
         return self._parts[part].entries() if part in self._parts else ()

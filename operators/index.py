@@ -7,6 +7,7 @@ the tasks that write it have ended (the plan's completion channel sees to it). S
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sage.base.ids import TaskId
 from sage.flow.index import Passage
 
 if TYPE_CHECKING:  # numpy is loaded by flows that have an index, not by the others
@@ -29,6 +30,10 @@ class VectorIndex(Protocol):
         """Add checked vectors [num, dim] and the `(text, source)` of each, in order, to the part of one writer."""
         ...
 
+    def drop(self, part: str) -> None:
+        """Forget what an earlier run of the same task has added, if one has."""
+        ...
+
     def entries(self, part: str) -> "Sequence[tuple[NDArray[np.float32], str, str]]":
         """Return `(vector, text, source)` of what the part holds now, in order; not changed by what is added later."""
         ...
@@ -36,6 +41,12 @@ class VectorIndex(Protocol):
     def search(self, vectors: "NDArray[np.float32]", k: int) -> list[list[Passage]]:
         """Return, for each checked vector of [num, dim], at most `k` passages: best first, then as they were added."""
         ...
+
+
+def part_of_task(task_id: TaskId) -> str:
+    """Return the name of the part that a task writes: the same in every run of its job (`job-x~2` is the second)."""
+    run, _, task = task_id.partition("/")
+    return f"{run.partition('~')[0]}/{task}"
 
 
 class IndexStore:

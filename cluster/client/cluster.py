@@ -196,7 +196,7 @@ class RemoteCluster:
             self._line.listen_no_more(job_id)
             raise
         subscription.begin(desk)
-        return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._line.clock)
+        return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._line.clock, is_kept=keep is not None)
 
     def job(self, job_id: JobId) -> SubmittedJob:
         """Return a job of this cluster, whoever submitted it; raises UnknownJob."""

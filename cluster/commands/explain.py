@@ -32,6 +32,7 @@ class Explained(msgspec.Struct, frozen=True):
     channels: tuple[ExplainedChannel, ...]
     placement: tuple[str, ...]
     guarantees: tuple[str, ...]
+    guarantees_with_checkpoints: tuple[str, ...]
 
 
 def explain(plan: Plan, placement: Iterable[str]) -> Explained:
@@ -51,6 +52,7 @@ def explain(plan: Plan, placement: Iterable[str]) -> Explained:
         tuple(ExplainedChannel(c.source, c.target, c.routing.value) for c in plan.channels),
         tuple(placement),
         guarantees_of(plan.graph, 0),
+        guarantees_of(plan.graph, 0, is_kept=True),
     )
 
 
@@ -64,6 +66,7 @@ def show(explained: Explained) -> None:
         print_table([("FROM", "TO", "ROUTING"), *((c.source, c.target, c.routing) for c in explained.channels)])
     if explained.guarantees:
         print("\nWHAT EACH SINK IS PROMISED\n" + "\n".join(explained.guarantees))
+        print("\nAND WITH CHECKPOINTS\n" + "\n".join(explained.guarantees_with_checkpoints))
     if explained.placement:
         print("\nWHERE AND WHY\n" + "\n".join(explained.placement))
 

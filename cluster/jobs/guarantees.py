@@ -1,15 +1,34 @@
 """What a job that has ended promised of each sink. Pure; knows nothing of how it ran."""
 
 from sage.flow.graph import Graph
+from sage.flow.ports import ResumableSink, RewindableSource
 from sage.flow.sinks import JsonLinesSink, ListSink
-from sage.flow.spec import SINKS, Spec, Write
+from sage.flow.spec import SINKS, IndexInto, Read, Spec, Write
 
 
-def guarantees_of(graph: Graph, num_restarts: int) -> tuple[str, ...]:
-    """Return a line a sink. `num_restarts`: how often the job began anew from nothing: a node or its head was lost."""
+def guarantees_of(graph: Graph, num_restarts: int, *, is_kept: bool = False) -> tuple[str, ...]:
+    """Return a line a sink. `num_restarts`: how often the job began anew: a node or its head was lost.
+
+    `is_kept`: it takes checkpoints, and so began each time from the newest; else from nothing.
+    """
+    if is_kept:
+        return tuple(f"{step.name}: {line}" for step in graph.steps if (line := _promise_where_kept(step.spec)))
     return tuple(
         f"{step.name}: {_promise(step.spec, num_restarts)}" for step in graph.steps if isinstance(step.spec, SINKS)
     )
+
+
+def _promise_where_kept(spec: Spec) -> str | None:
+    """Return what holds of a sink, and of a source that cannot say where it is, however often the flow is killed."""
+    if isinstance(spec, Read) and not isinstance(spec.source, RewindableSource):
+        return "read again from its start where a run goes on from a checkpoint, and has to give the same records"
+    return _promise_of_sink_kept(spec) if isinstance(spec, SINKS) else None
+
+
+def _promise_of_sink_kept(sink: Spec) -> str:
+    if isinstance(sink, IndexInto) or (isinstance(sink, Write) and isinstance(sink.sink, ResumableSink)):
+        return "each record exactly once, also where a run goes on from a checkpoint"
+    return "each record at least once: what came after the checkpoint that a run goes on from comes again"
 
 
 def _promise(sink: Spec, num_restarts: int) -> str:

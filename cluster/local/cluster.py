@@ -108,7 +108,9 @@ class LocalCluster:
         if checkpoint is not None:
             checkpoints = open_checkpoints(graph, checkpoint, resume, self._started_clerk())
         job_id = self._submitted(SubmitPlan(plan, board.post, checkpoints=checkpoints))
-        job = SubmittedJob(job_id, graph, board, ManagerDesk(self._manager), self._clock)
+        job = SubmittedJob(
+            job_id, graph, board, ManagerDesk(self._manager), self._clock, is_kept=checkpoint is not None
+        )
         self._keep(job)
         return job
 

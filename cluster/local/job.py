@@ -102,11 +102,15 @@ class ManagerDesk:
 class SubmittedJob:
     """A flow that was submitted to a cluster."""
 
-    def __init__(self, job_id: JobId, graph: Graph, board: JobBoard, desk: JobDesk, clock: Clock) -> None:
+    def __init__(
+        self, job_id: JobId, graph: Graph, board: JobBoard, desk: JobDesk, clock: Clock, *, is_kept: bool = False
+    ) -> None:
+        """`is_kept`: it takes checkpoints."""
         self._id = job_id
         self._graph = graph
         self._board = board
         self._desk = desk
+        self._is_kept = is_kept
         self._clock = clock
 
     @property
@@ -209,7 +213,7 @@ class SubmittedJob:
             records_out=metrics.records_out,
             dead_letters=view.num_dead_letters,
             duration_s=metrics.duration_s,
-            guarantees=guarantees_of(self._graph, view.num_restarts),
+            guarantees=guarantees_of(self._graph, view.num_restarts, is_kept=self._is_kept),
         )
 
     def _repr_html_(self) -> str:

@@ -28,8 +28,11 @@ class Running:
         """Return the tasks of a run as they are to be deployed; what others see of them happens under `lease`."""
         run_id = loaded.order.run_id
         credits_of = self._untaken[run_id] = {task.id: Untaken(self._scheduler.condition()) for task in loaded.tasks}
+        keeps = loaded.order.keeping is not None
         return tuple(
-            with_sinks_here(task, SinkPorts(run_id, task.id, loaded.types, lease, credits_of[task.id], self._send))
+            with_sinks_here(
+                task, SinkPorts(run_id, task.id, loaded.types, lease, credits_of[task.id], self._send, keeps)
+            )
             for task in loaded.tasks
         )
 

@@ -16,17 +16,21 @@ from cluster.runtime.packed import pack_records
 from cluster.runtime.record_types import RecordTypes
 from sage.base.ids import JobId, TaskId
 from sage.flow.graph import Step
-from sage.flow.ports import Sink, SinkWriter
+from sage.flow.ports import ResumableSink, ResumableWriter, Sink, SinkWriter, Written
 from sage.flow.sinks import ListSink, PrintSink
 from sage.flow.spec import ForEach, Write
 
 MAX_LINE_CHARS = 8_000
+NUM_SENT_AGAIN = 1_000
 NUM_LINES = 250  # that travel together: 2 million characters at most
 
 
 @dataclass(frozen=True, slots=True)
 class SinkPorts:
-    """What the sinks of one task are lent. `send` takes a message for the head, on any thread, without waiting."""
+    """What the sinks of one task are lent. `send` takes a message for the head, on any thread, without waiting.
+
+    `keeps`: checkpoints are taken, so that what was sent may have to be sent again.
+    """
 
     run_id: JobId
     task_id: TaskId
@@ -34,6 +38,7 @@ class SinkPorts:
     lease: Lease
     untaken: Untaken
     send: Callable[[RunCollected | RunLogged], object]
+    keeps: bool = False
 
 
 def with_sinks_here(task: TaskSpec, ports: SinkPorts) -> TaskSpec:
@@ -48,6 +53,8 @@ def _step_here(step: Step, ports: SinkPorts) -> Step:
             return replace(step, spec=Write(CollectingSink(step.name, ports)))
         case Write(sink=PrintSink()):
             return replace(step, spec=Write(LoggingSink(ports)))
+        case Write(sink=sink) if isinstance(sink, ResumableSink):
+            return replace(step, spec=Write(ResumableLeasedSink(sink, ports.lease)))
         case Write(sink=sink):
             return replace(step, spec=Write(LeasedSink(sink, ports.lease)))
         case ForEach(fn=fn):
@@ -77,6 +84,23 @@ class LeasedSink:
 
 
 @dataclass(frozen=True, slots=True)
+class ResumableLeasedSink:
+    """A LeasedSink that can be gone on with."""
+
+    sink: ResumableSink[Any]
+    lease: Lease
+
+    def open(self) -> "ResumableLeasedWriter":
+        self.lease.check()
+        writer: Any = self.sink.open()
+        return ResumableLeasedWriter(writer, self.lease)
+
+    def resume(self, position: Any, contents: Sequence[Any]) -> "ResumableLeasedWriter":
+        self.lease.check()
+        return ResumableLeasedWriter(self.sink.resume(position, contents), self.lease)
+
+
+@dataclass(frozen=True, slots=True)
 class LeasedWriter:
     writer: SinkWriter[Any]
     lease: Lease
@@ -93,21 +117,53 @@ class LeasedWriter:
         self.writer.close(complete=complete)
 
 
+class ResumableLeasedWriter(LeasedWriter):
+    """A LeasedWriter that says how far it is."""
+
+    __slots__ = ()
+    writer: ResumableWriter[Any]
+
+    def written(self) -> Written:
+        self.lease.check()
+        return self.writer.written()
+
+
 @dataclass(frozen=True, slots=True)
 class CollectingSink:
-    """Sends records to the head, for the client that collects them. Waits while too many were not taken."""
+    """Sends records to the head, for the client that collects them."""
 
     step: str
     ports: SinkPorts
 
-    def open(self) -> "CollectingSink":
-        return self
+    def open(self) -> "CollectingWriter":
+        return CollectingWriter(self.step, self.ports)
+
+    def resume(self, position: Any, contents: Sequence[Any]) -> "CollectingWriter":
+        """Send all again: the client takes what a new run brings in place of what the last one brought."""
+        writer = self.open()
+        for start in range(0, len(contents), NUM_SENT_AGAIN):
+            writer.write(contents[start : start + NUM_SENT_AGAIN])
+        return writer
+
+
+class CollectingWriter:
+    """Waits while too many messages were not taken."""
+
+    def __init__(self, step: str, ports: SinkPorts) -> None:
+        self._step = step
+        self._ports = ports
+        self._sent: list[Any] = []
 
     def write(self, records: Sequence[Any]) -> None:
-        ports = self.ports
-        for piece in pack_records(records, ports.types, where=f"step {self.step!r}"):
+        ports = self._ports
+        for piece in pack_records(records, ports.types, where=f"step {self._step!r}"):
             ports.untaken.take()
-            ports.send(RunCollected(ports.run_id, ports.task_id, self.step, piece.packed, piece.num_records))
+            ports.send(RunCollected(ports.run_id, ports.task_id, self._step, piece.packed, piece.num_records))
+        if ports.keeps:
+            self._sent.extend(records)
+
+    def written(self) -> Written:
+        return Written(contents=self._sent)
 
     def close(self, *, complete: bool) -> None:
         """Nothing to finish: what was sent is on its way before the task's end is."""

@@ -5,6 +5,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 
 import sage
+from cluster.client.nodes_here import nodes_here
 from sage.base.errors import CheckpointUnusable, RecordFailed
 from tests.cluster.checkpointed import NUM_KEYS, NUM_RECORDS, flow_to, paced
+from tests.cluster.waiting import eventually
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.cluster
@@ -131,3 +134,18 @@ def test_calls_in_flight_and_buffers_are_part_of_a_checkpoint(tmp_path: Path) ->
     flow.run(timeout_s=DEADLINE_S, progress=False, checkpoint=kept)
     assert out.items == list(range(6_000))
     assert min(seen.values()) == 1
+
+
+def test_a_job_that_loses_a_node_goes_on_where_it_was(tmp_path: Path) -> None:
+    """A node of two is killed: what was read before the checkpoint is not read again, and each record counts once."""
+    flow, counts = flow_to(tmp_path)
+    kept = sage.Checkpoint(tmp_path / "kept", every_s=0.1)
+    with nodes_here(2) as cluster:
+        victim = cluster.node_states()[0].pid
+        job = cluster.submit(flow, checkpoint=kept)
+        eventually(lambda: any((tmp_path / "kept" / "checkpointed").glob("*.manifest")), DEADLINE_S, job.metrics)
+        os.kill(victim, signal.SIGKILL)
+        result = job.wait(DEADLINE_S)
+    assert result.records_in == NUM_RECORDS
+    assert sorted(counts.items) == _COUNTS
+    check_output(tmp_path)

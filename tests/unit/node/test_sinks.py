@@ -42,14 +42,14 @@ class RecordedSink:
 class Task:
     """The ports of one task, and what it sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps: bool = False) -> None:
         self.clock = ManualClock()
         self.lease = Lease(self.clock)
         self.lease.extend(2.0)
         self.sent: list[RunCollected | RunLogged] = []
         self.untaken = Untaken(threading.Condition())
         run_id, task_id = JobId("job"), TaskId("job/t/0")
-        self.ports = SinkPorts(run_id, task_id, RecordTypes(), self.lease, self.untaken, self.sent.append)
+        self.ports = SinkPorts(run_id, task_id, RecordTypes(), self.lease, self.untaken, self.sent.append, keeps)
 
 
 @pytest.fixture
@@ -58,14 +58,14 @@ def task() -> Task:
 
 
 def test_what_is_collected_goes_to_the_head_with_its_step(task: Task) -> None:
-    CollectingSink("results", task.ports).write([1, "two"])
+    CollectingSink("results", task.ports).open().write([1, "two"])
     (message,) = task.sent
     assert isinstance(message, RunCollected)
     assert (message.step, list(unpack_records(message.records, RecordTypes()))) == ("results", [1, "two"])
 
 
 def test_a_sink_waits_while_the_head_has_not_taken_what_it_sent(task: Task) -> None:
-    sink = CollectingSink("results", task.ports)
+    sink = CollectingSink("results", task.ports).open()
     for number in range(NUM_UNTAKEN):
         sink.write([number])
     writer = threading.Thread(target=sink.write, args=(["late"],))
@@ -83,7 +83,7 @@ def test_a_sink_that_waits_is_let_go_when_its_run_is_stopped(task: Task) -> None
 
     def write() -> None:
         try:
-            CollectingSink("results", task.ports).write([1])
+            CollectingSink("results", task.ports).open().write([1])
         except MembershipOver as error:
             raised.append(error)
 
@@ -144,3 +144,18 @@ def test_every_sink_of_a_flow_is_replaced_by_one_that_asks_the_lease(
     logging.sink.open().write(["line"])
     assert task.sent == [RunLogged(JobId("job"), TaskId("job/t/0"), ("line",))]
     assert capsys.readouterr().out == "line\n"
+
+
+def test_what_was_collected_is_sent_again_where_a_run_goes_on() -> None:
+    task = Task(keeps=True)
+    writer = CollectingSink("results", task.ports).open()
+    writer.write([1, 2])
+    kept = writer.written().contents
+    again = Task(keeps=True)
+    resumed = CollectingSink("results", again.ports).resume(None, kept)
+    resumed.write([3])
+    (first, second) = again.sent
+    assert isinstance(first, RunCollected)
+    assert isinstance(second, RunCollected)
+    assert [unpack_records(message.records, RecordTypes()) for message in (first, second)] == [[1, 2], [3]]
+    assert list(resumed.written().contents) == [1, 2, 3]
