@@ -9,7 +9,7 @@ import pytest
 import sage
 from cluster.jobs.lease import Lease
 from cluster.jobs.tasks import tasks_from_plan
-from cluster.node.sinks import CollectingSink, LeasedSink, SinkPorts, with_sinks_here
+from cluster.node.sinks import CollectingSink, LeasedSink, ResumableLeasedSink, SinkPorts, with_sinks_here
 from cluster.node.untaken import Untaken
 from cluster.runtime.control import NUM_UNTAKEN, RunCollected, RunLogged
 from cluster.runtime.packed import unpack_records
@@ -137,7 +137,7 @@ def test_every_sink_of_a_flow_is_replaced_by_one_that_asks_the_lease(
         for_each.fn(2)
     assert seen == [1]
     assert isinstance(leased, Write)
-    assert isinstance(leased.sink, LeasedSink)
+    assert isinstance(leased.sink, ResumableLeasedSink)
     assert isinstance(collecting, Write)
     assert isinstance(collecting.sink, CollectingSink)
     assert isinstance(logging, Write)

@@ -30,8 +30,10 @@ def context(indexes: IndexStore | None = None, *, task_id: str = "task", batch_r
     return Context(TaskId(task_id), Random(1), indexes or IndexStore(), batch_records)
 
 
-def machine(*specs: Spec | Step, indexes: IndexStore | None = None, batch_records: int = 1000) -> Machine:
-    return machine_for(chain(*specs), context(indexes, batch_records=batch_records))
+def machine(
+    *specs: Spec | Step, indexes: IndexStore | None = None, batch_records: int = 1000, task_id: str = "task"
+) -> Machine:
+    return machine_for(chain(*specs), context(indexes, task_id=task_id, batch_records=batch_records))
 
 
 def values_of(commands: Sequence[Command]) -> list[Any]:
@@ -46,9 +48,11 @@ def dead_of(commands: Sequence[Command]) -> list[DeadLetter]:
     return [command for command in commands if isinstance(command, DeadLetter)]
 
 
-def run(*specs: Spec | Step, batches: Sequence[Sequence[Any]], indexes: IndexStore | None = None) -> list[Command]:
+def run(
+    *specs: Spec | Step, batches: Sequence[Sequence[Any]], indexes: IndexStore | None = None, task_id: str = "task"
+) -> list[Command]:
     """Drive a fused chain over `batches` from open to close; return every command."""
-    driven = machine(*specs, indexes=indexes)
+    driven = machine(*specs, indexes=indexes, task_id=task_id)
     driven.open()
     commands = [command for values in batches for command in driven.on_batch(Batch(values))]
     commands += driven.on_end()

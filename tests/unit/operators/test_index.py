@@ -64,7 +64,7 @@ def test_into_and_vector_may_be_functions() -> None:
 def test_a_source_is_optional_and_shown_as_text() -> None:
     indexes = IndexStore()
     run(IndexInto("docs", "text", "vector"), batches=[[doc("a", 1, 0)]], indexes=indexes)
-    run(IndexInto("docs", "text", "vector", lambda _: 12), batches=[[doc("b", 0, 1)]], indexes=indexes)
+    run(IndexInto("docs", "text", "vector", lambda _: 12), batches=[[doc("b", 0, 1)]], indexes=indexes, task_id="other")
     found = indexes.index("docs").search(np.array([[1, 0.5]], np.float32), 2)[0]
     assert [passage.source for passage in found] == ["", "12"]
 
@@ -165,3 +165,11 @@ def test_what_is_found_is_what_a_full_sort_finds(num: int, num_questions: int, k
         best = sorted(range(num), key=lambda at: (-round(float(row[at]), 6), at))[:k]
         np.testing.assert_allclose([passage.score for passage in found], row[best], atol=2e-6)
         assert len({passage.text for passage in found}) == min(k, num)
+
+
+def test_what_an_earlier_run_of_the_same_task_added_goes_when_it_begins_anew() -> None:
+    indexes = IndexStore()
+    for run_id, text in (("job-1/fill/0", "lost"), ("job-1~2/fill/0", "kept")):
+        run(FILL, batches=[[doc(text, 1, 0)]], indexes=indexes, task_id=run_id)
+    found = indexes.index("docs").search(np.array([[1, 0]], np.float32), 5)[0]
+    assert [passage.text for passage in found] == ["kept"]
