@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cluster.jobs.health import Beat, Health, HealthWatch
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import Join
-from sage.base.errors import NameTaken
+from sage.base.errors import MembershipOver, NameTaken
 from sage.base.ids import NodeId
 from sage.base.offer import NodeOffer
 
@@ -52,12 +52,15 @@ class ClusterMembers:
         self._by_peer: dict[PeerId, MemberNode] = {}
 
     def admit(self, peer: PeerId, join: Join, now_s: float) -> Admission:
-        """Take a node in; raises NameTaken where another process of its name counts as a member."""
+        """Take a node in. Raises NameTaken where another process of its name counts as a member, and MembershipOver for
+        a wish that was overtaken by a later one: its connection is given up, and the node works on the other."""
         node_id = NodeId(join.name)
         known = self._members.get(node_id)
         if known is not None and known.join.instance != join.instance:
             what = f"a node named {join.name} is a member already (process {known.join.pid} on {known.join.host})"
             raise NameTaken(what, "Give this one another name, or wait until the other has ended.")
+        if known is not None and join.attempt <= known.join.attempt:
+            raise MembershipOver(f"node {join.name} has come by another connection since")
         if known is not None:
             self.remove(node_id)
         member = MemberNode(node_id, peer, self._next_epoch, join, join.offer)

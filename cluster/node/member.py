@@ -93,7 +93,7 @@ class Member(Actor[MemberMessage]):
         self._turns = TurnsHere(lambda: tell(self.actor_ref, TurnsSpoken()), ports.clock)
         self._lease = Lease(ports.clock)
         self._channel: ControlClient[HeadToNode] | None = None
-        self._epoch = 0
+        self._epoch = self._num_joins = 0
         self._heartbeat_s = self._lease_s = 0.0
         self._node = ports.start_node(
             lambda fact: tell(self.actor_ref, FactOfNode(fact)), self._asking.inference, self._turns.of_run
@@ -185,7 +185,8 @@ class Member(Actor[MemberMessage]):
         for fd in self._channel.fds():
             self.watch_fd(fd)
         self._epoch = 0
-        self._send(msgspec.structs.replace(self._ports.join, offer=self._offer))
+        self._num_joins += 1
+        self._send(msgspec.structs.replace(self._ports.join, offer=self._offer, attempt=self._num_joins))
         self.set_timer(_JOIN, JOIN_TIMEOUT_S)
 
     def _disconnect(self) -> None:

@@ -109,6 +109,7 @@ class NodeProcess:
                 host=os.uname().nodename,
                 offer=share_of_offer(self._offer, *self._config.share),
                 data=PeerAddress(self._way.address, self._doors.public_key),
+                attempt=0,
             ),
             connect=self._connect,
             start_node=self._start_node,

@@ -16,7 +16,7 @@ from sage.base.offer import NodeOffer
 from sage.base.turns import TurnNews
 from sage.flow.runner import DeadLetterRecord
 
-CONTROL_WIRE = 5
+CONTROL_WIRE = 6
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
@@ -103,7 +103,10 @@ class PeerAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Join(ControlMessage, frozen=True):
-    """Ask to become a member. `instance` is drawn anew by every process: two of one name are told apart by it."""
+    """Ask to become a member. `instance` is drawn anew by every process: two of one name are told apart by it.
+
+    `attempt` counts the wishes of a process: one that comes after a later one was long on its way, and is nobody's.
+    """
 
     name: str
     instance: str
@@ -111,6 +114,7 @@ class Join(ControlMessage, frozen=True):
     host: str
     offer: NodeOffer
     data: PeerAddress
+    attempt: int
 
 
 class OfferChanged(ControlMessage, frozen=True):

@@ -72,7 +72,7 @@ CONTROL = (
     WatchJob(4, JobId("job-x")),
     Enrol("fuzz", "x" * 40),
     Heartbeat(1),
-    Join("stranger", "i", 1, "host", OFFER, PeerAddress("tcp://127.0.0.1:1")),
+    Join("stranger", "i", 1, "host", OFFER, PeerAddress("tcp://127.0.0.1:1"), 1),
     RunCollected(JobId("job-x"), TaskId("job-x/c/0"), "c", b"\x91\x01", 1),
     RunLogged(JobId("job-x"), TaskId("job-x/c/0"), ("line",)),
     RunStopped(JobId("job-x"), ("stuck",)),

@@ -143,7 +143,9 @@ def test_a_token_lets_in_once(running: Running, tmp_path: Path) -> None:
 
 def test_a_node_gives_no_orders_and_a_client_is_no_node(running: Running, tmp_path: Path) -> None:
     node, client = (running.enrolled(role, tmp_path) for role in (Role.NODE, Role.CLIENT))
-    join = Join("mine", "instance", 1, "host", NodeOffer(cpus=64.0, memory_bytes=1), PeerAddress("tcp://127.0.0.1:1"))
+    join = Join(
+        "mine", "instance", 1, "host", NodeOffer(cpus=64.0, memory_bytes=1), PeerAddress("tcp://127.0.0.1:1"), 1
+    )
     job = JobId("job-1")
     not_a_nodes = (StopCluster(1), CancelFlow(1, job), DrainNode(1, NodeId("a")), GetLogs(1, job), GetResults(1, job))
     for trust, message in (*((node, order) for order in not_a_nodes), (client, join), (client, Heartbeat(1))):
@@ -170,7 +172,7 @@ def test_a_node_may_ask_how_the_cluster_is(running: Running, tmp_path: Path) -> 
 def test_a_node_that_names_another_key_for_its_records_is_refused(running: Running, tmp_path: Path) -> None:
     other = PeerAddress("tcp://127.0.0.1:1", new_curve_keys().public_key)
     with KeyedPeer(running.address, running.enrolled(Role.NODE, tmp_path)) as peer:
-        peer.say(Join("mine", "instance", 1, "host", NodeOffer(cpus=64.0, memory_bytes=1), other))
+        peer.say(Join("mine", "instance", 1, "host", NodeOffer(cpus=64.0, memory_bytes=1), other, 1))
         answer = peer.hear(WAIT_S)
     assert answer is not None
     assert "by another key than its own" in answer.text

@@ -136,6 +136,7 @@ class SimulatedNode:
                 host=self.node_id,
                 offer=NodeOffer(cpus=64.0),
                 data=PeerAddress(self.way.address),
+                attempt=0,
             ),
             connect=self._connect,
             start_node=self._start_node,

@@ -7,13 +7,13 @@ from cluster.head.members import ClusterMembers
 from cluster.jobs.health import Beat, Health
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import Join, PeerAddress
-from sage.base.errors import NameTaken
+from sage.base.errors import MembershipOver, NameTaken
 from sage.base.ids import NodeId
 from sage.base.offer import NodeOffer
 
 BEAT = Beat()
 A = NodeId("a")
-JOIN = Join("a", "instance-1", 7, "alder", NodeOffer(cpus=2.0), PeerAddress("ipc:///a"))
+JOIN = Join("a", "instance-1", 7, "alder", NodeOffer(cpus=2.0), PeerAddress("ipc:///a"), 1)
 FIRST, SECOND = PeerId(0, b"1"), PeerId(0, b"2")
 
 
@@ -24,12 +24,20 @@ def members() -> ClusterMembers:
 
 def test_every_membership_is_in_an_epoch_of_its_own(members: ClusterMembers) -> None:
     first = members.admit(FIRST, JOIN, 0.0)
-    again = members.admit(SECOND, JOIN, 1.0)
+    again = members.admit(SECOND, msgspec.structs.replace(JOIN, attempt=2), 1.0)
     assert (first.member.epoch, first.replaced) == (10, None)
     assert (again.member.epoch, again.replaced) == (11, first.member)
     assert members.of_peer(FIRST) is None
     assert members.of_peer(SECOND) is members.of_node(A) is again.member
     assert len(members) == 1
+
+
+def test_a_wish_that_was_overtaken_by_a_later_one_changes_nothing(members: ClusterMembers) -> None:
+    now = members.admit(SECOND, msgspec.structs.replace(JOIN, attempt=2), 1.0).member
+    for attempt in (1, 2):
+        with pytest.raises(MembershipOver, match="another connection"):
+            members.admit(FIRST, msgspec.structs.replace(JOIN, attempt=attempt), 2.0)
+    assert members.of_node(A) is members.of_peer(SECOND) is now
 
 
 def test_another_process_of_a_members_name_is_refused_until_that_is_lost(members: ClusterMembers) -> None:
