@@ -22,6 +22,7 @@ from cluster.runtime.channel import ControlServer
 from cluster.serving.manager import AttachEngine, ControlPlane, PlaneClient
 from cluster.serving.plane import Plane
 from sage.base.codec import Codec
+from sage.base.errors import JournalUnusable
 from sage.base.ids import EngineId, NodeId, RequestId
 from sage.base.inference import ModelCard, ReplyTo, Request
 from sage.base.settings import JobsSettings, RuntimeSettings, Settings
@@ -110,7 +111,14 @@ class SimulatedHead:
         self._on_left = on_left
         self._max_restarts = max_restarts
         self._beat = Beat()
-        self.process.begin("head main", self._start)
+        self.process.begin("head main", self._run)
+
+    def _run(self) -> None:
+        try:
+            self._start()
+        except JournalUnusable:  # it ends, as a real one does
+            self.has_ended = True
+            self.world.later(0.0, self.die)
 
     def _start(self) -> None:
         """As `cluster.head.process.Head.start`."""

@@ -6,7 +6,7 @@ from cluster.jobs.orders import NodesNow
 from cluster.node.standing import Stand
 from cluster.runtime.node import Node
 from cluster.serving.manager import GetView
-from sage.base.errors import SageError
+from sage.base.errors import NodeLost, SageError, TaskStuck
 from sage.base.ids import NodeId
 from tests.simulation.client import WantedJob
 from tests.simulation.cluster import ClusterSettings, SimulatedCluster
@@ -114,7 +114,8 @@ class WatchedCluster:
         return wrong + ([f"it counts {numbers} records in and out, and there were {seen}"] if numbers != seen else [])
 
     def _of_end(self, job: WantedJob, error: SageError) -> list[str]:
-        if type(error) in job.causes:
+        is_stuck = isinstance(error, NodeLost) and any("still runs" in note for note in getattr(error, "__notes__", ()))
+        if type(error) in job.causes or (is_stuck and TaskStuck in job.causes):
             return []
         return [f"ended by {error!r}, for which there is no cause but {job.causes}"]
 

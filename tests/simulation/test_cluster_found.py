@@ -1,8 +1,11 @@
 """What simulated clusters found, each as the shortest story that shows it."""
 
+from dataclasses import replace
+
 from cluster.runtime.task import Task
 from tests.simulation.client import WantedJob
 from tests.simulation.cluster import ClusterSettings
+from tests.simulation.head import HEAD
 from tests.simulation.promises import WatchedCluster
 from tests.simulation.world import World
 
@@ -13,9 +16,9 @@ SETTINGS = ClusterSettings(batch_records=1, longest_s=0.5)
 class Small:
     """Two nodes and a client with one job, whose flow has neither models nor steps that fail."""
 
-    def __init__(self, flow_seed: int) -> None:
-        self.world = World(1)
-        self.watched = WatchedCluster(self.world, SETTINGS)
+    def __init__(self, flow_seed: int, *, seed: int = 1, settings: ClusterSettings = SETTINGS) -> None:
+        self.world = World(seed)
+        self.watched = WatchedCluster(self.world, settings)
         self.cluster = self.watched.cluster
         for name in ("node-0", "node-1"):
             self.cluster.start_node(name)
@@ -56,3 +59,28 @@ def test_a_node_hears_at_once_that_it_was_admitted() -> None:
     assert sorted(small.cluster.members()) == ["node-0", "node-1"]
     assert all(node.actor is not None and node.actor._lease.left_s() > 0 for node in small.cluster.nodes.values())
     small.world.close()
+
+
+def test_a_wish_to_join_that_was_long_on_its_way_ends_no_membership() -> None:
+    small = Small(SPREAD, seed=4, settings=replace(SETTINGS, latency_s=0.02))
+    small.world.run_for(0.03)  # the wish is on its way by then
+    small.cluster.machines.cut(HEAD, "node-1")
+    small.world.run_for(2.9)  # and the node about to begin another connection
+    small.cluster.machines.mend(HEAD, "node-1")
+    assert small.run_to_the_end() == []
+    assert small.watched.num_given_up == 0
+
+
+def test_a_node_that_leaves_takes_nothing_more_though_the_head_does_not_know_yet() -> None:
+    small = Small(SPREAD)
+    small.run_until_tasks()
+    busy = next(actor for actor in small.cluster.nodes["node-1"].process.actors() if isinstance(actor, Task))
+    small.world.hold(busy.actor_ref, 1.5)  # so that leaving takes a while
+    small.cluster.nodes["node-1"].end()
+    other = WantedJob("other", small.cluster.flow("other", SPREAD), 0.0, None)
+    client = small.cluster.start_client("client-2", [other])
+    small.world.run_until(lambda: client.has_ended, "the end of the other job", within_s=60.0)
+    assert other.error is None
+    client.let_go()
+    small.cluster.start_node("node-1")
+    assert small.run_to_the_end() == []
