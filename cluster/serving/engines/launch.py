@@ -23,7 +23,16 @@ from cluster.serving.engines.port import (
 )
 from cluster.serving.engines.spec import EngineSpec, engine_ids
 from sage.base.codec import Codec
-from sage.base.errors import EngineLost, EngineStartFailed, InternalError, InvalidRequest, Overloaded, SageError
+from sage.base.demand import Demand
+from sage.base.errors import (
+    ConfigInvalid,
+    EngineLost,
+    EngineStartFailed,
+    InternalError,
+    InvalidRequest,
+    Overloaded,
+    SageError,
+)
 from sage.base.ids import EngineId
 from sage.base.inference import Failed, Failure, Request
 
@@ -298,8 +307,15 @@ def launch(
     `engine_id`: one of `engine_ids(spec)`; by default the first. The host gives up after `start_timeout_s`.
     `environment`: what differs in its own. `on_closed` is called once, when nothing of it is left.
 
-    Raises: EngineStartFailed where the process cannot even be started.
+    Raises: EngineStartFailed where the process cannot even be started, ConfigInvalid where it is to have CPUs, memory,
+    GPUs or labels of its own: engines run beside whoever serves them, and nothing is kept for them there yet.
     """
+    if spec.demand != Demand():
+        raise ConfigInvalid(
+            f"engine {spec.name!r} is to have {spec.demand} of its own, and nothing is kept for engines yet",
+            "Leave out its cpus, memory_bytes, gpus, gpu_memory_bytes, gpu_type and labels.",
+            param="engine",
+        )
     name = engine_ids(spec)[0] if engine_id is None else engine_id
     directory = private_directory()
     arguments = host_arguments(spec, name, directory, f"ipc://{directory / 'socket'}", start_timeout_s=start_timeout_s)
