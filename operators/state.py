@@ -54,7 +54,7 @@ class ByKey:
     values: dict[Hashable, Any] = field(default_factory=dict)
 
     def snapshot(self) -> StepState:
-        """Copy the dict, not its values: 1 ms for 100,000 keys (measured 2026-11-22)."""
+        """Copy the dict, not its values: about 2 ms for 100,000 keys (measured 2026-11-22)."""
         return StepState(keyed=self.values.copy())
 
     def restore(self, state: StepState) -> None:

@@ -1,7 +1,7 @@
 """What has changed between two copies of a dict, without a word from whoever changed it. Pure.
 
 A copy holds the very objects: a key whose value is another object now has changed. Nothing is told by the hot path, and
-both copies are passed over by C: 3 ms for 100,000 keys (measured 2026-11-22).
+both copies are passed over by C: 9 to 14 ms for 100,000 keys of which a tenth changed (measured 2026-11-22).
 """
 
 from collections.abc import Hashable, Iterable, Mapping
