@@ -153,6 +153,7 @@ def hold_to(line: Line, printed: str, machines: Mapping[str, Machine], tokens: d
             expect(len(used) == len(NAMES), f"the job ran on {sorted(used)}")
             third.type(f"sage-cluster join {address_of(first)} --token {tokens['TOKEN2']} --name again", fails=True)
         case ["this", "machine", "leaves"]:
+            third.user.wait_gone()
             expect(third.is_bare(), "the third machine is not bare")
             third.type(f"sage-cluster join {address_of(first)}")  # keys stay: it may come back
         case ["the", "whole", "cluster", "ends"]:
