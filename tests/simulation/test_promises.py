@@ -13,11 +13,20 @@ from cluster.runtime.inputs import Inputs
 from cluster.runtime.links import Delivery
 from sage.base.ids import JobId, NodeId
 from tests.simulation.cluster_story import ClusterStory
-from tests.simulation.vault import Vault, Writer
+from tests.simulation.vault import Vault, VaultSink, Writer
 
 _SEEDS = range(60)
 
 OLD, NEW = (Writer(JobId("job"), run, NodeId("node")) for run in (1, 2))
+
+
+def written(vault: Vault, who: Writer, records: Sequence[int] = (1,)) -> Vault:
+    """Open a sink, write to it and commit; return the vault."""
+    writer = VaultSink(vault, 0, who).open()
+    if records:
+        writer.write(records)
+    writer.close(complete=True)
+    return vault
 
 
 def is_said(what: str, seeds: range = _SEEDS) -> bool:
@@ -79,9 +88,10 @@ def test_credit_that_is_never_given_stands_still(monkeypatch: pytest.MonkeyPatch
     ("done", "what"),
     [
         (lambda vault: vault.check(OLD, "wrote"), ["wrote though run 2 had begun"]),
-        (lambda vault: vault.commit(OLD, 0, [1]), ["committed sink 0 though run 2 had begun"]),
-        (lambda vault: (vault.commit(NEW, 0, [1]), vault.commit(NEW, 0, [1])), ["committed sink 0 twice"]),
-        (lambda vault: vault.commit(NEW, 0, [1]), []),
+        (lambda vault: written(vault, OLD, []), ["committed sink 0 though run 2 had begun"]),
+        (lambda vault: (written(vault, NEW), written(vault, NEW)), ["committed sink 0 twice"]),
+        (lambda vault: (written(vault, NEW, []), written(vault, NEW, [])), ["committed sink 0 twice"]),
+        (lambda vault: written(vault, NEW), []),
     ],
 )
 def test_what_a_run_does_whose_work_was_given_away_is_stale(
@@ -93,3 +103,14 @@ def test_what_a_run_does_whose_work_was_given_away_is_stale(
     done(vault)
     assert len(vault.wrong) == len(what)
     assert all(expected in said for expected, said in zip(what, vault.wrong, strict=True))
+
+
+def test_instances_of_a_sink_that_are_open_beside_each_other_add_up() -> None:
+    vault = Vault()
+    one, other = (VaultSink(vault, 0, NEW).open() for _ in range(2))
+    for writer, records in ((one, [1]), (other, [2])):
+        writer.write(records)
+        writer.close(complete=True)
+    assert (vault.wrong, vault.committed(NEW.job_id, 0)) == ([], (2, [1, 2]))
+    one.close(complete=True)
+    assert "committed sink 0 twice" in vault.wrong[0]

@@ -34,12 +34,21 @@ class Vault:
         if who.run < newest:
             self.wrong.append(f"{who} {what} though run {newest} had begun")
 
-    def commit(self, who: Writer, number: int, records: Sequence[int]) -> None:
+    def commit(self, who: Writer, number: int, records: Sequence[int], *, is_late: bool) -> None:
+        """Take what one instance of a sink has written; those of one run add up.
+
+        `is_late`: it was opened after another of its run had committed. All tasks of a run open before any begins, so
+        that was not an instance beside it but the same work done again.
+        """
         self.check(who, f"committed sink {number}")
         run, before = self._committed.get((who.job_id, number), (-1, []))
-        if run == who.run and (before or records):  # nothing after nothing changes nothing outside
+        if is_late:
             self.wrong.append(f"{who} committed sink {number} twice: {before} and {records}")
-        self._committed[who.job_id, number] = (who.run, list(records))
+        self._committed[who.job_id, number] = (who.run, [*(before if run == who.run else ()), *records])
+
+    def has_committed(self, who: Writer, number: int) -> bool:
+        """Say whether an instance of this sink has committed in this run."""
+        return self.committed(who.job_id, number)[0] == who.run
 
     def committed(self, job_id: JobId, number: int) -> tuple[int, list[int]]:
         """Return which run committed last, and what; -1 and nothing where none has."""
@@ -66,6 +75,7 @@ class VaultWriter:
         self._vault = vault
         self._number = number
         self._who = who
+        self.is_late = vault.has_committed(who, number)
         self._records: list[int] = []
 
     def write(self, records: Sequence[int]) -> None:
@@ -74,4 +84,5 @@ class VaultWriter:
 
     def close(self, *, complete: bool) -> None:
         if complete:
-            self._vault.commit(self._who, self._number, self._records)
+            self._vault.commit(self._who, self._number, self._records, is_late=self.is_late)
+            self.is_late = True
