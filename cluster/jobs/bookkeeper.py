@@ -37,6 +37,23 @@ class Bookkeeper:
         self._journal.keep(record)
         self._live[record.id] = record
 
+    def begin_anew(self, run: JobRun, num_restarts: int) -> None:
+        """Write down that a job goes on with this run, before anything of it runs; raises JournalUnusable.
+
+        A run that the journal does not know would be begun a second time, under the same id, by a head that comes back.
+        """
+        before = self._live[run.deployment.job_id]
+        record = msgspec.structs.replace(
+            before,
+            status=JobStatus.CREATED,
+            placement={str(task_id): node_id for task_id, node_id in run.nodes.items()},
+            num_restarts=num_restarts,
+            num_restarts_left=before.num_restarts_left - (num_restarts - before.num_restarts),
+        )
+        self._journal.keep(record)
+        self._live[record.id] = record
+        self._unwritten.pop(record.id, None)
+
     def take_up(self, record: JobRecord) -> None:
         """Go on with a job that stands in the journal so."""
         self._live[record.id] = record

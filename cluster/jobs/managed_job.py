@@ -9,7 +9,7 @@ from cluster.jobs.job_checkpoints import JobCheckpoints
 from cluster.jobs.orders import JobView, OnChange
 from cluster.jobs.run import JobRun
 from cluster.runtime.messages import JobTaskSaved
-from sage.base.errors import CheckpointUnusable, NoRoom, SageError
+from sage.base.errors import CheckpointUnusable, JournalUnusable, NoRoom, SageError
 from sage.base.ids import JobId, TaskId
 from sage.flow.plan import Plan
 from sage.flow.runner import DeadLetterRecord, JobMetrics, JobStatus
@@ -31,7 +31,7 @@ class ManagedJob:
     letters: deque[DeadLetterRecord] = field(default_factory=lambda: deque(maxlen=MAX_DEAD_LETTERS))
     num_letters: int = 0
     loss: SageError | None = None  # why the newest run was begun
-    waits_for: NoRoom | None = None  # why it has not begun yet
+    waits_for: NoRoom | JournalUnusable | None = None  # why it has not begun yet
     checkpoints: JobCheckpoints | None = None
 
     @property
@@ -75,8 +75,13 @@ class ManagedJob:
         if self.checkpoints is not None and self.run.machine.has_begun:
             self.checkpoints.begin(self.run)
 
-    def has_no_room(self, error: NoRoom) -> None:
-        """Account for a refusal to place its next run."""
+    def begins(self, run: JobRun) -> None:
+        """Account for its next run, which waits for nothing any more."""
+        self.run = run
+        self.waits_for = None
+
+    def cannot_begin(self, error: NoRoom | JournalUnusable) -> None:
+        """Account for a refusal to place its next run, or to write it down."""
         if self.loss is not None:
             error.add_note(f"the job was to begin anew after this: {self.loss}")
         self.waits_for = error

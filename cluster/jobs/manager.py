@@ -47,7 +47,7 @@ from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell
 from cluster.runtime.messages import JobProgress, JobSetAside, JobTaskSaved
 from cluster.runtime.scheduler import Scheduler
 from sage.base.clock import Clock
-from sage.base.errors import InternalError, JobCancelled, NameTaken, NoRoom, SageError
+from sage.base.errors import InternalError, JobCancelled, JournalUnusable, NameTaken, NoRoom, SageError
 from sage.base.ids import JobId, NodeId, new_id
 from sage.flow.plan import Plan
 from sage.flow.runner import JobStatus, NodeView
@@ -238,16 +238,18 @@ class JobManager(Actor[ManagerMessage]):
             assert job.plan is not None, "a job that is over does not wait"
             try:
                 run = self._placed_run(job.run.id, job.plan, job_id, job.num_restarts_left)
-            except NoRoom as error:
-                job.has_no_room(error)
+                self._books.begin_anew(run, job.num_restarts)
+            except (NoRoom, JournalUnusable) as error:
+                job.cannot_begin(error)
+                if isinstance(error, JournalUnusable):
+                    self._waiting.put_off(job_id, now_s)
                 if self._waiting.is_late(job_id, now_s):
                     self._give_up(job, error)
                 else:
                     self._changed(job)
                 continue
             self._waiting.remove(job_id)
-            job.run = run
-            job.waits_for = None
+            job.begins(run)
             self._deploy(job)
         if (due_s := self._waiting.next_s(now_s)) is not None:
             self.set_timer("room", max(0.0, due_s - now_s))

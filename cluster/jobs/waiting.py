@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from sage.base.ids import JobId
 
+RETRY_S = 1.0  # a disk that was full may have room again
+
 
 @dataclass(slots=True)
 class _Wait:
@@ -25,6 +27,11 @@ class WaitingJobs:
     def add(self, job_id: JobId, now_s: float, after_s: float = 0.0) -> None:
         """Let a job wait: it may be placed once `after_s` have passed."""
         self._waits[job_id] = _Wait(now_s + after_s, now_s + after_s + self.patience_s)
+
+    def put_off(self, job_id: JobId, now_s: float) -> None:
+        """Let a job that waits be tried again in RETRY_S, or when its time is over if that is before."""
+        wait = self._waits[job_id]
+        wait.from_s = min(now_s + RETRY_S, wait.until_s)
 
     def remove(self, job_id: JobId) -> None:
         self._waits.pop(job_id, None)

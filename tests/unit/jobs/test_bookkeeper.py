@@ -16,6 +16,7 @@ from cluster.jobs.node_port import Deployment
 from cluster.jobs.orders import CancelJob, JobView, NodeJoined, NodeLeft, NodesNow, SubmitPlan
 from cluster.jobs.recovery import BeginAgain, recover
 from cluster.jobs.sqlite_journal import SqliteJournal
+from cluster.jobs.waiting import RETRY_S
 from cluster.runtime.actor import ask, stop, tell
 from cluster.runtime.messages import JobOpened, JobSetAside, JobStopped
 from sage.base.clock import ManualClock
@@ -35,9 +36,11 @@ class DeafNode:
 
     def __init__(self) -> None:
         self.num_orders = 0
+        self.num_deployed = 0
 
     def deploy(self, deployment: Deployment) -> None:
         self.num_orders += 1
+        self.num_deployed += 1
 
     def begin(self, run_id: JobId) -> None:
         self.num_orders += 1
@@ -66,11 +69,11 @@ class StuckJournal(MemoryJournal):
 class Managed:
     """A manager with two deaf nodes and this journal."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, *, patience_s: float = 0.0) -> None:
         self.views: queue.SimpleQueue[JobView] = queue.SimpleQueue()
         self.node = DeafNode()
-        clock = ManualClock(unix_s=50.0)
-        self.manager: ActorRef[Any] = JobManager.start(clock, Random(1), journal=journal)
+        self.clock = ManualClock(unix_s=50.0)
+        self.manager: ActorRef[Any] = JobManager.start(self.clock, Random(1), journal=journal, patience_s=patience_s)
         for node_id in (A, B):
             tell(self.manager, NodeJoined(node_id, self.node, NodeOffer(cpus=1.0)))
 
@@ -160,6 +163,24 @@ def test_what_could_not_be_written_is_logged_and_written_with_the_next_change(is
     ask(managed.manager, order, timeout_s=DEADLINE_S)
     managed.told(JobOpened(JobId("other"), A), JobOpened(JobId("other"), B))
     assert journal.jobs()[0].status is (JobStatus.CANCELLED if is_over else JobStatus.RUNNING)
+    managed.end()
+
+
+def test_a_run_that_cannot_be_written_down_waits_until_it_can() -> None:
+    """Else a head that comes back begins another run of the same id (seed 294 of the simulated clusters)."""
+    journal = StuckJournal()
+    managed = Managed(journal, patience_s=60.0)
+    managed.submit(num_restarts=2)
+    journal.is_full = True
+    managed.told(NodeLeft(A, NodeLost("a is silent")), JobStopped(JOB, B, ()))
+    managed.told(NodeJoined(A, managed.node, NodeOffer(cpus=1.0)))
+    assert managed.node.num_deployed == 2, "on two nodes, once"
+    assert journal.jobs()[0].num_restarts == 0
+    journal.is_full = False
+    managed.clock.advance(RETRY_S)
+    managed.told(NodeLeft(A, NodeLost("a is silent")), NodeJoined(A, managed.node, NodeOffer(cpus=1.0)))
+    assert managed.node.num_deployed > 2
+    assert journal.jobs()[0].num_restarts == 1
     managed.end()
 
 

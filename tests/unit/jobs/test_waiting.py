@@ -32,3 +32,15 @@ def test_the_next_look_is_when_a_job_may_be_placed_or_is_late(waiting: WaitingJo
     assert waiting.next_s(2.0) == 12.0
     waiting.remove(A)
     assert (waiting.next_s(2.0), A in waiting) == (None, False)
+
+
+def test_what_is_put_off_is_tried_again_soon_and_at_the_latest_when_its_time_is_over() -> None:
+    waiting = WaitingJobs(1.5)
+    waiting.add(A, 0.0)
+    waiting.put_off(A, 0.2)
+    assert waiting.ready(1.1) == []
+    assert waiting.next_s(1.1) == 1.2
+    assert waiting.ready(1.2) == [A]
+    waiting.put_off(A, 1.2)
+    assert waiting.next_s(1.2) == 1.5
+    assert waiting.ready(1.5) == [A]
