@@ -5,6 +5,7 @@ Knows nothing of how they run; whoever runs one says which key's state it sees.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -63,7 +64,7 @@ class Store:
         """Called when something of the key at hand was forgotten: perhaps it was the last."""
 
 
-class KeyedProcess(Generic[K, T, U]):
+class KeyedProcess(ABC, Generic[K, T, U]):
     """What `KeyedStream.process` runs: subclass it, and declare states as class attributes.
 
     Each key has values of its own. A method returns, or yields, what goes on; None is nothing.
@@ -71,9 +72,9 @@ class KeyedProcess(Generic[K, T, U]):
 
     _store: Store
 
+    @abstractmethod
     def on_record(self, record: T, context: ProcessContext[K]) -> Iterable[U] | None:
         """Take a record."""
-        raise NotImplementedError
 
     def on_timer(self, time_s: float, context: ProcessContext[K]) -> Iterable[U] | None:
         """The watermark has reached a time that was set."""
@@ -87,13 +88,13 @@ class KeyedProcess(Generic[K, T, U]):
 class CoProcess(KeyedProcess[K, tuple[int, T | S], U], Generic[K, T, S, U]):
     """What runs on two connected streams: subclass it, as a KeyedProcess with a method for either stream."""
 
+    @abstractmethod
     def on_first(self, record: T, context: ProcessContext[K]) -> Iterable[U] | None:
         """Take a record of the stream that `connect` was called on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_second(self, record: S, context: ProcessContext[K]) -> Iterable[U] | None:
         """Take a record of the other stream."""
-        raise NotImplementedError
 
     def on_record(self, record: tuple[int, Any], context: ProcessContext[K]) -> Iterable[U] | None:
         """Give it to the method of its stream."""

@@ -12,7 +12,7 @@ from sage.flow.where import refusal
 
 def process_spec(
     process: Callable[[], KeyedProcess[Any, Any, Any]] | KeyedProcess[Any, Any, Any],
-    kind: type[KeyedProcess[Any, Any, Any]],
+    kind: type[Any],
     sides: Iterable[str],
     *,
     has_two: bool = False,
@@ -21,6 +21,9 @@ def process_spec(
 
     Raises FlowInvalid for anything else.
     """
+    if missing := sorted(getattr(process, "__abstractmethods__", ())):
+        do = f"Define {' and '.join(f'{name}(self, record, context)' for name in missing)} in it."
+        raise refusal(f"{process!r:.80} does not say what it does with a record", do, param="process")
     given: object = process
     make = partial(copy, process) if isinstance(process, KeyedProcess) else process
     made: object = make() if callable(given) or isinstance(given, KeyedProcess) else given

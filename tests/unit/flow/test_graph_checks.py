@@ -12,7 +12,7 @@ from sage.flow.check_graph import graph_from_steps
 from sage.flow.flow import Flow
 from sage.flow.graph import Graph, OnError, Step, Where, models_of
 from sage.flow.index import Index
-from sage.flow.process import KeyedProcess, ValueState
+from sage.flow.process import CoProcess, KeyedProcess, ProcessContext, ValueState
 from sage.flow.sources import TextSource
 from sage.flow.spec import Aggregate, Embed, ForEach, Map, Read, Spec, Union
 from sage.flow.stream import Stream
@@ -281,17 +281,33 @@ def test_a_side_is_taken_where_there_is_one_and_every_side_is_taken() -> None:
     assert "\"split\" has no side 'prime'; its sides: 'odd', 'even'" in refused(flow).what
 
 
-class Fading(KeyedProcess[str, int, int]):
+class Counting(KeyedProcess[str, int, int]):
+    def on_record(self, record: int, context: ProcessContext[str]) -> list[int]:
+        return [record]
+
+
+class Fading(Counting):
     seen = ValueState(False, ttl_s=5)
 
 
 def test_a_state_that_expires_needs_event_time_and_others_do_not() -> None:
     flow = Flow("f")
-    flow.from_collection([1]).key_by(str).process(KeyedProcess[str, int, int]).collect()
+    flow.from_collection([1]).key_by(str).process(Counting).collect()
     flow.from_collection([1], timestamp=float).key_by(str).process(Fading).collect()
     flow.graph()
     flow.from_collection([1]).key_by(str).process(Fading()).collect()
     assert "a state that expires needs event time" in refused(flow).what
+
+
+def test_a_process_without_its_methods_is_refused_with_their_names() -> None:
+    class Forgot(KeyedProcess[str, int, int]):
+        seen = ValueState(False)
+
+    keyed = Flow("f").from_collection([1]).key_by(str)
+    with pytest.raises(FlowInvalid, match=r"Define on_record\(self, record, context\) in it"):
+        keyed.process(Forgot)
+    with pytest.raises(FlowInvalid, match=r"Define on_first.* and on_second"):
+        keyed.connect(keyed).process(CoProcess)
 
 
 def test_a_process_is_a_keyed_process() -> None:
