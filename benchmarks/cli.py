@@ -62,8 +62,8 @@ def stream(
         raise typer.BadParameter(
             "embed and generate run on sage and on the engine called directly", param_hint="--engine"
         )
-    from benchmarks.document import document_of, write
-    from benchmarks.report import report as report_of
+    from benchmarks.deliver import deliver
+    from benchmarks.document import document_of
     from benchmarks.session import measure
 
     wanted = Wanted(
@@ -75,10 +75,7 @@ def stream(
         seed=seed,
     )
     document = document_of(wanted.command(), seed=seed, clock=SystemClock(), results=lambda: measure(wanted))
-    if json is not None:
-        write(document, json)
-    if json != "-":
-        typer.echo(report_of(document))
+    deliver(document, json)
 
 
 @app.command()
@@ -95,17 +92,14 @@ def wire(
     json: Target = None,
 ) -> None:
     """Time records of about 110 bytes between two processes, and the round trip of a small message."""
-    from benchmarks.document import document_of, write
-    from benchmarks.report import report as report_of
+    from benchmarks.deliver import deliver
+    from benchmarks.document import document_of
     from benchmarks.wire import measure_wire
 
     wanted = WireWanted(tuple(workload or WireWorkload), tuple(way or Way), records, batch, rounds)
     clock = SystemClock()
     document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_wire(wanted, clock))
-    if json is not None:
-        write(document, json)
-    if json != "-":
-        typer.echo(report_of(document))
+    deliver(document, json)
 
 
 @app.command()
@@ -122,16 +116,13 @@ def cluster(
 ) -> None:
     """Time two node processes against one, a task's round trip, control beside data, and a cluster at rest."""
     from benchmarks.cluster import measure_cluster
-    from benchmarks.document import document_of, write
-    from benchmarks.report import report as report_of
+    from benchmarks.deliver import deliver
+    from benchmarks.document import document_of
 
     wanted = ClusterWanted(tuple(workload or ClusterWorkload), seconds, rounds)
     clock = SystemClock()
     document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_cluster(wanted, clock))
-    if json is not None:
-        write(document, json)
-    if json != "-":
-        typer.echo(report_of(document))
+    deliver(document, json)
 
 
 @app.command()

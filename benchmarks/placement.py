@@ -10,9 +10,9 @@ from functools import partial
 from random import Random
 from statistics import median
 
-from benchmarks.document import Result, document_of, write
+from benchmarks.deliver import deliver
+from benchmarks.document import Result, document_of
 from benchmarks.measure import Run, in_turns
-from benchmarks.report import report
 from cluster.jobs.gpus import WHOLE
 from cluster.jobs.parts import Part
 from cluster.jobs.placement import Placement, Strategy, place, replace
@@ -140,9 +140,7 @@ def main(target: str | None) -> None:
     document = document_of(
         command, seed=SEED, clock=clock, results=lambda: measure_placement(**sizes, seed=SEED, clock=clock)
     )
-    if target is not None:
-        write(document, target)
-    print(report(document))
+    deliver(document, target)
 
 
 if __name__ == "__main__":

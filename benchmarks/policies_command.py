@@ -53,9 +53,9 @@ def policies(
 
 
 def _run(wanted: PoliciesWanted, json: str | None) -> None:
-    from benchmarks.document import document_of, write
+    from benchmarks.deliver import deliver
+    from benchmarks.document import document_of
     from benchmarks.policies import measure_policies
-    from benchmarks.report import report
 
     clock = SystemClock()
     document = document_of(
@@ -64,7 +64,4 @@ def _run(wanted: PoliciesWanted, json: str | None) -> None:
         clock=clock,
         results=lambda: measure_policies(wanted, clock, lambda what: typer.echo(what, err=True)),
     )
-    if json is not None:
-        write(document, json)
-    if json != "-":
-        typer.echo(report(document))
+    deliver(document, json)

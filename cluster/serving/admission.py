@@ -3,9 +3,10 @@
 import difflib
 from collections.abc import Iterable
 
+from cluster.serving.names import unknown
 from cluster.serving.route import Router
 from cluster.serving.ticket import Lane
-from sage.base.errors import InvalidRequest, NoEngine, SageError, UnknownModel, UnknownPolicy
+from sage.base.errors import InvalidRequest, NoEngine, SageError, UnknownModel
 from sage.base.ids import EngineId
 from sage.base.inference import MAX_EMBED_TEXTS, EmbedRequest, Request
 
@@ -18,9 +19,7 @@ ADMISSION_NAMES = ("none", "deadline")
 def is_by_deadline(name: str) -> bool:
     """Say whether what would begin after it is due is refused at the door; raises UnknownPolicy."""
     if name not in ADMISSION_NAMES:
-        nearest = difflib.get_close_matches(name, ADMISSION_NAMES, n=1, cutoff=0.0)[0]
-        what, do = f"no admission is called {name!r}", f"Did you mean {nearest!r}? There are: none, deadline."
-        raise UnknownPolicy(what, do, param="admission")
+        raise unknown("admission", name, ADMISSION_NAMES, plural="admissions", param="admission")
     return name == "deadline"
 
 

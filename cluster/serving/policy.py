@@ -9,13 +9,12 @@
 | hybrid | classes with floors; within a class as dlpm; within a tenant as edf | - |
 """
 
-import difflib
 from collections.abc import Callable
 from typing import Protocol
 
+from cluster.serving.names import unknown
 from cluster.serving.order import Classes, Counters, Fair, Floors, Order, Ranked
 from cluster.serving.ticket import Ticket
-from sage.base.errors import UnknownPolicy
 from sage.base.inference import ServiceClass
 
 POLICY_NAMES = ("fifo", "priority", "edf", "dlpm", "hybrid")
@@ -145,12 +144,4 @@ def policy_named(name: str, affinity_tokens: Affinity | None = None) -> Policy:
         case "hybrid":
             return Hybrid(affinity_tokens)
         case _:
-            raise UnknownPolicy(
-                f"no scheduling policy is called {name!r}",
-                f"{_nearest(name, POLICY_NAMES)} The policies are: {', '.join(POLICY_NAMES)}.",
-                param="policy",
-            )
-
-
-def _nearest(name: str, names: tuple[str, ...]) -> str:
-    return f"Did you mean {difflib.get_close_matches(name, names, n=1, cutoff=0.0)[0]!r}?"
+            raise unknown("scheduling policy", name, POLICY_NAMES, plural="policies", param="policy")

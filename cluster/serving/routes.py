@@ -11,16 +11,15 @@
 Work is counted in prompt tokens.
 """
 
-import difflib
 from collections.abc import Mapping
 from typing import Protocol
 
 from cluster.serving.account import EngineAccount
+from cluster.serving.names import unknown
 from cluster.serving.prefix_index import PrefixIndex
 from cluster.serving.recent import Recent
 from cluster.serving.size import PromptPrefix, Sizing
 from cluster.serving.ticket import Ticket
-from sage.base.errors import UnknownPolicy
 from sage.base.ids import EngineId
 from sage.base.inference import Kind
 
@@ -182,12 +181,7 @@ def route_named(name: str, sizing: Sizing) -> EngineRoute:
         case "auto":
             return SoonestDone(sizing)
         case _:
-            nearest = difflib.get_close_matches(name, ROUTE_NAMES, n=1, cutoff=0.0)[0]
-            raise UnknownPolicy(
-                f"no route is called {name!r}",
-                f"Did you mean {nearest!r}? The routes are: {', '.join(ROUTE_NAMES)}.",
-                param="route",
-            )
+            raise unknown("route", name, ROUTE_NAMES, plural="routes", param="route")
 
 
 def _has_room(account: EngineAccount, ticket: Ticket) -> bool:

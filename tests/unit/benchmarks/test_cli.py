@@ -79,3 +79,20 @@ def test_an_engine_is_refused_for_a_workload_that_has_others(capsys: pytest.Capt
 def test_an_unknown_workload_is_a_usage_error_that_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(app, "sage-benchmark", ["stream", "--workload", "W9"]) == 2
     assert "'W1', 'W2', 'W3', 'W4', 'embed', 'generate'" in capsys.readouterr().err
+
+
+def test_what_was_measured_is_shown_though_its_file_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["policies", "--limit", "20", "--policy", "fifo", "--route", "auto", "--json", str(tmp_path / "no" / "x")]
+    assert run_command(app, "sage-benchmark", asked) == 1
+    shown = capsys.readouterr()
+    assert "simulated h100" in shown.out
+    assert "Name a file in a folder that exists" in shown.err
+
+
+def test_a_policy_that_is_none_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(app, "sage-benchmark", ["policies", "--limit", "20", "--policy", "bst"]) == 1
+    said = capsys.readouterr().err
+    assert "The policies are: fifo, priority, edf, dlpm, hybrid" in said
+    assert "Did you mean" not in said
