@@ -3,7 +3,7 @@
 import os
 import signal
 import socket as sockets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -15,16 +15,11 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 RUN_CLUSTER = "import sys; from cluster.commands.cluster import main; sys.exit(main())"
 
 FLOWS = """
-import os, time
+import os
 import sage
 
-def slowly(number):
-    time.sleep(0.002)
-    return number
-
 def wait_for_go(number):
-    while not os.path.exists("go"):
-        time.sleep(0.01)
+    open("go").close()  # a pipe: it opens once somebody writes to it
     return number
 
 def fail(number):
@@ -54,10 +49,20 @@ def user() -> Iterator[ClusterCommand]:
     """A user with flows and no cluster; nothing of a cluster is left at the end."""
     with user_at_home() as command:
         (command.home / "flows.py").write_text(FLOWS)
+        os.mkfifo(command.home / "go")
         yield command
         if command.run("status").returncode == 0:
             command("stop")
         command.wait_gone()
+
+
+@pytest.fixture
+def go(user: ClusterCommand) -> Iterator[Callable[[], None]]:
+    """From when this is called, what waits for it goes on, and nobody waits any more."""
+    writing: list[int] = []
+    yield lambda: writing.append(os.open(user.home / "go", os.O_RDWR))
+    for end in writing:
+        os.close(end)
 
 
 def kill_head(user: ClusterCommand, *, but_leave: int = 0) -> None:
@@ -71,7 +76,9 @@ def statuses(user: ClusterCommand) -> dict[str, str]:
     return {job["name"]: job["metrics"]["status"] for job in user.json("jobs")}
 
 
-def test_jobs_that_were_over_are_listed_and_the_others_begin_again(user: ClusterCommand) -> None:
+def test_jobs_that_were_over_are_listed_and_the_others_begin_again(
+    user: ClusterCommand, go: Callable[[], None]
+) -> None:
     user("start", "--nodes", "2")
     user("submit", "flows.py:quick", "--wait")
     user("submit", "flows.py:failing", "--wait", status=1)
@@ -86,36 +93,38 @@ def test_jobs_that_were_over_are_listed_and_the_others_begin_again(user: Cluster
     assert failing["metrics"]["status"] == "failed"
     assert "in fail" in user("job", failing["job_id"])
     eventually(lambda: statuses(user)["held"] == "running", GONE_S)
-    (user.home / "go").touch()
+    go()
     eventually(lambda: statuses(user)["held"] == "finished", GONE_S)
     assert user.json("job", held)["state"]["num_restarts"] == 1
     assert (user.home / "held.jsonl").read_text().split() == [str(number) for number in range(100)]
 
 
-def restart(user: ClusterCommand) -> None:
+def restart(user: ClusterCommand, go: Callable[[], None]) -> None:
     kill_head(user, but_leave=1)
     user("start", "--nodes", "2")
-    (user.home / "go").touch()
+    go()
 
 
-def test_whoever_waits_gets_every_item_once_from_the_head_that_returned(user: ClusterCommand) -> None:
+def test_whoever_waits_gets_every_item_once_from_the_head_that_returned(
+    user: ClusterCommand, go: Callable[[], None]
+) -> None:
     user("start", "--nodes", "2")
     with user.popen("flows.py") as waiting:
         eventually(lambda: statuses(user).get("collecting") == "running", GONE_S)
         eventually(lambda: user.json("jobs")[0]["metrics"]["records_out"] > 10_000, GONE_S)
-        restart(user)
+        restart(user, go)
         said, errors = waiting.communicate(timeout=60.0)
     assert (waiting.returncode, said.split()[:2]) == (0, ["finished", "True"]), (said, errors)
     assert "cluster found again" in errors
 
 
-def test_logs_are_followed_over_the_loss_of_the_head(user: ClusterCommand) -> None:
+def test_logs_are_followed_over_the_loss_of_the_head(user: ClusterCommand, go: Callable[[], None]) -> None:
     user("start", "--nodes", "2")
     job_id = user("submit", "flows.py:printing").strip()
     with user.popen("-c", RUN_CLUSTER, "logs", job_id, "-f") as following:
         assert following.stdout is not None
         assert following.stdout.readline() == "before\n"
-        restart(user)
+        restart(user, go)
         said, errors = following.communicate(timeout=60.0)
     assert (following.returncode, said) == (0, "before\nafter\n"), (said, errors)
 
