@@ -1,7 +1,7 @@
-"""Records that wait for something, and leave in the order in which they came. Knows nothing of what they wait for."""
+"""Records that wait for something, and the order in which they leave. Knows nothing of what they wait for."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -27,6 +27,7 @@ class Slot:
     watermark_s: float | None = None
     num_tries: int = 0
     result: Any = _Pending.PENDING
+    has_permit: bool = False
 
     @property
     def has_ended(self) -> bool:
@@ -64,7 +65,7 @@ class InOrder:
     def room(self) -> int:
         """Return how many more records can be taken now."""
         num_free = self._max_in_flight - self._num_in_flight - len(self._waiting)
-        return min(num_free, self._max_held - len(self._slots))
+        return min(num_free, self._max_held - len(self))
 
     def add(self, batch: Batch) -> None:
         """Take records; they wait for a permit. A watermark waits for all records before it."""
@@ -75,44 +76,47 @@ class InOrder:
             rows = zip(batch.values, batch.timestamps_s, strict=True)
             slots = [Slot(number, record, time_s) for number, (record, time_s) in enumerate(rows, first)]
         self._num_read += len(slots)
-        self._slots.extend(slots)
+        self._hold(slots)
         self._waiting.extend(slots)
-        if batch.watermark_s is not None and self._slots:
-            self._slots[-1].watermark_s = batch.watermark_s
-        elif batch.watermark_s is not None:
-            self._watermark_s = batch.watermark_s
+        if batch.watermark_s is not None:
+            self._mark(batch.watermark_s)
 
     def held(self) -> list[HeldRecord]:
         """Return every record that has not left, in order."""
-        return [
-            (slot.record, slot.timestamp_s, slot.watermark_s, slot.result.value, None)
-            if isinstance(slot.result, _Pending)
-            else (slot.record, slot.timestamp_s, slot.watermark_s, "done", slot.result)
-            for slot in self._slots
-        ]
+        return [held_record(slot, slot.watermark_s) for slot in self._slots]
 
     def restore(self, held: Iterable[HeldRecord]) -> None:
         """Take records as `held` gave them: what is finished leaves in its turn, all others wait for a permit."""
         for record, timestamp_s, watermark_s, fate, result in held:
             self._num_read += 1
-            slot = Slot(self._num_read, record, timestamp_s, watermark_s)
-            self._slots.append(slot)
+            slot = Slot(self._num_read, record, timestamp_s)
+            self._hold([slot])
+            if watermark_s is not None:
+                self._mark(watermark_s)
             if fate == "pending":
                 self._waiting.append(slot)
             else:
-                slot.result = result if fate == "done" else _Pending.GONE
+                self.finish(slot, result if fate == "done" else _Pending.GONE)
 
     def start(self) -> list[Slot]:
         """Give permits to as many waiting records as there are permits; each is in flight until it is finished."""
         num_started = min(len(self._waiting), self._max_in_flight - self._num_in_flight)
         self._num_in_flight += num_started
-        return [self._waiting.popleft() for _ in range(num_started)]
+        started = [self._waiting.popleft() for _ in range(num_started)]
+        for slot in started:
+            slot.has_permit = True
+        return started
+
+    def give_back(self, slot: Slot) -> None:
+        """Give back a record's permit, if it has one: it goes on waiting, for what another one asks."""
+        self._num_in_flight -= slot.has_permit
+        slot.has_permit = False
 
     def finish(self, slot: Slot, result: Any) -> None:
         """Give the record its result, and its permit back."""
         assert slot.result is _Pending.PENDING, slot
         slot.result = result
-        self._num_in_flight -= 1
+        self.give_back(slot)
 
     def drop(self, slot: Slot) -> None:
         """Let the record leave without a result: it was given up."""
@@ -134,3 +138,21 @@ class InOrder:
         if not results and watermark_s is None:
             return None
         return Batch(results, None, times or None, watermark_s)
+
+    def _hold(self, slots: Sequence[Slot]) -> None:
+        """Keep records that have come until they leave."""
+        self._slots.extend(slots)
+
+    def _mark(self, watermark_s: float) -> None:
+        """Let a watermark leave after all records that are held now."""
+        if self._slots:
+            self._slots[-1].watermark_s = watermark_s
+        else:
+            self._watermark_s = watermark_s
+
+
+def held_record(slot: Slot, watermark_s: float | None) -> HeldRecord:
+    """Return a record as it is kept, with the watermark behind it."""
+    if isinstance(slot.result, _Pending):
+        return slot.record, slot.timestamp_s, watermark_s, slot.result.value, None
+    return slot.record, slot.timestamp_s, watermark_s, "done", slot.result

@@ -1,14 +1,18 @@
 """Asks the control plane about records and gives them the replies, in order. Knows no kind of request."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Protocol
 
+from operators.any_order import order_for
 from operators.asking import AskAgain, AskApart, AskLater, GiveUp, OpenAsk, next_after
+from operators.backing_off import wait_before_retry_s
 from operators.context import Context
 from operators.failure import Failures, Numbers
 from operators.inflight import InOrder, Slot
 from operators.machine import Ask, CallResult, Command, Counts, Emit, SetTimer, Withdraw
 from operators.state import State, StepState
+from operators.twins import Twins, has_one_answer
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 from sage.base.ids import RequestId, new_id
@@ -55,14 +59,17 @@ class ModelMachine:
     def __init__(
         self, step: Step, spec: Generate | Embed, wording: Wording, context: Context, order: InOrder | None = None
     ) -> None:
-        """`order`: in which records leave; by default that in which they came."""
+        """`order`: in which records leave; by default as the step says."""
         self.counts = Counts()
         self._step = step
         self._deadline_s = spec.deadline_s
+        self._try_s = spec.timeout_s
+        self._backoff_s = spec.backoff_s
         self._wording = wording
         self._rng = context.rng
         self._failures = Failures()
-        self._order = order if order is not None else InOrder(spec.max_in_flight)
+        self._order = order if order is not None else order_for(spec.max_in_flight, ordered=spec.ordered)
+        self._twins = Twins() if _shares(spec) else None
         self._asked: dict[RequestId, OpenAsk] = {}
         self._put_off: dict[int, OpenAsk] = {}
         self._next_timer = 0
@@ -133,9 +140,17 @@ class ModelMachine:
             return reply.failure.error()
         self.counts.prompt_tokens += reply.usage.prompt_tokens
         self.counts.completion_tokens += reply.usage.completion_tokens
-        for slot, said in zip(question.slots, self._wording.replies(question, reply), strict=True):
-            self._finish(slot, said)
+        for slots, said in zip(self._with_twins(question), self._wording.replies(question, reply), strict=True):
+            for slot in slots:
+                self._finish(slot, said)
         return None
+
+    def _with_twins(self, question: OpenAsk) -> list[list[Slot]]:
+        """Return, for each text of a question that has ended, the records that it was asked for."""
+        if self._twins is None:
+            return [[slot] for slot in question.slots]
+        pairs = zip(question.slots, question.texts, strict=True)
+        return [[slot, *self._twins.part(texts)] for slot, texts in pairs]
 
     def _finish(self, slot: Slot, said: Any) -> None:
         done = self._failures.tried(self._step, slot.record, slot.number, self._wording.put, slot.record, said)
@@ -151,19 +166,31 @@ class ModelMachine:
         match next_after(error, question, self._step, self._deadline_s):
             case AskAgain():
                 question.num_tries += 1
-                again.append(question)
+                wait_s = wait_before_retry_s(error, question.num_tries, self._backoff_s, self._rng)
+                if wait_s is None:
+                    self._give_up(question, error)
+                elif wait_s:
+                    return [self._put_it_off(question, wait_s)]
+                else:
+                    again.append(question)
             case AskApart():
                 again.extend(question.halves())
             case AskLater(after_s):
                 question.waited_s += after_s
-                self._next_timer += 1
-                self._put_off[self._next_timer] = question
-                return [SetTimer(self._next_timer, after_s)]
+                return [self._put_it_off(question, after_s)]
             case GiveUp(final):
-                for slot in question.slots:
-                    self._failures.give_up(self._step, final, [slot.record], Numbers(slot.number, slot.number))
-                    self._order.drop(slot)
+                self._give_up(question, final)
         return []
+
+    def _give_up(self, question: OpenAsk, error: Exception) -> None:
+        for slot in chain.from_iterable(self._with_twins(question)):
+            self._failures.give_up(self._step, error, [slot.record], Numbers(slot.number, slot.number))
+            self._order.drop(slot)
+
+    def _put_it_off(self, question: OpenAsk, after_s: float) -> SetTimer:
+        self._next_timer += 1
+        self._put_off[self._next_timer] = question
+        return SetTimer(self._next_timer, after_s)
 
     def _is_wanted(self, question: OpenAsk) -> bool:
         return any(self._wording.is_wanted(slot.record) for slot in question.slots)
@@ -199,6 +226,8 @@ class ModelMachine:
                 made = self._failures.tried(self._step, slot.record, slot.number, self._wording.texts_of, slot.record)
                 if made is None:
                     self._order.drop(slot)
+                elif self._twins is not None and self._twins.joins(made[0], slot):
+                    self._order.give_back(slot)
                 else:
                     slots.append(slot)
                     texts.append(made[0])
@@ -209,7 +238,8 @@ class ModelMachine:
         requests: list[Request] = []
         for question in questions:
             request_id = RequestId(new_id("r", self._rng))
-            timeout_s = None if self._deadline_s is None else self._deadline_s - question.waited_s
+            left_s = None if self._deadline_s is None else self._deadline_s - question.waited_s
+            timeout_s = min((limit_s for limit_s in (left_s, self._try_s) if limit_s is not None), default=None)
             self._asked[request_id] = question
             requests.append(self._wording.request(request_id, question, timeout_s))
         self.counts.num_requests += len(requests)
@@ -232,3 +262,10 @@ class ModelMachine:
 
     def on_results(self, results: Sequence[CallResult]) -> list[Command]:
         raise InternalError(f"{len(results)} results came to step {self._step.name!r}, which calls no coroutine")
+
+
+def _shares(spec: Generate | Embed) -> bool:
+    """Say whether records about which the same is asked share a request."""
+    if spec.dedup is None:
+        return isinstance(spec, Embed) or has_one_answer(spec)
+    return spec.dedup

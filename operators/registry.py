@@ -46,7 +46,7 @@ def _machine(chain: Chain, context: Context) -> Machine:
     spec = first.spec if len(chain.steps) == 1 else None
     match spec:
         case MapAsync():
-            return MapAsyncMachine(first, spec)
+            return MapAsyncMachine(first, spec, context.rng)
         case Generate() | Embed():
             return ModelMachine(first, spec, _wording(spec), context)
         case MapBatches(max_wait_s=float() | int() as max_wait_s):
@@ -76,10 +76,11 @@ def _turn_machine(chain: Chain, context: Context) -> Machine:
         case MapAsync():
             step = on_turns(first, context.turns)
             assert isinstance(step.spec, MapAsync)
-            return MapAsyncMachine(step, step.spec, PerTurn(spec.max_in_flight))
+            return MapAsyncMachine(step, step.spec, context.rng, PerTurn(spec.max_in_flight, ordered=spec.ordered))
         case Generate() | Embed():
             wording = TurnWording(first, _wording(_hearing_values(spec)), context.turns)
-            return ModelMachine(first, spec, wording, context, PerTurn(spec.max_in_flight))
+            order = PerTurn(spec.max_in_flight, ordered=spec.ordered)
+            return ModelMachine(first, replace(spec, dedup=False), wording, context, order)
         case _:
             steps = tuple(on_turns(step, context.turns) for step in chain.steps)
             return _machine(replace(chain, steps=steps), context)

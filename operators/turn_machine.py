@@ -39,6 +39,11 @@ _SAID_AS_IT_IS = (
 class PerTurn(InOrder):
     """A reorder buffer in which records of different requests do not wait for each other."""
 
+    def __init__(self, max_in_flight: int, *, ordered: bool) -> None:
+        """`ordered`: records of one request do."""
+        super().__init__(max_in_flight)
+        self._ordered = ordered
+
     def ready(self) -> Batch | None:
         results: list[Any] = []
         held: set[str] = set()
@@ -46,7 +51,8 @@ class PerTurn(InOrder):
         for slot in self._slots:
             turn_id = slot.record.turn.id
             if not slot.has_ended or turn_id in held:
-                held.add(turn_id)
+                if self._ordered:
+                    held.add(turn_id)
                 left.append(slot)
             elif slot.has_result:
                 results.append(slot.result)

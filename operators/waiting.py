@@ -1,11 +1,16 @@
-"""Calls a user's coroutine function for each record, many at once, results in order. Knows nothing of event loops."""
+"""Calls a user's coroutine function for each record, many at once. Knows nothing of event loops."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from random import Random
+from typing import Any
 
+from operators.any_order import order_for
+from operators.backing_off import wait_before_retry_s
 from operators.failure import Failures, Numbers, num_tries_left
 from operators.inflight import InOrder, Slot
-from operators.machine import Call, CallResult, Command, Counts, Emit
+from operators.machine import Call, CallResult, Command, Counts, Emit, SetTimer
 from operators.state import State, StepState
+from operators.twins import Twins, key_function
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 from sage.base.inference import Reply
@@ -14,16 +19,24 @@ from sage.flow.spec import MapAsync
 
 
 class MapAsyncMachine:
-    """At most `max_in_flight` calls run at a time; the record's number is the id of its call."""
+    """At most `max_in_flight` calls run at a time; the record's number is the id of its call, and of its timer.
 
-    def __init__(self, step: Step, spec: MapAsync, order: InOrder | None = None) -> None:
-        """`order`: in which results leave; by default that of the records."""
+    A permit is held while a call waits to be tried again; a record that waits for the call of an equal one has none.
+    """
+
+    def __init__(self, step: Step, spec: MapAsync, rng: Random, order: InOrder | None = None) -> None:
+        """`order`: in which results leave; by default as the step says."""
         self.counts = Counts()
         self._step = step
         self._spec = spec
+        self._rng = rng
         self._failures = Failures()
-        self._order = order if order is not None else InOrder(spec.max_in_flight)
+        self._order = order if order is not None else order_for(spec.max_in_flight, ordered=spec.ordered)
         self._running: dict[int, Slot] = {}
+        self._put_off: dict[int, Slot] = {}
+        self._key_of = key_function(spec.dedup)
+        self._keys: dict[int, Hashable] = {}
+        self._twins = Twins()
 
     def open(self) -> None:
         pass
@@ -52,7 +65,8 @@ class MapAsyncMachine:
         for result in results:
             slot = self._running.pop(result.call_id)
             if result.error is None:
-                self._order.finish(slot, result.value)
+                for each in self._with_twins(slot):
+                    self._order.finish(each, result.value)
             else:
                 calls.extend(self._failed(slot, result.error))
         return [*calls, *self._start(), *self._let_go()]
@@ -61,14 +75,53 @@ class MapAsyncMachine:
         if isinstance(error, TimeoutError) and not error.args:
             error.args = (f"the call did not end within {self._spec.timeout_s} s",)
         slot.num_tries += 1
+        wait_s: float | None = None
         if slot.num_tries <= num_tries_left(self._step, error):
+            wait_s = wait_before_retry_s(error, slot.num_tries, self._spec.backoff_s, self._rng)
+        if wait_s is None:
+            self._give_up(slot, error)
+            return []
+        if not wait_s:
             return [self._call(slot)]
-        self._failures.give_up(self._step, error, [slot.record], Numbers(slot.number, slot.number))
-        self._order.drop(slot)
-        return []
+        self._put_off[slot.number] = slot
+        return [SetTimer(slot.number, wait_s)]
+
+    def on_timer(self, timer_id: int) -> list[Command]:
+        """A call that failed is made again."""
+        slot = self._put_off.pop(timer_id, None)
+        if slot is None:
+            raise InternalError(f"timer {timer_id} came to step {self._step.name!r}, which did not set it")
+        return [self._call(slot)]
+
+    def _give_up(self, slot: Slot, error: BaseException) -> None:
+        for each in self._with_twins(slot):
+            self._failures.give_up(self._step, error, [each.record], Numbers(each.number, each.number))
+            self._order.drop(each)
+
+    def _with_twins(self, slot: Slot) -> Sequence[Slot]:
+        """Return a record whose call has ended, and those that waited for it."""
+        key = self._keys.pop(slot.number, None)
+        return (slot,) if key is None else (slot, *self._twins.part(key))
 
     def _start(self) -> list[Command]:
-        return [self._call(slot) for slot in self._order.start()]
+        if self._key_of is None:
+            return [self._call(slot) for slot in self._order.start()]
+        calls: list[Command] = []
+        while started := self._order.start():
+            calls += [self._call(slot) for slot in started if self._asks_first(slot, self._key_of)]
+        return calls
+
+    def _asks_first(self, slot: Slot, key_of: Callable[[Any], Hashable]) -> bool:
+        """Say whether a record needs a call of its own, now."""
+        key = self._failures.tried(self._step, slot.record, slot.number, key_of, slot.record)
+        if key is None:
+            self._order.drop(slot)
+            return False
+        if self._twins.joins(key, slot):
+            self._order.give_back(slot)
+            return False
+        self._keys[slot.number] = key
+        return True
 
     def _call(self, slot: Slot) -> Call:
         self._running[slot.number] = slot
@@ -91,10 +144,8 @@ class MapAsyncMachine:
     def close(self, *, complete: bool) -> list[Command]:
         """Whoever runs the coroutines cancels what is left of them."""
         self._running.clear()
+        self._put_off.clear()
         return []
 
     def on_replies(self, replies: Sequence[Reply]) -> list[Command]:
         raise InternalError(f"{len(replies)} replies came to step {self._step.name!r}, which asks no model")
-
-    def on_timer(self, timer_id: int) -> list[Command]:
-        raise InternalError(f"timer {timer_id} came to step {self._step.name!r}, which sets none")

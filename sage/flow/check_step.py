@@ -105,10 +105,11 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
             yield from _shared(initial)
         case MapBatches():
             yield from _faults_of_lists(spec)
-        case MapAsync(fn=fn, max_in_flight=max_in_flight, timeout_s=timeout_s):
+        case MapAsync(fn=fn, dedup=dedup):
             yield from _callable(spec, fn)
-            yield from _at_least(1, max_in_flight=max_in_flight)
-            yield from _above_zero(timeout_s=timeout_s)
+            yield from _faults_of_calls(spec)
+            if callable(dedup):
+                yield from _callable(spec, dedup, "dedup")
         case Generate():
             yield from _faults_of_generate(spec)
         case Embed():
@@ -218,7 +219,8 @@ def _faults_of_settings(step: Step) -> Iterator[Fault]:
 def _faults_of_generate(spec: Generate) -> Iterator[Fault]:
     yield from _model(spec.model)
     yield from _template(prompt=spec.prompt, system=spec.system)
-    yield from _at_least(1, max_tokens=spec.max_tokens, max_in_flight=spec.max_in_flight)
+    yield from _faults_of_calls(spec)
+    yield from _at_least(1, max_tokens=spec.max_tokens)
     yield from _at_least(0, temperature=spec.temperature)
     yield from _above_zero(deadline_s=spec.deadline_s)
     yield from _field(into=spec.into)
@@ -226,16 +228,27 @@ def _faults_of_generate(spec: Generate) -> Iterator[Fault]:
         yield Fault("a raw prompt has no system message", "Put it into the prompt, or leave raw away.", "system")
     if spec.on_token is not None:
         yield from _callable(spec, spec.on_token, "on_token")
+        if spec.dedup:
+            what = (
+                "on_token is called with the pieces of each record's own answer, and dedup shares one between records"
+            )
+            yield Fault(what, "Leave one of them away.", "dedup")
     if "" in spec.stop:
         yield Fault("stop holds an empty text: every answer would end at once", 'Write stop="END".', "stop")
 
 
 def _faults_of_embed(spec: Embed) -> Iterator[Fault]:
     yield from _model(spec.model)
-    yield from _at_least(1, max_in_flight=spec.max_in_flight)
+    yield from _faults_of_calls(spec)
     yield from _above_zero(deadline_s=spec.deadline_s)
     yield from _field(into=spec.into)
     yield from _text_of_record(spec.text)
+
+
+def _faults_of_calls(spec: MapAsync | Generate | Embed) -> Iterator[Fault]:
+    yield from _at_least(1, max_in_flight=spec.max_in_flight)
+    yield from _above_zero(timeout_s=spec.timeout_s)
+    yield from _at_least(0, backoff_s=spec.backoff_s)
 
 
 def _text_of_record(text: object) -> Iterator[Fault]:
@@ -253,7 +266,7 @@ def _callable(spec: Spec, fn: object, param: str = "fn") -> Iterator[Fault]:
     if not callable(fn):
         got = f"{fn!r:.80} ({type(fn).__name__})"
         yield Fault(f"{kind_of_step(spec)} takes a function, got {got}", "Give a function of the record.", param)
-    elif iscoroutinefunction(fn) and not isinstance(spec, MapAsync):
+    elif iscoroutinefunction(fn) and not (isinstance(spec, MapAsync) and param == "fn"):
         what = f"{kind_of_step(spec)} takes a function that returns, and nobody would await the coroutine of {fn!r:.80}"
         yield Fault(what, "Await it in a step before: map_async(fn).", param)
 

@@ -10,6 +10,7 @@ from sage.base.demand import Demand, labels_from_mapping
 from sage.flow.builder import Builder, StepNumber
 from sage.flow.graph import OnError
 from sage.flow.picture import html_from_steps
+from sage.flow.spec import Embed, Generate, MapAsync
 from sage.flow.where import refusal
 
 DEFAULT_RETRIES = 3
@@ -88,14 +89,20 @@ class Handle:
 
         "fail" (what holds if nothing is said): the job fails and shows the user's line. "retry": the record is tried
         `retries` times more (3 if not said), then the job fails. "dead_letter": after `retries` (0) more tries the
-        record is set aside for `job.dead_letters()` and the job goes on.
+        record is set aside for `job.dead_letters()` and the job goes on. A step that was made with `retries=` keeps
+        them, whatever happens once they are spent.
 
         >>> import sage
         >>> rows = sage.Flow("f").from_collection(["1", "x"]).map(int).on_error("dead_letter")
         """
         chosen = _policy(policy)
         if retries is None:
-            retries = DEFAULT_RETRIES if chosen is OnError.RETRY else 0
+            step = self._builder.step(self._number)
+            retries = step.retries if isinstance(step.spec, MapAsync | Generate | Embed) else 0
+            if chosen is OnError.RETRY:
+                retries = retries or DEFAULT_RETRIES
+            elif chosen is OnError.FAIL and retries:
+                chosen = OnError.RETRY
         self._builder.change(self._number, on_error=chosen, retries=retries)
         return self
 

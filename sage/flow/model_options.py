@@ -8,6 +8,9 @@ from sage.flow.where import refusal
 
 T = TypeVar("T")
 
+BACKOFF_S = 0.1
+"""How long a call waits before its second try, if nobody says otherwise."""
+
 Priority = Literal["interactive", "standard", "batch"] | ServiceClass
 Stop = str | Sequence[str]
 
@@ -18,7 +21,16 @@ Value = str | Callable[[T], Any]
 """A part of a record: a field's name, or a function of the record."""
 
 
-class GenerateOptions(TypedDict, Generic[T], total=False):
+class CallOptions(TypedDict, total=False):
+    """What holds for the calls of any step that waits."""
+
+    timeout_s: float | None
+    retries: int
+    backoff_s: float
+    ordered: bool
+
+
+class GenerateOptions(CallOptions, Generic[T], total=False):
     """The keywords of `generate` that do not change the type of its result."""
 
     model: Required[str]
@@ -34,9 +46,10 @@ class GenerateOptions(TypedDict, Generic[T], total=False):
     tenant: str
     on_token: Callable[[T, str], None] | None
     max_in_flight: int
+    dedup: bool | None
 
 
-class EmbedOptions(TypedDict, Generic[T], total=False):
+class EmbedOptions(CallOptions, Generic[T], total=False):
     """The keywords of `embed` that do not change the type of its result."""
 
     model: Required[str]
@@ -45,6 +58,7 @@ class EmbedOptions(TypedDict, Generic[T], total=False):
     deadline_s: float | None
     tenant: str
     max_in_flight: int
+    dedup: bool | None
 
 
 def service_class(priority: str) -> ServiceClass:

@@ -61,11 +61,18 @@ class MapBatches:
 
 @dataclass(frozen=True, slots=True)
 class MapAsync:
-    """`fn` is a coroutine function; results leave in the order of the records."""
+    """`fn` is a coroutine function; results leave in the order of the records, or as they come where not `ordered`.
+
+    A call is tried again after `backoff_s`, twice as long each time, or when its error says. `dedup`: records that are
+    equal, or for which the function gives equal keys, share one call while it runs.
+    """
 
     fn: Callable[[Any], Any]
     max_in_flight: int = 64
     timeout_s: float | None = None
+    ordered: bool = True
+    backoff_s: float = 0.0
+    dedup: bool | Callable[[Any], Hashable] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +200,8 @@ class Generate:
     """`prompt` and `system`: a template of field names (`"{question}"`; `{}` is the record) or a function of it.
 
     With `system`, or where the model knows chat, the prompt is a user message; `raw` sends it as it is.
-    `on_token(record, text)` is called with every piece as it comes, on the task's thread.
+    `on_token(record, text)` is called with every piece as it comes, on the task's thread. `timeout_s` bounds each try.
+    `dedup`: equal prompts share one request while it is out; None: where equal prompts have equal answers.
     """
 
     model: str
@@ -210,6 +218,10 @@ class Generate:
     into: Into = None
     on_token: Callable[[Any, str], None] | None = None
     max_in_flight: int = 64
+    timeout_s: float | None = None
+    ordered: bool = True
+    backoff_s: float = 0.0
+    dedup: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +238,10 @@ class Embed:
     tenant: str = "default"
     into: Into = None
     max_in_flight: int = 1024
+    timeout_s: float | None = None
+    ordered: bool = True
+    backoff_s: float = 0.0
+    dedup: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)

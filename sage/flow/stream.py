@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 from sage.base.inference import ServiceClass
 from sage.flow import spec
+from sage.flow.builder import StepNumber
 from sage.flow.ends import Outlet, index_name
+from sage.flow.graph import OnError
 from sage.flow.index import Index, Passage
 from sage.flow.model_options import (
+    BACKOFF_S,
+    CallOptions,
     EmbedOptions,
     GenerateOptions,
     Priority,
@@ -96,11 +101,23 @@ class Stream(Outlet[T_co]):
         return Stream(self._builder, self._then(spec.MapBatches(fn, max_records, max_wait_s)))
 
     def map_async(
-        self, fn: Callable[[T_co], Awaitable[U]], *, max_in_flight: int = 64, timeout_s: float | None = None
+        self,
+        fn: Callable[[T_co], Awaitable[U]],
+        *,
+        max_in_flight: int = 64,
+        ordered: bool = True,
+        timeout_s: float | None = None,
+        retries: int = 0,
+        backoff_s: float = BACKOFF_S,
+        dedup: bool | Callable[[T_co], Hashable] = False,
     ) -> Stream[U]:
         """Replace each record by what the coroutine function `fn` returns for it; order is kept.
 
-        Up to `max_in_flight` calls run at a time. A call that takes longer than `timeout_s` fails its record.
+        Up to `max_in_flight` calls run at a time. With `ordered=False` results leave as they come, though none passes
+        a watermark. A call that raises, or takes longer than `timeout_s`, is tried `retries` times more: after about
+        `backoff_s`, twice as long each time, or when the error says (`retry_after_s`, or a Retry-After header of its
+        `response`). Then its record fails, as `on_error` says. With `dedup` records that are equal share one call while
+        it runs, and its result; as a function of the record, `dedup` says by which key they are equal.
 
         >>> import sage
         >>> flow = sage.Flow("f")
@@ -109,7 +126,8 @@ class Stream(Outlet[T_co]):
         >>> _ = flow.run(); pages.items
         ['page of a.org', 'page of b.org']
         """
-        return Stream(self._builder, self._then(spec.MapAsync(fn, max_in_flight, timeout_s)))
+        step = spec.MapAsync(fn, max_in_flight, timeout_s, ordered, backoff_s, dedup)
+        return Stream(self._builder, self._tried(self._then(step), retries))
 
     def key_by(self, fn: Callable[[T_co], K]) -> KeyedStream[K, T_co]:
         """Give each record the key `fn(record)`, for the aggregates of KeyedStream; records stay as they are.
@@ -193,6 +211,8 @@ class Stream(Outlet[T_co]):
         tenant: str = "default",
         on_token: Callable[[T_co, str], None] | None = None,
         max_in_flight: int = 64,
+        dedup: bool | None = None,
+        **calls: Unpack[CallOptions],
     ) -> Stream[Any]:
         """Ask `model` about each record; order is kept, and up to `max_in_flight` records wait for answers at a time.
 
@@ -201,6 +221,8 @@ class Stream(Outlet[T_co]):
         to set, or a function `(record, answer) -> new record`; without it the answer takes the record's place.
         `on_token(record, text)` is called with each piece as it comes, on the task's thread. `temperature` 0 is
         greedy; `max_tokens` None: what the model's context leaves. A request older than `deadline_s` fails its record.
+        `timeout_s` bounds each try; it, `retries`, `backoff_s` and `ordered` are as in `map_async`. `dedup`: records of
+        one prompt share a request while it is out; if not said, they do so where the answer is not left to chance.
 
         >>> import sage
         >>> questions = sage.Flow("f").from_collection([{"question": "Why?"}])
@@ -221,8 +243,9 @@ class Stream(Outlet[T_co]):
             into=into,
             on_token=on_token,
             max_in_flight=max_in_flight,
+            dedup=dedup,
         )
-        return Stream(self._builder, self._then(step))
+        return Stream(self._builder, self._ask_model(step, **calls))
 
     @overload
     def embed(self, *, into: None = None, **asked: Unpack[EmbedOptions[T_co]]) -> Stream[Vector]: ...
@@ -240,20 +263,24 @@ class Stream(Outlet[T_co]):
         deadline_s: float | None = None,
         tenant: str = "default",
         max_in_flight: int = 1024,
+        dedup: bool | None = None,
+        **calls: Unpack[CallOptions],
     ) -> Stream[Any]:
         """Ask `model` for the vector (float32 [dim], of length 1) of each record's text; order is kept.
 
         `text` is a field's name, a template of them ("{title}: {body}") or a function of the record; without it the
         record is the text. `into` is where the vector goes, as in `generate`. `priority`, if not given, is "batch"
-        where the records end in an index and "standard" elsewhere.
+        where the records end in an index and "standard" elsewhere. `timeout_s` bounds each try; it, `retries`,
+        `backoff_s` and `ordered` are as in `map_async`. Equal texts share a vector while it is asked for, unless
+        `dedup` is False.
 
         >>> import sage
         >>> texts = sage.Flow("f").from_collection([{"text": "Pythons eat."}])
         >>> with_vectors = texts.embed(model="minilm", text="text", into="vector")
         """
         chosen = ServiceClass.STANDARD if priority is None else service_class(priority)
-        step = spec.Embed(model, text, chosen, deadline_s, tenant, into, max_in_flight)
-        return Stream(self._builder, self._builder.add(step, self._number, class_is_default=priority is None))
+        step = spec.Embed(model, text, chosen, deadline_s, tenant, into, max_in_flight, dedup=dedup)
+        return Stream(self._builder, self._ask_model(step, class_is_default=priority is None, **calls))
 
     @overload
     def retrieve(
@@ -284,6 +311,25 @@ class Stream(Outlet[T_co]):
         [('parrots', 0.8)]
         """
         return Stream(self._builder, self._then(spec.Retrieve(index_name(index), k, vector, into)))
+
+    def _ask_model(
+        self,
+        step: spec.Generate | spec.Embed,
+        *,
+        timeout_s: float | None = None,
+        retries: int = 0,
+        backoff_s: float = BACKOFF_S,
+        ordered: bool = True,
+        class_is_default: bool = False,
+    ) -> StepNumber:
+        step = replace(step, timeout_s=timeout_s, backoff_s=backoff_s, ordered=ordered)
+        return self._tried(self._builder.add(step, self._number, class_is_default=class_is_default), retries)
+
+    def _tried(self, number: StepNumber, retries: int) -> StepNumber:
+        """Have the calls of a step tried again so often before its record fails."""
+        if retries:
+            self._builder.change(number, on_error=OnError.RETRY, retries=retries)
+        return number
 
 
 class SidedStream(Stream[T_co], Generic[T_co, S_co]):

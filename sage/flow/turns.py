@@ -104,6 +104,10 @@ def _check_on_way(step: Step, on_way: set[str]) -> None:
             "Let it read from the chat stream beside the way to reply, or use map, filter, flat_map, map_async or a "
             "model step.",
         )
+    if isinstance(step.spec, MapAsync | Generate | Embed) and step.spec.dedup:
+        raise FlowInvalid(
+            f"{step.where}: chat requests share no call: each ends with its caller", "Leave dedup away.", param="dedup"
+        )
     others = [name for name in step.inputs if name not in on_way]
     if others:
         what = f"{step.where}: union puts {others[0]!r}, whose records are no chat requests, before a reply"

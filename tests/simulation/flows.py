@@ -230,15 +230,23 @@ class RandomFlow:
 
     def _add_call(self, first: int) -> None:
         longest_s = self._rng.choice((0.0, 0.05))
-        rng, risky = Random(self._rng.getrandbits(32)), Risky(None)
+        seed, risky = self._rng.getrandbits(32), Risky(None)
+        rng, options = Random(seed), Random(seed + 1)
 
         async def call(number: int) -> int:
             await Pause(rng.random() * longest_s)
             return risky(number)
 
-        called = self._streams[first].map_async(call, max_in_flight=self._rng.choice((1, 4, 64)))
+        is_ordered = options.random() < 0.7
+        called = self._streams[first].map_async(
+            call,
+            max_in_flight=self._rng.choice((1, 4, 64)),
+            ordered=is_ordered,
+            backoff_s=options.choice((0.0, 0.2)),
+            dedup=options.random() < 0.3,
+        )
         step, name, policy = self._set(called, "call", True)
-        self._grow(first, step, expected.risked(name, policy, dies=True))
+        self._grow(first, step, expected.risked(name, policy, dies=True), is_ordered=is_ordered)
 
     def _add_asking(self, first: int, kind: str) -> None:
         deadline_s = self._rng.choice((0.2, 3.0)) if self._rng.random() < 0.2 else None

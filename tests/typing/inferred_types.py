@@ -44,6 +44,7 @@ def steps(lines: sage.Stream[str], numbers: sage.Stream[int]) -> None:
     assert_type(lines.filter(str.isupper), sage.Stream[str])
     assert_type(lines.map_batches(lambda texts: [len(text) for text in texts]), sage.Stream[int])
     assert_type(lines.map_async(fetch, max_in_flight=2), sage.Stream[bytes])
+    assert_type(lines.map_async(fetch, ordered=False, retries=2, backoff_s=1, dedup=str.lower), sage.Stream[bytes])
     assert_type(lines.union(lines.map(str.upper)), sage.Stream[str])
     assert_type(lines.union(numbers), sage.Stream[str | int])
     assert_type(lines.named("x").with_parallelism(2).with_resources(cpus=1).on_error("retry"), sage.Stream[str])

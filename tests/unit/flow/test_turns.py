@@ -115,6 +115,12 @@ def test_records_that_are_no_requests_are_refused_before_a_reply() -> None:
     assert "union puts 'ads', whose records are no chat requests, before a reply" in refused(flow)
 
 
+def test_requests_of_callers_who_may_leave_share_no_call() -> None:
+    flow = sage.Flow("f")
+    flow.from_chat("bot").generate(model="m", prompt="{question}", dedup=True).reply()
+    assert "chat requests share no call: each ends with its caller" in refused(flow)
+
+
 def test_a_chat_stream_without_a_reply_and_a_reply_without_one_are_refused() -> None:
     flow = sage.Flow("f")
     flow.from_chat("bot").for_each(print)
