@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.cluster_wanted import ClusterWanted, ClusterWorkload
+from benchmarks.plane_command import plane
 from benchmarks.policies_command import policies
 from benchmarks.wanted import MODEL_WORKLOADS, StreamEngine, StreamWorkload, Wanted
 from benchmarks.wire_wanted import Way, WireWanted, WireWorkload
@@ -18,6 +19,7 @@ app = new_app("Measure streams and serving.")
 
 DEFAULT_SEED = 7
 
+app.command()(plane)
 app.command()(policies)
 
 

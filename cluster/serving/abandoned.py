@@ -37,7 +37,7 @@ class Abandoned:
 
     def earliest_s(self) -> float:
         """Return when patience next ends; infinite where nothing is waited for."""
-        return next(iter(self._due_s.values()), math.inf)
+        return next(iter(self._due_s.values())) if self._due_s else math.inf
 
     def overdue(self, now_s: float) -> list[Ticket]:
         """Return the tickets whose engine has been silent for too long, each once; they stay abandoned."""

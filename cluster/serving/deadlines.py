@@ -18,9 +18,12 @@ class Deadlines:
     def __len__(self) -> int:
         return len(self._heap)
 
-    def add(self, ticket: Ticket) -> None:
-        if ticket.deadline_s < math.inf:
-            heapq.heappush(self._heap, (ticket.deadline_s, ticket.arrival, ticket))
+    def add(self, ticket: Ticket) -> bool:
+        """Watch the deadline of `ticket`; say whether it has one."""
+        if ticket.deadline_s == math.inf:
+            return False
+        heapq.heappush(self._heap, (ticket.deadline_s, ticket.arrival, ticket))
+        return True
 
     def answered(self, ticket: Ticket) -> None:
         """Note that `ticket` was answered, so that its deadline means nothing any more."""
@@ -41,6 +44,8 @@ class Deadlines:
 
     def due(self, now_s: float) -> list[Ticket]:
         """Remove and return the unanswered tickets whose deadline is not after `now_s`."""
+        if not self._heap:
+            return []
         passed = []
         while self.earliest_s() <= now_s:
             passed.append(heapq.heappop(self._heap)[2])

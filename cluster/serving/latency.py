@@ -7,7 +7,7 @@ of the variance where decoding binds, this one 0.76: simulation over measured ta
 """
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 
@@ -23,16 +23,19 @@ class DecodeTable:
 
     def __init__(self) -> None:
         self._seconds: dict[int, float] = {}
+        self._seen: list[int] = []  # its sizes, rising
 
     def observe(self, num_sequences: float, token_s: float) -> None:
         """Note that sequences decoded together, `num_sequences` on average, got a token every `token_s` seconds."""
         size = _SIZES[min(bisect_left(_SIZES, num_sequences), len(_SIZES) - 1)]
         before = self._seconds.get(size)
+        if before is None:
+            insort(self._seen, size)
         self._seconds[size] = token_s if before is None else 0.9 * before + 0.1 * token_s
 
     def token_s(self, num_sequences: float) -> float | None:
         """Return seconds a token; None before anything was seen. Beyond what was seen, the nearest that was."""
-        seen = sorted(self._seconds)
+        seen = self._seen
         if not seen or num_sequences <= 0.0:
             return 0.0 if seen else None
         at = bisect_left(seen, num_sequences)
@@ -52,7 +55,10 @@ class RobustLine:
         self._num_seen = 0
 
     def observe(self, x: float, y: float) -> None:
-        guess = self.at(x)
+        self.observe_beside(self.at(x), x, y)
+
+    def observe_beside(self, guess: float | None, x: float, y: float) -> None:
+        """Do as `observe`; `guess` is `at(x)`."""
         if guess is not None:
             residual = abs(y - guess)
             if self._num_seen >= 8 and residual > _OUTLIER * self._residual:
@@ -87,10 +93,10 @@ class LatencyModel:
     def saw_first_token(self, tokens_ahead: int, num_decoding: float, took_s: float) -> None:
         """Note when a first token came: `took_s` after its request was sent, behind `tokens_ahead` prompt tokens that
         were not cached, its own among them, while `num_decoding` sequences decoded."""
-        guess = self.first_token_s(tokens_ahead, num_decoding)
+        shared_s, guess = self._shared_s(num_decoding), self._prefill.at(float(tokens_ahead))
         if guess is not None:
-            self._errors.append(abs(guess - took_s) / max(took_s, 1e-3))
-        self._prefill.observe(float(tokens_ahead), max(0.0, took_s - self._shared_s(num_decoding)))
+            self._errors.append(abs(guess + shared_s - took_s) / max(took_s, 1e-3))
+        self._prefill.observe_beside(guess, float(tokens_ahead), max(0.0, took_s - shared_s))
 
     def saw_decode(self, num_sequences: float, token_s: float) -> None:
         self._decode.observe(num_sequences, token_s)

@@ -5,6 +5,8 @@ Adding and taking cost O(log waiting + log tenants).
 """
 
 import heapq
+import math
+from bisect import insort
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -128,31 +130,33 @@ class Fair:
         self._quantum_tokens = quantum_tokens
         self._affinity_tokens = affinity_tokens
         self._of_tenant: dict[str, Order] = {}
-        self._heap: list[tuple[float, int, str]] = []  # counter as it was, number of the entry, tenant: once each
-        self._num_entries = 0
-        self._chosen: str | None = None
+        self._standing: list[tuple[float, int, str]] = []  # rising: counter as it was, number, tenant; once each
+        self._num_entered = 0
+        self._chosen: tuple[str, Ticket] | None = None  # as long as it waits, and nothing came or was taken
 
     def add(self, ticket: Ticket) -> None:
         tenant = ticket.request.tenant
         order = self._of_tenant.get(tenant)
         if order is None:
             order = self._of_tenant[tenant] = self._child()
-            self._push(tenant, self._counters.begin(tenant))
+            self._num_entered += 1
+            insort(self._standing, (self._counters.begin(tenant), self._num_entered, tenant))
         order.add(ticket)
         self._chosen = None
 
     def first(self) -> Ticket | None:
-        tenant = self._choose()
-        return None if tenant is None else self._of_tenant[tenant].first()
+        chosen = self._choose()
+        return None if chosen is None else chosen[1]
 
     def key(self) -> Key | None:
-        tenant = self._choose()
-        below = None if tenant is None else self._of_tenant[tenant].key()
-        return None if tenant is None or below is None else (self._counters.of(tenant), *below)
+        chosen = self._choose()
+        below = None if chosen is None else self._of_tenant[chosen[0]].key()
+        return None if chosen is None or below is None else (self._counters.of(chosen[0]), *below)
 
     def take(self, now_s: float) -> Ticket:
-        tenant = self._choose()
-        assert tenant is not None, "nothing waits"
+        chosen = self._choose()
+        assert chosen is not None, "nothing waits"
+        tenant = chosen[0]
         ticket = self._of_tenant[tenant].take(now_s)
         self._counters.charge(tenant, ticket.cost_tokens)
         self._chosen = None
@@ -161,55 +165,46 @@ class Fair:
     def num_places(self) -> int:
         return sum(order.num_places() for order in self._of_tenant.values())
 
-    def _choose(self) -> str | None:
-        chosen = None if self._chosen is None else self._of_tenant.get(self._chosen)
-        if chosen is not None and chosen.first() is not None:
-            return self._chosen
-        self._chosen = None
-        looked_at = self._nearest()
-        if not looked_at:
-            return None
-        for counter, _, tenant in looked_at:
-            self._push(tenant, counter)
-        self._chosen = self._best([tenant for _, _, tenant in looked_at])
+    def _choose(self) -> tuple[str, Ticket] | None:
+        if self._chosen is None or not self._chosen[1].is_waiting:
+            nearest = self._nearest()
+            self._chosen = max(nearest, key=self._cached_tokens) if len(nearest) > 1 else next(iter(nearest), None)
         return self._chosen
 
-    def _nearest(self) -> list[tuple[float, int, str]]:
-        """Remove from the heap, and return, the tenants within the quantum of the least served."""
-        found: list[tuple[float, int, str]] = []
+    def _nearest(self) -> list[tuple[str, Ticket]]:
+        """Return the tenants within the quantum of the least served, and their heads.
+
+        Where a counter has grown, its tenant moves back: O(tenants) by one memmove, 4 us for 10,000 of them.
+        """
+        standing, at = self._standing, 0
         most = 1 if self._affinity_tokens is None else self.MAX_LOOKED_AT
-        while self._heap and len(found) < most:
-            counter, number, tenant = heapq.heappop(self._heap)
-            if self._of_tenant[tenant].first() is None:
-                del self._of_tenant[tenant]
+        found: list[tuple[str, Ticket]] = []
+        limit = math.inf
+        while at < len(standing) and len(found) < most:
+            counter, number, tenant = standing[at]
+            head = self._of_tenant[tenant].first()
+            if head is None:
+                del standing[at], self._of_tenant[tenant]
                 continue
             now = self._counters.of(tenant)
             if now > counter:
-                self._push(tenant, now)
+                del standing[at]
+                insort(standing, (now, number, tenant))
                 continue
-            if found and counter > found[0][0] + self._quantum_tokens:
-                heapq.heappush(self._heap, (counter, number, tenant))
+            if counter > limit:
                 break
-            found.append((counter, number, tenant))
+            limit = min(limit, counter + self._quantum_tokens)
+            found.append((tenant, head))
+            at += 1
         return found
 
-    def _best(self, tenants: list[str]) -> str:
-        if self._affinity_tokens is None or len(tenants) == 1:
-            return tenants[0]
-        return max(tenants, key=self._cached_tokens)
-
-    def _cached_tokens(self, tenant: str) -> float:
+    def _cached_tokens(self, place: tuple[str, Ticket]) -> float:
         """Return the affinity of a tenant's head, as it was when it first stood there: looking it up is dear."""
-        head = self._of_tenant[tenant].first()
-        assert head is not None, "tenants without a head were left out"
+        head = place[1]
         if head.affinity_tokens is None:
             assert self._affinity_tokens is not None
             head.affinity_tokens = self._affinity_tokens(head)
         return head.affinity_tokens
-
-    def _push(self, tenant: str, counter: float) -> None:
-        self._num_entries += 1
-        heapq.heappush(self._heap, (counter, self._num_entries, tenant))
 
 
 class Floors:
@@ -247,6 +242,7 @@ class Classes:
         self._floors = floors
         self._children: dict[ServiceClass, Order] = {service_class: child() for service_class in ServiceClass}
         self._picked: Ticket | None = None  # as long as it waits, and nothing came or was taken
+        self._heads: list[Ticket] = []  # of each class that waits, the most urgent first: as of that pick
 
     def add(self, ticket: Ticket) -> None:
         self._children[ticket.request.service_class].add(ticket)
@@ -254,8 +250,8 @@ class Classes:
 
     def first(self) -> Ticket | None:
         if self._picked is None or not self._picked.is_waiting:
-            heads = self._heads()
-            self._picked = self._pick(heads) if heads else None
+            self._heads = [head for child in self._children.values() if (head := child.first()) is not None]
+            self._picked = self._pick(self._heads) if self._heads else None
         return self._picked
 
     def key(self) -> Key | None:
@@ -271,20 +267,16 @@ class Classes:
         picked = self.first()
         assert picked is not None, "nothing waits"
         service_class = picked.request.service_class
-        less_urgent = [head for head in self._heads() if _URGENCY[head.request.service_class] > _URGENCY[service_class]]
         if self._floors.is_due(picked):
             self._floors.paid(picked)
         else:
+            less_urgent = self._heads[self._heads.index(picked) + 1 :]
             self._floors.passed_over(less_urgent, picked.cost_tokens, now_s)
         self._picked = None
         return self._children[service_class].take(now_s)
 
     def num_places(self) -> int:
         return sum(child.num_places() for child in self._children.values())
-
-    def _heads(self) -> list[Ticket]:
-        """Return the head of each class that waits, the most urgent first."""
-        return [head for child in self._children.values() if (head := child.first()) is not None]
 
     def _pick(self, heads: list[Ticket]) -> Ticket:
         return next((head for head in heads if self._floors.is_due(head)), heads[0])

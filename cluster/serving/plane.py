@@ -10,19 +10,16 @@ A machine: events in, commands out. Knows nothing of sockets, threads, clocks or
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from cluster.serving.abandoned import PATIENCE_S, Abandoned
 from cluster.serving.admission import Offer
 from cluster.serving.batch import Batcher
 from cluster.serving.deadlines import Deadlines, deadline_exceeded
+from cluster.serving.decisions import Decisions
 from cluster.serving.events import (
-    AbortAt,
-    Answer,
     Cancelled,
     Command,
     Dispatch,
-    EndEngine,
     EngineDown,
     EngineEnded,
     EngineRetired,
@@ -49,18 +46,6 @@ from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, Failure, Last, ModelCard, Request
 
 MAX_WAITING = 10_000  # at 20 us a decision, a full queue costs 0.2 s of the plane's time
-
-
-@dataclass(slots=True)
-class _Orders:
-    """What one event brings: answers, aborts, engines to end, and the lanes in which something may be possible now."""
-
-    now_s: float
-    ended: list[Last] = field(default_factory=list)
-    aborts: dict[EngineId, list[RequestId]] = field(default_factory=dict)
-    over: dict[EngineId, Failure] = field(default_factory=dict)
-    lanes: dict[Lane, None] = field(default_factory=dict)
-    dispatches: list[Dispatch] = field(default_factory=list)
 
 
 class Plane:
@@ -97,11 +82,13 @@ class Plane:
         self._retiring = Retiring()
         self._num_arrived = 0
         self._wake_s = math.inf
+        self._has_timers = False  # whether anything may have to be done at some time
 
     def handle(self, event: Event, now_s: float) -> list[Command]:
         """Return what is to be done about `event`, in order; `now_s` is monotonic."""
-        orders = _Orders(now_s)
-        self._expire(orders)
+        orders = Decisions(now_s)
+        if self._has_timers:
+            self._expire(orders)
         match event:
             case Submitted(requests):
                 self._submitted(requests, orders)
@@ -119,6 +106,7 @@ class Plane:
                 self._engine_down(event, orders)
             case EngineRetired(engine_id):
                 self._retiring.add(self._router.retire(engine_id), now_s)
+                self._has_timers = True
             case PolicyChanged(policy, route):
                 if policy is not None:
                     self._queue.change_policy(policy_named(policy, self._affinity_tokens))
@@ -126,8 +114,9 @@ class Plane:
                     self._router.change_route(route_named(route, self._sizing))
             case TimePassed():
                 self._wake_s = math.inf
-        self._assign(orders)
-        return self._commands(orders)
+        if orders.lanes:
+            self._assign(orders)
+        return self._commands(orders) if self._has_timers else orders.commands()
 
     def models(self) -> tuple[ModelCard, ...]:
         """Return the models served now, each once, in order of their engines."""
@@ -156,7 +145,7 @@ class Plane:
 
     # Arrival.
 
-    def _submitted(self, requests: tuple[Request, ...], orders: _Orders) -> None:
+    def _submitted(self, requests: tuple[Request, ...], orders: Decisions) -> None:
         for request in requests:
             lane = lane_of(request)
             error = self._refusal(request, lane, orders)
@@ -168,7 +157,7 @@ class Plane:
             else:
                 self._refuse(request, error, orders)
 
-    def _refusal(self, request: Request, lane: Lane, orders: _Orders) -> SageError | None:
+    def _refusal(self, request: Request, lane: Lane, orders: Decisions) -> SageError | None:
         if request.id in self._queue or request.id in self._running or request.id in self._abandoned:
             do = "Give each request an id of its own."
             return InvalidRequest(f"a request with the id {request.id!r} is still being worked on", do, param="id")
@@ -178,31 +167,30 @@ class Plane:
         self._assign(orders)
         return self._gate.no_room(lane, orders.now_s)
 
-    def _too_late(self, ticket: Ticket, orders: _Orders) -> SageError | None:
+    def _too_late(self, ticket: Ticket, orders: Decisions) -> SageError | None:
         if not self._gate.is_by_deadline:
             return None
         self._assign(orders)
         return self._gate.too_late(ticket, orders.now_s)
 
-    def _let_in(self, ticket: Ticket, orders: _Orders) -> None:
+    def _let_in(self, ticket: Ticket, orders: Decisions) -> None:
         self._num_arrived += 1
         self._queue.add(ticket)
-        self._deadlines.add(ticket)
+        if self._deadlines.add(ticket):
+            self._has_timers = True
         orders.lanes[ticket.lane] = None
         if len(self._queue) > self._gate.max_waiting:
             self._assign(orders)
 
-    def _refuse(self, request: Request, error: SageError, orders: _Orders) -> None:
+    def _refuse(self, request: Request, error: SageError, orders: Decisions) -> None:
         failed = Failed(request.id, Failure.of(error))
         self._totals.ended(request, failed, is_known=self._offer.knows(request.model))
         orders.ended.append(failed)
 
     # The pick.
 
-    def _assign(self, orders: _Orders) -> None:
+    def _assign(self, orders: Decisions) -> None:
         """Give engines what they have room for, from the lanes in which something changed."""
-        if not orders.lanes:
-            return
         for assignment in self._batcher.assign(orders.lanes, orders.now_s):
             for ticket in assignment.tickets:
                 self._running[ticket.request.id] = ticket
@@ -214,24 +202,24 @@ class Plane:
 
     # The end.
 
-    def _answer(self, ticket: Ticket, last: Last, orders: _Orders) -> None:
+    def _answer(self, ticket: Ticket, last: Last, orders: Decisions) -> None:
         assert not ticket.is_answered, ticket
         ticket.is_answered = True
         self._deadlines.answered(ticket)
         self._totals.ended(ticket.request, last, is_known=True)
         orders.ended.append(last)
 
-    def _fail(self, ticket: Ticket, failure: Failure, orders: _Orders) -> None:
+    def _fail(self, ticket: Ticket, failure: Failure, orders: Decisions) -> None:
         self._answer(ticket, Failed(ticket.request.id, failure), orders)
 
-    def _cancelled(self, request_ids: tuple[RequestId, ...], orders: _Orders) -> None:
+    def _cancelled(self, request_ids: tuple[RequestId, ...], orders: Decisions) -> None:
         for request_id in request_ids:
             ticket = self._queue.remove(request_id) or self._abandon(request_id, orders)
             if ticket is not None:
                 error = RequestCancelled("the request was cancelled by whoever asked")
                 self._fail(ticket, Failure.of(error), orders)
 
-    def _expire(self, orders: _Orders) -> None:
+    def _expire(self, orders: Decisions) -> None:
         """Answer what is past its deadline, and give up engines that do not stop when told to."""
         for ticket in self._deadlines.due(orders.now_s):
             request = ticket.request
@@ -239,14 +227,16 @@ class Plane:
             if where == "ran":
                 self._abandon(request.id, orders)
             self._fail(ticket, Failure.of(deadline_exceeded(request, where)), orders)
-        orders.over.update(dict.fromkeys(map(_engine_of, self._abandoned.overdue(orders.now_s)), _SILENT))
+        if self._abandoned.earliest_s() <= orders.now_s:
+            orders.over.update(dict.fromkeys(map(_engine_of, self._abandoned.overdue(orders.now_s)), _SILENT))
 
-    def _abandon(self, request_id: RequestId, orders: _Orders) -> Ticket | None:
+    def _abandon(self, request_id: RequestId, orders: Decisions) -> Ticket | None:
         """Have the engine stop a running request; its slot is free once the engine says so. None if it does not run."""
         ticket = self._running.pop(request_id, None)
         if ticket is None:
             return None
         self._abandoned.add(ticket, orders.now_s)
+        self._has_timers = True
         orders.aborts.setdefault(_engine_of(ticket), []).append(request_id)
         return ticket
 
@@ -256,7 +246,7 @@ class Plane:
             for ticket in filter(None, map(account.held.get, request_ids)):
                 account.saw_first_token(ticket, now_s)
 
-    def _engine_ended(self, engine_id: EngineId, ended: tuple[Last, ...], orders: _Orders) -> None:
+    def _engine_ended(self, engine_id: EngineId, ended: tuple[Last, ...], orders: Decisions) -> None:
         account = self._router.account(engine_id)
         if account is None:  # it was given up before; what it held was answered then
             return
@@ -274,14 +264,14 @@ class Plane:
 
     # Engines come and go.
 
-    def _engine_up(self, event: EngineUp, orders: _Orders) -> None:
+    def _engine_up(self, event: EngineUp, orders: Decisions) -> None:
         self._offer.started(event.info.engine_id, (card.name for card in event.info.models))
         self._totals.engine_up(event.info)
         account = self._router.add(event.info)
         orders.lanes.update(dict.fromkeys(account.lanes))
         self._fail_unserved(None, orders)
 
-    def _engine_down(self, event: EngineDown, orders: _Orders) -> None:
+    def _engine_down(self, event: EngineDown, orders: Decisions) -> None:
         was_starting = self._offer.started(event.engine_id)
         if event.comes_back:
             self._offer.starting(event.engine_id, event.comes_back)
@@ -300,7 +290,7 @@ class Plane:
                 self._fail(ticket, lost, orders)
         self._fail_unserved(None, orders)
 
-    def _fail_unserved(self, failure: Failure | None, orders: _Orders) -> None:
+    def _fail_unserved(self, failure: Failure | None, orders: Decisions) -> None:
         """Fail what waits for what nothing serves any more, with `failure` or with why nothing does."""
         for lane in self._queue.lanes():
             if not self._offer.is_served(lane):
@@ -310,17 +300,14 @@ class Plane:
 
     # What leaves.
 
-    def _commands(self, orders: _Orders) -> list[Command]:
-        commands: list[Command] = [AbortAt(id, tuple(request_ids)) for id, request_ids in orders.aborts.items()]
+    def _commands(self, orders: Decisions) -> list[Command]:
         orders.over.update(self._retiring.over(orders.now_s))
-        commands.extend(EndEngine(engine_id, failure) for engine_id, failure in orders.over.items())
-        commands.extend(orders.dispatches)
-        if orders.ended:
-            commands.append(Answer(tuple(orders.ended)))
-        earliest_s = min(part.earliest_s() for part in (self._deadlines, self._abandoned, self._retiring))
+        commands = orders.commands()
+        earliest_s = min(self._deadlines.earliest_s(), self._abandoned.earliest_s(), self._retiring.earliest_s())
         if earliest_s < self._wake_s:
             self._wake_s = earliest_s
             commands.append(WakeAt(earliest_s))
+        self._has_timers = earliest_s < math.inf
         return commands
 
     def check(self) -> None:

@@ -24,14 +24,21 @@ class PrefixIndex:
     def cached_tokens(self, prefix: PromptPrefix) -> dict[EngineId, int]:
         """Return, for each engine that has the first block, how many tokens from the front it has without a gap."""
         found: dict[EngineId, int] = {}
-        still: tuple[EngineId, ...] | None = None
-        for block, end_tokens in zip(prefix.hashes, prefix.ends_tokens, strict=True):
+        still: tuple[EngineId, ...] = ()
+        end_tokens = 0
+        for block, next_end_tokens in zip(prefix.hashes, prefix.ends_tokens, strict=True):
             holders = self._holders.get(block) or ()
-            still = holders if still is None else tuple(engine_id for engine_id in still if engine_id in holders)
-            if not still:
+            if not holders:
                 break
-            for engine_id in still:
-                found[engine_id] = end_tokens
+            if holders != still:
+                common = tuple(id for id in still if id in holders) if end_tokens else holders
+                if len(common) < len(still):
+                    found.update(dict.fromkeys(still, end_tokens))
+                if not common:
+                    return found
+                still = common
+            end_tokens = next_end_tokens
+        found.update(dict.fromkeys(still, end_tokens))
         return found
 
     def add(self, prefix: PromptPrefix, engine_id: EngineId) -> None:

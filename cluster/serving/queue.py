@@ -17,6 +17,7 @@ class WaitingQueue:
         self._tickets: dict[RequestId, Ticket] = {}
         self._orders: dict[Lane, Order] = {}
         self._work: dict[tuple[Lane, ServiceClass], float] = {}
+        self._num_waiting: dict[Lane, int] = {}
         self._num_removed = 0  # since the orders were last made anew: at most so many of their places are empty
 
     @property
@@ -34,6 +35,7 @@ class WaitingQueue:
         assert ticket.request.id not in self._tickets, ticket.request.id
         self._tickets[ticket.request.id] = ticket
         ticket.is_waiting = True
+        self._num_waiting[ticket.lane] = self._num_waiting.get(ticket.lane, 0) + 1
         self._count(ticket, ticket.size.work)
         self._order(ticket.lane).add(ticket)
 
@@ -51,11 +53,8 @@ class WaitingQueue:
         """Remove and return the first of `lane`; something must wait there."""
         order = self._orders[lane]
         ticket = order.take(now_s)
-        ticket.is_waiting = False
-        self._count(ticket, -ticket.size.work)
         del self._tickets[ticket.request.id]
-        if order.first() is None:
-            del self._orders[lane]
+        self._waits_no_more(ticket)
         return ticket
 
     def take_all(self, lane: Lane, now_s: float) -> list[Ticket]:
@@ -70,8 +69,7 @@ class WaitingQueue:
         ticket = self._tickets.pop(request_id, None)
         if ticket is None:
             return None
-        ticket.is_waiting = False
-        self._count(ticket, -ticket.size.work)
+        self._waits_no_more(ticket)
         self._num_removed += 1
         if self._num_removed > len(self._tickets) + 64:
             self._rebuild()
@@ -97,6 +95,15 @@ class WaitingQueue:
     def num_places(self) -> int:
         """Return how many tickets the orders hold, those removed by id and not yet swept out among them."""
         return sum(order.num_places() for order in self._orders.values())
+
+    def _waits_no_more(self, ticket: Ticket) -> None:
+        ticket.is_waiting = False
+        self._count(ticket, -ticket.size.work)
+        num_left = self._num_waiting[ticket.lane] - 1
+        if num_left:
+            self._num_waiting[ticket.lane] = num_left
+        else:
+            del self._num_waiting[ticket.lane], self._orders[ticket.lane]
 
     def _count(self, ticket: Ticket, work: float) -> None:
         key = (ticket.lane, ticket.request.service_class)

@@ -29,7 +29,7 @@ class Retiring:
 
     def earliest_s(self) -> float:
         """Return when the next has worked long enough; infinite where none retires."""
-        return min((due_s for _, due_s in self._accounts.values()), default=math.inf)
+        return min((due_s for _, due_s in self._accounts.values())) if self._accounts else math.inf
 
     def over(self, now_s: float) -> dict[EngineId, Failure]:
         """Return the engines that are to end now, each once: they hold nothing, or have worked long enough."""

@@ -111,10 +111,12 @@ class _ByPrefix(LeastWork):
     def __init__(self, sizing: Sizing) -> None:
         self._sizing = sizing
         self._index = PrefixIndex()
+        self._looked_up: tuple[Ticket | None, dict[EngineId, int]] = (None, {})  # the last, until the index changes
 
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
         prefix = self._prefix_of(ticket)
-        cached = self._index.cached_tokens(prefix).get(account.info.engine_id, 0)
+        cached = self._cached_tokens(ticket).get(account.info.engine_id, 0)
+        self._looked_up = (None, {})
         self._index.add(prefix, account.info.engine_id)
         return max(0, ticket.size.prompt_tokens - cached)
 
@@ -127,7 +129,12 @@ class _ByPrefix(LeastWork):
         if len(prefix.hashes) < 2:
             return {}
         least = max(prefix.ends_tokens[1], MIN_MATCH * ticket.size.prompt_tokens)
-        return {id: tokens for id, tokens in self._index.cached_tokens(prefix).items() if tokens >= least}
+        return {id: tokens for id, tokens in self._cached_tokens(ticket).items() if tokens >= least}
+
+    def _cached_tokens(self, ticket: Ticket) -> dict[EngineId, int]:
+        if self._looked_up[0] is not ticket:
+            self._looked_up = (ticket, self._index.cached_tokens(self._prefix_of(ticket)))
+        return self._looked_up[1]
 
     def _prefix_of(self, ticket: Ticket) -> PromptPrefix:
         if ticket.prefix is None:

@@ -1,6 +1,6 @@
 """What the plane has done so far, in numbers. Knows nothing of how they are shown."""
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -89,6 +89,20 @@ class PlaneView:
 
 
 @dataclass(slots=True)
+class UsageSum:
+    """Tokens of many requests, counted in place."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+    def add(self, usage: Usage) -> None:
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+        self.cached_tokens += usage.cached_tokens
+
+
+@dataclass(slots=True)
 class EngineTotals:
     """What one engine has been given and has answered since it came up."""
 
@@ -96,7 +110,7 @@ class EngineTotals:
     num_requests: int = 0
     num_batches: int = 0
     num_texts: int = 0
-    usage: Usage = field(default_factory=Usage)
+    usage: UsageSum = field(default_factory=UsageSum)
 
     def view(self, state: str, *, num_running: int = 0, load_tokens: int = 0) -> EngineView:
         return EngineView(
@@ -122,7 +136,7 @@ class Totals:
         self._ended: Counter[tuple[str, Kind, ServiceClass, str]] = Counter()
         self._num_picked: Counter[ServiceClass] = Counter()
         self._waited_s: dict[ServiceClass, float] = {}
-        self._tokens: dict[str, Usage] = {}
+        self._tokens: defaultdict[str, UsageSum] = defaultdict(UsageSum)
         self._batch_sizes: Counter[int] = Counter()
         self._engines: dict[EngineId, EngineTotals] = {}
         self._lost: deque[EngineTotals] = deque(maxlen=MAX_LOST_ENGINES)
@@ -158,10 +172,10 @@ class Totals:
         self._ended[model, kind_of(request), request.service_class, outcome] += 1
         if isinstance(last, Failed):
             return
-        self._tokens[model] = _sum(self._tokens.get(model, Usage()), last.usage)
+        self._tokens[model].add(last.usage)
         engine = self._engines.get(last.engine_id)
         if engine is not None:
-            engine.usage = _sum(engine.usage, last.usage)
+            engine.usage.add(last.usage)
 
     def ended_view(self) -> tuple[EndedView, ...]:
         return tuple(EndedView(*key, num) for key, num in sorted(self._ended.items()))
@@ -195,14 +209,6 @@ def waiting_view(tickets: Iterable[Ticket]) -> tuple[WaitingView, ...]:
     """Return how many of `tickets` there are of each model and class."""
     waiting = Counter((ticket.request.model, ticket.request.service_class) for ticket in tickets)
     return tuple(WaitingView(*key, num) for key, num in sorted(waiting.items()))
-
-
-def _sum(usage: Usage, other: Usage) -> Usage:
-    return Usage(
-        usage.prompt_tokens + other.prompt_tokens,
-        usage.completion_tokens + other.completion_tokens,
-        usage.cached_tokens + other.cached_tokens,
-    )
 
 
 def engine_statuses(view: PlaneView) -> tuple[EngineStatus, ...]:

@@ -31,6 +31,8 @@ class Ticket:
     | arrival | counts requests let in |
     | deadline_s, sent_s, first_s | monotonic: infinite where there is none; when an engine got it; its first token |
     | engine_id, batch | set at the pick; the number of the embedding batch at that engine |
+    | cost_tokens | tokens that an engine will work on at most |
+    | due_s | when it should be begun at the latest, monotonic: by its deadline, or by the patience of its class |
     | work, uncached_tokens | what that engine was charged; what of the prompt it did not have cached |
     | tokens_ahead, num_beside | when it was sent: prompt tokens to work off, its own too; sequences that decoded |
     | prefix, affinity_tokens | set where asked for: the prompt's blocks; how much of it an engine had cached |
@@ -42,6 +44,8 @@ class Ticket:
     arrived_s: float
     deadline_s: float
     size: Size
+    cost_tokens: int
+    due_s: float
     engine_id: EngineId | None = None
     batch: int | None = None
     work: float = 0.0
@@ -55,22 +59,12 @@ class Ticket:
     is_waiting: bool = False
     is_answered: bool = False
 
-    @property
-    def cost_tokens(self) -> int:
-        """Tokens that an engine will work on at most."""
-        return self.size.total_tokens
-
-    @property
-    def due_s(self) -> float:
-        """When it should be begun at the latest, monotonic: by its deadline, or by the patience of its class."""
-        patient_s = self.arrived_s + PATIENCE_S[self.request.service_class]
-        return min(self.deadline_s, patient_s + self.size.prompt_tokens / PROMPT_TOKENS_PER_S)
-
 
 def ticket_for(request: Request, lane: Lane, arrival: int, now_s: float, size: Size) -> Ticket:
     """Return the ticket of a request that arrives now; `lane` is its lane."""
     deadline_s = math.inf if request.timeout_s is None else now_s + request.timeout_s
-    return Ticket(request, lane, arrival, now_s, deadline_s, size)
+    due_s = min(deadline_s, now_s + PATIENCE_S[request.service_class] + size.prompt_tokens / PROMPT_TOKENS_PER_S)
+    return Ticket(request, lane, arrival, now_s, deadline_s, size, size.prompt_tokens + size.answer_tokens, due_s)
 
 
 def lane_of(request: Request) -> Lane:

@@ -1,0 +1,151 @@
+"""`sage-benchmark plane`: what a decision of the control plane costs while many requests wait. Starts no engine.
+
+A decision is the whole way of one request through the plane: it arrives, is picked for an engine, has its first token
+and ends. Timed is the processor time of the plane alone, not of making requests. Each round is checked: as many wait
+afterwards as before, every request that ended made room for exactly one, and none was picked twice.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import count
+from random import Random
+from statistics import median
+
+from benchmarks.document import Result
+from benchmarks.plane_wanted import PlaneWanted
+from cluster.serving.engines.port import EngineInfo
+from cluster.serving.events import Command, Dispatch, EngineEnded, EngineUp, FirstTokens, Submitted
+from cluster.serving.plane import Plane
+from sage.base.errors import InternalError
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import (
+    ChatMessage,
+    ChatRequest,
+    Finished,
+    Kind,
+    ModelCard,
+    Request,
+    Sampling,
+    ServiceClass,
+    Usage,
+)
+
+MODEL = "model"
+WINDOW = 8
+NUM_TENANTS = 50
+NUM_HEADS = 200  # beginnings that prompts share
+HEAD_CHARACTERS = 1_500  # two whole blocks of the routes' prefixes
+TAIL_CHARACTERS = 500
+STEP_S = 0.001
+
+
+class PlaneResult(Result, frozen=True, kw_only=True):
+    """`n` decisions in each of `num_rounds` rounds, of which `us_per_decision` is the median, `_min` the least."""
+
+    policy: str
+    route: str
+    waiting: int
+    engines: int
+    num_rounds: int
+    us_per_decision: float
+    us_per_decision_min: float
+
+
+def measure_plane(wanted: PlaneWanted, say: Callable[[str], object]) -> list[Result]:
+    """Time each policy with each route and number of engines; `say` is told what is at work. Raises UnknownPolicy."""
+    results: list[Result] = []
+    for num_engines in wanted.engines:
+        for policy in wanted.policies:
+            for route in wanted.routes:
+                say(f"{policy}, {route}, {num_engines} engines")
+                busy = _Busy(Plane(policy=policy, route=route, max_waiting=2 * wanted.waiting), wanted, num_engines)
+                seconds = [busy.round(wanted.num_decisions) for _ in range(wanted.num_rounds)]
+                results.append(_result(policy, route, num_engines, wanted, seconds))
+    return results
+
+
+class _Busy:
+    """A plane whose engines are full, with requests waiting before them."""
+
+    def __init__(self, plane: Plane, wanted: PlaneWanted, num_engines: int) -> None:
+        self._plane = plane
+        self._requests = requests(Random(wanted.seed))
+        self._running: deque[tuple[EngineId, RequestId]] = deque()
+        self._picked: set[RequestId] = set()
+        self._now_s = 0.0
+        self._waiting = wanted.waiting
+        card = ModelCard(MODEL, (Kind.CHAT,), 1 << 20)
+        for number in range(num_engines):
+            info = EngineInfo(EngineId(f"engine-{number}"), "simulated", "none", True, (card,), WINDOW)
+            plane.handle(EngineUp(info), 0.0)
+        for _ in range(wanted.waiting + WINDOW * num_engines):
+            self._obey(plane.handle(Submitted((next(self._requests),)), 0.0))
+
+    def round(self, num: int) -> float:
+        """Return the seconds of processor time of `num` decisions."""
+        coming = [next(self._requests) for _ in range(num)]
+        taken_s = sum(map(self._decision, coming))
+        num_waiting = self._plane.view().num_waiting
+        if num_waiting != self._waiting:
+            raise InternalError(f"{num_waiting} requests wait where {self._waiting} should")
+        return taken_s
+
+    def _decision(self, request: Request) -> float:
+        engine_id, request_id = self._running.popleft()
+        ended = EngineEnded(engine_id, (Finished(request_id, "stop", Usage(500, 100), engine_id),))
+        first, came = FirstTokens(engine_id, (request_id,)), Submitted((request,))
+        handle, now_s = self._plane.handle, self._now_s
+        self._now_s += STEP_S
+        began_s = time.thread_time()
+        commands = handle(came, now_s)
+        commands += handle(first, now_s)
+        commands += handle(ended, now_s)
+        taken_s = time.thread_time() - began_s
+        if self._obey(commands) != 1:
+            raise InternalError("one request ended, and not exactly one was picked")
+        return taken_s
+
+    def _obey(self, commands: list[Command]) -> int:
+        num = 0
+        for command in commands:
+            if isinstance(command, Dispatch):
+                for request in command.requests:
+                    if request.id in self._picked:
+                        raise InternalError(f"request {request.id} was picked twice")
+                    self._picked.add(request.id)
+                    self._running.append((command.engine_id, request.id))
+                    num += 1
+        return num
+
+
+def requests(rng: Random) -> Iterator[Request]:
+    """Yield chat requests of 50 tenants and of all classes, whose prompts of 2,000 characters share 200 beginnings."""
+    for number in count():
+        text = f"{rng.randrange(NUM_HEADS):<{HEAD_CHARACTERS}}{number:>{TAIL_CHARACTERS}}"
+        yield ChatRequest(
+            RequestId(f"request-{number}"),
+            MODEL,
+            (ChatMessage("user", text),),
+            Sampling(max_tokens=rng.choice((16, 128, 512))),
+            rng.choice(tuple(ServiceClass)),
+            f"tenant-{int(rng.paretovariate(1.0)) % NUM_TENANTS}",
+        )
+
+
+def _result(policy: str, route: str, num_engines: int, wanted: PlaneWanted, seconds: list[float]) -> PlaneResult:
+    each_us = [1e6 * taken_s / wanted.num_decisions for taken_s in seconds]
+    return PlaneResult(
+        engine="plane",
+        workload="decision",
+        n=wanted.num_decisions,
+        checked=True,
+        simulated=True,
+        policy=policy,
+        route=route,
+        waiting=wanted.waiting,
+        engines=num_engines,
+        num_rounds=wanted.num_rounds,
+        us_per_decision=round(median(each_us), 1),
+        us_per_decision_min=round(min(each_us), 1),
+    )

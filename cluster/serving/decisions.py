@@ -1,0 +1,32 @@
+"""What one event brings, until it leaves as commands. Knows nothing of how it was decided."""
+
+from cluster.serving.events import AbortAt, Answer, Command, Dispatch, EndEngine
+from cluster.serving.ticket import Lane
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Failure, Last
+
+
+class Decisions:
+    """Answers, aborts, engines to end, dispatches, and the lanes in which something may be possible now."""
+
+    __slots__ = ("aborts", "dispatches", "ended", "lanes", "now_s", "over")
+
+    def __init__(self, now_s: float) -> None:
+        self.now_s = now_s
+        self.ended: list[Last] = []
+        self.aborts: dict[EngineId, list[RequestId]] = {}
+        self.over: dict[EngineId, Failure] = {}
+        self.lanes: dict[Lane, None] = {}
+        self.dispatches: list[Dispatch] = []
+
+    def commands(self) -> list[Command]:
+        """Return what is to be done, in order: stop, end engines, begin, answer."""
+        commands: list[Command] = []
+        if self.aborts:
+            commands.extend(AbortAt(id, tuple(request_ids)) for id, request_ids in self.aborts.items())
+        if self.over:
+            commands.extend(EndEngine(engine_id, failure) for engine_id, failure in self.over.items())
+        commands.extend(self.dispatches)
+        if self.ended:
+            commands.append(Answer(tuple(self.ended)))
+        return commands

@@ -1,0 +1,25 @@
+"""The benchmark of the plane's decisions: it says what was timed, and checks it."""
+
+import pytest
+
+from benchmarks.plane import PlaneResult, measure_plane
+from benchmarks.plane_wanted import PlaneWanted
+from cluster.serving.policy import POLICY_NAMES
+from sage.base.errors import UnknownPolicy
+
+
+def test_each_policy_is_timed_with_each_route_and_number_of_engines() -> None:
+    wanted = PlaneWanted(
+        POLICY_NAMES, ("least_work", "auto"), (1, 4), waiting=50, num_decisions=60, num_rounds=2, seed=1
+    )
+    results = measure_plane(wanted, lambda what: None)
+    assert len(results) == 20
+    for result in results:
+        assert isinstance(result, PlaneResult)
+        assert (result.waiting, result.n, result.checked) == (50, 60, True)
+        assert 0.0 < result.us_per_decision_min <= result.us_per_decision
+
+
+def test_a_policy_that_is_none_is_refused() -> None:
+    with pytest.raises(UnknownPolicy):
+        measure_plane(PlaneWanted(("best",), ("auto",), (1,), 10, 10, 1, 1), lambda what: None)
