@@ -1,8 +1,7 @@
 """What a job that has ended promised of each sink. Pure; knows nothing of how it ran."""
 
 from sage.flow.graph import Graph
-from sage.flow.ports import ResumableSink, RewindableSource
-from sage.flow.sinks import JsonLinesSink, ListSink
+from sage.flow.ports import Repeats, ResumableSink, RewindableSource, repeats_of
 from sage.flow.spec import SINKS, IndexInto, Read, Spec, Write
 
 
@@ -28,6 +27,8 @@ def _promise_where_kept(spec: Spec) -> str | None:
 def _promise_of_sink_kept(sink: Spec) -> str:
     if isinstance(sink, IndexInto) or (isinstance(sink, Write) and isinstance(sink.sink, ResumableSink)):
         return "each record exactly once, also where a run goes on from a checkpoint"
+    if _repeats(sink) is Repeats.SAME:
+        return "each record exactly once: what is written again, after a checkpoint, leaves all as it was"
     return "each record at least once: what came after the checkpoint that a run goes on from comes again"
 
 
@@ -35,11 +36,14 @@ def _promise(sink: Spec, num_restarts: int) -> str:
     if not num_restarts:
         return "each record once in a run that finishes; a failed run is not resumed"
     runs = f"{num_restarts + 1} runs, since a node or the head was lost"
-    if _shows_whole_runs_only(sink):
-        return f"each record once: of {runs}, only the last counts"
-    return f"each record at least once: the job took {runs}, and what the first ones wrote stays"
+    match _repeats(sink):
+        case Repeats.HIDDEN:
+            return f"each record once: of {runs}, only the last counts"
+        case Repeats.SAME:
+            return f"each record once: of {runs}, each writes the same again"
+        case Repeats.SHOWN:
+            return f"each record at least once: the job took {runs}, and what the first ones wrote stays"
 
 
-def _shows_whole_runs_only(sink: Spec) -> bool:
-    """Say whether nobody sees what a run has written before it has ended well."""
-    return isinstance(sink, Write) and isinstance(sink.sink, ListSink | JsonLinesSink)
+def _repeats(sink: Spec) -> Repeats:
+    return repeats_of(sink.sink) if isinstance(sink, Write) else Repeats.SHOWN

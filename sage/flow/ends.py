@@ -1,24 +1,18 @@
-"""How a stream ends: in a list, a function, the terminal, a file, an index. Knows nothing of what comes before."""
+"""How a stream ends within the house: in a list, a function, the terminal, an index, a reply. Knows no connector."""
 
-import os
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from sage.flow.builder import Builder, StepNumber
-from sage.flow.handle import Handle
+from sage.flow.deliveries import Deliveries
+from sage.flow.ending import Ending
 from sage.flow.index import Index
 from sage.flow.model_options import Text, Value
-from sage.flow.sinks import JsonLinesSink, ListSink, PrintSink
-from sage.flow.spec import ForEach, IndexInto, Reply, Spec, Write
+from sage.flow.sinks import ListSink, PrintSink
+from sage.flow.spec import ForEach, IndexInto, Reply, Write
 from sage.flow.where import refusal
 
 T_co = TypeVar("T_co", covariant=True)
-
-
-class Ending(Handle):
-    """The last step of a stream: it can be named and set, but nothing comes after it."""
-
-    __slots__ = ()
 
 
 class Collected(Ending, Generic[T_co]):
@@ -38,7 +32,7 @@ class Collected(Ending, Generic[T_co]):
         return self._sink.items
 
 
-class Outlet(Handle, Generic[T_co]):
+class Outlet(Deliveries[T_co]):
     """The open end of a stream of `T_co`."""
 
     __slots__ = ()
@@ -78,16 +72,6 @@ class Outlet(Handle, Generic[T_co]):
         """
         return self._end(Write(PrintSink()), "print")
 
-    def write_jsonl(self, path: str | os.PathLike[str]) -> Ending:
-        """End the stream in a file of one JSON value a line, which appears, whole, when the job ends well.
-
-        Records may be what JSON knows, dataclasses, Structs, dates, NumPy numbers and arrays.
-
-        >>> import sage
-        >>> end = sage.Flow("f").from_collection([{"id": 1}]).write_jsonl("out.jsonl")
-        """
-        return self._end(Write(JsonLinesSink(os.fspath(path))), "write_jsonl")
-
     def index_into(
         self,
         index: Index,
@@ -120,12 +104,6 @@ class Outlet(Handle, Generic[T_co]):
         >>> end = flow.from_chat("echo").map(lambda turn: turn["question"].upper()).reply()
         """
         return self._end(Reply(text))
-
-    def _then(self, spec: Spec, kind: str | None = None) -> StepNumber:
-        return self._builder.add(spec, self._number, kind=kind)
-
-    def _end(self, spec: Spec, kind: str | None = None) -> Ending:
-        return Ending(self._builder, self._then(spec, kind))
 
 
 def index_name(index: object) -> str:

@@ -1,27 +1,26 @@
 """Flows: where streams begin, and what is run. Knows nothing of how it runs."""
 
-import os
 from collections.abc import Iterable
-from typing import Any, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack
 
 from sage.flow.builder import Builder
 from sage.flow.chat import ChatSource
 from sage.flow.checkpoint import Checkpoint, Resume, checked_resume
 from sage.flow.graph import Graph
+from sage.flow.origins import Origins
 from sage.flow.picture import html_from_steps, mermaid_from_steps
 from sage.flow.ports import Source
 from sage.flow.run import run_graph
 from sage.flow.runner import JobResult
-from sage.flow.sources import JsonLinesSource, TextSource, source_from_collection
-from sage.flow.spec import Read
+from sage.flow.sources import source_from_collection
 from sage.flow.stream import Stream
-from sage.flow.time_options import TimeOptions, event_time
+from sage.flow.time_options import TimeOptions
 from sage.flow.where import refusal
 
 T = TypeVar("T")
 
 
-class Flow:
+class Flow(Origins):
     """A passive value: steps from sources to sinks, under a name. Writing it down runs nothing; `run` does.
 
     >>> import sage
@@ -43,7 +42,7 @@ class Flow:
     def __init__(self, name: str) -> None:
         if not name:
             raise refusal("a flow's name is not empty", 'Write sage.Flow("word-count").', param="name")
-        self._builder = Builder(name)
+        super().__init__(Builder(name))
 
     def __repr__(self) -> str:
         return f'<Flow "{self.name}" of {len(self._builder.steps())} steps>'
@@ -82,32 +81,6 @@ class Flow:
             )
             raise refusal(f"from_source takes a source, got {source!r:.80}", advice, param="source")
         return self._begin(source, "from_source", time)
-
-    def read_text(self, path: str | os.PathLike[str], **time: Unpack[TimeOptions[str]]) -> Stream[str]:
-        """Begin a stream with the lines, without their ends, of a UTF-8 file or of all files that match a glob.
-
-        >>> import sage
-        >>> lines = sage.Flow("f").read_text("books/**/*.txt")
-        """
-        return self._begin(TextSource(os.fspath(path)), "read_text", time)
-
-    @overload
-    def read_jsonl(self, path: str | os.PathLike[str], **time: Unpack[TimeOptions[Any]]) -> Stream[Any]: ...
-    @overload
-    def read_jsonl(
-        self, path: str | os.PathLike[str], *, as_type: type[T], **time: Unpack[TimeOptions[T]]
-    ) -> Stream[T]: ...
-    def read_jsonl(
-        self, path: str | os.PathLike[str], *, as_type: Any = Any, **time: Unpack[TimeOptions[Any]]
-    ) -> Stream[Any]:
-        """Begin a stream with the JSON values, one a line, of a file or of all files that match a glob.
-
-        `as_type`, a dataclass, Struct or TypedDict, is what each line must hold; without it objects become dicts.
-
-        >>> import sage
-        >>> totals = sage.Flow("f").read_jsonl("orders.jsonl").map(lambda order: order["total"])
-        """
-        return self._begin(JsonLinesSource(os.fspath(path), as_type), "read_jsonl", time)
 
     def from_chat(self, name: str) -> Stream[dict[str, Any]]:
         """Begin a stream with the chat requests to the model `name`, for as long as the job runs.
@@ -174,8 +147,3 @@ class Flow:
 
     def _repr_html_(self) -> str:
         return html_from_steps(self.name, self._builder.steps())
-
-    def _begin(self, source: Source[T], kind: str, time: TimeOptions[T] | None = None) -> Stream[T]:
-        return Stream(
-            self._builder, self._builder.add(Read(source, None if time is None else event_time(**time)), kind=kind)
-        )

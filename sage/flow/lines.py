@@ -1,12 +1,12 @@
 """Lines of UTF-8 files, a block of them at a time. Knows nothing of streams or of what a line means."""
 
-import glob
 import os
 from codecs import BOM_UTF8
 from collections.abc import Generator, Iterator
 from typing import NamedTuple
 
 from sage.base.errors import SourceUnreadable
+from sage.flow.files import opened
 
 LEN_READ_BYTES = 1 << 18
 
@@ -23,34 +23,6 @@ class Block(NamedTuple):
     offset_bytes: int
 
 
-def files_of_pattern(pattern: str) -> list[str]:
-    """Return the file of this name, or else the files that match it as a glob (`**` enters folders), sorted.
-
-    Raises SourceUnreadable where there is none.
-    """
-    if os.path.exists(pattern):
-        return [pattern]
-    if glob.has_magic(pattern):
-        if found := sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)):
-            return found
-        raise SourceUnreadable(f"no file matches {pattern} in {os.getcwd()}", "Check the pattern.")
-    raise SourceUnreadable(f"{os.path.abspath(pattern)} does not exist", "Check the path.")
-
-
-def check_length(path: str, least_bytes: int) -> None:
-    """Raise SourceUnreadable where the file is shorter than that: it is not the one that was read before."""
-    try:
-        len_bytes = os.path.getsize(path)
-    except OSError as error:
-        raise SourceUnreadable(
-            f"{path} cannot be read: {error.strerror}", "Check the path and its permissions."
-        ) from error
-    if len_bytes < least_bytes:
-        raise SourceUnreadable(
-            f"{path} has {len_bytes} bytes, and {least_bytes} of it were read before", "Bring it back as it was."
-        )
-
-
 def blocks_of_files(paths: list[str], first_line: int = 1, offset_bytes: int = 0) -> Generator[Block, None, None]:
     """Read the files one after the other. Lines end in `\\n` or `\\r\\n`; a byte order mark is dropped.
 
@@ -64,8 +36,8 @@ def blocks_of_files(paths: list[str], first_line: int = 1, offset_bytes: int = 0
 
 
 def _blocks_of_file(path: str, first_line: int, offset_bytes: int) -> Iterator[Block]:
-    for raw in _whole_lines(path, offset_bytes):
-        text = _decoded(path, raw, first_line, offset_bytes)
+    for raw in whole_lines(path, offset_bytes):
+        text = decoded_piece(path, raw, first_line, offset_bytes)
         lines = text.replace("\r\n", "\n").split("\n")
         if not lines[-1]:
             lines.pop()
@@ -74,28 +46,23 @@ def _blocks_of_file(path: str, first_line: int, offset_bytes: int) -> Iterator[B
         offset_bytes += len(raw)
 
 
-def _whole_lines(path: str, offset_bytes: int) -> Iterator[bytes]:
+def whole_lines(path: str, offset_bytes: int) -> Iterator[bytes]:
     """Yield the file's bytes from an offset on, in pieces that end at the end of a line."""
     pieces: list[bytes] = []
-    try:
-        with open(path, "rb", buffering=0) as file:
-            file.seek(offset_bytes)
-            while piece := file.read(LEN_READ_BYTES):
-                cut = piece.rfind(b"\n") + 1
-                if cut:
-                    yield b"".join((*pieces, piece[:cut]))
-                    pieces = [piece[cut:]]
-                else:
-                    pieces.append(piece)
-    except OSError as error:
-        raise SourceUnreadable(
-            f"{path} cannot be read: {error.strerror}", "Check the path and its permissions."
-        ) from error
+    with opened(path, offset_bytes=offset_bytes) as file:
+        while piece := file.read(LEN_READ_BYTES):
+            cut = piece.rfind(b"\n") + 1
+            if cut:
+                yield b"".join((*pieces, piece[:cut]))
+                pieces = [piece[cut:]]
+            else:
+                pieces.append(piece)
     if rest := b"".join(pieces):
         yield rest
 
 
-def _decoded(path: str, raw: bytes, first_line: int, offset_bytes: int) -> str:
+def decoded_piece(path: str, raw: bytes, first_line: int, offset_bytes: int) -> str:
+    """Return what was read at an offset as text, without a byte order mark; raises SourceUnreadable."""
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:

@@ -6,11 +6,14 @@ checkpoint counts on is on the disk before the checkpoint is, and nobody sees it
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, Any
 
 from sage.base.errors import SinkUnwritable
+from sage.flow.packing import packer_of
 from sage.flow.ports import Written
+
+_LEN_PACKED_BYTES = 1 << 18  # of content that make one piece of a packed file, unless a checkpoint comes first
 
 
 class PartialFile:
@@ -19,12 +22,20 @@ class PartialFile:
     def __init__(self, path: str, partial: str, file: IO[bytes]) -> None:
         """Use `begin_file` or `resume_file`."""
         self.path = path
-        self._partial = partial
+        self.partial = partial
         self._file = file
         self._is_kept = False
+        self._made: str | None = None
+        self._pack = packer_of(path)
+        self._unpacked = bytearray()
 
     def write(self, data: bytes) -> None:
-        """Append; raises SinkUnwritable where the disk refuses."""
+        """Append, packed where the file's name says so; raises SinkUnwritable where the disk refuses."""
+        if self._pack is not None:
+            self._unpacked += data
+            if len(self._unpacked) < _LEN_PACKED_BYTES:
+                return
+            data = self._packed()
         try:
             self._file.write(data)
         except OSError as error:
@@ -34,29 +45,56 @@ class PartialFile:
         """Return how far it is. From now on the partial file is kept, also where the job fails: a later run goes on."""
         self._is_kept = True
         try:
+            self._file.write(self._packed())
             self._file.flush()
             number = self._file.fileno()
             found = os.fstat(number)
             own = os.dup(number)  # the file may be closed by the time that it is settled
         except OSError as error:
             raise unwritable(self.path, error) from error
-        position = (self._partial, found.st_size, found.st_dev, found.st_ino)
+        position = (self.partial, found.st_size, found.st_dev, found.st_ino)
         return Written(position, settle=lambda: _settle(self.path, own))
+
+    def rewrite(self, make: Callable[[IO[bytes], IO[bytes]], None]) -> None:
+        """Have `make(source, target)` turn what was written into what `close` puts in its place; raises SinkUnwritable.
+
+        Until then what was written stays, to be gone on with.
+        """
+        made = _partial_beside(self.path)[1]
+        try:
+            self._file.flush()
+            with open(self.partial, "rb") as source, open(made, "xb") as target:
+                self._made = made
+                make(source, target)
+                target.flush()
+                os.fsync(target.fileno())
+        except OSError as error:
+            raise unwritable(self.path, error) from error
 
     def close(self, *, complete: bool) -> None:
         """Put the file in its place, or remove what was begun unless that is kept."""
         try:
             with self._file as file:
                 if complete:
+                    file.write(self._packed())
                     file.flush()
                     os.fsync(file.fileno())
             if complete:
-                os.replace(self._partial, self.path)
+                os.replace(self._made or self.partial, self.path)
+                self._is_kept = False
         except OSError as error:
             raise unwritable(self.path, error) from error
         finally:
-            if not self._is_kept and os.path.exists(self._partial):
-                os.unlink(self._partial)
+            for left in (self._made, None if self._is_kept else self.partial):
+                if left is not None and os.path.exists(left):
+                    os.unlink(left)
+
+    def _packed(self) -> bytes:
+        """Return what was not packed until now, as a piece of its own; all before can be cut off after it."""
+        if self._pack is None or not self._unpacked:
+            return b""
+        data, self._unpacked = bytes(self._unpacked), bytearray()
+        return self._pack(data)
 
 
 def begin_file(path: str) -> PartialFile:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 T_co = TypeVar("T_co", covariant=True)
@@ -12,7 +13,11 @@ class SourceReader(Protocol[T_co]):
     """One reading of a source; used by one thread."""
 
     def read(self, max_records: int) -> Sequence[T_co] | None:
-        """Return 1 to `max_records` records, waiting for the first if need be; None at the end."""
+        """Return up to `max_records` records, waiting for the first if need be; None at the end.
+
+        Nothing may be returned after a wait of a moment: it is called again, and between two calls a job is stopped
+        and checkpoints are taken.
+        """
         ...
 
     def close(self) -> None:
@@ -35,6 +40,17 @@ class Source(Protocol[T_co]):
     def open(self) -> SourceReader[T_co]:
         """Start a reading; raises SourceUnreadable."""
         ...
+
+
+class Repeats(Enum):
+    """What becomes of a record that is written again, since a run began again: of what a Sink has as `repeats`."""
+
+    HIDDEN = "hidden"
+    """Nobody sees what a run has written before it has ended well."""
+    SAME = "same"
+    """Writing it again leaves all as it was."""
+    SHOWN = "shown"
+    """It is there twice. So it is where a sink says nothing."""
 
 
 class SinkWriter(Protocol[T_contra]):
@@ -107,3 +123,10 @@ class ResumableSink(Sink[T_contra], Protocol[T_contra]):
     def resume(self, position: Any, contents: Sequence[Any]) -> ResumableWriter[T_contra]:
         """Go on with a writing where it said it was; raises SinkUnwritable."""
         ...
+
+
+def repeats_of(sink: object) -> Repeats:
+    """Return what becomes in `sink` of a record that is written again."""
+    found = getattr(sink, "repeats", Repeats.SHOWN)
+    assert isinstance(found, Repeats), sink
+    return found

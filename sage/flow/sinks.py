@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
 from sage.base.errors import SinkUnwritable
 from sage.flow.partial_file import PartialFile, begin_file, resume_file
-from sage.flow.ports import Written
+from sage.flow.ports import Repeats, Written
 
 T = TypeVar("T")
 
 
 class ListSink(Generic[T]):
     """Keeps records in memory; each run begins with an empty list. `items` is None before the first."""
+
+    repeats = Repeats.HIDDEN
 
     def __init__(self) -> None:
         self.items: list[T] | None = None
@@ -67,6 +69,8 @@ class PrintWriter:
 @dataclass(frozen=True, slots=True)
 class JsonLinesSink:
     """One JSON value a line, UTF-8. The file appears, whole, when the job ends well; an older one is replaced then."""
+
+    repeats: ClassVar = Repeats.HIDDEN
 
     path: str
 

@@ -8,7 +8,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from sage.base.errors import SourceUnreadable
-from sage.flow.lines import Block, blocks_of_files, check_length, files_of_pattern
+from sage.flow.files import check_length, files_of_pattern, look_at_line, paths_from
+from sage.flow.lines import Block, blocks_of_files
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -170,13 +171,11 @@ class TextReader:
 def text_reader_at(pattern: str, position: Sequence[Any]) -> TextReader:
     """Return a reader of the files that match, from a position on; raises SourceUnreadable where its file is gone."""
     path, first_line, offset_bytes, num_lines = position
-    paths = files_of_pattern(pattern)
     if not path:
-        return TextReader(blocks_of_files(paths))
-    if path not in paths:
-        raise SourceUnreadable(f"{path}, which was read before, is not there any more", "Bring it back as it was.")
+        return TextReader(blocks_of_files(files_of_pattern(pattern)))
+    paths = paths_from(pattern, path)
     check_length(path, offset_bytes)
-    reader = TextReader(blocks_of_files(paths[paths.index(path) :], first_line, offset_bytes))
+    reader = TextReader(blocks_of_files(paths, first_line, offset_bytes))
     reader.pass_over(num_lines)
     return reader
 
@@ -210,6 +209,6 @@ class JsonLinesReader(Generic[T_co]):
         except msgspec.DecodeError as error:
             kind = "does not fit the type" if isinstance(error, msgspec.ValidationError) else "is not JSON"
             raise SourceUnreadable(
-                f"line {number} of {block.path} {kind}: {error}", f"Look at it: sed -n {number}p {block.path}"
+                f"line {number} of {block.path} {kind}: {error}", look_at_line(block.path, number)
             ) from error
         return records

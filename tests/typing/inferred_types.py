@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sage
-from sage.flow.ends import Collected, Ending
+from sage.flow.ending import Ending
+from sage.flow.ends import Collected
 from sage.flow.ports import Source
 from sage.flow.stream import SidedStream
 
@@ -170,3 +171,14 @@ def runs(flow: sage.Flow) -> None:
     with sage.connect("local") as cluster:
         assert_type(cluster, sage.Cluster)
         assert_type(cluster.submit(flow), sage.Job)
+
+
+class Row(msgspec.Struct):
+    n: int
+
+
+def tables_have_rows_of_texts_or_of_a_type(flow: sage.Flow) -> None:
+    assert_type(flow.read_csv("a.csv"), sage.Stream[dict[str, str]])
+    assert_type(flow.read_csv("a.csv", as_type=Row), sage.Stream[Row])
+    assert_type(flow.read_parquet("a.parquet"), sage.Stream[dict[str, Any]])
+    assert_type(flow.read_parquet("a.parquet", as_type=Row), sage.Stream[Row])

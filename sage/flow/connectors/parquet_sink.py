@@ -1,0 +1,138 @@
+"""Parquet files as a sink: rows are kept as Arrow batches, which can be gone on with, and become the file at the end.
+
+A Parquet file cannot be gone on with after a kill, since its end says where everything is; Arrow's stream can be.
+Knows nothing of steps or threads.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sage.base.errors import SinkUnwritable
+from sage.flow.connectors.extras import library
+from sage.flow.connectors.rows import check_columns, rows_from_records
+from sage.flow.partial_file import PartialFile, begin_file, resume_file
+from sage.flow.ports import Repeats, Written
+
+LEN_GROUP_ROWS = 1 << 16
+_WRITING = "sage.writing"  # in the finished file: which writing it came of
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetSink:
+    """A row a record. `schema`: a pyarrow Schema; None: what the first batch of records looks like."""
+
+    repeats: ClassVar = Repeats.HIDDEN
+
+    path: str
+    schema: Any = None
+
+    def open(self) -> "ParquetWriter":
+        """Start a temporary file beside `path`; raises SinkUnwritable, ExtraMissing."""
+        return ParquetWriter(begin_file(self.path), self.schema)
+
+    def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "ParquetWriter":
+        place, head, num_rows = position
+        partial = place[0]
+        if not os.path.exists(partial) and (batches := _finished(self.path, partial, num_rows)) is not None:
+            writer = ParquetWriter(begin_file(self.path), self.schema)  # it had come to its end, after the checkpoint
+            for batch in batches:
+                writer.add(batch)
+            return writer
+        writer = ParquetWriter(resume_file(self.path, place), self.schema)
+        if head is not None:
+            writer.go_on(bytes(head), num_rows)
+        return writer
+
+
+class ParquetWriter:
+    def __init__(self, file: PartialFile, schema: Any) -> None:
+        self._file = file
+        self._arrow = library("pyarrow", "arrow")
+        self._schema = schema
+        self._head: bytes | None = None
+        self._num_rows = 0
+        self._rows: list[Mapping[str, Any]] = []
+
+    def go_on(self, head: bytes, num_rows: int) -> None:
+        """The file begins with this schema, and has so many rows."""
+        self._schema, self._head = self._arrow.ipc.read_schema(self._arrow.py_buffer(head)), head
+        self._num_rows = num_rows
+
+    def add(self, batch: Any) -> None:
+        """Append a pyarrow RecordBatch; raises SinkUnwritable where the disk refuses."""
+        if self._head is None:
+            self._schema = batch.schema
+            self._head = self._schema.serialize().to_pybytes()
+            self._file.write(self._head)
+        self._file.write(batch.serialize().to_pybytes())
+        self._num_rows += batch.num_rows
+
+    def write(self, records: Sequence[object]) -> None:
+        """Append; raises SinkUnwritable where the disk refuses, or a record is no row of the schema."""
+        self._rows += rows_from_records(records, self._file.path)
+        if len(self._rows) >= LEN_GROUP_ROWS:
+            self._append()
+
+    def written(self) -> Written:
+        self._append()
+        written = self._file.written()
+        return Written((written.position, self._head, self._num_rows), settle=written.settle)
+
+    def close(self, *, complete: bool) -> None:
+        """Make the Parquet file and put it in its place, or remove what was begun."""
+        is_made = False
+        try:
+            if complete:
+                self._append()
+                self._file.rewrite(self._to_parquet)
+                is_made = True
+        finally:
+            self._file.close(complete=is_made)
+
+    def _append(self) -> None:
+        """Write the rows that are waiting as one batch."""
+        rows, self._rows = self._rows, []
+        if not rows:
+            return
+        try:
+            if self._schema is None:
+                self._schema = self._arrow.RecordBatch.from_pylist(rows).schema
+            check_columns(rows, self._schema.names, self._file.path)
+            batch = self._arrow.RecordBatch.from_pylist(rows, schema=self._schema)
+        except (self._arrow.ArrowException, TypeError, OverflowError) as error:
+            raise SinkUnwritable(
+                f"records for {self._file.path} do not fit its schema: {error}; the schema is "
+                f"{', '.join(f'{field.name}: {field.type}' for field in self._schema or ())}",
+                "Give write_parquet a schema=pyarrow.schema([...]) that all records fit.",
+            ) from error
+        self.add(batch)
+
+    def _to_parquet(self, source: Any, target: Any) -> None:
+        """Read Arrow's stream and write Parquet, a row group at a time."""
+        parquet = library("pyarrow.parquet", "arrow")
+        schema = self._schema if self._schema is not None else self._arrow.schema([])
+        with parquet.ParquetWriter(target, schema) as writer:
+            if self._head is not None:
+                for batch in self._arrow.ipc.open_stream(source):
+                    writer.write_batch(batch, row_group_size=LEN_GROUP_ROWS)
+            writer.add_key_value_metadata({_WRITING: self._file.partial})
+
+
+def _finished(path: str, partial: str, num_rows: int) -> list[Any] | None:
+    """Return the first rows of a file that came of this writing; None where it did not."""
+    if not os.path.exists(path):
+        return None
+    arrow, parquet = library("pyarrow", "arrow"), library("pyarrow.parquet", "arrow")
+    try:
+        with parquet.ParquetFile(path) as file:
+            if (file.metadata.metadata or {}).get(_WRITING.encode()) != partial.encode():
+                return None
+            batches, num_left = [], num_rows
+            for batch in file.iter_batches(LEN_GROUP_ROWS):
+                batches.append(batch.slice(0, num_left))
+                num_left -= batches[-1].num_rows
+            return batches
+    except (arrow.ArrowException, OSError):
+        return None

@@ -1,0 +1,118 @@
+"""Files of lines and of CSV as sinks, which appear, whole, at a good end. Knows nothing of steps or threads."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from sage.base.errors import SinkUnwritable
+from sage.flow.connectors.rows import check_columns, rows_from_records
+from sage.flow.partial_file import PartialFile, begin_file, resume_file
+from sage.flow.ports import Repeats, Written
+
+
+@dataclass(frozen=True, slots=True)
+class TextSink:
+    """One text a line, UTF-8."""
+
+    repeats: ClassVar = Repeats.HIDDEN
+
+    path: str
+
+    def open(self) -> "TextWriter":
+        """Start a temporary file beside `path`; raises SinkUnwritable."""
+        return TextWriter(begin_file(self.path))
+
+    def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "TextWriter":
+        return TextWriter(resume_file(self.path, position))
+
+
+class TextWriter:
+    def __init__(self, file: PartialFile) -> None:
+        self._file = file
+
+    def write(self, records: Sequence[object]) -> None:
+        """Append; raises SinkUnwritable where the disk refuses, or a record is no line."""
+        for record in records:
+            if not isinstance(record, str) or "\n" in record:
+                what = "is of more than one line" if isinstance(record, str) else "is no text"
+                raise SinkUnwritable(f"a record for {self._file.path} {what}: {record!r:.200}", "Map it to a line.")
+        lines = "".join(f"{record}\n" for record in records)
+        try:
+            self._file.write(lines.encode())
+        except UnicodeEncodeError as error:
+            raise SinkUnwritable(f"a text for {self._file.path} has no UTF-8 form: {error}") from error
+
+    def written(self) -> Written:
+        return self._file.written()
+
+    def close(self, *, complete: bool) -> None:
+        """Put the file in its place, or remove what was begun."""
+        self._file.close(complete=complete)
+
+
+@dataclass(frozen=True, slots=True)
+class CsvSink:
+    """A row a record, after one of the columns' names: `columns`, or else the fields of the first record."""
+
+    repeats: ClassVar = Repeats.HIDDEN
+
+    path: str
+    columns: tuple[str, ...] | None = None
+    delimiter: str = ","
+
+    def open(self) -> "CsvWriter":
+        """Start a temporary file beside `path`; raises SinkUnwritable."""
+        return CsvWriter(self, begin_file(self.path), None)
+
+    def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "CsvWriter":
+        place, columns = position
+        return CsvWriter(self, resume_file(self.path, place), columns)
+
+
+class CsvWriter:
+    def __init__(self, sink: CsvSink, file: PartialFile, columns: Sequence[str] | None) -> None:
+        """`columns`: those whose names are in the file."""
+        self._file = file
+        self._sink = sink
+        self._columns = columns
+
+    def write(self, records: Sequence[object]) -> None:
+        """Append; raises SinkUnwritable where the disk refuses, or a record is no row of these columns."""
+        rows = rows_from_records(records, self._file.path)
+        if not rows:
+            return
+        if self._columns is None:
+            self._begin(self._sink.columns or tuple(rows[0]))
+        columns = self._columns or ()
+        check_columns(rows, columns, self._file.path)
+        self._write([[row.get(name) for name in columns] for row in rows])
+
+    def written(self) -> Written:
+        written = self._file.written()
+        return Written((written.position, self._columns), settle=written.settle)
+
+    def close(self, *, complete: bool) -> None:
+        """Put the file in its place, or remove what was begun; without records it has the columns that were named."""
+        if complete and self._columns is None and self._sink.columns is not None:
+            self._begin(self._sink.columns)
+        self._file.close(complete=complete)
+
+    def _begin(self, columns: Sequence[str]) -> None:
+        self._columns = columns
+        self._write([columns])
+
+    def _write(self, rows: Sequence[Sequence[object]]) -> None:
+        text = self._text(rows, csv.QUOTE_MINIMAL)
+        if "\r" in text:  # which the module, up to Python 3.12, leaves bare, as if a line ended there
+            text = self._text(rows, csv.QUOTE_ALL)
+        try:
+            self._file.write(text.encode())
+        except UnicodeEncodeError as error:
+            raise SinkUnwritable(f"a text for {self._file.path} has no UTF-8 form: {error}") from error
+
+    def _text(self, rows: Sequence[Sequence[object]], quoting: Literal[0, 1]) -> str:
+        text = io.StringIO()
+        csv.writer(text, delimiter=self._sink.delimiter, lineterminator="\n", quoting=quoting).writerows(rows)
+        return text.getvalue()

@@ -1,0 +1,112 @@
+"""How a stream ends in the world outside: in files, or a sink of the user's. Knows nothing of what comes before."""
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from sage.flow.builder import StepNumber
+from sage.flow.ending import Ending
+from sage.flow.handle import Handle
+from sage.flow.ports import Sink
+from sage.flow.sinks import JsonLinesSink
+from sage.flow.spec import Spec, Write
+from sage.flow.where import refusal
+
+if TYPE_CHECKING:  # an extra, which whoever writes Parquet has
+    import pyarrow as pa
+
+T_co = TypeVar("T_co", covariant=True)
+Path = str | os.PathLike[str]
+
+
+class Deliveries(Handle, Generic[T_co]):
+    """The open end of a stream of `T_co`, as far as it leads outside."""
+
+    __slots__ = ()
+
+    def to(self, sink: Sink[T_co]) -> Ending:
+        """End the stream in a sink of your own: a value whose `open()` gives a writer (see sage.flow.ports).
+
+        >>> import sage
+        >>> from sage.flow.sinks import PrintSink
+        >>> end = sage.Flow("f").from_collection("ab").to(PrintSink())
+        """
+        if not callable(getattr(sink, "open", None)):
+            advice = "Give a value whose open() returns a writer with write(records) and close(*, complete)."
+            raise refusal(f"to takes a sink, got {sink!r:.80}", advice, param="sink")
+        return self._end(Write(sink), "to")
+
+    def write_jsonl(self, path: str | os.PathLike[str]) -> Ending:
+        """End the stream in a file of one JSON value a line, which appears, whole, when the job ends well.
+
+        Records may be what JSON knows, dataclasses, Structs, dates, NumPy numbers and arrays.
+
+        >>> import sage
+        >>> end = sage.Flow("f").from_collection([{"id": 1}]).write_jsonl("out.jsonl")
+        """
+        return self._end(Write(JsonLinesSink(os.fspath(path))), "write_jsonl")
+
+    def write_text(self, path: Path) -> Ending:
+        """End the stream of texts in a UTF-8 file of one a line, which appears, whole, when the job ends well.
+
+        >>> import sage
+        >>> end = sage.Flow("f").from_collection(["to be", "or not"]).write_text("out.txt.gz")
+        """
+        from sage.flow.connectors.text_sinks import TextSink
+
+        return self._end(Write(TextSink(os.fspath(path))), "write_text")
+
+    def write_csv(self, path: Path, *, columns: Iterable[str] | None = None, delimiter: str = ",") -> Ending:
+        """End the stream in a CSV file, a row a record, which appears, whole, when the job ends well.
+
+        Records are dicts, dataclasses or Structs. `columns` are those of the file, in order; without it they are the
+        fields of the first record. A field that a record lacks is left empty; one that has no column is an error.
+
+        >>> import sage
+        >>> end = sage.Flow("f").from_collection([{"id": 1, "name": "Ada"}]).write_csv("people.csv")
+        """
+        from sage.flow.connectors.text_sinks import CsvSink
+
+        chosen = checked_columns(columns)
+        return self._end(Write(CsvSink(os.fspath(path), chosen, checked_delimiter(delimiter))), "write_csv")
+
+    def write_parquet(self, path: Path, *, schema: "pa.Schema | None" = None) -> Ending:
+        """End the stream in a Parquet file, a row a record, which appears, whole, when the job ends well.
+
+        Records are dicts, dataclasses or Structs. `schema` is a pyarrow Schema; without it the first records say what
+        it is. Until the end, rows lie beside the file in Arrow's format. Needs the extra `arrow`.
+
+        >>> import sage
+        >>> end = sage.Flow("f").from_collection([{"id": 1, "name": "Ada"}]).write_parquet("people.parquet")
+        """
+        from sage.flow.connectors.parquet_sink import ParquetSink
+        from sage.flow.packing import is_packed
+
+        if is_packed(os.fspath(path)):
+            raise refusal(f"Parquet is packed by itself, and {path} is to be packed once more", "Name it .parquet.")
+        return self._end(Write(ParquetSink(os.fspath(path), schema)), "write_parquet")
+
+    def _then(self, spec: Spec, kind: str | None = None) -> StepNumber:
+        return self._builder.add(spec, self._number, kind=kind)
+
+    def _end(self, spec: Spec, kind: str | None = None) -> Ending:
+        return Ending(self._builder, self._then(spec, kind))
+
+
+def checked_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return names of columns as a tuple; raises FlowInvalid."""
+    if columns is None:
+        return None
+    chosen = () if isinstance(columns, str) else tuple(columns)
+    if not chosen or not all(isinstance(name, str) for name in chosen) or len(set(chosen)) < len(chosen):
+        raise refusal(
+            f"columns are names, each once, got {columns!r:.80}", 'Write columns=["id", "name"].', param="columns"
+        )
+    return chosen
+
+
+def checked_delimiter(delimiter: str) -> str:
+    """Return what stands between fields; raises FlowInvalid."""
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise refusal(f"a delimiter is one character, got {delimiter!r:.80}", 'Write delimiter=";".', param="delimiter")
+    return delimiter

@@ -1,0 +1,103 @@
+"""Where streams begin in the world outside: in files. Knows nothing of what comes after."""
+
+import os
+from collections.abc import Iterable
+from typing import Any, TypeVar, Unpack, overload
+
+from sage.flow.builder import Builder
+from sage.flow.deliveries import checked_columns, checked_delimiter
+from sage.flow.ports import Source
+from sage.flow.sources import JsonLinesSource, TextSource
+from sage.flow.spec import Read
+from sage.flow.stream import Stream
+from sage.flow.time_options import TimeOptions, event_time
+
+T = TypeVar("T")
+Path = str | os.PathLike[str]
+
+
+class Origins:
+    """What of a flow leads in from outside."""
+
+    def __init__(self, builder: Builder) -> None:
+        self._builder = builder
+
+    def read_text(self, path: Path, **time: Unpack[TimeOptions[str]]) -> Stream[str]:
+        """Begin a stream with the lines, without their ends, of a UTF-8 file or of all files that match a glob.
+
+        Files packed by gzip or bzip2 are known by their names' endings. With the extra `fsspec` the path may be a URL.
+
+        >>> import sage
+        >>> lines = sage.Flow("f").read_text("books/**/*.txt")
+        """
+        return self._begin(TextSource(os.fspath(path)), "read_text", time)
+
+    @overload
+    def read_jsonl(self, path: Path, **time: Unpack[TimeOptions[Any]]) -> Stream[Any]: ...
+    @overload
+    def read_jsonl(self, path: Path, *, as_type: type[T], **time: Unpack[TimeOptions[T]]) -> Stream[T]: ...
+    def read_jsonl(self, path: Path, *, as_type: Any = Any, **time: Unpack[TimeOptions[Any]]) -> Stream[Any]:
+        """Begin a stream with the JSON values, one a line, of a file or of all files that match a glob.
+
+        `as_type`, a dataclass, Struct or TypedDict, is what each line must hold; without it objects become dicts.
+
+        >>> import sage
+        >>> totals = sage.Flow("f").read_jsonl("orders.jsonl").map(lambda order: order["total"])
+        """
+        return self._begin(JsonLinesSource(os.fspath(path), as_type), "read_jsonl", time)
+
+    @overload
+    def read_csv(
+        self, path: Path, *, delimiter: str = ",", **time: Unpack[TimeOptions[dict[str, str]]]
+    ) -> Stream[dict[str, str]]: ...
+    @overload
+    def read_csv(
+        self, path: Path, *, as_type: type[T], delimiter: str = ",", **time: Unpack[TimeOptions[T]]
+    ) -> Stream[T]: ...
+    def read_csv(
+        self, path: Path, *, as_type: Any = None, delimiter: str = ",", **time: Unpack[TimeOptions[Any]]
+    ) -> Stream[Any]:
+        """Begin a stream with the rows of a CSV file, or of all files that match a glob; the first row names columns.
+
+        Without `as_type` a row is a dict of texts. With a dataclass, Struct or TypedDict its texts become numbers,
+        booleans, dates, ... as the fields say; an empty text is None or the default where the field is no text.
+
+        >>> import sage
+        >>> paid = sage.Flow("f").read_csv("orders/*.csv.gz").filter(lambda order: order["state"] == "paid")
+        """
+        from sage.flow.connectors.csv_source import CsvSource
+
+        return self._begin(CsvSource(os.fspath(path), as_type, checked_delimiter(delimiter)), "read_csv", time)
+
+    @overload
+    def read_parquet(
+        self, path: Path, *, columns: Iterable[str] | None = None, **time: Unpack[TimeOptions[dict[str, Any]]]
+    ) -> Stream[dict[str, Any]]: ...
+    @overload
+    def read_parquet(
+        self, path: Path, *, as_type: type[T], columns: Iterable[str] | None = None, **time: Unpack[TimeOptions[T]]
+    ) -> Stream[T]: ...
+    def read_parquet(
+        self,
+        path: Path,
+        *,
+        as_type: Any = None,
+        columns: Iterable[str] | None = None,
+        **time: Unpack[TimeOptions[Any]],
+    ) -> Stream[Any]:
+        """Begin a stream with the rows of a Parquet file, or of all files that match a glob, as dicts or `as_type`.
+
+        `columns`: only these are read. Needs the extra `arrow`.
+
+        >>> import sage
+        >>> totals = sage.Flow("f").read_parquet("orders.parquet", columns=["total"]).map(lambda row: row["total"])
+        """
+        from sage.flow.connectors.parquet_source import ParquetSource
+
+        source: Any = ParquetSource(os.fspath(path), as_type, checked_columns(columns))
+        return self._begin(source, "read_parquet", time)
+
+    def _begin(self, source: Source[T], kind: str, time: TimeOptions[T] | None = None) -> Stream[T]:
+        return Stream(
+            self._builder, self._builder.add(Read(source, None if time is None else event_time(**time)), kind=kind)
+        )

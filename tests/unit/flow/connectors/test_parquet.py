@@ -1,0 +1,114 @@
+"""Parquet files as sources and sinks."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import sage
+from sage.base.errors import FlowInvalid, SinkUnwritable, SourceUnreadable
+from sage.flow.connectors import parquet_sink, parquet_source
+from sage.flow.connectors.parquet_sink import ParquetSink
+from sage.flow.connectors.parquet_source import ParquetSource
+from tests.unit.flow.connectors.reading import check_positions, read_all
+
+
+class Row(msgspec.Struct):
+    n: int
+    when: dt.datetime | None = None
+
+
+def write_rows(path: Path, num_rows: int, first: int = 0) -> list[dict[str, Any]]:
+    rows = [{"n": first + number, "name": f"row {number}"} for number in range(num_rows)]
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=25)
+    return rows
+
+
+def test_rows_of_all_files_are_read_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_source, "_LEN_READ_ROWS", 10)
+    rows = write_rows(tmp_path / "a.parquet", 60) + write_rows(tmp_path / "b.parquet", 3, 60)
+    source: ParquetSource[Any] = ParquetSource(str(tmp_path / "*.parquet"))
+    assert read_all(source, 7) == rows
+    check_positions(source, 63, max_records=7)
+
+
+def test_only_the_columns_that_are_asked_for_are_read(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a.parquet", 2)
+    assert read_all(ParquetSource(str(tmp_path / "a.parquet"), None, ("n",))) == [{"n": 0}, {"n": 1}]
+    with pytest.raises(SourceUnreadable, match=r"a\.parquet has no column m") as caught:
+        read_all(ParquetSource(str(tmp_path / "a.parquet"), None, ("m",)))
+    assert caught.value.do == "It has n, name."
+
+
+def test_rows_are_made_into_a_type_or_named_where_they_do_not_fit(tmp_path: Path) -> None:
+    when = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
+    pq.write_table(pa.Table.from_pylist([{"n": 1, "when": when}]), tmp_path / "a.parquet")
+    assert read_all(ParquetSource(str(tmp_path / "a.parquet"), Row)) == [Row(1, when)]
+    pq.write_table(pa.table({"n": [1, 2, None]}), tmp_path / "b.parquet", row_group_size=2)
+    with pytest.raises(SourceUnreadable, match=r"row 0 of row group 1 of .* does not fit the type: Expected `int`"):
+        read_all(ParquetSource(str(tmp_path / "b.parquet"), Row))
+
+
+def test_a_file_that_is_no_parquet_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.parquet").write_text("id,name")
+    with pytest.raises(SourceUnreadable, match=r"a\.parquet is not Parquet"):
+        read_all(ParquetSource(str(tmp_path / "a.parquet")))
+
+
+def test_a_flow_writes_what_a_flow_reads(tmp_path: Path) -> None:
+    flow = sage.Flow("f")
+    flow.from_collection(range(100)).map(lambda n: {"n": n, "vector": [n / 2, 1.0]}).write_parquet(
+        tmp_path / "x.parquet"
+    )
+    flow.run(progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
+    again = sage.Flow("again")
+    found = again.read_parquet(tmp_path / "x.parquet", columns=["vector"]).collect()
+    again.run(progress=False)
+    assert found.items == [{"vector": [n / 2, 1.0]} for n in range(100)]
+
+
+def test_records_that_do_not_fit_the_schema_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
+    for rows, what in (([{"n": "text"}], "do not fit its schema"), ([{"m": 1}], "has the fields m")):
+        writer = ParquetSink(str(tmp_path / "x.parquet"), pa.schema([("n", pa.int64())])).open()
+        writer.write(rows)
+        with pytest.raises(SinkUnwritable, match=what):
+            writer.close(complete=True)
+        assert not list(tmp_path.iterdir())
+
+
+def test_without_records_the_file_has_the_schema_that_was_given(tmp_path: Path) -> None:
+    schema = pa.schema([("n", pa.int64())])
+    ParquetSink(str(tmp_path / "x.parquet"), schema).open().close(complete=True)
+    assert pq.read_schema(tmp_path / "x.parquet").names == ["n"]
+
+
+def test_a_writing_is_gone_on_with_from_before_and_after_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_sink, "LEN_GROUP_ROWS", 3)
+    sink = ParquetSink(str(tmp_path / "x.parquet"))
+    writer = sink.open()
+    writer.write([{"n": n} for n in range(5)])
+    written = writer.written()
+    assert written.settle is not None
+    written.settle()
+    position = msgspec.msgpack.decode(msgspec.msgpack.encode(written.position))
+    writer.write([{"n": 99}] * 7)
+    writer.close(complete=False)
+    assert not (tmp_path / "x.parquet").exists()
+    for _ in range(2):  # the second time the file was put in its place, and the job did not live to say so
+        again = sink.resume(position, ())
+        again.write([{"n": n} for n in range(5, 10)])
+        again.close(complete=True)
+        assert pq.read_table(tmp_path / "x.parquet")["n"].to_pylist() == list(range(10))
+        assert [path.name for path in tmp_path.iterdir()] == ["x.parquet"]
+
+
+def test_packed_parquet_is_refused() -> None:
+    with pytest.raises(FlowInvalid, match="Parquet is packed by itself"):
+        sage.Flow("f").from_collection([{}]).write_parquet("x.parquet.gz")
