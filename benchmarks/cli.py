@@ -29,7 +29,7 @@ Workloads = Annotated[
 ]
 Engines = Annotated[
     list[StreamEngine] | None,
-    typer.Option("--engine", help="What W1 to W4 run on, may be repeated; by default both."),
+    typer.Option("--engine", help="What W1 to W5 run on, may be repeated; by default both."),
 ]
 Records = Annotated[
     int | None,

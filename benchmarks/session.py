@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from benchmarks.calls import Latency, measure_calls, waiting_calls
 from benchmarks.document import Result
 from benchmarks.models import Bench, measure_embed, measure_generate
 from benchmarks.nexmark import Auctions, Query, auctions
@@ -22,6 +23,7 @@ from sage.base.settings import Settings
 NUM_INTEGERS = 1_000_000
 NUM_READINGS = 1_000_000
 NUM_EVENTS = 500_000
+NUM_CALLS = 12_800
 QUERIES: tuple[Query, ...] = ("q1", "q3", "q5", "q7")
 NUM_TEXTS = 512
 LEN_TEXT_CHARS = 700
@@ -49,8 +51,21 @@ def measure(wanted: Wanted) -> list[Result]:
                 events = auctions(wanted.num_records or NUM_EVENTS, seed=wanted.seed)
                 for query in QUERIES:
                     results += _stream(Auctions(events, query), wanted, settings)
+            case StreamWorkload.W5:
+                results += _calls(wanted, settings)
             case StreamWorkload.EMBED | StreamWorkload.GENERATE:
                 results += _models(workload, wanted, settings)
+    return results
+
+
+def _calls(wanted: Wanted, settings: Settings) -> Sequence[Result]:
+    results: list[Result] = []
+    for latency in Latency:
+        calls = waiting_calls(wanted.num_records or NUM_CALLS, latency, seed=wanted.seed)
+        with LocalCluster(settings=settings) as cluster:
+            results += measure_calls(
+                calls, wanted.engines or tuple(StreamEngine), cluster, num_rounds=wanted.num_rounds, clock=SystemClock()
+            )
     return results
 
 

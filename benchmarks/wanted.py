@@ -5,19 +5,20 @@ from enum import StrEnum
 
 
 class StreamEngine(StrEnum):
-    """What computes W1 to W4: a flow on the embedded runtime, or the plain loop."""
+    """What computes W1 to W5: a flow on the embedded runtime, or the plain loop."""
 
     SAGE = "sage"
     PYTHON = "python"
 
 
 class StreamWorkload(StrEnum):
-    """W1 to W4 are timed against the plain loop; embed and generate against the engine called directly."""
+    """W1 to W4 are timed against the plain loop, W5 against the ideal; embed and generate against the engine alone."""
 
     W1 = "W1"
     W2 = "W2"
     W3 = "W3"
     W4 = "W4"
+    W5 = "W5"
     EMBED = "embed"
     GENERATE = "generate"
 

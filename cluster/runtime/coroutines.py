@@ -66,11 +66,11 @@ class ThreadCoroutines:
         return describe_thread(thread) if thread.is_alive() else None
 
     def _running_loop(self) -> "asyncio.AbstractEventLoop":
-        import asyncio
+        from cluster.runtime.fine_loop import new_event_loop
 
         with self._lock:
             if self._loop is None:
-                self._loop = asyncio.new_event_loop()
+                self._loop = new_event_loop()
                 self._thread = threading.Thread(target=self._run, args=(self._loop,), name=self._name, daemon=True)
                 self._thread.start()
             return self._loop

@@ -78,7 +78,7 @@ def test_an_engine_is_refused_for_a_workload_that_has_others(capsys: pytest.Capt
 
 def test_an_unknown_workload_is_a_usage_error_that_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(app, "sage-benchmark", ["stream", "--workload", "W9"]) == 2
-    assert "'W1', 'W2', 'W3', 'W4', 'embed', 'generate'" in capsys.readouterr().err
+    assert "'W1', 'W2', 'W3', 'W4', 'W5', 'embed', 'generate'" in capsys.readouterr().err
 
 
 def test_what_was_measured_is_shown_though_its_file_cannot_be_written(
