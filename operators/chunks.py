@@ -93,7 +93,10 @@ class Writing:
             return StepState()
         written: Written = cast("ResumableWriter[Any]", self._writer).written()
         return StepState(
-            grown=Prefix(written.contents, len(written.contents)), fixed=written.position, settle=written.settle
+            grown=Prefix(written.contents, len(written.contents)),
+            fixed=written.position,
+            settle=written.settle,
+            commit=written.commit,
         )
 
     def restore(self, state: StepState) -> None:

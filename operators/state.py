@@ -23,7 +23,7 @@ class StepState:
     | fixed | anything else that is plain | only as it is: such a step keeps its number of instances |
 
     `settle` is no part of it: it makes durable what `fixed` counts on, and is called once, on any thread, before the
-    rest is saved; raises SinkUnwritable.
+    rest is saved; raises SinkUnwritable. Neither is `commit`: it shows what `fixed` says once that is saved for good.
     """
 
     keyed: Mapping[Hashable, Any] | None = None
@@ -31,6 +31,7 @@ class StepState:
     held: Sequence[Any] = ()
     fixed: Any = None
     settle: Callable[[], None] | None = field(default=None, compare=False)
+    commit: Callable[[], None] | None = field(default=None, compare=False)
 
 
 State = Mapping[str, StepState]

@@ -81,12 +81,11 @@ class FolderKeeper:
             return None
         return state_for_task(self._folder.manifest(self._keeping.begins_at), self._spec, self._load)
 
-    def save(self, checkpoint_id: int | None, state: TaskState) -> None:
+    def save(self, checkpoint_id: int | None, state: TaskState, *, commits: bool) -> None:
         """Raises RecordUnsendable for what cannot be saved."""
         settle = tuple(step.settle for step in state.steps.values() if step.settle is not None)
-        wanted = SaveState(
-            self._keeping.folder, self._chain, checkpoint_id, frozen(state, self._types), settle, self._report
-        )
+        kept = frozen(state, self._types)
+        wanted = SaveState(self._keeping.folder, self._chain, checkpoint_id, kept, settle, commits, self._report)
         if not tell(self._writer, wanted):
             error = InternalError("the checkpoint writer has ended")
             self._report(TaskSaved(self._spec.id, checkpoint_id, None, error=error))

@@ -38,6 +38,7 @@ class SaveState:
     checkpoint_id: int | None
     state: FrozenState
     settle: tuple[Callable[[], None], ...]
+    commits: bool
     report: Callable[[TaskSaved], None]
 
 
@@ -110,7 +111,10 @@ class PartWriter(Actor[SaveState | WriteNow]):
             saved = SavedPiece(name, offset_bytes, len(piece), crc32(piece))
             offset_bytes += len(piece)
             one.chain.pieces = (saved,) if is_whole else (*one.chain.pieces, saved)
-            one.report(TaskSaved(one.chain.task_id, one.checkpoint_id, one.chain.pieces, one.state.state.num_letters))
+            num_letters = one.state.state.num_letters
+            one.report(
+                TaskSaved(one.chain.task_id, one.checkpoint_id, one.chain.pieces, num_letters, commits=one.commits)
+            )
 
     def _cannot(self, wanted: SaveState, error: SageError) -> None:
         wanted.chain.encoder.forget()

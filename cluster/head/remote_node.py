@@ -7,7 +7,8 @@ from pykka import ActorRef
 
 from cluster.jobs.node_port import Deployment
 from cluster.runtime.actor import tell
-from cluster.runtime.control import BeginRun, CheckpointRun, DropRunCheckpoint, StopRun
+from cluster.runtime.control import BeginRun, CheckpointRun, StopRun
+from cluster.runtime.saving import CheckpointStage
 from sage.base.ids import JobId, NodeId
 
 
@@ -17,7 +18,7 @@ class OrderToNode:
 
     node_id: NodeId
     epoch: int
-    order: Deployment | BeginRun | CheckpointRun | DropRunCheckpoint | StopRun
+    order: Deployment | BeginRun | CheckpointRun | StopRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,8 @@ class RemoteNode:
     def begin(self, run_id: JobId) -> None:
         tell(self.door, OrderToNode(self.node_id, self.epoch, BeginRun(run_id)))
 
-    def checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
-        tell(self.door, OrderToNode(self.node_id, self.epoch, CheckpointRun(run_id, checkpoint_id)))
-
-    def drop_checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
-        tell(self.door, OrderToNode(self.node_id, self.epoch, DropRunCheckpoint(run_id, checkpoint_id)))
+    def checkpoint(self, run_id: JobId, checkpoint_id: int, stage: CheckpointStage) -> None:
+        tell(self.door, OrderToNode(self.node_id, self.epoch, CheckpointRun(run_id, checkpoint_id, stage)))
 
     def stop(self, run_id: JobId) -> None:
         tell(self.door, OrderToNode(self.node_id, self.epoch, StopRun(run_id)))

@@ -34,6 +34,13 @@ class WriteManifest:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitNow:
+    """The checkpoint is complete: let what it says of sinks be seen."""
+
+    checkpoint_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class WakeIn:
     """Call `due` again then; replaces what was said before."""
 
@@ -45,14 +52,15 @@ class FailRun:
     error: SageError
 
 
-CheckpointOrder = TakeNow | DropNow | WriteManifest | WakeIn | FailRun
+CheckpointOrder = TakeNow | DropNow | WriteManifest | CommitNow | WakeIn | FailRun
 
 
 class Checkpointing:
     """The checkpoints of one run, from its begin to its end.
 
     The next one is begun `every_s` after the last was begun, but not before every task has answered that. One that
-    takes longer than `timeout_s` is given up: no task waits for it any more, and all answer nevertheless.
+    takes longer than `timeout_s` is given up: no task waits for it any more, and all answer nevertheless. Where sinks
+    commit, a last one is taken once every task has said all.
     """
 
     def __init__(self, tasks: Iterable[TaskId], *, every_s: float, timeout_s: float, first_id: int) -> None:
@@ -63,6 +71,8 @@ class Checkpointing:
         self._finals: dict[TaskId, SavedPieces] = {}
         self._saved: dict[TaskId, SavedPieces] = {}
         self._awaited: set[TaskId] = set()
+        self._committing: set[TaskId] = set()
+        self._uncommitted: set[TaskId] = set()
         self._current: int | None = None
         self._began_s = 0.0
         self._error: SageError | None = None
@@ -84,7 +94,7 @@ class Checkpointing:
     def due(self, now_s: float) -> list[CheckpointOrder]:
         """Time has passed: begin the next, or give the one on its way up."""
         if self._current is None:
-            return [] if self.is_all_final else self._take(now_s)
+            return [] if self.is_all_final and not self._uncommitted else self._take(now_s)
         if self._error is not None:
             return []
         self._error = CheckpointUnusable(
@@ -101,19 +111,23 @@ class Checkpointing:
         pieces: SavedPieces | None,
         error: SageError | None,
         now_s: float,
+        *,
+        commits: bool = False,
     ) -> list[CheckpointOrder]:
-        """A task has answered, for this checkpoint or for good (None)."""
+        """A task has answered, for this checkpoint or for good (None). `commits`: it waits for that to be complete."""
         if task_id not in self._tasks:
             return []
         if checkpoint_id is None:
             if pieces is None:
                 return [FailRun(error or CheckpointUnusable(f"task {task_id} could not be saved"))]
             self._finals[task_id] = pieces
-        elif checkpoint_id != self._current:
-            return []
-        if task_id not in self._awaited:
+            self._uncommitted |= {task_id} if commits else set()
+            if self._current is None and self.is_all_final and self._uncommitted:
+                return self._take(now_s)
+        if checkpoint_id not in (None, self._current) or task_id not in self._awaited:
             return []
         self._awaited.remove(task_id)
+        self._committing |= {task_id} if commits else set()
         self._error = self._error or error
         if pieces is not None:
             self._saved[task_id] = pieces
@@ -122,9 +136,12 @@ class Checkpointing:
     def written(self, error: SageError | None, now_s: float) -> list[CheckpointOrder]:
         """The manifest is on the disk, or could not be brought there."""
         self._error = error
-        if error is None:
-            self.newest, self.num_complete = self._current, self.num_complete + 1
-        return self._ended(now_s)
+        complete = self._current
+        if error is not None or complete is None:
+            return self._ended(now_s)
+        self.newest, self.num_complete = complete, self.num_complete + 1
+        self._uncommitted -= {task for task in self._uncommitted if self._saved[task] is self._finals[task]}
+        return [*([CommitNow(complete)] if self._committing else []), *self._ended(now_s)]
 
     @property
     def next_id(self) -> int:
@@ -142,6 +159,7 @@ class Checkpointing:
         self._began_s = now_s
         self._error = None
         self._saved = dict(self._finals)
+        self._committing = set(self._uncommitted)
         self._awaited = self._tasks - self._finals.keys()
         if not self._awaited:
             return self._answered(now_s)
@@ -158,7 +176,7 @@ class Checkpointing:
         self._num_failed = self._num_failed + 1 if self._error is not None else 0
         if self._error is not None and self._num_failed >= MAX_FAILED:
             return [FailRun(_given_up(self._error))]
-        if self._is_asked:
+        if self._is_asked or (self.is_all_final and self._uncommitted and self._error is None):
             return self._take(now_s)
         return [WakeIn(max(0.0, self._began_s + self._every_s - now_s))]
 

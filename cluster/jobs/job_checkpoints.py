@@ -11,19 +11,19 @@ from cluster.checkpoints.manifest import Manifest, SavedTask
 from cluster.jobs.checkpointing import (
     Checkpointing,
     CheckpointOrder,
+    CommitNow,
     DropNow,
     FailRun,
     TakeNow,
     WakeIn,
     WriteManifest,
 )
-from cluster.jobs.node_port import NodePort
 from cluster.jobs.nodes import Nodes
 from cluster.jobs.run import JobRun
 from cluster.runtime.actor import tell
 from cluster.runtime.messages import JobTaskSaved
 from cluster.runtime.record_types import RecordTypes
-from cluster.runtime.saving import Keeping
+from cluster.runtime.saving import CheckpointStage, Keeping
 from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, InternalError, SageError
 from sage.base.ids import JobId, TaskId
@@ -122,7 +122,9 @@ class JobCheckpoints:
         if self._machine is not None:
             if fact.pieces is not None:
                 self._num_letters[fact.task_id] = fact.num_letters
-            orders = self._machine.saved(fact.task_id, fact.checkpoint_id, fact.pieces, fact.error, self._now_s())
+            orders = self._machine.saved(
+                fact.task_id, fact.checkpoint_id, fact.pieces, fact.error, self._now_s(), commits=fact.commits
+            )
             self._obey(orders)
 
     def savepoint(self, target: str, done: Done) -> None:
@@ -184,12 +186,12 @@ class JobCheckpoints:
         for order in orders:
             match order:
                 case TakeNow(checkpoint_id):
-                    for node in self._nodes(run):
-                        node.checkpoint(run.id, checkpoint_id)
+                    self._tell(run, checkpoint_id, CheckpointStage.TAKE)
                 case DropNow(checkpoint_id):
                     get_log(flow=self._flow).warning("checkpoint given up", checkpoint=checkpoint_id)
-                    for node in self._nodes(run):
-                        node.drop_checkpoint(run.id, checkpoint_id)
+                    self._tell(run, checkpoint_id, CheckpointStage.DROP)
+                case CommitNow(checkpoint_id):
+                    self._tell(run, checkpoint_id, CheckpointStage.COMMIT)
                 case WakeIn(after_s):
                     self._ports.wake_in(after_s)
                 case WriteManifest():
@@ -215,9 +217,10 @@ class JobCheckpoints:
         if not tell(plan.clerk, wanted):
             self._ports.written(InternalError("the checkpoint clerk has ended"))
 
-    def _nodes(self, run: JobRun) -> list[NodePort]:
-        node_ids = dict.fromkeys(run.nodes.values())
-        return [self._ports.nodes[node_id] for node_id in node_ids if node_id in self._ports.nodes]
+    def _tell(self, run: JobRun, checkpoint_id: int, stage: CheckpointStage) -> None:
+        for node_id in dict.fromkeys(run.nodes.values()):
+            if node_id in self._ports.nodes:
+                self._ports.nodes[node_id].checkpoint(run.id, checkpoint_id, stage)
 
     def _now_s(self) -> float:
         return self._ports.clock.monotonic_s()

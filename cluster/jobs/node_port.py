@@ -7,9 +7,9 @@ from typing import Any, Protocol
 from pykka import ActorRef
 
 from cluster.runtime.actor import tell
-from cluster.runtime.messages import BeginJob, CheckpointJob, DeployTasks, DropJobCheckpoint, StopJob, TaskSpec
+from cluster.runtime.messages import BeginJob, CheckpointJob, DeployTasks, StopJob, TaskSpec
 from cluster.runtime.record_types import RecordTypes
-from cluster.runtime.saving import Keeping
+from cluster.runtime.saving import CheckpointStage, Keeping
 from sage.base.ids import JobId, NodeId, TaskId
 
 
@@ -37,12 +37,8 @@ class NodePort(Protocol):
 
     def begin(self, run_id: JobId) -> None: ...
 
-    def checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
-        """Have the tasks that are this node's and live save what they hold."""
-        ...
-
-    def drop_checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
-        """Let no task wait for a checkpoint any more."""
+    def checkpoint(self, run_id: JobId, checkpoint_id: int, stage: CheckpointStage) -> None:
+        """Tell the tasks that are this node's and live."""
         ...
 
     def stop(self, run_id: JobId) -> None: ...
@@ -62,11 +58,8 @@ class ActorNode:
     def begin(self, run_id: JobId) -> None:
         tell(self.ref, BeginJob(run_id))
 
-    def checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
-        tell(self.ref, CheckpointJob(run_id, checkpoint_id))
-
-    def drop_checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
-        tell(self.ref, DropJobCheckpoint(run_id, checkpoint_id))
+    def checkpoint(self, run_id: JobId, checkpoint_id: int, stage: CheckpointStage) -> None:
+        tell(self.ref, CheckpointJob(run_id, checkpoint_id, stage))
 
     def stop(self, run_id: JobId) -> None:
         tell(self.ref, StopJob(run_id))

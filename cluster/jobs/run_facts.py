@@ -5,8 +5,6 @@ from collections.abc import Sequence
 import msgspec
 
 from cluster.runtime.control import (
-    CheckpointRun,
-    DropRunCheckpoint,
     RemoteFailure,
     RunOpened,
     RunProgressed,
@@ -17,8 +15,6 @@ from cluster.runtime.control import (
     RunTaskSaved,
 )
 from cluster.runtime.messages import (
-    CheckpointJob,
-    DropJobCheckpoint,
     JobOpened,
     JobProgress,
     JobSetAside,
@@ -49,9 +45,9 @@ def travelling(fact: NodeFact) -> list[ManagedFact]:
             return [RunStopped(run_id, stuck)]
         case JobSetAside(run_id, letters):
             return [RunSetAside(run_id, part) for part in _parts(letters)]
-        case JobTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, error):
+        case JobTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, error, commits):
             failure = RemoteFailure.of(error) if error is not None else None
-            return [RunTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, failure)]
+            return [RunTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, failure, commits)]
         case JobProgress(run_id, _, tasks):
             return [RunProgressed(run_id, tasks)]
 
@@ -69,18 +65,11 @@ def arrived(fact: ManagedFact, node_id: NodeId) -> NodeFact:
             return JobStopped(run_id, node_id, stuck)
         case RunSetAside(run_id, letters):
             return JobSetAside(run_id, letters)
-        case RunTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, error):
+        case RunTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, error, commits):
             failed = error.error() if error is not None else None
-            return JobTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, failed)
+            return JobTaskSaved(run_id, task_id, checkpoint_id, pieces, num_letters, failed, commits)
         case RunProgressed(run_id, tasks):
             return JobProgress(run_id, node_id, tasks)
-
-
-def checkpoint_order(order: CheckpointRun | DropRunCheckpoint) -> CheckpointJob | DropJobCheckpoint:
-    """Return an order of the head as the node takes it."""
-    if isinstance(order, CheckpointRun):
-        return CheckpointJob(order.run_id, order.checkpoint_id)
-    return DropJobCheckpoint(order.run_id, order.checkpoint_id)
 
 
 def _parts(letters: Sequence[DeadLetterRecord]) -> list[tuple[DeadLetterRecord, ...]]:

@@ -10,7 +10,7 @@ from types import TracebackType
 import msgspec
 
 from cluster.jobs.lease import Lease
-from cluster.jobs.run_facts import checkpoint_order, travelling
+from cluster.jobs.run_facts import travelling
 from cluster.node.loading import LoadingFailed, RunLoaded, begin_loading
 from cluster.node.member_ports import (
     EndMember,
@@ -44,7 +44,6 @@ from cluster.runtime.control import (
     CheckpointRun,
     ControlMessage,
     DeployRun,
-    DropRunCheckpoint,
     EndNode,
     HeadToNode,
     Heartbeat,
@@ -63,13 +62,7 @@ from cluster.runtime.control import (
     TurnsWithdrawn,
 )
 from cluster.runtime.data_thread import PeerLost
-from cluster.runtime.messages import (
-    BeginJob,
-    DeployTasks,
-    JobStopped,
-    NodeFact,
-    StopJob,
-)
+from cluster.runtime.messages import BeginJob, CheckpointJob, DeployTasks, JobStopped, NodeFact, StopJob
 from sage.base.errors import ClusterUnreachable, InternalError, MembershipOver, SageError
 from sage.base.ids import JobId, RequestId
 from sage.base.inference import Failure
@@ -261,8 +254,8 @@ class Member(Actor[MemberMessage]):
                 self._load(message)
             case BeginRun(run_id):
                 tell(self._node, BeginJob(run_id))
-            case CheckpointRun() | DropRunCheckpoint():
-                tell(self._node, checkpoint_order(message))
+            case CheckpointRun(run_id, checkpoint_id, stage):
+                tell(self._node, CheckpointJob(run_id, checkpoint_id, stage))
             case StopRun(run_id):
                 self._stop_run(run_id)
             case TakeMore(run_id, task_id, num_messages):

@@ -125,7 +125,13 @@ class ResumableLeasedWriter(LeasedWriter):
 
     def written(self) -> Written:
         self.lease.check()
-        return self.writer.written()
+        written = self.writer.written()
+        commit = written.commit
+        return written if commit is None else replace(written, commit=lambda: self._commit(commit))
+
+    def _commit(self, commit: Callable[[], None]) -> None:
+        self.lease.check()
+        commit()
 
 
 @dataclass(frozen=True, slots=True)

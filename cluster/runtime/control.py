@@ -8,7 +8,7 @@ import msgspec
 
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.messages import TaskProgress
-from cluster.runtime.saving import Keeping, SavedPieces
+from cluster.runtime.saving import CheckpointStage, Keeping, SavedPieces
 from sage.base.errors import RecordFailed, SageError
 from sage.base.ids import JobId, NodeId, RequestId, TaskId
 from sage.base.inference import ChatRequest, Failure, ModelCard, Reply, Request
@@ -16,7 +16,7 @@ from sage.base.offer import NodeOffer
 from sage.base.turns import TurnNews
 from sage.flow.runner import DeadLetterRecord
 
-CONTROL_WIRE = 6
+CONTROL_WIRE = 7
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
@@ -180,6 +180,7 @@ class RunTaskSaved(ControlMessage, frozen=True):
     pieces: SavedPieces | None
     num_letters: int
     error: RemoteFailure | None
+    commits: bool
 
 
 class RunCollected(ControlMessage, frozen=True):
@@ -283,15 +284,11 @@ class BeginRun(ControlMessage, frozen=True):
 
 
 class CheckpointRun(ControlMessage, frozen=True):
-    """Have every task of the run that lives save what it holds."""
+    """As CheckpointJob."""
 
     run_id: JobId
     checkpoint_id: int
-
-
-class DropRunCheckpoint(ControlMessage, frozen=True):
-    run_id: JobId
-    checkpoint_id: int
+    stage: CheckpointStage
 
 
 class StopRun(ControlMessage, frozen=True):
@@ -338,7 +335,6 @@ HeadToNode = (
     | DeployRun
     | BeginRun
     | CheckpointRun
-    | DropRunCheckpoint
     | StopRun
     | TakeMore
     | InferenceReplies

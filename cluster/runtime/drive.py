@@ -10,6 +10,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from cluster.runtime.answers import Answers
+from cluster.runtime.commits import Commits
 from cluster.runtime.failures import dead_letter_record
 from cluster.runtime.inputs import Inputs
 from cluster.runtime.links import Barrier, Delivery, End, Grant, TaskMessage
@@ -24,7 +25,7 @@ from cluster.runtime.messages import (
 )
 from cluster.runtime.outputs import Outputs, Split
 from cluster.runtime.pace import ReadPace
-from cluster.runtime.saving import StateKeeper, TaskState
+from cluster.runtime.saving import CheckpointStage, StateKeeper, TaskState
 from cluster.runtime.source import ReaderWorkshop, TaskSource
 from operators.machine import Ask, Call, CallResult, Command, Counts, DeadLetter, Emit, Machine, SetTimer, Withdraw
 from sage.base.batch import Batch
@@ -111,6 +112,8 @@ class Drive:
         self._machine: Machine | None = None
         self._source = TaskSource(spec)
         self._checkpoints = Answers()
+        self._commits = Commits()
+        self._is_final = False
         self._keeper = keeper
         self._has_ended = False
         self._first_commands: list[Command] = []
@@ -194,14 +197,17 @@ class Drive:
 
     # Checkpoints.
 
-    def checkpoint(self, checkpoint_id: int) -> None:
-        """A checkpoint is wanted: `step` answers it where no barrier will come, since this reads or all has ended."""
-        self._checkpoints.want(checkpoint_id)
-
-    def drop_checkpoint(self, checkpoint_id: int) -> None:
-        """A checkpoint was given up; it is answered nevertheless, by that."""
-        if self._checkpoints.drop(checkpoint_id):
-            self._inputs.drop()
+    def checkpoint(self, checkpoint_id: int, stage: CheckpointStage) -> None:
+        """Hear of a checkpoint. `step` answers it where no barrier will come, since this reads or all has ended."""
+        match stage:
+            case CheckpointStage.TAKE:
+                self._checkpoints.want(checkpoint_id)
+            case CheckpointStage.DROP:
+                if self._checkpoints.drop(checkpoint_id):
+                    self._inputs.drop()
+            case CheckpointStage.COMMIT:
+                for commit in self._commits.complete(checkpoint_id):
+                    commit()
 
     def _answer_checkpoint(self) -> bool:
         """Save and pass the barrier on, where it is time."""
@@ -211,7 +217,7 @@ class Drive:
             return False
         if self._checkpoints.answer(checkpoint_id):
             self._hands.report(TaskSaved(self._spec.id, checkpoint_id, None))
-        else:
+        elif not self._is_final:  # by that state it has answered already
             self._save(checkpoint_id, self._machine)
         self._inputs.release()
         self._outputs.barrier(checkpoint_id)
@@ -229,7 +235,8 @@ class Drive:
             counts=astuple(machine.counts),
             num_letters=self._num_letters,
         )
-        self._keeper.save(checkpoint_id, state)
+        commits = self._commits.prepared(checkpoint_id, state.steps)
+        self._keeper.save(checkpoint_id, state, commits=commits)
 
     # Input.
 
@@ -277,8 +284,11 @@ class Drive:
         machine = self._machine
         if machine is None or not machine.is_done():
             return False
-        if self._keeper is not None:
+        if self._keeper is not None and not self._is_final:
+            self._is_final = True
             self._save(None, machine)
+        if self._commits.is_awaiting_last:
+            return False
         self._phase, self._machine = _Phase.CLOSED, None
         self._obey(machine.close(complete=True))
         return True

@@ -7,7 +7,7 @@ from cluster.runtime.inputs import InputSpec
 from cluster.runtime.lane import OnDataLane
 from cluster.runtime.outputs import OutputSpec
 from cluster.runtime.record_types import RecordTypes
-from cluster.runtime.saving import Keeping, SavedPieces
+from cluster.runtime.saving import CheckpointStage, Keeping, SavedPieces
 from operators.machine import Counts
 from sage.base.errors import SageError
 from sage.base.ids import JobId, NodeId, TaskId
@@ -36,17 +36,11 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeCheckpoint:
-    """Save what you hold: at once where you read or all input has ended, else once the barriers have come."""
+class CheckpointTask:
+    """Save what you hold, or hear what became of it."""
 
     checkpoint_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class DropCheckpoint:
-    """The checkpoint was given up: let nothing wait for it any more; unless you have answered, answer that."""
-
-    checkpoint_id: int
+    stage: CheckpointStage
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +108,7 @@ class TaskSaved:
     """What a task holds is on the disk, or could not be brought there: `error`. `checkpoint_id` None: its final state.
 
     `pieces` None without an error: the checkpoint was given up before. `num_letters`: dead letters reported by then.
+    `commits`: something of it is seen only once it is told to commit the checkpoint.
     """
 
     task_id: TaskId
@@ -121,6 +116,7 @@ class TaskSaved:
     pieces: SavedPieces | None
     num_letters: int = 0
     error: SageError | None = None
+    commits: bool = False
 
 
 TaskFact = TaskOpened | TaskDrained | TaskFinished | TaskStopped | TaskFailed | TaskSetAside | TaskSaved
@@ -157,19 +153,14 @@ class StopJob:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointJob:
-    """Have every task of the job that lives save what it holds."""
+    """Tell every task of the job that lives."""
 
     job_id: JobId
     checkpoint_id: int
+    stage: CheckpointStage
 
 
-@dataclass(frozen=True, slots=True)
-class DropJobCheckpoint:
-    job_id: JobId
-    checkpoint_id: int
-
-
-NodeOrder = DeployTasks | BeginJob | CheckpointJob | DropJobCheckpoint | StopJob | TaskFact
+NodeOrder = DeployTasks | BeginJob | CheckpointJob | StopJob | TaskFact
 
 
 # From a node.
@@ -239,6 +230,7 @@ class JobTaskSaved:
     pieces: SavedPieces | None
     num_letters: int = 0
     error: SageError | None = None
+    commits: bool = False
 
 
 NodeFact = JobOpened | JobTaskDrained | JobTaskEnded | JobStopped | JobSetAside | JobProgress | JobTaskSaved

@@ -14,9 +14,8 @@ from cluster.runtime.messages import (
     Begin,
     BeginJob,
     CheckpointJob,
+    CheckpointTask,
     DeployTasks,
-    DropCheckpoint,
-    DropJobCheckpoint,
     JobOpened,
     JobSetAside,
     JobStopped,
@@ -26,7 +25,6 @@ from cluster.runtime.messages import (
     NodeOrder,
     StopJob,
     StopTask,
-    TakeCheckpoint,
     TaskDrained,
     TaskFact,
     TaskFailed,
@@ -101,10 +99,8 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
                 self._deploy(message)
             case BeginJob(job_id):
                 self._begin(job_id)
-            case CheckpointJob(job_id, checkpoint_id):
-                self._tell_live(job_id, TakeCheckpoint(checkpoint_id))
-            case DropJobCheckpoint(job_id, checkpoint_id):
-                self._tell_live(job_id, DropCheckpoint(checkpoint_id))
+            case CheckpointJob(job_id, checkpoint_id, stage):
+                self._tell_live(job_id, CheckpointTask(checkpoint_id, stage))
             case StopJob(job_id):
                 self._stop_job(job_id)
             case ActorEnded(urn):
@@ -172,7 +168,7 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
             raise InternalError(f"job {order.job_id} takes checkpoints, and node {self._id} has nowhere to keep them")
         return self._ports.keepers(order.keeping, order.types, self._take_fact)
 
-    def _tell_live(self, job_id: JobId, message: TakeCheckpoint | DropCheckpoint) -> None:
+    def _tell_live(self, job_id: JobId, message: CheckpointTask) -> None:
         job = self._jobs.get(job_id)
         for task_id in job.live() if job is not None and not job.is_stopping else ():
             tell(self._refs[task_id], message)
@@ -200,8 +196,9 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
                 self._ports.report(JobTaskDrained(job.job_id, task_id))
             case TaskSetAside(_, letters):
                 self._ports.report(JobSetAside(job.job_id, letters))
-            case TaskSaved(task_id, checkpoint_id, pieces, num_letters, error):
-                self._ports.report(JobTaskSaved(job.job_id, task_id, checkpoint_id, pieces, num_letters, error))
+            case TaskSaved(task_id, checkpoint_id, pieces, num_letters, error, commits):
+                saved = JobTaskSaved(job.job_id, task_id, checkpoint_id, pieces, num_letters, error, commits)
+                self._ports.report(saved)
             case TaskFinished() | TaskStopped() | TaskFailed():
                 job.said(fact)
 

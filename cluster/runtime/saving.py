@@ -1,6 +1,7 @@
 """What a task holds between two pieces of work, and who keeps it. Pure; knows no disk."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from math import inf
 from typing import Any, Protocol
 
@@ -8,6 +9,14 @@ import msgspec
 
 from operators.state import State
 from sage.base.batch import Batch
+
+
+class CheckpointStage(StrEnum):
+    """What becomes of a checkpoint; each is told to every task that lives."""
+
+    TAKE = "take"  # save what you hold: at once where you read or all input has ended, else once barriers have come
+    DROP = "drop"  # it was given up: let nothing wait for it any more; unless you have answered, answer that
+    COMMIT = "commit"  # it is complete: what it says of sinks is to be seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,6 @@ class StateKeeper(Protocol):
         """Return what the task goes on from; None where it begins. Raises CheckpointUnusable."""
         ...
 
-    def save(self, checkpoint_id: int | None, state: TaskState) -> None:
+    def save(self, checkpoint_id: int | None, state: TaskState, *, commits: bool) -> None:
         """Save `state` without waiting for it; it is answered by a TaskSaved. `checkpoint_id` None: it is final."""
         ...

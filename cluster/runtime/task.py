@@ -12,11 +12,10 @@ from cluster.runtime.inflow import Inflow
 from cluster.runtime.links import TaskMessage
 from cluster.runtime.messages import (
     Begin,
-    DropCheckpoint,
+    CheckpointTask,
     GoOn,
     SomethingCame,
     StopTask,
-    TakeCheckpoint,
     TaskFailed,
     TaskSpec,
     TaskStopped,
@@ -27,7 +26,7 @@ from sage.base.errors import InternalError, SageError
 from sage.base.inference import Reply
 from sage.base.log import get_log
 
-Order = Begin | TakeCheckpoint | DropCheckpoint | StopTask | GoOn | SomethingCame | TaskMessage
+Order = Begin | CheckpointTask | StopTask | GoOn | SomethingCame | TaskMessage
 
 
 class Task(Actor[Order]):
@@ -72,14 +71,12 @@ class Task(Actor[Order]):
         assert isinstance(timer_id, int)
         self._guarded(lambda: self._fire(timer_id))
 
-    def _take(self, message: Begin | TakeCheckpoint | DropCheckpoint | SomethingCame | TaskMessage) -> None:
+    def _take(self, message: Begin | CheckpointTask | SomethingCame | TaskMessage) -> None:
         match message:
             case Begin():
                 self._drive.begin()
-            case TakeCheckpoint(checkpoint_id):
-                self._drive.checkpoint(checkpoint_id)
-            case DropCheckpoint(checkpoint_id):
-                self._drive.drop_checkpoint(checkpoint_id)
+            case CheckpointTask(checkpoint_id, stage):
+                self._drive.checkpoint(checkpoint_id, stage)
             case SomethingCame():
                 self._drive.reply(self._replies.take())
                 self._drive.result(self._results.take())

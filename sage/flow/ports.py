@@ -98,11 +98,18 @@ class Written:
     so far, where nothing but the checkpoint keeps them; a list that only grows, of which what is new is saved.
     `settle` makes durable what `position` counts on; it is called once, on any thread, also after `close`, and raises
     SinkUnwritable.
+
+    `commit` makes it so for a sink of two phases: others see nothing before it. It is called on the writer's thread,
+    between two writes or before `close`, once a checkpoint with `position` is complete, and raises SinkUnwritable. A
+    position says all that is not known to be committed, since later ones may be taken before a commit is called, and
+    none is called of a checkpoint that was given up: a commit also shows what those before would have shown. Where the
+    process ends before it is called, `resume` does it: it commits what its position says, unless that was done.
     """
 
     position: Any = None
     contents: Sequence[Any] = ()
     settle: Callable[[], None] | None = None
+    commit: Callable[[], None] | None = None
 
 
 class ResumableWriter(SinkWriter[T_contra], Protocol[T_contra]):

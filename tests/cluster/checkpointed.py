@@ -2,14 +2,48 @@
 
 import os
 import signal
+import sqlite3
 import sys
+import uuid
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sage
+from tests.unit.two_phases import LedgerSink, Part
 
 NUM_RECORDS = 60_000
 NUM_KEYS = 10
+
+
+@dataclass(frozen=True)
+class SqliteLedger:
+    """A table of records, and one of how far each writing is committed."""
+
+    path: str
+
+    def begin(self) -> str:
+        return uuid.uuid4().hex
+
+    def commit(self, writing: str, parts: Sequence[Part]) -> None:
+        with closing(sqlite3.connect(self.path, timeout=30.0)) as db, db:
+            db.execute("CREATE TABLE IF NOT EXISTS records (number INTEGER)")
+            db.execute("CREATE TABLE IF NOT EXISTS parts (writing TEXT, number INTEGER, PRIMARY KEY (writing, number))")
+            for number, records in parts:
+                known = db.execute("INSERT OR IGNORE INTO parts VALUES (?, ?)", (writing, number)).rowcount == 0
+                if not known:
+                    db.executemany("INSERT INTO records VALUES (?)", ((record,) for record in records))
+
+    def numbers(self) -> list[int]:
+        """Return what others see, in order."""
+        with closing(sqlite3.connect(self.path)) as db:
+            return [number for (number,) in db.execute("SELECT number FROM records ORDER BY number")]
+
+
+def ledger_in(folder: Path) -> SqliteLedger:
+    return SqliteLedger(str(folder / "out.db"))
 
 
 async def doubled(number: int) -> int:
@@ -33,6 +67,7 @@ def flow_to(folder: Path, dies: int = -1, parallelism: int = 2) -> tuple[sage.Fl
     flow = sage.Flow("checkpointed")
     numbers = flow.from_collection(range(NUM_RECORDS)).map(paced).map(lambda n: dies_at(n, dies)).named("numbers")
     numbers.map_async(doubled, max_in_flight=16).write_jsonl(folder / "out.jsonl")
+    numbers.to(LedgerSink(ledger_in(folder)))
     keyed = numbers.key_by(lambda n: n % NUM_KEYS)
     return flow, keyed.count(final=True).named("count").with_parallelism(parallelism).collect()
 

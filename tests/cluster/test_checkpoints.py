@@ -18,7 +18,7 @@ import pytest
 import sage
 from cluster.client.nodes_here import nodes_here
 from sage.base.errors import CheckpointUnusable, RecordFailed
-from tests.cluster.checkpointed import NUM_KEYS, NUM_RECORDS, flow_to, paced
+from tests.cluster.checkpointed import NUM_KEYS, NUM_RECORDS, flow_to, ledger_in, paced
 from tests.cluster.waiting import eventually
 from tests.conftest import ROOT
 
@@ -41,6 +41,7 @@ def start(folder: Path, dies: int) -> "subprocess.Popen[str]":
 def check_output(folder: Path) -> None:
     lines = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
     assert lines == list(range(0, 2 * NUM_RECORDS, 2))
+    assert ledger_in(folder).numbers() == list(range(NUM_RECORDS))
 
 
 def test_nothing_is_lost_or_doubled_wherever_the_process_is_killed(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from cluster.jobs.orders import DeadLettersOf, JobView, NodeJoined, NodeLeft, No
 from cluster.runtime.actor import tell, watch
 from cluster.runtime.drive import Workshop
 from cluster.runtime.node import Node, NodePorts
+from cluster.runtime.saving import CheckpointStage
 from cluster.runtime.task import Task
 from cluster.runtime.workshop import OperatorWorkshop
 from cluster.serving.events import Command, Event
@@ -89,11 +90,8 @@ class RecordedNode:
     def begin(self, run_id: JobId) -> None:
         self._node.begin(run_id)
 
-    def checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
-        self._node.checkpoint(run_id, checkpoint_id)
-
-    def drop_checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
-        self._node.drop_checkpoint(run_id, checkpoint_id)
+    def checkpoint(self, run_id: JobId, checkpoint_id: int, stage: CheckpointStage) -> None:
+        self._node.checkpoint(run_id, checkpoint_id, stage)
 
     def stop(self, run_id: JobId) -> None:
         self._node.stop(run_id)

@@ -19,6 +19,7 @@ from cluster.jobs.sqlite_journal import SqliteJournal
 from cluster.jobs.waiting import RETRY_S
 from cluster.runtime.actor import ask, stop, tell
 from cluster.runtime.messages import JobOpened, JobSetAside, JobStopped
+from cluster.runtime.saving import CheckpointStage
 from sage.base.clock import ManualClock
 from sage.base.errors import JournalUnusable, NodeLost
 from sage.base.ids import JobId, NodeId
@@ -45,10 +46,7 @@ class DeafNode:
     def begin(self, run_id: JobId) -> None:
         self.num_orders += 1
 
-    def checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
-        self.num_orders += 1
-
-    def drop_checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
+    def checkpoint(self, run_id: JobId, checkpoint_id: int, stage: CheckpointStage) -> None:
         self.num_orders += 1
 
     def stop(self, run_id: JobId) -> None:

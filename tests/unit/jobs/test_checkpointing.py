@@ -6,6 +6,7 @@ from cluster.jobs.checkpointing import (
     MAX_FAILED,
     Checkpointing,
     CheckpointOrder,
+    CommitNow,
     DropNow,
     FailRun,
     TakeNow,
@@ -137,3 +138,31 @@ def test_whatever_happens_each_checkpoint_has_one_state_of_every_task_and_none_b
                 orders = found.due(now_s)
             if any(isinstance(order, FailRun) for order in orders):
                 break
+
+
+def test_what_waits_to_be_committed_is_told_once_the_manifest_is_written() -> None:
+    found = machine()
+    found.due(101.0)
+    found.saved(A, 4, pieces("a"), None, 101.0, commits=True)
+    found.saved(B, 4, pieces("b"), None, 101.0)
+    assert found.written(None, 101.0) == [CommitNow(4), WakeIn(1.0)]
+    found.due(102.0)
+    for task_id in (A, B):
+        found.saved(task_id, 5, pieces(task_id), None, 102.0)
+    assert found.written(None, 102.0) == [WakeIn(1.0)]
+
+
+def test_a_last_checkpoint_is_taken_at_once_where_an_end_waits_to_be_committed() -> None:
+    found = machine()
+    found.due(101.0)
+    found.saved(A, 4, pieces("a"), None, 101.0)
+    assert found.saved(A, None, pieces("end of a"), None, 101.1, commits=True) == []
+    assert found.saved(B, None, pieces("end of b"), None, 101.2) == [
+        WriteManifest(4, {A: pieces("a"), B: pieces("end of b")})
+    ]
+    last = WriteManifest(5, {A: pieces("end of a"), B: pieces("end of b")})
+    assert found.written(None, 101.25) == [last]
+    assert found.written(CheckpointUnusable("disk full"), 101.5) == [WakeIn(0.75)]
+    assert found.due(102.25) == [WriteManifest(6, last.tasks)]
+    assert found.written(None, 102.5) == [CommitNow(6), WakeIn(0.75)]
+    assert found.due(103.25) == []

@@ -14,6 +14,7 @@ from cluster.jobs.node_port import ActorNode, Deployment
 from cluster.jobs.orders import CancelJob, CloseNode, DeadLettersOf, JobView, NodeJoined, NodeLeft, NodesNow, SubmitPlan
 from cluster.runtime.actor import Actor, ask, stop, tell, watch
 from cluster.runtime.messages import JobOpened, JobStopped, NodeOrder
+from cluster.runtime.saving import CheckpointStage
 from sage.base.clock import SystemClock
 from sage.base.errors import InternalError, JobCancelled, NameTaken, NodeLost, NoRoom
 from sage.base.ids import JobId, NodeId
@@ -100,11 +101,8 @@ class RecordedNode:
     def begin(self, run_id: JobId) -> None:
         self.orders.put(("begin", run_id))
 
-    def checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
-        self.orders.put(("checkpoint", run_id))
-
-    def drop_checkpoint(self, run_id: JobId, checkpoint_id: int) -> None:
-        self.orders.put(("drop checkpoint", run_id))
+    def checkpoint(self, run_id: JobId, checkpoint_id: int, stage: CheckpointStage) -> None:
+        self.orders.put((f"{stage} checkpoint", run_id))
 
     def stop(self, run_id: JobId) -> None:
         self.orders.put(("stop", run_id))

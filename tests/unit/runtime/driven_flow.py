@@ -9,7 +9,7 @@ from cluster.jobs.tasks import tasks_from_plan
 from cluster.runtime.drive import Drive, Gauge
 from cluster.runtime.links import Grant, Link, TaskMessage, recipient_of
 from cluster.runtime.messages import TaskFact, TaskFinished, TaskSaved
-from cluster.runtime.saving import TaskState
+from cluster.runtime.saving import CheckpointStage, TaskState
 from cluster.runtime.workshop import OperatorWorkshop
 from operators.index import IndexStore
 from operators.machine import Call, CallResult
@@ -35,9 +35,9 @@ class MemoryKeeper:
     def saved(self) -> TaskState | None:
         return self.begins_at
 
-    def save(self, checkpoint_id: int | None, state: TaskState) -> None:
+    def save(self, checkpoint_id: int | None, state: TaskState, *, commits: bool) -> None:
         if checkpoint_id is None:
-            self.world.finals[self.task_id] = state
+            self.world.ended(self.task_id, state)
         else:
             self.world.answered(self.task_id, checkpoint_id, state)
 
@@ -59,6 +59,7 @@ class DrivenFlow:
         self._checkpoint_id = 0
         self._awaited: set[TaskId] = set()
         self._is_dropped = False
+        self._commits: dict[TaskId, deque[int]] = {}
         settings = RuntimeSettings(batch_records=batch_records, inbox_batches=2)
         workshop = OperatorWorkshop(IndexStore(), batch_records=batch_records, rng=Random(1))
         self.drives = {
@@ -87,7 +88,8 @@ class DrivenFlow:
         for _ in range(num_moves):
             if self.is_over:
                 return
-            self.rng.choice((self._step, self._step, self._deliver, self._deliver, self._answer_call, self._fire))()
+            moves = (self._step, self._step, self._deliver, self._deliver, self._answer_call, self._fire, self._commit)
+            self.rng.choice(moves)()
 
     def run_out(self) -> None:
         """Go on to the end."""
@@ -95,6 +97,8 @@ class DrivenFlow:
             self.run(100)
             if self.is_over:
                 return
+            if len(self.finals) == len(self.drives):
+                self.begin_checkpoint()
         raise AssertionError(f"it stands still: {self._over} of {list(self.drives)} are over")
 
     def begin_checkpoint(self) -> None:
@@ -102,30 +106,43 @@ class DrivenFlow:
         if self._awaited or self.is_over:
             return
         self._checkpoint_id += 1
-        self._cut = {task_id: self.finals[task_id] for task_id in self._over}
+        self._cut = dict(self.finals)
         self._is_dropped = False
-        self._awaited = {*self.drives} - self._over
-        for task_id in self._awaited.copy():
-            self.drives[task_id].checkpoint(self._checkpoint_id)
+        self._awaited = self.drives.keys() - self.finals.keys()
+        self._completed()
+        for task_id in self.drives.keys() - self._over:
+            self.drives[task_id].checkpoint(self._checkpoint_id, CheckpointStage.TAKE)
 
     def drop_checkpoint(self) -> None:
         if self._awaited:
             self._is_dropped = True
             for task_id in self.drives.keys() - self._over:
-                self.drives[task_id].drop_checkpoint(self._checkpoint_id)
+                self.drives[task_id].checkpoint(self._checkpoint_id, CheckpointStage.DROP)
 
     def answered(self, task_id: TaskId, checkpoint_id: int, state: TaskState | None) -> None:
         assert checkpoint_id == self._checkpoint_id
+        if task_id in self.finals:
+            return  # it passes on barriers while it waits to commit
         self._awaited.remove(task_id)
         self._is_dropped = self._is_dropped or state is None
         if state is not None:
             self._cut[task_id] = state
         self._completed()
 
+    def ended(self, task_id: TaskId, state: TaskState) -> None:
+        """Take a final state: it answers any checkpoint that the task has not answered."""
+        self.finals[task_id] = state
+        if task_id in self._awaited:
+            self._awaited.remove(task_id)
+            self._cut[task_id] = state
+            self._completed()
+
     def _completed(self) -> None:
         if not self._awaited and self._cut and not self._is_dropped:
             self.newest, self._cut = self._cut, {}
             self.num_complete += 1
+            for task_id in self.drives:
+                self._commits.setdefault(task_id, deque()).append(self._checkpoint_id)
 
     # Moves.
 
@@ -151,6 +168,12 @@ class DrivenFlow:
             except StopIteration as ended:
                 self.drives[task_id].result([CallResult(call.call_id, ended.value, None)])
 
+    def _commit(self) -> None:
+        told = [task_id for task_id, ids in self._commits.items() if ids and task_id not in self._over]
+        if told:
+            task_id = self.rng.choice(told)
+            self.drives[task_id].checkpoint(self._commits[task_id].popleft(), CheckpointStage.COMMIT)
+
     def _fire(self) -> None:
         waiting = [(task_id, timer) for task_id, timers in self._timers.items() for timer in sorted(timers)]
         if waiting:
@@ -173,10 +196,6 @@ class DrivenFlow:
         match fact:
             case TaskFinished(task_id):
                 self._over.add(task_id)
-                if task_id in self._awaited:
-                    self._awaited.remove(task_id)
-                    self._cut[task_id] = self.finals[task_id]
-                    self._completed()
             case TaskSaved(task_id, checkpoint_id, None) if checkpoint_id is not None:
                 self.answered(task_id, checkpoint_id, None)
             case _:

@@ -10,6 +10,7 @@ import pytest
 import sage
 from sage.flow.ports import SourceReader
 from tests.unit.runtime.driven_flow import DrivenFlow
+from tests.unit.two_phases import LedgerSink, MemoryLedger
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,13 @@ class Shop:
         self.called = called.map_batches(list, max_records=4, max_wait_s=0.1).collect()
         self.counted = both.key_by(lambda n: n % 7).count(final=True).with_parallelism(3).collect()
         self.folded = left.key_by(lambda n: n % 3).fold(list, grown).collect()
+        self.ledger = MemoryLedger()
+        both.map(str).to(LedgerSink(self.ledger))
         self.graph = flow.graph()
 
     def check(self) -> None:
         everything = [*range(40), *range(100, 120)]
+        assert Counter(self.ledger.records) == Counter(map(str, everything))
         assert Counter(self.called.items) == Counter(10 * n for n in everything)
         assert Counter(self.counted.items) == Counter(Counter(n % 7 for n in everything).items())
         assert [n for _, values in self.folded.items for n in values[-1:]] == list(range(40))
@@ -88,5 +92,23 @@ def test_a_run_takes_checkpoints_to_its_end_and_can_begin_at_the_last() -> None:
         run.run(30)
     assert run.num_complete > 5
     again = DrivenFlow(shop.graph, rng, begins_at=run.newest)
+    again.run_out()
+    shop.check()
+
+
+def test_nothing_is_seen_of_a_sink_of_two_phases_before_a_checkpoint_is_complete() -> None:
+    rng, shop = Random(3), Shop()
+    run = DrivenFlow(shop.graph, rng)
+    run.run(400)
+    assert shop.ledger.records == []
+    run.begin_checkpoint()
+    while not run.num_complete:
+        run.run(10)
+    run.run(200)
+    seen = list(shop.ledger.records)
+    assert 0 < len(seen) < 60
+    again = DrivenFlow(shop.graph, rng, begins_at=run.newest)
+    assert shop.ledger.records == seen
+    assert shop.ledger.num_again > 0
     again.run_out()
     shop.check()
