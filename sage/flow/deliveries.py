@@ -86,6 +86,23 @@ class Deliveries(Handle, Generic[T_co]):
             raise refusal(f"Parquet is packed by itself, and {path} is to be packed once more", "Name it .parquet.")
         return self._end(Write(ParquetSink(os.fspath(path), schema)), "write_parquet")
 
+    def to_sql(self, url: str, table: str, *, key: str | Iterable[str]) -> Ending:
+        """End the stream in a table of the database at an SQLAlchemy URL: rows are put in, or over those of their key.
+
+        Records are dicts, dataclasses or Structs; their fields are columns. The table has a unique index over `key`,
+        one column or several. A column that a record lacks stays as it is, or gets its default. Each batch is one
+        transaction. Writing a record again changes nothing. For SQLite, PostgreSQL, MySQL and MariaDB; needs the extra
+        `sql` and the database's driver.
+
+        >>> import sage
+        >>> people = sage.Flow("f").from_collection([{"id": 1, "name": "Ada"}])
+        >>> end = people.to_sql("sqlite:///people.db", "people", key="id")
+        """
+        from sage.flow.connectors.sql_sink import SqlSink
+
+        chosen = checked_columns((key,) if isinstance(key, str) else key) or ()
+        return self._end(Write(SqlSink(url, table, chosen)), "to_sql")
+
     def _then(self, spec: Spec, kind: str | None = None) -> StepNumber:
         return self._builder.add(spec, self._number, kind=kind)
 

@@ -11,6 +11,7 @@ from sage.flow.sources import JsonLinesSource, TextSource
 from sage.flow.spec import Read
 from sage.flow.stream import Stream
 from sage.flow.time_options import TimeOptions, event_time
+from sage.flow.where import refusal
 
 T = TypeVar("T")
 Path = str | os.PathLike[str]
@@ -96,6 +97,57 @@ class Origins:
 
         source: Any = ParquetSource(os.fspath(path), as_type, checked_columns(columns))
         return self._begin(source, "read_parquet", time)
+
+    @overload
+    def from_sql(
+        self,
+        url: str,
+        *,
+        order_by: str,
+        table: str | None = None,
+        query: str | None = None,
+        after: Any = None,
+        **time: Unpack[TimeOptions[dict[str, Any]]],
+    ) -> Stream[dict[str, Any]]: ...
+    @overload
+    def from_sql(
+        self,
+        url: str,
+        *,
+        order_by: str,
+        as_type: type[T],
+        table: str | None = None,
+        query: str | None = None,
+        after: Any = None,
+        **time: Unpack[TimeOptions[T]],
+    ) -> Stream[T]: ...
+    def from_sql(
+        self,
+        url: str,
+        *,
+        order_by: str,
+        table: str | None = None,
+        query: str | None = None,
+        as_type: Any = None,
+        after: Any = None,
+        **time: Unpack[TimeOptions[Any]],
+    ) -> Stream[Any]:
+        """Begin a stream with the rows of a table, or of a query, of the database at an SQLAlchemy URL.
+
+        Rows come in the order of the column `order_by`, whose values differ and are never NULL, a page at a time, until
+        there is none after the last; `after`: only those beyond this value. Rows are dicts or `as_type`. A row that is
+        committed while the flow runs is read if its place is after the last one read. Needs the extra `sql` and the
+        database's driver.
+
+        >>> import sage
+        >>> orders = sage.Flow("f").from_sql("sqlite:///shop.db", table="orders", order_by="id", after=1000)
+        """
+        from sage.flow.connectors.sql_source import SqlSource
+
+        if (table is None) == (query is None):
+            raise refusal("from_sql reads a table or a query", 'Write table="orders", or query="SELECT ...".')
+        source: Any = SqlSource(url, table, query, order_by, as_type, after)
+        return self._begin(source, "from_sql", time)
 
     def _begin(self, source: Source[T], kind: str, time: TimeOptions[T] | None = None) -> Stream[T]:
         return Stream(

@@ -182,3 +182,5 @@ def tables_have_rows_of_texts_or_of_a_type(flow: sage.Flow) -> None:
     assert_type(flow.read_csv("a.csv", as_type=Row), sage.Stream[Row])
     assert_type(flow.read_parquet("a.parquet"), sage.Stream[dict[str, Any]])
     assert_type(flow.read_parquet("a.parquet", as_type=Row), sage.Stream[Row])
+    assert_type(flow.from_sql("sqlite://", table="t", order_by="n"), sage.Stream[dict[str, Any]])
+    assert_type(flow.from_sql("sqlite://", table="t", order_by="n", as_type=Row), sage.Stream[Row])

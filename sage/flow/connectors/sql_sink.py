@@ -1,0 +1,115 @@
+"""A table as a sink: rows are put in, or over those of the same key. Knows nothing of steps or threads.
+
+Writing the same again leaves the table as it was, so that a run which begins again does no harm.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from sage.base.errors import SinkUnwritable
+from sage.flow.connectors.databases import engine_for, said_of, shown
+from sage.flow.connectors.extras import library
+from sage.flow.connectors.rows import check_columns, rows_from_records
+from sage.flow.ports import Repeats
+
+_MAX_TRIES = 3
+_ON_CONFLICT = ("sqlite", "postgresql")
+_ON_DUPLICATE = ("mysql", "mariadb")
+
+
+@dataclass(frozen=True, slots=True)
+class SqlSink:
+    """A row a record, in `table`; one of the same `key` is changed."""
+
+    repeats: ClassVar = Repeats.SAME
+
+    url: str = field(repr=False)
+    table: str
+    key: tuple[str, ...]
+
+    def open(self) -> "SqlWriter":
+        """Look at the table; raises SinkUnwritable, ExtraMissing."""
+        return SqlWriter(self)
+
+
+class SqlWriter:
+    """Each batch is one transaction."""
+
+    def __init__(self, sink: SqlSink) -> None:
+        self._where = f"{sink.table} of {shown(sink.url)}"
+        self._key = sink.key
+        self._engine = engine_for(sink.url, SinkUnwritable)
+        self._dialect = self._engine.dialect.name
+        if self._dialect not in (*_ON_CONFLICT, *_ON_DUPLICATE):
+            known = ", ".join((*_ON_CONFLICT, *_ON_DUPLICATE))
+            raise SinkUnwritable(f"to_sql does not know how {self._dialect} puts rows over others", f"Known: {known}.")
+        self._table = self._found(sink.table)
+        self._columns = tuple(column.name for column in self._table.columns)
+        if missing := [name for name in sink.key if name not in self._columns]:
+            raise SinkUnwritable(
+                f"{self._where} has no column {', '.join(missing)}", f"It has {', '.join(self._columns)}."
+            )
+
+    def write(self, records: Sequence[object]) -> None:
+        """Put rows in, in one transaction; raises SinkUnwritable where the database refuses."""
+        rows = rows_from_records(records, self._where)
+        check_columns(rows, self._columns, self._where)
+        alike: defaultdict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
+        for row in self._last_of_each_key(rows):
+            alike[tuple(sorted(row))].append(row)
+        self._commit([(self._upsert(names), rows) for names, rows in alike.items()])
+
+    def close(self, *, complete: bool) -> None:
+        """Let go: each batch was committed."""
+        self._engine.dispose()
+
+    def _last_of_each_key(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Return rows as they are after all of them: no statement of a database takes one key twice."""
+        merged: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+        for row in rows:
+            key = tuple(row.get(name) for name in self._key)
+            if None in key:
+                raise SinkUnwritable(
+                    f"a record for {self._where} lacks its key ({', '.join(self._key)}): {dict(row)!r:.200}",
+                    "Give every record its key: rows without would be there twice when they are written again.",
+                )
+            merged[key] = {**merged[key], **row} if key in merged else row
+        return list(merged.values())
+
+    def _upsert(self, names: Sequence[str]) -> Any:
+        """Return the statement that puts in rows of these columns, or changes those of the same key."""
+        dialect = library(f"sqlalchemy.dialects.{self._dialect}", "sql")
+        statement = dialect.insert(self._table)
+        others = [name for name in names if name not in self._key]
+        if self._dialect in _ON_DUPLICATE:
+            changed = {name: statement.inserted[name] for name in others or self._key}
+            return statement.on_duplicate_key_update(**changed)
+        if not others:
+            return statement.on_conflict_do_nothing(index_elements=list(self._key))
+        changed = {name: statement.excluded[name] for name in others}
+        return statement.on_conflict_do_update(index_elements=list(self._key), set_=changed)
+
+    def _commit(self, statements: Sequence[tuple[Any, list[Mapping[str, Any]]]]) -> None:
+        alchemy = library("sqlalchemy", "sql")
+        advice = f"Does the table have a unique index over ({', '.join(self._key)}), and do the records fit it?"
+        with said_of(f"{self._where} cannot be written", SinkUnwritable, advice):
+            for num_left in reversed(range(_MAX_TRIES)):
+                try:
+                    with self._engine.begin() as connection:
+                        for statement, rows in statements:
+                            connection.execute(statement, rows)
+                    return
+                except alchemy.exc.DBAPIError as error:
+                    if not (
+                        error.connection_invalidated and num_left
+                    ):  # lost on the way: written again, it is the same
+                        raise
+
+    def _found(self, name: str) -> Any:
+        alchemy = library("sqlalchemy", "sql")
+        schema, _, table = name.rpartition(".")
+        advice = "Create the table, with a unique index over the key, and check the rights of the user."
+        with said_of(f"{self._where} cannot be found", SinkUnwritable, advice):
+            return alchemy.Table(table, alchemy.MetaData(), schema=schema or None, autoload_with=self._engine)

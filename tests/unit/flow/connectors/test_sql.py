@@ -1,0 +1,221 @@
+"""Tables and queries as sources and sinks, on SQLite and on a real PostgreSQL."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+import sqlalchemy as sa
+
+import sage
+from cluster.jobs.guarantees import guarantees_of
+from sage.base.errors import FlowInvalid, RecordFailed, SinkUnwritable, SourceUnreadable
+from sage.flow.connectors import sql_source
+from sage.flow.connectors.sql_sink import SqlSink
+from sage.flow.connectors.sql_source import SqlSource
+from tests.unit.flow.connectors.reading import check_positions, read_all
+
+
+class Order(msgspec.Struct):
+    id: int
+    total: float
+
+
+@dataclass
+class Total:
+    name: str
+    total: int
+
+
+def execute(url: str, *statements: str) -> Sequence[Any]:
+    """Run statements; return the rows of the last."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        done = [connection.execute(sa.text(statement)) for statement in statements]
+        return done[-1].fetchall() if done[-1].returns_rows else []
+
+
+def fill(url: str, num_rows: int) -> None:
+    execute(
+        url,
+        "CREATE TABLE orders (id INTEGER PRIMARY KEY, total FLOAT)",
+        *(f"INSERT INTO orders VALUES ({number}, {number}.5)" for number in range(num_rows)),
+    )
+
+
+def orders(url: str, **options: Any) -> SqlSource[Any]:
+    return SqlSource(url, **{"table": "orders", "query": None, "order_by": "id", **options})
+
+
+def test_a_table_is_read_page_by_page_and_gone_on_with_after_any_row(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_source, "LEN_PAGE_ROWS", 4)
+    fill(database_url, 12)
+    assert read_all(orders(database_url), 3) == [{"id": number, "total": number + 0.5} for number in range(12)]
+    assert read_all(orders(database_url, after=9, as_type=Order)) == [Order(10, 10.5), Order(11, 11.5)]
+    check_positions(orders(database_url), 12, max_records=3)
+
+
+def test_a_query_is_read_by_any_column_that_orders_it(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_source, "LEN_PAGE_ROWS", 2)
+    fill(database_url, 5)
+    query = "SELECT id AS n, total * 2 AS double FROM orders WHERE id > 0"
+    source = orders(database_url, table=None, query=query, order_by="double")
+    assert [row["double"] for row in read_all(source)] == [3, 5, 7, 9]
+
+
+def test_rows_that_come_while_it_is_read_are_read_too(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sql_source, "LEN_PAGE_ROWS", 2)
+    fill(database_url, 3)
+    reader = orders(database_url).open()
+    assert len(reader.read(2) or ()) == 2
+    execute(database_url, "INSERT INTO orders VALUES (3, 0), (4, 0)")
+    assert [row["id"] for _ in range(2) for row in reader.read(2) or ()] == [2, 3, 4][: 2 + 1]
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    "value", [Decimal("1.50"), UUID(int=5), dt.date(2026, 11, 22), dt.datetime(2026, 1, 1, tzinfo=dt.UTC), b"x"]
+)
+def test_positions_are_plain_and_lead_back_to_the_value(value: Any) -> None:
+    position = sql_source._position(value)
+    assert type(position[1]) in (str, bytes, dt.date, dt.datetime)
+    assert sql_source._value_at(position) == value
+
+
+def test_rows_that_could_be_passed_over_end_the_reading(database_url: str) -> None:
+    execute(database_url, "CREATE TABLE t (n INTEGER, m INTEGER)", "INSERT INTO t VALUES (1, 1), (1, 2), (2, NULL)")
+    with pytest.raises(SourceUnreadable, match="has the value 1 of 'n' more than once"):
+        read_all(SqlSource(database_url, "t", None, "n"))
+    with pytest.raises(SourceUnreadable, match="has rows whose 'm' is NULL"):
+        read_all(SqlSource(database_url, "t", None, "m"))
+
+
+def test_what_a_database_refuses_is_said_without_the_password(database_url: str) -> None:
+    with pytest.raises(SourceUnreadable, match=r"nothing of .* cannot be read") as caught:
+        read_all(SqlSource(database_url, "nothing", None, "id"))
+    assert "rights" in caught.value.do
+    with pytest.raises(SourceUnreadable, match="cannot be reached") as caught:
+        SqlSource("strange://me:secret@x/y", "t", None, "id").open()
+    assert "secret" not in str(caught.value) + repr(SqlSource("strange://me:secret@x/y", "t", None, "id"))
+
+
+def test_a_row_that_does_not_fit_the_type_is_named(database_url: str) -> None:
+    execute(database_url, "CREATE TABLE orders (id INTEGER, total VARCHAR(9))", "INSERT INTO orders VALUES (7, 'x')")
+    with pytest.raises(SourceUnreadable, match="with id 7 does not fit the type: Expected `float`"):
+        read_all(orders(database_url, as_type=Order))
+
+
+@pytest.mark.parametrize("given", [{}, {"table": "a", "query": "b"}])
+def test_a_table_or_a_query_is_read(given: Any) -> None:
+    with pytest.raises(FlowInvalid, match="from_sql reads a table or a query"):
+        sage.Flow("f").from_sql("sqlite://", order_by="id", **given)
+
+
+def test_rows_are_put_in_or_over_those_of_their_key(database_url: str) -> None:
+    execute(
+        database_url,
+        "CREATE TABLE totals (name VARCHAR(9), region VARCHAR(9), total INTEGER DEFAULT 5, note VARCHAR(9), "
+        "PRIMARY KEY (name, region))",
+        "INSERT INTO totals VALUES ('a', 'x', 1, 'kept')",
+    )
+    writer = SqlSink(database_url, "totals", ("name", "region")).open()
+    rows = [
+        {"name": "a", "region": "x", "total": 2},
+        {"name": "b", "region": "x"},
+        {"name": "b", "region": "x", "note": "late"},
+        {"name": "b", "region": "y", "total": 7},
+        {"name": "b", "region": "y", "total": 8},
+    ]
+    for _ in range(2):
+        writer.write(rows)
+        assert [tuple(row) for row in execute(database_url, "SELECT * FROM totals ORDER BY 1, 2")] == [
+            ("a", "x", 2, "kept"),
+            ("b", "x", 5, "late"),
+            ("b", "y", 8, None),
+        ]
+    writer.close(complete=True)
+
+
+def test_a_key_alone_is_a_row(database_url: str) -> None:
+    execute(database_url, "CREATE TABLE seen (id INTEGER PRIMARY KEY)")
+    writer = SqlSink(database_url, "seen", ("id",)).open()
+    writer.write([{"id": 1}, {"id": 2}])
+    writer.write([{"id": 1}, {"id": 3}])
+    writer.close(complete=True)
+    assert [row[0] for row in execute(database_url, "SELECT id FROM seen ORDER BY id")] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ({"id": 1, "color": "red"}, "has the fields color, and there are columns for id, name only"),
+        ({"name": "x"}, r"lacks its key \(id\)"),
+        ({"id": 1, "name": None}, "cannot be written: .*(NOT NULL|not-null|null value)"),
+    ],
+)
+def test_a_row_that_does_not_fit_the_table_is_refused(database_url: str, row: dict[str, Any], what: str) -> None:
+    execute(database_url, "CREATE TABLE people (id INTEGER PRIMARY KEY, name VARCHAR(9) NOT NULL)")
+    writer = SqlSink(database_url, "people", ("id",)).open()
+    with pytest.raises(SinkUnwritable, match=what):
+        writer.write([row])
+    writer.close(complete=False)
+
+
+def test_a_table_without_unique_index_over_the_key_is_refused(database_url: str) -> None:
+    execute(database_url, "CREATE TABLE t (n INTEGER)")
+    writer = SqlSink(database_url, "t", ("n",)).open()
+    with pytest.raises(SinkUnwritable, match="cannot be written") as caught:
+        writer.write([{"n": 1}])
+    assert "unique index over (n)" in caught.value.do
+    with pytest.raises(SinkUnwritable, match=r"nothing of .* cannot be found"):
+        SqlSink(database_url, "nothing", ("n",)).open()
+    with pytest.raises(SinkUnwritable, match="has no column m"):
+        SqlSink(database_url, "t", ("m",)).open()
+    writer.close(complete=False)
+
+
+def test_a_flow_that_failed_goes_on_after_the_last_row_and_no_total_counts_twice(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql_source, "LEN_PAGE_ROWS", 100)
+    num_rows = 5_000
+    values = ", ".join(f"({number}, {number % 7})" for number in range(num_rows))
+    execute(
+        database_url,
+        "CREATE TABLE events (id INTEGER PRIMARY KEY, kind INTEGER)",
+        f"INSERT INTO events VALUES {values}",
+        "CREATE TABLE totals (name VARCHAR(9) PRIMARY KEY, total INTEGER)",
+    )
+
+    def checked(row: dict[str, Any], fails_at: int) -> dict[str, Any]:
+        if row["id"] == fails_at:
+            raise ValueError(fails_at)
+        return row
+
+    def flow_that(fails_at: int) -> sage.Flow:
+        flow = sage.Flow("totals")
+        rows = flow.from_sql(database_url, table="events", order_by="id").map(lambda row: checked(row, fails_at))
+        counts = rows.key_by(lambda row: row["kind"]).count()
+        counts.map(lambda count: Total(f"kind {count[0]}", count[1])).to_sql(database_url, "totals", key="name")
+        return flow
+
+    kept = sage.Checkpoint(tmp_path / "kept", every_s=0.02)
+    with pytest.raises(RecordFailed):
+        flow_that(4_000).run(timeout_s=60, progress=False, checkpoint=kept)
+    result = flow_that(-1).run(timeout_s=60, progress=False, checkpoint=kept)
+    assert result.records_in == num_rows
+    found = execute(database_url, "SELECT name, total FROM totals ORDER BY name")
+    assert [tuple(row) for row in found] == [(f"kind {kind}", len(range(kind, num_rows, 7))) for kind in range(7)]
+    assert guarantees_of(flow_that(-1).graph(), 0, is_kept=True) == (
+        "to_sql: each record exactly once: what is written again, after a checkpoint, leaves all as it was",
+    )
+    assert guarantees_of(flow_that(-1).graph(), 1) == (
+        "to_sql: each record once: of 2 runs, since a node or the head was lost, each writes the same again",
+    )
