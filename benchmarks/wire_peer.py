@@ -15,7 +15,7 @@ from cluster.runtime.credit import ReceiverCredit
 from cluster.runtime.data_sockets import CurveSockets, DataSockets, PrivateSockets
 from cluster.runtime.data_thread import DataFact
 from cluster.runtime.keys import CurveKeys
-from cluster.runtime.links import Barrier, Delivery, End, Grant, Link, TaskMessage
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, Link, TaskMessage
 from cluster.runtime.zmq_transport import ZmqTransport
 from sage.base.batch import Batch
 from sage.base.clock import SystemClock
@@ -82,7 +82,7 @@ class WireSink:
                 is_right = self._is_right and self._last is not None and self._last.values == self._expected
                 self._transport.send(Delivery(RESULT, Batch([self._num_records, is_right])))
                 self._num_records, self._is_right, self._last = 0, True, None
-            case Grant() | Barrier():
+            case Grant() | Barrier() | Idle():
                 pass
         return True
 

@@ -12,6 +12,7 @@ from operators.fuse import FusedMachine, Phase, Stage
 from operators.index import part_of_task
 from operators.loop import Loop
 from operators.machine import Counts
+from operators.partition_clock import PartitionClock
 from operators.retrieval import IndexPart, asking_stages, filling_stages
 from operators.sides import Sides
 from operators.state import Stateful
@@ -85,13 +86,13 @@ class _Cutter:
     def take(self, step: Step) -> None:
         match step.spec:
             case Read(time=AssignTimestamps() as time):
-                self._take_operation(Operation(step, time, clock=EventClock(time.max_out_of_order_s)))
+                self._take_operation(Operation(step, time, clock=self._clock(time)))
             case Read() | Union() | TakeSide():
                 pass  # the task reads or takes, and a union changes nothing
             case Split(tags=tags) as spec:
                 self._take_operation(Operation(step, spec, sides=Sides(step.name, tags)))
             case AssignTimestamps() as spec:
-                self._take_operation(Operation(step, spec, clock=EventClock(spec.max_out_of_order_s)))
+                self._take_operation(Operation(step, spec, clock=self._clock(spec)))
             case Window() | Process() | Within() | AsOf() | JoinWindows() as spec:
                 for operation in timed_operations(step, spec, self.failures, self.alarms, self._left_out):
                     self._take_operation(operation)
@@ -115,6 +116,9 @@ class _Cutter:
                 raise InternalError(f"step {step.name!r} replies to chat requests, and its records are none")
             case Generate() | Embed() | MapAsync() | MapBatches() as spec:
                 raise InternalError(f"a {type(spec).__name__} waits and cannot be fused: step {step.name!r}")
+
+    def _clock(self, time: AssignTimestamps) -> EventClock | PartitionClock:
+        return EventClock(time.max_out_of_order_s) if time.partition is None else PartitionClock(time, self.alarms)
 
     def _left_out(self, record: object, timestamp_s: float | None) -> None:
         self.counts.records_late += 1

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from math import inf
 from operator import length_hint
 from typing import Any
 
 from operators.accumulate import MISSING, update_lines
-from operators.event_clock import EventClock, no_time
+from operators.event_clock import EventClock
 from operators.failure import GENERATED
+from operators.partition_clock import PartitionClock
 from operators.sides import Sides
 from operators.state import ByKey, Stateful
 from operators.timed_state import TimedState
@@ -48,7 +48,7 @@ class Operation:
     spec: PerRecord
     is_paired: bool = False
     state: ByKey = field(default_factory=ByKey)
-    clock: EventClock | None = None
+    clock: EventClock | PartitionClock | None = None
     timed: TimedState | None = None
     sides: Sides | None = None
 
@@ -208,14 +208,11 @@ def _lines(number: int, operation: Operation, names: dict[str, Any], before: lis
             names[fn] = spec.fn
             return [f"out.extend({fn}(x))"]
         case AssignTimestamps():
-            names |= {fn: spec.fn, f"clock{number}": operation.clock, "INFINITE": inf, "no_time": no_time}
-            before.append(f"latest{number} = clock{number}.latest_s")
-            after.append(f"if latest{number} > clock{number}.latest_s: clock{number}.latest_s = latest{number}")
-            return [
-                f"t = {fn}(x)",
-                f"if latest{number} < t < INFINITE: latest{number} = t",
-                f"elif not t <= latest{number}: raise no_time(t)",
-            ]
+            assert operation.clock is not None
+            ahead, lines, behind = operation.clock.lines(number, spec, names)
+            before.extend(ahead)
+            after.extend(behind)
+            return lines
         case Split():
             return _split(number, spec, operation.sides, names)
         case Window() | Process() | Within() | AsOf():

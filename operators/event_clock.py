@@ -1,8 +1,10 @@
 """The watermark of a stream that was just given its event time. Knows no source."""
 
 from math import inf
+from typing import Any
 
 from operators.state import StepState
+from sage.flow.spec import AssignTimestamps
 
 
 class EventClock:
@@ -12,6 +14,19 @@ class EventClock:
         self._max_out_of_order_s = max_out_of_order_s
         self._watermark_s = -inf
         self.latest_s = -inf
+
+    def lines(
+        self, number: int, spec: AssignTimestamps, names: dict[str, Any]
+    ) -> tuple[list[str], list[str], list[str]]:
+        """Return lines of a loop: once before it, for each record `x`, which set its time `t`, and once after it."""
+        latest, clock, fn = f"latest{number}", f"clock{number}", f"f{number}"
+        names |= {fn: spec.fn, clock: self, "INFINITE": inf, "no_time": no_time}
+        each = [
+            f"t = {fn}(x)",
+            f"if {latest} < t < INFINITE: {latest} = t",
+            f"elif not t <= {latest}: raise no_time(t)",
+        ]
+        return [f"{latest} = {clock}.latest_s"], each, [f"if {latest} > {clock}.latest_s: {clock}.latest_s = {latest}"]
 
     def watermark_s(self) -> float | None:
         """Return the watermark where it has risen since the last time."""

@@ -188,5 +188,5 @@ class FusedMachine:
 
     def on_timer(self, timer_id: int) -> list[Command]:
         self._alarms.ring(timer_id)
-        given, _ = self._phases[0].advance(None)
-        return self._commands(given)
+        given, watermark_s = self._phases[0].advance(None)
+        return self._commands(given, watermark_s if len(self._phases) == 1 else None)

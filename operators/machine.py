@@ -134,7 +134,7 @@ class Machine(Protocol):
         ...
 
     def is_done(self) -> bool:
-        """Say, after `on_end`, whether nothing is in flight any more."""
+        """Say whether nothing is in flight: after `on_end`, whether it may be closed."""
         ...
 
     def close(self, *, complete: bool) -> list[Command]:

@@ -15,7 +15,7 @@ from cluster.runtime.peer_link import PeerLink
 from cluster.runtime.routes import Routes
 from cluster.runtime.scheduler import Poll
 from cluster.runtime.transport import Receive
-from cluster.runtime.wire import Barred, Ended, Granted, NotHere, Refused, Sent, Welcome, message_of
+from cluster.runtime.wire import Granted, NotHere, Refused, ToTask, Welcome, message_of
 from cluster.runtime.woken_poll import WokenPoll
 from sage.base.clock import Clock
 from sage.base.errors import NodeLost, SageError
@@ -265,9 +265,7 @@ class DataThread:
 
     # What comes.
 
-    def _deliver(
-        self, session: PeerSession, head: Sent | Barred | Ended | Granted, body: Sequence[Buffer]
-    ) -> TaskId | None:
+    def _deliver(self, session: PeerSession, head: ToTask, body: Sequence[Buffer]) -> TaskId | None:
         here, there = TaskId(head.target), TaskId(head.source)
         if isinstance(head, Granted):
             here, there = there, here

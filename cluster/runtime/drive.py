@@ -7,16 +7,16 @@ Everything happens within calls of its methods, on one thread. A method raises w
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, fields
 from enum import Enum, auto
-from typing import Protocol
 
 from cluster.runtime.answers import Answers
 from cluster.runtime.commits import Commits
+from cluster.runtime.drive_ports import Hands, Workshop
 from cluster.runtime.failures import dead_letter_record
+from cluster.runtime.idleness import IDLE_TIMER, Idleness
 from cluster.runtime.inputs import Inputs
-from cluster.runtime.links import Barrier, Delivery, End, Grant, TaskMessage
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, TaskMessage
 from cluster.runtime.messages import (
     TaskDrained,
-    TaskFact,
     TaskFinished,
     TaskOpened,
     TaskSaved,
@@ -26,40 +26,12 @@ from cluster.runtime.messages import (
 from cluster.runtime.outputs import Outputs, Split
 from cluster.runtime.pace import ReadPace
 from cluster.runtime.saving import CheckpointStage, StateKeeper, TaskState
-from cluster.runtime.source import ReaderWorkshop, TaskSource
+from cluster.runtime.source import TaskSource
 from operators.machine import Ask, Call, CallResult, Command, Counts, DeadLetter, Emit, Machine, SetTimer, Withdraw
 from sage.base.batch import Batch
 from sage.base.clock import Clock
-from sage.base.ids import RequestId
-from sage.base.inference import Reply, Request
+from sage.base.inference import Reply
 from sage.base.settings import RuntimeSettings
-
-
-class Workshop(ReaderWorkshop, Protocol):
-    """Makes what a task works with. Called on the task's thread."""
-
-    def machine(self, spec: TaskSpec) -> Machine: ...
-
-
-class Hands(Protocol):
-    """What a drive asks to be done; none of it waits."""
-
-    def send(self, message: TaskMessage) -> object: ...
-
-    def ask(self, requests: Sequence[Request]) -> None: ...
-
-    def withdraw(self, request_ids: Sequence[RequestId]) -> None: ...
-
-    def call(self, calls: Sequence[Call]) -> None: ...
-
-    def set_timer(self, timer_id: int, after_s: float) -> None: ...
-
-    def report(self, fact: TaskFact) -> None: ...
-
-    def wake(self) -> None:
-        """Have `step` called soon; on any thread."""
-        ...
-
 
 _COUNTS = tuple(field.name for field in fields(Counts))
 
@@ -118,6 +90,7 @@ class Drive:
         self._has_ended = False
         self._first_commands: list[Command] = []
         self._num_letters = 0
+        self._idleness = Idleness(spec.chain, clock, hands.set_timer, self._say_idle)
 
     @property
     def is_over(self) -> bool:
@@ -147,11 +120,14 @@ class Drive:
             self._phase = _Phase.RUNNING
             commands, self._first_commands = self._first_commands, []
             self._obey(commands)
+            self._idleness.came()
 
     def arrive(self, message: TaskMessage) -> None:
         match message:
             case Delivery():
                 self._inputs.add(message)
+            case Idle():
+                self._inputs.idle(message)
             case Barrier():
                 self._inputs.bar(message)
             case End():
@@ -168,7 +144,10 @@ class Drive:
             self._work(lambda machine: machine.on_results(results))
 
     def fire(self, timer_id: int) -> None:
-        self._work(lambda machine: machine.on_timer(timer_id))
+        if timer_id == IDLE_TIMER:
+            self._idleness.look()
+        else:
+            self._work(lambda machine: machine.on_timer(timer_id))
 
     def step(self) -> bool:
         """Do one piece of work: a read, a batch, or one more move towards the end. False where there is nothing now."""
@@ -176,7 +155,7 @@ class Drive:
             return False
         match self._phase:
             case _Phase.RUNNING:
-                return self._answer_checkpoint() or self._take_input() or self._end_input()
+                return self._answer_checkpoint() or self._take_input() or self._end_input() or self._pass_idleness()
             case _Phase.ENDED:
                 return self._answer_checkpoint() or self._close_machine()
             case _Phase.CLOSED:
@@ -253,6 +232,7 @@ class Drive:
             return False
         batch, grant = self._inputs.take()
         self._work(lambda machine: machine.on_batch(batch))
+        self._idleness.came(len(batch))
         if grant is not None:
             self._hands.send(grant)
         return True
@@ -267,7 +247,20 @@ class Drive:
             return False
         self._pace.was_read(len(values), self._clock.monotonic_s() - before_s)
         self._work(lambda machine: machine.on_batch(Batch(values)))
+        self._idleness.came(len(values))
         return True
+
+    def _pass_idleness(self) -> bool:
+        if self._inputs.is_idle():
+            self._say_idle()
+        return False
+
+    def _say_idle(self) -> bool:
+        """Tell the receivers, unless records could not have come, or one is on its way through here."""
+        machine = self._machine
+        if self._phase is not _Phase.RUNNING or machine is None or self._inputs.is_awaiting():
+            return False
+        return machine.is_done() and not self._inputs.has_batch() and self._outputs.idle()
 
     # The end.
 

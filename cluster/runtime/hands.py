@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cluster.runtime.coroutines import Coroutines, Results
-from cluster.runtime.drive import Workshop
+from cluster.runtime.drive_ports import Workshop
 from cluster.runtime.links import TaskMessage
 from cluster.runtime.messages import TaskFact, TaskSpec
 from cluster.runtime.saving import StateKeeper

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import inf
 
 from cluster.runtime.credit import ReceiverCredit
-from cluster.runtime.links import Barrier, Delivery, End, Grant, Link
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, Link
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 
@@ -35,13 +35,14 @@ class Inputs:
         self._open = {spec.link: spec for spec in specs}
         self._credits = {spec.link: ReceiverCredit(num_batches) for spec in specs if not spec.is_completion}
         self._num_awaited = sum(spec.is_completion for spec in specs)
-        self._held: deque[Delivery | End | Batch] = deque()
+        self._held: deque[Delivery | Idle | End | Batch] = deque()
         self._barred: set[Link] = set()
-        self._aside: deque[Delivery | End] = deque()
+        self._aside: deque[Delivery | Idle | End] = deque()
         self._checkpoint_id: int | None = None
         self._is_dropped = False
         self._num_open = len(specs)
         self._watermarks = dict.fromkeys(self._credits, -inf)
+        self._idle: set[Link] = set()
         self._watermark_s = -inf
         self._news_s: float | None = None
 
@@ -76,9 +77,21 @@ class Inputs:
             self._num_awaited -= 1
         else:
             self._keep(end)
-            self._pass_ends()
+            self._pass_marks()
 
-    def _keep(self, message: Delivery | End) -> None:
+    def idle(self, idle: Idle) -> None:
+        """Account for a link on which nothing is to be expected until something comes."""
+        spec = self._open.get(idle.link)
+        if spec is None or spec.is_completion:
+            raise InternalError(f"a link that is over, or carries nothing, is said to be idle: {idle.link}")
+        self._keep(idle)
+        self._pass_marks()
+
+    def is_idle(self) -> bool:
+        """Say whether nothing waits and nothing is to be expected on any link that has not ended."""
+        return not self._held and len(self._idle) == len(self._watermarks) > 0
+
+    def _keep(self, message: Delivery | Idle | End) -> None:
         is_behind = message.link in self._barred and not self._is_dropped
         if is_behind:
             self._aside.append(message)
@@ -96,36 +109,45 @@ class Inputs:
     def take(self) -> tuple[Batch, Grant | None]:
         """Return the next batch and the credit to give once it is processed.
 
-        Its watermark is that of the whole task: the least of all links that have not ended, told when it rises.
+        Its watermark is that of the whole task, told when it rises: the least of all links that have not ended and are
+        not idle.
         """
         if self._news_s is not None:
             watermark_s, self._news_s = self._news_s, None
             return Batch((), watermark_s=watermark_s), None
         taken = self._held.popleft()
-        assert not isinstance(taken, End), "ends are passed as soon as they are first"
+        assert not isinstance(taken, Idle | End), "they are passed as soon as they are first"
         if isinstance(taken, Batch):
-            self._pass_ends()
+            self._pass_marks()
             return taken, None  # nobody spent credit on it: it was restored
         batch, link = taken.batch, taken.link
+        self._idle.discard(link)
         if batch.watermark_s is not None:
             self._watermarks[link] = max(self._watermarks[link], batch.watermark_s)
             risen_s = self._risen()
             batch = batch if batch.watermark_s == risen_s else replace(batch, watermark_s=risen_s)
         num_batches = self._credits[link].processed()
-        self._pass_ends()
+        self._pass_marks()
         return batch, Grant(link, num_batches) if num_batches else None
 
-    def _pass_ends(self) -> None:
-        """Forget the links whose ends are first in turn: they hold the watermark back no more."""
-        while self._held and isinstance(self._held[0], End):
-            del self._watermarks[self._held[0].link]
+    def _pass_marks(self) -> None:
+        """Take the ends and idle links that are first in turn: they hold the watermark back no more."""
+        while self._held and isinstance(mark := self._held[0], Idle | End):
             self._held.popleft()
+            if isinstance(mark, End):
+                del self._watermarks[mark.link]
+                self._idle.discard(mark.link)
+            else:
+                self._idle.add(mark.link)
             risen_s = self._risen()
             self._news_s = self._news_s if risen_s is None else risen_s
 
     def _risen(self) -> float | None:
-        """Return the least watermark of all links where it has risen since the last time."""
-        least_s = min(self._watermarks.values(), default=-inf)
+        """Return the least watermark of all links that count, where it has risen since the last time."""
+        awake = self._watermarks
+        if self._idle:
+            awake = {link: time_s for link, time_s in awake.items() if link not in self._idle}
+        least_s = min(awake.values(), default=-inf)
         if least_s <= self._watermark_s:
             return None
         self._watermark_s = least_s
@@ -164,7 +186,7 @@ class Inputs:
 
     def waiting(self) -> tuple[Batch, ...]:
         """Return what has come before the barriers and was not taken: most often nothing."""
-        held = [held for held in self._held if not isinstance(held, End)]  # restored senders end again
+        held = [held for held in self._held if not isinstance(held, Idle | End)]  # restored senders say so again
         return tuple(held.batch if isinstance(held, Delivery) else held for held in held)
 
     def release(self) -> None:
@@ -177,4 +199,4 @@ class Inputs:
     def _take_back(self) -> None:
         self._held.extend(self._aside)
         self._aside.clear()
-        self._pass_ends()
+        self._pass_marks()

@@ -32,6 +32,16 @@ class End(OnDataLane):
 
 
 @dataclass(frozen=True, slots=True)
+class Idle(OnDataLane):
+    """Nothing is to be expected on this link until something comes: event time goes on without it. Costs no credit.
+
+    Sent once between two deliveries.
+    """
+
+    link: Link
+
+
+@dataclass(frozen=True, slots=True)
 class Barrier(OnDataLane):
     """What came before it on this link is in the sender's part of the checkpoint; costs no credit.
 
@@ -50,7 +60,7 @@ class Grant:
     num_batches: int
 
 
-TaskMessage = Delivery | Barrier | End | Grant
+TaskMessage = Delivery | Idle | Barrier | End | Grant
 
 
 def recipient_of(message: TaskMessage) -> TaskId:

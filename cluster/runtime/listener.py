@@ -14,14 +14,11 @@ from cluster.runtime.data_sockets import Context, DataSockets, data_socket, fram
 from cluster.runtime.numbering import Numbering
 from cluster.runtime.wire import (
     WIRE_VERSION,
-    Barred,
-    Ended,
-    Granted,
     Hello,
     NotHere,
     Refused,
-    Sent,
     ToConnector,
+    ToTask,
     Welcome,
     read_to_listener,
     reply,
@@ -44,7 +41,7 @@ class PeerSession:
     order: Numbering = field(default_factory=Numbering)
 
 
-Deliver = Callable[[PeerSession, Sent | Barred | Ended | Granted, Sequence[Buffer]], TaskId | None]
+Deliver = Callable[[PeerSession, ToTask, Sequence[Buffer]], TaskId | None]
 """Hands on what came; returns the task that is not here, or None. What it raises ends the session."""
 
 Rejected = Callable[[PeerSession | None, SageError], None]

@@ -7,7 +7,8 @@ from types import TracebackType
 from pykka import ActorRef
 
 from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, watch
-from cluster.runtime.drive import Gauge, Workshop
+from cluster.runtime.drive import Gauge
+from cluster.runtime.drive_ports import Workshop
 from cluster.runtime.hands import TaskPorts
 from cluster.runtime.hosted import HostedJob
 from cluster.runtime.messages import (

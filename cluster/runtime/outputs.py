@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 from cluster.runtime.credit import SenderCredit
 from cluster.runtime.link_pace import LinkPace
-from cluster.runtime.links import Barrier, Delivery, End, Grant, Link
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, Link
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 from sage.flow.plan import Routing, Side
 
-Send = Callable[[Delivery | Barrier | End], object]
+Send = Callable[[Delivery | Idle | Barrier | End], object]
 Split = Callable[[Batch, int], Iterable[tuple[int, Batch]]]
 """Parts a keyed batch: `(partition, its records)` for each partition that gets some."""
 
@@ -38,12 +38,14 @@ class Outputs:
         for channel in self._data:
             self._of_side.setdefault(channel.side, []).append(channel)
         self._split = split
+        self._is_idle = False
         self._by_link = {link: channel for channel in self._channels for link in channel.links}
 
     def emit(self, batch: Batch, side: Side | None = None) -> None:
         """Send `batch` to every channel of the main stream, or of a side, or keep it until there is credit."""
         if len(batch) == 0 and batch.watermark_s is None:
             return
+        self._is_idle = False
         for number, channel in enumerate(self._of_side.get(side, ())):
             own = batch if number == 0 else _copied(batch)
             if channel.routing is Routing.KEYED and len(channel.links) > 1:
@@ -62,6 +64,17 @@ class Outputs:
     def is_stalled(self) -> bool:
         """Say whether anything waits for credit."""
         return any(channel.waits() for channel in self._data)
+
+    def idle(self) -> bool:
+        """Tell every receiver, once, that nothing is to be expected for now; False while one is owed something."""
+        if self._is_idle:
+            return True
+        if any(channel.waits() or channel.owes() for channel in self._data):
+            return False
+        self._is_idle = True
+        for channel in self._data:
+            channel.idle()
+        return True
 
     def barrier(self, checkpoint_id: int) -> None:
         """Send a barrier behind everything that was emitted; nothing may wait any more."""
@@ -111,6 +124,14 @@ class _Channel:
 
     def waits(self) -> bool:
         return any(self._queues)
+
+    def owes(self) -> bool:
+        """Say whether some links are still to be told of a watermark."""
+        return bool(self._owed)
+
+    def idle(self) -> None:
+        for link in self.links:
+            self._send(Idle(link))
 
     def barrier(self, checkpoint_id: int) -> None:
         for link in self.links:

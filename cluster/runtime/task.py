@@ -34,7 +34,9 @@ class Task(Actor[Order]):
 
     def __init__(self, spec: TaskSpec, ports: TaskPorts, gauge: Gauge) -> None:
         num_batches = ports.settings.inbox_batches
-        num_data = len(spec.inputs) * (num_batches + 2) + 1  # of each link its batches, a Barrier, its End; one GoOn
+        num_data = (
+            len(spec.inputs) * (2 * num_batches + 3) + 1
+        )  # of each link batches, as often Idle, a Barrier, an End; a GoOn
         super().__init__(spec.id, clock=ports.clock, scheduler=ports.scheduler, num_data=num_data)
         self._spec = spec
         self._ports = ports

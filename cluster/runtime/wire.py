@@ -15,13 +15,13 @@ import msgspec
 from msgspec import Meta
 
 from cluster.runtime.columns import BadFrame, Buffer
-from cluster.runtime.links import Barrier, Delivery, End, Grant, Link, TaskMessage
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, Link, TaskMessage
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import decode_batch
 from sage.base.errors import WireMismatch
 from sage.base.ids import NodeId, TaskId
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 MAX_PIECE_BYTES = (
     15 * 1024 * 1024
 )  # a longer buffer travels in pieces; a socket takes frames of 16 MiB, CURVE's share included
@@ -62,6 +62,10 @@ class Barred(_OnLink, frozen=True, tag="barrier"):
     checkpoint_id: Count
 
 
+class Idled(_OnLink, frozen=True, tag="idle"):
+    """Nothing is to be expected on this link until something comes."""
+
+
 class Ended(_OnLink, frozen=True, tag="end"):
     """Nothing more comes on this link."""
 
@@ -95,7 +99,8 @@ class NotHere(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     epoch: Count
 
 
-ToListener = Hello | Sent | Barred | Ended | Granted
+ToTask = Sent | Barred | Idled | Ended | Granted
+ToListener = Hello | ToTask
 ToConnector = Welcome | Refused | NotHere
 
 
@@ -137,6 +142,8 @@ def frames_of(outbound: Outbound, number: int) -> list[Buffer]:
     match message:
         case Barrier(_, checkpoint_id):
             return [_ENCODER.encode(Barred(WIRE_VERSION, number, epoch, channel, source, target, checkpoint_id))]
+        case Idle():
+            return [_ENCODER.encode(Idled(WIRE_VERSION, number, epoch, channel, source, target))]
         case End():
             return [_ENCODER.encode(Ended(WIRE_VERSION, number, epoch, channel, source, target))]
         case Grant(_, num_batches):
@@ -158,7 +165,7 @@ def read_to_connector(head: Buffer) -> ToConnector:
     return _read(_TO_CONNECTOR, head)
 
 
-def message_of(head: Sent | Barred | Ended | Granted, body: Sequence[Buffer], types: RecordTypes) -> TaskMessage:
+def message_of(head: ToTask, body: Sequence[Buffer], types: RecordTypes) -> TaskMessage:
     """Return what `head` and the frames after it say; raises BadFrame, and nothing else."""
     link = Link(head.channel, TaskId(head.source), TaskId(head.target))
     match head:
@@ -168,6 +175,8 @@ def message_of(head: Sent | Barred | Ended | Granted, body: Sequence[Buffer], ty
             raise BadFrame(f"{len(body)} frames after a head that stands alone")
         case Barred(checkpoint_id=checkpoint_id):
             return Barrier(link, checkpoint_id)
+        case Idled():
+            return Idle(link)
         case Ended():
             return End(link)
         case Granted(num_batches=num_batches):

@@ -167,6 +167,9 @@ def _faults_of_time(spec: AssignTimestamps | Read) -> Iterator[Fault]:
     if time is not None:
         yield from _callable(time, time.fn, "timestamp" if isinstance(spec, Read) else "fn")
         yield from _at_least(0, max_out_of_order_s=time.max_out_of_order_s)
+        yield from _above_zero(idle_after_s=time.idle_after_s)
+        if time.partition is not None:
+            yield from _callable(time, time.partition, "partition")
 
 
 def _faults_of_shape(shape: Shape) -> Iterator[Fault]:

@@ -56,7 +56,7 @@ class Flow(Origins):
 
         An iterator, being used up by its first run, refuses a second one. As in every source, `timestamp=fn` gives
         each record an event time in seconds, for windows; `max_out_of_order_s=` is by how much a record may come after
-        one that is later.
+        one that is later; `partition=` and `idle_after_s=` are as in `assign_timestamps`.
 
         >>> import sage
         >>> flow = sage.Flow("f")

@@ -20,11 +20,15 @@ Into = str | Callable[[Any, Any], Any] | None
 class AssignTimestamps:
     """Give each record the event time `fn(record)`, in seconds.
 
-    The watermark follows `max_out_of_order_s` behind the latest of them.
+    The watermark follows `max_out_of_order_s` behind the latest of them; with `partition`, behind the latest of the
+    partition that is furthest behind. After `idle_after_s` without a record a partition, or the step as a whole, holds
+    no watermark back until one comes.
     """
 
     fn: Callable[[Any], float]
     max_out_of_order_s: float = 0.0
+    partition: Callable[[Any], Hashable] | None = None
+    idle_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

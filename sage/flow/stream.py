@@ -24,6 +24,7 @@ from sage.flow.model_options import (
     service_class,
     stop_texts,
 )
+from sage.flow.time_options import ClockOptions
 from sage.flow.where import refusal
 
 if TYPE_CHECKING:  # importing NumPy takes longer than all of `import sage`
@@ -36,9 +37,7 @@ if TYPE_CHECKING:  # importing NumPy takes longer than all of `import sage`
 
 T_co = TypeVar("T_co", covariant=True)
 S_co = TypeVar("S_co", covariant=True)
-T = TypeVar("T")
 U = TypeVar("U")
-V = TypeVar("V")
 K = TypeVar("K", bound=Hashable)
 
 
@@ -142,10 +141,11 @@ class Stream(Outlet[T_co]):
 
         return KeyedStream(self._builder, self._then(spec.KeyBy(fn)))
 
-    def assign_timestamps(self, fn: Callable[[T_co], float], *, max_out_of_order_s: float = 0.0) -> Stream[T_co]:
+    def assign_timestamps(self, fn: Callable[[T_co], float], **clock: Unpack[ClockOptions[T_co]]) -> Stream[T_co]:
         """Give each record the event time `fn(record)`, in seconds since the epoch, for windows after it.
 
-        The watermark, which says that nothing older comes, stays `max_out_of_order_s` behind the latest record seen.
+        The watermark, which says that nothing older comes, stays `max_out_of_order_s` behind the latest record, of all
+        or of the `partition` furthest behind; what gives nothing for `idle_after_s` is not waited for (ClockOptions).
 
         >>> import sage
         >>> flow = sage.Flow("f")
@@ -154,7 +154,7 @@ class Stream(Outlet[T_co]):
         >>> _ = flow.run(); [(each.key, each.start, each.end) for each in found.items]
         [('a', 1.0, 6.0), ('b', 3.0, 8.0)]
         """
-        return Stream(self._builder, self._then(spec.AssignTimestamps(fn, max_out_of_order_s)))
+        return Stream(self._builder, self._then(spec.AssignTimestamps(fn, **clock)))
 
     def split(self, predicates: Mapping[str, Callable[[T_co], object]]) -> SidedStream[T_co, T_co]:
         """Put each record to the side whose predicate holds for it, the first in order; others stay on this stream.

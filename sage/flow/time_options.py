@@ -1,6 +1,6 @@
 """What a source can be told of event time, as users write it. Knows no source."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypedDict, TypeVar
 
 from sage.flow.spec import AssignTimestamps
@@ -9,24 +9,39 @@ from sage.flow.where import refusal
 T = TypeVar("T")
 
 
-class TimeOptions(TypedDict, Generic[T], total=False):
-    """The keywords that every source takes.
+class ClockOptions(TypedDict, Generic[T], total=False):
+    """What can be said beside what the time of a record is.
 
-    `timestamp`: the event time of a record in seconds since the epoch. `max_out_of_order_s`: by how much a record may
-    come after one that is later; windows wait that much longer.
+    | keyword | what |
+    | --- | --- |
+    | max_out_of_order_s | by how much a record may come after one that is later; windows wait that much longer |
+    | partition | which part of the stream a record is of, where parts advance on their own: the slowest counts |
+    | idle_after_s | a stream or a partition that gives nothing for so long is waited for no more until it does |
     """
 
-    timestamp: Callable[[T], float] | None
     max_out_of_order_s: float
+    partition: Callable[[T], Hashable] | None
+    idle_after_s: float | None
+
+
+class TimeOptions(ClockOptions[T], Generic[T], total=False):
+    """The keywords that every source takes; `timestamp`: the event time of a record in seconds since the epoch."""
+
+    timestamp: Callable[[T], float] | None
 
 
 def event_time(
-    timestamp: Callable[[Any], float] | None = None, max_out_of_order_s: float | None = None
+    timestamp: Callable[[Any], float] | None = None,
+    max_out_of_order_s: float | None = None,
+    partition: Callable[[Any], Hashable] | None = None,
+    idle_after_s: float | None = None,
 ) -> AssignTimestamps | None:
     """Return what a source is told of event time; None for a stream without. Raises FlowInvalid."""
     if timestamp is None:
-        if max_out_of_order_s is not None:
-            what = "max_out_of_order_s says how late records may come, but nothing says what their time is"
-            raise refusal(what, "Give timestamp=, a function of the record.", param="max_out_of_order_s")
+        told = {"max_out_of_order_s": max_out_of_order_s, "partition": partition, "idle_after_s": idle_after_s}
+        for name, value in told.items():
+            if value is not None:
+                what = f"{name} is about the time of records, but nothing says what their time is"
+                raise refusal(what, "Give timestamp=, a function of the record.", param=name)
         return None
-    return AssignTimestamps(timestamp, max_out_of_order_s or 0.0)
+    return AssignTimestamps(timestamp, max_out_of_order_s or 0.0, partition, idle_after_s)

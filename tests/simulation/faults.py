@@ -9,7 +9,7 @@ from typing import Any
 
 from cluster.jobs.orders import CancelJob, CloseNode
 from cluster.runtime.actor import Actor, tell
-from cluster.runtime.drive import Workshop
+from cluster.runtime.drive_ports import Workshop
 from cluster.runtime.messages import TaskSpec
 from cluster.runtime.source import Reader
 from cluster.runtime.task import Task

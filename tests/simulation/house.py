@@ -16,7 +16,7 @@ from cluster.jobs.manager import JobManager
 from cluster.jobs.node_port import ActorNode, Deployment
 from cluster.jobs.orders import DeadLettersOf, JobView, NodeJoined, NodeLeft, NodesNow, SubmitPlan
 from cluster.runtime.actor import tell, watch
-from cluster.runtime.drive import Workshop
+from cluster.runtime.drive_ports import Workshop
 from cluster.runtime.node import Node, NodePorts
 from cluster.runtime.saving import CheckpointStage
 from cluster.runtime.task import Task

@@ -262,6 +262,10 @@ def test_what_a_final_aggregate_gives_has_no_event_time() -> None:
 def test_a_source_told_of_disorder_must_know_what_time_is() -> None:
     with pytest.raises(FlowInvalid, match="nothing says what their time is"):
         Flow("f").from_collection([1], max_out_of_order_s=2)
+    with pytest.raises(FlowInvalid, match="partition is about the time of records"):
+        Flow("f").from_collection([1], partition=str)
+    with pytest.raises(FlowInvalid, match="idle_after_s is about the time of records"):
+        Flow("f").from_collection([1], idle_after_s=1.0)
 
 
 def test_a_source_with_event_time_takes_a_policy_for_records_without() -> None:

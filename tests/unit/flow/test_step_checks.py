@@ -49,6 +49,8 @@ BAD: dict[str, Callable[[Any], object]] = {
     "fold would share one list between all keys": lambda s: s.key_by(str).fold([], print),
     "assign_timestamps takes a function": lambda s: s.assign_timestamps(NOT_CALLABLE),
     "max_out_of_order_s is -1": lambda s: s.assign_timestamps(float, max_out_of_order_s=-1),
+    "idle_after_s is 0": lambda s: s.assign_timestamps(float, idle_after_s=0),
+    "assign_timestamps takes a function, got 7": lambda s: s.assign_timestamps(float, partition=7),
     "window takes a shape, got 10": lambda s: s.key_by(str).window(10),
     "size_s is 0": lambda s: s.key_by(str).window(Tumbling(0)).count(),
     "size_s is infinite": lambda s: s.key_by(str).window(Tumbling(float("inf"))).count(),

@@ -1,5 +1,7 @@
 """Windows of whole flows: whatever the disorder and the number of instances, results are those of the oracle."""
 
+import queue
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +67,49 @@ def test_the_watermark_of_two_sources_is_that_of_the_slower_one() -> None:
     assert sorted((result.start, result.value) for result in counts.items) == [
         (start, 10) for start in [*range(0, 50, 10), *range(1000, 1050, 10)]
     ]
+
+
+class Held:
+    """A source that gives its numbers and then nothing, until it is let end."""
+
+    def __init__(self, numbers: list[int]) -> None:
+        self.left = numbers
+        self.may_end = threading.Event()
+        self.wake: Callable[[], object] = lambda: None
+
+    def open(self) -> "Held":
+        return self
+
+    def wake_by(self, wake: Callable[[], object]) -> None:
+        self.wake = wake
+
+    def read(self, max_records: int) -> list[int] | None:
+        given, self.left = self.left[:max_records], self.left[max_records:]
+        return None if not given and self.may_end.is_set() else given
+
+    def close(self) -> None:
+        pass
+
+    def end(self) -> None:
+        self.may_end.set()
+        self.wake()
+
+
+def test_a_source_that_has_nothing_for_a_while_holds_no_window_back() -> None:
+    flow = sage.Flow("windows")
+    silent, busy = Held([3]), Held(list(range(35)))
+    both = flow.from_source(silent, timestamp=float, idle_after_s=0.05).union(flow.from_source(busy, timestamp=float))
+    given: queue.SimpleQueue[tuple[float, int]] = queue.SimpleQueue()
+    counts = both.key_by(lambda number: "all").with_parallelism(2).window(sage.Tumbling(10)).count()
+    counts.with_parallelism(2).for_each(lambda result: given.put((result.start, result.value)))
+    with LocalCluster() as cluster:
+        job = cluster.submit(flow.graph())
+        early = [given.get(timeout=30) for _ in range(3)]
+        silent.end()
+        busy.end()
+        job.wait(30)
+    assert sorted(early) == [(0, 11), (10, 10), (20, 10)]
+    assert given.get(timeout=1) == (30, 5)
 
 
 def test_results_of_windows_have_event_time_and_can_be_put_into_windows_again() -> None:

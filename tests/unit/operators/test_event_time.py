@@ -1,10 +1,13 @@
 """Timestamps and watermarks on their way through machines."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 from typing import Any
 
-from operators.machine import Call, CallResult, Command, Emit
+import pytest
+
+from operators.machine import Call, CallResult, Command, Emit, SetTimer
 from sage.base.batch import Batch
 from sage.flow.graph import OnError
 from sage.flow.spec import Aggregate, AssignTimestamps, Filter, FlatMap, KeyBy, Map, MapAsync, MapBatches
@@ -111,3 +114,60 @@ def test_the_watermark_of_a_record_that_was_given_up_leaves_all_the_same() -> No
     [call] = [command for command in driven.on_batch(timed([1], 10.0)) if isinstance(command, Call)]
     commands = driven.on_results([CallResult(call.call_id, None, ValueError())])
     assert emitted(commands) == [Batch([], None, None, 10.0)]
+
+
+PARTITIONED = AssignTimestamps(lambda pair: pair[1], 1.0, partition=lambda pair: pair[0])
+
+
+def test_the_partition_that_is_furthest_behind_sets_the_watermark() -> None:
+    driven = machine(PARTITIONED)
+    marks = [
+        emitted(driven.on_batch(Batch(pairs)))[-1].watermark_s
+        for pairs in ([("a", 5.0)], [("b", 9.0)], [("b", 3.0), ("a", 20.0)], [("c", 12.0)], [("b", 30.0)])
+    ]
+    assert marks == [4.0, None, 8.0, None, 11.0], "each a second behind the least of the latest; it never falls"
+
+
+def test_a_partition_without_records_for_a_while_is_waited_for_no_more() -> None:
+    driven = machine(replace(PARTITIONED, idle_after_s=2.5))
+    [first, set_timer] = reversed(driven.on_batch(Batch([("a", 5.0), ("b", 9.0)])))
+    assert isinstance(set_timer, SetTimer)
+    assert set_timer.after_s == 2.5
+    assert emitted([first])[0].watermark_s == 4.0
+    again = timers_of(driven.on_timer(set_timer.timer_id))
+    assert emitted(driven.on_batch(Batch([("b", 10.0)])))[0].watermark_s is None
+    [told] = emitted(driven.on_timer(again[0].timer_id))
+    assert told == Batch((), watermark_s=9.0)
+    assert emitted(driven.on_batch(Batch([("a", 6.0), ("b", 15.0)])))[0].watermark_s is None, "a counts again"
+    assert emitted(driven.on_batch(Batch([("a", 13.0)])))[0].watermark_s == 12.0
+
+
+def test_nobody_looks_while_every_partition_is_idle() -> None:
+    driven = machine(replace(PARTITIONED, idle_after_s=2.5))
+    [timer] = timers_of(driven.on_batch(Batch([("a", 5.0)])))
+    [timer] = timers_of(driven.on_timer(timer.timer_id))
+    assert driven.on_timer(timer.timer_id) == []
+    assert len(timers_of(driven.on_batch(Batch([("a", 6.0)])))) == 1
+
+
+def test_partitions_go_on_where_a_snapshot_was_taken() -> None:
+    driven = machine(PARTITIONED)
+    driven.on_batch(Batch([("a", 5.0), ("b", 9.0)]))
+    anew = machine(PARTITIONED)
+    assert emitted(anew.restore(driven.snapshot())) == [Batch((), watermark_s=4.0)]
+    assert emitted(anew.on_batch(Batch([("b", 20.0)])))[0].watermark_s is None
+
+
+def test_a_record_whose_partition_gives_it_no_time_fails_alone() -> None:
+    driven = machine(step(PARTITIONED, on_error=OnError.DEAD_LETTER))
+    commands = driven.on_batch(Batch([("a", 5.0), ("b", inf), ("c",), ("a", float("nan"))]))
+    assert [letter.value for letter in dead_of(commands)] == [
+        ("b", inf),
+        ("c",),
+        ("a", pytest.approx(float("nan"), nan_ok=True)),
+    ]
+    assert emitted(commands)[0].watermark_s == 4.0
+
+
+def timers_of(commands: Sequence[Command]) -> list[SetTimer]:
+    return [command for command in commands if isinstance(command, SetTimer)]

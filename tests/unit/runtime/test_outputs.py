@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.runtime.link_pace import FIRST_RECORDS
-from cluster.runtime.links import Barrier, Delivery, End, Grant, Link
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, Link
 from cluster.runtime.outputs import Outputs, OutputSpec
 from sage.base.batch import Batch
 from sage.base.ids import TaskId
@@ -28,13 +28,41 @@ class Wire:
     """Remembers what was sent."""
 
     def __init__(self, *specs: OutputSpec, num_batches: int = 2, max_records: int = 4) -> None:
-        self.sent: list[Delivery | Barrier | End] = []
+        self.sent: list[Delivery | Idle | Barrier | End] = []
         self.outputs = Outputs(
             specs, self.sent.append, split_by_value, num_batches=num_batches, max_records=max_records
         )
 
     def values(self, link: Link) -> list[int]:
         return [value for m in self.sent if isinstance(m, Delivery) and m.link == link for value in m.batch.values]
+
+
+def test_what_is_idle_is_said_once_until_something_is_sent() -> None:
+    [link] = links_to(1, 0)
+    wire = Wire(OutputSpec(Routing.FORWARD, (link,)))
+    assert wire.outputs.idle()
+    assert wire.outputs.idle()
+    wire.outputs.emit(Batch([1]))
+    assert wire.outputs.idle()
+    assert wire.sent == [Idle(link), Delivery(link, Batch([1])), Idle(link)]
+
+
+def test_nothing_is_idle_while_records_or_watermarks_wait_for_credit() -> None:
+    links = links_to(2, 0)
+    wire = Wire(OutputSpec(Routing.ROUND_ROBIN, links), num_batches=1)
+    wire.outputs.emit(Batch([1]))
+    wire.outputs.emit(Batch((), watermark_s=5.0))
+    assert not wire.outputs.idle(), "the first link is still to be told of the watermark"
+    wire.outputs.emit(Batch([2]))
+    assert not wire.outputs.idle(), "a record waits"
+    for link in links:
+        wire.outputs.grant(Grant(link, 1), 0.0)
+    assert not wire.outputs.is_stalled()
+    for link in links:
+        if Delivery(link, Batch([2])) in wire.sent:
+            wire.outputs.grant(Grant(link, 1), 0.0)
+    assert wire.outputs.idle()
+    assert wire.sent[-2:] == [Idle(link) for link in links]
 
 
 def test_every_channel_gets_every_batch_and_lists_are_not_shared() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cluster.runtime.columns import BadFrame
 from cluster.runtime.inputs import Inputs, InputSpec
-from cluster.runtime.links import Barrier, Delivery, End, Grant, Link
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, Link
 from cluster.runtime.outputs import Outputs, OutputSpec
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import decode_batch, encode_batch
@@ -54,8 +54,46 @@ def test_a_link_that_ends_holds_the_watermark_back_until_what_came_before_is_tak
     assert inputs.is_over()
 
 
+def test_an_idle_link_holds_nothing_back_until_something_comes_on_it() -> None:
+    inputs = Inputs([InputSpec(LEFT), InputSpec(RIGHT)], num_batches=4)
+    inputs.add(Delivery(RIGHT, timed(8, watermark_s=8)))
+    inputs.add(Delivery(LEFT, timed(1, watermark_s=1)))
+    inputs.idle(Idle(LEFT))
+    assert [batch.watermark_s for batch in taken(inputs)] == [None, 1, 8]
+    assert not inputs.is_idle()
+    inputs.add(Delivery(LEFT, timed(3, watermark_s=3)))
+    inputs.add(Delivery(RIGHT, timed(9, watermark_s=9)))
+    inputs.add(Delivery(LEFT, timed(20, watermark_s=20)))
+    assert [batch.watermark_s for batch in taken(inputs)] == [None, None, 9]
+    inputs.idle(Idle(LEFT))
+    inputs.idle(Idle(RIGHT))
+    assert inputs.is_idle()
+    assert taken(inputs) == [], "a watermark does not rise where nothing is to be expected"
+    inputs.end(End(LEFT))
+    assert inputs.is_idle(), "what has ended is not waited for either"
+    inputs.end(End(RIGHT))
+    assert inputs.is_over()
+
+
+def test_a_link_is_idle_only_after_what_came_before_was_taken() -> None:
+    inputs = Inputs([InputSpec(LEFT), InputSpec(RIGHT)], num_batches=4)
+    inputs.add(Delivery(LEFT, timed(1, watermark_s=1)))
+    inputs.idle(Idle(LEFT))
+    inputs.idle(Idle(RIGHT))
+    assert not inputs.is_idle()
+    taken(inputs)
+    assert inputs.is_idle()
+
+
+def test_an_idle_link_is_told_again_after_a_checkpoint() -> None:
+    inputs = Inputs([InputSpec(LEFT, is_completion=True), InputSpec(RIGHT)], num_batches=4)
+    inputs.add(Delivery(RIGHT, timed(1, watermark_s=1)))
+    inputs.idle(Idle(RIGHT))
+    assert inputs.waiting() == (timed(1, watermark_s=1),)
+
+
 def test_a_watermark_alone_joins_the_batch_that_waits_before_it() -> None:
-    sent: list[Delivery | Barrier | End] = []
+    sent: list[Delivery | Idle | Barrier | End] = []
     outputs = Outputs(
         [OutputSpec(Routing.FORWARD, (LEFT,))], sent.append, Partitioner().split, num_batches=1, max_records=10
     )
@@ -96,7 +134,9 @@ class Exchange:
             tuple(Link(0, TaskId(f"a/{sender}"), TaskId(f"b/{at}")) for at in range(num_receivers))
             for sender in range(num_senders)
         ]
-        self.on_way: dict[Link, deque[Delivery | Barrier | End]] = {link: deque() for links in ways for link in links}
+        self.on_way: dict[Link, deque[Delivery | Idle | Barrier | End]] = {
+            link: deque() for links in ways for link in links
+        }
         self.senders = [
             Outputs(
                 [OutputSpec(routing, links)], self.carry, Partitioner().split, num_batches=num_batches, max_records=4
@@ -107,8 +147,16 @@ class Exchange:
             Inputs([InputSpec(links[at]) for links in ways], num_batches=num_batches) for at in range(num_receivers)
         ]
 
-    def carry(self, message: Delivery | Barrier | End) -> None:
+    def carry(self, message: Delivery | Idle | Barrier | End) -> None:
         self.on_way[message.link].append(message)
+
+    def moves(self, ended: set[int]) -> Iterable[tuple[str, int | Link]]:
+        for at, outputs in enumerate(self.senders):
+            if at not in ended and not outputs.is_stalled():
+                yield "send", at
+                yield "rest", at
+        yield from (("carry", link) for link, messages in self.on_way.items() if messages)
+        yield from (("take", at) for at, inputs in enumerate(self.receivers) if inputs.has_batch())
 
     def deliver(self, link: Link) -> None:
         inputs = self.receivers[int(link.target[2:])]
@@ -117,6 +165,8 @@ class Exchange:
                 inputs.add(delivery)
             case Barrier() as barrier:
                 inputs.bar(barrier)
+            case Idle() as idle:
+                inputs.idle(idle)
             case End() as end:
                 inputs.end(end)
 
@@ -139,21 +189,20 @@ def test_no_watermark_overtakes_a_record_and_all_of_them_arrive(
     routing: Routing, num_senders: int, num_receivers: int, num_batches: int, data: st.DataObject
 ) -> None:
     exchange = Exchange(routing, num_senders, num_receivers, num_batches)
-    to_send = [deque(range(data.draw(st.integers(0, 12)))) for _ in range(num_senders)]
+    to_send = [
+        deque(number + sender / 4 for number in range(data.draw(st.integers(0, 12)))) for sender in range(num_senders)
+    ]
     ended: set[int] = set()
+    were_idle: set[float] = set()
     watermark_s = [-inf] * num_receivers
     num_taken = 0
     num_sent = sum(map(len, to_send))
 
-    def moves() -> Iterable[tuple[str, int | Link]]:
-        for at, outputs in enumerate(exchange.senders):
-            if at not in ended and not outputs.is_stalled():
-                yield "send", at
-        yield from (("carry", link) for link, messages in exchange.on_way.items() if messages)
-        yield from (("take", at) for at, inputs in enumerate(exchange.receivers) if inputs.has_batch())
-
-    while choices := list(moves()):
+    while choices := list(exchange.moves(ended)):
         match data.draw(st.sampled_from(choices)):
+            case "rest", int(at):
+                exchange.senders[at].idle()
+                were_idle.add(at / 4)
             case "send", int(at) if to_send[at]:
                 time_s = to_send[at].popleft()
                 has_watermark = data.draw(st.booleans())
@@ -167,7 +216,7 @@ def test_no_watermark_overtakes_a_record_and_all_of_them_arrive(
                 batch = exchange.take(at)
                 num_taken += len(batch)
                 assert batch.timestamps_s is None or list(batch.timestamps_s) == list(batch.values)
-                assert all(time_s >= watermark_s[at] for time_s in batch.values)
+                assert all(time_s >= watermark_s[at] or time_s % 1 in were_idle for time_s in batch.values)
                 if batch.watermark_s is not None:
                     assert batch.watermark_s > watermark_s[at], "told when it rises"
                     watermark_s[at] = batch.watermark_s

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cluster.runtime.columns import BadFrame
-from cluster.runtime.links import Barrier, Delivery, End, Grant, Link, TaskMessage
+from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, Link, TaskMessage
 from cluster.runtime.numbering import Numbering, OutOfOrder
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import encode_batch
@@ -44,7 +44,7 @@ def travelled(message: TaskMessage) -> TaskMessage:
 
 
 @pytest.mark.parametrize(
-    "message", [End(LINK), Barrier(LINK, 5), Grant(LINK, 4), Delivery(LINK, Batch([1, "a"], ["k", None]))]
+    "message", [End(LINK), Idle(LINK), Barrier(LINK, 5), Grant(LINK, 4), Delivery(LINK, Batch([1, "a"], ["k", None]))]
 )
 def test_a_message_comes_out_as_it_went_in(message: TaskMessage) -> None:
     assert travelled(message) == message

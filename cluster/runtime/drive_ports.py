@@ -1,0 +1,37 @@
+"""What a drive is lent: a workshop that makes machines and sources, and hands that do what it decides. Only ports."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from cluster.runtime.links import TaskMessage
+from cluster.runtime.messages import TaskFact, TaskSpec
+from cluster.runtime.source import ReaderWorkshop
+from operators.machine import Call, Machine
+from sage.base.ids import RequestId
+from sage.base.inference import Request
+
+
+class Workshop(ReaderWorkshop, Protocol):
+    """Makes what a task works with. Called on the task's thread."""
+
+    def machine(self, spec: TaskSpec) -> Machine: ...
+
+
+class Hands(Protocol):
+    """What a drive asks to be done; none of it waits."""
+
+    def send(self, message: TaskMessage) -> object: ...
+
+    def ask(self, requests: Sequence[Request]) -> None: ...
+
+    def withdraw(self, request_ids: Sequence[RequestId]) -> None: ...
+
+    def call(self, calls: Sequence[Call]) -> None: ...
+
+    def set_timer(self, timer_id: int, after_s: float) -> None: ...
+
+    def report(self, fact: TaskFact) -> None: ...
+
+    def wake(self) -> None:
+        """Have `step` called soon; on any thread."""
+        ...

@@ -1,0 +1,72 @@
+"""The watermark of a stream whose partitions advance apart from each other. Knows no source."""
+
+from collections.abc import Hashable
+from math import inf
+from typing import Any
+
+from operators.alarms import Alarms
+from operators.event_clock import no_time
+from operators.state import StepState
+from sage.flow.spec import AssignTimestamps
+
+
+class PartitionClock:
+    """Follows the partition that is furthest behind at a fixed distance; a generated loop sets `latest_s` of each.
+
+    A partition without a record between two looks, which are `idle_after_s` apart, is idle and does not count until
+    it has one again; the watermark never falls. It is the rule of Flink's withIdleness, a look at all at once.
+    """
+
+    def __init__(self, spec: AssignTimestamps, alarms: Alarms) -> None:
+        self._max_out_of_order_s = spec.max_out_of_order_s
+        self._idle_after_s = spec.idle_after_s
+        self._alarms = alarms
+        self._latest_s: dict[Hashable, float] = {}
+        self._heard: set[Hashable] = set()
+        self._idle: set[Hashable] = set()
+        self._is_watched = False
+        self._watermark_s = -inf
+
+    def lines(
+        self, number: int, spec: AssignTimestamps, names: dict[str, Any]
+    ) -> tuple[list[str], list[str], list[str]]:
+        """Return lines of a loop: once before it, for each record `x`, which set its time `t`, and once after it."""
+        latest, get, fn, part = f"latest{number}", f"get{number}", f"f{number}", f"part{number}"
+        names |= {fn: spec.fn, part: spec.partition, latest: self._latest_s, get: self._latest_s.get}
+        names |= {"INFINITE": inf, "no_time": no_time, f"hear{number}": self._heard.add}
+        each = [
+            f"t = {fn}(x)",
+            f"p = {part}(x)",
+            f"if {get}(p, -INFINITE) < t < INFINITE: {latest}[p] = t",
+            f"elif not t <= {get}(p, -INFINITE): raise no_time(t)",
+        ]
+        return [], [*each, *([f"hear{number}(p)"] if self._idle_after_s is not None else [])], []
+
+    def watermark_s(self) -> float | None:
+        """Return the watermark where it has risen since the last time."""
+        self._idle -= self._heard
+        self._watch()
+        awake = [time_s for partition, time_s in self._latest_s.items() if partition not in self._idle]
+        watermark_s = min(awake, default=-inf) - self._max_out_of_order_s
+        if watermark_s <= self._watermark_s:
+            return None
+        self._watermark_s = watermark_s
+        return watermark_s
+
+    def snapshot(self) -> StepState:
+        """The partitions of one instance are its own: another number of instances cannot go on with them."""
+        return StepState(fixed=tuple(self._latest_s.items()))
+
+    def restore(self, state: StepState) -> None:
+        self._latest_s.update(state.fixed or ())
+        self._heard.update(self._latest_s)
+
+    def _watch(self) -> None:
+        if self._idle_after_s is not None and not self._is_watched and len(self._idle) < len(self._latest_s):
+            self._is_watched = True
+            self._alarms.set(self._idle_after_s, self._look)
+
+    def _look(self) -> None:
+        self._is_watched = False
+        self._idle |= self._latest_s.keys() - self._heard
+        self._heard.clear()
