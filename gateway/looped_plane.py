@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 
+from cluster.jobs.parts import Part
 from cluster.serving.engines.spec import EngineSpec
 from cluster.serving.loop import LoopPlane
 from sage.base.errors import NoEngine
-from sage.base.ids import RequestId
+from sage.base.ids import NodeId, RequestId
 from sage.base.inference import ModelCard, ReplyTo, Request
 from sage.flow.runner import EngineStatus
 
@@ -43,6 +44,19 @@ class LoopedPlane:
         for spec in specs:
             if not self.knows(spec.model):
                 raise NoEngine(f"this gateway serves no model {spec.model!r}")
+
+    def parts_of(self, specs: Iterable[EngineSpec]) -> tuple[Part, ...]:
+        """Return nothing: its engines are on no node."""
+        return ()
+
+    def serve_again(self) -> None:
+        """Leave that to the gateway."""
+
+    def leave_node(self, node_id: NodeId) -> None:
+        """Leave the engines where they are."""
+
+    def end_restarts(self) -> None:
+        """Leave that to the gateway."""
 
     def close(self, timeout_s: float) -> list[str]:
         """Leave the engines to the gateway."""

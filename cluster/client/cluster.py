@@ -16,7 +16,6 @@ from cluster.client.news import JobNewsDesk, print_lines, view_of_state
 from cluster.client.subscription import Subscription
 from cluster.jobs.outline import outline_from_plan, plan_from_outline
 from cluster.local.job import SAVEPOINT_S, JobBoard, SubmittedJob
-from cluster.runtime.control import Code
 from cluster.runtime.control_clients import (
     CancelFlow,
     DeadLetterList,
@@ -43,6 +42,7 @@ from cluster.runtime.control_clients import (
     SubmitFlow,
 )
 from cluster.runtime.states import JobState, NodeState
+from cluster.runtime.travelling_code import Code
 from sage.base.errors import CodeRefused, FlowInvalid, SageError
 from sage.base.ids import JobId, NodeId, RequestId, new_id
 from sage.base.inference import ModelCard, ReplyTo, Request

@@ -4,9 +4,9 @@ from cluster.client.cluster import Shipping
 from cluster.client.collecting import Unpack
 from cluster.jobs.code import Shipper, code_of
 from cluster.jobs.flow_types import flow_types
-from cluster.runtime.control import Code
 from cluster.runtime.packed import unpack_records
 from cluster.runtime.signing import SigningKey
+from cluster.runtime.travelling_code import Code
 from sage.base.clock import SystemClock
 from sage.base.ids import JobId
 from sage.flow.graph import Graph

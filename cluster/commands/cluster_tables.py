@@ -13,7 +13,9 @@ Rows = list[tuple[str, ...]]
 
 def node_rows(nodes: Iterable[NodeState]) -> Rows:
     """Return a row a node: what it has, what of it is free, how it is."""
-    rows: Rows = [("NODE", "STATE", "CPUS FREE", "GPUS FREE", "MEMORY FREE", "TASKS", "HEARD", "HOST", "PID")]
+    rows: Rows = [
+        ("NODE", "STATE", "CPUS FREE", "GPUS FREE", "MEMORY FREE", "TASKS", "ENGINES", "HEARD", "HOST", "PID")
+    ]
     for node in sorted(nodes, key=lambda node: node.view.node_id):
         total, free = node.view.total, node.view.free
         rows.append(
@@ -24,6 +26,7 @@ def node_rows(nodes: Iterable[NodeState]) -> Rows:
                 f"{free.gpus:g} of {total.gpus:g}",
                 f"{megabytes(free.memory_bytes)} of {megabytes(total.memory_bytes)}",
                 str(node.view.num_tasks),
+                ", ".join(name.removeprefix("engine ") for name in node.view.engines),
                 f"{node.silent_s:.1f} s ago",
                 node.host,
                 str(node.pid),
@@ -53,7 +56,7 @@ def job_rows(jobs: Iterable[JobState]) -> Rows:
 
 def engine_rows(engines: Iterable[EngineStatus]) -> Rows:
     """Return a row an engine: what it serves and how much of it was asked."""
-    rows: Rows = [("ENGINE", "KIND", "STATE", "DEVICE", "MODELS", "RUNNING", "REQUESTS", "TOKENS")]
+    rows: Rows = [("ENGINE", "KIND", "STATE", "NODE", "DEVICE", "MODELS", "RUNNING", "REQUESTS", "TOKENS")]
     for engine in engines:
         kind = f"{engine.kind} (simulated)" if engine.simulated and engine.kind != "simulated" else engine.kind
         rows.append(
@@ -61,6 +64,7 @@ def engine_rows(engines: Iterable[EngineStatus]) -> Rows:
                 engine.engine_id,
                 kind,
                 engine.state,
+                engine.node,
                 engine.device,
                 ", ".join(card.name for card in engine.models),
                 str(engine.num_running),

@@ -10,17 +10,13 @@ import psutil
 
 from cluster.jobs.machine import offer_of_machine
 from cluster.jobs.nvml import has_driver
-from cluster.serving.engines.spec import EngineKind
+from cluster.serving.engines.needs import PACKAGES
 from cluster.serving.model_store import ModelStore, StoredModel
 from sage.base.errors import PackageShadowed
 from sage.base.offer import Gpu
 from sage.base.packages import check_packages
 
 _REPORTED = ("sage-engine", "msgspec", "numpy", "pykka", "pyzmq", "fastapi", "uvicorn", "openvino-genai", "tokenizers")
-_ENGINE_NEEDS: dict[EngineKind, tuple[str, ...]] = {
-    "openvino": ("openvino", "openvino_genai", "tokenizers"),
-    "simulated": (),
-}
 
 
 class EngineFact(msgspec.Struct, frozen=True):
@@ -62,7 +58,7 @@ def gather(store: ModelStore) -> Facts:
         memory_bytes=offer.memory_bytes,
         free_memory_bytes=psutil.virtual_memory().available,
         gpus=None if has_driver() and find_spec("pynvml") is None else offer.gpus,
-        engines=tuple(_engine(kind, needs) for kind, needs in _ENGINE_NEEDS.items()),
+        engines=tuple(_engine(kind, needs) for kind, needs in PACKAGES.items()),
         models=store.list(),
         cache_dir=str(store.cache_dir),
     )

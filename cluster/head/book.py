@@ -13,9 +13,10 @@ from cluster.head.history import PastJob, sha256_of
 from cluster.jobs.orders import JobView
 from cluster.jobs.tasks import task_id_of
 from cluster.runtime.channel import PeerId
-from cluster.runtime.control import Code, RemoteFailure
+from cluster.runtime.control import RemoteFailure
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.states import JobState
+from cluster.runtime.travelling_code import Code
 from sage.base.errors import UnknownJob
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.flow.runner import JobMetrics, JobStatus

@@ -14,6 +14,8 @@ from cluster.head.all_models import AllModels
 from cluster.head.book import JobBook
 from cluster.head.chat_desk import ChatDesk, ChatPorts
 from cluster.head.client_desk import LEASE_S, ClientDesk, ClientPorts, SavepointEnded
+from cluster.head.engine_desk import EngineDesk
+from cluster.head.engine_host import EndHostOn, StartHostOn
 from cluster.head.model_desk import ModelDesk, RepliesFor
 from cluster.head.node_desk import NodeDesk, NodeDeskPorts
 from cluster.head.remote_node import OrderToNode
@@ -101,6 +103,10 @@ class HeadDoor(Actor[DoorMessage]):
         self._book = ports.book
         self._chats = ChatDesk(self._chat_ports())
         self._models = ModelDesk(AllModels(self._chats, ports.plane), lambda replies: tell(self.actor_ref, replies))
+        self._engines = EngineDesk(
+            lambda node_id, message, epoch: self._nodes.tell(node_id, message, epoch),
+            lambda: self._nodes.end_drained(),
+        )
         self._nodes = NodeDesk(self._node_ports())
         self._clients = ClientDesk(self._client_ports())
         self._num_not_trusted = 0
@@ -133,6 +139,8 @@ class HeadDoor(Actor[DoorMessage]):
                 self._job_changed(message)
             case NodeProcessEnded(name, how):
                 self._nodes.ended(NodeId(name), NodeLost(f"node {name} {how}"))
+            case StartHostOn() | EndHostOn():
+                self._engines.order(message)
             case StopAll():
                 self._stop_all()
             case ActorEnded(_, name) | ActorFailed(_, name):
@@ -279,6 +287,7 @@ class HeadDoor(Actor[DoorMessage]):
             server=ports.server,
             book=self._book,
             models=self._models,
+            engines=self._engines,
             manager=ports.manager,
             plane=ports.plane,
             submitters=ports.trust.submitters,

@@ -20,7 +20,7 @@ class MemberNode:
     """`is_closed`: nothing new is placed there. `is_draining`: it ends once nothing runs there.
 
     `is_cut_off`: its connection is gone; it counts until its lease is over, for it may work as long. `num_refused`: as
-    in its last Heartbeat.
+    in its last Heartbeat. `key`: that by which it is let in; "" on this machine.
     """
 
     node_id: NodeId
@@ -32,6 +32,7 @@ class MemberNode:
     is_closed: bool = False
     is_cut_off: bool = False
     num_refused: int = 0
+    key: str = ""
 
 
 class Admission(NamedTuple):

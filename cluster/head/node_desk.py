@@ -11,12 +11,14 @@ from pykka import ActorRef
 
 from cluster.head.book import JobBook, JobEntry
 from cluster.head.collected import Credit
+from cluster.head.engine_desk import EngineDesk
 from cluster.head.members import ClusterMembers, MemberNode
 from cluster.head.model_desk import ModelDesk
 from cluster.head.remote_node import OrderToNode, RemoteNode
 from cluster.jobs.health import Beat, Health
+from cluster.jobs.node_news import CloseNode, NodeJoined, NodeLeft
 from cluster.jobs.node_port import Deployment
-from cluster.jobs.orders import CloseNode, NodeJoined, NodeLeft, RunBroke
+from cluster.jobs.orders import RunBroke
 from cluster.jobs.run_facts import arrived
 from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import tell
@@ -26,6 +28,7 @@ from cluster.runtime.control import (
     ControlMessage,
     DeployRun,
     EndNode,
+    EngineHostEnded,
     Heartbeat,
     HeartbeatTaken,
     InferenceAsk,
@@ -67,6 +70,7 @@ class NodeDeskPorts:
     server: ControlServer[Any]
     book: JobBook
     models: ModelDesk
+    engines: EngineDesk
     manager: ActorRef[Any]
     plane: ClusterPlane
     submitters: Callable[[], tuple[str, ...]]
@@ -105,6 +109,7 @@ class NodeDesk:
             return self.reject(peer, error, 0)
         if replaced is not None:
             self._gone(replaced, NodeLost(f"node {replaced.node_id} was cut off and came back"))
+        member.key = key or ""
         beat = self._ports.beat
         self._send(member, Admitted(member.node_id, beat.every_s, beat.lease_s, self._ports.plane.models()))
         get_log().info("node joined", node=member.node_id, epoch=member.epoch, host=join.host, pid=join.pid)
@@ -167,10 +172,11 @@ class NodeDesk:
     def _gone(self, member: MemberNode, error: SageError) -> None:
         get_log().warning("node gone", node=member.node_id, epoch=member.epoch, why=error.what)
         self._ports.models.forget(member.peer)
+        self._ports.engines.gone(member.node_id, error)
         tell(self._ports.manager, NodeLeft(member.node_id, error))
 
     def _tell_joined(self, member: MemberNode) -> None:
-        port = RemoteNode(member.node_id, member.epoch, self._ports.door)
+        port = RemoteNode(member.node_id, member.epoch, self._ports.door, member.key)
         tell(self._ports.manager, NodeJoined(member.node_id, port, member.offer))
 
     # What nodes say.
@@ -184,9 +190,7 @@ class NodeDesk:
         match message:
             case Heartbeat(number, num_refused):
                 member.num_refused = num_refused
-                self._members.heard(member, ports.clock.monotonic_s())
-                self._send(member, HeartbeatTaken(number))
-                self._close_if_needed(member)
+                self._heard(member, number)
             case RunCollected():
                 self._collected(member, message)
             case RunLogged():
@@ -202,6 +206,8 @@ class NodeDesk:
             case OfferChanged(offer):
                 member.offer = offer
                 self._tell_joined(member)
+            case EngineHostEnded():
+                ports.engines.ended(member.node_id, message)
             case Leave():
                 self._lost(member, NodeLost(f"node {member.node_id} has left the cluster"))
             case (
@@ -216,6 +222,11 @@ class NodeDesk:
                 tell(ports.manager, arrived(message, member.node_id))
             case _:
                 self.give_up(member, MembershipOver(f"node {member.node_id} said what only clients say"))
+
+    def _heard(self, member: MemberNode, number: int) -> None:
+        self._members.heard(member, self._ports.clock.monotonic_s())
+        self._send(member, HeartbeatTaken(number))
+        self._close_if_needed(member)
 
     def _collected(self, member: MemberNode, message: RunCollected) -> None:
         """Pass records on to whoever collects them, or keep them."""
@@ -262,10 +273,13 @@ class NodeDesk:
             if member is not None:
                 self._send(member, TakeMore(entry.run_id, task_id, num))
 
-    def tell(self, node_id: NodeId, message: ControlMessage) -> None:
-        """Say something to a node, if it is a member."""
-        if (member := self._members.of_node(node_id)) is not None:
-            self._send(member, message)
+    def tell(self, node_id: NodeId, message: ControlMessage, epoch: int | None = None) -> bool:
+        """Say something to a node, if it is a member, in `epoch` where one is given; return whether it is."""
+        member = self._members.of_node(node_id)
+        if member is None or member.is_cut_off or epoch not in (None, member.epoch):
+            return False
+        self._send(member, message)
+        return True
 
     def drain(self, node_id: NodeId) -> None:
         """Place nothing new on a node, and have it end once nothing runs there; raises UnknownNode."""
@@ -274,11 +288,13 @@ class NodeDesk:
             raise UnknownNode(f"no node is named {node_id}", "See which there are: sage-cluster nodes.")
         member.is_draining = True
         self._close_if_needed(member)
+        self._ports.plane.leave_node(node_id)
         self.end_drained()
 
     def end_drained(self) -> None:
         """Have drained nodes end on which nothing runs."""
         busy = {node for entry in self._ports.book.live() for node in entry.nodes.values()}
+        busy |= self._ports.engines.nodes()
         for member in self._members:
             if member.is_draining and member.node_id not in busy:
                 self._send(member, EndNode())

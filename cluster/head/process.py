@@ -13,9 +13,10 @@ from cluster.checkpoints.clerk import CheckpointClerk
 from cluster.head.book import JobBook
 from cluster.head.config import HeadConfig, HeadReady
 from cluster.head.door import DoorPorts, FromPeer, HeadDoor, NodeProcessEnded, StopAll
+from cluster.head.engine_supply import NodeSupply
 from cluster.head.history import PastJob, take_up
 from cluster.head.local_nodes import EndLocalNodes, KillNode, LocalNodes, node_name
-from cluster.head.submitter import Resumption, Submitter, SubmitterPorts
+from cluster.head.submitter import Resumption, ServeWanted, Submitter, SubmitterPorts
 from cluster.head.trust import HeadTrust
 from cluster.jobs.checkpoint_start import open_folder
 from cluster.jobs.health import Beat
@@ -74,7 +75,7 @@ class Head:
             raise
         configured = tuple(spec_from_settings(table) for table in config.settings.engines)
         self._engines = (*config.engines, *configured)
-        self._plane: ClusterPlane = plane or EmbeddedPlane(config.settings.plane, self._engines)
+        self._plane: ClusterPlane = plane or EmbeddedPlane(config.settings.plane, self._engines, self._supply)
         self._journal = _journal_in(config.state_folder)
         self._beat = Beat()
         self._is_closed = False
@@ -86,7 +87,7 @@ class Head:
         server = ControlServer(self._context, codec, self._trust.listeners(self._place.control))
         past = take_up(self._journal, self._clock.unix_s())
         jobs = config.settings.jobs
-        manager = JobManager.start(
+        manager = self._manager = JobManager.start(
             self._clock,
             Random(),
             Strategy(jobs.placement),
@@ -94,7 +95,7 @@ class Head:
             patience_s=jobs.wait_for_room_s,
         )
         clerk = CheckpointClerk.start(open_folder, clock=self._clock)
-        submitter = Submitter.start(
+        submitter = self._submitter = Submitter.start(
             SubmitterPorts(
                 manager=manager,
                 clerk=clerk,
@@ -111,10 +112,10 @@ class Head:
             config.num_nodes, self._node_config, self._place.folder, self._node_ended, self._clock
         )
         self._actors = [self._nodes, submitter, manager, clerk, self._door]
-        if config.engines:
-            self._plane.serve(config.engines)
         if config.num_nodes:
             self._wait_joined()
+        if config.num_nodes and config.engines:
+            self._plane.serve(config.engines)
         for job in past:
             if not job.record.is_over:  # what ran of it elsewhere has stopped by itself after `lost_after_s`
                 tell(submitter, Resumption(job, self._beat.lost_after_s))
@@ -142,6 +143,7 @@ class Head:
         self._is_closed = True
         runtime = self._config.settings.runtime
         if self._actors:
+            self._plane.end_restarts()
             tell(self._door, StopAll())
             self._stopped.wait(runtime.stop_timeout_s + 5.0)
             tell(self._nodes, EndLocalNodes(_END_S))
@@ -189,6 +191,8 @@ class Head:
     def _members_are(self, num_members: int) -> None:
         if num_members >= self._config.num_nodes:
             self._joined.set()
+        if num_members:
+            tell(self._submitter, ServeWanted(self._config.engines))
 
     def _node_ended(self, name: str, how: str) -> None:
         if not self._joined.is_set():  # it would end in the same way again
@@ -222,9 +226,11 @@ class Head:
         if not needs:
             return ()
         from cluster.local.engines import specs_for_needs
-        from cluster.serving.model_store import open_store
 
-        return specs_for_needs(needs, self._engines, open_store(self._config.settings.models).path)
+        return specs_for_needs(needs, self._engines, lambda name: None)  # which nodes have the files, placement knows
+
+    def _supply(self) -> NodeSupply:
+        return NodeSupply(self._manager, self._trust, self._context, self._tell_door)
 
     def _book_of(self, past: tuple[PastJob, ...]) -> JobBook:
         book = JobBook()

@@ -23,11 +23,12 @@ class OrderToNode:
 
 @dataclass(frozen=True, slots=True)
 class RemoteNode:
-    """A NodePort."""
+    """A NodePort. `key`: that by which it is let in, in Z85; "" on this machine."""
 
     node_id: NodeId
     epoch: int
     door: ActorRef[Any]
+    key: str = ""
 
     def deploy(self, deployment: Deployment) -> None:
         tell(self.door, OrderToNode(self.node_id, self.epoch, deployment))

@@ -19,12 +19,14 @@ from cluster.jobs.outline import plan_from_outline
 from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import Actor, ask, tell
 from cluster.runtime.channel import PeerId
-from cluster.runtime.control import ShippedCode
 from cluster.runtime.control_clients import KeepFlow, SubmitFlow
 from cluster.runtime.scheduler import Scheduler, Threads
+from cluster.runtime.travelling_code import ShippedCode
+from cluster.serving.engines.spec import EngineSpec
 from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, SageError
 from sage.base.ids import JobId
+from sage.base.log import get_log
 from sage.base.settings import Settings
 from sage.flow.checkpoint import Checkpoint
 from sage.flow.plan import Plan
@@ -44,6 +46,13 @@ class Resumption:
 
     job: PastJob
     after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServeWanted:
+    """A node has come: start the engines that were wanted from the first, or were given up, if there is room."""
+
+    engines: tuple[EngineSpec, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ class SubmitterPorts:
 
     manager: ActorRef[Any]
     plane: ClusterPlane
-    specs_for: Callable[[Plan], "tuple[Any, ...]"]
+    specs_for: Callable[[Plan], tuple[EngineSpec, ...]]
     verifier: EnvelopeVerifier | NoCodeShipping
     tell_door: Callable[[object], None]
     settings: Settings
@@ -77,7 +86,7 @@ class SubmitterPorts:
     clerk: ActorRef[Any] | None = None
 
 
-class Submitter(Actor[Submission | Resumption]):
+class Submitter(Actor[Submission | Resumption | ServeWanted]):
     """One submission at a time."""
 
     restartable = True
@@ -86,7 +95,9 @@ class Submitter(Actor[Submission | Resumption]):
         super().__init__("submitter", clock=ports.clock, scheduler=ports.scheduler)
         self._ports = ports
 
-    def receive(self, message: Submission | Resumption) -> None:
+    def receive(self, message: Submission | Resumption | ServeWanted) -> None:
+        if isinstance(message, ServeWanted):
+            return self._serve_wanted(message)
         if isinstance(message, Resumption):
             return self._resume(message)
         error: SageError | None = None
@@ -102,7 +113,7 @@ class Submitter(Actor[Submission | Resumption]):
         if isinstance(order.code, ShippedCode):
             ports.verifier.take(order.code.envelope, order.job_id, ports.clock.unix_s())
         specs = ports.specs_for(plan)
-        ask(ports.manager, CheckRoom(plan), timeout_s=ANSWER_S)
+        ask(ports.manager, CheckRoom(plan, ports.plane.parts_of(specs)), timeout_s=ANSWER_S)
         if specs:
             ports.plane.serve(specs)
         checkpoints = self._checkpoints(plan, order.keep) if order.keep is not None else None
@@ -128,6 +139,14 @@ class Submitter(Actor[Submission | Resumption]):
             raise CheckpointUnusable("this head keeps no checkpoints", "Submit the flow without.")
         wanted = Checkpoint(keep.folder, keep.every_s, keep.num_kept, keep.timeout_s, keep.drop, keep.savepoint)
         return open_checkpoints(plan.graph, wanted, keep.resume, self._ports.clerk)
+
+    def _serve_wanted(self, wanted: ServeWanted) -> None:
+        try:
+            if wanted.engines:
+                self._ports.plane.serve(wanted.engines)
+        except SageError as error:
+            get_log().warning("engines wait for room", why=error.what)
+        self._ports.plane.serve_again()
 
     def _resume(self, message: Resumption) -> None:
         ports, job_id, tell_door = self._ports, message.job.record.id, self._ports.tell_door

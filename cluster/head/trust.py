@@ -9,7 +9,7 @@ import zmq
 
 from cluster.head.config import HeadConfig
 from cluster.jobs.envelope import EnvelopeVerifier, NoCodeShipping, submitters_of
-from cluster.runtime.allow_list import Domain
+from cluster.runtime.allow_list import Domain, only_for
 from cluster.runtime.channel import Attach, Context
 from cluster.runtime.control import ControlMessage
 from cluster.runtime.curve import ServerTrust, listen
@@ -83,6 +83,20 @@ class HeadTrust:
             return f"ipc://{folder}/data"
         host = self._config.listen.removeprefix("tcp://").rpartition(":")[0]
         return f"tcp://{host}:0"
+
+    def listen_for_engine(self, socket: "zmq.Socket[bytes]", start: int, node_key: str) -> str:
+        """Bind a socket that the engine host with this number connects to; return where, as StartEngineHost has it.
+
+        `node_key`: of the node that starts it; "": it is on this machine, as a socket in the cluster's folder.
+        Raises what `listen` raises. May be called on any thread.
+        """
+        if not node_key:
+            return listen(socket, f"ipc://{self._config.folder}/engine-{start}", None)
+        assert self._keys is not None
+        assert self._config.listen is not None
+        host = self._config.listen.removeprefix("tcp://").rpartition(":")[0]
+        trust = ServerTrust(self._keys.curve("head"), only_for(Domain.ENGINE, node_key))
+        return f"tcp://*:{listen(socket, f'tcp://{host}:0', trust).rpartition(':')[2]}"
 
     def close(self) -> None:
         if self._keeper is not None:

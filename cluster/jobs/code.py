@@ -17,8 +17,8 @@ from cluster.jobs.flow_file import flows_of, import_file, pick, plain_name, user
 from cluster.jobs.graph_digest import graph_sha256
 from cluster.jobs.pickled_graph import graph_from_pickle, pickled_graph
 from cluster.jobs.project import Project, installed_places, project_of, runs_as_script_only
-from cluster.runtime.control import Code, FileCode, ShippedCode
 from cluster.runtime.signing import SigningKey
+from cluster.runtime.travelling_code import Code, FileCode, ShippedCode
 from sage.base.clock import Clock
 from sage.base.errors import CodeMismatch, CodeRefused, FlowInvalid
 from sage.base.ids import JobId

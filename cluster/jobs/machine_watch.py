@@ -16,7 +16,7 @@ OnOffer = Callable[[NodeOffer], object]
 
 
 class MachineWatch(Actor[None]):
-    """Owns the machine from its start, and closes it when it ends. Without a driver it has nothing to do."""
+    """Owns the machine from its start, and closes it when it ends."""
 
     def __init__(
         self, machine: ThisMachine, offer: NodeOffer, on_offer: OnOffer, clock: Clock, *, every_s: float = LOOK_EVERY_S
@@ -29,8 +29,7 @@ class MachineWatch(Actor[None]):
         self._every_s = every_s
 
     def on_start(self) -> None:
-        if self._machine.has_driver:
-            self.set_timer("look", self._every_s)
+        self.set_timer("look", self._every_s)
 
     def on_stop(self) -> None:
         self._machine.close()

@@ -6,7 +6,6 @@ from random import Random
 from types import TracebackType
 
 from cluster.jobs.bookkeeper import Bookkeeper
-from cluster.jobs.explain import explain
 from cluster.jobs.job import (
     BeginAnew,
     BeginOn,
@@ -21,18 +20,17 @@ from cluster.jobs.job import (
 from cluster.jobs.job_checkpoints import CheckpointDue, CheckpointPlan, CheckpointPorts, JobCheckpoints
 from cluster.jobs.journal import Journal, MemoryJournal
 from cluster.jobs.managed_job import ManagedJob, take_savepoint
+from cluster.jobs.node_news import CloseNode, LetEngineGo, NodeJoined, NodeLeft
 from cluster.jobs.nodes import Nodes
 from cluster.jobs.orders import (
     CancelJob,
     CheckpointWritten,
     CheckRoom,
-    CloseNode,
     DeadLettersOf,
     ExplainJob,
     ManagerMessage,
-    NodeJoined,
-    NodeLeft,
     NodesNow,
+    PlaceEngines,
     ResumePlan,
     RunBroke,
     SavepointOf,
@@ -50,11 +48,10 @@ from sage.base.clock import Clock
 from sage.base.errors import InternalError, JobCancelled, JournalUnusable, NameTaken, NoRoom, SageError
 from sage.base.ids import JobId, NodeId, new_id
 from sage.flow.plan import Plan
-from sage.flow.runner import JobStatus, NodeView
+from sage.flow.runner import JobStatus
 
 PROGRESS_EVERY_S = 0.1
 """How often at most the progress of a job is told; what else happens to it is told at once."""
-
 MAX_PAST_JOBS = 1_000
 """Jobs that are over and still known, with their dead letters; the newest stay."""
 
@@ -88,32 +85,29 @@ class JobManager(Actor[ManagerMessage]):
 
     def receive(self, message: ManagerMessage) -> object:
         match message:
-            case NodeJoined(node_id, node, offer):
-                self._nodes.join(node_id, node, offer)
+            case NodeJoined() | CloseNode() | LetEngineGo():
+                self._nodes.change(message)
                 self._place_waiting()
             case NodeLeft(node_id, error):
                 self._left(node_id, error)
             case RunBroke(run_id, error):
                 self._happened(run_id, RecordsLost(error))
-            case CloseNode(node_id, is_closed):
-                self._nodes.close(node_id, is_closed=is_closed)
-                self._place_waiting()
             case SubmitPlan():
                 return self._submit(message)
             case ResumePlan():
                 self._resume(message)
-            case CheckRoom(plan):
-                self._nodes.place(plan, tasks_from_plan(JobId("job"), plan), self._taken())
+            case CheckRoom(plan, engines):
+                self._nodes.check(plan, tasks_from_plan(JobId("job"), plan), engines, self._taken())
+            case PlaceEngines(parts):
+                return self._nodes.place_engines(parts, self._taken())
             case ExplainJob(job_id):
-                return explain(self._jobs[job_id].run.placement) if job_id in self._jobs else []
+                return self._nodes.explain(self._jobs[job_id].run.placement) if job_id in self._jobs else []
             case CancelJob(job_id):
                 self._cancel(job_id)
             case DeadLettersOf(job_id):
                 return list(self._jobs[job_id].letters) if job_id in self._jobs else []
             case NodesNow():
-                return [
-                    NodeView(r.node_id, r.offer.total, r.free, r.num_parts) for r in self._nodes.rooms(self._taken())
-                ]
+                return self._nodes.views(self._taken())
             case ActorEnded(_, name):
                 self._left(NodeId(name), InternalError(f"node {name} ended"))
             case ActorFailed(_, name, error):
@@ -138,8 +132,6 @@ class JobManager(Actor[ManagerMessage]):
         for job in self._jobs.values():
             if not job.run.machine.is_over:
                 job.on_change(job.last_view(error))
-
-    # Jobs.
 
     def _submit(self, wanted: SubmitPlan) -> JobId:
         job_id = wanted.job_id if wanted.job_id is not None else JobId(new_id("job", self._rng, num_chars=8))
@@ -333,8 +325,6 @@ class JobManager(Actor[ManagerMessage]):
                     self._wait(job)
             case SavepointOf(job_id, target, done):
                 take_savepoint(self._jobs.get(job_id), target, done)
-
-    # Nodes.
 
     def _left(self, node_id: NodeId, error: SageError) -> None:
         """Have every job that has tasks on a node that is no more begin anew, or fail."""

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from pykka import ActorRef
 
+from cluster.jobs.room import Placed
 from cluster.runtime.actor import tell
 from cluster.runtime.messages import BeginJob, CheckpointJob, DeployTasks, StopJob, TaskSpec
 from cluster.runtime.record_types import RecordTypes
@@ -42,6 +43,14 @@ class NodePort(Protocol):
         ...
 
     def stop(self, run_id: JobId) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedEngine:
+    """Where the host of an engine is to be started, and what it holds there."""
+
+    placed: Placed
+    node: NodePort
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from cluster.checkpoints.clerk import Done
 from cluster.jobs.job_checkpoints import CheckpointPlan
 from cluster.jobs.journal import JobRecord
-from cluster.jobs.node_port import NodePort
+from cluster.jobs.node_news import CloseNode, LetEngineGo, NodeJoined, NodeLeft
+from cluster.jobs.node_port import PlacedEngine
+from cluster.jobs.parts import Part
 from cluster.runtime.actor import ActorEnded, ActorFailed, Query
 from cluster.runtime.messages import NodeFact
 from sage.base.errors import SageError
-from sage.base.ids import JobId, NodeId
-from sage.base.offer import NodeOffer
+from sage.base.ids import JobId
 from sage.flow.plan import Plan
 from sage.flow.runner import DeadLetterRecord, JobMetrics, NodeView
 
@@ -36,36 +37,11 @@ OnChange = Callable[[JobView], None]
 
 
 @dataclass(frozen=True, slots=True)
-class NodeJoined:
-    """A node is there, or one that was offers something else now: what runs on it runs on."""
-
-    node_id: NodeId
-    node: NodePort
-    offer: NodeOffer
-
-
-@dataclass(frozen=True, slots=True)
-class NodeLeft:
-    """A node is no more, or must not be counted on any more, and nothing runs there."""
-
-    node_id: NodeId
-    error: SageError
-
-
-@dataclass(frozen=True, slots=True)
 class RunBroke:
     """What a run sends between its nodes may be lost; it begins anew, or its job fails."""
 
     run_id: JobId
     error: SageError
-
-
-@dataclass(frozen=True, slots=True)
-class CloseNode:
-    """Place nothing new on a node, until `is_closed` is taken back."""
-
-    node_id: NodeId
-    is_closed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +82,23 @@ class ResumePlan:
 
 @dataclass(frozen=True, slots=True)
 class CheckRoom(Query[None]):
-    """Answered by NoRoom where the plan's tasks would not fit now; before anything is started for it."""
+    """Answered by NoRoom where the plan's tasks would not fit now; before anything is started for it.
+
+    `engines`: the hosts of engines that it needs; those that are placed already stay where they are.
+    """
 
     plan: Plan
+    engines: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceEngines(Query[list[PlacedEngine]]):
+    """Place the hosts of engines, all or none, and keep their room. One that is placed already is placed anew.
+
+    May be answered by NoRoom.
+    """
+
+    parts: tuple[Part, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +146,8 @@ ManagerMessage = (
     | RunBroke
     | CloseNode
     | CheckRoom
+    | PlaceEngines
+    | LetEngineGo
     | SubmitPlan
     | ResumePlan
     | ExplainJob

@@ -2,6 +2,7 @@
 
 import atexit
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 from random import Random
 from types import TracebackType
@@ -14,8 +15,10 @@ from cluster.checkpoints.keepers import Keepers
 from cluster.jobs.checkpoint_start import open_checkpoints, open_folder
 from cluster.jobs.machine_watch import MachineWatch
 from cluster.jobs.manager import JobManager
+from cluster.jobs.node_news import NodeJoined
 from cluster.jobs.node_port import ActorNode
-from cluster.jobs.orders import CheckRoom, NodeJoined, NodesNow, SubmitPlan
+from cluster.jobs.orders import CheckRoom, NodesNow, SubmitPlan
+from cluster.jobs.parts import Part
 from cluster.jobs.placement import Strategy
 from cluster.local.explain import NODE_ID, machine_here
 from cluster.local.job import ANSWER_S, JobBoard, ManagerDesk, SubmittedJob
@@ -41,6 +44,7 @@ from sage.flow.runner import EngineStatus, Job, NodeView, Submittable
 from sage.flow.turns import chats_of
 
 if TYPE_CHECKING:  # the serving side is slow to import; flows that ask no model do without it
+    from cluster.local.supply import Supply
     from cluster.serving.driver import HeldLink
     from cluster.serving.engines.spec import EngineSpec
 
@@ -67,7 +71,7 @@ class LocalCluster:
         self._settings = settings if settings is not None else load_settings()
         self._clock = SystemClock()
         self._engines = (*engines, *self._configured_engines())
-        self._plane = EmbeddedPlane(self._settings.plane, self._engines)
+        self._plane = EmbeddedPlane(self._settings.plane, self._engines, self._supply)
         machine = machine_here(self._settings)
         offer = machine.look()
         self._manager = JobManager.start(self._clock, Random(), Strategy(self._settings.jobs.placement))
@@ -100,7 +104,7 @@ class LocalCluster:
         _check_asked(graph)
         plan = plan_from_graph(graph)
         specs = self._specs_for(needs_of_graph(graph))
-        ask(self._manager, CheckRoom(plan), timeout_s=ANSWER_S)
+        ask(self._manager, CheckRoom(plan, _parts(specs)), timeout_s=ANSWER_S)
         if specs:
             self._plane.serve(specs)
         board = JobBoard()
@@ -194,6 +198,11 @@ class LocalCluster:
 
         return specs_for_needs(needs, self._engines, open_store(self._settings.models).path)
 
+    def _supply(self) -> "Supply":
+        from cluster.local.supply import ChildSupply
+
+        return ChildSupply(self._manager)
+
     def _node_ports(self) -> NodePorts:
         manager = self._manager
         return NodePorts(
@@ -224,3 +233,12 @@ def _check_asked(graph: Graph) -> None:
         raise FlowInvalid(
             what, "Submit it to a cluster (sage-cluster submit FILE), and serve that: sage-gateway serve --cluster."
         )
+
+
+def _parts(specs: "tuple[EngineSpec, ...]") -> tuple[Part, ...]:
+    """Return what is placed for engines whose files were seen to be here."""
+    if not specs:
+        return ()
+    from cluster.local.engines import parts_of_engines
+
+    return tuple(replace(part, engine=()) for part in parts_of_engines(specs))

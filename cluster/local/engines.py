@@ -1,15 +1,29 @@
-"""Which engines a flow needs, and whether they can be had. Knows nothing of how engines are started."""
+"""Which engines a flow needs, whether they can be had, and what is placed for them. Starts no engine."""
 
 from collections.abc import Callable, Iterable, Sequence
 
+from cluster.jobs.parts import Part
 from cluster.local.needs import Need
-from cluster.serving.engines.spec import EngineSpec, spec_from_text
+from cluster.serving.engines.spec import EngineSpec, engine_ids, spec_from_text
 from sage.base.catalog import CATALOG
 from sage.base.errors import ModelMissing, SageError, UnknownModel
+from sage.base.ids import EngineId
 from sage.base.inference import Kind
 
 CheckFiles = Callable[[str], object]
 """Raises ModelMissing where the files of a model of the catalogue are not on this machine."""
+
+
+def part_of_engine(spec: EngineSpec, engine_id: EngineId) -> Part:
+    """Return what is placed for one replica: it goes where its kind's packages and its model's files are."""
+    needs = (spec.kind, f"{spec.kind}:{spec.target}") if spec.kind == "openvino" else (spec.kind,)
+    what = f"engine {engine_id} ({spec.kind}:{spec.target})"
+    return Part(f"engine {engine_id}", what, spec.demand, serves=(spec.model,), engine=needs)
+
+
+def parts_of_engines(specs: Iterable[EngineSpec]) -> tuple[Part, ...]:
+    """Return a part for each replica."""
+    return tuple(part_of_engine(spec, engine_id) for spec in specs for engine_id in engine_ids(spec))
 
 
 def specs_for_needs(

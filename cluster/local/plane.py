@@ -4,16 +4,21 @@ Plane, engines and ZeroMQ are slow to import; flows that ask no model do without
 """
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from sage.base.errors import NoEngine
-from sage.base.ids import EngineId, RequestId
+import msgspec
+
+from sage.base.errors import NoEngine, SageError
+from sage.base.ids import EngineId, NodeId, RequestId
 from sage.base.inference import Failed, Failure, Inference, ModelCard, ReplyTo, Request
 from sage.base.settings import PlaneSettings
 from sage.flow.runner import EngineStatus
 
 if TYPE_CHECKING:
+    from cluster.jobs.parts import Part
+    from cluster.local.supply import Supply
     from cluster.serving.driver import HeldLink
     from cluster.serving.engines.spec import EngineSpec
     from cluster.serving.manager import PlaneClient
@@ -32,6 +37,22 @@ class ClusterPlane(Inference, Protocol):
 
     def engines(self) -> tuple[EngineStatus, ...]: ...
 
+    def parts_of(self, specs: "Iterable[EngineSpec]") -> "tuple[Part, ...]":
+        """Return what `serve` would place on nodes."""
+        ...
+
+    def serve_again(self) -> None:
+        """Start engines that were given up, if there is room for them now."""
+        ...
+
+    def leave_node(self, node_id: NodeId) -> None:
+        """Have the engines of a node begin anew elsewhere, once they have answered what they work on."""
+        ...
+
+    def end_restarts(self) -> None:
+        """Start no engine again that is lost from now on."""
+        ...
+
     def close(self, timeout_s: float) -> list[str]:
         """End what it has started; return the names of threads left."""
         ...
@@ -40,27 +61,68 @@ class ClusterPlane(Inference, Protocol):
 class EmbeddedPlane:
     """An Inference for any thread; without an engine it refuses everything."""
 
-    def __init__(self, settings: PlaneSettings, engines: "Sequence[EngineSpec]") -> None:
-        """`engines`: those that are configured, to be served when they are needed."""
+    def __init__(
+        self,
+        settings: PlaneSettings,
+        engines: "Sequence[EngineSpec]",
+        supply: "Callable[[], Supply]",
+    ) -> None:
+        """`engines`: those that are configured, to be served when they are needed. `supply` starts them: made with the
+        first."""
         self._settings = settings
+        self._make_supply = supply
+        self._supply: Supply | None = None
         self._engines = tuple(engines)
         self._lock = threading.Lock()
         self._client: PlaneClient | None = None
-        self._served: set[EngineId] = set()
+        self._served: dict[EngineId, EngineSpec] = {}
 
     def serve(self, specs: "Iterable[EngineSpec]") -> None:
-        """Start those engines that do not run yet, or not any more; their requests wait until they are ready."""
-        from cluster.serving.engines.launch import launch
+        """Start those engines that do not run yet, or not any more; their requests wait until they are ready.
+
+        Raises NoRoom, EngineStartFailed.
+        """
         from cluster.serving.engines.spec import engine_ids
 
         with self._lock:
-            client = self._started()
-            self._served -= {EngineId(engine.engine_id) for engine in client.engines() if engine.state == "lost"}
-            for spec in specs:
-                for engine_id in engine_ids(spec):
-                    if engine_id not in self._served:
-                        client.attach(launch(spec, engine_id))
-                        self._served.add(engine_id)
+            self._launch({engine_id: spec for spec in specs for engine_id in engine_ids(spec)})
+
+    def parts_of(self, specs: "Iterable[EngineSpec]") -> "tuple[Part, ...]":
+        """Return what `serve` would place on nodes."""
+        from cluster.local.engines import parts_of_engines
+
+        return parts_of_engines(specs)
+
+    def serve_again(self) -> None:
+        """Start those that were given up, if there is room for them now."""
+        with self._lock:
+            if self._client is not None:
+                for engine_id, spec in self._served.items():
+                    with suppress(SageError):  # it stays as it was
+                        self._launch({engine_id: spec})
+
+    def _launch(self, wanted: "Mapping[EngineId, EngineSpec]") -> None:
+        client = self._started()
+        if self._supply is None:
+            self._supply = self._make_supply()
+        alive = {engine.engine_id for engine in client.engines() if engine.state != "lost"}
+        for engine_id, spec in wanted.items():
+            if engine_id not in alive:
+                held = self._supply.launch(spec, engine_id)
+                client.attach(held.link, again=held.again)
+                self._served[engine_id] = spec
+
+    def leave_node(self, node_id: NodeId) -> None:
+        """Have the engines of a node begin anew elsewhere, once they have answered what they work on."""
+        client, supply = self._client, self._supply
+        if client is not None and supply is not None:
+            client.retire(engine_id for engine_id in tuple(self._served) if supply.node_of(engine_id) == node_id)
+
+    def end_restarts(self) -> None:
+        """Start no engine again that is lost from now on."""
+        client = self._client
+        if client is not None:
+            client.end_restarts()
 
     def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
         client = self._client  # `close` may take it away meanwhile
@@ -86,7 +148,12 @@ class EmbeddedPlane:
 
     def engines(self) -> tuple[EngineStatus, ...]:
         client = self._client
-        return client.engines() if client is not None else ()
+        return tuple(map(self._with_node, client.engines())) if client is not None else ()
+
+    def _with_node(self, engine: EngineStatus) -> EngineStatus:
+        if self._supply is None or engine.state == "lost":
+            return engine
+        return msgspec.structs.replace(engine, node=self._supply.node_of(EngineId(engine.engine_id)))
 
     def set_policy(self, name: str) -> None:
         """Order what waits by another policy, at once; raises UnknownPolicy."""

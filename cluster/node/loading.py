@@ -13,7 +13,7 @@ from cluster.jobs.envelope import CodeVerifier, EnvelopeVerifier, NoCodeShipping
 from cluster.jobs.flow_types import flow_types
 from cluster.jobs.outline import is_same_work, outline_from_plan
 from cluster.jobs.tasks import tasks_from_plan
-from cluster.runtime.control import DeployRun
+from cluster.runtime.control import DeployRun, RemoteFailure, RunTaskEnded
 from cluster.runtime.messages import TaskSpec
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.scheduler import Scheduler
@@ -93,6 +93,12 @@ def loaded(order: DeployRun, node_id: NodeId, load: LoadFlow) -> RunLoaded | Loa
     except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit too
         what = f"the flow {order.outline.name!r} cannot be loaded on node {node_id}: {type(error).__name__}: {error}"
         return LoadingFailed(order, FlowInvalid(what, "See the node's log, or run the file there by itself."))
+
+
+def declined(order: DeployRun, node_id: NodeId, error: SageError) -> RunTaskEnded:
+    """Return what says that a run cannot be had here: one of its tasks ends, and the head stops the others."""
+    here = [task_id for task_id, at in order.placement.items() if at == node_id]
+    return RunTaskEnded(order.run_id, here[0], False, RemoteFailure.of(error))
 
 
 def _loaded(order: DeployRun, node_id: NodeId, load: LoadFlow) -> RunLoaded:

@@ -11,7 +11,8 @@ import msgspec
 
 from cluster.jobs.lease import Lease
 from cluster.jobs.run_facts import travelling
-from cluster.node.loading import LoadingFailed, RunLoaded, begin_loading
+from cluster.node.engine_hosts import EngineHosts
+from cluster.node.loading import LoadingFailed, RunLoaded, begin_loading, declined
 from cluster.node.member_ports import (
     EndMember,
     FactOfNode,
@@ -44,6 +45,7 @@ from cluster.runtime.control import (
     CheckpointRun,
     ControlMessage,
     DeployRun,
+    EndEngineHost,
     EndNode,
     HeadToNode,
     Heartbeat,
@@ -53,9 +55,8 @@ from cluster.runtime.control import (
     Leave,
     OfferChanged,
     Rejected,
-    RemoteFailure,
     RunBroken,
-    RunTaskEnded,
+    StartEngineHost,
     StopRun,
     TakeMore,
     TurnsAsked,
@@ -84,6 +85,7 @@ class Member(Actor[MemberMessage]):
         self._running = Running(lambda message: tell(self.actor_ref, SayToHead(message)), ports.scheduler)
         self._asking = ModelAsker(lambda: tell(self.actor_ref, ModelsAsked()))
         self._turns = TurnsHere(lambda: tell(self.actor_ref, TurnsSpoken()), ports.clock)
+        self._hosts = EngineHosts(self, ports.start_host, self._send)
         self._lease = Lease(ports.clock)
         self._channel: ControlClient[HeadToNode] | None = None
         self._epoch = self._num_joins = 0
@@ -123,6 +125,7 @@ class Member(Actor[MemberMessage]):
 
     def on_readable(self, fd: int) -> None:
         self._check_lease()
+        self._hosts.readable(fd)
         self._drain()
 
     def on_timer(self, timer_id: Hashable) -> None:
@@ -134,6 +137,8 @@ class Member(Actor[MemberMessage]):
                 self._obey(self._standing.connect(self.clock.monotonic_s()))
             case "beat":
                 self._beat()
+            case "hosts":
+                self._hosts.ask()
             case _:
                 self._check_lease()
         self._drain()
@@ -151,8 +156,6 @@ class Member(Actor[MemberMessage]):
         self._let_go()
         self._ports.on_end(InternalError(f"the member of this node broke: {exception_value!r}"))
 
-    # Membership.
-
     def _obey(self, orders: list[StandOrder]) -> None:
         for order in orders:
             match order:
@@ -162,6 +165,7 @@ class Member(Actor[MemberMessage]):
                     self._disconnect()
                 case StopRuns():
                     self._lease.end()
+                    self._hosts.end_all()
                     for run_id in self._standing.runs:
                         self._stop_run(run_id)
                 case RetryIn(after_s):
@@ -227,12 +231,8 @@ class Member(Actor[MemberMessage]):
         get_log().warning("cluster lost", node=self._ports.node_id, why=error.what)
         self._asking.fail_all(error)
 
-    # From the head.
-
     def _drain(self) -> None:
-        if self._channel is None:
-            return
-        for came in self._channel.drain():
+        for came in self._channel.drain() if self._channel is not None else ():
             if isinstance(came, ChannelLost):
                 self._lost(came.error)
             else:
@@ -262,6 +262,8 @@ class Member(Actor[MemberMessage]):
                 self._running.give(run_id, task_id, num_messages)
             case InferenceReplies(replies):
                 self._asking.replied(replies)
+            case StartEngineHost() | EndEngineHost():
+                self._hosts.obey(message)
             case TurnsAsked(run_id, step, requests):
                 if self._standing.goes_on(run_id):  # of one that is over the head has answered
                     self._turns.of_run(run_id).give(step, requests)
@@ -269,8 +271,6 @@ class Member(Actor[MemberMessage]):
                 self._withdraw(run_id, turn_ids)
             case EndNode():
                 self._obey(self._standing.told_to_end())
-
-    # Runs.
 
     def _load(self, order: DeployRun) -> None:
         if self._standing.takes_runs():
@@ -291,10 +291,8 @@ class Member(Actor[MemberMessage]):
         tell(self._node, DeployTasks(order.run_id, tasks, order.keeping, loaded.types))
 
     def _decline(self, order: DeployRun, error: SageError) -> None:
-        """Say that a run cannot be had here: one of its tasks ends by the error, and the head stops the others."""
-        here = [task_id for task_id, node_id in order.placement.items() if node_id == self._ports.node_id]
         if self._standing.goes_on(order.run_id):
-            self._send(RunTaskEnded(order.run_id, here[0], False, RemoteFailure.of(error)))
+            self._send(declined(order, self._ports.node_id, error))
 
     def _stop_run(self, run_id: JobId) -> None:
         self._standing.stops(run_id)
@@ -333,6 +331,7 @@ class Member(Actor[MemberMessage]):
             self._lost(ClusterUnreachable("the head takes no more messages"))
 
     def _let_go(self) -> None:
+        self._hosts.end_all()
         self._asking.close()
         self._asking.fail_all(ClusterUnreachable("this node ends"))
         for run_id in self._standing.runs:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pykka import ActorRef
 
+from cluster.node.engine_hosts import StartHost, hosts_none
 from cluster.node.loading import LoadFlow, LoadingFailed, RunLoaded
 from cluster.node.records_way import RecordsWay
 from cluster.runtime.channel import ControlClient
@@ -79,3 +80,4 @@ class MemberPorts:
     on_end: Callable[[SageError | None], object]
     clock: Clock
     scheduler: Scheduler = field(default_factory=Threads)
+    start_host: StartHost = hosts_none

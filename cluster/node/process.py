@@ -13,11 +13,12 @@ from pykka import ActorRef
 
 from cluster.checkpoints.keepers import Keepers
 from cluster.jobs.devices import Wish
-from cluster.jobs.machine import ThisMachine
-from cluster.jobs.machine_watch import MachineWatch
+from cluster.jobs.machine_watch import LOOK_EVERY_S, MachineWatch
 from cluster.jobs.nvml import find_nvml
+from cluster.local.hosting import HostingMachine
 from cluster.node.config import NodeConfig, offered_folders
 from cluster.node.doors import NodeDoors
+from cluster.node.host_start import start_host
 from cluster.node.loading import CodeLoader
 from cluster.node.member import Member
 from cluster.node.member_ports import EndMember, MemberPorts, OfferIs
@@ -30,6 +31,7 @@ from cluster.runtime.keys import ClusterKeys
 from cluster.runtime.messages import NodeFact
 from cluster.runtime.node import Node, NodePorts
 from cluster.runtime.workshop import OperatorWorkshop
+from cluster.serving.model_store import open_store
 from operators.index import IndexStore
 from operators.turns import ChatTurns
 from sage.base.clock import SystemClock
@@ -40,6 +42,9 @@ from sage.base.ids import JobId, NodeId, new_id
 from sage.base.inference import Inference
 from sage.base.log import get_log
 from sage.base.offer import NodeOffer
+
+LOOK_AT_FILES_S = 5.0
+"""How soon a node without GPUs notices that models were pulled."""
 
 _END_S = 3.0
 
@@ -60,7 +65,7 @@ class NodeProcess:
         self._has_ended = threading.Event()
         self.error: SageError | None = None  # by which it ended, if by one
         self._member: ActorRef[Any] | None = None
-        self._machine = ThisMachine(_wish(config), find_nvml())
+        self._machine = HostingMachine(_wish(config), find_nvml(), open_store(config.settings.models))
         self._offer = self._machine.look()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         keys = ClusterKeys(Path(config.keys_folder)).curve(config.key or config.name) if config.keys_folder else None
@@ -73,8 +78,8 @@ class NodeProcess:
         """Be a node until told to end; return the exit status."""
         self._member = Member.start(self._ports())
         actors: list[ActorRef[Any]] = [self._member]
-        if self._machine.has_driver:
-            actors.append(MachineWatch.start(self._machine, self._offer, self._offers, self._clock))
+        every_s = LOOK_EVERY_S if self._machine.has_driver else LOOK_AT_FILES_S
+        actors.append(MachineWatch.start(self._machine, self._offer, self._offers, self._clock, every_s=every_s))
         self._has_ended.wait()
         for name in [*stop(actors, timeout_s=_END_S), *stop(self._keepers.actors(), timeout_s=_END_S)]:
             get_log().warning("still running", what=name)
@@ -119,6 +124,7 @@ class NodeProcess:
             on_admitted=self._on_admitted,
             on_end=self._ended,
             clock=self._clock,
+            start_host=lambda order: start_host(order, self._config),
         )
 
     def _connect(self) -> ControlClient[HeadToNode]:

@@ -30,16 +30,23 @@ class Role(StrEnum):
 
 
 class Domain(StrEnum):
-    """What a listening socket is for; it decides who may connect."""
+    """What a listening socket is for; it decides who may connect. That for an engine is for one node's: `only_for`."""
 
     CONTROL = "control"
     DATA = "data"
+    ENGINE = "engine"
 
 
 _ADMITTED = {
     Domain.CONTROL: frozenset({Role.NODE, Role.CLIENT}),
     Domain.DATA: frozenset({Role.HEAD, Role.NODE}),
+    Domain.ENGINE: frozenset({Role.NODE}),
 }
+
+
+def only_for(domain: Domain, public_key: str) -> str:
+    """Return the domain of a socket that the owner of one key alone may connect to."""
+    return f"{domain} {public_key}"
 
 
 class AllowedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,8 +99,12 @@ class AllowList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return by_name or next((t for t in self.tokens if t.public_key == public_key and t.is_live(now_unix_s)), None)
 
     def admits(self, domain: str, public_key: str, now_unix_s: float) -> bool:
-        """Say whether a socket of `domain` takes a connection of this key. A token opens the control socket only."""
-        if domain not in tuple(Domain):
+        """Say whether a socket of `domain` takes a connection of this key. A token opens the control socket only.
+
+        A domain that names a key (`only_for`) takes no other; that of an engine must.
+        """
+        domain, _, only_key = domain.partition(" ")
+        if domain not in tuple(Domain) or only_key != (public_key if only_key or domain == Domain.ENGINE else ""):
             return False
         match self.standing(public_key, now_unix_s):
             case AllowedKey(role=role):

@@ -9,14 +9,15 @@ import msgspec
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.messages import TaskProgress
 from cluster.runtime.saving import CheckpointStage, Keeping, SavedPieces
+from cluster.runtime.travelling_code import Code
 from sage.base.errors import RecordFailed, SageError
-from sage.base.ids import JobId, NodeId, RequestId, TaskId
+from sage.base.ids import EngineId, JobId, NodeId, RequestId, TaskId
 from sage.base.inference import ChatRequest, Failure, ModelCard, Reply, Request
 from sage.base.offer import NodeOffer
 from sage.base.turns import TurnNews
 from sage.flow.runner import DeadLetterRecord
 
-CONTROL_WIRE = 7
+CONTROL_WIRE = 8
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
@@ -24,18 +25,6 @@ MAX_TEXT_CHARS = 20_000
 MAX_NOTES = 20
 NUM_UNTAKEN = 8
 """RunCollected and RunLogged of one task that may be on their way."""
-
-
-class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The first part of every message. `wire` comes first in every version, past and to come.
-
-    `epoch`: the membership that the sender has, or is spoken to in; 0: none. `sequence` counts the messages of one
-    connection and direction from 1: a gap or a repetition breaks the connection.
-    """
-
-    wire: int
-    epoch: int
-    sequence: int
 
 
 class ControlMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -69,27 +58,6 @@ class RemoteFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def _cut(text: str) -> str:
     return text if len(text) <= MAX_TEXT_CHARS else f"{text[:MAX_TEXT_CHARS]}... ({len(text):,} characters)"
-
-
-class FileCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="file"):
-    """A flow in code that every node has: `target` is `module:flow` or `FILE:flow`.
-
-    `sha256`: of its file and of the files of its project that it imports. `graph_sha256`: of the graph that it makes,
-    which differs where the flow depends on what only its user's process knows; "": not known.
-    """
-
-    target: str
-    sha256: str
-    graph_sha256: str = ""
-
-
-class ShippedCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="shipped"):
-    """A flow within a signed envelope, to be opened only by `cluster.jobs.code`."""
-
-    envelope: bytes
-
-
-Code = FileCode | ShippedCode
 
 
 class PeerAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -202,14 +170,12 @@ class RunLogged(ControlMessage, frozen=True):
 
 
 class InferenceAsk(ControlMessage, frozen=True):
-    """Also of clients."""
+    """Also of clients, as InferenceCancel is."""
 
     requests: tuple[Request, ...]
 
 
 class InferenceCancel(ControlMessage, frozen=True):
-    """Also of clients."""
-
     request_ids: tuple[RequestId, ...]
 
 
@@ -218,6 +184,14 @@ class TurnsSaid(ControlMessage, frozen=True):
 
     run_id: JobId
     news: tuple[TurnNews, ...]
+
+
+class EngineHostEnded(ControlMessage, frozen=True):
+    """The process of a host is gone. `how`, in words; `last_words`: the end of its log."""
+
+    start: int
+    how: str
+    last_words: str
 
 
 class Leave(ControlMessage, frozen=True):
@@ -236,7 +210,9 @@ RunFact = (
     | RunCollected
     | RunLogged
 )
-NodeToHead = Join | OfferChanged | Heartbeat | RunFact | InferenceAsk | InferenceCancel | TurnsSaid | Leave
+NodeToHead = (
+    Join | OfferChanged | Heartbeat | RunFact | InferenceAsk | InferenceCancel | TurnsSaid | EngineHostEnded | Leave
+)
 
 
 # Head to node.
@@ -303,6 +279,27 @@ class TakeMore(ControlMessage, frozen=True):
     num_messages: int
 
 
+class StartEngineHost(ControlMessage, frozen=True):
+    """Start the host of an engine; EngineHostEnded comes once its process is gone, or could not be started.
+
+    `spec`: an EngineSpec, in JSON. `link`: where it connects to; in `tcp://*:PORT`, `*` is the host by which this node
+    reaches its head. `gpus`: the devices that it sees, by UUID.
+    """
+
+    start: int
+    engine_id: EngineId
+    spec: str
+    link: str
+    gpus: tuple[str, ...] = ()
+
+
+class EndEngineHost(ControlMessage, frozen=True):
+    """End the process of a host, `at_once` or in good order."""
+
+    start: int
+    at_once: bool
+
+
 class InferenceReplies(ControlMessage, frozen=True):
     """Also to clients."""
 
@@ -337,6 +334,8 @@ HeadToNode = (
     | CheckpointRun
     | StopRun
     | TakeMore
+    | StartEngineHost
+    | EndEngineHost
     | InferenceReplies
     | TurnsAsked
     | TurnsWithdrawn

@@ -4,15 +4,10 @@ from typing import Literal
 
 import msgspec
 
-from cluster.runtime.control import (
-    Code,
-    ControlMessage,
-    InferenceAsk,
-    InferenceCancel,
-    InferenceReplies,
-)
+from cluster.runtime.control import ControlMessage, InferenceAsk, InferenceCancel, InferenceReplies
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.states import JobState, NodeState
+from cluster.runtime.travelling_code import Code
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.base.inference import Failure, ModelCard
 from sage.flow.runner import DeadLetterRecord, EngineStatus

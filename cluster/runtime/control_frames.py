@@ -5,12 +5,24 @@ from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
-from cluster.runtime.control import CONTROL_WIRE, MAX_FRAME_BYTES, ControlMessage, Header
+from cluster.runtime.control import CONTROL_WIRE, MAX_FRAME_BYTES, ControlMessage
 from cluster.runtime.numbering import Numbering
 from sage.base.codec import Codec
 from sage.base.errors import InternalError, WireMismatch
 
 M = TypeVar("M", bound=ControlMessage)
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The first part of every message. `wire` comes first in every version, past and to come.
+
+    `epoch`: the membership that the sender has, or is spoken to in; 0: none. `sequence` counts the messages of one
+    connection and direction from 1: a gap or a repetition breaks the connection.
+    """
+
+    wire: int
+    epoch: int
+    sequence: int
 
 
 class Came(NamedTuple, Generic[M]):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import zmq
 
 from cluster.runtime.addresses import Address, IpcAddress, TcpAddress, check_bind, parse_address
-from cluster.runtime.allow_list import Domain
 from cluster.runtime.keys import CurveKeys
 from cluster.runtime.private_files import check_private_directory
 from sage.base.errors import ConfigInvalid
@@ -23,10 +22,10 @@ MAX_MESSAGES = 1000
 
 @dataclass(frozen=True, slots=True)
 class ServerTrust:
-    """By what a listening socket is known, and as what it asks the gatekeeper."""
+    """By what a listening socket is known, and as what it asks the gatekeeper: a Domain, or `only_for` one key."""
 
     keys: CurveKeys
-    domain: Domain
+    domain: str
 
 
 @dataclass(frozen=True, slots=True)

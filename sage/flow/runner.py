@@ -83,10 +83,11 @@ class NodeView(msgspec.Struct, frozen=True):
     total: Resources
     free: Resources
     num_tasks: int
+    engines: tuple[str, ...] = ()
 
 
 class EngineStatus(msgspec.Struct, frozen=True):
-    """An engine as the cluster sees it; `state` is "starting", "ready" or "lost"."""
+    """An engine as the cluster sees it; `state` is "starting", "ready" or "lost"; `node`: where its host is."""
 
     engine_id: str
     kind: str
@@ -98,6 +99,7 @@ class EngineStatus(msgspec.Struct, frozen=True):
     num_requests: int
     prompt_tokens: int
     completion_tokens: int
+    node: str = ""
 
 
 class Job(Protocol):

@@ -38,7 +38,7 @@ NODE = """
 import msgspec, sys
 from cluster.jobs.code import graph_from_code
 from cluster.jobs.envelope import EnvelopeVerifier
-from cluster.runtime.control import Code
+from cluster.runtime.travelling_code import Code
 from cluster.runtime.signing import signing_key_from_secret
 from sage.base.clock import SystemClock
 from sage.flow.run import run_graph

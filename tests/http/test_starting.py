@@ -4,11 +4,15 @@ import asyncio
 import gc
 from typing import Any
 
+import pytest
 import uvloop
 
 from cluster.serving.driver import HeldLink
+from cluster.serving.engines.spec import spec_from_text
+from gateway.launching import launch_engines
 from gateway.server import listen
 from gateway.serving import serve_on_loop
+from sage.base.errors import ConfigInvalid
 from sage.base.settings import Settings
 from tests.unit.serving.arrange import chat_engine, embed_engine
 from tests.unit.serving.links import ScriptedLink
@@ -32,3 +36,8 @@ def test_a_stop_before_the_engines_are_ready_ends_them_and_says_nothing() -> Non
     assert complaints == []
     assert said == []
     assert [link.was_shut_down() for link in links] == [True, True]
+
+
+def test_an_engine_that_is_to_have_something_of_its_own_is_refused_where_nothing_is_kept_for_it() -> None:
+    with pytest.raises(ConfigInvalid, match="a gateway keeps nothing for engines"):
+        launch_engines([spec_from_text("simulated:cpu2,model=sim,cpus=2")], Settings())

@@ -10,7 +10,7 @@ from cluster.client.cluster import RemoteCluster, Shipping
 from cluster.client.line import HeadLine
 from cluster.client.shipping import _unpack
 from cluster.local.job import SubmittedJob
-from cluster.runtime.control import FileCode
+from cluster.runtime.travelling_code import FileCode
 from sage.base.errors import ClusterUnreachable, JobInterrupted, JournalUnusable, NoRoom, SageError
 from sage.base.ids import JobId
 from sage.flow.graph import Graph

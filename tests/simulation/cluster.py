@@ -8,7 +8,8 @@ from cluster.head.door import HeadDoor
 from cluster.head.members import MemberNode
 from cluster.jobs.flow_types import flow_types
 from cluster.node.loading import LoadedFlow
-from cluster.runtime.control import DeployRun, FileCode
+from cluster.runtime.control import DeployRun
+from cluster.runtime.travelling_code import FileCode
 from sage.base.ids import JobId, NodeId
 from sage.base.settings import RuntimeSettings
 from tests.simulation.client import SimulatedClient, WantedJob

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from cluster.jobs.orders import CancelJob, CloseNode
+from cluster.jobs.node_news import CloseNode
+from cluster.jobs.orders import CancelJob
 from cluster.runtime.actor import Actor, tell
 from cluster.runtime.drive_ports import Workshop
 from cluster.runtime.messages import TaskSpec

@@ -15,7 +15,9 @@ from cluster.head.trust import HeadTrust
 from cluster.jobs.health import Beat
 from cluster.jobs.journal import Journal
 from cluster.jobs.manager import JobManager
-from cluster.jobs.orders import ManagerMessage, NodeLeft
+from cluster.jobs.node_news import NodeLeft
+from cluster.jobs.orders import ManagerMessage
+from cluster.jobs.parts import Part
 from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import tell
 from cluster.runtime.channel import ControlServer
@@ -65,6 +67,12 @@ class SimulatedPlane:
 
     def serve(self, specs: Iterable[object]) -> None:
         assert not list(specs), "the engines are there already"
+
+    def parts_of(self, specs: Iterable[object]) -> tuple[Part, ...]:
+        return ()
+
+    def leave_node(self, node_id: NodeId) -> None:
+        """Its engines are on no node."""
 
     def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
         self._ledger.submit(requests, reply_to)

@@ -13,8 +13,9 @@ from typing import Any
 from pykka import ActorRef, Future
 
 from cluster.jobs.manager import JobManager
+from cluster.jobs.node_news import NodeJoined, NodeLeft
 from cluster.jobs.node_port import ActorNode, Deployment
-from cluster.jobs.orders import DeadLettersOf, JobView, NodeJoined, NodeLeft, NodesNow, SubmitPlan
+from cluster.jobs.orders import DeadLettersOf, JobView, NodesNow, SubmitPlan
 from cluster.runtime.actor import tell, watch
 from cluster.runtime.drive_ports import Workshop
 from cluster.runtime.node import Node, NodePorts

@@ -156,6 +156,7 @@ def main() -> int:
     engine = _loaded(msgspec.json.decode(arguments.spec, type=EngineSpec), EngineId(arguments.engine_id), parent)
     if engine is not None:
         started.set()
+        os.write(arguments.alive_fd, answer_of(0.0))  # unasked: from now on it may not be silent for long
         parent.offer(Ready(WIRE_VERSION, engine.info()))
         serve(engine, parent, turns)
         engine.close()

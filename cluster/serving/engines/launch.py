@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
-from cluster.runtime.host_process import HostProcess, private_directory
-from cluster.serving.engines.host_watch import QUESTION, HostWatch
+from cluster.runtime.host_process import private_directory
+from cluster.serving.engines.child_host import ChildHost, Host
 from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.link_socket import LinkSocket
 from cluster.serving.engines.port import (
@@ -23,9 +22,7 @@ from cluster.serving.engines.port import (
 )
 from cluster.serving.engines.spec import EngineSpec, engine_ids
 from sage.base.codec import Codec
-from sage.base.demand import Demand
 from sage.base.errors import (
-    ConfigInvalid,
     EngineLost,
     EngineStartFailed,
     InternalError,
@@ -38,81 +35,12 @@ from sage.base.inference import Failed, Failure, Request
 
 HOST_MODULE = "cluster.serving.engines.host"
 START_TIMEOUT_S = 120.0
-_DYING_S = 0.5  # a host whose connection is gone is gone itself within this, or has broken the protocol
 
 
 class _AnyReady(msgspec.Struct, tag="ready"):
     """What a Ready of every wire version has, past and to come."""
 
     wire: int
-
-
-class Host(Protocol):
-    """The process of a host, wherever it is: its end is noticed, and it can be ended. HostProcess says what each does.
-
-    `alive_fd` becomes readable when the process has ended, or has something to say.
-    """
-
-    alive_fd: int
-
-    def has_ended(self) -> bool: ...
-
-    def wait(self, timeout_s: float) -> bool: ...
-
-    def terminate(self) -> None: ...
-
-    def kill(self) -> None: ...
-
-    def reap(self) -> str: ...
-
-    def log_tail(self) -> str: ...
-
-    def close(self) -> None: ...
-
-    def ask(self) -> str | None:
-        """Ask whether it still works, every ASK_EVERY_S; return why it counts as hung, if it does. Never waits."""
-        ...
-
-    def hear(self) -> None:
-        """Take what it has said."""
-        ...
-
-    def serves(self) -> None:
-        """Know that its engine has loaded."""
-        ...
-
-
-class ChildHost(HostProcess):
-    """A host that is a child of this process."""
-
-    def __init__(
-        self,
-        directory: Path,
-        arguments: list[str],
-        *,
-        max_iteration_s: float = 10.0,
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
-        super().__init__(directory, arguments, environment=environment)
-        self._watch = HostWatch(max_iteration_s)
-        self._is_aborted = False
-
-    def ask(self) -> str | None:
-        why = self._watch.asked()
-        if why is None:
-            self.say(QUESTION)
-        elif self._is_aborted:
-            self.kill()  # it is stopped, or holds on to its life
-        else:
-            self._is_aborted = True
-            self.abort()
-        return why
-
-    def hear(self) -> None:
-        self._watch.heard(self.heard())
-
-    def serves(self) -> None:
-        self._watch.serves()
 
 
 class HostLink:
@@ -235,9 +163,11 @@ class HostLink:
             raise EngineStartFailed(what, "Run both from the same installation.")
 
     def _end(self) -> SageError:
-        if not self._host.wait(_DYING_S):
+        if not self._host.wait(self._host.dying_s):
             self._host.kill()
-            self._host.reap()
+            how = self._host.reap()
+            if self._host.is_out_of_reach:
+                return EngineLost(f"the host of engine {self.engine_id} {how}")
             what = f"the host of engine {self.engine_id} broke its connection off, or sent more than allowed at once"
             return InternalError(f"{what} ({MAX_FRAME_BYTES:,} bytes)")
         how = f"the host of engine {self.engine_id} {self._host.reap()}"
@@ -245,6 +175,8 @@ class HostLink:
         do = f"Its last words:\n{tail}" if tail else "It left no word; if memory was short, give it more. Try again."
         if self._hang:
             return EngineLost(f"engine {self.engine_id} hung and was ended: {self._hang}", do)
+        if self._host.is_out_of_reach:
+            return EngineLost(how, "Its requests may be asked again.")
         return EngineLost(how, do) if self._is_ready else EngineStartFailed(f"{how} before it was ready", do)
 
     def _lose(self, came: list[FromHost | HostLost], error: SageError) -> None:
@@ -307,15 +239,10 @@ def launch(
     `engine_id`: one of `engine_ids(spec)`; by default the first. The host gives up after `start_timeout_s`.
     `environment`: what differs in its own. `on_closed` is called once, when nothing of it is left.
 
-    Raises: EngineStartFailed where the process cannot even be started, ConfigInvalid where it is to have CPUs, memory,
-    GPUs or labels of its own: engines run beside whoever serves them, and nothing is kept for them there yet.
+    It keeps no room: what `spec.demand` asks for is placed, and put into `environment`, by whoever calls.
+
+    Raises: EngineStartFailed where the process cannot even be started.
     """
-    if spec.demand != Demand():
-        raise ConfigInvalid(
-            f"engine {spec.name!r} is to have {spec.demand} of its own, and nothing is kept for engines yet",
-            "Leave out its cpus, memory_bytes, gpus, gpu_memory_bytes, gpu_type and labels.",
-            param="engine",
-        )
     name = engine_ids(spec)[0] if engine_id is None else engine_id
     directory = private_directory()
     arguments = host_arguments(spec, name, directory, f"ipc://{directory / 'socket'}", start_timeout_s=start_timeout_s)

@@ -12,7 +12,7 @@ import pytest
 
 import sage
 from cluster.client.cluster import RemoteCluster, Shipping
-from cluster.runtime.control import FileCode, RemoteFailure
+from cluster.runtime.control import RemoteFailure
 from cluster.runtime.control_clients import (
     CancelFlow,
     ClientToHead,
@@ -32,6 +32,7 @@ from cluster.runtime.control_clients import (
     WatchJob,
 )
 from cluster.runtime.states import JobState
+from cluster.runtime.travelling_code import FileCode
 from sage.base.errors import (
     ClusterUnreachable,
     FlowInvalid,

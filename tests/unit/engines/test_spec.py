@@ -2,7 +2,6 @@
 
 import pytest
 
-from cluster.serving.engines.launch import launch
 from cluster.serving.engines.spec import EngineSpec, engine_ids, spec_from_settings, spec_from_text
 from sage.base.errors import ConfigInvalid, UnknownModel
 from sage.base.inference import Kind
@@ -74,8 +73,3 @@ def test_what_cannot_be_understood_is_refused_with_a_suggestion(text: str, says:
     with pytest.raises(ConfigInvalid) as caught:
         spec_from_text(text)
     assert says in str(caught.value)
-
-
-def test_an_engine_that_is_to_have_something_of_its_own_is_refused_while_nothing_is_kept_for_it() -> None:
-    with pytest.raises(ConfigInvalid, match="nothing is kept for engines yet"):
-        launch(spec_from_text("simulated:cpu2,model=sim,cpus=2"))

@@ -7,7 +7,8 @@ from cluster.head.book import MAX_JOBS, MAX_KEPT_BYTES, MAX_LINES, JobBook, JobE
 from cluster.jobs.orders import JobView
 from cluster.jobs.outline import outline_from_plan
 from cluster.runtime.channel import PeerId
-from cluster.runtime.control import FileCode, RunCollected
+from cluster.runtime.control import RunCollected
+from cluster.runtime.travelling_code import FileCode
 from sage.base.errors import NodeLost, UnknownJob
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.flow.plan import plan_from_graph

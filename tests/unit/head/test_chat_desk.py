@@ -9,8 +9,9 @@ from cluster.head.book import JobBook, JobEntry
 from cluster.head.chat_desk import ChatDesk, ChatPorts
 from cluster.jobs.orders import JobView
 from cluster.jobs.outline import outline_from_plan
-from cluster.runtime.control import ControlMessage, FileCode, TurnsAsked, TurnsWithdrawn
+from cluster.runtime.control import ControlMessage, TurnsAsked, TurnsWithdrawn
 from cluster.runtime.job_outline import PlanOutline
+from cluster.runtime.travelling_code import FileCode
 from sage.base.clock import ManualClock
 from sage.base.errors import NameTaken
 from sage.base.ids import JobId, NodeId, RequestId, TaskId

@@ -8,8 +8,9 @@ from cluster.head.book import JobBook
 from cluster.head.history import about_order, code_bytes, sha256_of, take_up
 from cluster.jobs.journal import JobRecord, MemoryJournal
 from cluster.jobs.outline import outline_from_plan
-from cluster.runtime.control import FileCode, RemoteFailure, ShippedCode
+from cluster.runtime.control import RemoteFailure
 from cluster.runtime.control_clients import SubmitFlow
+from cluster.runtime.travelling_code import FileCode, ShippedCode
 from sage.base.errors import RecordFailed
 from sage.base.ids import JobId
 from sage.flow.plan import plan_from_graph

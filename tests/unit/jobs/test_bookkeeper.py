@@ -12,8 +12,9 @@ from structlog.testing import capture_logs
 import sage
 from cluster.jobs.journal import JobRecord, Journal, MemoryJournal
 from cluster.jobs.manager import JobManager
+from cluster.jobs.node_news import NodeJoined, NodeLeft
 from cluster.jobs.node_port import Deployment
-from cluster.jobs.orders import CancelJob, JobView, NodeJoined, NodeLeft, NodesNow, SubmitPlan
+from cluster.jobs.orders import CancelJob, JobView, NodesNow, SubmitPlan
 from cluster.jobs.recovery import BeginAgain, recover
 from cluster.jobs.sqlite_journal import SqliteJournal
 from cluster.jobs.waiting import RETRY_S

@@ -15,8 +15,8 @@ from cluster.jobs.envelope import CodeVerifier, EnvelopeVerifier, NoCodeShipping
 from cluster.jobs.flow_file import flows_in
 from cluster.jobs.graph_digest import graph_sha256
 from cluster.jobs.pickled_graph import pickled_graph
-from cluster.runtime.control import Code, FileCode, ShippedCode
 from cluster.runtime.signing import new_signing_key
+from cluster.runtime.travelling_code import Code, FileCode, ShippedCode
 from sage.base.clock import ManualClock
 from sage.base.errors import CodeMismatch, CodeRefused, FlowInvalid
 from sage.base.ids import JobId

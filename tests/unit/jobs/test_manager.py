@@ -10,8 +10,9 @@ from pykka import ActorRef
 
 import sage
 from cluster.jobs.manager import JobManager
+from cluster.jobs.node_news import CloseNode, NodeJoined, NodeLeft
 from cluster.jobs.node_port import ActorNode, Deployment
-from cluster.jobs.orders import CancelJob, CloseNode, DeadLettersOf, JobView, NodeJoined, NodeLeft, NodesNow, SubmitPlan
+from cluster.jobs.orders import CancelJob, DeadLettersOf, JobView, NodesNow, SubmitPlan
 from cluster.runtime.actor import Actor, ask, stop, tell, watch
 from cluster.runtime.messages import JobOpened, JobStopped, NodeOrder
 from cluster.runtime.saving import CheckpointStage

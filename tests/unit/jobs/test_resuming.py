@@ -10,7 +10,8 @@ from pykka import ActorRef
 import sage
 from cluster.jobs.journal import JobRecord, MemoryJournal
 from cluster.jobs.manager import JobManager
-from cluster.jobs.orders import CancelJob, JobView, NodeJoined, NodeLeft, ResumePlan
+from cluster.jobs.node_news import NodeJoined, NodeLeft
+from cluster.jobs.orders import CancelJob, JobView, ResumePlan
 from cluster.runtime.actor import stop, tell
 from sage.base.clock import SystemClock
 from sage.base.errors import JobCancelled, NodeLost, NoRoom, UnknownModel

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from cluster.runtime.allow_list import AllowedKey, AllowList, Domain, Role
+from cluster.runtime.allow_list import AllowedKey, AllowList, Domain, Role, only_for
 from cluster.runtime.join_token import issue_token
 from cluster.runtime.keys import new_curve_keys
 from sage.base.errors import NotTrusted
@@ -27,6 +27,15 @@ EVERYBODY = AllowList().add(NODE).add(CLIENT).add(HEAD).add(SUBMITTER)
 )
 def test_a_role_opens_its_sockets_and_no_other(key: AllowedKey, domains: set[Domain]) -> None:
     assert {domain for domain in Domain if EVERYBODY.admits(domain, key.public_key, NOW_S)} == domains
+
+
+def test_the_socket_for_an_engine_takes_the_node_that_it_names_and_nobody_else() -> None:
+    other = AllowedKey(new_curve_keys().public_key, Role.NODE, "cedar", NOW_S)
+    listed = EVERYBODY.add(other)
+    domain = only_for(Domain.ENGINE, NODE.public_key)
+    admitted = [key for key in (NODE, CLIENT, HEAD, other) if listed.admits(domain, key.public_key, NOW_S)]
+    assert admitted == [NODE]
+    assert not listed.admits(only_for(Domain.ENGINE, CLIENT.public_key), CLIENT.public_key, NOW_S)
 
 
 @pytest.mark.parametrize("domain", ["", "*", "CONTROL", "admin"])
