@@ -1,10 +1,11 @@
 """How a stream ends in the world outside: in files, or a sink of the user's. Knows nothing of what comes before."""
 
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from sage.flow.builder import StepNumber
+from sage.flow.connectors.kafka_client import Setting, Settings, settings_from
 from sage.flow.ending import Ending
 from sage.flow.handle import Handle
 from sage.flow.ports import Sink
@@ -103,6 +104,34 @@ class Deliveries(Handle, Generic[T_co]):
         chosen = checked_columns((key,) if isinstance(key, str) else key) or ()
         return self._end(Write(SqlSink(url, table, chosen)), "to_sql")
 
+    def to_kafka(
+        self,
+        servers: str,
+        topic: str,
+        *,
+        value: Callable[[T_co], Any] | None = None,
+        key: Callable[[T_co], str | bytes | None] | None = None,
+        headers: Callable[[T_co], Mapping[str, str | bytes | None]] | None = None,
+        timestamp: Callable[[T_co], float] | None = None,
+        config: Mapping[str, Setting] | None = None,
+    ) -> Ending:
+        """End the stream in a topic of Kafka: a message a record, each batch acknowledged before the next is taken.
+
+        Functions of the record give a message's value, key, headers and timestamp (seconds since the epoch). Texts and
+        bytes are values as they are, anything else becomes JSON; without `value` the record is the value. `config` are
+        settings of librdkafka. Where a run goes on from a checkpoint, messages come again. Needs the extra `kafka`.
+
+        >>> import sage
+        >>> counts = sage.Flow("f").from_collection(["a", "b"]).key_by(str).count()
+        >>> end = counts.to_kafka("broker:9092", "counts", key=lambda pair: pair[0], value=lambda pair: pair[1])
+        """
+        from sage.flow.connectors.kafka_sink import KafkaSink
+
+        if not topic:
+            raise refusal("a topic has a name", 'Write to_kafka("broker:9092", "counts").', param="topic")
+        sink = KafkaSink(servers, topic, value, key, headers, timestamp, checked_settings(config))
+        return self._end(Write(sink), "to_kafka")
+
     def _then(self, spec: Spec, kind: str | None = None) -> StepNumber:
         return self._builder.add(spec, self._number, kind=kind)
 
@@ -127,3 +156,11 @@ def checked_delimiter(delimiter: str) -> str:
     if len(delimiter) != 1 or delimiter in '"\r\n':
         raise refusal(f"a delimiter is one character, got {delimiter!r:.80}", 'Write delimiter=";".', param="delimiter")
     return delimiter
+
+
+def checked_settings(config: Mapping[str, Setting] | None) -> Settings:
+    """Return settings of Kafka's client as a value; raises FlowInvalid for those that are not the user's to make."""
+    try:
+        return settings_from(config)
+    except ValueError as error:
+        raise refusal(f"what is promised rests on {error}", "Leave it out of config.", param="config") from error

@@ -1,11 +1,13 @@
 """Where streams begin in the world outside: in files. Knows nothing of what comes after."""
 
 import os
-from collections.abc import Iterable
-from typing import Any, TypeVar, Unpack, overload
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar, Unpack, overload
 
 from sage.flow.builder import Builder
-from sage.flow.deliveries import checked_columns, checked_delimiter
+from sage.flow.connectors.kafka_client import Setting
+from sage.flow.connectors.kafka_source import KafkaRecord
+from sage.flow.deliveries import checked_columns, checked_delimiter, checked_settings
 from sage.flow.ports import Source
 from sage.flow.sources import JsonLinesSource, TextSource
 from sage.flow.spec import Read
@@ -148,6 +150,37 @@ class Origins:
             raise refusal("from_sql reads a table or a query", 'Write table="orders", or query="SELECT ...".')
         source: Any = SqlSource(url, table, query, order_by, as_type, after)
         return self._begin(source, "from_sql", time)
+
+    def from_kafka(
+        self,
+        servers: str,
+        topics: str | Iterable[str],
+        *,
+        start: Literal["earliest", "latest"] = "earliest",
+        until_end: bool = False,
+        config: Mapping[str, Setting] | None = None,
+        **time: Unpack[TimeOptions[KafkaRecord]],
+    ) -> Stream[KafkaRecord]:
+        """Begin a stream with the messages of topics of Kafka, all partitions, for as long as the job runs.
+
+        A record is a dict: "topic", "partition", "offset", "key" and "value" (bytes or None), "timestamp_s", "headers".
+        Order is kept within a partition. `start` holds where no checkpoint says where to go on; with `until_end` the
+        stream ends with the messages that are there when it begins. `config` are settings of librdkafka, such as
+        "security.protocol". With `timestamp=`, let `max_out_of_order_s` cover by how much partitions are apart. Needs
+        the extra `kafka`.
+
+        >>> import sage
+        >>> clicks = sage.Flow("f").from_kafka("broker:9092", "clicks", timestamp=lambda click: click["timestamp_s"])
+        """
+        from sage.flow.connectors.kafka_source import KafkaSource
+
+        chosen = (topics,) if isinstance(topics, str) else tuple(topics)
+        if not chosen or not all(chosen):
+            raise refusal(f"topics are names, got {topics!r:.80}", 'Write from_kafka("broker:9092", "clicks").')
+        if start not in ("earliest", "latest"):
+            raise refusal(f"start={start!r:.80} is unknown", 'Known are "earliest", "latest".', param="start")
+        source = KafkaSource(servers, chosen, start, until_end, checked_settings(config))
+        return self._begin(source, "from_kafka", time)
 
     def _begin(self, source: Source[T], kind: str, time: TimeOptions[T] | None = None) -> Stream[T]:
         return Stream(

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sage
+from sage.flow.connectors.kafka_source import KafkaRecord
 from sage.flow.ending import Ending
 from sage.flow.ends import Collected
 from sage.flow.ports import Source
@@ -184,3 +185,4 @@ def tables_have_rows_of_texts_or_of_a_type(flow: sage.Flow) -> None:
     assert_type(flow.read_parquet("a.parquet", as_type=Row), sage.Stream[Row])
     assert_type(flow.from_sql("sqlite://", table="t", order_by="n"), sage.Stream[dict[str, Any]])
     assert_type(flow.from_sql("sqlite://", table="t", order_by="n", as_type=Row), sage.Stream[Row])
+    assert_type(flow.from_kafka("broker", "topic"), sage.Stream[KafkaRecord])

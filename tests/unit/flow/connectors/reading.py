@@ -1,10 +1,36 @@
 """Reads sources to their end in tests, and again from each of their positions."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from sage.flow.ports import RewindableSource, Source
+
+
+class FailsOnceKept:
+    """A function of records, each taking a moment, that raises once there is a checkpoint in the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._num_seen = 0
+
+    def __call__(self, record: Any) -> Any:
+        self._num_seen += 1
+        if sum(range(3_000)) and self._num_seen % 20 == 0 and any(self._folder.rglob("*.manifest")):
+            raise ValueError(self._num_seen)
+        return record
+
+
+class Counted:
+    """A function that gives records as they are, and counts them."""
+
+    def __init__(self) -> None:
+        self.num = 0
+
+    def __call__(self, record: Any) -> Any:
+        self.num += 1
+        return record
 
 
 def read_all(source: Source[Any], max_records: int = 2) -> list[Any]:

@@ -1,7 +1,7 @@
 """Tables and queries as sources and sinks, on SQLite and on a real PostgreSQL."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +18,7 @@ from sage.base.errors import FlowInvalid, RecordFailed, SinkUnwritable, SourceUn
 from sage.flow.connectors import sql_source
 from sage.flow.connectors.sql_sink import SqlSink
 from sage.flow.connectors.sql_source import SqlSource
-from tests.unit.flow.connectors.reading import check_positions, read_all
+from tests.unit.flow.connectors.reading import Counted, FailsOnceKept, check_positions, read_all
 
 
 class Order(msgspec.Struct):
@@ -185,7 +185,7 @@ def test_a_flow_that_failed_goes_on_after_the_last_row_and_no_total_counts_twice
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sql_source, "LEN_PAGE_ROWS", 100)
-    num_rows = 5_000
+    num_rows = 20_000
     values = ", ".join(f"({number}, {number % 7})" for number in range(num_rows))
     execute(
         database_url,
@@ -194,28 +194,25 @@ def test_a_flow_that_failed_goes_on_after_the_last_row_and_no_total_counts_twice
         "CREATE TABLE totals (name VARCHAR(9) PRIMARY KEY, total INTEGER)",
     )
 
-    def checked(row: dict[str, Any], fails_at: int) -> dict[str, Any]:
-        if row["id"] == fails_at:
-            raise ValueError(fails_at)
-        return row
-
-    def flow_that(fails_at: int) -> sage.Flow:
+    def flow_that(checks: Callable[[Any], Any]) -> sage.Flow:
         flow = sage.Flow("totals")
-        rows = flow.from_sql(database_url, table="events", order_by="id").map(lambda row: checked(row, fails_at))
+        rows = flow.from_sql(database_url, table="events", order_by="id").map(checks)
         counts = rows.key_by(lambda row: row["kind"]).count()
         counts.map(lambda count: Total(f"kind {count[0]}", count[1])).to_sql(database_url, "totals", key="name")
         return flow
 
     kept = sage.Checkpoint(tmp_path / "kept", every_s=0.02)
     with pytest.raises(RecordFailed):
-        flow_that(4_000).run(timeout_s=60, progress=False, checkpoint=kept)
-    result = flow_that(-1).run(timeout_s=60, progress=False, checkpoint=kept)
-    assert result.records_in == num_rows
+        flow_that(FailsOnceKept(tmp_path / "kept")).run(timeout_s=60, progress=False, checkpoint=kept)
+    counted = Counted()
+    mended = flow_that(counted)
+    result = mended.run(timeout_s=60, progress=False, checkpoint=kept, resume="must")
+    assert result.records_in == num_rows > counted.num
     found = execute(database_url, "SELECT name, total FROM totals ORDER BY name")
     assert [tuple(row) for row in found] == [(f"kind {kind}", len(range(kind, num_rows, 7))) for kind in range(7)]
-    assert guarantees_of(flow_that(-1).graph(), 0, is_kept=True) == (
+    assert guarantees_of(mended.graph(), 0, is_kept=True) == (
         "to_sql: each record exactly once: what is written again, after a checkpoint, leaves all as it was",
     )
-    assert guarantees_of(flow_that(-1).graph(), 1) == (
+    assert guarantees_of(mended.graph(), 1) == (
         "to_sql: each record once: of 2 runs, since a node or the head was lost, each writes the same again",
     )

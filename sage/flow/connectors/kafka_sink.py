@@ -1,0 +1,102 @@
+"""A topic of Kafka as a sink: each batch is acknowledged before the next is taken. Knows nothing of steps or threads.
+
+What comes again, since a run goes on from a checkpoint, is there twice: a reader knows it by its key or its content.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from sage.base.errors import SinkUnwritable
+from sage.flow.connectors.kafka_client import CALL_LIMIT_S, Settings, kafka, said_of_kafka
+
+Content = str | bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSink:
+    """A message a record, in `topic`. Functions of the record give its parts; None: the record itself is the value."""
+
+    servers: str
+    topic: str
+    value: Callable[[Any], Any] | None = None
+    key: Callable[[Any], Content] | None = None
+    headers: Callable[[Any], Mapping[str, Content]] | None = None
+    timestamp: Callable[[Any], float] | None = None
+    settings: Settings = field(default=(), repr=False)
+
+    def open(self) -> "KafkaWriter":
+        """Connect; raises SinkUnwritable, ExtraMissing."""
+        return KafkaWriter(self)
+
+
+class KafkaWriter:
+    def __init__(self, sink: KafkaSink) -> None:
+        self._sink = sink
+        self._where = f"{sink.topic} of Kafka at {sink.servers}"
+        self._failed: Any = None
+        given = dict(sink.settings)
+        with said_of_kafka(f"{self._where} cannot be written", SinkUnwritable):
+            self._producer = kafka().Producer(
+                {
+                    "delivery.timeout.ms": int(CALL_LIMIT_S * 1000),
+                    **given,
+                    "bootstrap.servers": sink.servers,
+                    "enable.idempotence": True,  # what is sent again after a lost acknowledgement is not there twice
+                }
+            )
+            self._producer.list_topics(timeout=CALL_LIMIT_S)
+        self._limit_s = float(given.get("delivery.timeout.ms", CALL_LIMIT_S * 1000)) / 1000 + 1.0
+
+    def write(self, records: Sequence[object]) -> None:
+        """Send all and wait until the brokers have them; raises SinkUnwritable."""
+        with said_of_kafka(f"{self._where} cannot be written", SinkUnwritable):
+            for record in records:
+                parts = self._parts(record)
+                try:
+                    self._producer.produce(self._sink.topic, on_delivery=self._delivered, **parts)
+                except BufferError:  # the client's own queue is full
+                    self._wait()
+                    self._producer.produce(self._sink.topic, on_delivery=self._delivered, **parts)
+            self._wait()
+
+    def close(self, *, complete: bool) -> None:
+        """Let go: each batch was acknowledged."""
+        if not complete:
+            self._producer.purge()
+        self._producer.flush(0.0 if not complete else self._limit_s)
+
+    def _wait(self) -> None:
+        num_left = self._producer.flush(self._limit_s)
+        if self._failed is not None or num_left:
+            why = self._failed.str() if self._failed is not None else f"{num_left} messages were not acknowledged"
+            raise SinkUnwritable(f"{self._where} cannot be written: {why}", "Check the brokers and the topic.")
+
+    def _delivered(self, error: Any, message: Any) -> None:
+        if error is not None and self._failed is None:
+            self._failed = error
+
+    def _parts(self, record: Any) -> dict[str, Any]:
+        sink = self._sink
+        parts: dict[str, Any] = {"value": self._value(record if sink.value is None else sink.value(record))}
+        if sink.key is not None:
+            parts["key"] = sink.key(record)
+        if sink.headers is not None:
+            parts["headers"] = list(sink.headers(record).items())
+        if sink.timestamp is not None:
+            parts["timestamp"] = round(sink.timestamp(record) * 1000)
+        return parts
+
+    def _value(self, value: Any) -> Content:
+        """Return texts and bytes as they are, anything else as JSON."""
+        if value is None or isinstance(value, str | bytes):
+            return value
+        try:
+            return msgspec.json.encode(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise SinkUnwritable(
+                f"a record for {self._where} has no JSON form: {error}; it is {value!r:.200}",
+                "Give value=, a function of the record to text or bytes.",
+            ) from error

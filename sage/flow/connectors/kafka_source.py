@@ -1,0 +1,139 @@
+"""Topics of Kafka as a source: all partitions, each from an offset on. Knows nothing of steps or threads.
+
+Offsets are kept in the checkpoint and nowhere else: no consumer group decides what is read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypedDict
+
+from sage.base.errors import SourceUnreadable
+from sage.flow.connectors.kafka_client import CALL_LIMIT_S, Settings, kafka, said_of_kafka
+
+WAIT_S = 0.1
+
+Place = tuple[str, int]
+"""A topic and a partition of it."""
+
+
+class KafkaRecord(TypedDict):
+    """A message. `timestamp_s`: seconds since the epoch, of its making or of its arrival, as the topic is set."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    timestamp_s: float | None
+    headers: list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSource:
+    """The messages of `topics`; those that are there now, or with `until_end=False` all that come."""
+
+    servers: str
+    topics: tuple[str, ...]
+    start: Literal["earliest", "latest"] = "earliest"
+    until_end: bool = False
+    settings: Settings = field(default=(), repr=False)
+
+    def open(self) -> "KafkaReader":
+        """Start a reading; raises SourceUnreadable, ExtraMissing."""
+        return KafkaReader(self, {}, self.start)
+
+    def open_at(self, position: Sequence[Any]) -> "KafkaReader":
+        """Go on at the offsets; a partition that was not there then is read from its start."""
+        return KafkaReader(self, {(topic, partition): offset for topic, partition, offset in position}, "earliest")
+
+
+class KafkaReader:
+    def __init__(self, source: KafkaSource, offsets: dict[Place, int], start: str) -> None:
+        self._source = source
+        self._where = f"{', '.join(source.topics)} of Kafka at {source.servers}"
+        self._kafka = kafka()
+        with said_of_kafka(f"{self._where} cannot be read", SourceUnreadable):
+            self._consumer = self._kafka.Consumer(
+                {
+                    "group.id": "sage",
+                    **dict(source.settings),
+                    "bootstrap.servers": source.servers,
+                    "enable.auto.commit": False,
+                    "auto.offset.reset": "error",
+                }
+            )
+        try:
+            with said_of_kafka(f"{self._where} cannot be read", SourceUnreadable):
+                self._offsets, self._ends = self._begin(offsets, start)
+        except SourceUnreadable:
+            self._consumer.close()
+            raise
+
+    def position(self) -> list[tuple[str, int, int]]:
+        """Return of each partition the offset of the next message."""
+        return [(topic, partition, offset) for (topic, partition), offset in sorted(self._offsets.items())]
+
+    def read(self, max_records: int) -> Sequence[KafkaRecord] | None:
+        """Return what is there, nothing after a moment's wait; raises SourceUnreadable."""
+        if self._source.until_end and all(self._offsets[place] >= end for place, end in self._ends.items()):
+            return None
+        with said_of_kafka(f"{self._where} cannot be read any more", SourceUnreadable):
+            first = self._consumer.poll(WAIT_S)
+            if first is None:
+                return []
+            more = self._consumer.consume(max_records - 1, 0.0) if max_records > 1 else []
+        return [self._record(message) for message in (first, *more) if self._is_wanted(message)]
+
+    def close(self) -> None:
+        self._consumer.close()
+
+    def _begin(self, offsets: dict[Place, int], start: str) -> tuple[dict[Place, int], dict[Place, int]]:
+        """Assign every partition; return where each begins, and where it ended just now."""
+        partition_of, ends = self._kafka.TopicPartition, {}
+        for place in self._places():
+            low, high = self._consumer.get_watermark_offsets(partition_of(*place), timeout=CALL_LIMIT_S)
+            ends[place] = high
+            offsets.setdefault(place, low if start == "earliest" else high)
+        if gone := sorted(set(offsets) - set(ends)):
+            raise SourceUnreadable(f"{self._where} had the partitions {gone}, and has them no more")
+        self._consumer.assign([partition_of(*place, offset) for place, offset in offsets.items()])
+        return offsets, ends
+
+    def _places(self) -> list[Place]:
+        found: list[Place] = []
+        for topic in self._source.topics:
+            about = self._consumer.list_topics(topic, timeout=CALL_LIMIT_S).topics[topic]
+            if about.error is not None or not about.partitions:
+                raise SourceUnreadable(
+                    f"{self._where}: the topic {topic} is not there: {about.error}", "Create it, or check its name."
+                )
+            found += [(topic, partition) for partition in about.partitions]
+        return found
+
+    def _is_wanted(self, message: Any) -> bool:
+        """Say whether a message is one, and not beyond the end; raises SourceUnreadable where it is an error."""
+        error = message.error()
+        if error is not None:
+            if error.code() == self._kafka.KafkaError._PARTITION_EOF or error.retriable():
+                return False
+            if error.code() == self._kafka.KafkaError._AUTO_OFFSET_RESET:
+                raise SourceUnreadable(
+                    f"{self._where} has no message any more where the reading was to go on: {error.str()}",
+                    'Keep messages longer, or begin anew: resume="never".',
+                )
+            raise SourceUnreadable(f"{self._where} cannot be read any more: {error.str()}")
+        return not self._source.until_end or message.offset() < self._ends[message.topic(), message.partition()]
+
+    def _record(self, message: Any) -> KafkaRecord:
+        kind, timestamp_ms = message.timestamp()
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        self._offsets[topic, partition] = offset + 1
+        return {
+            "topic": topic,
+            "partition": partition,
+            "offset": offset,
+            "key": message.key(),
+            "value": message.value(),
+            "timestamp_s": None if kind == self._kafka.TIMESTAMP_NOT_AVAILABLE else timestamp_ms / 1000,
+            "headers": message.headers() or [],
+        }

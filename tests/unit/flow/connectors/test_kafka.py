@@ -1,0 +1,219 @@
+"""Topics of Kafka as sources and sinks, against the mock cluster of its client: real sockets, a simulated broker."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import confluent_kafka as ck
+import msgspec
+import pytest
+
+import sage
+from cluster.jobs.guarantees import guarantees_of
+from sage.base.errors import FlowInvalid, RecordFailed, SinkUnwritable, SourceUnreadable
+from sage.flow.connectors import kafka_sink, kafka_source
+from sage.flow.connectors.kafka_sink import KafkaSink
+from sage.flow.connectors.kafka_source import KafkaSource
+from tests.unit.flow.connectors.reading import Counted, FailsOnceKept
+
+NUM_PARTITIONS = 4  # of every topic of the mock cluster
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[str]:
+    """The address of a simulated broker, which lives within a client."""
+    client = ck.Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1})
+    (broker,) = client.list_topics(timeout=10).brokers.values()
+    yield f"{broker.host}:{broker.port}"
+    client.flush(0)
+
+
+@pytest.fixture
+def topic(servers: str) -> str:
+    """A topic of ten messages."""
+    name = f"t{uuid4().hex}"
+    producer = ck.Producer({"bootstrap.servers": servers})
+    for number in range(10):
+        producer.produce(
+            name,
+            f"value {number}",
+            f"key {number}",
+            partition=number % 3,
+            headers={"n": str(number)},
+            timestamp=1000 + number,
+        )
+    assert producer.flush(10) == 0
+    return name
+
+
+def read_all(source: KafkaSource) -> list[Any]:
+    reader = source.open()
+    found: list[Any] = []
+    while (records := reader.read(3)) is not None:
+        found += records
+    reader.close()
+    return sorted(found, key=lambda record: record["value"])
+
+
+def first_of(reader: Any) -> Any:
+    """Return what comes first; raises what the reading ends with."""
+    while not (found := reader.read(10)):
+        pass
+    return found
+
+
+def test_messages_of_all_partitions_are_read_with_all_their_parts(servers: str, topic: str) -> None:
+    found = read_all(KafkaSource(servers, (topic,), until_end=True))
+    assert [record["value"].decode() for record in found] == [f"value {number}" for number in range(10)]
+    assert found[5] == {
+        "topic": topic,
+        "partition": 2,
+        "offset": 1,
+        "key": b"key 5",
+        "value": b"value 5",
+        "timestamp_s": 1.005,
+        "headers": [("n", b"5")],
+    }
+
+
+def test_each_partition_is_gone_on_with_at_its_offset(servers: str, topic: str) -> None:
+    source = KafkaSource(servers, (topic,), until_end=True)
+    reader = source.open()
+    first: list[Any] = []
+    while len(first) < 4:
+        first += reader.read(2) or ()
+    position = msgspec.msgpack.decode(msgspec.msgpack.encode(reader.position()))
+    reader.close()
+    assert sum(offset for _, _, offset in position) == len(first)
+    again = source.open_at(position)
+    rest: list[Any] = []
+    while (records := again.read(100)) is not None:
+        rest += records
+    again.close()
+    values = sorted(record["value"] for record in (*first, *rest))
+    assert values == sorted(f"value {number}".encode() for number in range(10))
+
+
+def test_what_comes_later_is_read_and_a_read_of_nothing_returns(servers: str, topic: str) -> None:
+    reader = KafkaSource(servers, (topic,), start="latest").open()
+    assert reader.read(10) == []
+    producer = ck.Producer({"bootstrap.servers": servers})
+    producer.produce(topic, "late")
+    producer.flush(10)
+    found = first_of(reader)
+    assert [record["value"] for record in found] == [b"late"]
+    assert found[0]["key"] is None
+    reader.close()
+
+
+def test_where_messages_are_gone_the_reading_ends(servers: str, topic: str) -> None:
+    source = KafkaSource(servers, (topic,))
+    reader = source.open_at([(topic, partition, 500) for partition in range(NUM_PARTITIONS)])
+    with pytest.raises(SourceUnreadable, match="has no message any more where the reading was to go on"):
+        first_of(reader)
+    reader.close()
+    with pytest.raises(SourceUnreadable, match=r"had the partitions .*, and has them no more"):
+        source.open_at([("other", 0, 0)])
+
+
+def test_servers_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (kafka_source, kafka_sink):
+        monkeypatch.setattr(module, "CALL_LIMIT_S", 0.1)
+    with pytest.raises(
+        SourceUnreadable, match=r"clicks of Kafka at 127\.0\.0\.1:1 cannot be read: .*Timed out|transport"
+    ):
+        KafkaSource("127.0.0.1:1", ("clicks",), settings=(("log_level", 0),)).open()
+    with pytest.raises(SinkUnwritable, match=r"clicks of Kafka at 127\.0\.0\.1:1 cannot be written: .*transport"):
+        KafkaSink("127.0.0.1:1", "clicks", settings=(("log_level", 0),)).open()
+
+
+def test_a_setting_that_the_client_does_not_know_is_named() -> None:
+    with pytest.raises(SourceUnreadable, match=r"cannot be read: No such configuration property: \"no\.such\""):
+        KafkaSource("127.0.0.1:1", ("clicks",), settings=(("no.such", 1),)).open()
+
+
+def test_a_flow_sends_every_part_of_a_message(servers: str) -> None:
+    topic = f"t{uuid4().hex}"
+    flow = sage.Flow("f")
+    flow.from_collection([{"n": 1}, {"n": 2}]).to_kafka(
+        servers,
+        topic,
+        key=lambda record: str(record["n"]),
+        headers=lambda record: {"kind": "test"},
+        timestamp=lambda record: record["n"] + 0.5,
+    )
+    flow.run(timeout_s=60, progress=False)
+    found = read_all(KafkaSource(servers, (topic,), until_end=True))
+    parts = ("key", "value", "timestamp_s", "headers")
+    assert [tuple(record[part] for part in parts) for record in found] == [
+        (b"1", b'{"n":1}', 1.5, [("kind", b"test")]),
+        (b"2", b'{"n":2}', 2.5, [("kind", b"test")]),
+    ]
+
+
+@pytest.mark.parametrize("value", [b"bytes", "text", None])
+def test_texts_and_bytes_are_values_as_they_are(servers: str, value: Any) -> None:
+    topic = f"t{uuid4().hex}"
+    writer = KafkaSink(servers, topic).open()
+    writer.write([value])
+    writer.close(complete=True)
+    (found,) = read_all(KafkaSource(servers, (topic,), until_end=True))
+    assert found["value"] == (value.encode() if isinstance(value, str) else value)
+
+
+def test_what_has_no_json_form_is_refused(servers: str) -> None:
+    writer = KafkaSink(servers, "t").open()
+    with pytest.raises(SinkUnwritable, match="has no JSON form"):
+        writer.write([object()])
+    writer.close(complete=False)
+
+
+def test_a_flow_that_failed_goes_on_at_the_offsets_of_its_checkpoint(servers: str, tmp_path: Path) -> None:
+    topic, num_messages = f"t{uuid4().hex}", 20_000
+    producer = ck.Producer({"bootstrap.servers": servers})
+    for number in range(num_messages):
+        producer.produce(topic, str(number), partition=number % NUM_PARTITIONS)
+    assert producer.flush(30) == 0
+
+    kept = sage.Checkpoint(tmp_path / "kept", every_s=0.01)
+    failing = sage.Flow("kafka")
+    records = failing.from_kafka(servers, topic, until_end=True).map(FailsOnceKept(tmp_path / "kept"))
+    records.map(number_of).key_by(is_odd).sum(final=True).collect()
+    with pytest.raises(RecordFailed):
+        failing.run(timeout_s=60, progress=False, checkpoint=kept)
+    counted = Counted()
+    mended = sage.Flow("kafka")
+    records = mended.from_kafka(servers, topic, until_end=True).map(counted)
+    sums = records.map(number_of).key_by(is_odd).sum(final=True).collect()
+    mended.run(timeout_s=60, progress=False, checkpoint=kept, resume="must")
+    assert dict(sums.items) == {odd: sum(range(odd, num_messages, 2)) for odd in (0, 1)}
+    assert counted.num < num_messages
+
+
+def number_of(record: Any) -> int:
+    return int(record["value"])
+
+
+def is_odd(number: int) -> int:
+    return number % 2
+
+
+def test_messages_that_come_again_are_promised_at_least_once() -> None:
+    flow = sage.Flow("f")
+    flow.from_collection(["a"]).to_kafka("broker", "topic")
+    (line,) = guarantees_of(flow.graph(), 0, is_kept=True)
+    assert line.startswith("to_kafka: each record at least once")
+
+
+@pytest.mark.parametrize("name", ["enable.auto.commit", "bootstrap.servers"])
+def test_settings_on_which_promises_rest_are_refused(name: str) -> None:
+    with pytest.raises(FlowInvalid, match=f"what is promised rests on {name}"):
+        sage.Flow("f").from_kafka("broker", "topic", config={name: True})
+
+
+def test_topics_and_a_start_are_checked() -> None:
+    with pytest.raises(FlowInvalid, match="topics are names"):
+        sage.Flow("f").from_kafka("broker", [])
+    with pytest.raises(FlowInvalid, match="start='newest' is unknown"):
+        sage.Flow("f").from_kafka("broker", "topic", start="newest")  # type: ignore[arg-type]  # that is the mistake
