@@ -128,6 +128,42 @@ def cluster(
 
 
 @app.command()
+def checkpoint(
+    records: Annotated[int, typer.Option("--records", min=1000, help="Records summed in each round.")] = 20_000_000,
+    keys: Annotated[int, typer.Option("--keys", min=1, help="Keys that have a sum each.")] = 100_000,
+    every: Annotated[float, typer.Option("--every", min=0.01, help="Seconds from checkpoint to checkpoint.")] = 1.0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed, in turns.")] = 5,
+    kills: Annotated[int, typer.Option("--kills", min=0, help="How often a process is killed.")] = 5,
+    json: Target = None,
+) -> None:
+    """Time a stream with checkpoints against the same without, and how soon a killed one is back at its rate."""
+    from benchmarks.checkpoints import CheckpointWanted, measure_checkpoints
+    from benchmarks.deliver import deliver
+    from benchmarks.document import document_of
+
+    wanted = CheckpointWanted(records, keys, every, rounds, kills)
+    clock = SystemClock()
+    document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_checkpoints(wanted, clock))
+    deliver(document, json)
+
+
+@app.command()
+def latency(
+    records: Annotated[int, typer.Option("--records", min=100, help="Records timed in each place.")] = 10_000,
+    rate: Annotated[float, typer.Option("--rate", min=0.1, help="Records a second.")] = 1000.0,
+    json: Target = None,
+) -> None:
+    """Time single records from their source to their end, within a process and across two."""
+    from benchmarks.deliver import deliver
+    from benchmarks.document import document_of
+    from benchmarks.latency import measure_latency
+
+    command = f"sage-benchmark latency --records {records} --rate {rate:g}"
+    document = document_of(command, seed=0, clock=SystemClock(), results=lambda: measure_latency(records, rate))
+    deliver(document, json)
+
+
+@app.command()
 def report(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Result files that --json wrote.")],
     json: Json = False,

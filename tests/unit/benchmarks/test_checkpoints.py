@@ -1,0 +1,58 @@
+"""What checkpoints cost is measured on sums that are checked; latency on records that all came, in order."""
+
+import pytest
+
+from benchmarks.checkpoint_flow import expected_sums
+from benchmarks.checkpoints import CheckpointResult, CheckpointWanted, full_rate_s, measure_checkpoints, pauses
+from benchmarks.latency import Arrivals, exchanged, fused
+from cluster.local import LocalCluster
+from sage.base.clock import SystemClock
+from sage.base.errors import SageError
+from sage.base.settings import Settings
+
+
+def test_a_flow_with_checkpoints_is_timed_against_one_without() -> None:
+    wanted = CheckpointWanted(20_000, 7, 0.01, 1, 0)
+    without, kept = measure_checkpoints(wanted, SystemClock())
+    assert isinstance(without, CheckpointResult)
+    assert isinstance(kept, CheckpointResult)
+    assert (without.workload, without.num_checkpoints, without.ratio_to_none) == ("no checkpoints", 0, 1.0)
+    assert kept.workload == "a checkpoint every 0.01 s"
+    assert kept.checked
+    assert kept.records_per_s > 0
+
+
+@pytest.mark.parametrize(("num_records", "num_keys"), [(20, 7), (3, 7), (21, 7)])
+def test_the_sums_are_those_of_the_numbers(num_records: int, num_keys: int) -> None:
+    sums: dict[int, int] = {}
+    for number in range(num_records):
+        sums[number % num_keys] = sums.get(number % num_keys, 0) + number
+    assert expected_sums(num_records, num_keys) == sums
+
+
+def test_a_stretch_that_has_not_ended_has_no_pause() -> None:
+    assert pauses([0.0, 0.5], 1.0) == []
+
+
+def test_a_flow_that_never_gets_slower_is_at_full_rate_from_the_start() -> None:
+    times_s = [number / 100 for number in range(200)]
+    assert full_rate_s(times_s, [10] * 200) == 0.0
+
+
+def test_every_stamp_arrives_in_order_within_a_task_and_across_two() -> None:
+    with LocalCluster(settings=Settings()) as cluster:
+        for flow, ended in (fused(100, 0.0001), exchanged(100, 0.0001)):
+            cluster.submit(flow).wait(30.0)
+            (found,) = ended.items
+            assert found is not None
+            ages_s, source, end = found
+            assert len(ages_s) == 101
+            assert source == end
+            assert min(ages_s) > 0.0
+
+
+def test_a_record_that_is_missing_is_found() -> None:
+    arrivals = Arrivals(5)
+    arrivals((1, 0.0, 1))
+    with pytest.raises(SageError, match="record 3 came as number 2"):
+        arrivals((3, 0.0, 1))
