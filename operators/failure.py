@@ -1,6 +1,6 @@
 """What becomes of a record on which a step raised. Knows nothing of how steps run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from traceback import FrameSummary, StackSummary, TracebackException
 from types import TracebackType
@@ -38,12 +38,34 @@ class Failures:
     def __init__(self) -> None:
         self._dead: list[DeadLetter] = []
 
-    def give_up(self, step: Step, error: BaseException, records: list[Any], numbers: Numbers) -> None:
+    def give_up(
+        self,
+        step: Step,
+        error: BaseException,
+        records: list[Any],
+        numbers: Numbers,
+        *,
+        key: Hashable = None,
+        timestamp_s: float | None = None,
+    ) -> None:
         """Set `records` aside, or raise RecordFailed, as the step's policy says."""
         if step.on_error is not OnError.DEAD_LETTER:
             raise record_failed(step, error, records, numbers) from error
         text, traceback = last_line(error), user_traceback(step, error)
-        self._dead.extend(DeadLetter(step.name, record, text, traceback, error) for record in records)
+        first = numbers.first if numbers.last - numbers.first + 1 == len(records) else None
+        self._dead.extend(
+            DeadLetter(
+                step.name,
+                record,
+                text,
+                traceback,
+                error,
+                number=None if first is None else first + at,
+                key=key,
+                timestamp_s=timestamp_s,
+            )
+            for at, record in enumerate(records)
+        )
 
     def tried(
         self, step: Step, record: Any, number: int, fn: Callable[..., Result], *arguments: Any

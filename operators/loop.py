@@ -91,7 +91,8 @@ class Loop:
                 return self._go_on(at, tried, number, output)
             error = tried
         record = value[0] if operation.is_paired else value
-        self._failures.give_up(operation.step, error, [record], Numbers(number, number))
+        numbers = Numbers(number, number)
+        self._failures.give_up(operation.step, error, [record], numbers, key=key, timestamp_s=timestamp_s)
         error.__traceback__ = None  # a user may raise one and the same error for ever: let go of the frames
 
     def _try_again(self, at: int, value: Any, key: Hashable, timestamp_s: float | None) -> Output | Exception:

@@ -4,7 +4,7 @@ A machine is driven by one thread. It opens nothing but its own sink or source, 
 what it wants done it returns as commands, in the order in which they are to be done.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,13 +57,19 @@ class SetTimer:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A record set aside: what it was, which step raised, and how; `cause` is what it raised."""
+    """A record set aside: what it was, which step raised, and how; `cause` is what it raised.
+
+    `number`: it was the number-th record that came to the step, or to the fused steps around it; None: not counted.
+    """
 
     step: str
     value: Any
     error: str
     traceback: str
     cause: BaseException | None = None
+    number: int | None = None
+    key: Hashable = None
+    timestamp_s: float | None = None
 
 
 Command = Emit | Ask | Withdraw | Call | SetTimer | DeadLetter

@@ -184,7 +184,8 @@ class ModelMachine:
 
     def _give_up(self, question: OpenAsk, error: Exception) -> None:
         for slot in chain.from_iterable(self._with_twins(question)):
-            self._failures.give_up(self._step, error, [slot.record], Numbers(slot.number, slot.number))
+            numbers = Numbers(slot.number, slot.number)
+            self._failures.give_up(self._step, error, [slot.record], numbers, timestamp_s=slot.timestamp_s)
             self._order.drop(slot)
 
     def _put_it_off(self, question: OpenAsk, after_s: float) -> SetTimer:

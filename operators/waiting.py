@@ -95,7 +95,8 @@ class MapAsyncMachine:
 
     def _give_up(self, slot: Slot, error: BaseException) -> None:
         for each in self._with_twins(slot):
-            self._failures.give_up(self._step, error, [each.record], Numbers(each.number, each.number))
+            numbers = Numbers(each.number, each.number)
+            self._failures.give_up(self._step, error, [each.record], numbers, timestamp_s=each.timestamp_s)
             self._order.drop(each)
 
     def _with_twins(self, slot: Slot) -> Sequence[Slot]:

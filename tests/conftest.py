@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+os.environ.setdefault("SAGE_JOBS_LETTERS_DIR", "")  # tests leave no dead letters in the user's state folder
 BESIDE = ROOT.parent / "shared" / "data"
 
 

@@ -125,6 +125,19 @@ def logs(
             raise typer.Exit(INTERRUPTED) from stop
 
 
+def dead_letters(job_id: Id, name: Name = DEFAULT_NAME, address: Address = None, json: Json = False) -> None:
+    """List the newest dead letters of a job: which step failed on what, why, and where it came from."""
+    from cluster.commands.cluster_tables import letter_lines
+    from sage.base.ids import JobId
+
+    with reach(name, address) as cluster:
+        found = cluster.job(JobId(job_id)).dead_letters()
+    if json:
+        print_json({"job_id": job_id, "dead_letters": found})
+    else:
+        _print_lines(letter_lines(found) or ["no record was set aside"])
+
+
 def cancel(job_id: Id, name: Name = DEFAULT_NAME, address: Address = None, json: Json = False) -> None:
     """Stop a job now, and wait until it has; a job that is over is left as it is."""
     from sage.base.ids import JobId

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from cluster.commands.show import megabytes
 from cluster.runtime.control_clients import JobAnswer
 from cluster.runtime.states import JobState, NodeState
-from sage.flow.runner import EngineStatus
+from sage.flow.runner import DeadLetterRecord, EngineStatus
 
 Rows = list[tuple[str, ...]]
 """The first is the heading."""
@@ -103,3 +103,23 @@ def rate_of(now: Sequence[JobState], before: Sequence[JobState]) -> float:
         num = job.metrics.records_in - (was.records_in if was is not None else 0)
         total += num / took_s if took_s > 0 and num > 0 and not job.is_over else 0.0
     return total
+
+
+def letter_lines(letters: Sequence[DeadLetterRecord]) -> list[str]:
+    """Return what people want of dead letters, some lines each, the newest last.
+
+    >>> letter = DeadLetterRecord("j/1", "parse", "'x'", "ValueError: no", "", lineage="record 7")
+    >>> print(*letter_lines([letter]), sep="\\n")
+    j/1: parse failed on 'x'
+        ValueError: no
+        record 7
+        again: sage replay j/1
+    """
+    lines: list[str] = []
+    for letter in letters:
+        key = f", key {letter.key}" if letter.key else ""
+        time = f", time {letter.timestamp_s:g} s" if letter.timestamp_s is not None else ""
+        about = [letter.error, *([letter.lineage] if letter.lineage else []), f"again: sage replay {letter.id}"]
+        lines.append(f"{letter.id}: {letter.step} failed on {letter.value[:200]}{key}{time}")
+        lines += [f"    {line}" for line in about]
+    return lines

@@ -13,6 +13,7 @@ from pykka import ActorRef
 from cluster.checkpoints.clerk import CheckpointClerk
 from cluster.checkpoints.keepers import Keepers
 from cluster.jobs.checkpoint_start import open_checkpoints, open_folder
+from cluster.jobs.letters import LetterKeeper, letters_here
 from cluster.jobs.machine_watch import MachineWatch
 from cluster.jobs.manager import JobManager
 from cluster.jobs.node_news import NodeJoined
@@ -213,6 +214,7 @@ class LocalCluster:
             settings=self._settings.runtime,
             clock=self._clock,
             keepers=self._keepers,
+            keep_letter=LetterKeeper(letters_here(self._settings), self._clock),
         )
 
     def _repr_html_(self) -> str:

@@ -13,6 +13,7 @@ from pykka import ActorRef
 
 from cluster.checkpoints.keepers import Keepers
 from cluster.jobs.devices import Wish
+from cluster.jobs.letters import LetterKeeper, letters_here
 from cluster.jobs.machine_watch import LOOK_EVERY_S, MachineWatch
 from cluster.jobs.nvml import find_nvml
 from cluster.local.hosting import HostingMachine
@@ -143,6 +144,7 @@ class NodeProcess:
             settings=runtime,
             clock=self._clock,
             keepers=self._keepers,
+            keep_letter=LetterKeeper(letters_here(self._config.settings), self._clock),
         )
         return Node.start(self._node_id, ports)
 

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from cluster.runtime.answers import Answers
 from cluster.runtime.commits import Commits
 from cluster.runtime.drive_ports import Hands, Workshop
-from cluster.runtime.failures import dead_letter_record
+from cluster.runtime.failures import dead_letter_record, lineage_of
 from cluster.runtime.idleness import IDLE_TIMER, Idleness
 from cluster.runtime.inputs import Inputs
 from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, TaskMessage
@@ -90,6 +90,7 @@ class Drive:
         self._has_ended = False
         self._first_commands: list[Command] = []
         self._num_letters = 0
+        self._num_before = 0
         self._idleness = Idleness(spec.chain, clock, hands.set_timer, self._say_idle)
 
     @property
@@ -110,6 +111,7 @@ class Drive:
             self._num_letters = saved.num_letters
             for name, count in zip(_COUNTS, saved.counts, strict=False):
                 setattr(machine.counts, name, count)
+            self._num_before = machine.counts.records_in
             self._inputs.restore(saved.waiting, saved.watermark_s)
             self._first_commands = machine.restore(saved.steps)
         self._hands.report(TaskOpened(self._spec.id))
@@ -336,5 +338,7 @@ class Drive:
         for letter in letters:
             self._num_letters += 1
             letter_id = f"{self._spec.id}/{self._num_letters}"
-            records.append(dead_letter_record(letter_id, letter))
+            record = dead_letter_record(letter_id, letter, lineage_of(self._spec, letter, self._num_before))
+            self._hands.keep_letter(record, letter)
+            records.append(record)
         self._hands.report(TaskSetAside(self._spec.id, tuple(records)))

@@ -6,9 +6,10 @@ from typing import Protocol
 from cluster.runtime.links import TaskMessage
 from cluster.runtime.messages import TaskFact, TaskSpec
 from cluster.runtime.source import ReaderWorkshop
-from operators.machine import Call, Machine
+from operators.machine import Call, DeadLetter, Machine
 from sage.base.ids import RequestId
 from sage.base.inference import Request
+from sage.flow.runner import DeadLetterRecord
 
 
 class Workshop(ReaderWorkshop, Protocol):
@@ -31,6 +32,10 @@ class Hands(Protocol):
     def set_timer(self, timer_id: int, after_s: float) -> None: ...
 
     def report(self, fact: TaskFact) -> None: ...
+
+    def keep_letter(self, record: DeadLetterRecord, letter: DeadLetter) -> None:
+        """Keep a record that was set aside, so that its step can be run on it again."""
+        ...
 
     def wake(self) -> None:
         """Have `step` called soon; on any thread."""

@@ -10,19 +10,22 @@ from cluster.runtime.messages import TaskFact, TaskSpec
 from cluster.runtime.saving import StateKeeper
 from cluster.runtime.scheduler import Scheduler, Threads
 from cluster.runtime.transport import Transport
-from operators.machine import Call
+from operators.machine import Call, DeadLetter
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
 from sage.base.ids import RequestId, TaskId
 from sage.base.inference import Inference, ReplyTo, Request
 from sage.base.settings import RuntimeSettings
+from sage.flow.runner import DeadLetterRecord
+
+KeepLetter = Callable[[TaskSpec, DeadLetterRecord, DeadLetter], object]
 
 
 @dataclass(frozen=True, slots=True)
 class TaskPorts:
     """What a node lends to its tasks. `report` takes facts on the task's thread, without waiting.
 
-    `keeper_for`: who keeps what a task holds; None: nobody.
+    `keeper_for`: who keeps what a task holds; None: nobody. `keep_letter`: likewise dead letters, on the task's thread.
     """
 
     transport: Transport
@@ -34,13 +37,14 @@ class TaskPorts:
     clock: Clock
     scheduler: Scheduler = field(default_factory=Threads)
     keeper_for: Callable[[TaskSpec], StateKeeper] | None = None
+    keep_letter: KeepLetter | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TaskHands:
     """The hands of one task. `reply_to`, `results` and `notify` are called on other threads."""
 
-    task_id: TaskId
+    spec: TaskSpec
     ports: TaskPorts
     reply_to: ReplyTo
     results: Results
@@ -67,6 +71,14 @@ class TaskHands:
 
     def wake(self) -> None:
         self.notify()
+
+    @property
+    def task_id(self) -> TaskId:
+        return self.spec.id
+
+    def keep_letter(self, record: DeadLetterRecord, letter: DeadLetter) -> None:
+        if self.ports.keep_letter is not None:
+            self.ports.keep_letter(self.spec, record, letter)
 
     def report(self, fact: TaskFact) -> None:
         self.ports.report(fact)

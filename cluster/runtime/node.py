@@ -9,7 +9,7 @@ from pykka import ActorRef
 from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, watch
 from cluster.runtime.drive import Gauge
 from cluster.runtime.drive_ports import Workshop
-from cluster.runtime.hands import TaskPorts
+from cluster.runtime.hands import KeepLetter, TaskPorts
 from cluster.runtime.hosted import HostedJob
 from cluster.runtime.messages import (
     Begin,
@@ -69,6 +69,7 @@ class NodePorts:
     clock: Clock
     scheduler: Scheduler = field(default_factory=Threads)
     keepers: Callable[[Keeping, RecordTypes, Callable[[TaskFact], None]], KeeperFor] | None = None
+    keep_letter: KeepLetter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
             clock=self.clock,
             scheduler=self._ports.scheduler,
             keeper_for=self._keeper_for(order),
+            keep_letter=self._ports.keep_letter,
         )
         for spec in order.tasks:
             gauge = Gauge()

@@ -218,6 +218,11 @@ def state_of_cluster(name: str, settings: ClusterSettings, environ: Mapping[str,
     return _user_state(os.environ if environ is None else environ) / "sage" / "journals" / name
 
 
+def state_of_letters(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the folder of the dead letters that this user's tasks have set aside on this machine."""
+    return _user_state(os.environ if environ is None else environ) / "sage" / "dead-letters"
+
+
 def _clusters_folder(environ: Mapping[str, str]) -> Path:
     runtime = environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isdir(runtime):

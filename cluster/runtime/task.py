@@ -43,7 +43,7 @@ class Task(Actor[Order]):
         self._replies: Inflow[Reply] = Inflow(self._notify)
         self._results: Inflow[CallResult] = Inflow(self._notify)
         self._is_going = False
-        hands = TaskHands(spec.id, ports, self._replies.put, self._results.put, self.set_timer, self._notify)
+        hands = TaskHands(spec, ports, self._replies.put, self._results.put, self.set_timer, self._notify)
         split = Partitioner(spec.chain.steps[-1]).split  # what leaves by key leaves a key_by
         self._drive = Drive(
             spec,

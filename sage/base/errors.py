@@ -18,6 +18,7 @@ SageError                      code       whose fault
 │   ├── NameTaken              SAGE-1307
 │   ├── RecordUnsendable       SAGE-1308
 │   ├── NotAnswered            SAGE-1309
+│   ├── UnknownLetter          SAGE-1310
 │   ├── NotTrusted             SAGE-1401
 │   ├── TokenInvalid           SAGE-1402
 │   ├── CodeMismatch           SAGE-1403
@@ -153,6 +154,12 @@ class NotAnswered(CallerError):
     """A flow that is asked as a model took the request, and no step of it gave a reply."""
 
     code = "SAGE-1309"
+
+
+class UnknownLetter(CallerError):
+    """A dead letter that is not on this machine, or whose record or step is there no more."""
+
+    code = "SAGE-1310"
 
 
 class NotTrusted(CallerError):

@@ -36,6 +36,10 @@ class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
     wait_for_room_s: Annotated[
         float, Meta(ge=0, description="seconds that a job which begins anew waits for nodes with room for it")
     ] = 60.0
+    letters_dir: Annotated[
+        str | None,
+        Meta(description="folder of dead letters for `sage replay`; empty: they are not kept; none: the user's state"),
+    ] = None
 
 
 class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,13 +55,20 @@ class JobMetrics(msgspec.Struct, frozen=True):
 
 
 class DeadLetterRecord(msgspec.Struct, frozen=True):
-    """A record that a step with `on_error("dead_letter")` set aside; `value` is its repr, cut at 10,000 characters."""
+    """A record that a step with `on_error("dead_letter")` set aside; `value` is its repr, cut at 10,000 characters.
+
+    `key` is the repr of its key, "" where it has none; `timestamp_s` its event time. `lineage` says where it came from:
+    the source and which record of it, as far as that is known. `sage replay ID` runs the step on it again.
+    """
 
     id: str
     step: str
     value: str
     error: str
     traceback: str
+    key: str = ""
+    timestamp_s: float | None = None
+    lineage: str = ""
 
 
 class JobResult(msgspec.Struct, frozen=True):

@@ -15,13 +15,14 @@ from cluster.runtime.links import Delivery, Link, TaskMessage, recipient_of
 from cluster.runtime.messages import TaskFact, TaskFinished, TaskSpec
 from cluster.runtime.workshop import OperatorWorkshop
 from operators.index import IndexStore
-from operators.machine import Call
+from operators.machine import Call, DeadLetter
 from operators.partition import Partitioner
 from sage.base.clock import ManualClock
 from sage.base.ids import JobId, RequestId, TaskId
 from sage.base.inference import Request
 from sage.base.settings import RuntimeSettings, Settings
 from sage.flow.plan import plan_from_graph
+from sage.flow.runner import DeadLetterRecord
 from tests.cluster.random_flows import Move, RandomFlow, moves, sources
 
 DEADLINE_S = 30.0
@@ -111,6 +112,9 @@ class Hands:
 
     def set_timer(self, timer_id: int, after_s: float) -> None:
         raise AssertionError(timer_id)
+
+    def keep_letter(self, record: DeadLetterRecord, letter: DeadLetter) -> None:
+        raise AssertionError(record)
 
 
 @settings(deadline=None)

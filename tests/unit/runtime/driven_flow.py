@@ -12,7 +12,7 @@ from cluster.runtime.messages import TaskFact, TaskFinished, TaskSaved
 from cluster.runtime.saving import CheckpointStage, TaskState
 from cluster.runtime.workshop import OperatorWorkshop
 from operators.index import IndexStore
-from operators.machine import Call, CallResult
+from operators.machine import Call, CallResult, DeadLetter
 from operators.partition import Partitioner
 from sage.base.clock import ManualClock
 from sage.base.ids import JobId, RequestId, TaskId
@@ -20,6 +20,7 @@ from sage.base.inference import Request
 from sage.base.settings import RuntimeSettings
 from sage.flow.graph import Graph
 from sage.flow.plan import plan_from_graph
+from sage.flow.runner import DeadLetterRecord
 
 Cut = dict[TaskId, TaskState]
 
@@ -227,3 +228,6 @@ class DrivenHands:
 
     def report(self, fact: TaskFact) -> None:
         self.world.told(fact)
+
+    def keep_letter(self, record: DeadLetterRecord, letter: DeadLetter) -> None:
+        """Letters are told; nothing is kept."""

@@ -1,0 +1,51 @@
+"""What a step does with one record, apart from all others. Knows nothing of debuggers."""
+
+from collections.abc import Callable
+from typing import Any
+
+from operators.fields import text_getter
+from operators.generation import Generation
+from sage.flow.spec import (
+    Aggregate,
+    AssignTimestamps,
+    Embed,
+    Filter,
+    FlatMap,
+    ForEach,
+    Generate,
+    KeyBy,
+    Map,
+    MapBatches,
+    Read,
+    Reply,
+    Spec,
+    Split,
+)
+
+
+def replaying(spec: Spec) -> Callable[[Any], Any] | None:
+    """Return what calls the functions of a step with one record; None where it does something only with several.
+
+    Of a step that asks a model it is what makes the texts; no model is asked.
+    """
+    match spec:
+        case Map(fn) | Filter(fn) | KeyBy(fn) | ForEach(fn) | AssignTimestamps(fn=fn) | Read(time=AssignTimestamps(fn)):
+            return fn
+        case FlatMap(fn):
+            return lambda record: list(fn(record))
+        case MapBatches(fn=in_lists):
+            return lambda record: list(in_lists([record]))
+        case Aggregate(of=of) if of is not None:
+            return of
+        case Split(tags=tags, predicates=predicates):
+            return lambda record: next(
+                (tag for tag, holds in zip(tags, predicates, strict=True) if holds(record)), None
+            )
+        case Generate():
+            return Generation(spec).texts_of
+        case Embed(text=text):
+            return text_getter(text)
+        case Reply(text=text) if text is not None:
+            return text_getter(text)
+        case _:
+            return None

@@ -1,0 +1,96 @@
+"""`sage replay`: the step of a dead letter once more, with the code as it is now."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from cluster.commands.replay import replay
+from sage.cli import new_app, run_command
+
+FLOW = """
+import sage
+
+def parse(text):
+    {body}
+
+async def fetch(text):
+    raise OSError("gone: " + text)
+
+flow = sage.Flow("numbers")
+texts = flow.from_collection(["1", "two"])
+texts.map(parse).named("parse").on_error("dead_letter").collect()
+texts.filter(lambda text: text == "1").map_async(fetch).named("fetch").on_error("dead_letter").collect()
+texts.key_by(lambda text: 0).reduce(lambda a, b: a / b).named("pairs").on_error("dead_letter").collect()
+"""
+
+APP = new_app("replay")
+APP.command()(replay)
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file of a flow that has set three records aside."""
+    monkeypatch.setenv("SAGE_JOBS_LETTERS_DIR", str(tmp_path / "letters"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    file = tmp_path / "numbers.py"
+    file.write_text(FLOW.format(body="return int(text)"))
+    from cluster.jobs.flow_file import flows_in
+
+    assert flows_in(file)["flow"].run(timeout_s=20).dead_letters == 3
+    return file
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) -> str:
+    assert run_command(APP, "sage", ["replay", *words]) == status
+    captured = capsys.readouterr()
+    return captured.out + captured.err
+
+
+def letter_of(step: str, capsys: pytest.CaptureFixture[str]) -> str:
+    ids: list[str] = json.loads(shown(capsys, "--json"))["dead_letters"]
+    assert len(ids) == 3
+    return next(each for each in ids if step in shown(capsys, each, "--no-pdb", status=1))
+
+
+def test_a_step_that_still_fails_shows_the_users_frames(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = shown(capsys, letter_of("parse", capsys), "--no-pdb", status=1)
+    assert "parse on 'two'" in said
+    assert "record 2 that 'parse' took on" in said
+    assert f'File "{written}", line 5, in parse' in said
+    assert "ValueError: invalid literal for int()" in said
+    assert "operators/" not in said
+
+
+def test_a_step_that_was_mended_gives_its_result(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    letter_id = letter_of("parse", capsys)
+    written.write_text(FLOW.format(body='return {"two": 2}[text]'))
+    assert run_command(APP, "sage", ["replay", letter_id, str(written), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"dead_letter": letter_id, "result": "2"}
+
+
+def test_the_debugger_stops_in_the_users_function(
+    written: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter_id = letter_of("parse", capsys)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("p text + '!'\nc\nq\n"))
+    said = shown(capsys, letter_id, status=1)
+    assert "-> return int(text)" in said
+    assert "'two!'" in said
+
+
+def test_coroutines_run_too_and_what_needs_several_records_is_refused(
+    written: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "OSError: gone: 1" in shown(capsys, letter_of("fetch", capsys), "--no-pdb", status=1)
+    said = shown(capsys, letter_of("pairs", capsys), "--no-pdb", status=1)
+    assert "step 'pairs' is a reduce: what it does depends on more than one record" in said
+
+
+def test_what_is_not_there_is_told(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "SAGE-1310" in shown(capsys, "job/none/1", status=1)
+    letter_id = letter_of("parse", capsys)
+    written.unlink()
+    assert f"{written}, which is no file" in shown(capsys, letter_id, status=1)
