@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def replay(
     letter_id: Annotated[
-        str | None, typer.Argument(metavar="[DEAD_LETTER]", help="Its id; without one, the kept ones are listed.")
+        str | None, typer.Argument(metavar="DEAD_LETTER", help="Its id; without one, the kept ones are listed.")
     ] = None,
     target: Annotated[
         str | None,
-        typer.Argument(metavar="[FILE[:FLOW]]", help="The flow as it is now; by default from the file of the step."),
+        typer.Argument(metavar="FILE[:FLOW]", help="The flow as it is now; by default from the file of the step."),
     ] = None,
     pdb: Annotated[bool, typer.Option("--pdb/--no-pdb", help="Stop in the debugger, or run and print.")] = True,
     json: Json = False,

@@ -8,7 +8,7 @@ from sage.flow.chat import ChatSource
 from sage.flow.checkpoint import Checkpoint, Resume, checked_resume
 from sage.flow.graph import Graph
 from sage.flow.origins import Origins
-from sage.flow.picture import html_from_steps, mermaid_from_steps
+from sage.flow.picture import html_from_steps, mermaid_from_steps, svg_from_steps
 from sage.flow.ports import Source
 from sage.flow.run import run_graph
 from sage.flow.runner import JobResult
@@ -144,6 +144,17 @@ class Flow(Origins):
     def to_mermaid(self) -> str:
         """Return the flow, finished or not, as a Mermaid flowchart."""
         return mermaid_from_steps(self._builder.steps())
+
+    def to_svg(self) -> str:
+        """Return the flow, finished or not, as an SVG picture: to be written to a file, or put into a page.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> end = flow.from_collection([1]).map(abs).print()
+        >>> flow.to_svg()[:38]
+        '<svg xmlns="http://www.w3.org/2000/svg'
+        """
+        return svg_from_steps(self.name, self._builder.steps())
 
     def _repr_html_(self) -> str:
         return html_from_steps(self.name, self._builder.steps())

@@ -30,6 +30,11 @@ def html_from_steps(flow_name: str, steps: Sequence[Step], *, marked: str | None
     return f'<div style="font-family:sans-serif;overflow-x:auto">{title}{_svg(steps, marked)}</div>'
 
 
+def svg_from_steps(flow_name: str, steps: Sequence[Step]) -> str:
+    """Return the flow as an SVG document of its own, on white, for files and pages."""
+    return _svg(steps, None, title=flow_name)
+
+
 def _mermaid_shape(step: Step) -> str:
     # Mermaid reads its own entities ("#quot;") inside quotes, and no backslash escapes.
     label = "".join(
@@ -51,16 +56,21 @@ def _role(step: Step) -> str:
     return "sink" if isinstance(step.spec, SINKS) else "step"
 
 
-def _svg(steps: Sequence[Step], marked: str | None) -> str:
+def _svg(steps: Sequence[Step], marked: str | None, *, title: str | None = None) -> str:
+    """Draw the steps; with a `title` the picture stands for itself: it has its own background and colour of text."""
     places = _places(steps)
     width = max((x for x, _ in places.values()), default=0) + WIDTH + GAP_X
     height = max((y for _, y in places.values()), default=0) + HEIGHT + MARGIN
     arrows = [_arrow(places[source], places[step.name]) for step in steps for source in step.inputs]
     arrows += [_arrow(places[filler.name], places[retrieve.name], dashed=True) for retrieve, filler in fills(steps)]
     boxes = [_box(step, *places[step.name], marked=step.name == marked) for step in steps]
+    colour, ground = "currentColor", ""
+    if title is not None:
+        colour = "#222222"
+        ground = f'<title>{escape(title)}</title><rect width="100%" height="100%" fill="#ffffff" stroke="none"/>'
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" role="img" '
-        f'font-family="sans-serif" fill="currentColor" stroke="currentColor">{"".join(arrows)}{"".join(boxes)}</svg>'
+        f'font-family="sans-serif" fill="{colour}" stroke="{colour}">{ground}{"".join(arrows)}{"".join(boxes)}</svg>'
     )
 
 

@@ -63,14 +63,15 @@ def _table(flow_name: str, metrics: JobMetrics) -> "Table":
 
     table = Table(title=line_of_metrics(flow_name, metrics), title_justify="left", box=None, pad_edge=False)
     table.add_column("steps")
-    for heading in ("in", "out", "requests", "tokens", "busy"):
+    for heading in ("in", "in/s", "out", "requests", "tokens", "busy"):
         table.add_column(heading, justify="right")
     for chain in metrics.chains:
-        table.add_row(" → ".join(chain.steps), *_cells(chain))
+        table.add_row(" → ".join(chain.steps), *_cells(chain, metrics.duration_s))
     return table
 
 
-def _cells(chain: ChainMetrics) -> tuple[str, ...]:
+def _cells(chain: ChainMetrics, duration_s: float) -> tuple[str, ...]:
     tokens = chain.prompt_tokens + chain.completion_tokens
-    numbers = (chain.records_in, chain.records_out, chain.num_requests, tokens)
+    rate = round(chain.records_in / duration_s) if duration_s > 0 else 0
+    numbers = (chain.records_in, rate, chain.records_out, chain.num_requests, tokens)
     return (*(f"{number:,}" if number else "" for number in numbers), f"{chain.busy_s:.1f} s")

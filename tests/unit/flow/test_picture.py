@@ -57,6 +57,17 @@ def test_the_picture_is_well_formed_escaped_and_needs_nothing_from_elsewhere() -
     assert "test_picture.py:" in html
 
 
+def test_a_picture_of_its_own_has_a_ground_and_a_colour_that_no_page_gives() -> None:
+    flow, found = rag()
+    found.named("<b>").print()
+    root = ET.fromstring(flow.to_svg())
+    ground = root.find(f"{SVG}rect")
+    assert ground is not None
+    assert (root.get("fill"), ground.get("fill"), root.findtext(f"{SVG}title")) == ("#222222", "#ffffff", "rag")
+    assert len(root.findall(f"{SVG}g")) == 8
+    assert "currentColor" not in flow.to_svg()
+
+
 def test_a_stream_shows_its_flow_with_its_own_step_marked() -> None:
     _, found = rag()
     boxes = [part for part in found._repr_html_().split("<g>") if 'stroke-width="3"' in part]
