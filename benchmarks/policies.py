@@ -5,6 +5,7 @@ Every replay is checked: each request ended once, and the plane says that it ser
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from itertools import product
 from math import sqrt
 from random import Random
 from statistics import mean, stdev
@@ -29,7 +30,9 @@ class PolicyResult(Result, frozen=True, kw_only=True):
 
     `goodput_*` are shares of what was offered, `goodput_requests_low` and `_high` the 95 % interval over the seeds.
     `prefix_hit`: share of the prompt tokens that the engine had cached; `prefix_hit_pooled`: of one cache as large as
-    all together, the oracle. `max_load`: the most loaded engine by the mean, in prompt tokens given. `speed`: virtual
+    all together, the oracle. `max_load`: the most loaded engine by the mean, in prompt tokens given.
+    `forecast_error_*`: by how much of its time the first token came off what was foretold when its request was sent.
+    `speed`: virtual
     seconds a second of processor time.
     """
 
@@ -37,6 +40,7 @@ class PolicyResult(Result, frozen=True, kw_only=True):
     policy: str
     route: str
     admission: str
+    prompts: str
     num_engines: int
     load: float
     num_seeds: int
@@ -57,6 +61,8 @@ class PolicyResult(Result, frozen=True, kw_only=True):
     prefix_hit: float
     prefix_hit_pooled: float
     max_load: float
+    forecast_error_p50: float
+    forecast_error_p90: float
     speed: float
 
 
@@ -74,13 +80,20 @@ def _measure_trace(
     trace = trace.lasting(full_load_s(trace, wanted.num_engines, costs) / wanted.load)
     traces = [trace, *(_jittered(trace, wanted.seed + n) for n in range(1, wanted.num_seeds))]
     pooled = pooled_hit(trace, wanted.num_engines * KV_TOKENS)
-    for policy in wanted.policies:
-        for route in wanted.routes:
-            say(f"{name}: {policy}, {route}")
-            setup = Setup(policy, route, wanted.admission.value, wanted.num_engines, costs, window=wanted.window)
-            before_s = clock.monotonic_s()
-            runs = [_checked(replay(each, setup), setup) for each in traces]
-            yield _result(trace, setup, wanted, runs, pooled, clock.monotonic_s() - before_s)
+    for prompts, policy, route in product(wanted.prompts, wanted.policies, wanted.routes):
+        say(f"{name}: {policy}, {route}" + (f", {prompts}" if len(wanted.prompts) > 1 else ""))
+        setup = Setup(
+            policy,
+            route,
+            wanted.admission.value,
+            wanted.num_engines,
+            costs,
+            window=wanted.window,
+            prompts=prompts.value,
+        )
+        before_s = clock.monotonic_s()
+        runs = [_checked(replay(each, setup), setup) for each in traces]
+        yield _result(trace, setup, wanted, runs, pooled, clock.monotonic_s() - before_s)
 
 
 def full_load_s(trace: Trace, num_engines: int, costs: CostModel) -> float:
@@ -107,8 +120,9 @@ def _jittered(trace: Trace, seed: int) -> Trace:
 
 
 def _checked(run: Replayed, setup: Setup) -> Replayed:
-    if (run.policy, run.route, run.admission) != (setup.policy, setup.route, setup.admission):
-        raise InternalError(f"the plane served by {run.policy}, {run.route}, {run.admission}, not as asked")
+    served = (run.policy, run.route, run.admission, run.prompts)
+    if served != (setup.policy, setup.route, setup.admission, setup.prompts):
+        raise InternalError(f"the plane served by {', '.join(served)}, not as asked")
     return run
 
 
@@ -130,6 +144,7 @@ def _result(
         policy=setup.policy,
         route=setup.route,
         admission=setup.admission,
+        prompts=setup.prompts,
         num_engines=setup.num_engines,
         load=wanted.load,
         num_seeds=len(runs),
@@ -138,6 +153,8 @@ def _result(
         prefix_hit=round(first.cached_tokens / max(1, first.prompt_tokens), 4),
         prefix_hit_pooled=round(pooled, 4),
         max_load=round(max(first.loads) * len(first.loads) / max(1, sum(first.loads)), 3),
+        forecast_error_p50=round(mean(run.forecast_errors[0] for run in runs), 3),
+        forecast_error_p90=round(mean(run.forecast_errors[1] for run in runs), 3),
         speed=round(sum(run.duration_s for run in runs) / max(1e-9, took_s)),
         **{name: shown[name] for name in _SHOWN},
     )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.policies_wanted import PoliciesWanted, Profile, Shedding, TraceName
+from benchmarks.policies_wanted import PoliciesWanted, Profile, Prompts, Shedding, TraceName
 from sage.base.clock import SystemClock
 
 Traces = Annotated[list[TraceName] | None, typer.Option("--trace", help="What is replayed; by default generated.")]
@@ -16,6 +16,9 @@ Load = Annotated[float, typer.Option("--load", min=0.01, help="1 is the rate tha
 Costs = Annotated[Profile, typer.Option("--profile", help="Which engine is simulated.")]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Replays of each, with arrivals moved a little.")]
 Window = Annotated[int | None, typer.Option("--window", min=1, help="Sequences given to one engine at once.")]
+PromptWindows = Annotated[
+    list[Prompts] | None, typer.Option("--prompts", help="Prompts kept in an engine; may be repeated; else adaptive.")
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Requests of each trace at most.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of generated traces, and of how arrivals are moved.")]
 Target = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result document.")]
@@ -31,6 +34,7 @@ def policies(
     profile: Costs = Profile.H100,
     seeds: Seeds = 1,
     window: Window = None,
+    prompts: PromptWindows = None,
     limit: Limit = None,
     seed: Seed = 7,
     json: Target = None,
@@ -48,6 +52,7 @@ def policies(
         num_seeds=seeds,
         window=window,
         limit=limit,
+        prompts=tuple(prompts or (Prompts.ADAPTIVE,)),
     )
     _run(wanted, json)
 

@@ -22,6 +22,13 @@ class Profile(StrEnum):
     H100 = "h100"
 
 
+class Prompts(StrEnum):
+    """How many prompts an engine is given before it has worked off what it has: all, or what keeps it fast."""
+
+    FIXED = "fixed"
+    ADAPTIVE = "adaptive"
+
+
 class Shedding(StrEnum):
     """Whether what would begin after it is due is refused at the door."""
 
@@ -44,6 +51,7 @@ class PoliciesWanted:
     num_seeds: int
     window: int | None
     limit: int | None
+    prompts: tuple[Prompts, ...] = (Prompts.ADAPTIVE,)
 
     def command(self) -> str:
         """Return the command line that asks for this.
@@ -52,7 +60,7 @@ class PoliciesWanted:
         ...                         7, 1, None, 100)
         >>> print(wanted.command())
         sage-benchmark policies --trace generated --policy fifo --route auto --admission none --engines 4 --load 1.2 \
---profile h100 --seed 7 --seeds 1 --limit 100
+--profile h100 --seed 7 --seeds 1 --prompts adaptive --limit 100
         """
         words = ["sage-benchmark policies"]
         words += [f"--trace {name}" for name in self.traces]
@@ -60,6 +68,7 @@ class PoliciesWanted:
         words += [f"--route {name}" for name in self.routes]
         words += [f"--admission {self.admission} --engines {self.num_engines} --load {self.load:g}"]
         words += [f"--profile {self.profile} --seed {self.seed} --seeds {self.num_seeds}"]
+        words += [f"--prompts {prompts}" for prompts in self.prompts]
         words += [] if self.window is None else [f"--window {self.window}"]
         words += [] if self.limit is None else [f"--limit {self.limit}"]
         return " ".join(words)

@@ -103,6 +103,7 @@ def _plane(known: Iterable[str], settings: PlaneSettings) -> Plane:
         policy=settings.policy,
         route=settings.route,
         admission=settings.admission,
+        window=settings.window,
         max_waiting=settings.max_waiting,
     )
 

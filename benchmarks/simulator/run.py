@@ -50,7 +50,7 @@ _CANCELLED = Failure.of(RequestCancelled("stopped"))
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What a trace is replayed against. `window`: sequences that the plane gives to one engine at once; None: as many
-    as the engine takes."""
+    as the engine takes. `prompts`: the plane's window for prompts, fixed or adaptive."""
 
     policy: str
     route: str
@@ -60,11 +60,13 @@ class Setup:
     kv_tokens: int = KV_TOKENS
     window: int | None = None
     max_waiting: int = 100_000
+    prompts: str = "fixed"
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What came of it. `num_decisions`: events that the plane handled; `loads`: prompt tokens given to each engine."""
+    """What came of it. `num_decisions`: events that the plane handled; `loads`: prompt tokens given to each engine;
+    `forecast_errors`: of first tokens, p50 and p90, the mean over the engines."""
 
     outcomes: tuple[Outcome, ...]
     duration_s: float
@@ -75,6 +77,8 @@ class Replayed:
     policy: str
     route: str
     admission: str
+    prompts: str
+    forecast_errors: tuple[float, float]
 
 
 class TraceSizing:
@@ -109,6 +113,7 @@ class _Replay:
             policy=setup.policy,
             route=setup.route,
             admission=setup.admission,
+            window=setup.prompts,
             max_waiting=setup.max_waiting,
             sizing=TraceSizing(trace.arrivals),
         )
@@ -157,6 +162,8 @@ class _Replay:
             view.policy,
             view.route,
             view.admission,
+            view.window,
+            _mean([engine.forecast_errors for engine in view.engines if engine.forecast_errors is not None]),
         )
 
     def _arrive(self, number: int, now_s: float) -> None:
@@ -225,6 +232,11 @@ class _Replay:
                 self._wake_s = at_s
             case _:
                 raise InternalError(f"a simulated engine cannot obey {command}")
+
+
+def _mean(errors: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    num = max(1, len(errors))
+    return sum(p50 for p50, _ in errors) / num, sum(p90 for _, p90 in errors) / num
 
 
 def _finished(job: Sequenced, engine_id: EngineId) -> Finished:

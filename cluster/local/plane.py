@@ -182,6 +182,7 @@ class EmbeddedPlane:
                 policy=self._settings.policy,
                 route=self._settings.route,
                 admission=self._settings.admission,
+                window=self._settings.window,
                 max_waiting=self._settings.max_waiting,
             )
         return self._client

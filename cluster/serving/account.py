@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.latency import LatencyModel
 from cluster.serving.ticket import Lane, Ticket
+from cluster.serving.window import PromptWindow
 from sage.base.ids import RequestId
 from sage.base.inference import Kind
 
@@ -19,6 +20,8 @@ class EngineAccount:
 
     `load_tokens`: prompts and longest answers. `work`: the same as the route weighs them, without what is cached.
     `prefill_tokens`: of prompts whose first token has not come, what was not cached; `num_decoding`: of the others.
+    Prompts are worked off one after the other: `planned_s` is when the last of them should be done by the plan made
+    as each was given, `late_s` how late the latest first token came by it, `last_first_s` when that was.
     """
 
     info: EngineInfo
@@ -28,6 +31,10 @@ class EngineAccount:
     work: float = 0.0
     prefill_tokens: int = 0
     num_decoding: int = 0
+    planned_s: float = 0.0
+    late_s: float = 0.0
+    last_first_s: float = 0.0
+    window: PromptWindow = field(default_factory=lambda: PromptWindow(is_adaptive=False))
     latency: LatencyModel = field(default_factory=LatencyModel)
     batches: dict[int, int] = field(default_factory=dict)  # embedding batch: how many of its requests it still holds
     last_pick: int = 0
@@ -43,7 +50,7 @@ class EngineAccount:
             return False
         if kind is Kind.EMBED and len(self.batches) >= MAX_EMBEDDING_BATCHES:
             return False
-        return self.free_slots() > 0
+        return self.free_slots() > 0 and (kind is Kind.EMBED or self.prefill_tokens <= self.window.tokens)
 
     def take(self, ticket: Ticket, uncached_tokens: int, work: float, now_s: float) -> None:
         """Hold a ticket that is sent now."""
@@ -53,8 +60,21 @@ class EngineAccount:
         self.load_tokens += ticket.cost_tokens
         self.work += work
         if ticket.lane.kind is not Kind.EMBED:
+            if not self.prefill_tokens:
+                self.late_s = 0.0
+            ticket.prefill_s = self.latency.first_token_s(uncached_tokens, self.num_decoding) or 0.0
+            self.planned_s = max(self.planned_s, now_s - self.late_s) + ticket.prefill_s
+            ticket.planned_s, ticket.foretold_s = self.planned_s, self.planned_s + self.late_s
             self.prefill_tokens += uncached_tokens
-            ticket.tokens_ahead, ticket.num_beside = self.prefill_tokens, self.num_decoding
+            ticket.num_beside = self.num_decoding
+
+    def first_token_in_s(self, uncached_tokens: int, now_s: float) -> float | None:
+        """Return in how many seconds a prompt given now would have its first token; None while nothing is known."""
+        prefill_s = self.latency.first_token_s(uncached_tokens, self.num_decoding)
+        if prefill_s is None:
+            return None
+        before_s = max(0.0, self.planned_s + self.late_s - now_s) if self.prefill_tokens else 0.0
+        return before_s + prefill_s
 
     def saw_first_token(self, ticket: Ticket, now_s: float) -> None:
         """Note that the first token of a ticket that is held came now."""
@@ -63,7 +83,17 @@ class EngineAccount:
         ticket.first_s = now_s
         self.prefill_tokens -= ticket.uncached_tokens
         self.num_decoding += 1
-        self.latency.saw_first_token(ticket.tokens_ahead, ticket.num_beside, now_s - ticket.sent_s)
+        ticket.took_s = took_s = now_s - max(ticket.sent_s, self.last_first_s)
+        error = None
+        if ticket.prefill_s:
+            error = abs(ticket.foretold_s - now_s) / max(now_s - ticket.sent_s, 1e-3)
+            self.late_s = now_s - ticket.planned_s
+        self.latency.saw_first_token(ticket.uncached_tokens, self.num_decoding - 1, took_s, error=error)
+        if self.last_first_s >= ticket.arrived_s:  # it had work ever since: time between two prompts counts too
+            self.window.worked_off(ticket.uncached_tokens, now_s - self.last_first_s)
+        self.last_first_s = now_s
+        if not self.prefill_tokens:
+            self.planned_s, self.late_s = now_s, 0.0
 
     def drop(self, ticket: Ticket, completion_tokens: int, now_s: float) -> None:
         """Hold a ticket no more; it got so many tokens by now."""
@@ -74,6 +104,7 @@ class EngineAccount:
             return
         if ticket.first_s is None:
             self.prefill_tokens -= ticket.uncached_tokens
+            self.planned_s -= ticket.prefill_s
             return
         if completion_tokens >= MIN_TOKENS_TIMED:
             beside = (ticket.num_beside + 1 + self.num_decoding) / 2

@@ -4,20 +4,42 @@ Before it stands the work that waits in its lane and is served first, which leav
 with work; then its prompt on an engine, by that engine's own latency model.
 """
 
+from dataclasses import dataclass
+
+from cluster.serving.backlog import Ahead
 from cluster.serving.drain import DrainRate
+from cluster.serving.latency import RobustLine
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.route import Router
 from cluster.serving.ticket import Lane, Ticket
-from sage.base.inference import ServiceClass
+
+LATE_SHARE = 0.02  # of those let in, whose first token may come late
+_STEP = 0.02
+_LEAST_CAUTION, _MOST_CAUTION = 0.5, 3.0
 
 
 class Forecast:
-    """Reads queue and engines; counts the work that is done in a lane. A forecast costs O(engines of a lane)."""
+    """Reads queue and engines; counts the work that is done in a lane. A forecast costs as much as choosing an engine.
+
+    What is foretold is compared with what comes: `caution` is the factor below which nine of ten first tokens came.
+    """
 
     def __init__(self, queue: WaitingQueue, router: Router) -> None:
         self._queue = queue
         self._router = router
         self._rates: dict[Lane, DrainRate] = {}
+        self._on_engine: dict[Lane, RobustLine] = {}
+        self._speeds: dict[Lane, _Speed] = {}
+        self.caution = 1.0
+
+    def began(self, ticket: Ticket, now_s: float) -> None:
+        """Note that the first token of a ticket came."""
+        line = self._on_engine.setdefault(ticket.lane, RobustLine())
+        line.observe(ticket.size.prompt_tokens, now_s - ticket.sent_s)
+        self._speeds.setdefault(ticket.lane, _Speed()).observe(ticket.size.prompt_tokens, ticket.took_s)
+        if ticket.forecast_s:
+            step = 1.0 - LATE_SHARE if now_s > ticket.due_s else -LATE_SHARE
+            self.caution = min(max(self.caution + _STEP * step, _LEAST_CAUTION), _MOST_CAUTION)
 
     def ended(self, ticket: Ticket, now_s: float) -> None:
         """Count work that an engine has done: what it is given while it fills up says nothing of its speed."""
@@ -25,22 +47,39 @@ class Forecast:
 
     def first_token_in_s(self, ticket: Ticket, now_s: float) -> float | None:
         """Return seconds from now; None where nothing is known yet."""
-        engine = self._router.pick(ticket.lane)
+        engine = self._router.choose(ticket)
         if engine is not None:
-            return engine.latency.first_token_s(engine.prefill_tokens + ticket.size.prompt_tokens, engine.num_decoding)
-        rate = self._rates.get(ticket.lane)
-        work_per_s = 0.0 if rate is None else rate.per_s(now_s)
-        if work_per_s <= 0.0:
-            return None
-        on_engine_s = [
-            first_s
-            for account in self._router.serving(ticket.lane)
-            if (first_s := account.latency.first_token_s(ticket.size.prompt_tokens, account.num_decoding)) is not None
-        ]
-        return self._work_ahead(ticket) / work_per_s + min(on_engine_s, default=0.0)
+            return engine.first_token_in_s(self._router.uncached_tokens(ticket, engine), now_s)
+        ahead, line = self._queue.ahead_of(ticket), self._on_engine.get(ticket.lane)
+        wait_s = self._prompts_s(ticket.lane, ahead)
+        if self._router.is_full(ticket.lane):
+            wait_s = max(wait_s, self._drain_s(ticket.lane, ahead, now_s))
+        on_engine_s = None if line is None else line.at(ticket.size.prompt_tokens)
+        return None if on_engine_s is None else wait_s + on_engine_s
 
-    def _work_ahead(self, ticket: Ticket) -> float:
-        classes = list(ServiceClass)
-        if self._queue.policy.is_by_class:
-            classes = classes[: classes.index(ticket.request.service_class) + 1]
-        return sum(self._queue.waiting_work(ticket.lane, service_class) for service_class in classes)
+    def _prompts_s(self, lane: Lane, ahead: Ahead) -> float:
+        """Return how long all engines together take for prompts, while they have sequences to spare."""
+        speed = self._speeds.get(lane)
+        return 0.0 if speed is None else ahead.prompt_tokens * speed.token_s / max(1, len(self._router.serving(lane)))
+
+    def _drain_s(self, lane: Lane, ahead: Ahead, now_s: float) -> float:
+        """Return how long it takes until so much is done, where only what ends makes room."""
+        rate = self._rates.get(lane)
+        work_per_s = 0.0 if rate is None else rate.per_s(now_s)
+        return ahead.work / work_per_s if work_per_s > 0.0 else 0.0
+
+
+@dataclass(slots=True)
+class _Speed:
+    """Seconds for a prompt token on one engine, cached ones too: forgetting, weighed by tokens."""
+
+    tokens: float = 0.0
+    took_s: float = 0.0
+
+    @property
+    def token_s(self) -> float:
+        return self.took_s / self.tokens
+
+    def observe(self, tokens: int, took_s: float) -> None:
+        self.tokens = 0.98 * self.tokens + tokens
+        self.took_s = 0.98 * self.took_s + took_s

@@ -60,7 +60,8 @@ class Gate:
 
     def too_late(self, ticket: Ticket, now_s: float) -> SageError | None:
         """Return why a request is not let in that would, as far as is known, begin after it is due."""
-        forecast_s = self.forecast.first_token_in_s(ticket, now_s)
+        ticket.forecast_s = self.forecast.first_token_in_s(ticket, now_s)
+        forecast_s = None if ticket.forecast_s is None else self.forecast.caution * ticket.forecast_s
         due_in_s = ticket.due_s - now_s
         if forecast_s is None or forecast_s <= due_in_s:
             return None

@@ -1,9 +1,9 @@
 """How long an engine will take, learned from how long it took. Knows nothing of queues or requests.
 
-Time to the first token of a prompt is fitted as `fixed + per_token * tokens_ahead + 1.5 * iteration(num_decoding)`: the
-prompt waits for the iteration at hand and shares its own with those that decode. The time of an iteration is a table
-over the batch size, since the measured times are no line (a plain linear model of the first token explained 0.14-0.35
-of the variance where decoding binds, this one 0.76: simulation over measured tables, 2026-11-22).
+The time to work off a prompt is a line over its tokens for each of a few batch sizes: with each chunk of it all that
+decode get a token too, so the line is steeper the more there are. The time of a token is a table over the batch size,
+since the measured times are no line (a plain linear model of the first token explained 0.14-0.35 of the variance where
+decoding binds: simulation over measured tables, 2026-11-22).
 """
 
 import math
@@ -11,11 +11,12 @@ from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 
-SHARED_ITERATIONS = 1.5
 _FORGET = 0.98  # weight of what was seen before, with each new observation: about the last fifty count
 _OUTLIER = 3.0  # residuals beyond so many mean residuals count as if they were as large as that
 _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 _NUM_KEPT = 256
+_BESIDE = (0, 4, 16, 32, 64, 96, 128)  # sequences beside a prompt: up to so many share a line
+_MIN_SEEN = 8  # prompts before a line is trusted
 
 
 class DecodeTable:
@@ -52,19 +53,16 @@ class RobustLine:
     def __init__(self) -> None:
         self._n = self._x = self._y = self._xx = self._xy = 0.0
         self._residual = 0.0
-        self._num_seen = 0
+        self.num_seen = 0
 
     def observe(self, x: float, y: float) -> None:
-        self.observe_beside(self.at(x), x, y)
-
-    def observe_beside(self, guess: float | None, x: float, y: float) -> None:
-        """Do as `observe`; `guess` is `at(x)`."""
+        guess = self.at(x)
         if guess is not None:
             residual = abs(y - guess)
-            if self._num_seen >= 8 and residual > _OUTLIER * self._residual:
+            if self.num_seen >= 8 and residual > _OUTLIER * self._residual:
                 y = guess + math.copysign(_OUTLIER * self._residual, y - guess)
             self._residual = residual if not self._residual else 0.9 * self._residual + 0.1 * residual
-        self._num_seen += 1
+        self.num_seen += 1
         keep = _FORGET
         self._n = keep * self._n + 1.0
         self._x, self._y = keep * self._x + x, keep * self._y + y
@@ -72,7 +70,7 @@ class RobustLine:
 
     def at(self, x: float) -> float | None:
         """Return the value at `x`, never below zero; None before anything was seen."""
-        if not self._num_seen:
+        if not self.num_seen:
             return None
         mean_x, mean_y = self._x / self._n, self._y / self._n
         spread = self._xx / self._n - mean_x * mean_x
@@ -82,41 +80,57 @@ class RobustLine:
         return max(0.0, mean_y + slope * (x - mean_x))
 
 
+class PromptLines:
+    """Seconds for a prompt beside so many sequences: a line for each of a few batch sizes, and one for all."""
+
+    def __init__(self) -> None:
+        self._lines = [RobustLine() for _ in range(len(_BESIDE) + 1)]
+        self._all = RobustLine()
+
+    def observe(self, tokens: float, num_decoding: float, took_s: float) -> None:
+        self._lines[bisect_left(_BESIDE, num_decoding)].observe(tokens, took_s)
+        self._all.observe(tokens, took_s)
+
+    def at(self, tokens: float, num_decoding: float) -> float | None:
+        """Return the seconds by the line of this batch size, or by that of all where it has seen too little."""
+        line = self._lines[bisect_left(_BESIDE, num_decoding)]
+        return (line if line.num_seen >= _MIN_SEEN else self._all).at(tokens)
+
+
 class LatencyModel:
     """One engine's times. Costs O(1) an observation and a forecast."""
 
     def __init__(self) -> None:
-        self._prefill = RobustLine()
+        self._prompts = PromptLines()
         self._decode = DecodeTable()
         self._errors: deque[float] = deque(maxlen=_NUM_KEPT)
 
-    def saw_first_token(self, tokens_ahead: int, num_decoding: float, took_s: float) -> None:
-        """Note when a first token came: `took_s` after its request was sent, behind `tokens_ahead` prompt tokens that
-        were not cached, its own among them, while `num_decoding` sequences decoded."""
-        shared_s, guess = self._shared_s(num_decoding), self._prefill.at(float(tokens_ahead))
-        if guess is not None:
-            self._errors.append(abs(guess + shared_s - took_s) / max(took_s, 1e-3))
-        self._prefill.observe_beside(guess, float(tokens_ahead), max(0.0, took_s - shared_s))
+    def saw_first_token(self, tokens: int, num_decoding: float, took_s: float, *, error: float | None = None) -> None:
+        """Note that so many prompt tokens that were not cached were worked off in `took_s`, while `num_decoding`
+        sequences decoded. `error`: by how much of it a forecast of the first token was wrong; else this model's own."""
+        guess_s = self.first_token_s(tokens, num_decoding)
+        if error is not None:
+            self._errors.append(error)
+        elif guess_s is not None:
+            self._errors.append(abs(guess_s - took_s) / max(took_s, 1e-3))
+        self._prompts.observe(float(tokens), num_decoding, took_s)
 
     def saw_decode(self, num_sequences: float, token_s: float) -> None:
         self._decode.observe(num_sequences, token_s)
 
-    def first_token_s(self, tokens_ahead: int, num_decoding: float) -> float | None:
-        """Return how long the first token will take; None before one was seen."""
-        prefill_s = self._prefill.at(float(tokens_ahead))
-        return None if prefill_s is None else prefill_s + self._shared_s(num_decoding)
+    def first_token_s(self, tokens: int, num_decoding: float) -> float | None:
+        """Return how long so many prompt tokens will take; None before any were seen."""
+        return self._prompts.at(float(tokens), num_decoding)
 
     def token_s(self, num_sequences: float) -> float | None:
         return self._decode.token_s(num_sequences)
 
     def errors(self) -> tuple[float, float] | None:
         """Return the relative error of forecasts of the first token, p50 and p90 of the last 256; None without any."""
-        return (
-            None if not self._errors else (_quantile(sorted(self._errors), 0.5), _quantile(sorted(self._errors), 0.9))
-        )
-
-    def _shared_s(self, num_decoding: float) -> float:
-        return SHARED_ITERATIONS * (self._decode.token_s(num_decoding) or 0.0)
+        if not self._errors:
+            return None
+        ordered = sorted(self._errors)
+        return _quantile(ordered, 0.5), _quantile(ordered, 0.9)
 
 
 def _quantile(values: Sequence[float], share: float) -> float:

@@ -260,9 +260,10 @@ def start_control_plane(
     policy: str = "priority",
     route: str = "least_work",
     admission: str = "none",
+    window: str = "fixed",
     max_waiting: int = MAX_WAITING,
     clock: Clock | None = None,
 ) -> PlaneClient:
     """Start a control-plane actor without engines; raises UnknownPolicy. To be closed."""
-    plane = Plane(known_models, policy=policy, route=route, admission=admission, max_waiting=max_waiting)
+    plane = Plane(known_models, policy=policy, route=route, admission=admission, window=window, max_waiting=max_waiting)
     return PlaneClient(ControlPlane.start(plane, clock=clock))

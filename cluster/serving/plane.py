@@ -61,16 +61,18 @@ class Plane:
         policy: str = "priority",
         route: str = "least_work",
         admission: str = "none",
+        window: str = "fixed",
         max_waiting: int = MAX_WAITING,
         sizing: Sizing | None = None,
     ) -> None:
         """`known_models` are refused with NoEngine, not UnknownModel, while nothing serves them. `sizing` measures
-        requests; by default, by their text. `admission` "deadline" refuses what would begin after it is due.
+        requests; by default, by their text. `admission` "deadline" refuses what would begin after it is due. `window`
+        "adaptive" keeps prompts here that an engine cannot begin with yet.
 
         Raises UnknownPolicy.
         """
         self._sizing: Sizing = sizing if sizing is not None else TextSizing()
-        self._router = Router(route_named(route, self._sizing))
+        self._router = Router(route_named(route, self._sizing), window=window)
         self._queue = WaitingQueue(policy_named(policy, self._affinity_tokens))
         self._batcher = Batcher(self._queue, self._router)
         self._offer = Offer(known_models, self._router)
@@ -97,7 +99,7 @@ class Plane:
             case EngineEnded(engine_id, ended):
                 self._engine_ended(engine_id, ended, orders)
             case FirstTokens(engine_id, request_ids):
-                self._first_tokens(engine_id, request_ids, now_s)
+                self._first_tokens(engine_id, request_ids, orders)
             case EngineStarting(engine_id, models):
                 self._offer.starting(engine_id, models)
             case EngineUp():
@@ -129,6 +131,7 @@ class Plane:
             policy=self._queue.policy.name,
             route=self._router.route.name,
             admission=self._gate.admission,
+            window=self._router.window,
             max_waiting=self._gate.max_waiting,
             num_waiting=len(self._queue),
             num_running=len(self._running),
@@ -240,11 +243,13 @@ class Plane:
         orders.aborts.setdefault(_engine_of(ticket), []).append(request_id)
         return ticket
 
-    def _first_tokens(self, engine_id: EngineId, request_ids: tuple[RequestId, ...], now_s: float) -> None:
-        account = self._router.account(engine_id)
+    def _first_tokens(self, engine_id: EngineId, request_ids: tuple[RequestId, ...], orders: Decisions) -> None:
+        account, now_s = self._router.account(engine_id), orders.now_s
         if account is not None:
+            orders.lanes.update(dict.fromkeys(account.lanes))
             for ticket in filter(None, map(account.held.get, request_ids)):
-                account.saw_first_token(ticket, now_s)
+                self._router.saw_first_token(account, ticket, now_s)
+                self._gate.forecast.began(ticket, now_s)
 
     def _engine_ended(self, engine_id: EngineId, ended: tuple[Last, ...], orders: Decisions) -> None:
         account = self._router.account(engine_id)

@@ -42,6 +42,16 @@ class Policy(Protocol):
         """Say whether more urgent classes go first, but for floors."""
         ...
 
+    @property
+    def is_by_due(self) -> bool:
+        """Say whether what is due earlier goes first, within a class where it is by class."""
+        ...
+
+    @property
+    def is_fair(self) -> bool:
+        """Say whether tenants are served alike."""
+        ...
+
     def order(self) -> Order:
         """Return a new, empty order."""
         ...
@@ -56,6 +66,8 @@ class FirstComeFirstServed:
 
     name = "fifo"
     is_by_class = False
+    is_by_due = False
+    is_fair = False
 
     def order(self) -> Order:
         return Ranked(lambda ticket: 0.0)
@@ -69,6 +81,8 @@ class ClassesInOrder:
 
     name = "priority"
     is_by_class = True
+    is_by_due = False
+    is_fair = False
 
     def __init__(self) -> None:
         self._floors = Floors(FLOOR_SHARES, AGEING_S)
@@ -85,6 +99,8 @@ class EarliestDueFirst:
 
     name = "edf"
     is_by_class = False
+    is_by_due = True
+    is_fair = False
 
     def order(self) -> Order:
         return Ranked(lambda ticket: ticket.due_s)
@@ -98,6 +114,8 @@ class FairWithLocality:
 
     name = "dlpm"
     is_by_class = False
+    is_by_due = False
+    is_fair = True
 
     def __init__(self, affinity_tokens: Affinity | None) -> None:
         self._counters = Counters()
@@ -118,13 +136,15 @@ class Hybrid(FairWithLocality):
 
     name = "hybrid"
     is_by_class = True
+    is_by_due = True
+    is_fair = True
 
     def __init__(self, affinity_tokens: Affinity | None) -> None:
         super().__init__(affinity_tokens)
         self._floors = Floors(FLOOR_SHARES, AGEING_S)
 
     def order(self) -> Order:
-        return Classes(self._floors, lambda: self._fair(lambda: Ranked(lambda ticket: ticket.due_s)))
+        return Classes(self._floors, lambda: self._fair(lambda: Ranked(lambda ticket: ticket.order_s)))
 
 
 def policy_named(name: str, affinity_tokens: Affinity | None = None) -> Policy:

@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterator
 
+from cluster.serving.backlog import Ahead, Backlog
 from cluster.serving.order import Key, Order
 from cluster.serving.policy import Policy
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.ids import RequestId
-from sage.base.inference import ServiceClass
 
 
 class WaitingQueue:
@@ -16,8 +16,7 @@ class WaitingQueue:
         self._policy = policy
         self._tickets: dict[RequestId, Ticket] = {}
         self._orders: dict[Lane, Order] = {}
-        self._work: dict[tuple[Lane, ServiceClass], float] = {}
-        self._num_waiting: dict[Lane, int] = {}
+        self._backlog = Backlog()
         self._num_removed = 0  # since the orders were last made anew: at most so many of their places are empty
 
     @property
@@ -35,8 +34,7 @@ class WaitingQueue:
         assert ticket.request.id not in self._tickets, ticket.request.id
         self._tickets[ticket.request.id] = ticket
         ticket.is_waiting = True
-        self._num_waiting[ticket.lane] = self._num_waiting.get(ticket.lane, 0) + 1
-        self._count(ticket, ticket.size.work)
+        self._backlog.add(ticket)
         self._order(ticket.lane).add(ticket)
 
     def head(self, lane: Lane) -> Key | None:
@@ -75,9 +73,12 @@ class WaitingQueue:
             self._rebuild()
         return ticket
 
-    def waiting_work(self, lane: Lane, service_class: ServiceClass) -> float:
-        """Return the work that waits, in prompt tokens."""
-        return self._work.get((lane, service_class), 0.0)
+    def ahead_of(self, ticket: Ticket) -> Ahead:
+        """Return what would be served before a ticket that does not wait yet, about."""
+        policy = self._policy
+        return self._backlog.before(
+            ticket, is_by_class=policy.is_by_class, is_by_due=policy.is_by_due, is_fair=policy.is_fair
+        )
 
     def change_policy(self, policy: Policy) -> None:
         """Order what waits, and what comes, by `policy`."""
@@ -98,20 +99,8 @@ class WaitingQueue:
 
     def _waits_no_more(self, ticket: Ticket) -> None:
         ticket.is_waiting = False
-        self._count(ticket, -ticket.size.work)
-        num_left = self._num_waiting[ticket.lane] - 1
-        if num_left:
-            self._num_waiting[ticket.lane] = num_left
-        else:
-            del self._num_waiting[ticket.lane], self._orders[ticket.lane]
-
-    def _count(self, ticket: Ticket, work: float) -> None:
-        key = (ticket.lane, ticket.request.service_class)
-        left = self._work.get(key, 0.0) + work
-        if left >= 0.5:
-            self._work[key] = left
-        else:
-            self._work.pop(key, None)
+        if self._backlog.remove(ticket):
+            del self._orders[ticket.lane]
 
     def _order(self, lane: Lane) -> Order:
         order = self._orders.get(lane)

@@ -8,6 +8,7 @@ from cluster.serving.engines.port import EngineInfo
 from cluster.serving.routes import EngineRoute, LeastWork
 from cluster.serving.size import work_of
 from cluster.serving.ticket import Lane, Ticket
+from cluster.serving.window import PromptWindow, is_adaptive
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Kind
 
@@ -17,16 +18,24 @@ _Place = tuple[float, int, int, EngineAccount]  # standing by the route, last pi
 class Router:
     """The accounts of all engines that are up, and for each lane a heap of those with room. O(log engines) a pick."""
 
-    def __init__(self, route: EngineRoute | None = None) -> None:
+    def __init__(self, route: EngineRoute | None = None, *, window: str = "fixed") -> None:
+        """Raises UnknownPolicy where there is no such window."""
+        self._is_adaptive = is_adaptive(window)
+        self._windows: dict[tuple[object, ...], PromptWindow] = {}
         self._route: EngineRoute = route if route is not None else LeastWork()
         self._accounts: dict[EngineId, EngineAccount] = {}
         self._serving: dict[Lane, list[EngineAccount]] = {}
         self._heaps: dict[Lane, list[_Place]] = {}
         self._num_picks = 0
+        self._free_slots: dict[Lane, int] = {}
 
     @property
     def route(self) -> EngineRoute:
         return self._route
+
+    @property
+    def window(self) -> str:
+        return "adaptive" if self._is_adaptive else "fixed"
 
     def __iter__(self) -> Iterator[EngineAccount]:
         return iter(self._accounts.values())
@@ -40,10 +49,13 @@ class Router:
         assert info.max_running >= 1, info
         lanes = tuple(dict.fromkeys(Lane(card.name, kind) for card in info.models for kind in card.kinds))
         self._num_picks += 1
-        account = EngineAccount(info, lanes, last_pick=self._num_picks)
+        alike = (info.kind, info.device, info.models, info.max_running)
+        window = self._windows.setdefault(alike, PromptWindow(is_adaptive=self._is_adaptive))
+        account = EngineAccount(info, lanes, last_pick=self._num_picks, window=window)
         self._accounts[info.engine_id] = account
         for lane in lanes:
             self._serving.setdefault(lane, []).append(account)
+            self._free_slots[lane] = self._free_slots.get(lane, 0) + info.max_running
         self._changed(account)
         return account
 
@@ -63,6 +75,7 @@ class Router:
         account.version += 1
         for lane in account.lanes:
             self._serving[lane].remove(account)
+            self._free_slots[lane] -= account.free_slots()
             if not self._serving[lane]:
                 del self._serving[lane]
                 self._heaps.pop(lane, None)
@@ -75,6 +88,10 @@ class Router:
     def serving(self, lane: Lane) -> Sequence[EngineAccount]:
         """Return the engines that serve this lane, with room or without."""
         return self._serving.get(lane, ())
+
+    def is_full(self, lane: Lane) -> bool:
+        """Say whether the engines of a lane work on nearly as many requests as they can."""
+        return self._free_slots.get(lane, 0) <= len(self.serving(lane))
 
     def kinds_of(self, model: str) -> tuple[Kind, ...]:
         """Return what engines that are up do with `model`."""
@@ -95,6 +112,10 @@ class Router:
         first = self.pick(ticket.lane)
         return None if first is None else self._route.choose(ticket, first, self._accounts)
 
+    def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
+        """Return how much of the prompt an engine does not have cached, as far as is known."""
+        return self._route.uncached_tokens(ticket, account)
+
     def change_route(self, route: EngineRoute) -> None:
         """Give what is picked from now on to engines by `route`."""
         self._route = route
@@ -111,8 +132,15 @@ class Router:
             ticket.batch = batch
         if batch is not None:
             account.batches[batch] = len(tickets)
+        for lane in account.lanes:
+            self._free_slots[lane] -= len(tickets)
         self._num_picks += 1
         account.last_pick = self._num_picks
+        self._changed(account)
+
+    def saw_first_token(self, account: EngineAccount, ticket: Ticket, now_s: float) -> None:
+        """Note that the first token of a ticket came: its engine may have room for another prompt."""
+        account.saw_first_token(ticket, now_s)
         self._changed(account)
 
     def release(self, account: EngineAccount, ended: Mapping[RequestId, int], now_s: float) -> list[Ticket]:
@@ -126,6 +154,8 @@ class Router:
                 if not account.batches[ticket.batch]:
                     del account.batches[ticket.batch]
         if released:
+            for lane in account.lanes:
+                self._free_slots[lane] += len(released)
             self._changed(account)
         return released
 

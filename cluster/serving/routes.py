@@ -6,7 +6,7 @@
 | least_work | the one with the least outstanding work | - |
 | session | the one that had the conversation before, else least work | - |
 | prefix | the one with the longest cached prefix, unless it has much more work | Preble: Srivatsa et al., 2024 |
-| auto | the one that will be done first: outstanding work and what of the prompt is not cached | - |
+| auto | the one that will be done with the prompt first: prompts before it, and what of it is not cached | - |
 
 Work is counted in prompt tokens.
 """
@@ -27,6 +27,8 @@ ROUTE_NAMES = ("round_robin", "least_work", "session", "prefix", "auto")
 
 MIN_MATCH = 0.5
 """A shorter part of the prompt is no reason to prefer an engine: all requests of a service share their first block."""
+
+WEIGHT_OF_WORK = 0.1  # of all work of an engine, against the prompts before its next one; 0 and 0.3 are as good
 
 MAX_SESSIONS = 65_536
 
@@ -51,6 +53,10 @@ class EngineRoute(Protocol):
         """Remember that a ticket is given to an engine now; return how much of its prompt is not cached there."""
         ...
 
+    def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
+        """Return how much of its prompt is not cached at an engine, as far as is known."""
+        ...
+
     def affinity_tokens(self, ticket: Ticket) -> float:
         """Return how many of its tokens an engine has cached, as far as is known."""
         ...
@@ -68,6 +74,9 @@ class LeastWork:
         return first
 
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
+        return ticket.size.prompt_tokens
+
+    def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
         return ticket.size.prompt_tokens
 
     def affinity_tokens(self, ticket: Ticket) -> float:
@@ -114,11 +123,13 @@ class _ByPrefix(LeastWork):
         self._looked_up: tuple[Ticket | None, dict[EngineId, int]] = (None, {})  # the last, until the index changes
 
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
-        prefix = self._prefix_of(ticket)
-        cached = self._cached_tokens(ticket).get(account.info.engine_id, 0)
+        uncached_tokens = self.uncached_tokens(ticket, account)
         self._looked_up = (None, {})
-        self._index.add(prefix, account.info.engine_id)
-        return max(0, ticket.size.prompt_tokens - cached)
+        self._index.add(self._prefix_of(ticket), account.info.engine_id)
+        return uncached_tokens
+
+    def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
+        return max(1, ticket.size.prompt_tokens - self._cached_tokens(ticket).get(account.info.engine_id, 0))
 
     def affinity_tokens(self, ticket: Ticket) -> float:
         return max(self._matches(ticket).values(), default=0)
@@ -159,18 +170,22 @@ class LongestPrefix(_ByPrefix):
 
 
 class SoonestDone(_ByPrefix):
-    """The least of outstanding work and uncached prompt together, over the holders of a prefix and the least busy."""
+    """The least of prompts before it and uncached prompt together, over the holders of a prefix and the least busy.
+
+    A holder may have its window full of prompts: waiting there for what its cache saves is no loss.
+    """
 
     name = "auto"
 
     def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
-        best, least = first, first.work
-        for engine_id, cached in self._matches(ticket).items():
+        matches = self._matches(ticket)
+        best, least = first, _prompts_and_work(first) - matches.get(first.info.engine_id, 0)
+        for engine_id, cached in matches.items():
             account = accounts.get(engine_id)
-            if account is None or not _has_room(account, ticket):
+            if account is None or account.is_retired or ticket.lane not in account.lanes or account.free_slots() <= 0:
                 continue
-            if account.work - cached < least:
-                best, least = account, account.work - cached
+            if _prompts_and_work(account) - cached < least:
+                best, least = account, _prompts_and_work(account) - cached
         return best
 
 
@@ -189,6 +204,11 @@ def route_named(name: str, sizing: Sizing) -> EngineRoute:
             return SoonestDone(sizing)
         case _:
             raise unknown("route", name, ROUTE_NAMES, plural="routes", param="route")
+
+
+def _prompts_and_work(account: EngineAccount) -> float:
+    """Return what decides when a prompt given now is done: those before it, and a little how much else is at work."""
+    return account.prefill_tokens + WEIGHT_OF_WORK * account.work
 
 
 def _has_room(account: EngineAccount, ticket: Ticket) -> bool:

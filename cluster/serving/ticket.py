@@ -14,6 +14,10 @@ PATIENCE_S = {ServiceClass.INTERACTIVE: 2.0, ServiceClass.STANDARD: 30.0, Servic
 PROMPT_TOKENS_PER_S = 8_000.0
 """Prompt tokens that add a second to when the first token is due (the SLO of `findings`: 2 s + prompt / 8k s)."""
 
+ALIKE_TOKENS = 1_000
+"""Prompts up to so long are alike to whoever orders by `order_s`: where prompts are short, the shortest first gains
+requests and loses about as many tokens (simulated, 2026-11-22: docs/log.md)."""
+
 
 class Lane(NamedTuple):
     """Requests that the same engines serve wait in one lane."""
@@ -33,8 +37,12 @@ class Ticket:
     | engine_id, batch | set at the pick; the number of the embedding batch at that engine |
     | cost_tokens | tokens that an engine will work on at most |
     | due_s | when it should be begun at the latest, monotonic: by its deadline, or by the patience of its class |
+    | order_s | the same, prompts of up to ALIKE_TOKENS being alike |
     | work, uncached_tokens | what that engine was charged; what of the prompt it did not have cached |
-    | tokens_ahead, num_beside | when it was sent: prompt tokens to work off, its own too; sequences that decoded |
+    | num_beside | when it was sent: sequences that decoded |
+    | prefill_s, planned_s, foretold_s | when it was sent: seconds that its prompt should take; when by the engine's
+      plan it would have its first token; the same, by how late the engine was then |
+    | forecast_s | when it arrived: seconds until its first token, as was foretold; None where nothing was known |
     | prefix, affinity_tokens | set where asked for: the prompt's blocks; how much of it an engine had cached |
     """
 
@@ -46,12 +54,17 @@ class Ticket:
     size: Size
     cost_tokens: int
     due_s: float
+    order_s: float
     engine_id: EngineId | None = None
     batch: int | None = None
     work: float = 0.0
     uncached_tokens: int = 0
     sent_s: float = 0.0
-    tokens_ahead: int = 0
+    prefill_s: float = 0.0
+    took_s: float = 0.0
+    planned_s: float = 0.0
+    foretold_s: float = 0.0
+    forecast_s: float | None = None
     num_beside: int = 0
     first_s: float | None = None
     prefix: PromptPrefix | None = None
@@ -63,8 +76,10 @@ class Ticket:
 def ticket_for(request: Request, lane: Lane, arrival: int, now_s: float, size: Size) -> Ticket:
     """Return the ticket of a request that arrives now; `lane` is its lane."""
     deadline_s = math.inf if request.timeout_s is None else now_s + request.timeout_s
-    due_s = min(deadline_s, now_s + PATIENCE_S[request.service_class] + size.prompt_tokens / PROMPT_TOKENS_PER_S)
-    return Ticket(request, lane, arrival, now_s, deadline_s, size, size.prompt_tokens + size.answer_tokens, due_s)
+    patient_s = now_s + PATIENCE_S[request.service_class]
+    order_s = min(deadline_s, patient_s + max(0, size.prompt_tokens - ALIKE_TOKENS) / PROMPT_TOKENS_PER_S)
+    due_s = min(deadline_s, patient_s + size.prompt_tokens / PROMPT_TOKENS_PER_S)
+    return Ticket(request, lane, arrival, now_s, deadline_s, size, size.total_tokens, due_s, order_s)
 
 
 def lane_of(request: Request) -> Lane:

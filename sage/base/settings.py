@@ -53,6 +53,12 @@ class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
     admission: Annotated[
         str, Meta(description="`deadline` refuses at the door what would begin after it is due; `none` lets all wait")
     ] = "none"
+    window: Annotated[
+        Literal["fixed", "adaptive"],
+        Meta(
+            description="`adaptive` gives an engine no more prompts than keep it fast, `fixed` all that it has room for"
+        ),
+    ] = "adaptive"
     max_waiting: Annotated[int, Meta(ge=1, description="requests that wait at most; more are refused")] = 4096
 
 

@@ -29,6 +29,7 @@ from cluster.serving.plane import Plane
 from cluster.serving.policy import POLICY_NAMES
 from cluster.serving.routes import ROUTE_NAMES
 from cluster.serving.ticket import Lane, lane_of
+from cluster.serving.window import WINDOW_NAMES
 from sage.base.errors import InvalidRequest, RequestCancelled
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, Failure, Last, Request, ServiceClass
@@ -49,7 +50,14 @@ class World:
         self.policy = self.rng.choice(POLICY_NAMES)
         self.max_waiting = self.rng.choice((5, 40))
         route, admission = self.rng.choice(ROUTE_NAMES), self.rng.choice(ADMISSION_NAMES)
-        self.plane = Plane(MODELS, policy=self.policy, route=route, admission=admission, max_waiting=self.max_waiting)
+        self.plane = Plane(
+            MODELS,
+            policy=self.policy,
+            route=route,
+            admission=admission,
+            window=self.rng.choice(WINDOW_NAMES),
+            max_waiting=self.max_waiting,
+        )
         self.now_s = 0.0
         self.num_ids = 0
         self.num_engines = 0

@@ -1,0 +1,100 @@
+"""How much waits before a request, in prompt tokens and in work. Knows no order: it is told what goes first."""
+
+from dataclasses import dataclass, field
+
+from cluster.serving.ticket import Lane, Ticket
+from sage.base.inference import ServiceClass
+
+_STEP_S = {ServiceClass.INTERACTIVE: 0.5, ServiceClass.STANDARD: 1.0, ServiceClass.BATCH: 20.0}
+"""What is due within so many seconds counts together: about sixty sums of a class at most, by its patience."""
+
+_URGENCY = {service_class: number for number, service_class in enumerate(ServiceClass)}
+
+
+@dataclass(slots=True)
+class Ahead:
+    """What is served first: prompt tokens, and work (prompts and answers, in prompt tokens)."""
+
+    prompt_tokens: float = 0.0
+    work: float = 0.0
+
+    def add(self, ticket: Ticket, sign: int) -> None:
+        self.prompt_tokens += sign * ticket.size.prompt_tokens
+        self.work += sign * ticket.size.work
+
+
+@dataclass(slots=True)
+class _LaneBacklog:
+    num_waiting: int = 0
+    by_due: dict[tuple[int, int], Ahead] = field(default_factory=dict)  # urgency and step of when it is due
+    by_tenant: dict[str, tuple[int, Ahead]] = field(default_factory=dict)  # number of requests
+
+
+class Backlog:
+    """Sums over what waits, a lane each. Adding and removing cost O(1), looking O(sums of the lane)."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Lane, _LaneBacklog] = {}
+
+    def add(self, ticket: Ticket) -> None:
+        self._count(ticket, 1)
+
+    def remove(self, ticket: Ticket) -> bool:
+        """Count a ticket no more; say whether it was the last of its lane."""
+        self._count(ticket, -1)
+        return ticket.lane not in self._lanes
+
+    def num_tenants(self, lane: Lane) -> int:
+        """Return of how many tenants requests wait."""
+        backlog = self._lanes.get(lane)
+        return 0 if backlog is None else len(backlog.by_tenant)
+
+    def before(self, ticket: Ticket, *, is_by_class: bool, is_by_due: bool, is_fair: bool) -> Ahead:
+        """Return what would be served before `ticket`, were it to wait: of more urgent classes, or earlier due; among
+        tenants served alike no more than as much for each as its own has waiting."""
+        backlog, ahead = self._lanes.get(ticket.lane), Ahead()
+        if backlog is None:
+            return ahead
+        urgency, step = _place(ticket)
+        due_s = step * _STEP_S[ticket.request.service_class]
+        for (other, other_step), sums in backlog.by_due.items():
+            if is_by_class and other > urgency:
+                continue
+            if is_by_due and not (is_by_class and other < urgency) and other_step * _STEPS[other] > due_s:
+                continue
+            ahead.prompt_tokens += sums.prompt_tokens
+            ahead.work += sums.work
+        if is_fair:
+            _, own = backlog.by_tenant.get(ticket.request.tenant, (0, Ahead()))
+            num = len(backlog.by_tenant) + (ticket.request.tenant not in backlog.by_tenant)
+            most = num * (own.work + ticket.size.work)
+            if ahead.work > most > 0.0:
+                ahead = Ahead(ahead.prompt_tokens * most / ahead.work, most)
+        return ahead
+
+    def _count(self, ticket: Ticket, sign: int) -> None:
+        backlog = self._lanes.setdefault(ticket.lane, _LaneBacklog())
+        backlog.num_waiting += sign
+        if not backlog.num_waiting:
+            del self._lanes[ticket.lane]
+            return
+        place = _place(ticket)
+        sums = backlog.by_due.setdefault(place, Ahead())
+        sums.add(ticket, sign)
+        if sums.prompt_tokens < 0.5:
+            del backlog.by_due[place]
+        tenant = ticket.request.tenant
+        num, own = backlog.by_tenant.get(tenant) or (0, Ahead())
+        own.add(ticket, sign)
+        if num + sign:
+            backlog.by_tenant[tenant] = (num + sign, own)
+        else:
+            del backlog.by_tenant[tenant]
+
+
+def _place(ticket: Ticket) -> tuple[int, int]:
+    service_class = ticket.request.service_class
+    return _URGENCY[service_class], int(ticket.order_s // _STEP_S[service_class])
+
+
+_STEPS = tuple(_STEP_S.values())

@@ -1,0 +1,83 @@
+"""How much engines are given before it has worked off what it has. Knows no engine, queue or request.
+
+What waits inside an engine can be ordered no more, and prompts there are worked off one after the other: so as few
+prompt tokens are kept inside as the engine needs to be nearly as fast as it can be. It is given as much as the window
+and twice as much in turns, and the speeds on prompts are compared: where the smaller is nearly as fast, the window
+shrinks, else it grows. (After the gradient of latency against throughput of Netflix's concurrency-limits and TCP
+Vegas; within a full engine latency is proportional to the window, so that throughput alone tells. Comparing with the
+best speed seen was tried first: chance makes the best ever better, and windows grew without end.)
+"""
+
+import math
+from dataclasses import dataclass
+
+from cluster.serving.names import unknown
+
+WINDOW_NAMES = ("fixed", "adaptive")
+
+BEGIN_TOKENS = 8_192.0
+MIN_TOKENS = 1_024.0
+MAX_TOKENS = 16_384.0
+ENOUGH = 0.96  # of the speed with twice the window
+GROW, SHRINK = 1.15, 0.9
+_TURN = 32  # prompts by one of the two, then as many by the other
+_KEEP = 0.995  # weight of what was seen before: about the last two hundred prompts of each count
+_MIN_SEEN = 32
+
+
+@dataclass(slots=True)
+class _Speed:
+    """Prompt tokens and seconds, forgetting."""
+
+    tokens: float = 0.0
+    took_s: float = 0.0
+    num_seen: int = 0
+
+    def saw(self, tokens: int, took_s: float) -> None:
+        self.tokens = _KEEP * self.tokens + tokens
+        self.took_s = _KEEP * self.took_s + took_s
+        self.num_seen += 1
+
+
+class PromptWindow:
+    """The prompt tokens of an engine that may be without their first token; one prompt may go beyond.
+
+    One for all engines that are alike: windows of their own drifted apart by chance, and the work with them.
+    """
+
+    def __init__(self, *, is_adaptive: bool) -> None:
+        self._is_adaptive = is_adaptive
+        self._tokens = BEGIN_TOKENS if is_adaptive else math.inf
+        self._speeds = (_Speed(), _Speed())  # with the window, with twice as much
+        self._num_seen = 0
+
+    @property
+    def tokens(self) -> float:
+        """Return how many may be there for another prompt to be given."""
+        return self._tokens * (1 + self._turn())
+
+    def worked_off(self, tokens: int, took_s: float) -> None:
+        """Note that the engine took so long for so many prompt tokens, without having been out of work before."""
+        if not self._is_adaptive:
+            return
+        self._speeds[self._turn()].saw(tokens, took_s)
+        self._num_seen += 1
+        if self._num_seen % (2 * _TURN) == 0 and self._num_seen >= 2 * _MIN_SEEN:
+            self._adapt()
+
+    def _turn(self) -> int:
+        return self._num_seen // _TURN % 2
+
+    def _adapt(self) -> None:
+        one, twice = self._speeds
+        if one.tokens * twice.took_s >= ENOUGH * twice.tokens * one.took_s:
+            self._tokens = max(SHRINK * self._tokens, MIN_TOKENS)
+        else:
+            self._tokens = min(GROW * self._tokens, MAX_TOKENS)
+
+
+def is_adaptive(name: str) -> bool:
+    """Say whether windows adapt; raises UnknownPolicy with the nearest name."""
+    if name not in WINDOW_NAMES:
+        raise unknown("window", name, WINDOW_NAMES, plural="windows", param="window")
+    return name == "adaptive"
