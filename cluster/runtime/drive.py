@@ -26,7 +26,7 @@ from cluster.runtime.messages import (
 from cluster.runtime.outputs import Outputs, Split
 from cluster.runtime.pace import ReadPace
 from cluster.runtime.saving import CheckpointStage, StateKeeper, TaskState
-from cluster.runtime.source import TaskSource
+from cluster.runtime.source import READ_TIMER, TaskSource
 from operators.machine import Ask, Call, CallResult, Command, Counts, DeadLetter, Emit, Machine, SetTimer, Withdraw
 from sage.base.batch import Batch
 from sage.base.clock import Clock
@@ -148,6 +148,8 @@ class Drive:
     def fire(self, timer_id: int) -> None:
         if timer_id == IDLE_TIMER:
             self._idleness.look()
+        elif timer_id == READ_TIMER:
+            self._source.is_paused = False
         else:
             self._work(lambda machine: machine.on_timer(timer_id))
 
@@ -229,7 +231,7 @@ class Drive:
         if num_free <= 0:
             return False
         if self._source.is_open:
-            return self._read(num_free)
+            return not self._source.is_paused and self._read(num_free)
         if not self._inputs.has_batch():
             return False
         batch, grant = self._inputs.take()
@@ -245,7 +247,7 @@ class Drive:
         if values is None:
             self._hands.report(TaskDrained(self._spec.id))
             return True
-        if not values and self._source.is_woken:
+        if not values and self._source.rests(self._hands.set_timer):
             return False
         self._pace.was_read(len(values), self._clock.monotonic_s() - before_s)
         self._work(lambda machine: machine.on_batch(Batch(values)))

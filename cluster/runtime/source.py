@@ -7,11 +7,13 @@ from cluster.runtime.failures import source_errors
 from cluster.runtime.messages import TaskSpec
 from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore
 from sage.base.errors import SourceUnreadable
-from sage.flow.ports import SourceReader, WokenReader
+from sage.flow.ports import PacedReader, SourceReader, WokenReader
 from sage.flow.spec import Read
 
 Reader = SourceReader[Any]
 _LEN_PASSED = 1000
+READ_TIMER = -2
+"""The timer at which a paused source is read again; those of machines are 0 and above."""
 
 
 class ReaderWorkshop(Protocol):
@@ -33,6 +35,8 @@ class TaskSource:
         self._spec = spec
         self._reader: Reader | None = None
         self._num_read = 0
+        self.is_paused = False
+        """It is not to be read before the READ_TIMER comes."""
         self.is_woken = False
         """A read that gives nothing is no end: the source wakes its task when there is something."""
 
@@ -59,6 +63,13 @@ class TaskSource:
         if isinstance(self._reader, WokenReader):
             self.is_woken = True
             self._reader.wake_by(wake)
+
+    def rests(self, set_timer: Callable[[int, float], None]) -> bool:
+        """Say whether a read that gave nothing is not to be tried again at once: it is woken, or after a pause."""
+        if isinstance(self._reader, PacedReader) and (pause_s := self._reader.pause_s()) > 0.0:
+            self.is_paused = True
+            set_timer(READ_TIMER, pause_s)
+        return self.is_woken or self.is_paused
 
     def read(self, max_records: int) -> Sequence[Any] | None:
         """Return what comes next; None at the end, and then the source is closed. Raises SourceUnreadable."""

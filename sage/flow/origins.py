@@ -1,13 +1,17 @@
 """Where streams begin in the world outside: in files. Knows nothing of what comes after."""
 
+import math
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from sage.flow.builder import Builder
+from sage.flow.connectors.follow import FollowSource
 from sage.flow.connectors.kafka_client import Setting
 from sage.flow.connectors.kafka_source import KafkaRecord
 from sage.flow.deliveries import checked_columns, checked_delimiter, checked_settings
+from sage.flow.files import is_url
+from sage.flow.packing import is_packed
 from sage.flow.ports import Source
 from sage.flow.sources import JsonLinesSource, TextSource
 from sage.flow.spec import Read
@@ -25,14 +29,18 @@ class Origins:
     def __init__(self, builder: Builder) -> None:
         self._builder = builder
 
-    def read_text(self, path: Path, **time: Unpack[TimeOptions[str]]) -> Stream[str]:
+    def read_text(self, path: Path, *, follow: bool = False, **time: Unpack[TimeOptions[str]]) -> Stream[str]:
         """Begin a stream with the lines, without their ends, of a UTF-8 file or of all files that match a glob.
 
         Files packed by gzip or bzip2 are known by their names' endings. With the extra `fsspec` the path may be a URL.
+        `follow=True` reads one file and goes on as it grows, for as long as the job runs, also where it is renamed and
+        begun anew (app.log.1) or cut off.
 
         >>> import sage
         >>> lines = sage.Flow("f").read_text("books/**/*.txt")
         """
+        if follow:
+            return self._begin(followed(os.fspath(path)), "read_text", time)
         return self._begin(TextSource(os.fspath(path)), "read_text", time)
 
     @overload
@@ -109,6 +117,7 @@ class Origins:
         table: str | None = None,
         query: str | None = None,
         after: Any = None,
+        follow_every_s: float | None = None,
         **time: Unpack[TimeOptions[dict[str, Any]]],
     ) -> Stream[dict[str, Any]]: ...
     @overload
@@ -121,6 +130,7 @@ class Origins:
         table: str | None = None,
         query: str | None = None,
         after: Any = None,
+        follow_every_s: float | None = None,
         **time: Unpack[TimeOptions[T]],
     ) -> Stream[T]: ...
     def from_sql(
@@ -132,12 +142,14 @@ class Origins:
         query: str | None = None,
         as_type: Any = None,
         after: Any = None,
+        follow_every_s: float | None = None,
         **time: Unpack[TimeOptions[Any]],
     ) -> Stream[Any]:
         """Begin a stream with the rows of a table, or of a query, of the database at an SQLAlchemy URL.
 
         Rows come in the order of the column `order_by`, whose values differ and are never NULL, a page at a time, until
-        there is none after the last; `after`: only those beyond this value. Rows are dicts or `as_type`. A row that is
+        there is none after the last; `after`: only those beyond this value. With `follow_every_s` it is looked for more
+        at the end, so often, for as long as the job runs. Rows are dicts or `as_type`. A row that is
         committed while the flow runs is read if its place is after the last one read. Needs the extra `sql` and the
         database's driver.
 
@@ -148,8 +160,20 @@ class Origins:
 
         if (table is None) == (query is None):
             raise refusal("from_sql reads a table or a query", 'Write table="orders", or query="SELECT ...".')
-        source: Any = SqlSource(url, table, query, order_by, as_type, after)
+        source: Any = SqlSource(url, table, query, order_by, as_type, after, checked_period(follow_every_s))
         return self._begin(source, "from_sql", time)
+
+    def ticks(self, period_s: float, **time: Unpack[TimeOptions[float]]) -> Stream[float]:
+        """Begin a stream with the time, in seconds since the epoch, at every whole multiple of `period_s`.
+
+        What was due while the job was down comes at once where it goes on from a checkpoint.
+
+        >>> import sage
+        >>> minutes = sage.Flow("f").ticks(60.0)
+        """
+        from sage.flow.connectors.ticks import TickSource
+
+        return self._begin(TickSource(checked_period(period_s) or 0.0), "ticks", time)
 
     def from_kafka(
         self,
@@ -166,19 +190,21 @@ class Origins:
         A record is a dict: "topic", "partition", "offset", "key" and "value" (bytes or None), "timestamp_s", "headers".
         Order is kept within a partition. `start` holds where no checkpoint says where to go on; with `until_end` the
         stream ends with the messages that are there when it begins. `config` are settings of librdkafka, such as
-        "security.protocol". With `timestamp=`, let `max_out_of_order_s` cover by how much partitions are apart. Needs
-        the extra `kafka`.
+        "security.protocol". With `timestamp=`, event time advances with the slowest partition that has given a message;
+        `idle_after_s=` lets it go on without one that gives no more. Needs the extra `kafka`.
 
         >>> import sage
         >>> clicks = sage.Flow("f").from_kafka("broker:9092", "clicks", timestamp=lambda click: click["timestamp_s"])
         """
-        from sage.flow.connectors.kafka_source import KafkaSource
+        from sage.flow.connectors.kafka_source import KafkaSource, place_of
 
         chosen = (topics,) if isinstance(topics, str) else tuple(topics)
         if not chosen or not all(chosen):
             raise refusal(f"topics are names, got {topics!r:.80}", 'Write from_kafka("broker:9092", "clicks").')
         if start not in ("earliest", "latest"):
             raise refusal(f"start={start!r:.80} is unknown", 'Known are "earliest", "latest".', param="start")
+        if time.get("timestamp") is not None:
+            time.setdefault("partition", place_of)
         source = KafkaSource(servers, chosen, start, until_end, checked_settings(config))
         return self._begin(source, "from_kafka", time)
 
@@ -186,3 +212,17 @@ class Origins:
         return Stream(
             self._builder, self._builder.add(Read(source, None if time is None else event_time(**time)), kind=kind)
         )
+
+
+def followed(path: str) -> FollowSource:
+    """Return a file to be followed as a source; raises FlowInvalid."""
+    if is_url(path) or is_packed(path):
+        raise refusal(f"a file that grows is on this machine and not packed, got {path}", "Leave out follow=True.")
+    return FollowSource(path)
+
+
+def checked_period(period_s: float | None) -> float | None:
+    """Return how often something is done; raises FlowInvalid."""
+    if period_s is not None and not 0.0 < period_s < math.inf:
+        raise refusal(f"a period is a number of seconds above 0, got {period_s!r:.80}", "For example 1.0.")
+    return period_s

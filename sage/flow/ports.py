@@ -34,6 +34,15 @@ class WokenReader(SourceReader[T_co], Protocol[T_co]):
         ...
 
 
+@runtime_checkable
+class PacedReader(SourceReader[T_co], Protocol[T_co]):
+    """A SourceReader that never waits: where nothing is there now, `read` returns an empty sequence."""
+
+    def pause_s(self) -> float:
+        """Return after how many seconds to read again; called after each read that gave nothing."""
+        ...
+
+
 class Source(Protocol[T_co]):
     """Where records come from: a value; opening it starts a reading."""
 

@@ -9,10 +9,10 @@ from sage.flow.connectors.extras import library
 
 
 def engine_for(url: str, error_class: type[SageError]) -> Any:
-    """Return an SQLAlchemy engine that keeps no idle connection; raises ExtraMissing, `error_class`."""
+    """Return an SQLAlchemy engine of one connection, to be used by one thread; raises ExtraMissing, `error_class`."""
     alchemy, pool = library("sqlalchemy", "sql"), library("sqlalchemy.pool", "sql")
     try:
-        return alchemy.create_engine(url, poolclass=pool.NullPool)
+        return alchemy.create_engine(url, poolclass=pool.QueuePool, pool_size=1, max_overflow=0, pool_pre_ping=True)
     except (alchemy.exc.ArgumentError, ImportError) as error:
         what = f"the database {shown(url)} cannot be reached: {error}"
         raise error_class(what, "Check the URL, and install its driver: psycopg for postgresql+psycopg://.") from error

@@ -45,12 +45,12 @@ class SqlWriter:
         if self._dialect not in (*_ON_CONFLICT, *_ON_DUPLICATE):
             known = ", ".join((*_ON_CONFLICT, *_ON_DUPLICATE))
             raise SinkUnwritable(f"to_sql does not know how {self._dialect} puts rows over others", f"Known: {known}.")
-        self._table = self._found(sink.table)
+        try:
+            self._table = self._found(sink.table)
+        except SinkUnwritable:
+            self._engine.dispose()
+            raise
         self._columns = tuple(column.name for column in self._table.columns)
-        if missing := [name for name in sink.key if name not in self._columns]:
-            raise SinkUnwritable(
-                f"{self._where} has no column {', '.join(missing)}", f"It has {', '.join(self._columns)}."
-            )
 
     def write(self, records: Sequence[object]) -> None:
         """Put rows in, in one transaction; raises SinkUnwritable where the database refuses."""
@@ -112,4 +112,8 @@ class SqlWriter:
         schema, _, table = name.rpartition(".")
         advice = "Create the table, with a unique index over the key, and check the rights of the user."
         with said_of(f"{self._where} cannot be found", SinkUnwritable, advice):
-            return alchemy.Table(table, alchemy.MetaData(), schema=schema or None, autoload_with=self._engine)
+            found = alchemy.Table(table, alchemy.MetaData(), schema=schema or None, autoload_with=self._engine)
+        if missing := [column for column in self._key if column not in found.columns]:
+            known = ", ".join(found.columns.keys())
+            raise SinkUnwritable(f"{self._where} has no column {', '.join(missing)}", f"It has {known}.")
+        return found

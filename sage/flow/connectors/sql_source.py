@@ -25,7 +25,10 @@ LEN_PAGE_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class SqlSource(Generic[T_co]):
-    """The rows of `table` or of `query`, in the order of `order_by`, whose values differ; those after `after`."""
+    """The rows of `table` or of `query`, in the order of `order_by`, whose values differ; those after `after`.
+
+    `follow_every_s`: how often to look for more at the end; None: the end is the end.
+    """
 
     url: str = field(repr=False)
     table: str | None
@@ -33,6 +36,7 @@ class SqlSource(Generic[T_co]):
     order_by: str
     as_type: type[T_co] | None = None
     after: Any = None
+    follow_every_s: float | None = None
 
     def open(self) -> "SqlReader[T_co]":
         """Start a reading; raises SourceUnreadable, ExtraMissing."""
@@ -51,22 +55,30 @@ class SqlReader(Generic[T_co]):
         self._next = 0
         self._has_more = True
         self._engine = engine_for(source.url, SourceUnreadable)
-        self._check_order()
+        try:
+            self._check_order()
+        except SourceUnreadable:
+            self.close()
+            raise
 
     def position(self) -> tuple[str, Any]:
         """Return the value of the last row that was read, with its kind."""
         return _position(self._last)
 
     def read(self, max_records: int) -> Sequence[T_co] | None:
-        if self._next == len(self._rows) and self._has_more:
+        follows = self._source.follow_every_s is not None
+        if self._next == len(self._rows) and (self._has_more or follows):
             self._turn_page()
         rows = self._rows[self._next : self._next + max_records]
         if not rows:
-            return None
+            return [] if follows else None
         records = self._records(rows)
         self._next += len(rows)
         self._last = rows[-1][self._source.order_by]
         return records
+
+    def pause_s(self) -> float:
+        return self._source.follow_every_s or 0.0
 
     def close(self) -> None:
         self._engine.dispose()

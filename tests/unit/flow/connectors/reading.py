@@ -17,7 +17,7 @@ class FailsOnceKept:
 
     def __call__(self, record: Any) -> Any:
         self._num_seen += 1
-        if sum(range(3_000)) and self._num_seen % 20 == 0 and any(self._folder.rglob("*.manifest")):
+        if sum(range(10_000)) and self._num_seen % 20 == 0 and any(self._folder.rglob("*.manifest")):
             raise ValueError(self._num_seen)
         return record
 
@@ -41,10 +41,12 @@ def read_all(source: Source[Any], max_records: int = 2) -> list[Any]:
 def rest_of(reader: Any, max_records: int = 2) -> list[Any]:
     """Return what a reader still gives, and close it."""
     found: list[Any] = []
-    while (batch := reader.read(max_records)) is not None:
-        assert len(batch) <= max_records
-        found.extend(batch)
-    reader.close()
+    try:
+        while (batch := reader.read(max_records)) is not None:
+            assert len(batch) <= max_records
+            found.extend(batch)
+    finally:
+        reader.close()
     return found
 
 

@@ -170,7 +170,7 @@ def test_what_has_no_json_form_is_refused(servers: str) -> None:
 
 
 def test_a_flow_that_failed_goes_on_at_the_offsets_of_its_checkpoint(servers: str, tmp_path: Path) -> None:
-    topic, num_messages = f"t{uuid4().hex}", 20_000
+    topic, num_messages = f"t{uuid4().hex}", 8_000
     producer = ck.Producer({"bootstrap.servers": servers})
     for number in range(num_messages):
         producer.produce(topic, str(number), partition=number % NUM_PARTITIONS)

@@ -1,0 +1,70 @@
+"""A source that says when to read it again: nothing is read before, and checkpoints are taken meanwhile."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cluster.jobs.tasks import tasks_from_plan
+from cluster.runtime.messages import TaskSpec
+from cluster.runtime.saving import Reading
+from cluster.runtime.source import READ_TIMER, TaskSource
+from sage.base.ids import JobId
+from sage.flow.flow import Flow
+from sage.flow.plan import plan_from_graph
+
+
+@dataclass
+class Scripted:
+    """Gives what it is told, an empty batch included, and asks for a pause after that."""
+
+    batches: list[list[int]]
+    pause: float = 2.0
+    closed: list[bool] = field(default_factory=list)
+
+    def open(self) -> "Scripted":
+        return self
+
+    def read(self, max_records: int) -> Sequence[int] | None:
+        return self.batches.pop(0) if self.batches else None
+
+    def pause_s(self) -> float:
+        return self.pause
+
+    def close(self) -> None:
+        self.closed.append(True)
+
+
+class ScriptedWorkshop:
+    def __init__(self, reader: Scripted) -> None:
+        self._reader = reader
+
+    def reader(self, spec: TaskSpec) -> Scripted:
+        return self._reader
+
+    def reader_at(self, spec: TaskSpec, position: Any) -> Scripted:
+        return self._reader
+
+
+def opened(reader: Scripted, reading: Reading | None = None) -> TaskSource:
+    flow = Flow("f")
+    flow.from_source(reader).print()
+    (spec,) = tasks_from_plan(JobId("job"), plan_from_graph(flow.graph()))
+    source = TaskSource(spec)
+    source.open(ScriptedWorkshop(reader), reading)
+    return source
+
+
+def test_a_read_that_gave_nothing_is_tried_again_when_the_source_says() -> None:
+    timers: list[tuple[int, float]] = []
+    source = opened(Scripted([[], [1]]))
+    assert source.read(5) == []
+    assert source.rests(lambda timer_id, after_s: timers.append((timer_id, after_s)))
+    assert (source.is_paused, timers) == (True, [(READ_TIMER, 2.0)])
+    source.is_paused = False
+    assert source.read(5) == [1]
+
+
+def test_without_a_pause_it_is_read_at_once() -> None:
+    source = opened(Scripted([[], [1]], pause=0.0))
+    assert source.read(5) == []
+    assert not source.rests(lambda *_: None)
