@@ -6,6 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster.commands.checkpoint_options import (
+    EVERY_S,
+    CheckpointFolder,
+    EveryS,
+    ResumeChoice,
+    ResumeOption,
+    Savepoint,
+    checkpoint_of,
+)
 from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Name, reach
 from cluster.commands.show import INTERRUPTED, Json, print_json, print_table
 
@@ -13,6 +22,7 @@ if TYPE_CHECKING:
     from cluster.client.cluster import RemoteCluster
     from cluster.runtime.states import JobState
     from sage.base.ids import JobId
+    from sage.flow.checkpoint import Checkpoint
     from sage.flow.graph import Graph
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A job, see: sage-cluster jobs.")]
@@ -24,6 +34,10 @@ def submit(
     timeout_s: Annotated[
         float | None, typer.Option("--timeout-s", min=0, help="With --wait: cancel it after so many seconds.")
     ] = None,
+    checkpoint: CheckpointFolder = None,
+    every_s: EveryS = EVERY_S,
+    savepoint: Savepoint = None,
+    resume: ResumeOption = ResumeChoice.AUTO,
     name: Name = DEFAULT_NAME,
     address: Address = None,
     json: Json = False,
@@ -36,12 +50,13 @@ def submit(
         raise typer.BadParameter("it goes with --wait", param_hint="--timeout-s")
     from cluster.commands.flow_choice import chosen_flow
 
+    kept = checkpoint_of(checkpoint, every_s, savepoint, resume)
     graph = chosen_flow(target, "sage-cluster submit").graph()
     with reach(name, address) as cluster:
         if wait:
-            _run(cluster, graph, timeout_s, json=json)
+            _run(cluster, graph, timeout_s, kept, resume, json=json)
             return
-        job = cluster.submit(graph, collects=False)
+        job = cluster.submit(graph, checkpoint=kept, resume=resume.value, collects=False)
         if json:
             print_json({"job_id": job.id, "flow": graph.name, "status": job.status})
         else:
@@ -151,12 +166,42 @@ def cancel(job_id: Id, name: Name = DEFAULT_NAME, address: Address = None, json:
             print(f"{job_id} {found.status}")
 
 
-def _run(cluster: "RemoteCluster", graph: "Graph", timeout_s: float | None, *, json: bool) -> None:
+def savepoint(
+    job_id: Id,
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A new folder; the head writes it.")] = "savepoint",
+    name: Name = DEFAULT_NAME,
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Copy all that a job with checkpoints holds to a new folder, and let it go on; a later run begins from it."""
+    import os
+
+    from sage.base.ids import JobId
+
+    with reach(name, address) as cluster:
+        found = cluster.job(JobId(job_id))
+        found.savepoint(folder)
+    if json:
+        print_json({"job_id": job_id, "flow": found.graph.name, "savepoint": os.path.abspath(folder)})
+    else:
+        print(f"{os.path.abspath(folder)} holds what {job_id} held")
+        print("  begin from it   sage-cluster submit FILE[:FLOW] --checkpoint OTHER_FOLDER --savepoint " + folder)
+
+
+def _run(
+    cluster: "RemoteCluster",
+    graph: "Graph",
+    timeout_s: float | None,
+    kept: "Checkpoint | None",
+    resume: ResumeChoice,
+    *,
+    json: bool,
+) -> None:
     from cluster.commands.run import show_result
     from sage.flow.run import run_on_cluster
 
     try:
-        result = run_on_cluster(cluster, graph, timeout_s=timeout_s)
+        result = run_on_cluster(cluster, graph, timeout_s=timeout_s, checkpoint=kept, resume=resume.value)
     except KeyboardInterrupt as stop:
         print("\n".join(["cancelled", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from stop

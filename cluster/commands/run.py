@@ -5,6 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cluster.commands.checkpoint_options import (
+    EVERY_S,
+    CheckpointFolder,
+    EveryS,
+    ResumeChoice,
+    ResumeOption,
+    Savepoint,
+    checkpoint_of,
+)
 from cluster.commands.show import INTERRUPTED, Json, print_json
 
 if TYPE_CHECKING:
@@ -17,6 +26,10 @@ def run(
     address: Annotated[str | None, typer.Option("--address", help="Where it runs; by default in this process.")] = None,
     timeout_s: Annotated[float | None, typer.Option("--timeout-s", help="Cancel it after so many seconds.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Print how it would run, and run nothing.")] = False,
+    checkpoint: CheckpointFolder = None,
+    every_s: EveryS = EVERY_S,
+    savepoint: Savepoint = None,
+    resume: ResumeOption = ResumeChoice.AUTO,
     json: Json = False,
 ) -> None:
     """Run a flow of a Python file to its end.
@@ -25,6 +38,7 @@ def run(
     """
     from cluster.commands.flow_choice import chosen_flow
 
+    kept = checkpoint_of(checkpoint, every_s, savepoint, resume)
     graph = chosen_flow(target, "sage run").graph()
     if explain:
         _explain(graph, address, json=json)
@@ -34,7 +48,7 @@ def run(
 
     ensure_models(_models_to_pull(graph))
     try:
-        result = run_graph(graph, address, timeout_s=timeout_s, progress=None)
+        result = run_graph(graph, address, timeout_s=timeout_s, progress=None, checkpoint=kept, resume=resume.value)
     except KeyboardInterrupt as stop:
         print("\n".join(["cancelled", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from stop
