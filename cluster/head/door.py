@@ -68,9 +68,9 @@ class DoorPorts:
 
     `book`: the jobs that are known already. `first_epoch`: of all memberships, greater than any before.
     `returns_within_s`: how long a client that was lost is expected back.
-    `on_members`: told the number of members when it changes. `on_stop_asked`: a client wants the cluster to end.
-    `on_stopped`: no node is a member any more. `kill_own`: kills a node that this head has started, and says so by
-    NodeProcessEnded; False for any other.
+    `on_members`: told the number of members when that changes, or what one offers. `on_stop_asked`: a client wants the
+    cluster to end. `on_stopped`: no node is a member any more. `kill_own`: kills a node that this head has started, and
+    says so by NodeProcessEnded; False for any other.
     """
 
     cluster: str

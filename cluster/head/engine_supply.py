@@ -15,6 +15,7 @@ from cluster.head.remote_node import RemoteNode
 from cluster.head.trust import HeadTrust
 from cluster.jobs.node_news import LetEngineGo
 from cluster.jobs.orders import PlaceEngines
+from cluster.local.aim import Aim
 from cluster.local.engines import part_of_engine
 from cluster.runtime.actor import ask, tell
 from cluster.runtime.channel import Context
@@ -55,7 +56,8 @@ class NodeSupply:
 
     def _link(self, spec: EngineSpec, engine_id: EngineId) -> HostLink:
         part = part_of_engine(spec, engine_id)
-        (at,) = ask(self._manager, PlaceEngines((part,)), timeout_s=_ANSWER_S)
+        aim = Aim()
+        (at,) = ask(self._manager, PlaceEngines((part,), aim.has_broken), timeout_s=_ANSWER_S)
         node, start = at.node, next(self._numbers)
         if not isinstance(node, RemoteNode):
             raise InternalError(f"node {at.placed.node_id} of a cluster is not in another process")
@@ -76,4 +78,6 @@ class NodeSupply:
         order = StartEngineHost(start, engine_id, msgspec.json.encode(spec).decode(), links[0], gpus)
         self._nodes[engine_id] = node.node_id
         self._tell_door(StartHostOn(host, node.epoch, order))
-        return HostLink(engine_id, (spec.model,), socket, host, let_go)
+        link = HostLink(engine_id, (spec.model,), socket, host, let_go)
+        aim.at(link)
+        return link

@@ -114,7 +114,6 @@ class NodeDesk:
         self._send(member, Admitted(member.node_id, beat.every_s, beat.lease_s, self._ports.plane.models()))
         get_log().info("node joined", node=member.node_id, epoch=member.epoch, host=join.host, pid=join.pid)
         self._tell_joined(member)
-        self._ports.on_members(len(self._members))
 
     def reject(self, peer: PeerId, error: SageError, epoch: int) -> None:
         """Tell a peer that it is no member, and hear it no more."""
@@ -178,6 +177,7 @@ class NodeDesk:
     def _tell_joined(self, member: MemberNode) -> None:
         port = RemoteNode(member.node_id, member.epoch, self._ports.door, member.key)
         tell(self._ports.manager, NodeJoined(member.node_id, port, member.offer))
+        self._ports.on_members(len(self._members))  # there may be room for what waits for it
 
     # What nodes say.
 

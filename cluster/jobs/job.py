@@ -30,13 +30,30 @@ class RecordsLost:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceGone:
+    """A device that a task was given is of no use any more; its node lives."""
+
+    error: SageError
+
+
+@dataclass(frozen=True, slots=True)
 class RunFailed:
     """Something of the run failed that is no task."""
 
     error: SageError
 
 
-JobEvent = RunFailed | JobOpened | JobTaskDrained | JobTaskEnded | JobStopped | CancelAsked | NodeGone | RecordsLost
+JobEvent = (
+    RunFailed
+    | JobOpened
+    | JobTaskDrained
+    | JobTaskEnded
+    | JobStopped
+    | CancelAsked
+    | NodeGone
+    | RecordsLost
+    | DeviceGone
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +133,7 @@ class JobMachine:
                 return self._cancel()
             case NodeGone(node_id, error):
                 return self._gone(node_id, error)
-            case RecordsLost(error):
+            case RecordsLost(error) | DeviceGone(error):
                 return self._break(error)
             case RunFailed(error):
                 return self._stop(JobStatus.FAILED, error)

@@ -6,10 +6,12 @@ from random import Random
 from types import TracebackType
 
 from cluster.jobs.bookkeeper import Bookkeeper
+from cluster.jobs.broken_gpus import struck
 from cluster.jobs.job import (
     BeginAnew,
     BeginOn,
     CancelAsked,
+    DeviceGone,
     JobEvent,
     JobOver,
     NodeGone,
@@ -86,8 +88,7 @@ class JobManager(Actor[ManagerMessage]):
     def receive(self, message: ManagerMessage) -> object:
         match message:
             case NodeJoined() | CloseNode() | LetEngineGo():
-                self._nodes.change(message)
-                self._place_waiting()
+                self._room_changed(message)
             case NodeLeft(node_id, error):
                 self._left(node_id, error)
             case RunBroke(run_id, error):
@@ -98,8 +99,8 @@ class JobManager(Actor[ManagerMessage]):
                 self._resume(message)
             case CheckRoom(plan, engines):
                 self._nodes.check(plan, tasks_from_plan(JobId("job"), plan), engines, self._taken())
-            case PlaceEngines(parts):
-                return self._nodes.place_engines(parts, self._taken())
+            case PlaceEngines(parts, on_break):
+                return self._nodes.place_engines(parts, self._taken(), on_break)
             case ExplainJob(job_id):
                 return self._nodes.explain(self._jobs[job_id].run.placement) if job_id in self._jobs else []
             case CancelJob(job_id):
@@ -325,6 +326,15 @@ class JobManager(Actor[ManagerMessage]):
                     self._wait(job)
             case SavepointOf(job_id, target, done):
                 take_savepoint(self._jobs.get(job_id), target, done)
+
+    def _room_changed(self, news: NodeJoined | CloseNode | LetEngineGo) -> None:
+        """Count anew; what runs where a device has broken ends, and begins anew where there is another."""
+        self._nodes.change(news)
+        if isinstance(news, NodeJoined):
+            for job in [job for job in self._jobs.values() if not job.run.machine.is_over]:
+                for _, error in struck(job.run.placement.placed, news.node_id, news.offer):
+                    self._happened(job.run.id, DeviceGone(error))
+        self._place_waiting()
 
     def _left(self, node_id: NodeId, error: SageError) -> None:
         """Have every job that has tasks on a node that is no more begin anew, or fail."""

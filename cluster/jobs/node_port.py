@@ -1,6 +1,6 @@
 """What the job manager orders of a node, wherever the node is. Knows no transport."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,6 +11,7 @@ from cluster.runtime.actor import tell
 from cluster.runtime.messages import BeginJob, CheckpointJob, DeployTasks, StopJob, TaskSpec
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import CheckpointStage, Keeping
+from sage.base.errors import DeviceLost
 from sage.base.ids import JobId, NodeId, TaskId
 
 
@@ -43,6 +44,10 @@ class NodePort(Protocol):
         ...
 
     def stop(self, run_id: JobId) -> None: ...
+
+
+OnBreak = Callable[[DeviceLost], object]
+"""Called on the manager's thread where a device that an engine holds is of no use any more; must return at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from cluster.jobs.broken_gpus import struck
 from cluster.jobs.explain import explain
 from cluster.jobs.node_news import CloseNode, LetEngineGo, NodeJoined
-from cluster.jobs.node_port import NodePort, PlacedEngine
+from cluster.jobs.node_port import NodePort, OnBreak, PlacedEngine
 from cluster.jobs.parts import Part, parts_from_tasks
 from cluster.jobs.placement import Placement, Strategy, place, rooms_of
 from cluster.jobs.room import Placed, Room
@@ -26,6 +27,7 @@ class Nodes:
         self._nodes: dict[NodeId, tuple[NodePort, NodeOffer]] = {}
         self._closed: set[NodeId] = set()
         self._engines: dict[str, Placed] = {}
+        self._on_break: dict[str, OnBreak] = {}
 
     def __getitem__(self, node_id: NodeId) -> NodePort:
         return self._nodes[node_id][0]
@@ -38,10 +40,13 @@ class Nodes:
         match news:
             case NodeJoined(node_id, node, offer):
                 self._nodes[node_id] = (node, offer)
+                for placed, error in list(struck(self._engines.values(), node_id, offer)):
+                    self._on_break[placed.part.id](error)
             case CloseNode(node_id, is_closed):
                 (self._closed.add if is_closed else self._closed.discard)(node_id)
             case LetEngineGo(part_id):
                 self._engines.pop(part_id, None)
+                self._on_break.pop(part_id, None)
 
     def leave(self, node_id: NodeId) -> bool:
         """Count on a node no more; return whether it was known. The engines there are gone with it."""
@@ -61,12 +66,16 @@ class Nodes:
         new = [part for part in engines if part.id not in self._engines]
         return self._place(plan, tasks, [*held, *self._placed(new, held)])
 
-    def place_engines(self, parts: Sequence[Part], taken: Sequence[Placed]) -> list[PlacedEngine]:
-        """Return where each goes, and hold it until it is let go or placed again; raises NoRoom, and holds nothing."""
+    def place_engines(self, parts: Sequence[Part], taken: Sequence[Placed], on_break: OnBreak) -> list[PlacedEngine]:
+        """Return where each goes, and hold it until it is let go or placed again; raises NoRoom, and holds nothing.
+
+        `on_break`: called where a device that one of them holds is of no use any more.
+        """
         ids = {part.id for part in parts}
         others = {id: placed for id, placed in self._engines.items() if id not in ids}
         placed = self._placed(parts, [*taken, *others.values()])
         self._engines = {**others, **{each.part.id: each for each in placed}}
+        self._on_break |= dict.fromkeys(ids, on_break)
         return [PlacedEngine(each, self[each.node_id]) for each in placed]
 
     def explain(self, placement: Placement) -> list[str]:

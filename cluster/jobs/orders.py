@@ -7,7 +7,7 @@ from cluster.checkpoints.clerk import Done
 from cluster.jobs.job_checkpoints import CheckpointPlan
 from cluster.jobs.journal import JobRecord
 from cluster.jobs.node_news import CloseNode, LetEngineGo, NodeJoined, NodeLeft
-from cluster.jobs.node_port import PlacedEngine
+from cluster.jobs.node_port import OnBreak, PlacedEngine
 from cluster.jobs.parts import Part
 from cluster.runtime.actor import ActorEnded, ActorFailed, Query
 from cluster.runtime.messages import NodeFact
@@ -95,10 +95,11 @@ class CheckRoom(Query[None]):
 class PlaceEngines(Query[list[PlacedEngine]]):
     """Place the hosts of engines, all or none, and keep their room. One that is placed already is placed anew.
 
-    May be answered by NoRoom.
+    May be answered by NoRoom. `on_break` is called as long as they are held.
     """
 
     parts: tuple[Part, ...]
+    on_break: OnBreak
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from pykka import ActorRef
 
 from cluster.jobs.node_news import LetEngineGo
 from cluster.jobs.orders import PlaceEngines
+from cluster.local.aim import Aim
 from cluster.local.engines import part_of_engine
 from cluster.runtime.actor import ask, tell
 from cluster.serving.driver import HeldLink
 from cluster.serving.engines.environment import environment_for
-from cluster.serving.engines.launch import launch
+from cluster.serving.engines.launch import HostLink, launch
 from cluster.serving.engines.spec import EngineSpec
 from sage.base.ids import EngineId
 
@@ -31,21 +32,27 @@ class Supply(Protocol):
 
 
 class ChildSupply:
-    """A Supply of children of this process, which keep their room on its one node until `launch` is called anew."""
+    """A Supply of children of this process, placed on its one node each time they are started."""
 
     def __init__(self, manager: ActorRef[Any]) -> None:
         self._manager = manager
 
     def launch(self, spec: EngineSpec, engine_id: EngineId) -> HeldLink:
+        """Start one replica; where it is lost it is placed and started anew. Raises NoRoom, EngineStartFailed."""
+        return HeldLink(self._link(spec, engine_id), again=lambda: self._link(spec, engine_id))
+
+    def _link(self, spec: EngineSpec, engine_id: EngineId) -> HostLink:
         part = replace(part_of_engine(spec, engine_id), engine=())  # whoever asked for it has seen to its files
-        (at,) = ask(self._manager, PlaceEngines((part,)), timeout_s=_ANSWER_S)
+        aim = Aim()
+        (at,) = ask(self._manager, PlaceEngines((part,), aim.has_broken), timeout_s=_ANSWER_S)
         environment = environment_for(share.gpu_id for share in at.placed.gpus)
         try:
             link = launch(spec, engine_id, environment=environment)
         except BaseException:
             tell(self._manager, LetEngineGo(part.id))
             raise
-        return HeldLink(link, again=lambda: launch(spec, engine_id, environment=environment))
+        aim.at(link)
+        return link
 
     def node_of(self, engine_id: EngineId) -> str:
         return ""

@@ -15,7 +15,7 @@ from cluster.checkpoints.keepers import Keepers
 from cluster.jobs.devices import Wish
 from cluster.jobs.letters import LetterKeeper, letters_here
 from cluster.jobs.machine_watch import LOOK_EVERY_S, MachineWatch
-from cluster.jobs.nvml import find_nvml
+from cluster.jobs.nvml import Nvml, find_nvml
 from cluster.local.hosting import HostingMachine
 from cluster.node.config import NodeConfig, offered_folders
 from cluster.node.doors import NodeDoors
@@ -53,7 +53,13 @@ _END_S = 3.0
 class NodeProcess:
     """Everything of a node, from `run` to its end. One in a process."""
 
-    def __init__(self, config: NodeConfig, *, on_admitted: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        *,
+        on_admitted: Callable[[], object] = lambda: None,
+        find_gpus: Callable[[], Nvml | None] = find_nvml,
+    ) -> None:
         """Look at the machine and listen for records; raises ConfigInvalid and KeysUnsafe.
 
         `on_admitted` is called on another thread with every admission by the head, and must not wait.
@@ -66,7 +72,7 @@ class NodeProcess:
         self._has_ended = threading.Event()
         self.error: SageError | None = None  # by which it ended, if by one
         self._member: ActorRef[Any] | None = None
-        self._machine = HostingMachine(_wish(config), find_nvml(), open_store(config.settings.models))
+        self._machine = HostingMachine(_wish(config), find_gpus(), open_store(config.settings.models))
         self._offer = self._machine.look()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         keys = ClusterKeys(Path(config.keys_folder)).curve(config.key or config.name) if config.keys_folder else None

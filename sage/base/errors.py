@@ -28,6 +28,7 @@ SageError                      code       whose fault
 │   ├── TaskStuck              SAGE-2102
 │   ├── JobTimeout             SAGE-2103
 │   ├── NodeLost               SAGE-2104
+│   ├── DeviceLost             SAGE-2109
 │   ├── JobInterrupted         SAGE-2105
 │   ├── JournalUnusable        SAGE-2106
 │   ├── CheckpointUnusable     SAGE-2107
@@ -212,6 +213,12 @@ class NodeLost(WorldError):
     """A node of the cluster ended, or was not heard from for too long, and took with it what ran there."""
 
     code = "SAGE-2104"
+
+
+class DeviceLost(WorldError):
+    """A GPU that a task or an engine was given broke, or is gone; its node works on."""
+
+    code = "SAGE-2109"
 
 
 class JobInterrupted(WorldError):

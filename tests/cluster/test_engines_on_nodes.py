@@ -1,7 +1,9 @@
 """Engines of a cluster on its nodes: placed there, and started anew elsewhere when they are lost or moved."""
 
+import json
 import os
 import signal
+import socket as sockets
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,6 +19,7 @@ from sage.base.ids import NodeId, RequestId
 from sage.base.inference import Failed, GenerateRequest, Last, Reply, Sampling, Token
 from sage.base.settings import EngineSettings, Settings
 from sage.flow.runner import EngineStatus
+from tests.cluster.cluster_command import user_at_home
 from tests.cluster.waiting import eventually
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
@@ -178,3 +181,43 @@ def test_the_embedded_engines_answer_on_a_node(no_file_stays: None) -> None:
         assert not any(engine.simulated for engine in cluster.engines())
     assert len(answers.items) == len(vectors.items) == 2
     assert len(vectors.items[0]) == 384
+
+
+ASKING = """
+import sage
+
+asking = sage.Flow("asking")
+texts = asking.from_collection([f"text {n}" for n in range(8)])
+texts.generate(model="sim", prompt=str, max_tokens=2).collect()
+"""
+FAR_ENGINE = """
+[[engine]]
+name = "sim"
+kind = "simulated"
+model = "sim"
+target = "cpu2"
+cpus = 0.5
+labels = ["zone=far"]
+"""
+
+
+def test_an_engine_on_another_machine_answers_over_an_encrypted_socket_and_its_amounts_are_kept() -> None:
+    with sockets.create_server(("127.0.0.1", 0)) as free:
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    with user_at_home() as user, user_at_home() as other:
+        (user.home / "sage.toml").write_text(FAR_ENGINE)
+        (user.home / "flows.py").write_text(ASKING)
+        (other.home / "sage.toml").write_text('[node]\nlabels = "zone=far"\n')
+        user("start", "--address", address)
+        assert "asks for 0.5 CPUs and the label zone=far" in user("submit", "flows.py:asking", "--wait", status=1)
+        other("join", address, "--token", user("token").strip(), "--node", "far")
+        job = user("submit", "flows.py:asking", "--wait", "--json")
+        assert json.loads(job)["status"] == "finished"
+        (far,) = [node["view"] for node in user.json("nodes") if node["view"]["node_id"] == "far"]
+        assert far["engines"] == ["engine sim"]
+        assert far["total"]["cpus"] - far["free"]["cpus"] == 0.5
+        (host,) = [process for process in other.processes() if "--engine-id" in process.cmdline()]
+        assert [link.raddr.ip for link in host.net_connections("tcp")] == ["127.0.0.1"]
+        user("stop")
+        user.wait_gone()
+        other.wait_gone()

@@ -65,6 +65,7 @@ class HostLink:
         self._is_over = False
         self._is_closed = False
         self._hang = ""
+        self._blame = ""
         self._local: list[Failed] = []
         self._encoder = msgspec.msgpack.Encoder()
         self._codec: Codec[FromHost] = Codec(FromHost)  # type: ignore[arg-type] # a union is no class to mypy
@@ -86,6 +87,11 @@ class HostLink:
     def ask(self) -> None:
         if not (self._is_over or self._is_closed):
             self._hang = self._host.ask() or self._hang
+
+    def end_for(self, why: str) -> None:
+        """Have the host killed, and its requests fail by EngineLost that says why; from any thread."""
+        self._blame = why
+        self._host.kill()
 
     def _encoded(self, message: ToHost) -> bytes | None:
         try:
@@ -173,6 +179,8 @@ class HostLink:
         how = f"the host of engine {self.engine_id} {self._host.reap()}"
         tail = self._host.log_tail()
         do = f"Its last words:\n{tail}" if tail else "It left no word; if memory was short, give it more. Try again."
+        if self._blame:
+            return EngineLost(f"engine {self.engine_id} was ended: {self._blame}", "Its requests may be asked again.")
         if self._hang:
             return EngineLost(f"engine {self.engine_id} hung and was ended: {self._hang}", do)
         if self._host.is_out_of_reach:

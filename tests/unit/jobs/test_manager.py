@@ -17,9 +17,9 @@ from cluster.runtime.actor import Actor, ask, stop, tell, watch
 from cluster.runtime.messages import JobOpened, JobStopped, NodeOrder
 from cluster.runtime.saving import CheckpointStage
 from sage.base.clock import SystemClock
-from sage.base.errors import InternalError, JobCancelled, NameTaken, NodeLost, NoRoom
+from sage.base.errors import DeviceLost, InternalError, JobCancelled, NameTaken, NodeLost, NoRoom
 from sage.base.ids import JobId, NodeId
-from sage.base.offer import NodeOffer
+from sage.base.offer import Gpu, NodeOffer
 from sage.flow.plan import plan_from_graph
 from sage.flow.runner import JobStatus
 
@@ -209,3 +209,66 @@ def test_all_steps_of_a_flow_with_an_index_share_a_node(two_nodes: TwoNodes) -> 
     ask(two_nodes.manager, order, timeout_s=DEADLINE_S)
     deployed = [not node.orders.empty() for node in (two_nodes.a, two_nodes.b)]
     assert sorted(deployed) == [False, True]
+
+
+class TwoGpus:
+    """A manager with two recorded nodes of a GPU each, and one job that holds one of them."""
+
+    def __init__(self, *, num_restarts: int) -> None:
+        self.views: queue.SimpleQueue[JobView] = queue.SimpleQueue()
+        self.manager: ActorRef[JobManager] = JobManager.start(SystemClock(), Random(1))
+        self.a, self.b = RecordedNode(NodeId("a")), RecordedNode(NodeId("b"))
+        self.offers(self.a, "")
+        self.offers(self.b, "")
+        flow = sage.Flow("flow")
+        flow.from_collection([1]).map(abs).with_resources(gpus=1).collect()
+        order = SubmitPlan(plan_from_graph(flow.graph()), self.views.put, JobId("job"), num_restarts)
+        ask(self.manager, order, timeout_s=DEADLINE_S)
+        self.holder = next(n for n in (self.a, self.b) if self.free_gpus(n) == 0)
+        self.other = self.b if self.holder is self.a else self.a
+
+    def offers(self, node: RecordedNode, fault: str) -> None:
+        gpus = (Gpu(f"GPU-{node.id}", "0", "H100", 80, fault=fault),)
+        tell(self.manager, NodeJoined(node.id, node, NodeOffer(cpus=4.0, gpus=gpus)))
+
+    def free_gpus(self, node: RecordedNode) -> float:
+        (view,) = [v for v in ask(self.manager, NodesNow(), timeout_s=DEADLINE_S) if v.node_id == node.id]
+        return view.free.gpus
+
+    def orders_of(self, node: RecordedNode) -> list[tuple[str, JobId]]:
+        ask(self.manager, NodesNow(), timeout_s=DEADLINE_S)  # what came before has been obeyed
+        return [node.orders.get_nowait() for _ in range(node.orders.qsize())]
+
+
+@pytest.fixture
+def two_gpus(request: pytest.FixtureRequest) -> Iterator[TwoGpus]:
+    cluster = TwoGpus(num_restarts=request.param)
+    yield cluster
+    assert stop([cluster.manager], timeout_s=DEADLINE_S) == []
+
+
+@pytest.mark.parametrize("two_gpus", [1], indirect=True)
+@pytest.mark.parametrize("fault", ["XID 79", "it is gone"])
+def test_a_job_whose_gpu_breaks_begins_anew_where_there_is_another(two_gpus: TwoGpus, fault: str) -> None:
+    two_gpus.offers(two_gpus.other, "")  # what is told again changes nothing
+    assert ("stop", "job") not in two_gpus.orders_of(two_gpus.holder)
+    two_gpus.offers(two_gpus.holder, fault)
+    for node in (two_gpus.holder, two_gpus.other):
+        if ("stop", "job") in two_gpus.orders_of(node):
+            tell(two_gpus.manager, JobStopped(JobId("job"), node.id, ()))
+    assert ("deploy", "job~2") in two_gpus.orders_of(two_gpus.other)
+    assert two_gpus.free_gpus(two_gpus.other) == two_gpus.free_gpus(two_gpus.holder) == 0
+    two_gpus.offers(two_gpus.holder, "")
+    assert two_gpus.free_gpus(two_gpus.holder) == 1
+
+
+@pytest.mark.parametrize("two_gpus", [0], indirect=True)
+def test_a_job_without_restarts_fails_by_the_gpu_that_it_lost(two_gpus: TwoGpus) -> None:
+    two_gpus.offers(two_gpus.holder, "XID 79")
+    for node in (two_gpus.holder, two_gpus.other):
+        if ("stop", "job") in two_gpus.orders_of(node):
+            tell(two_gpus.manager, JobStopped(JobId("job"), node.id, ()))
+    while not (view := two_gpus.views.get(timeout=DEADLINE_S)).is_over:
+        pass
+    assert isinstance(view.error, DeviceLost)
+    assert f"has lost its GPU 0 (GPU-{two_gpus.holder.id}): XID 79" in view.error.what
