@@ -1,9 +1,13 @@
-"""What all tests share: where the data is. Knows no part of the system."""
+"""What all tests share: where the data is, and that nothing is timed. Knows no part of the system."""
 
 import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("any machine", deadline=None)  # no test asserts how long something takes
+settings.load_profile("any machine")
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("SAGE_JOBS_LETTERS_DIR", "")  # tests leave no dead letters in the user's state folder
