@@ -52,7 +52,7 @@ class SessionWindows:
             join = join_of(over)
         self._over = over
         self._join = join
-        self._results = WindowResults(step, join, finish, failures)
+        self._results = WindowResults(step, join, finish, failures, ends_inside=True)
         self._kept: dict[Hashable, list[_Span]] = {}
         self._due: list[tuple[float, int, Hashable, _Span]] = []
         self._num_due = 0

@@ -13,14 +13,27 @@ from sage.flow.windows import WindowResult
 
 
 class WindowResults:
-    """Makes results of windows and gives each its timestamp: the last moment of its window."""
+    """Makes results of windows and gives each its timestamp: the last moment of its window.
 
-    def __init__(self, step: Step, join: Join | None, finish: Callable[[Any], Any] | None, failures: Failures) -> None:
+    `ends_inside`: the end of a window is a moment of it, as of sessions, to which a record at their end belongs; the
+    watermark may have come up to it before they are given.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        join: Join | None,
+        finish: Callable[[Any], Any] | None,
+        failures: Failures,
+        *,
+        ends_inside: bool = False,
+    ) -> None:
         self._step = step
         self._join = join
         self._finish = finish
         self._failures = failures
         self._num = 0
+        self._ends_inside = ends_inside
 
     def add(self, fired: Fired, start_s: float, end_s: float, parts_of_keys: Iterable[tuple[Hashable, Any]]) -> None:
         """Add the result of each key's parts, the earlier first, to `fired`; raises RecordFailed."""
@@ -37,7 +50,7 @@ class WindowResults:
                     continue
                 value = tried[0]
             results.append(WindowResult(key, start_s, end_s, value))
-        times.extend([_last_moment(end_s)] * (len(results) - num_before))
+        times.extend([end_s if self._ends_inside else _last_moment(end_s)] * (len(results) - num_before))
 
     def _value(self, parts: Sequence[Any]) -> Any:
         whole = parts[0]

@@ -38,6 +38,15 @@ def test_events_exactly_a_gap_apart_are_one_session_also_when_the_watermark_stan
     assert rows(driven.on_end()) == [("b", 10.5, 15.5, 1)]
 
 
+def test_no_watermark_has_passed_the_result_of_a_session_before_it_is_given() -> None:
+    driven = driven_by(Window(Session(5), COUNT), max_out_of_order_s=1)
+    driven.on_batch(
+        Batch([(19, "a"), (25, "b")])
+    )  # the watermark is 24, and a record at 24 would belong to the session
+    [given] = [command.batch for command in driven.on_batch(Batch([(25.125, "b")])) if isinstance(command, Emit)]
+    assert (rows([Emit(given)]), given.timestamps_s, given.watermark_s) == ([("a", 19, 24, 1)], [24], 24.125)
+
+
 def test_a_record_between_two_sessions_makes_them_one() -> None:
     driven = driven_by(Window(Session(2), Gather()), max_out_of_order_s=10)
     assert rows(driven.on_batch(Batch([(0, "a"), (4, "a"), (2, "a")]))) == []
