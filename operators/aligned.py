@@ -10,6 +10,8 @@ from math import gcd, inf, isfinite
 from typing import Any
 
 from operators.accumulate import finish_of, join_of, update_lines
+from operators.alarms import Alarms
+from operators.early import Early
 from operators.failure import Failures
 from operators.sides import Add
 from operators.state import StepState
@@ -28,7 +30,9 @@ class AlignedWindows:
     A window is known by its first pane.
     """
 
-    def __init__(self, step: Step, shape: Tumbling | Sliding, spec: Window, failures: Failures, late: Add) -> None:
+    def __init__(
+        self, step: Step, shape: Tumbling | Sliding, spec: Window, failures: Failures, late: Add, alarms: Alarms
+    ) -> None:
         over = spec.over
         self._late = late
         every_s = shape.size_s if isinstance(shape, Tumbling) else shape.every_s
@@ -43,10 +47,11 @@ class AlignedWindows:
         self._watermark_s = -inf
         self._next_end_s = inf
         self._changed: dict[int, dict[Hashable, None]] = {}
+        self._early: Early[int] = Early(spec.trigger, alarms)
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         """Within one pane a record costs a comparison of its time; the pane's dicts stay at hand."""
-        names |= {f"enter{number}": self._enter, f"late{number}": self._late}
+        names |= {f"enter{number}": self._enter, f"late{number}": self._late, f"early{number}": self._came}
         enter = [
             f"if not lo{number} <= t < hi{number}:",
             f"    kept{number}, lo{number}, hi{number} = enter{number}(t, key)",
@@ -55,19 +60,22 @@ class AlignedWindows:
             "        continue",
         ]
         head = [f"lo{number} = hi{number} = 0.0", f"kept{number} = ()"]
+        behind = [f"early{number}(t, key, out)"] if self._early.is_wanted else []
         if self._is_shared:
             take = [f"    d{number}, = kept{number}", f"    get{number} = d{number}.get"]
             old, keep = f"get{number}(key, {{}})", f"d{number}[key] = v"
-            return head, [*enter, *take, *update_lines(self._over, number, names, old=old, keep=keep)]
+            return head, [*enter, *take, *update_lines(self._over, number, names, old=old, keep=keep), *behind]
         update = update_lines(self._over, number, names, old="d.get(key, {})", keep="new.append(v)", gives_value=True)
         each = ["new = []", f"for d in kept{number}:", *(f"    {line}" for line in update)]
-        return head, [*enter, *each, f"for d, v in zip(kept{number}, new): d[key] = v"]
+        return head, [*enter, *each, f"for d, v in zip(kept{number}, new): d[key] = v", *behind]
 
     def advance(self, watermark_s: float | None) -> Fired:
         fired: Fired = ([], [])
         for window, keys in sorted(self._changed.items()):
             self._fire(window, fired, keys)
         self._changed.clear()
+        for window, keys in self._early.take_due():
+            self._fire(window, fired, keys)
         if watermark_s is None or watermark_s <= self._watermark_s:
             return fired
         before_s, self._watermark_s = self._watermark_s, watermark_s
@@ -75,6 +83,7 @@ class AlignedWindows:
             for window in self._open():
                 if before_s < self._end_s(window) <= watermark_s:
                     self._fire(window, fired, None)
+                    self._early.forget(window)
             self._next_end_s = min(map(self._end_s, self._unfired()), default=inf)
         if self._kept:
             self._forget()
@@ -82,11 +91,14 @@ class AlignedWindows:
 
     def snapshot(self) -> StepState:
         kept = {home: values.copy() for home, values in self._kept.items()}
-        return StepState(keyed=_KeptByKey(kept, self._last_given()))
+        return StepState(keyed=_KeptByKey(kept, self._last_given(), self._early))
 
     def restore(self, state: StepState) -> None:
         """Take each key's values; with them comes the last window whose results were given."""
-        for key, (last_given, *kept) in (state.keyed or {}).items():
+        for key, (first, *kept) in (state.keyed or {}).items():
+            last_given, *since = first if isinstance(first, tuple) else (first,)
+            for window, num in zip(since[::2], since[1::2], strict=True):
+                self._early.add(window, key, num)
             if last_given is not None:
                 self._watermark_s = max(self._watermark_s, self._end_s(last_given))
             for home, value in zip(kept[::2], kept[1::2], strict=True):
@@ -119,6 +131,15 @@ class AlignedWindows:
             if self._end_s(window) <= self._watermark_s:
                 self._changed.setdefault(window, {})[key] = None
         return dicts, 0.0, 0.0
+
+    def _came(self, time_s: float, key: Hashable, out: list[Any]) -> None:
+        """Give the results so far of those windows of a record that have had enough of its key."""
+        first, last = self._windows_of(self._pane(time_s))
+        for window in range(first, last + 1, self._num_between):
+            if self._end_s(window) > self._watermark_s and self._early.came(window, key):
+                fired: Fired = ([], [])
+                self._fire(window, fired, {key: None})
+                out += fired[0]
 
     def _fire(self, window: int, fired: Fired, keys: dict[Hashable, None] | None) -> None:
         """Give the result of each key, or of `keys` alone."""
@@ -186,12 +207,15 @@ class AlignedWindows:
 class _KeptByKey(Mapping[Hashable, tuple[Any, ...]]):
     """What each key has, made when it is asked for: the last window given, then in turn panes or windows and values.
 
+    Where windows give results early, in place of the last window given a tuple: it, and in turn windows and numbers.
+
     Flat tuples of plain values cannot change, so that they need not be encoded at once.
     """
 
-    def __init__(self, kept: dict[int, Values], last_given: int | None) -> None:
+    def __init__(self, kept: dict[int, Values], last_given: int | None, early: Early[int]) -> None:
         self._kept = kept
         self._last_given = last_given
+        self._since = early.copy() if early.is_wanted else None
 
     def __len__(self) -> int:
         return len(dict.fromkeys(self))
@@ -203,6 +227,8 @@ class _KeptByKey(Mapping[Hashable, tuple[Any, ...]]):
         found = tuple(each for home, values in self._kept.items() if key in values for each in (home, values[key]))
         if not found:
             raise KeyError(key)
+        if self._since is not None:
+            return (self._last_given, *self._since.of(key)), *found
         return self._last_given, *found
 
 

@@ -10,6 +10,8 @@ from math import inf
 from typing import Any
 
 from operators.accumulate import MISSING, added_up, finish_of, join_of, update_lines
+from operators.alarms import Alarms
+from operators.early import Early
 from operators.failure import Failures
 from operators.sides import Add
 from operators.state import StepState
@@ -40,7 +42,7 @@ _NEVER = _Span(inf, inf)
 class SessionWindows:
     """`kept[key]`: its sessions, the earlier first. `due`: when to look at which of them; each stands there once."""
 
-    def __init__(self, step: Step, shape: Session, spec: Window, failures: Failures, late: Add) -> None:
+    def __init__(self, step: Step, shape: Session, spec: Window, failures: Failures, late: Add, alarms: Alarms) -> None:
         over = spec.over
         self._late = late
         self._gap_s = shape.gap_s
@@ -58,11 +60,13 @@ class SessionWindows:
         self._num_due = 0
         self._changed: list[tuple[Hashable, _Span]] = []
         self._watermark_s = -inf
+        self._early: Early[_Span] = Early(spec.trigger, alarms)
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         """A record that goes on with its key's last session costs two comparisons."""
         names |= {"NEVER": _NEVER, f"get{number}": self._kept.get}
         names |= {f"late{number}": self._late, f"place{number}": self._place, f"settle{number}": self._settle}
+        names |= {f"early{number}": self._came}
         update = update_lines(self._over, number, names, old="w.value", keep="w.value = v")
         return [], [
             f"spans = get{number}(key)",
@@ -75,6 +79,7 @@ class SessionWindows:
             *update,
             "if w.replaces is None: w.last_s = t",
             f"else: settle{number}(key, w)",
+            *([f"early{number}(key, w, out)"] if self._early.is_wanted else []),
         ]
 
     def advance(self, watermark_s: float | None) -> Fired:
@@ -83,6 +88,9 @@ class SessionWindows:
             if not span.is_gone:
                 self._give(fired, key, span)
         self._changed.clear()
+        for span, keys in self._early.take_due():
+            for key in keys:
+                self._give(fired, key, span)
         if watermark_s is None or watermark_s <= self._watermark_s:
             return fired
         self._watermark_s = watermark_s
@@ -93,6 +101,7 @@ class SessionWindows:
             if not span.is_given and self._end_s(span) < watermark_s:
                 self._give(fired, key, span)
                 span.is_given = True
+                self._early.forget(span)
             if self._end_s(span) + self._allow_late_s < watermark_s:
                 self._forget(key, span)
             else:
@@ -101,16 +110,18 @@ class SessionWindows:
 
     def snapshot(self) -> StepState:
         keyed = {
-            key: tuple(each for s in spans for each in (s.first_s, s.last_s, s.value, s.is_given))
+            key: tuple(each for s in spans for each in (s.first_s, s.last_s, s.value, self._status(key, s)))
             for key, spans in self._kept.items()
         }
         return StepState(keyed=keyed)
 
     def restore(self, state: StepState) -> None:
         for key, spans in (state.keyed or {}).items():
-            for first_s, last_s, value, is_given in zip(*(spans[at::4] for at in range(4)), strict=True):
+            for first_s, last_s, value, status in zip(*(spans[at::4] for at in range(4)), strict=True):
                 span = _Span(first_s, last_s, value)
-                span.is_given = is_given
+                span.is_given, num = status if isinstance(status, tuple) else (status, 0)
+                if num:
+                    self._early.add(span, key, num)
                 self._kept.setdefault(key, []).append(span)
                 self._look_again(key, span)
 
@@ -134,16 +145,31 @@ class SessionWindows:
     def _settle(self, key: Hashable, span: _Span) -> None:
         """Put a session in the place of those that it joins."""
         spans = self._kept.setdefault(key, [])
+        num = 0
         for old in span.replaces or ():
             spans.remove(old)
             old.is_gone = True
+            num += self._early.num_of(old, key)
+            self._early.forget(old)
         span.replaces = None
         spans.append(span)
         spans.sort(key=lambda s: s.first_s)
         if self._end_s(span) < self._watermark_s:
             span.is_given = True
             self._changed.append((key, span))
+        elif num:
+            self._early.add(span, key, num)
         self._look_again(key, span)
+
+    def _came(self, key: Hashable, span: _Span, out: list[Any]) -> None:
+        """Give the result so far of the session of a record if it has had enough."""
+        if not span.is_given and self._early.came(span, key):
+            fired: Fired = ([], [])
+            self._give(fired, key, span)
+            out += fired[0]
+
+    def _status(self, key: Hashable, span: _Span) -> bool | tuple[bool, int]:
+        return (span.is_given, self._early.num_of(span, key)) if self._early.is_wanted else span.is_given
 
     def _look_again(self, key: Hashable, span: _Span) -> None:
         due_s = self._end_s(span) + (self._allow_late_s if span.is_given else 0.0)

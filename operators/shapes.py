@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from operators.alarms import Alarms
 from operators.aligned import AlignedWindows
 from operators.counted import CountedWindows
 from operators.failure import Failures
@@ -13,13 +14,13 @@ from sage.flow.spec import Window
 from sage.flow.windows import CountWindow, Session, Sliding, Tumbling, WindowResult
 
 
-def windows_for(step: Step, spec: Window, failures: Failures, late: Add) -> TimedState:
+def windows_for(step: Step, spec: Window, failures: Failures, late: Add, alarms: Alarms) -> TimedState:
     """Return new windows for one instance of `step`; `late` takes what comes too late."""
     match spec.shape:
         case Tumbling() | Sliding() as shape:
-            return AlignedWindows(step, shape, spec, failures, late)
+            return AlignedWindows(step, shape, spec, failures, late, alarms)
         case Session() as shape:
-            return SessionWindows(step, shape, spec, failures, late)
+            return SessionWindows(step, shape, spec, failures, late, alarms)
         case CountWindow() as shape:
             return CountedWindows(step, shape, spec.over, failures)
 

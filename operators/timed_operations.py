@@ -23,9 +23,11 @@ def timed_operations(
     match spec:
         case Window(late_to=str() as tag):
             sides = Sides(step.name, [tag])
-            return [Operation(step, spec, timed=windows_for(step, spec, failures, sides.adder(tag)), sides=sides)]
+            return [
+                Operation(step, spec, timed=windows_for(step, spec, failures, sides.adder(tag), alarms), sides=sides)
+            ]
         case Window():
-            return [Operation(step, spec, timed=windows_for(step, spec, failures, leave_out))]
+            return [Operation(step, spec, timed=windows_for(step, spec, failures, leave_out, alarms))]
         case Process(make=make, sides=tags):
             sides = Sides(step.name, tags)
             return [Operation(step, spec, timed=Processing(step, make(), failures, sides, alarms), sides=sides)]
@@ -35,5 +37,5 @@ def timed_operations(
             return [Operation(step, spec, timed=TableJoin(leave_out, is_outer=is_outer))]
         case JoinWindows(shape=shape):
             gather = Window(shape, Gather())
-            windows = windows_for(step, gather, failures, leave_out)
+            windows = windows_for(step, gather, failures, leave_out, alarms)
             return [Operation(step, gather, timed=windows), Operation(step, FlatMap(pairs_of_window))]

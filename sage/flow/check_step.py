@@ -191,6 +191,11 @@ def _faults_of_window(spec: Window) -> Iterator[Fault]:
     yield from _faults_of_shape(spec.shape)
     if isinstance(spec.shape, CountWindow) and (spec.allow_late_s or spec.late_to is not None):
         yield Fault("nothing is late for a window of a number of records", "Leave allow_late and late_to away.")
+    if spec.trigger is not None:
+        if isinstance(spec.shape, CountWindow):
+            yield Fault("a window of a number of records is given when it is full", "Leave trigger away.")
+        yield from _at_least(1, every_records=spec.trigger.every_records)
+        yield from _above_zero(every_s=spec.trigger.every_s)
     yield from _at_least(0, seconds=spec.allow_late_s)
     match spec.over:
         case Combine(create=create, add=add, merge=merge, result=result):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from sage.base.inference import ServiceClass
 from sage.flow.ports import Sink, Source
 from sage.flow.process import KeyedProcess
-from sage.flow.windows import Session, Shape, Sliding, Tumbling
+from sage.flow.windows import Session, Shape, Sliding, Trigger, Tumbling
 
 Field = str | Callable[[Any], Any]
 """Where a step finds its input in a record: a field's name, or a function of the record."""
@@ -186,12 +186,14 @@ class Window:
 
     A window is over when the watermark is `allow_late_s` past its end; from its end on, records change a result that
     was given already, and the new one is given too. What comes later still goes to the side `late_to`, or nowhere.
+    `trigger` says when it gives what it has before it is over.
     """
 
     shape: Shape
     over: Over
     allow_late_s: float = 0.0
     late_to: str | None = None
+    trigger: Trigger | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from sage.flow import spec
 from sage.flow.builder import Builder, StepNumber
 from sage.flow.stream import SidedStream
 from sage.flow.where import refusal
-from sage.flow.windows import Shape, WindowResult
+from sage.flow.windows import Shape, Trigger, WindowResult
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -21,7 +21,7 @@ K = TypeVar("K", bound=Hashable)
 class WindowedStream(Generic[K, T]):
     """A keyed stream and a shape of windows: no step yet. What is computed of each window makes it one."""
 
-    __slots__ = ("_allow_late_s", "_builder", "_late_to", "_number", "_shape")
+    __slots__ = ("_builder", "_number", "_options", "_shape")
 
     def __init__(
         self,
@@ -31,12 +31,12 @@ class WindowedStream(Generic[K, T]):
         *,
         allow_late_s: float = 0.0,
         late_to: str | None = None,
+        trigger: Trigger | None = None,
     ) -> None:
         self._builder = builder
         self._number = number
         self._shape = shape
-        self._allow_late_s = allow_late_s
-        self._late_to = late_to
+        self._options = allow_late_s, late_to, trigger
 
     def allow_late(self, seconds: float) -> WindowedStream[K, T]:
         """Keep each window for `seconds` of event time past its end: a record that is late by less changes it.
@@ -50,7 +50,8 @@ class WindowedStream(Generic[K, T]):
         >>> _ = flow.run(); late.items[-2:]
         [[1, 3], [12]]
         """
-        return WindowedStream(self._builder, self._number, self._shape, allow_late_s=seconds, late_to=self._late_to)
+        _, late_to, trigger = self._options
+        return self._with(seconds, late_to, trigger)
 
     def late_to(self, tag: str) -> WindowedStream[K, T]:
         """Put records that come too late to the side of `tag`, to be taken by `side(tag)`; else they are left out.
@@ -63,7 +64,26 @@ class WindowedStream(Generic[K, T]):
         >>> _ = flow.run(); late.items
         []
         """
-        return WindowedStream(self._builder, self._number, self._shape, allow_late_s=self._allow_late_s, late_to=tag)
+        allow_late_s, _, trigger = self._options
+        return self._with(allow_late_s, tag, trigger)
+
+    def trigger(self, *, every_records: int | None = None, every_s: float | None = None) -> WindowedStream[K, T]:
+        """Let each window give what it has so far before it is over, beside its result when it is.
+
+        After every `every_records` records of a key; or every `every_s` seconds of the clock, for the keys that had
+        some since. Of both, what comes first counts.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> hits = flow.from_collection([1, 2, 3, 4, 5], timestamp=float).key_by(lambda time: "all")
+        >>> counts = hits.window(sage.Tumbling(60)).trigger(every_records=2).count().collect()
+        >>> _ = flow.run(); [each.value for each in counts.items]
+        [2, 4, 5]
+        """
+        if every_records is None and every_s is None:
+            raise refusal("trigger is told nothing", "Give every_records= or every_s=.", param="every_records")
+        allow_late_s, late_to, _ = self._options
+        return self._with(allow_late_s, late_to, Trigger(every_records, every_s))
 
     def count(self) -> SidedStream[WindowResult[K, int], T]:
         """Count the records of each window.
@@ -208,5 +228,10 @@ class WindowedStream(Generic[K, T]):
         return self._given(spec.Gather())
 
     def _given(self, over: spec.Over) -> SidedStream[Any, T]:
-        step = spec.Window(self._shape, over, self._allow_late_s, self._late_to)
+        step = spec.Window(self._shape, over, *self._options)
         return SidedStream(self._builder, self._builder.add(step, self._number))
+
+    def _with(self, allow_late_s: float, late_to: str | None, trigger: Trigger | None) -> WindowedStream[K, T]:
+        return WindowedStream(
+            self._builder, self._number, self._shape, allow_late_s=allow_late_s, late_to=late_to, trigger=trigger
+        )

@@ -50,4 +50,13 @@ class CountWindow:
     num_records: int
 
 
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """When a window gives what it has so far, before it is over: after so many records of its key since it last did,
+    or every so many seconds of the clock in which some came."""
+
+    every_records: int | None = None
+    every_s: float | None = None
+
+
 Shape = Tumbling | Sliding | Session | CountWindow

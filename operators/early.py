@@ -1,0 +1,74 @@
+"""When windows give what they have so far, before they are over. Knows no shape."""
+
+from collections.abc import Hashable, Iterator
+from typing import Any, Generic, TypeVar
+
+from operators.alarms import Alarms
+from sage.flow.windows import Trigger
+
+W = TypeVar("W", bound=Hashable)
+
+
+class Early(Generic[W]):
+    """How many records each window that is not over has had of each key since it last gave its result.
+
+    Triggers as in Flink: by number at once (CountTrigger, over panes that fire and are kept), by the clock all windows
+    of the step together.
+    """
+
+    def __init__(self, trigger: Trigger | None, alarms: Alarms) -> None:
+        trigger = trigger or Trigger()
+        self._every_records = trigger.every_records
+        self._every_s = trigger.every_s
+        self._alarms = alarms
+        self._since: dict[W, dict[Hashable, int]] = {}
+        self._is_watched = False
+        self._is_due = False
+
+    @property
+    def is_wanted(self) -> bool:
+        return self._every_records is not None or self._every_s is not None
+
+    def came(self, window: W, key: Hashable) -> bool:
+        """Count a record of `key`; say whether there are now so many that the result is to be given."""
+        self.add(window, key, 1)
+        if self._every_records is None or self._since[window][key] < self._every_records:
+            return False
+        del self._since[window][key]
+        return True
+
+    def add(self, window: W, key: Hashable, num: int) -> None:
+        """Count records of `key` that came before."""
+        of_keys = self._since.setdefault(window, {})
+        of_keys[key] = of_keys.get(key, 0) + num
+        if self._every_s is not None and not self._is_watched:
+            self._is_watched = True
+            self._alarms.set(self._every_s, self._ring)
+
+    def num_of(self, window: W, key: Hashable) -> int:
+        return self._since.get(window, {}).get(key, 0)
+
+    def of(self, key: Hashable) -> tuple[Any, ...]:
+        """Return, in turn, each window that `key` has been counted in, and the number."""
+        return tuple(each for w, of_keys in self._since.items() if key in of_keys for each in (w, of_keys[key]))
+
+    def copy(self) -> "Early[W]":
+        """Return what a snapshot keeps: it counts no more."""
+        copied: Early[W] = Early(None, self._alarms)
+        copied._since = {window: of_keys.copy() for window, of_keys in self._since.items()}
+        return copied
+
+    def take_due(self) -> Iterator[tuple[W, dict[Hashable, None]]]:
+        """Give, if it is time, each window and the keys of which something came; they begin anew."""
+        if self._is_due:
+            self._is_due = False
+            since, self._since = self._since, {}
+            for window, of_keys in since.items():
+                yield window, dict.fromkeys(of_keys)
+
+    def forget(self, window: W) -> None:
+        self._since.pop(window, None)
+
+    def _ring(self) -> None:
+        self._is_watched = False
+        self._is_due = True
