@@ -105,14 +105,15 @@ def _function_of(step: "Step") -> "Callable[[Any], Any]":
 def _debug(call: "Callable[[Any], Any]", record: Any) -> None:
     from pdb import Pdb, post_mortem
 
-    debugger = Pdb()
+    debugger = Pdb(skip=["cluster.*", "operators.*"])
+    results: list[Any] = []
     try:
-        result = debugger.runcall(call, record)
+        debugger.runcall(lambda: results.append(call(record)))
     except Exception as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         post_mortem(error.__traceback__)
         raise typer.Exit(1) from error
-    if not debugger.quitting:
+    for result in results:  # none where the debugger was left before the end
         print(repr(result))
 
 

@@ -81,6 +81,16 @@ def test_the_debugger_stops_in_the_users_function(
     assert "'two!'" in said
 
 
+def test_the_debugger_shows_what_comes_of_a_step_that_was_mended(
+    written: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter_id = letter_of("parse", capsys)
+    written.write_text(FLOW.format(body='return {"two": 2}[text]'))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("c\n"))
+    assert run_command(APP, "sage", ["replay", letter_id, str(written)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("2")
+
+
 def test_coroutines_run_too_and_what_needs_several_records_is_refused(
     written: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
