@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, overload
 
 from sage.base.inference import ServiceClass
 from sage.flow import spec
+from sage.flow.batches import Batches
 from sage.flow.builder import StepNumber
-from sage.flow.ends import Outlet, index_name
+from sage.flow.ends import index_name
 from sage.flow.graph import OnError
 from sage.flow.index import Index, Passage
 from sage.flow.model_options import (
@@ -41,7 +42,7 @@ U = TypeVar("U")
 K = TypeVar("K", bound=Hashable)
 
 
-class Stream(Outlet[T_co]):
+class Stream(Batches[T_co]):
     """Records of type `T_co`, in order, on their way from one step to the next."""
 
     __slots__ = ()
@@ -78,26 +79,6 @@ class Stream(Outlet[T_co]):
         ['to', 'be', 'or', 'not']
         """
         return Stream(self._builder, self._then(spec.FlatMap(fn)))
-
-    def map_batches(
-        self,
-        fn: Callable[[list[T_co]], Iterable[U]],
-        *,
-        max_records: int | None = None,
-        max_wait_s: float | None = None,
-    ) -> Stream[U]:
-        """Replace lists of neighbouring records, as they come, by the items of `fn(records)`.
-
-        A call gets at most `max_records`. With `max_wait_s` it gets exactly that many, unless the stream ends or the
-        first of them has waited that long.
-
-        >>> import sage
-        >>> flow = sage.Flow("f")
-        >>> more = flow.from_collection(range(4)).map_batches(lambda ns: [n + 1 for n in ns], max_records=3).collect()
-        >>> _ = flow.run(); more.items
-        [1, 2, 3, 4]
-        """
-        return Stream(self._builder, self._then(spec.MapBatches(fn, max_records, max_wait_s)))
 
     def map_async(
         self,

@@ -187,3 +187,4 @@ def tables_have_rows_of_texts_or_of_a_type(flow: sage.Flow) -> None:
     assert_type(flow.from_sql("sqlite://", table="t", order_by="n", as_type=Row), sage.Stream[Row])
     assert_type(flow.from_kafka("broker", "topic"), sage.Stream[KafkaRecord])
     assert_type(flow.ticks(1.0), sage.Stream[float])
+    assert_type(flow.ticks(1.0).map_batches(lambda array: 2 * array, format="numpy"), sage.Stream[Any])

@@ -9,6 +9,14 @@ import msgspec
 from sage.base.errors import SinkUnwritable
 
 
+def rows_of(records: Sequence[object]) -> list[Mapping[str, Any]]:
+    """Return a dict, a dataclass, a Struct each as a mapping of its fields; raises TypeError for anything else."""
+    try:
+        return rows_from_records(records, "a table")
+    except SinkUnwritable as error:
+        raise TypeError(error.args[0]) from error
+
+
 def rows_from_records(records: Sequence[object], where: str) -> list[Mapping[str, Any]]:
     """Return a dict, a dataclass, a Struct each as a mapping of its fields; raises SinkUnwritable for anything else."""
     return [record if isinstance(record, dict) else _row(record, where) for record in records]
