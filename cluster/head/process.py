@@ -34,7 +34,7 @@ from cluster.runtime.private_files import make_private_directory
 from cluster.serving.engines.spec import EngineSpec, spec_from_settings
 from sage.base.clock import SystemClock
 from sage.base.codec import Codec
-from sage.base.errors import ClusterRunning, ClusterStartFailed
+from sage.base.errors import ClusterRunning, ClusterStartFailed, NoRoom
 from sage.base.ids import NodeId
 from sage.base.log import get_log
 from sage.flow.plan import Plan
@@ -115,12 +115,21 @@ class Head:
         if config.num_nodes:
             self._wait_joined()
         if config.num_nodes and config.engines:
-            self._plane.serve(config.engines)
+            self._serve(config.engines)
         for job in past:
             if not job.record.is_over:  # what ran of it elsewhere has stopped by itself after `lost_after_s`
                 tell(submitter, Resumption(job, self._beat.lost_after_s))
         self._say_ready()
         return HeadReady(self._place.control, self._trust.address, os.getpid())
+
+    def _serve(self, engines: tuple[EngineSpec, ...]) -> None:
+        """Start what was wanted from the first; raises NoRoom, unless other machines may join that have it."""
+        try:
+            self._plane.serve(engines)
+        except NoRoom as error:
+            if self._config.listen is None:
+                raise
+            get_log().warning("engines wait for room", why=error.what)
 
     def _wait_joined(self) -> None:
         in_time = self._joined.wait(START_S)

@@ -190,25 +190,16 @@ asking = sage.Flow("asking")
 texts = asking.from_collection([f"text {n}" for n in range(8)])
 texts.generate(model="sim", prompt=str, max_tokens=2).collect()
 """
-FAR_ENGINE = """
-[[engine]]
-name = "sim"
-kind = "simulated"
-model = "sim"
-target = "cpu2"
-cpus = 0.5
-labels = ["zone=far"]
-"""
+FAR_ENGINE = "simulated:cpu2,model=sim,name=sim,cpus=0.5,label=zone=far"
 
 
-def test_an_engine_on_another_machine_answers_over_an_encrypted_socket_and_its_amounts_are_kept() -> None:
+def test_an_engine_waits_for_the_machine_that_has_room_and_answers_over_an_encrypted_socket() -> None:
     with sockets.create_server(("127.0.0.1", 0)) as free:
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     with user_at_home() as user, user_at_home() as other:
-        (user.home / "sage.toml").write_text(FAR_ENGINE)
         (user.home / "flows.py").write_text(ASKING)
         (other.home / "sage.toml").write_text('[node]\nlabels = "zone=far"\n')
-        user("start", "--address", address)
+        user("start", "--address", address, "--engine", FAR_ENGINE)
         assert "asks for 0.5 CPUs and the label zone=far" in user("submit", "flows.py:asking", "--wait", status=1)
         other("join", address, "--token", user("token").strip(), "--node", "far")
         job = user("submit", "flows.py:asking", "--wait", "--json")
