@@ -27,7 +27,9 @@ def advise(facts: Facts) -> tuple[Advice, ...]:
     for engine in facts.engines:
         if engine.missing:
             what = f"engine {engine.kind} cannot start: {', '.join(engine.missing)} not installed"
-            found.append(Advice(what, "pip install 'sage-engine[engines]'", needed=True))
+            is_embedded = engine.kind == "openvino"
+            extra = "engines" if is_embedded else "http"
+            found.append(Advice(what, f"pip install 'sage-engine[{extra}]'", needed=is_embedded))
     for model in facts.models:
         if model.state is FileState.MISSING:
             what = f"model {model.name} is not on this machine"

@@ -105,7 +105,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, description="name of the engine, unique")]
-    kind: Annotated[str, Meta(min_length=1, description="adapter: `openvino`, `simulated`, ...")]
+    kind: Annotated[str, Meta(min_length=1, description="adapter: `openvino`, `openai`, `simulated`")]
     model: Annotated[str, Meta(min_length=1, description="model it serves")]
     target: Annotated[str | None, Meta(description="profile, path or URL, as the kind asks")] = None
     device: Annotated[str, Meta(description="device it runs on")] = "CPU"
@@ -122,6 +122,16 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_iteration_s: Annotated[
         float, Meta(gt=0, description="seconds an iteration of it may last; then it counts as hung and is started anew")
     ] = 10.0
+    key_env: Annotated[
+        str, Meta(description="`openai`: environment variable that holds the server's key; none: no key is sent")
+    ] = ""
+    max_running: Annotated[int, Meta(ge=1, description="`openai`: requests that the server is given at once")] = 64
+    context_tokens: Annotated[
+        int, Meta(ge=0, description="`openai`: how long the model's context is; 0: as the server says")
+    ] = 0
+    max_silence_s: Annotated[
+        float, Meta(gt=0, description="`openai`: seconds that the server may be silent amid an answer")
+    ] = 120.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,13 +18,15 @@ from sage.base.config import load_settings
 from sage.base.errors import ModelMissing
 from sage.base.ids import EngineId
 from tests.contract.driven import DrivenEngine, Hosted, InProcess, closing
+from tests.http.command import serve
 
 _SIMULATED = [
     pytest.param("simulated", id="simulated-in-process"),
     pytest.param("simulated:cpu2,model=sim", id="simulated-in-a-host", marks=pytest.mark.cluster),
 ]
-_CHAT = [*_SIMULATED, pytest.param("smollm2", id="openvino-in-process", marks=pytest.mark.engines)]
-_EMBED = [*_SIMULATED, pytest.param("minilm", id="openvino-in-process", marks=pytest.mark.engines)]
+_REMOTE = pytest.param("openai", id="openai-in-a-host-before-a-gateway", marks=pytest.mark.cluster)
+_CHAT = [*_SIMULATED, _REMOTE, pytest.param("smollm2", id="openvino-in-process", marks=pytest.mark.engines)]
+_EMBED = [*_SIMULATED, _REMOTE, pytest.param("minilm", id="openvino-in-process", marks=pytest.mark.engines)]
 
 
 def model_files(name: str) -> dict[str, Path]:
@@ -38,7 +40,10 @@ def model_files(name: str) -> dict[str, Path]:
         }
 
 
-def _engine(how: str) -> DrivenEngine:
+def _engine(how: str, request: pytest.FixtureRequest) -> DrivenEngine:
+    if how == "openai":
+        gateway = request.getfixturevalue("gateway_url")
+        return Hosted(launch(spec_from_text(f"openai:{gateway},model=sim,role=chat,role=embedding,max_running=8")))
     if how in ("smollm2", "minilm"):
         return InProcess(openvino_engine(spec_from_text(f"openvino:{how}"), EngineId(how), model_files(how)))
     if how == "simulated":
@@ -47,26 +52,33 @@ def _engine(how: str) -> DrivenEngine:
     return Hosted(launch(spec_from_text(how)))
 
 
+@pytest.fixture(scope="session")
+def gateway_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A gateway over the simulated engine: a server that speaks OpenAI's API."""
+    with serve("--engine", "simulated:cpu2,model=sim", directory=tmp_path_factory.mktemp("gateway")) as gateway:
+        yield gateway.url
+
+
 @pytest.fixture(scope="module", params=_CHAT)
 def chat_engine(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
-    with closing(_engine(request.param)) as engine:
+    with closing(_engine(request.param, request)) as engine:
         yield engine
 
 
 @pytest.fixture(scope="module", params=_EMBED)
 def embed_engine(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
-    with closing(_engine(request.param)) as engine:
+    with closing(_engine(request.param, request)) as engine:
         yield engine
 
 
 @pytest.fixture(params=_CHAT)
 def fresh_engine(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
     """An engine for one test alone, which may close it."""
-    with closing(_engine(request.param)) as engine:
+    with closing(_engine(request.param, request)) as engine:
         yield engine
 
 
 @pytest.fixture(params=_SIMULATED)
 def simulated_engine(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
-    with closing(_engine(request.param)) as engine:
+    with closing(_engine(request.param, request)) as engine:
         yield engine

@@ -26,8 +26,19 @@ def engine_from_spec(spec: EngineSpec, engine_id: EngineId) -> Engine:
     match spec.kind:
         case "simulated":
             return SimulatedEngine(engine_id, spec.model, profile_of(spec.target), SystemClock(), kinds=spec.kinds)
+        case "openai":
+            return _remote_engine(spec, engine_id)
         case "openvino":
             return openvino_engine(spec, engine_id, open_store(load_settings().models).path(spec.target))
+
+
+def _remote_engine(spec: EngineSpec, engine_id: EngineId) -> Engine:
+    try:
+        from cluster.serving.engines.openai_start import openai_engine
+    except ModuleNotFoundError as error:
+        what = f"engine {engine_id} needs the package {error.name}, which is not installed"
+        raise ExtraMissing(what, "Run: pip install 'sage-engine[http]'") from error
+    return openai_engine(spec, engine_id)
 
 
 def openvino_engine(spec: EngineSpec, engine_id: EngineId, files: Mapping[str, Path]) -> Engine:

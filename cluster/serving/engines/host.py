@@ -66,6 +66,7 @@ class SocketParent:
     """The way to whoever gives orders, bounded both ways; nothing is unpickled."""
 
     def __init__(self, address: str, trust: ClientTrust | None) -> None:
+        self._wake_fd: int | None = None
         self._codec: Codec[ToHost] = Codec(ToHost)  # type: ignore[arg-type] # a union is no class to mypy
         self._encoder = msgspec.msgpack.Encoder()
         self._zmq = zmq.Context(io_threads=1)
@@ -74,17 +75,28 @@ class SocketParent:
         self._socket.setsockopt(zmq.RECONNECT_IVL, _RECONNECT_MS)
         connect(self._socket, address, trust)
 
+    def watch(self, wake_fd: int | None) -> None:
+        """End a wait for orders also when this descriptor is readable."""
+        self._wake_fd = wake_fd
+
     def orders(self, wait_s: float | None, *, or_room: bool = False) -> list[ToHost]:
-        events = zmq.POLLIN | zmq.POLLOUT if or_room else zmq.POLLIN
-        timeout_ms = None if wait_s is None else math.ceil(wait_s * 1000)
         orders: list[ToHost] = []
-        if self._socket.poll(timeout_ms, events):
+        if self._has_come(wait_s, zmq.POLLIN | zmq.POLLOUT if or_room else zmq.POLLIN):
             while True:
                 try:
                     orders.append(self._codec.decode(self._socket.recv(zmq.NOBLOCK)))
                 except zmq.Again:
                     break
         return orders
+
+    def _has_come(self, wait_s: float | None, events: int) -> bool:
+        timeout_ms = None if wait_s is None else math.ceil(wait_s * 1000)
+        if self._wake_fd is None or events & zmq.POLLOUT:  # an engine that rests may wait for room to send
+            return bool(self._socket.poll(timeout_ms, events))
+        poller = zmq.Poller()
+        poller.register(self._socket, events)
+        poller.register(self._wake_fd, zmq.POLLIN)
+        return any(which is self._socket for which, _ in poller.poll(timeout_ms))
 
     def offer(self, message: FromHost) -> bool:
         try:
@@ -158,10 +170,21 @@ def main() -> int:
         started.set()
         os.write(arguments.alive_fd, answer_of(0.0))  # unasked: from now on it may not be silent for long
         parent.offer(Ready(WIRE_VERSION, engine.info()))
-        serve(engine, parent, turns)
+        parent.watch(engine.wake_fd)
+        is_well = _served(engine, parent, turns)
         engine.close()
     parent.close()
-    return 0 if engine is not None else 1
+    return 0 if engine is not None and is_well else 1
+
+
+def _served(engine: Engine, parent: SocketParent, turns: Turns) -> bool:
+    """Serve; an engine that cannot go on says so in the log, whose end the parent shows."""
+    try:
+        serve(engine, parent, turns)
+    except SageError as error:
+        print(error, file=sys.stderr, flush=True)
+        return False
+    return True
 
 
 def _arguments() -> argparse.Namespace:

@@ -3,6 +3,7 @@
 from cluster.serving.engines.spec import EngineKind
 
 PACKAGES: dict[EngineKind, tuple[str, ...]] = {
+    "openai": ("aiohttp",),
     "openvino": ("openvino", "openvino_genai", "tokenizers"),
     "simulated": (),
 }

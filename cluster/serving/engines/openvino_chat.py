@@ -63,6 +63,8 @@ class _Answer:
 class OpenvinoChat:
     """One language model; an Engine. Usage does not tell cached tokens: the library does not say."""
 
+    wake_fd: int | None = None
+
     def __init__(self, engine_id: EngineId, card: ModelCard, path: Path, *, num_threads: int | None = None) -> None:
         """Load and prewarm the model at `path` (a GGUF file, or a folder as optimum-intel writes them)."""
         scheduler = genai.SchedulerConfig()

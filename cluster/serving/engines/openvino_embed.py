@@ -50,6 +50,8 @@ class OpenvinoEmbed:
     Of a text, the model sees the first `card.context_tokens` tokens (256 of all-MiniLM-L6-v2, as its card says).
     """
 
+    wake_fd: int | None = None
+
     def __init__(
         self, engine_id: EngineId, card: ModelCard, model: Path, tokenizer: Path, *, num_threads: int | None = None
     ) -> None:

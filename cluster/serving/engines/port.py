@@ -34,7 +34,10 @@ class Engine(Protocol):
 
     Each request added ends in exactly one `Last` given by `step`; a cancelled one in `Failed` with RequestCancelled
     (or in what ended it before). Tokens of one request come in order, before its `Last`. Ids are not used twice.
+    `wake_fd` becomes readable when `step` brings something on that `due_in_s` could not know of; None: never.
     """
+
+    wake_fd: int | None
 
     def info(self) -> EngineInfo: ...
 

@@ -77,6 +77,8 @@ class _Iteration:
 class SimulatedEngine:
     """Continuous batching with chunked prefill, iteration by iteration, at the cost that `cost` states."""
 
+    wake_fd: int | None = None
+
     def __init__(
         self,
         engine_id: EngineId,

@@ -1,6 +1,7 @@
 """What engine is wanted, from a command line or a settings table. Knows nothing of how an engine is started."""
 
 import difflib
+import urllib.parse
 from collections.abc import Iterable
 from typing import Literal, TypeVar
 
@@ -15,24 +16,38 @@ from sage.base.inference import Kind
 from sage.base.settings import EngineSettings
 
 Role = Literal["chat", "embedding"]
-EngineKind = Literal["openvino", "simulated"]
+EngineKind = Literal["openai", "openvino", "simulated"]
 
 _ROLES: dict[str, Role] = {"chat": "chat", "embedding": "embedding"}
-_ENGINE_KINDS: dict[str, EngineKind] = {"openvino": "openvino", "simulated": "simulated"}
+_ENGINE_KINDS: dict[str, EngineKind] = {"openai": "openai", "openvino": "openvino", "simulated": "simulated"}
 _KINDS_OF_ROLE: dict[Role, tuple[Kind, ...]] = {"chat": (Kind.CHAT, Kind.GENERATE), "embedding": (Kind.EMBED,)}
+_OF_SERVERS = ("key_env", "max_running", "context_tokens", "max_silence_s")
 _NUMBERS = ("replicas", "cpus", "memory_bytes", "gpus", "gpu_memory_bytes", "max_iteration_s")
-_KEYS = ("model", "name", "role", "device", "gpu_type", "label", *_NUMBERS)
+_KEYS = ("model", "name", "role", "device", "gpu_type", "label", *_NUMBERS, *_OF_SERVERS)
 _MANY = ("role", "label")
-_DEVICES = {"openvino": ("CPU",), "simulated": ("CPU",)}
+_DEVICES = {"openai": ("CPU",), "openvino": ("CPU",), "simulated": ("CPU",)}
 
 V = TypeVar("V")
+
+
+class ServerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be known of a server that is reached by HTTP.
+
+    `key_env`: the environment variable that holds the key for it; none: no key. `context_tokens` 0: as it says.
+    """
+
+    key_env: str = ""
+    max_running: int = 64
+    context_tokens: int = 0
+    max_silence_s: float = 120.0
 
 
 class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An engine that can be started. `model` is the name it serves, `kinds` what it serves it for.
 
-    `target`: of `openvino` the model's name in the catalogue, of `simulated` the name of its cost profile. `demand`:
-    what each replica takes of its node. One whose iteration lasts longer than `max_iteration_s` counts as hung.
+    `target`: of `openvino` the model's name in the catalogue, of `simulated` the name of its cost profile, of `openai`
+    the URL after which `/chat/completions` follows. `demand`: what each replica takes of its node. One whose iteration
+    lasts longer than `max_iteration_s` counts as hung.
     """
 
     name: str
@@ -43,6 +58,7 @@ class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replicas: int = 1
     demand: Demand = Demand()
     max_iteration_s: float = 10.0
+    server: ServerOptions = ServerOptions()
 
 
 def spec_from_text(text: str) -> EngineSpec:
@@ -82,7 +98,7 @@ def _settings(text: str, kind: str, target: str, values: dict[str, list[str]]) -
         "roles": [_known(role, _ROLES, f"engine {text!r}", "role") for role in values.get("role", [])],
     }
     table |= {"labels": values.get("label", [])}
-    table |= {key: values[key][0] for key in ("device", "gpu_type", *_NUMBERS) if key in values}
+    table |= {key: values[key][0] for key in ("device", "gpu_type", *_NUMBERS, *_OF_SERVERS) if key in values}
     try:
         return msgspec.convert(table, EngineSettings, strict=False)
     except msgspec.ValidationError as error:
@@ -103,6 +119,9 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
         target = settings.target or "cpu2"
         profile_of(target)
         kinds: tuple[Kind, ...] = (Kind.CHAT, Kind.GENERATE, Kind.EMBED)
+    elif kind == "openai":
+        target = _url(settings.target, where)
+        kinds = tuple(kind for role in settings.roles or ("chat",) for kind in _KINDS_OF_ROLE[role])
     else:
         target = settings.target or settings.model
         kinds = _catalogued_kinds(target, where)
@@ -115,7 +134,28 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
         settings.replicas,
         _demand(settings, where),
         settings.max_iteration_s,
+        _server(settings, where),
     )
+
+
+def _server(settings: EngineSettings, where: str) -> ServerOptions:
+    said = ServerOptions(settings.key_env, settings.max_running, settings.context_tokens, settings.max_silence_s)
+    if settings.kind != "openai" and said != ServerOptions():
+        keys = ", ".join(_OF_SERVERS)
+        raise ConfigInvalid(f"{where}: {keys} are of engines reached by HTTP", "Leave them out.", param=_OF_SERVERS[0])
+    return said
+
+
+def _url(text: str | None, where: str) -> str:
+    """Return the URL after which the routes of the API follow: `/v1` where it names no path."""
+    parts = urllib.parse.urlsplit(text or "")
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ConfigInvalid(
+            f"{where}: {text!r} is no URL of a server", "For example: openai:http://HOST:8000,model=NAME"
+        )
+    if "@" in parts.netloc:
+        raise ConfigInvalid(f"{where}: a URL is no place for a password", "Use key_env=VARIABLE.", param="target")
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/') or '/v1'}"
 
 
 def _demand(settings: EngineSettings, where: str) -> Demand:

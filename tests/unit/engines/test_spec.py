@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.serving.engines.spec import EngineSpec, engine_ids, spec_from_settings, spec_from_text
+from cluster.serving.engines.spec import EngineSpec, ServerOptions, engine_ids, spec_from_settings, spec_from_text
 from sage.base.errors import ConfigInvalid, UnknownModel
 from sage.base.inference import Kind
 from sage.base.settings import EngineSettings
@@ -36,6 +36,14 @@ def test_a_real_model_is_served_for_what_the_catalogue_says_under_a_name_of_choi
     assert (by_table.target, by_table.kinds) == ("minilm", (Kind.EMBED,))
 
 
+def test_a_server_is_named_by_its_url_and_does_what_its_roles_say() -> None:
+    spec = spec_from_text("openai:http://127.0.0.1:9001,model=mock,max_running=3,key_env=MY_KEY,context_tokens=99")
+    assert (spec.target, spec.model, spec.kinds) == ("http://127.0.0.1:9001/v1", "mock", (Kind.CHAT, Kind.GENERATE))
+    assert spec.server == ServerOptions("MY_KEY", 3, 99)
+    assert spec_from_text("openai:https://h/api/v3/,model=m,role=embedding").kinds == (Kind.EMBED,)
+    assert spec_from_text("openai:https://h/api/v3/,model=m").target == "https://h/api/v3"
+
+
 def test_a_model_that_is_not_in_the_catalogue_is_unknown() -> None:
     with pytest.raises(UnknownModel, match="Did you mean minilm"):
         spec_from_text("openvino:minilmm")
@@ -66,7 +74,12 @@ def test_replicas_have_ids_of_their_own() -> None:
         ("simulated:h100,replicas=0", "replicas"),
         ("simulated:h100,replicas=many", "replicas"),
         ("simulated:h100,device=GPU", "run on CPU, not on 'GPU'"),
-        ("vllm:/models/x", "no kind is named 'vllm'"),
+        ("vlm:/models/x", "no kind is named 'vlm'"),
+        ("openai:127.0.0.1:80,model=m", "is no URL of a server"),
+        ("openai:http://h?x=1,model=m", "is no URL of a server"),
+        ("openai:http://me:secret@h,model=m", "no place for a password"),
+        ("openai:http://h,model=m,max_running=0", "max_running"),
+        ("simulated:h100,max_running=3", "are of engines reached by HTTP"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_with_a_suggestion(text: str, says: str) -> None:

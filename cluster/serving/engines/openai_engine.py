@@ -1,0 +1,128 @@
+"""An OpenAI-compatible server elsewhere, as an Engine. Knows no process and no plane.
+
+HTTP is spoken on an event loop of its own thread; whoever drives the engine is woken by a descriptor.
+"""
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Sequence
+
+from cluster.serving.engines.checks import (
+    cancelled,
+    check_prompt,
+    check_sampling,
+    check_texts,
+    failed,
+    served_card,
+)
+from cluster.serving.engines.ending_order import EndingOrder
+from cluster.serving.engines.loop_thread import LoopThread
+from cluster.serving.engines.openai_calls import OpenaiCalls
+from cluster.serving.engines.openai_upstream import Unreachable, Upstream
+from cluster.serving.engines.port import EngineInfo
+from sage.base.errors import SageError
+from sage.base.ids import RequestId
+from sage.base.inference import EmbedRequest, ModelCard, Reply, Request, Token
+
+_CLOSE_S = 2.0
+_MAX_WAKES = 65_536
+
+
+class OpenaiEngine:
+    """A server's models; an Engine. Requests beyond `info.max_running` wait here."""
+
+    def __init__(self, info: EngineInfo, upstream: Upstream, thread: LoopThread) -> None:
+        """Own `upstream`, which lives on `thread`, and the thread."""
+        self._info = info
+        self._thread = thread
+        self._calls = OpenaiCalls(info, upstream, self._came)
+        self._open: set[RequestId] = set()
+        self._embeddings = EndingOrder()
+        self._arrived: deque[Reply | Unreachable] = deque()  # filled on the loop's thread, emptied on ours
+        self._replies: list[Reply] = []
+        self._lost: Unreachable | None = None
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._waker, False)
+        self.wake_fd: int | None = self._wake
+
+    def info(self) -> EngineInfo:
+        return self._info
+
+    def add(self, requests: Sequence[Request]) -> None:
+        for request in requests:
+            try:
+                card = _checked(request, self._info)
+            except SageError as error:
+                self._replies.append(failed(request.id, error))
+                continue
+            self._open.add(request.id)
+            if isinstance(request, EmbedRequest):
+                self._embeddings.begin(request.id)
+            self._thread.loop.call_soon_threadsafe(self._calls.begin, request, card)
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        for request_id in request_ids:
+            if request_id in self._open:
+                self._thread.loop.call_soon_threadsafe(self._calls.end, request_id)
+                self._end(cancelled(request_id))
+
+    def step(self) -> list[Reply]:
+        """Return what has come; raises EngineLost, after the replies, once nobody listens at the server's address."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, _MAX_WAKES)
+        if self._lost is not None and not self._replies:
+            raise self._lost
+        while self._arrived:
+            came = self._arrived.popleft()
+            if isinstance(came, Unreachable):
+                self._lost = came
+            elif came.request_id in self._open:
+                self._take(came)
+        replies, self._replies = self._replies, []
+        return replies
+
+    def has_work(self) -> bool:
+        return bool(self._open or self._replies)
+
+    def due_in_s(self) -> float | None:
+        return 0.0 if self._replies or self._arrived or self._lost is not None else None
+
+    def close(self) -> None:
+        self._open.clear()
+        self._thread.ask(self._calls.close(), _CLOSE_S)
+        self._thread.close()
+        os.close(self._wake)
+        os.close(self._waker)
+
+    def _take(self, reply: Reply) -> None:
+        last = self._replies[-1] if self._replies else None
+        if not isinstance(reply, Token):
+            self._end(reply)
+        elif isinstance(last, Token) and last.request_id == reply.request_id:
+            self._replies[-1] = Token(last.request_id, last.text + reply.text, last.num_tokens + reply.num_tokens)
+        else:
+            self._replies.append(reply)
+
+    def _end(self, last: Reply) -> None:
+        """Give the end of a request; of embeddings, once those asked before have ended."""
+        for reply in self._embeddings.ended(last):
+            self._open.discard(reply.request_id)
+            self._replies.append(reply)
+
+    def _came(self, came: Reply | Unreachable) -> None:
+        """Take what a call brought, on the loop's thread."""
+        self._arrived.append(came)
+        with contextlib.suppress(BlockingIOError):  # the pipe is full of wakes that were not heard yet
+            os.write(self._waker, b"!")
+
+
+def _checked(request: Request, info: EngineInfo) -> ModelCard:
+    card = served_card(request, info)
+    if isinstance(request, EmbedRequest):
+        check_texts(request)
+    else:
+        check_sampling(request.sampling)
+        check_prompt(request)
+    return card

@@ -1,0 +1,86 @@
+"""Find an OpenAI-compatible server and what it serves, and make an engine of it. Knows no process."""
+
+import asyncio
+import contextlib
+
+from cluster.serving.engines.loop_thread import LoopThread
+from cluster.serving.engines.openai_engine import OpenaiEngine
+from cluster.serving.engines.openai_upstream import Unreachable, Upstream
+from cluster.serving.engines.openai_wire import ListedModel
+from cluster.serving.engines.port import EngineInfo
+from cluster.serving.engines.spec import EngineSpec
+from sage.base.errors import ConfigInvalid, EngineStartFailed, SageError
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import EmbedRequest, Kind, ModelCard
+
+APPEAR_S = 20.0  # a server that is started anew may take as long to listen
+_PAUSE_S = 0.25
+_START_S = 60.0
+_MAX_BATCH_TEXTS = 32
+
+
+def openai_engine(spec: EngineSpec, engine_id: EngineId, *, appear_s: float = APPEAR_S) -> OpenaiEngine:
+    """Return the engine once the server at `spec.target` answers; one that nobody runs is waited for.
+
+    Raises: EngineStartFailed, ConfigInvalid where something must be said that the server does not tell, ExtraMissing.
+    """
+    thread = LoopThread(f"http of {engine_id}")
+    try:
+        upstream, info = thread.ask(_found(spec, engine_id, appear_s), _START_S)
+    except TimeoutError as error:
+        thread.close()
+        raise EngineStartFailed(f"{spec.target} does not answer", "Look at the server.") from error
+    except BaseException:
+        thread.close()
+        raise
+    return OpenaiEngine(info, upstream, thread)
+
+
+async def _found(spec: EngineSpec, engine_id: EngineId, appear_s: float) -> tuple[Upstream, EngineInfo]:
+    upstream = Upstream(spec.target, key_env=spec.server.key_env, max_silence_s=spec.server.max_silence_s)
+    try:
+        listed = await _listed(upstream, spec.model, appear_s)
+        dim = await _dim(upstream, spec) if Kind.EMBED in spec.kinds else None
+        card = ModelCard(spec.model, spec.kinds, _context_tokens(spec, listed), dim)
+    except BaseException:
+        await upstream.close()
+        raise
+    texts = _MAX_BATCH_TEXTS if dim else 0
+    return upstream, EngineInfo(
+        engine_id, spec.kind, spec.target, listed.simulated, (card,), spec.server.max_running, texts
+    )
+
+
+async def _listed(upstream: Upstream, model: str, appear_s: float) -> ListedModel:
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + appear_s
+    while True:  # a server elsewhere tells nobody that it has begun to listen: it is asked again and again
+        try:
+            return await upstream.listed(model)
+        except Unreachable as error:
+            if loop.time() > until_s:
+                raise EngineStartFailed(error.what, error.do) from error
+        except SageError as error:
+            raise EngineStartFailed(error.what, error.do) from error
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(upstream.closed.wait(), _PAUSE_S)
+
+
+async def _dim(upstream: Upstream, spec: EngineSpec) -> int:
+    """Return how long the vectors are: seen from one, so that what does not embed is found now."""
+    try:
+        vectors, _ = await upstream.embed(EmbedRequest(RequestId("start"), spec.model, ("start",)), None)
+    except SageError as error:
+        raise EngineStartFailed(f"{spec.model!r} does not embed: {error.what}", error.do) from error
+    return int(vectors.shape[1])
+
+
+def _context_tokens(spec: EngineSpec, listed: ListedModel) -> int:
+    tokens = spec.server.context_tokens or listed.context_tokens or listed.max_model_len
+    if not tokens:
+        raise ConfigInvalid(
+            f"{spec.target} does not say how long the context of {spec.model!r} is",
+            "Add it to the engine: context_tokens=NUMBER",
+            param="context_tokens",
+        )
+    return tokens

@@ -1,0 +1,136 @@
+"""One OpenAI-compatible server, over HTTP: calls in, pieces of answers out. Knows no engine and no plane.
+
+Nothing is asked twice, no redirect is followed (it could carry the key elsewhere), and every silence has an end.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import aiohttp
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster.serving.engines.openai_failure import error_of_answer, error_of_event
+from cluster.serving.engines.openai_wire import (
+    DONE,
+    AnswerPiece,
+    ListedModel,
+    embedding_body,
+    generation_body,
+    listed_model,
+    piece_of,
+    vectors_of,
+)
+from cluster.serving.engines.server_events import EventReader
+from sage.base.errors import ConfigInvalid, EngineLost, RequestFailed, SageError
+from sage.base.inference import ChatRequest, EmbedRequest, GenerateRequest, ModelCard, Usage
+
+CONNECT_S = 5.0
+_LIST_PATIENCE = aiohttp.ClientTimeout(total=10.0)
+_IDLE_S = 3.0  # servers commonly end a connection that rested for 5 s; ours ends before, or a request would meet that
+_MAX_BODY_BYTES = 64 * 1024 * 1024
+_MAX_ERROR_BYTES = 64 * 1024
+
+
+class Unreachable(EngineLost):
+    """Nobody listens at the server's address."""
+
+
+class Upstream:
+    """A server; made, used and closed on one event loop."""
+
+    def __init__(
+        self, url: str, *, key_env: str = "", max_silence_s: float, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        """`url` ends where `/chat/completions` follows. The key is what the variable `key_env` holds.
+
+        Raises: ConfigInvalid where the variable is not set.
+        """
+        self.where = url
+        self.closed = asyncio.Event()
+        headers = {"accept-encoding": "identity"}
+        if key_env:
+            key = environ.get(key_env, "")
+            if not key:
+                raise ConfigInvalid(f"the environment variable {key_env} is not set", f"Put the key of {url} into it.")
+            headers["authorization"] = f"Bearer {key}"
+        self._max_silence_s = max_silence_s
+        self._patience = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=max_silence_s)
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def close(self) -> None:
+        self.closed.set()
+        await self._session.close()
+
+    async def listed(self, model: str) -> ListedModel:
+        """Return what the server says of `model`."""
+        async with self._answer("GET", "/models", None, _LIST_PATIENCE) as answer:
+            return listed_model(await self._body(answer), model, self.where)
+
+    async def embed(self, request: EmbedRequest, dim: int | None) -> tuple[NDArray[np.float32], Usage]:
+        """Return float32 [num_texts, dim]."""
+        async with self._answer("POST", "/embeddings", embedding_body(request)) as answer:
+            return vectors_of(await self._body(answer), len(request.texts), dim, self.where)
+
+    async def generate(self, request: ChatRequest | GenerateRequest, card: ModelCard) -> AsyncGenerator[AnswerPiece]:
+        """Give the answer as it comes; the last piece has a reason. Leaving early ends the connection."""
+        path = "/chat/completions" if isinstance(request, ChatRequest) else "/completions"
+        async with self._answer("POST", path, generation_body(request, card)) as answer:
+            if answer.content_type != "text/event-stream":
+                raise self._no_events(await self._body(answer), answer.content_type)
+            reader = EventReader()
+            async for data in answer.content.iter_any():
+                for event in reader.feed(data):
+                    if event == DONE:
+                        return
+                    if (error := error_of_event(event, self.where)) is not None:
+                        raise error
+                    yield piece_of(event, self.where)
+
+    def _no_events(self, body: bytes, content_type: str) -> SageError:
+        what = f"{self.where} answered with {content_type} where events were asked for"
+        return error_of_event(body, self.where) or RequestFailed(what)
+
+    async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
+        data = await answer.content.read(_MAX_BODY_BYTES + 1)
+        parts = [data]
+        while data and sum(map(len, parts)) <= _MAX_BODY_BYTES:
+            parts.append(data := await answer.content.read(_MAX_BODY_BYTES))
+        if data:
+            raise RequestFailed(f"{self.where} answered with more than {_MAX_BODY_BYTES:,} bytes")
+        return b"".join(parts)
+
+    @asynccontextmanager
+    async def _answer(
+        self, method: str, path: str, body: object, patience: aiohttp.ClientTimeout | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask, and give the answer once its head has come; raises what a head of failure means."""
+        data = None if body is None else msgspec.json.encode(body)
+        headers = {"content-type": "application/json"} if data is not None else {}
+        try:
+            async with self._session.request(
+                method,
+                self.where + path,
+                data=data,
+                headers=headers,
+                allow_redirects=False,
+                timeout=patience or self._patience,
+            ) as answer:
+                if answer.status != 200:
+                    said = await answer.content.read(_MAX_ERROR_BYTES)
+                    raise error_of_answer(answer.status, said, answer.headers.get("retry-after"), self.where)
+                yield answer
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise Unreachable(f"nobody answers at {self.where}: {error}", "Start the server.") from error
+        except TimeoutError as error:
+            raise RequestFailed(f"{self.where} was silent for {self._max_silence_s:g} s") from error
+        except aiohttp.ClientError as error:
+            what = f"{self.where} broke its answer off: {type(error).__name__}: {error}"
+            raise EngineLost(what, "Try again.") from error
