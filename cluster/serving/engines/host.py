@@ -5,6 +5,7 @@ that the parent gave it as standard output. Whoever gave the orders may be on an
 """
 
 import argparse
+import contextlib
 import faulthandler
 import math
 import os
@@ -168,7 +169,8 @@ def main() -> int:
     engine = _loaded(msgspec.json.decode(arguments.spec, type=EngineSpec), EngineId(arguments.engine_id), parent)
     if engine is not None:
         started.set()
-        os.write(arguments.alive_fd, answer_of(0.0))  # unasked: from now on it may not be silent for long
+        with contextlib.suppress(BrokenPipeError):  # the parent is gone: whoever watches for that sees to our end
+            os.write(arguments.alive_fd, answer_of(0.0))  # unasked: from now on it may not be silent for long
         parent.offer(Ready(WIRE_VERSION, engine.info()))
         parent.watch(engine.wake_fd)
         is_well = _served(engine, parent, turns)
