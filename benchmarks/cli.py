@@ -9,6 +9,7 @@ import typer
 from benchmarks.cluster_wanted import ClusterWanted, ClusterWorkload
 from benchmarks.plane_command import plane
 from benchmarks.policies_command import policies
+from benchmarks.replay_command import replay
 from benchmarks.wanted import MODEL_WORKLOADS, StreamEngine, StreamWorkload, Wanted
 from benchmarks.wire_wanted import Way, WireWanted, WireWorkload
 from cluster.commands.show import Json, print_json
@@ -21,6 +22,7 @@ DEFAULT_SEED = 7
 
 app.command()(plane)
 app.command()(policies)
+app.command()(replay)
 
 
 Workloads = Annotated[

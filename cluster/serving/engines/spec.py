@@ -120,7 +120,7 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
         profile_of(target)
         kinds: tuple[Kind, ...] = (Kind.CHAT, Kind.GENERATE, Kind.EMBED)
     elif kind == "openai":
-        target = _url(settings.target, where)
+        target = server_url(settings.target or "", where)
         kinds = tuple(kind for role in settings.roles or ("chat",) for kind in _KINDS_OF_ROLE[role])
     else:
         target = settings.target or settings.model
@@ -146,9 +146,9 @@ def _server(settings: EngineSettings, where: str) -> ServerOptions:
     return said
 
 
-def _url(text: str | None, where: str) -> str:
-    """Return the URL after which the routes of the API follow: `/v1` where it names no path."""
-    parts = urllib.parse.urlsplit(text or "")
+def server_url(text: str, where: str) -> str:
+    """Return the URL after which the routes of the API follow: `/v1` where it names no path; raises ConfigInvalid."""
+    parts = urllib.parse.urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ConfigInvalid(
             f"{where}: {text!r} is no URL of a server", "For example: openai:http://HOST:8000,model=NAME"
