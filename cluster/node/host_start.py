@@ -1,6 +1,8 @@
 """How this node starts the process of an engine host: with its devices, and the way to the head. Decides nothing."""
 
 import shutil
+import tempfile
+from pathlib import Path
 
 import msgspec
 
@@ -16,7 +18,7 @@ from cluster.serving.engines.spec import EngineSpec
 def start_host(order: StartEngineHost, config: NodeConfig) -> ChildHost:
     """Start the host; raises OSError, or what msgspec raises for a spec of another version."""
     spec = msgspec.json.decode(order.spec, type=EngineSpec)
-    directory = private_directory()
+    directory = _directory(config)
     arguments = host_arguments(spec, order.engine_id, directory, link_from(order.link, config.head))
     if config.head_key:
         arguments += ["--keys-folder", config.keys_folder, "--key", config.key or config.name]
@@ -31,6 +33,11 @@ def start_host(order: StartEngineHost, config: NodeConfig) -> ChildHost:
     except OSError:
         shutil.rmtree(directory, ignore_errors=True)
         raise
+
+
+def _directory(config: NodeConfig) -> Path:
+    """Return a new directory, within that of a node which has one: they are removed together, however the node ends."""
+    return Path(tempfile.mkdtemp(prefix="engine-", dir=config.folder)) if config.folder else private_directory()
 
 
 def link_from(link: str, head: str) -> str:

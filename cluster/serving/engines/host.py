@@ -240,7 +240,8 @@ def _answer_parent(
             if not os.read(stdin, 4096):
                 shutil.rmtree(directory, ignore_errors=True)
                 os._exit(0)
-            os.write(alive_fd, answer_of(turns.busy_s()))
+            with contextlib.suppress(BrokenPipeError):  # it asked, and is gone: the next read says so
+                os.write(alive_fd, answer_of(turns.busy_s()))
         elif not started.is_set():
             os.write(2, f"the engine was not ready within {start_timeout_s:g} s\n".encode())
             os._exit(_EXIT_START_TIMEOUT)
