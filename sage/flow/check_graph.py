@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 from sage.base.errors import FlowInvalid
 from sage.flow.check_step import check_step, kind_of_step
 from sage.flow.graph import Graph, Step, consumers_of
-from sage.flow.sinks import JsonLinesSink
+from sage.flow.ports import Repeats, repeats_of
 from sage.flow.spec import (
     SINKS,
     Aggregate,
@@ -20,6 +20,7 @@ from sage.flow.spec import (
     Read,
     Reduce,
     Retrieve,
+    Spec,
     TakeSide,
     Union,
     Window,
@@ -109,7 +110,7 @@ def _check_ends(flow_name: str, steps: tuple[Step, ...]) -> None:
     if not any(isinstance(step.spec, SINKS) for step in steps):
         raise FlowInvalid(f'{steps[-1].where}: the flow "{flow_name}" has no sink, so its results go nowhere', end)
     readers = consumers_of(steps)
-    files: dict[JsonLinesSink, Step] = {}
+    files: dict[str, Step] = {}
     for step in steps:
         taken = {reader.spec.tag for reader in readers[step.name] if isinstance(reader.spec, TakeSide)}
         for tag in sides_of(step.spec):
@@ -117,13 +118,20 @@ def _check_ends(flow_name: str, steps: tuple[Step, ...]) -> None:
                 raise FlowInvalid(f'{step.where}: nothing uses the side {tag!r} of "{step.name}"', _take(tag))
         if not readers[step.name] and not isinstance(step.spec, SINKS):
             raise FlowInvalid(f'{step.where}: nothing uses what the step "{step.name}" gives', end)
-        if isinstance(step.spec, Write) and isinstance(step.spec.sink, JsonLinesSink):
-            twin = files.setdefault(step.spec.sink, step)
+        if (path := _file_of(step.spec)) is not None:
+            twin = files.setdefault(path, step)
             if twin is not step:
                 raise FlowInvalid(
-                    f"{step.where}: two steps write {step.spec.sink.path}; the other is at {twin.where}",
+                    f"{step.where}: two steps write {path}; the other is at {twin.where}",
                     "Write two files, or put the streams together by union.",
                 )
+
+
+def _file_of(spec: Spec) -> str | None:
+    """Return the path of the file that appears when the job ends well; None where there is none."""
+    sink = spec.sink if isinstance(spec, Write) else None
+    path = getattr(sink, "path", None)
+    return path if isinstance(path, str) and repeats_of(sink) is Repeats.HIDDEN else None
 
 
 def _take(tag: str) -> str:

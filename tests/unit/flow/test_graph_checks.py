@@ -114,6 +114,14 @@ def test_two_steps_do_not_write_one_file() -> None:
     assert "two steps write out.jsonl" in refused(flow).what
 
 
+def test_neither_do_sinks_of_two_kinds() -> None:
+    flow = Flow("f")
+    texts = flow.from_collection(["a"])
+    texts.write_text("out.csv")
+    texts.map(lambda text: {"text": text}).write_csv("out.csv")
+    assert "two steps write out.csv" in refused(flow).what
+
+
 def test_a_stream_is_not_united_with_itself() -> None:
     flow = Flow("f")
     numbers = flow.from_collection([1])
