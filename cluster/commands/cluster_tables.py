@@ -108,18 +108,19 @@ def rate_of(now: Sequence[JobState], before: Sequence[JobState]) -> float:
 def letter_lines(letters: Sequence[DeadLetterRecord]) -> list[str]:
     """Return what people want of dead letters, some lines each, the newest last.
 
-    >>> letter = DeadLetterRecord("j/1", "parse", "'x'", "ValueError: no", "", lineage="record 7")
+    >>> letter = DeadLetterRecord("j/1", "parse", "'x'", "ValueError: no", "", lineage="record 7", node="node-2")
     >>> print(*letter_lines([letter]), sep="\\n")
     j/1: parse failed on 'x'
         ValueError: no
         record 7
-        again: sage replay j/1
+        again, on the machine of node-2: sage replay j/1
     """
     lines: list[str] = []
     for letter in letters:
         key = f", key {letter.key}" if letter.key else ""
         time = f", time {letter.timestamp_s:g} s" if letter.timestamp_s is not None else ""
-        about = [letter.error, *([letter.lineage] if letter.lineage else []), f"again: sage replay {letter.id}"]
+        again = f"again, on the machine of {letter.node}" if letter.node else "again"
+        about = [letter.error, *([letter.lineage] if letter.lineage else []), f"{again}: sage replay {letter.id}"]
         lines.append(f"{letter.id}: {letter.step} failed on {letter.value[:200]}{key}{time}")
         lines += [f"    {line}" for line in about]
     return lines

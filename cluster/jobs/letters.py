@@ -87,7 +87,8 @@ class LetterFolder:
         except (OSError, msgspec.DecodeError) as error:
             raise UnknownLetter(
                 f"there is no dead letter {letter_id!r} in {self._folder}",
-                f"Look on the machine where it was set aside; the newest {MAX_LETTERS:,} are kept.",
+                "It lies on the machine of the node that set it aside, see: sage-cluster dead-letters JOB. "
+                f"The newest {MAX_LETTERS:,} of a machine are kept.",
             ) from error
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
 
+import msgspec
 from pykka import ActorRef
 
 from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, watch
@@ -41,12 +42,14 @@ from cluster.runtime.saving import Keeping, StateKeeper
 from cluster.runtime.scheduler import Scheduler, Threads
 from cluster.runtime.task import Task
 from cluster.runtime.transport import Transport
+from operators.machine import DeadLetter
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.base.inference import Inference
 from sage.base.log import get_log
 from sage.base.settings import RuntimeSettings
+from sage.flow.runner import DeadLetterRecord
 
 KeeperFor = Callable[[TaskSpec], StateKeeper]
 
@@ -154,7 +157,7 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
             clock=self.clock,
             scheduler=self._ports.scheduler,
             keeper_for=self._keeper_for(order),
-            keep_letter=self._ports.keep_letter,
+            keep_letter=self._keep_letter,
         )
         for spec in order.tasks:
             gauge = Gauge()
@@ -198,12 +201,19 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
             case TaskDrained(task_id):
                 self._ports.report(JobTaskDrained(job.job_id, task_id))
             case TaskSetAside(_, letters):
-                self._ports.report(JobSetAside(job.job_id, letters))
+                self._ports.report(JobSetAside(job.job_id, tuple(map(self._from_here, letters))))
             case TaskSaved(task_id, checkpoint_id, pieces, num_letters, error, commits):
                 saved = JobTaskSaved(job.job_id, task_id, checkpoint_id, pieces, num_letters, error, commits)
                 self._ports.report(saved)
             case TaskFinished() | TaskStopped() | TaskFailed():
                 job.said(fact)
+
+    def _keep_letter(self, spec: TaskSpec, record: DeadLetterRecord, letter: DeadLetter) -> None:
+        if self._ports.keep_letter is not None:
+            self._ports.keep_letter(spec, self._from_here(record), letter)
+
+    def _from_here(self, letter: DeadLetterRecord) -> DeadLetterRecord:
+        return msgspec.structs.replace(letter, node=self._id)
 
     def _ended(self, urn: str, error: BaseException | None) -> None:
         spec = self._of_urn.pop(urn, None)

@@ -58,7 +58,8 @@ class DeadLetterRecord(msgspec.Struct, frozen=True):
     """A record that a step with `on_error("dead_letter")` set aside; `value` is its repr, cut at 10,000 characters.
 
     `key` is the repr of its key, "" where it has none; `timestamp_s` its event time. `lineage` says where it came from:
-    the source and which record of it, as far as that is known. `sage replay ID` runs the step on it again.
+    the source and which record of it, as far as that is known. `sage replay ID` runs the step on it again, on the
+    machine of `node`, where it lies.
     """
 
     id: str
@@ -69,6 +70,7 @@ class DeadLetterRecord(msgspec.Struct, frozen=True):
     key: str = ""
     timestamp_s: float | None = None
     lineage: str = ""
+    node: str = ""
 
 
 class JobResult(msgspec.Struct, frozen=True):

@@ -31,6 +31,9 @@ counts = (
 )
 failing = sage.Flow("failing")
 failing.from_collection(range(2_000)).map(fail_at_999).for_each(lambda number: None)
+choosy = sage.Flow("choosy")
+numbers = choosy.from_collection(range(1_001))
+numbers.map(fail_at_999).named("check").on_error("dead_letter").for_each(lambda number: None)
 endless = sage.Flow("endless")
 endless.from_collection(itertools.count()).filter(lambda n: n % 1_000_000 == 0).print()
 keeping = sage.Flow("keeping")
@@ -146,6 +149,19 @@ def test_a_user_function_that_raises_fails_the_job_and_is_shown_first(running: C
     assert "in fail_at_999" in running("job", failed["job_id"])
 
 
+def test_dead_letters_are_told_and_replayed_where_they_lie(running: ClusterCommand) -> None:
+    job_id = running.json("submit", "flows.py:choosy", "--wait")["job_id"]
+    [letter] = running.json("dead-letters", job_id)["dead_letters"]
+    assert (letter["step"], letter["value"], letter["error"]) == ("check", "999", "ValueError: no room for 999")
+    assert letter["node"] in {node["view"]["node_id"] for node in running.json("nodes")}
+    said = running("dead-letters", job_id)
+    assert f"again, on the machine of {letter['node']}: sage replay {letter['id']}" in said
+    again = running.python("-c", RUN_SAGE, "replay", letter["id"], "--no-pdb")
+    assert (again.returncode, "ValueError: no room for 999" in again.stderr) == (1, True)
+    elsewhere = running.python("-c", RUN_SAGE, "replay", f"{letter['id']}0")
+    assert "sage-cluster dead-letters JOB" in elsewhere.stderr
+
+
 def test_a_long_job_is_cancelled(running: ClusterCommand) -> None:
     job_id = running.json("submit", "flows.py:endless")["job_id"]
     assert running.json("cancel", job_id)["status"] == "cancelled"
@@ -164,6 +180,7 @@ def test_ctrl_c_cancels_a_job_that_is_waited_for(running: ClusterCommand) -> Non
     assert {job["metrics"]["status"] for job in endless} == {"cancelled"}
 
 
+RUN_SAGE = "import sys; from sage.cli import main; sys.exit(main())"
 RUN_CLUSTER = "import sys; from cluster.commands.cluster import main; sys.exit(main())"
 
 
