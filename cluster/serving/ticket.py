@@ -16,7 +16,7 @@ PROMPT_TOKENS_PER_S = 8_000.0
 
 ALIKE_TOKENS = 1_000
 """Prompts up to so long are alike to whoever orders by `order_s`: where prompts are short, the shortest first gains
-requests and loses about as many tokens (simulated, 2026-11-22: docs/log.md)."""
+requests and loses about as many tokens (rough simulated readings of Azure's traces, 2026-11-22)."""
 
 
 class Lane(NamedTuple):
