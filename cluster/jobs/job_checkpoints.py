@@ -59,17 +59,24 @@ class CheckpointDue:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPorts:
-    """What this works with, on the manager's thread. `written` has `JobCheckpoints.written` called there, from any."""
+    """What this works with, on the manager's thread. `written` has `JobCheckpoints.written` called there, from any.
+
+    So has `left` `JobCheckpoints.left`.
+    """
 
     nodes: Nodes
     wake_in: Callable[[float], object]
     fail: Callable[[JobRun, SageError], object]
     written: Callable[[SageError | None], object]
+    left: Callable[[], object]
     clock: Clock
 
 
 class JobCheckpoints:
-    """`is_writing`: a manifest is on its way to the disk; until that is decided, no other run may begin."""
+    """`is_writing`: a manifest is on its way to the disk; until that is decided, no other run may begin.
+
+    `is_leaving`: the job is over, and its folder is not yet another's to use.
+    """
 
     def __init__(self, plan: CheckpointPlan, flow: str, ports: CheckpointPorts) -> None:
         self._plan = plan
@@ -86,6 +93,7 @@ class JobCheckpoints:
         self._copying: list[tuple[str, Done]] = []
         self._is_over = False
         self.is_writing = False
+        self.is_leaving = False
         self.num_complete = 0
         self.letters_kept: dict[TaskId, int] = {}
 
@@ -167,13 +175,20 @@ class JobCheckpoints:
         self._refuse_savepoints()
         plan = self._plan
         order = ForgetCheckpoints if is_finished else LetGo
-        if not tell(plan.clerk, order(plan.folder, lambda error: self._let_go(error))):
+        self.is_leaving = tell(plan.clerk, order(plan.folder, self._let_go))
+        if not self.is_leaving:
             plan.on_over()
 
+    def left(self) -> None:
+        """The folder is free: whoever waits for the job's end may begin its flow again."""
+        self.is_leaving = False
+
     def _let_go(self, error: SageError | None) -> None:
+        """Called on the clerk's thread."""
         if error is not None:
             get_log(flow=self._flow).warning("checkpoints not removed", why=error.what)
         self._plan.on_over()
+        self._ports.left()
 
     def _refuse_savepoints(self) -> None:
         savepoints, self._savepoints = self._savepoints, []

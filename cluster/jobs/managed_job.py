@@ -1,14 +1,20 @@
 """A job as its manager has it: its newest run, what it set aside, how often it may begin anew. Decides nothing."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from pykka import ActorRef
 
 from cluster.checkpoints.clerk import Done
-from cluster.jobs.job_checkpoints import JobCheckpoints
-from cluster.jobs.orders import JobView, OnChange
+from cluster.jobs.job_checkpoints import CheckpointDue, CheckpointPorts, JobCheckpoints
+from cluster.jobs.nodes import Nodes
+from cluster.jobs.orders import CheckpointsLeft, CheckpointWritten, JobView, OnChange, ResumePlan, SubmitPlan
 from cluster.jobs.run import JobRun
+from cluster.runtime.actor import tell
 from cluster.runtime.messages import JobTaskSaved
+from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, JournalUnusable, NoRoom, SageError
 from sage.base.ids import JobId, TaskId
 from sage.flow.plan import Plan
@@ -52,7 +58,8 @@ class ManagedJob:
         return machine.error or (None if machine.is_over else self.waits_for or self.loss)
 
     def view(self, now_s: float) -> JobView:
-        is_over = self.run.machine.is_over
+        is_leaving = self.checkpoints is not None and self.checkpoints.is_leaving
+        is_over = self.run.machine.is_over and not is_leaving
         return JobView(self.metrics(now_s), self.error(), self.num_letters, is_over, self.run.id, self.num_restarts)
 
     def last_view(self, error: SageError) -> JobView:
@@ -101,6 +108,11 @@ class ManagedJob:
             self.checkpoints.written(error)
         return not self.is_placed and not self.run.machine.is_over
 
+    def left_folder(self) -> None:
+        """Account for a folder of checkpoints that is free again."""
+        if self.checkpoints is not None:
+            self.checkpoints.left()
+
     def lose_run(self) -> None:
         """Account for a run that is no more; dead letters that come again are forgotten."""
         self.loss = self.run.machine.error
@@ -113,6 +125,30 @@ class ManagedJob:
         self.num_letters = sum(kept.values())
         if self.checkpoints is not None:
             self.checkpoints.end_run()
+
+
+def checkpoints_of(
+    job_id: JobId,
+    wanted: SubmitPlan | ResumePlan,
+    manager: ActorRef[Any],
+    nodes: Nodes,
+    *,
+    set_timer: Callable[[CheckpointDue, float], object],
+    fail: Callable[[JobRun, SageError], object],
+    clock: Clock,
+) -> JobCheckpoints | None:
+    """Return the checkpoints of a job, if it takes any; their news come to its manager as messages."""
+    if wanted.checkpoints is None:
+        return None
+    ports = CheckpointPorts(
+        nodes=nodes,
+        wake_in=lambda after_s: set_timer(CheckpointDue(job_id), after_s),
+        fail=fail,
+        written=lambda error: tell(manager, CheckpointWritten(job_id, error)),
+        left=lambda: tell(manager, CheckpointsLeft(job_id)),
+        clock=clock,
+    )
+    return JobCheckpoints(wanted.checkpoints, wanted.plan.graph.name, ports)
 
 
 def take_savepoint(job: ManagedJob | None, target: str, done: Done) -> None:

@@ -19,13 +19,14 @@ from cluster.jobs.job import (
     RunFailed,
     StopOn,
 )
-from cluster.jobs.job_checkpoints import CheckpointDue, CheckpointPlan, CheckpointPorts, JobCheckpoints
+from cluster.jobs.job_checkpoints import CheckpointDue, JobCheckpoints
 from cluster.jobs.journal import Journal, MemoryJournal
-from cluster.jobs.managed_job import ManagedJob, take_savepoint
+from cluster.jobs.managed_job import ManagedJob, checkpoints_of, take_savepoint
 from cluster.jobs.node_news import CloseNode, LetEngineGo, NodeJoined, NodeLeft
 from cluster.jobs.nodes import Nodes
 from cluster.jobs.orders import (
     CancelJob,
+    CheckpointsLeft,
     CheckpointWritten,
     CheckRoom,
     DeadLettersOf,
@@ -43,7 +44,7 @@ from cluster.jobs.room import Placed
 from cluster.jobs.run import JobRun, new_run, run_id_of, unplaced_run
 from cluster.jobs.tasks import tasks_from_plan
 from cluster.jobs.waiting import WaitingJobs
-from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell
+from cluster.runtime.actor import Actor, ActorEnded, ActorFailed
 from cluster.runtime.messages import JobProgress, JobSetAside, JobTaskSaved
 from cluster.runtime.scheduler import Scheduler
 from sage.base.clock import Clock
@@ -115,7 +116,7 @@ class JobManager(Actor[ManagerMessage]):
                 self._left(NodeId(name), InternalError(f"node {name} broke: {type(error).__name__}: {error}"))
             case JobProgress() | JobSetAside():
                 self._note(message)
-            case JobTaskSaved() | CheckpointWritten() | SavepointOf():
+            case JobTaskSaved() | CheckpointWritten() | CheckpointsLeft() | SavepointOf():
                 self._about_checkpoints(message)
             case _:
                 self._happened(message.job_id, message)
@@ -147,8 +148,7 @@ class JobManager(Actor[ManagerMessage]):
             started_s=self.clock.monotonic_s(),
             num_restarts_left=wanted.num_restarts,
         )
-        if wanted.checkpoints is not None:
-            job.checkpoints = self._checkpoints(job_id, wanted.checkpoints, wanted.plan)
+        job.checkpoints = self._checkpoints(job_id, wanted)
         self._deploy(job)
         return job_id
 
@@ -163,8 +163,7 @@ class JobManager(Actor[ManagerMessage]):
             num_restarts_left=record.num_restarts_left,
             num_restarts=record.num_restarts,
         )
-        if wanted.checkpoints is not None:
-            job.checkpoints = self._checkpoints(record.id, wanted.checkpoints, wanted.plan)
+        job.checkpoints = self._checkpoints(record.id, wanted)
         if wanted.refusal is not None:
             return self._give_up(job, wanted.refusal)
         self._waiting.add(record.id, now_s, wanted.after_s)
@@ -306,17 +305,14 @@ class JobManager(Actor[ManagerMessage]):
 
     # Checkpoints.
 
-    def _checkpoints(self, job_id: JobId, wanted: CheckpointPlan, plan: Plan) -> JobCheckpoints:
-        ports = CheckpointPorts(
-            nodes=self._nodes,
-            wake_in=lambda after_s: self.set_timer(CheckpointDue(job_id), after_s),
-            fail=lambda run, error: self._happened(run.id, RunFailed(error)),
-            written=lambda error: tell(self.actor_ref, CheckpointWritten(job_id, error)),
-            clock=self.clock,
-        )
-        return JobCheckpoints(wanted, plan.graph.name, ports)
+    def _checkpoints(self, job_id: JobId, wanted: SubmitPlan | ResumePlan) -> JobCheckpoints | None:
+        def fail(run: JobRun, error: SageError) -> None:
+            self._happened(run.id, RunFailed(error))
 
-    def _about_checkpoints(self, message: JobTaskSaved | CheckpointWritten | SavepointOf) -> None:
+        ref, nodes = self.actor_ref, self._nodes
+        return checkpoints_of(job_id, wanted, ref, nodes, set_timer=self.set_timer, fail=fail, clock=self.clock)
+
+    def _about_checkpoints(self, message: JobTaskSaved | CheckpointWritten | CheckpointsLeft | SavepointOf) -> None:
         match message:
             case JobTaskSaved(run_id):
                 if (job := self._job_of(run_id)) is not None:
@@ -324,6 +320,10 @@ class JobManager(Actor[ManagerMessage]):
             case CheckpointWritten(job_id, error):
                 if (job := self._jobs.get(job_id)) is not None and job.has_written(error):
                     self._wait(job)
+            case CheckpointsLeft(job_id):
+                if (job := self._jobs.get(job_id)) is not None:
+                    job.left_folder()
+                    self._changed(job)
             case SavepointOf(job_id, target, done):
                 take_savepoint(self._jobs.get(job_id), target, done)
 

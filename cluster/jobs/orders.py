@@ -127,6 +127,13 @@ class CheckpointWritten:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointsLeft:
+    """A job that is over holds its folder of checkpoints no more."""
+
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
 class CancelJob:
     job_id: JobId
 
@@ -155,6 +162,7 @@ ManagerMessage = (
     | CancelJob
     | SavepointOf
     | CheckpointWritten
+    | CheckpointsLeft
     | DeadLettersOf
     | NodesNow
     | NodeFact

@@ -98,6 +98,16 @@ def test_a_flow_that_failed_goes_on_once_it_is_mended(tmp_path: Path) -> None:
         flow.run(timeout_s=DEADLINE_S, progress=False, checkpoint=kept, resume="must")
 
 
+def test_a_flow_begins_again_as_soon_as_its_end_is_told(tmp_path: Path) -> None:
+    kept = sage.Checkpoint(tmp_path / "kept")
+    with sage.connect() as cluster:
+        for _ in range(20):
+            flow = sage.Flow("again")
+            out = flow.from_collection([1, 2]).collect()
+            cluster.submit(flow, checkpoint=kept).wait(DEADLINE_S)
+            assert out.items == [1, 2]
+
+
 def test_a_savepoint_begins_with_another_number_of_instances(tmp_path: Path) -> None:
     flow, _ = flow_to(tmp_path)
     with sage.connect() as cluster:
