@@ -1,6 +1,9 @@
 """One run of `sage-benchmark stream`: puts together what each measurement needs. Knows no figure."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+
+from msgspec.structs import replace
 
 from benchmarks.calls import Latency, measure_calls, waiting_calls
 from benchmarks.document import Result
@@ -10,11 +13,13 @@ from benchmarks.streams import measure_stream
 from benchmarks.texts import Corpus, load_corpus, passages
 from benchmarks.wanted import StreamEngine, StreamWorkload, Wanted
 from benchmarks.windowed_sum import WindowedSum, readings
+from benchmarks.windows import measure_windows
 from benchmarks.workloads import Stateless, WordCount, Workload
 from cluster.commands.pull import ensure_models
 from cluster.local import LocalCluster
 from cluster.serving.engines.build import engine_from_spec
 from cluster.serving.engines.spec import EngineSpec, spec_from_settings, spec_from_text
+from cluster.serving.window import WINDOW_NAMES
 from sage.base.clock import SystemClock
 from sage.base.config import load_settings
 from sage.base.ids import EngineId
@@ -28,6 +33,7 @@ QUERIES: tuple[Query, ...] = ("q1", "q3", "q5", "q7")
 NUM_TEXTS = 512
 LEN_TEXT_CHARS = 700
 NUM_QUESTIONS = 32
+NUM_PROMPTS = 64
 LEN_QUESTION_CHARS = 200
 
 
@@ -55,6 +61,8 @@ def measure(wanted: Wanted) -> list[Result]:
                 results += _calls(wanted, settings)
             case StreamWorkload.EMBED | StreamWorkload.GENERATE:
                 results += _models(workload, wanted, settings)
+            case StreamWorkload.WINDOWS:
+                results += _windows(wanted, settings)
     return results
 
 
@@ -97,6 +105,27 @@ def _models(workload: StreamWorkload, wanted: Wanted, settings: Settings) -> Seq
             return measure_generate(bench, questions_of(corpus, wanted.num_records or NUM_QUESTIONS))
     finally:
         engine.close()
+
+
+def _windows(wanted: Wanted, settings: Settings) -> Sequence[Result]:
+    model = settings.models.chat
+    if model not in {table.model for table in settings.engines}:
+        ensure_models([model])
+    spec = spec_of_model(settings, model)
+    prompts = texts_of(load_corpus(None, seed=wanted.seed), wanted.num_records or NUM_PROMPTS)
+    with ExitStack() as stack:
+        clusters = {
+            name: stack.enter_context(LocalCluster(settings=_with_window(settings, name), engines=[spec]))
+            for name in WINDOW_NAMES
+        }
+        simulated = spec.kind == "simulated"
+        return measure_windows(
+            clusters, spec.model, prompts, simulated=simulated, num_rounds=wanted.num_rounds, clock=SystemClock()
+        )
+
+
+def _with_window(settings: Settings, name: str) -> Settings:
+    return replace(settings, plane=replace(settings.plane, window=name), engines=())
 
 
 def spec_of_model(settings: Settings, model: str) -> EngineSpec:

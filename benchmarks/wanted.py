@@ -12,7 +12,8 @@ class StreamEngine(StrEnum):
 
 
 class StreamWorkload(StrEnum):
-    """W1 to W4 are timed against the plain loop, W5 against the ideal; embed and generate against the engine alone."""
+    """W1 to W4 are timed against the plain loop, W5 against the ideal; embed and generate against the engine alone,
+    windows against each other."""
 
     W1 = "W1"
     W2 = "W2"
@@ -21,9 +22,10 @@ class StreamWorkload(StrEnum):
     W5 = "W5"
     EMBED = "embed"
     GENERATE = "generate"
+    WINDOWS = "windows"
 
 
-MODEL_WORKLOADS = frozenset((StreamWorkload.EMBED, StreamWorkload.GENERATE))
+MODEL_WORKLOADS = frozenset((StreamWorkload.EMBED, StreamWorkload.GENERATE, StreamWorkload.WINDOWS))
 
 
 @dataclass(frozen=True, slots=True)

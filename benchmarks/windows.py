@@ -1,0 +1,154 @@
+"""`sage-benchmark stream --workload windows`: what an engine loses by a short queue inside it, and the urgent gain.
+
+A batch of long prompts is asked for at once; meanwhile urgent requests come, one after the other. What is inside the
+engine can be ordered no more, so they wait behind it. Knows no engine.
+"""
+
+import queue
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from benchmarks.document import Result
+from benchmarks.measure import Prepare, Run, in_turns, median_ratio
+from cluster.local import LocalCluster
+from sage.base.clock import Clock
+from sage.base.errors import InternalError
+from sage.base.ids import RequestId
+from sage.base.inference import ChatMessage, ChatRequest, Failed, Finished, Reply, Sampling, ServiceClass, Token
+
+NUM_URGENT = 8
+ANSWER_TOKENS = 24
+_WAIT_S = 120.0
+
+
+class WindowResult(Result, frozen=True, kw_only=True):
+    """`engine` is the window. `ratio_to_fixed`: of the rate at which all is answered, the median over rounds.
+
+    `urgent_ttft_*_ms`: from asking to the first token, of every urgent request of every round.
+    """
+
+    model: str
+    ratio_to_fixed: float
+    tokens_per_s: float
+    num_urgent: int
+    urgent_ttft_p50_ms: float
+    urgent_ttft_max_ms: float
+    num_rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What one run came to: tokens of all answers, and seconds to the first token of each urgent one."""
+
+    num_answers: int
+    num_tokens: int
+    urgent_s: tuple[float, ...]
+
+
+@dataclass
+class _Asker:
+    """Asks a cluster; replies come on a thread of its own."""
+
+    cluster: LocalCluster
+    model: str
+    clock: Clock
+    came: "queue.SimpleQueue[Reply]" = field(default_factory=queue.SimpleQueue)
+    num_asked: int = 0
+    num_answers: int = 0
+    num_tokens: int = 0
+
+    def ask(self, prompts: Sequence[str], service_class: ServiceClass) -> list[RequestId]:
+        requests = [
+            ChatRequest(
+                RequestId(f"windows-{self.num_asked + number}"),
+                self.model,
+                (ChatMessage("user", prompt),),
+                Sampling(max_tokens=ANSWER_TOKENS),
+                service_class,
+            )
+            for number, prompt in enumerate(prompts)
+        ]
+        self.num_asked += len(requests)
+        self.cluster.inference.submit(requests, self._keep)
+        return [request.id for request in requests]
+
+    def _keep(self, replies: Sequence[Reply]) -> None:
+        for reply in replies:
+            self.came.put(reply)
+
+    def take(self) -> Reply:
+        """Return the next reply; raises what a request failed with, or queue.Empty where none comes."""
+        reply = self.came.get(timeout=_WAIT_S)
+        if isinstance(reply, Failed):
+            raise reply.failure.error()
+        if isinstance(reply, Finished):
+            self.num_answers += 1
+            self.num_tokens += reply.usage.completion_tokens
+        return reply
+
+
+def measure_windows(
+    clusters: Mapping[str, LocalCluster],
+    model: str,
+    prompts: Sequence[str],
+    *,
+    simulated: bool,
+    num_rounds: int,
+    clock: Clock,
+) -> list[WindowResult]:
+    """Return a result a cluster, each of which has a window of its own, "fixed" among them; raises InternalError."""
+    urgent_s: dict[str, list[float]] = {name: [] for name in clusters}
+    num_tokens: dict[str, list[int]] = {name: [] for name in clusters}
+
+    def check(way: str, outcome: Any) -> None:
+        if outcome.num_answers != len(prompts) + NUM_URGENT or len(outcome.urgent_s) != NUM_URGENT:
+            raise InternalError(f"answers are missing with {way} windows", "Please report it.")
+        urgent_s[way] += outcome.urgent_s
+        num_tokens[way].append(outcome.num_tokens)
+
+    ways: dict[str, Prepare] = {
+        name: lambda asked=cluster: _prepared(asked, model, prompts, clock)  # type: ignore[misc]  # bound now
+        for name, cluster in clusters.items()
+    }
+    seconds = in_turns(ways, num_rounds=num_rounds, clock=clock, check=check)
+    rates = {name: [num / s for num, s in zip(num_tokens[name], seconds[name], strict=True)] for name in clusters}
+    return [
+        WindowResult(
+            engine=name,
+            workload="windows",
+            n=len(prompts),
+            checked=True,
+            simulated=simulated,
+            model=model,
+            ratio_to_fixed=round(median_ratio(rates[name], rates["fixed"]), 4),
+            tokens_per_s=round(median(rates[name]), 1),
+            num_urgent=len(urgent_s[name]),
+            urgent_ttft_p50_ms=round(1000 * median(urgent_s[name]), 1),
+            urgent_ttft_max_ms=round(1000 * max(urgent_s[name]), 1),
+            num_rounds=num_rounds,
+        )
+        for name in clusters
+    ]
+
+
+def _prepared(cluster: LocalCluster, model: str, prompts: Sequence[str], clock: Clock) -> Run:
+    asker = _Asker(cluster, model, clock)
+    return lambda: _run(asker, prompts)
+
+
+def _run(asker: _Asker, prompts: Sequence[str]) -> Answered:
+    """Ask all, and an urgent request each time the one before has begun."""
+    asker.ask(prompts, ServiceClass.BATCH)
+    urgent: dict[RequestId, float] = {}
+    took_s: list[float] = []
+    while asker.num_answers < len(prompts) + NUM_URGENT:
+        reply = asker.take()
+        if isinstance(reply, Token) and reply.request_id in urgent:
+            took_s.append(asker.clock.monotonic_s() - urgent.pop(reply.request_id))
+        if not urgent and len(took_s) < NUM_URGENT:
+            began_s = asker.clock.monotonic_s()
+            [request_id] = asker.ask([f"Name {len(took_s) + 2} primes."], ServiceClass.INTERACTIVE)
+            urgent[request_id] = began_s
+    return Answered(asker.num_answers, asker.num_tokens, tuple(took_s))
