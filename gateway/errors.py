@@ -90,6 +90,7 @@ _TABLE = {
     "SAGE-2205": _Row(504, _SERVER, "deadline_exceeded", is_final=True),
     "SAGE-2206": _Row(503, _SERVER, "request_cancelled", default_retry_s=1.0),
     "SAGE-2207": _Row(500, _SERVER, "request_failed", says="The engine failed on this request"),
+    "SAGE-2208": _Row(429, "rate_limit_error", "rate_limit_exceeded", default_retry_s=1.0),
     "SAGE-2502": _Row(
         503, _SERVER, "cluster_lost", default_retry_s=2.0, says="The cluster behind this server does not answer"
     ),
@@ -105,7 +106,7 @@ def problem_of(error: SageError, request_id: str) -> Problem:
     message = f"{row.says}. If you ask about it, name {request_id}." if row.says else _words(error)
     body = ErrorBody(message, row.type, None if row.says else error.param or row.param, row.code)
     after_s = row.default_retry_s if error.retry_after_s is None else error.retry_after_s
-    return Problem(row.status, body, error.code, after_s if row.status == 503 else None, row.is_final)
+    return Problem(row.status, body, error.code, after_s if row.status in (429, 503) else None, row.is_final)
 
 
 def _words(error: SageError) -> str:

@@ -23,7 +23,7 @@ from gateway.ready import WatchedLink
 from gateway.server import listen, run_server, url_of
 from sage.base.errors import Overloaded
 from sage.base.inference import Last, Request
-from sage.base.settings import PlaneSettings, Settings
+from sage.base.settings import PlaneSettings, Settings, TenantSettings
 from sage.flow.graph import Graph
 from sage.flow.turns import chats_of
 
@@ -75,7 +75,7 @@ async def serve_on_loop(
     """Do as `serve` on the running loop, until `stop` is set too."""
     watched = [WatchedLink(held.link, is_ready=held.info is not None) for held in engines]
     known = dict.fromkeys(model for link in watched for model in link.models)
-    plane = LoopPlane(_plane(known, settings.plane), asyncio.get_running_loop())
+    plane = LoopPlane(_plane(known, settings.plane, settings.tenants), asyncio.get_running_loop())
     asked = FlowsBeside(plane)
     entrance = _entrance(plane, asked, settings)
     for held, link in zip(engines, watched, strict=True):
@@ -97,7 +97,7 @@ async def serve_on_loop(
         await plane.close(CLOSE_S)
 
 
-def _plane(known: Iterable[str], settings: PlaneSettings) -> Plane:
+def _plane(known: Iterable[str], settings: PlaneSettings, tenants: Iterable[TenantSettings]) -> Plane:
     return Plane(
         known,
         policy=settings.policy,
@@ -105,6 +105,7 @@ def _plane(known: Iterable[str], settings: PlaneSettings) -> Plane:
         admission=settings.admission,
         window=settings.window,
         max_waiting=settings.max_waiting,
+        tenants=tenants,
     )
 
 

@@ -3,11 +3,20 @@
 from dataclasses import dataclass, field
 
 from operators.inflight import Slot
-from sage.base.errors import CallerError, DeadlineExceeded, NoEngine, Overloaded, RequestFailed, SageError
+from sage.base.errors import (
+    CallerError,
+    DeadlineExceeded,
+    NoEngine,
+    Overloaded,
+    QuotaExceeded,
+    RequestFailed,
+    SageError,
+)
 from sage.flow.graph import Step
 
 MAX_WAITED_S = 300.0
-"""How long one record waits, in all, while queues are full. A stream waits rather than fails, but not for ever."""
+"""How long one record waits, in all, while queues are full or quotas used up. A stream waits rather than fails, but not
+for ever."""
 
 MAX_NO_ENGINE_S = 30.0
 """How long it waits where no engine is up or starting: one that starts has its requests wait in the control plane, so
@@ -70,12 +79,12 @@ def next_after(error: Exception, question: OpenAsk, step: Step, deadline_s: floa
 
     | error | next |
     | --- | --- |
-    | no room or no engine, and it says when | later, up to MAX_WAITED_S or MAX_NO_ENGINE_S and the deadline in all |
+    | no room, quota or engine, it says when | later, up to MAX_WAITED_S or MAX_NO_ENGINE_S and the deadline in all |
     | one that may pass, tries left | again |
     | one record's fault, several asked | apart |
     | else | give up |
     """
-    if isinstance(error, Overloaded | NoEngine) and error.retry_after_s is not None:
+    if isinstance(error, Overloaded | QuotaExceeded | NoEngine) and error.retry_after_s is not None:
         return _later(error, error.retry_after_s, question, deadline_s)
     if not isinstance(error, CallerError) and question.num_tries < step.retries and not question.has_spoken:
         return AskAgain()

@@ -16,6 +16,7 @@ from sage.base.errors import (
     EngineLost,
     NoEngine,
     Overloaded,
+    QuotaExceeded,
     RecordFailed,
     RequestCancelled,
     RequestFailed,
@@ -30,6 +31,7 @@ _SAID_AS_IT_IS = (
     EngineLost,
     NoEngine,
     Overloaded,
+    QuotaExceeded,
     RequestCancelled,
     RequestFailed,
 )

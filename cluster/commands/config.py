@@ -31,16 +31,17 @@ def show(
         print_json(shown | {"origins": traced.origins} if origin else shown)
         return
     for name, value in _flat(traced.settings).items():
-        came_from = f"  # {traced.origins.get(name, traced.origins['engine'])}" if origin else ""
+        came_from = f"  # {traced.origins.get(name) or traced.origins[name.partition('[')[0]]}" if origin else ""
         print(f"{name} = {msgspec.json.encode(value).decode()}{came_from}")
 
 
 def _flat(settings: "Settings") -> dict[str, object]:
-    """Return settings by name, in the order of the schema; the engines last."""
+    """Return settings by name, in the order of the schema; engines and tenants last."""
     import msgspec
 
     from sage.base.settings import schema
 
     sections = msgspec.to_builtins(settings)
     flat = {setting.name: sections[setting.section][setting.key] for setting in schema()}
-    return flat | {f"engine[{i}]": engine for i, engine in enumerate(sections["engines"])}
+    flat |= {f"engine[{i}]": engine for i, engine in enumerate(sections["engines"])}
+    return flat | {f"tenant[{i}]": tenant for i, tenant in enumerate(sections["tenants"])}

@@ -75,7 +75,9 @@ class Head:
             raise
         configured = tuple(spec_from_settings(table) for table in config.settings.engines)
         self._engines = (*config.engines, *configured)
-        self._plane: ClusterPlane = plane or EmbeddedPlane(config.settings.plane, self._engines, self._supply)
+        self._plane: ClusterPlane = plane or EmbeddedPlane(
+            config.settings.plane, self._engines, self._supply, config.settings.tenants
+        )
         self._journal = _journal_in(config.state_folder)
         self._beat = Beat()
         self._is_closed = False

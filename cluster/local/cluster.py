@@ -72,7 +72,7 @@ class LocalCluster:
         self._settings = settings if settings is not None else load_settings()
         self._clock = SystemClock()
         self._engines = (*engines, *self._configured_engines())
-        self._plane = EmbeddedPlane(self._settings.plane, self._engines, self._supply)
+        self._plane = EmbeddedPlane(self._settings.plane, self._engines, self._supply, self._settings.tenants)
         machine = machine_here(self._settings)
         offer = machine.look()
         self._manager = JobManager.start(self._clock, Random(), Strategy(self._settings.jobs.placement))

@@ -13,7 +13,7 @@ import msgspec
 from sage.base.errors import NoEngine, SageError
 from sage.base.ids import EngineId, NodeId, RequestId
 from sage.base.inference import Failed, Failure, Inference, ModelCard, ReplyTo, Request
-from sage.base.settings import PlaneSettings
+from sage.base.settings import PlaneSettings, TenantSettings
 from sage.flow.runner import EngineStatus
 
 if TYPE_CHECKING:
@@ -66,10 +66,12 @@ class EmbeddedPlane:
         settings: PlaneSettings,
         engines: "Sequence[EngineSpec]",
         supply: "Callable[[], Supply]",
+        tenants: "Sequence[TenantSettings]" = (),
     ) -> None:
         """`engines`: those that are configured, to be served when they are needed. `supply` starts them: made with the
         first."""
         self._settings = settings
+        self._tenants = tuple(tenants)
         self._make_supply = supply
         self._supply: Supply | None = None
         self._engines = tuple(engines)
@@ -184,5 +186,6 @@ class EmbeddedPlane:
                 admission=self._settings.admission,
                 window=self._settings.window,
                 max_waiting=self._settings.max_waiting,
+                tenants=self._tenants,
             )
         return self._client

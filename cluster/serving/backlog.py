@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from cluster.serving.order import WeightOf, alike
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.inference import ServiceClass
 
@@ -28,13 +29,15 @@ class _LaneBacklog:
     num_waiting: int = 0
     by_due: dict[tuple[int, int], Ahead] = field(default_factory=dict)  # urgency and step of when it is due
     by_tenant: dict[str, tuple[int, Ahead]] = field(default_factory=dict)  # number of requests
+    weight: float = 0.0  # of those tenants together
 
 
 class Backlog:
     """Sums over what waits, a lane each. Adding and removing cost O(1), looking O(sums of the lane)."""
 
-    def __init__(self) -> None:
+    def __init__(self, weight_of: WeightOf = alike) -> None:
         self._lanes: dict[Lane, _LaneBacklog] = {}
+        self._weight_of = weight_of
 
     def add(self, ticket: Ticket) -> None:
         self._count(ticket, 1)
@@ -44,6 +47,10 @@ class Backlog:
         self._count(ticket, -1)
         return ticket.lane not in self._lanes
 
+    def num_waiting_of(self, tenant: str) -> int:
+        """Return how many requests of a tenant wait, in all lanes."""
+        return sum(backlog.by_tenant[tenant][0] for backlog in self._lanes.values() if tenant in backlog.by_tenant)
+
     def num_tenants(self, lane: Lane) -> int:
         """Return of how many tenants requests wait."""
         backlog = self._lanes.get(lane)
@@ -51,7 +58,7 @@ class Backlog:
 
     def before(self, ticket: Ticket, *, is_by_class: bool, is_by_due: bool, is_fair: bool) -> Ahead:
         """Return what would be served before `ticket`, were it to wait: of more urgent classes, or earlier due; among
-        tenants served alike no more than as much for each as its own has waiting."""
+        tenants served by weight no more than as much for each, by weight, as its own has waiting."""
         backlog, ahead = self._lanes.get(ticket.lane), Ahead()
         if backlog is None:
             return ahead
@@ -66,8 +73,9 @@ class Backlog:
             ahead.work += sums.work
         if is_fair:
             _, own = backlog.by_tenant.get(ticket.request.tenant, (0, Ahead()))
-            num = len(backlog.by_tenant) + (ticket.request.tenant not in backlog.by_tenant)
-            most = num * (own.work + ticket.size.work)
+            weight = self._weight_of(ticket.request.tenant)
+            total = backlog.weight + (0.0 if ticket.request.tenant in backlog.by_tenant else weight)
+            most = total / weight * (own.work + ticket.size.work)
             if ahead.work > most > 0.0:
                 ahead = Ahead(ahead.prompt_tokens * most / ahead.work, most)
         return ahead
@@ -86,10 +94,13 @@ class Backlog:
         tenant = ticket.request.tenant
         num, own = backlog.by_tenant.get(tenant) or (0, Ahead())
         own.add(ticket, sign)
+        if not num:
+            backlog.weight += self._weight_of(tenant)
         if num + sign:
             backlog.by_tenant[tenant] = (num + sign, own)
         else:
             del backlog.by_tenant[tenant]
+            backlog.weight -= self._weight_of(tenant)
 
 
 def _place(ticket: Ticket) -> tuple[int, int]:

@@ -5,10 +5,11 @@ from cluster.serving.deadlines import deadline_exceeded
 from cluster.serving.drain import DrainRate
 from cluster.serving.forecast import Forecast
 from cluster.serving.queue import WaitingQueue
+from cluster.serving.quota import Quotas
 from cluster.serving.route import Router
 from cluster.serving.ticket import Lane, Ticket
-from sage.base.errors import Overloaded, SageError
-from sage.base.inference import Request
+from sage.base.errors import Overloaded, QuotaExceeded, SageError
+from sage.base.inference import Last, Request
 
 MIN_RETRY_S = 0.1
 
@@ -16,7 +17,16 @@ MIN_RETRY_S = 0.1
 class Gate:
     """Reads queue, offer and engines; counts how fast the queue drains."""
 
-    def __init__(self, offer: Offer, queue: WaitingQueue, router: Router, *, admission: str, max_waiting: int) -> None:
+    def __init__(
+        self,
+        offer: Offer,
+        queue: WaitingQueue,
+        router: Router,
+        quotas: Quotas,
+        *,
+        admission: str,
+        max_waiting: int,
+    ) -> None:
         """Raises UnknownPolicy where there is no such admission."""
         self.is_by_deadline = is_by_deadline(admission)
         self.max_waiting = max_waiting
@@ -24,6 +34,7 @@ class Gate:
         self._offer = offer
         self._queue = queue
         self._router = router
+        self._quotas = quotas
         self._drain_rate = DrainRate()
 
     @property
@@ -36,6 +47,19 @@ class Gate:
     def left(self, num: int, now_s: float) -> None:
         """Note that requests left the queue for engines."""
         self._drain_rate.left(num, now_s)
+
+    def let_in(self, ticket: Ticket, now_s: float) -> None:
+        """Note that a request may wait."""
+        self._quotas.charge(ticket, now_s)
+
+    def ended(self, ticket: Ticket, last: Last, now_s: float) -> None:
+        """Note that an engine is done with a request."""
+        self.forecast.ended(ticket, now_s)
+        self._quotas.settle(ticket, last, now_s)
+
+    def came_to_nothing(self, ticket: Ticket, now_s: float) -> None:
+        """Note that a request is over that no engine worked on to its end."""
+        self._quotas.settle(ticket, None, now_s)
 
     def invalid(self, request: Request, lane: Lane) -> SageError | None:
         """Return why nothing could ever answer the request."""
@@ -58,7 +82,30 @@ class Gate:
             retry_after_s=retry_after_s,
         )
 
-    def too_late(self, ticket: Ticket, now_s: float) -> SageError | None:
+    def must_look(self, ticket: Ticket) -> bool:
+        """Say whether `turned_away` is to be asked with all engines given what they have room for."""
+        return self.is_by_deadline or self._quotas.max_waiting(ticket.request.tenant) is not None
+
+    def turned_away(self, ticket: Ticket, now_s: float) -> SageError | None:
+        """Return why a request that could be answered is not let in now: its tenant's quota, or that it is too late."""
+        error = self._quotas.refusal(ticket, now_s) or self._too_many(ticket, now_s)
+        return error or (self._too_late(ticket, now_s) if self.is_by_deadline else None)
+
+    def _too_many(self, ticket: Ticket, now_s: float) -> SageError | None:
+        tenant = ticket.request.tenant
+        max_waiting = self._quotas.max_waiting(tenant)
+        if max_waiting is None or self._queue.num_waiting_of(tenant) < max_waiting:
+            return None
+        if self._router.pick(ticket.lane) is not None:
+            return None
+        retry_after_s = self._drain_rate.retry_after_s(max_waiting, now_s)
+        return QuotaExceeded(
+            f"{max_waiting} requests of tenant {tenant!r} wait for engines already, as many as may",
+            f"Try again in {retry_after_s:.1f} s.",
+            retry_after_s=retry_after_s,
+        )
+
+    def _too_late(self, ticket: Ticket, now_s: float) -> SageError | None:
         """Return why a request is not let in that would, as far as is known, begin after it is due."""
         ticket.forecast_s = self.forecast.first_token_in_s(ticket, now_s)
         forecast_s = None if ticket.forecast_s is None else self.forecast.caution * ticket.forecast_s

@@ -22,6 +22,7 @@ from sage.base.clock import Clock
 from sage.base.errors import SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import ModelCard, ReplyTo, Request
+from sage.base.settings import TenantSettings
 from sage.flow.runner import EngineStatus
 
 _ANSWER_S = 10.0  # the actor never waits; this long means that its thread is stuck
@@ -262,8 +263,17 @@ def start_control_plane(
     admission: str = "none",
     window: str = "fixed",
     max_waiting: int = MAX_WAITING,
+    tenants: Iterable[TenantSettings] = (),
     clock: Clock | None = None,
 ) -> PlaneClient:
     """Start a control-plane actor without engines; raises UnknownPolicy. To be closed."""
-    plane = Plane(known_models, policy=policy, route=route, admission=admission, window=window, max_waiting=max_waiting)
+    plane = Plane(
+        known_models,
+        policy=policy,
+        route=route,
+        admission=admission,
+        window=window,
+        max_waiting=max_waiting,
+        tenants=tenants,
+    )
     return PlaneClient(ControlPlane.start(plane, clock=clock))

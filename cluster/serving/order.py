@@ -17,6 +17,15 @@ Key = tuple[float, ...]
 """Orders the heads of several lanes; keys of one policy have one length."""
 
 
+WeightOf = Callable[[str], float]
+"""Returns a tenant's share beside others: 2 gets twice as much as 1."""
+
+
+def alike(tenant: str) -> float:
+    """Weigh all tenants alike."""
+    return 1.0
+
+
 class Order(Protocol):
     """Tickets that wait. What `first` names is what `take` takes, if nothing came or was taken in between."""
 
@@ -70,10 +79,11 @@ class Counters:
     language models VTC: Sheng et al., OSDI 2024).
 
     Counters only grow: what was charged too much is taken from the next charge. A tenant that comes back starts where
-    the tenant that was served last stood, so that nobody saves up while idle.
+    the tenant that was served last stood, so that nobody saves up while idle. A token counts by its tenant's weight.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, weight_of: WeightOf = alike) -> None:
+        self._weight_of = weight_of
         self._served: dict[str, float] = {}
         self._refunds: dict[str, float] = {}
         self._now = 0.0  # virtual: the counter of whoever was served last, as it was then
@@ -91,6 +101,7 @@ class Counters:
 
     def charge(self, tenant: str, tokens: float) -> None:
         """Charge a tenant that is served now."""
+        tokens /= self._weight_of(tenant)
         before = self.of(tenant)
         self._now = max(self._now, before)
         refund = min(self._refunds.pop(tenant, 0.0), tokens)
@@ -98,6 +109,7 @@ class Counters:
 
     def correct(self, tenant: str, tokens: float) -> None:
         """Charge what a request took more than it was charged for, or keep for the next charge what it took less."""
+        tokens /= self._weight_of(tenant)
         if tokens >= 0.0:
             self._served[tenant] = self.of(tenant) + tokens
         else:

@@ -33,8 +33,9 @@ from cluster.serving.events import (
     WakeAt,
 )
 from cluster.serving.gate import Gate
-from cluster.serving.policy import policy_named
+from cluster.serving.policy import Policy, policy_named
 from cluster.serving.queue import WaitingQueue
+from cluster.serving.quota import Quotas
 from cluster.serving.retiring import Retiring
 from cluster.serving.route import Router
 from cluster.serving.routes import route_named
@@ -44,6 +45,7 @@ from cluster.serving.ticket import Lane, Ticket, lane_of, ticket_for
 from sage.base.errors import EngineLost, InvalidRequest, RequestCancelled, SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, Failure, Last, ModelCard, Request
+from sage.base.settings import TenantSettings
 
 MAX_WAITING = 10_000  # at 20 us a decision, a full queue costs 0.2 s of the plane's time
 
@@ -63,20 +65,24 @@ class Plane:
         admission: str = "none",
         window: str = "fixed",
         max_waiting: int = MAX_WAITING,
+        tenants: Iterable[TenantSettings] = (),
         sizing: Sizing | None = None,
     ) -> None:
         """`known_models` are refused with NoEngine, not UnknownModel, while nothing serves them. `sizing` measures
         requests; by default, by their text. `admission` "deadline" refuses what would begin after it is due. `window`
-        "adaptive" keeps prompts here that an engine cannot begin with yet.
+        "adaptive" keeps prompts here that an engine cannot begin with yet. `tenants`: quotas and weights.
 
         Raises UnknownPolicy.
         """
         self._sizing: Sizing = sizing if sizing is not None else TextSizing()
         self._router = Router(route_named(route, self._sizing), window=window)
-        self._queue = WaitingQueue(policy_named(policy, self._affinity_tokens))
+        self._quotas = Quotas(tenants)
+        self._queue = WaitingQueue(self._policy_named(policy), self._quotas.weight)
         self._batcher = Batcher(self._queue, self._router)
         self._offer = Offer(known_models, self._router)
-        self._gate = Gate(self._offer, self._queue, self._router, admission=admission, max_waiting=max_waiting)
+        self._gate = Gate(
+            self._offer, self._queue, self._router, self._quotas, admission=admission, max_waiting=max_waiting
+        )
         self._deadlines = Deadlines()
         self._totals = Totals()
         self._running: dict[RequestId, Ticket] = {}
@@ -111,7 +117,7 @@ class Plane:
                 self._has_timers = True
             case PolicyChanged(policy, route):
                 if policy is not None:
-                    self._queue.change_policy(policy_named(policy, self._affinity_tokens))
+                    self._queue.change_policy(self._policy_named(policy))
                 if route is not None:
                     self._router.change_route(route_named(route, self._sizing))
             case TimePassed():
@@ -143,6 +149,9 @@ class Plane:
             batch_sizes=self._totals.batch_sizes(),
         )
 
+    def _policy_named(self, name: str) -> Policy:
+        return policy_named(name, self._affinity_tokens, self._quotas.weight)
+
     def _affinity_tokens(self, ticket: Ticket) -> float:
         return self._router.route.affinity_tokens(ticket)
 
@@ -154,7 +163,9 @@ class Plane:
             error = self._refusal(request, lane, orders)
             if error is None:
                 ticket = ticket_for(request, lane, self._num_arrived, orders.now_s, self._sizing.size(request))
-                error = self._too_late(ticket, orders)
+                if self._gate.must_look(ticket):
+                    self._assign(orders)
+                error = self._gate.turned_away(ticket, orders.now_s)
             if error is None:
                 self._let_in(ticket, orders)
             else:
@@ -170,14 +181,9 @@ class Plane:
         self._assign(orders)
         return self._gate.no_room(lane, orders.now_s)
 
-    def _too_late(self, ticket: Ticket, orders: Decisions) -> SageError | None:
-        if not self._gate.is_by_deadline:
-            return None
-        self._assign(orders)
-        return self._gate.too_late(ticket, orders.now_s)
-
     def _let_in(self, ticket: Ticket, orders: Decisions) -> None:
         self._num_arrived += 1
+        self._gate.let_in(ticket, orders.now_s)
         self._queue.add(ticket)
         if self._deadlines.add(ticket):
             self._has_timers = True
@@ -213,6 +219,8 @@ class Plane:
         orders.ended.append(last)
 
     def _fail(self, ticket: Ticket, failure: Failure, orders: Decisions) -> None:
+        if ticket.engine_id is None:
+            self._gate.came_to_nothing(ticket, orders.now_s)
         self._answer(ticket, Failed(ticket.request.id, failure), orders)
 
     def _cancelled(self, request_ids: tuple[RequestId, ...], orders: Decisions) -> None:
@@ -259,7 +267,7 @@ class Plane:
         tokens = {last.request_id: 0 if isinstance(last, Failed) else last.usage.completion_tokens for last in ended}
         for ticket in self._router.release(account, tokens, orders.now_s):
             last = lasts[ticket.request.id]
-            self._gate.forecast.ended(ticket, orders.now_s)
+            self._gate.ended(ticket, last, orders.now_s)
             if not isinstance(last, Failed):
                 self._queue.policy.ended(ticket, last.usage.prompt_tokens + last.usage.completion_tokens)
             if self._abandoned.pop(ticket.request.id) is None:
@@ -290,6 +298,7 @@ class Plane:
         self._totals.engine_down(event.engine_id)
         lost = Failure.of(EngineLost(f"engine {event.engine_id!r} was lost: {event.failure.what}", event.failure.do))
         for request_id, ticket in account.held.items():
+            self._gate.came_to_nothing(ticket, orders.now_s)
             if self._abandoned.pop(request_id) is None:
                 del self._running[request_id]
                 self._fail(ticket, lost, orders)
@@ -324,6 +333,7 @@ class Plane:
         assert held == {**self._running, **abandoned}, "what engines hold is running or abandoned"
         num = len(waiting) + len(self._running) + len(abandoned)
         assert num == len(waiting.keys() | held.keys()), "each request is in exactly one state"
+        assert self._quotas.num_open() <= num, "what is over was settled"
         assert all(not ticket.is_answered for ticket in (*waiting.values(), *self._running.values()))
         assert all(ticket.is_answered for ticket in abandoned.values())
         assert all(self._offer.is_served(ticket.lane) for ticket in waiting.values()), "nobody waits in vain"

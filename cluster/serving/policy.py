@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from cluster.serving.names import unknown
-from cluster.serving.order import Classes, Counters, Fair, Floors, Order, Ranked
+from cluster.serving.order import Classes, Counters, Fair, Floors, Order, Ranked, WeightOf, alike
 from cluster.serving.ticket import Ticket
 from sage.base.inference import ServiceClass
 
@@ -110,15 +110,15 @@ class EarliestDueFirst:
 
 
 class FairWithLocality:
-    """Tenants alike in tokens, and among those nearly alike the one whose prompt is cached."""
+    """Tenants alike in tokens, by their weights, and among those nearly alike the one whose prompt is cached."""
 
     name = "dlpm"
     is_by_class = False
     is_by_due = False
     is_fair = True
 
-    def __init__(self, affinity_tokens: Affinity | None) -> None:
-        self._counters = Counters()
+    def __init__(self, affinity_tokens: Affinity | None, weight_of: WeightOf) -> None:
+        self._counters = Counters(weight_of)
         self._affinity_tokens = affinity_tokens
 
     def order(self) -> Order:
@@ -139,18 +139,18 @@ class Hybrid(FairWithLocality):
     is_by_due = True
     is_fair = True
 
-    def __init__(self, affinity_tokens: Affinity | None) -> None:
-        super().__init__(affinity_tokens)
+    def __init__(self, affinity_tokens: Affinity | None, weight_of: WeightOf) -> None:
+        super().__init__(affinity_tokens, weight_of)
         self._floors = Floors(FLOOR_SHARES, AGEING_S)
 
     def order(self) -> Order:
         return Classes(self._floors, lambda: self._fair(lambda: Ranked(lambda ticket: ticket.order_s)))
 
 
-def policy_named(name: str, affinity_tokens: Affinity | None = None) -> Policy:
+def policy_named(name: str, affinity_tokens: Affinity | None = None, weight_of: WeightOf = alike) -> Policy:
     """Return a new policy of this name; raises UnknownPolicy with the nearest name.
 
-    `affinity_tokens` is given where the route knows what is cached where.
+    `affinity_tokens` is given where the route knows what is cached where; `weight_of` a tenant counts where it is fair.
     """
     match name:
         case "fifo":
@@ -160,8 +160,8 @@ def policy_named(name: str, affinity_tokens: Affinity | None = None) -> Policy:
         case "edf":
             return EarliestDueFirst()
         case "dlpm":
-            return FairWithLocality(affinity_tokens)
+            return FairWithLocality(affinity_tokens, weight_of)
         case "hybrid":
-            return Hybrid(affinity_tokens)
+            return Hybrid(affinity_tokens, weight_of)
         case _:
             raise unknown("scheduling policy", name, POLICY_NAMES, plural="policies", param="policy")

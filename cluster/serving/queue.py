@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from cluster.serving.backlog import Ahead, Backlog
-from cluster.serving.order import Key, Order
+from cluster.serving.order import Key, Order, WeightOf, alike
 from cluster.serving.policy import Policy
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.ids import RequestId
@@ -12,11 +12,12 @@ from sage.base.ids import RequestId
 class WaitingQueue:
     """An order a lane. Adding, taking and removing cost O(log n) on average; changing the policy O(n log n)."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, weight_of: WeightOf = alike) -> None:
+        """`weight_of` a tenant is its share beside others where the policy is fair."""
         self._policy = policy
         self._tickets: dict[RequestId, Ticket] = {}
         self._orders: dict[Lane, Order] = {}
-        self._backlog = Backlog()
+        self._backlog = Backlog(weight_of)
         self._num_removed = 0  # since the orders were last made anew: at most so many of their places are empty
 
     @property
@@ -72,6 +73,10 @@ class WaitingQueue:
         if self._num_removed > len(self._tickets) + 64:
             self._rebuild()
         return ticket
+
+    def num_waiting_of(self, tenant: str) -> int:
+        """Return how many requests of a tenant wait."""
+        return self._backlog.num_waiting_of(tenant)
 
     def ahead_of(self, ticket: Ticket) -> Ahead:
         """Return what would be served before a ticket that does not wait yet, about."""

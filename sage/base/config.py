@@ -6,17 +6,20 @@ A flag beats the environment (SAGE_SECTION_KEY), which beats sage.toml, which be
 import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
 import msgspec
 
 from sage.base.errors import ConfigInvalid
-from sage.base.settings import EngineSettings, Setting, Settings, engine_schema, schema
+from sage.base.settings import EngineSettings, Setting, Settings, TenantSettings, engine_schema, schema, tenant_schema
 
 DEFAULT_PATH = Path("sage.toml")
 _ENGINES_KEY = "engine"
+_TENANTS_KEY = "tenant"
+S = TypeVar("S", bound=msgspec.Struct)
 _NO_FLAGS: Mapping[str, object] = MappingProxyType({})
 
 
@@ -50,7 +53,7 @@ def trace_settings(
     """Do as `load_settings`, and say where each value came from."""
     known = schema()
     values: dict[str, object] = {setting.name: setting.default for setting in known}
-    origins = dict.fromkeys([*values, _ENGINES_KEY], "default")
+    origins = dict.fromkeys([*values, _ENGINES_KEY, _TENANTS_KEY], "default")
     tables = _read_toml(path)
     layers = (
         (str(path or DEFAULT_PATH), _from_toml(tables, known, str(path or DEFAULT_PATH))),
@@ -67,14 +70,18 @@ def trace_settings(
     flagged = flags.get(_ENGINES_KEY)
     if flagged:
         engines, origins[_ENGINES_KEY] = _engines(flagged, "flag"), "flag"
-    return TracedSettings(_settings(values, known, engines), origins)
+    tenants = _tenants(tables.get(_TENANTS_KEY), str(path or DEFAULT_PATH))
+    if tenants:
+        origins[_TENANTS_KEY] = str(path or DEFAULT_PATH)
+    settings = _settings(values, known)
+    return TracedSettings(msgspec.structs.replace(settings, engines=engines, tenants=tenants), origins)
 
 
-def _settings(values: Mapping[str, object], known: Iterable[Setting], engines: tuple[EngineSettings, ...]) -> Settings:
+def _settings(values: Mapping[str, object], known: Iterable[Setting]) -> Settings:
     sections: dict[str, dict[str, object]] = {}
     for setting in known:
         sections.setdefault(setting.section, {})[setting.key] = values[setting.name]
-    return msgspec.structs.replace(msgspec.convert(sections, Settings), engines=engines)
+    return msgspec.convert(sections, Settings)
 
 
 def _read_toml(path: Path | None) -> dict[str, object]:
@@ -90,12 +97,12 @@ def _read_toml(path: Path | None) -> dict[str, object]:
 
 def _from_toml(tables: Mapping[str, object], known: tuple[Setting, ...], origin: str) -> dict[str, object]:
     by_name = {setting.name: setting for setting in known}
-    sections = {setting.section for setting in known} | {_ENGINES_KEY}
+    sections = {setting.section for setting in known} | {_ENGINES_KEY, _TENANTS_KEY}
     found: dict[str, object] = {}
     for section, table in tables.items():
         if section not in sections:
             raise _unknown(section, sections, origin, "section")
-        if section == _ENGINES_KEY:
+        if section in (_ENGINES_KEY, _TENANTS_KEY):
             continue
         if not isinstance(table, dict):
             raise ConfigInvalid(f"{origin}: {section} is a table of settings", f"Write [{section}] on a line alone.")
@@ -147,27 +154,45 @@ def _converted(value: object, setting: Setting, origin: str, *, strict: bool) ->
 
 
 def _engines(tables: object, origin: str) -> tuple[EngineSettings, ...]:
-    if tables is None:
-        return ()
-    if not isinstance(tables, list | tuple):
-        raise ConfigInvalid(f"{origin}: engine is a list of tables", "Write [[engine]] on a line alone.")
-    engines = tuple(_engine(table, origin) for table in tables)
-    names = [engine.name for engine in engines]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigInvalid(f"{origin}: two engines are named {name!r}", "Give each engine a name of its own.")
+    keys = [setting.key for setting in engine_schema()]
+    engines = tuple(
+        _table(table, EngineSettings, _ENGINES_KEY, keys, origin) for table in _list(tables, "engine", origin)
+    )
+    _check_names([engine.name for engine in engines], _ENGINES_KEY, origin)
     return engines
 
 
-def _engine(table: object, origin: str) -> EngineSettings:
-    keys = [setting.key for setting in engine_schema()]
-    for key in table if isinstance(table, dict) else ():
-        if key not in keys:
-            raise _unknown(f"engine.{key}", [f"engine.{known}" for known in keys], origin)
+def _tenants(tables: object, origin: str) -> tuple[TenantSettings, ...]:
+    keys = [setting.key for setting in tenant_schema()]
+    tenants = tuple(
+        _table(table, TenantSettings, _TENANTS_KEY, keys, origin) for table in _list(tables, "tenant", origin)
+    )
+    _check_names([tenant.name for tenant in tenants], _TENANTS_KEY, origin)
+    return tenants
+
+
+def _list(tables: object, key: str, origin: str) -> Sequence[object]:
+    if tables is None:
+        return ()
+    if not isinstance(tables, list | tuple):
+        raise ConfigInvalid(f"{origin}: {key} is a list of tables", f"Write [[{key}]] on a line alone.")
+    return tables
+
+
+def _check_names(names: list[str], key: str, origin: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigInvalid(f"{origin}: two {key}s are named {name!r}", f"Give each {key} a name of its own.")
+
+
+def _table(table: object, struct: type[S], key: str, keys: list[str], origin: str) -> S:
+    for found in table if isinstance(table, dict) else ():
+        if found not in keys:
+            raise _unknown(f"{key}.{found}", [f"{key}.{known}" for known in keys], origin)
     try:
-        return msgspec.convert(table, EngineSettings)
+        return msgspec.convert(table, struct)
     except msgspec.ValidationError as error:
-        raise ConfigInvalid(f"{origin}: [[engine]] {table!r}: {error}", f"Its keys are {', '.join(keys)}.") from error
+        raise ConfigInvalid(f"{origin}: [[{key}]] {table!r}: {error}", f"Its keys are {', '.join(keys)}.") from error
 
 
 def _unknown(name: str, known: Iterable[str], origin: str, noun: str = "setting") -> ConfigInvalid:

@@ -40,6 +40,7 @@ SageError                      code       whose fault
 │   ├── DeadlineExceeded       SAGE-2205
 │   ├── RequestCancelled       SAGE-2206
 │   ├── RequestFailed          SAGE-2207
+│   ├── QuotaExceeded          SAGE-2208
 │   ├── ModelMissing           SAGE-2301
 │   ├── ModelCorrupt           SAGE-2302
 │   ├── ExtraMissing           SAGE-2303
@@ -53,11 +54,9 @@ SageError                      code       whose fault
 └── InternalError              SAGE-9001  ours: please report it
 """
 
+from sage.base.sage_error import CallerError as CallerError
 from sage.base.sage_error import SageError as SageError
-
-
-class CallerError(SageError):
-    """The caller's fault: the same call fails again."""
+from sage.base.sage_error import WorldError as WorldError
 
 
 class FlowInvalid(CallerError):
@@ -187,10 +186,6 @@ class CodeRefused(CallerError):
     code = "SAGE-1404"
 
 
-class WorldError(SageError):
-    """The machine's or the moment's fault: the same call may succeed later or elsewhere."""
-
-
 class NoRoom(WorldError):
     """No node has the resources that a step asks for; says what is missing where."""
 
@@ -273,6 +268,12 @@ class RequestCancelled(WorldError):
     """The request was cancelled by whoever asked."""
 
     code = "SAGE-2206"
+
+
+class QuotaExceeded(WorldError):
+    """A tenant has used up what it may ask for; try again after `retry_after_s`."""
+
+    code = "SAGE-2208"
 
 
 class RequestFailed(WorldError):

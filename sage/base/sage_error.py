@@ -23,3 +23,11 @@ class SageError(Exception):
     def __str__(self) -> str:
         text = f"[{self.code}] {self.what}"
         return f"{text}\n  {self.do}" if self.do else text
+
+
+class CallerError(SageError):
+    """The caller's fault: the same call fails again."""
+
+
+class WorldError(SageError):
+    """The machine's or the moment's fault: the same call may succeed later or elsewhere."""

@@ -134,8 +134,29 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = 120.0
 
 
+_Limit = Annotated[int, Meta(ge=1)]
+
+
+class TenantSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Annotated[str, Meta(min_length=1, description="tenant whom this holds for; `*`: each that is not named")]
+    tokens_per_minute: Annotated[
+        _Limit | None,
+        Meta(description="tokens of prompts and answers; as many at once, then at this rate; none: no limit"),
+    ] = None
+    requests_per_minute: Annotated[
+        _Limit | None, Meta(description="requests; as many at once, then at this rate; none: no limit")
+    ] = None
+    max_waiting: Annotated[
+        _Limit | None, Meta(description="requests of it that wait for engines at most; none: as many as may")
+    ] = None
+    weight: Annotated[
+        float, Meta(gt=0, description="its share beside others in the policies `dlpm` and `hybrid`; 2: twice theirs")
+    ] = 1.0
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting there is. A section is a table of sage.toml; `engines` are its `[[engine]]` tables."""
+    """Every setting there is. A section is a table of sage.toml; `engines` and `tenants` are its `[[engine]]` and
+    `[[tenant]]` tables."""
 
     runtime: RuntimeSettings = RuntimeSettings()
     node: NodeSettings = NodeSettings()
@@ -147,6 +168,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cluster: ClusterSettings = ClusterSettings()
     log: LogSettings = LogSettings()
     engines: tuple[EngineSettings, ...] = ()
+    tenants: tuple[TenantSettings, ...] = ()
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -170,14 +192,19 @@ class Setting(msgspec.Struct, frozen=True):
 
 
 def schema() -> tuple[Setting, ...]:
-    """Return every setting of every section, in order; `[[engine]]` tables apart (`engine_schema`)."""
-    sections = [field for field in msgspec.structs.fields(Settings) if field.name != "engines"]
+    """Return every setting of every section, in order; `[[engine]]` and `[[tenant]]` tables apart."""
+    sections = [field for field in msgspec.structs.fields(Settings) if field.name not in ("engines", "tenants")]
     return tuple(setting for section in sections for setting in _settings_of(section.name, section.type))
 
 
 def engine_schema() -> tuple[Setting, ...]:
     """Return the keys of an `[[engine]]` table; the default of one that must be given is `msgspec.NODEFAULT`."""
     return _settings_of("engine", EngineSettings)
+
+
+def tenant_schema() -> tuple[Setting, ...]:
+    """Return the keys of a `[[tenant]]` table, as `engine_schema` does."""
+    return _settings_of("tenant", TenantSettings)
 
 
 def _settings_of(section: str, struct: type[msgspec.Struct]) -> tuple[Setting, ...]:

@@ -14,7 +14,7 @@ import typer
 from sage.base.error_codes import error_classes
 from sage.base.errors import CallerError, InternalError, SageError, WorldError
 from sage.base.metrics import METRICS
-from sage.base.settings import Setting, engine_schema, schema
+from sage.base.settings import Setting, engine_schema, schema, tenant_schema
 from sage.cli import find_verbs
 from tests.house.sources import PACKAGES, ROOT, sources
 
@@ -103,6 +103,9 @@ def _settings() -> Iterator[str]:
         yield f"| `{setting.name}` | `{setting.env_name}` | {_default(setting)} | {setting.description} |"
     yield "\n## `[[engine]]`\n\n| key | default | meaning |\n| --- | --- | --- |"
     for setting in engine_schema():
+        yield f"| `{setting.key}` | {_default(setting)} | {setting.description} |"
+    yield "\n## `[[tenant]]`\n\n| key | default | meaning |\n| --- | --- | --- |"
+    for setting in tenant_schema():
         yield f"| `{setting.key}` | {_default(setting)} | {setting.description} |"
 
 

@@ -13,6 +13,7 @@ from sage.base.errors import (
     InternalError,
     NoEngine,
     Overloaded,
+    QuotaExceeded,
     RequestFailed,
     SageError,
     UnknownModel,
@@ -67,6 +68,17 @@ FAILURES: list[tuple[SageError, int, dict[str, str | None], dict[str, str]]] = [
         503,
         {"message": "4096 requests wait.", "type": "server_error", "param": None, "code": "overloaded"},
         {"retry-after": "2", "retry-after-ms": "1250", "x-sage-error": "SAGE-2201"},
+    ),
+    (
+        QuotaExceeded("tenant 'a' has used up its 60 tokens a minute", "Try again in 3.5 s.", retry_after_s=3.5),
+        429,
+        {
+            "message": "tenant 'a' has used up its 60 tokens a minute. Try again in 3.5 s.",
+            "type": "rate_limit_error",
+            "param": None,
+            "code": "rate_limit_exceeded",
+        },
+        {"retry-after": "4", "retry-after-ms": "3500", "x-sage-error": "SAGE-2208"},
     ),
     (
         EngineLost("the host of engine chat (pid 7) was killed", "Its last words:\n/home/secret"),
@@ -127,7 +139,7 @@ def test_a_failure_before_the_first_token_has_a_status_and_openais_body(
     assert answer.json() == {"error": body}
     assert {name: answer.headers.get(name) for name in headers} == headers
     assert answer.headers["x-request-id"] == "test-1"
-    assert ("retry-after" in answer.headers) == (status == 503)
+    assert ("retry-after" in answer.headers) == (status in (429, 503))
 
 
 def test_a_failure_after_the_first_token_is_a_typed_event_and_no_silent_end(

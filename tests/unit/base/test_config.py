@@ -6,7 +6,7 @@ import pytest
 
 from sage.base.config import load_settings, trace_settings
 from sage.base.errors import ConfigInvalid
-from sage.base.settings import EngineSettings, Setting, Settings, schema
+from sage.base.settings import EngineSettings, Setting, Settings, TenantSettings, schema
 
 
 @pytest.fixture
@@ -84,6 +84,10 @@ def test_what_is_unknown_or_wrong_is_refused_by_name(
         ("engine = 1", r"\[\[engine\]\]"),
         ('[[engine]]\nname = "a"\nkind = "k"\nmodle = "m"', r"Did you mean engine\.model"),
         ('[[engine]]\nname = "a"\nkind = "k"', "model"),
+        ("tenant = 1", r"\[\[tenant\]\]"),
+        ('[[tenant]]\nname = "a"\ntokens = 1', r"Did you mean tenant\.tokens_per_minute"),
+        ('[[tenant]]\nname = "a"\ntokens_per_minute = 0', "tokens_per_minute"),
+        ('[[tenant]]\nname = "a"\n' * 2, "two tenants are named 'a'"),
         ('[[engine]]\nname = "a"\nkind = "k"\nmodel = "m"\n' * 2, "two engines are named 'a'"),
     ],
 )
@@ -107,3 +111,11 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | 
 def test_names_of_other_programs_are_left_alone() -> None:
     environ = {"SAGE_ROOT": "/opt/sage", "SAGE_DATA": "/data", "SAGE_LOCAL": "x"}
     assert load_settings({}, environ) == load_settings({}, {})
+
+
+def test_tenants_are_tables_of_their_own_with_where_they_came_from(tmp_path: Path) -> None:
+    path = tmp_path / "sage.toml"
+    path.write_text('[[tenant]]\nname = "a"\ntokens_per_minute = 100\nweight = 2\n')
+    traced = trace_settings({}, {}, path)
+    assert traced.settings.tenants == (TenantSettings(name="a", tokens_per_minute=100, weight=2.0),)
+    assert traced.origins["tenant"] == str(path)

@@ -13,6 +13,7 @@ from sage.base.errors import (
     InternalError,
     NoEngine,
     Overloaded,
+    QuotaExceeded,
     RecordFailed,
     RequestFailed,
 )
@@ -134,7 +135,14 @@ def test_no_more_is_asked_than_may_be_in_flight() -> None:
     assert len(values_of(reply(driven, *says(first, "A")))) == 2
 
 
-@pytest.mark.parametrize("error", [Overloaded("full", retry_after_s=1.5), NoEngine("starting", retry_after_s=1.5)])
+@pytest.mark.parametrize(
+    "error",
+    [
+        Overloaded("full", retry_after_s=1.5),
+        NoEngine("starting", retry_after_s=1.5),
+        QuotaExceeded("used up", retry_after_s=1.5),
+    ],
+)
 def test_a_refusal_for_want_of_room_is_waited_out_whatever_the_policy(error: Any) -> None:
     driven = machine(PLAIN)
     [request] = asked(driven.on_batch(Batch(["a"])))

@@ -1,0 +1,169 @@
+"""What each tenant may ask for: tokens and requests a minute, requests that wait. Knows no queue and no engine.
+
+A bucket holds a minute's worth and fills within a minute: in any `s` seconds a tenant gets at most its quota times
+`1 + s / 60` (token buckets as in RFC 2697). A request is charged at the door for the longest answer that it asks for;
+what it did not need is given back when it ends, what it took beyond (a prompt is measured by its length, an answer
+without `max_tokens` is assumed) is owed: nothing is let in before that is made up for.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cluster.serving.ticket import Ticket
+from sage.base.errors import InvalidRequest, QuotaExceeded, SageError
+from sage.base.inference import Failed, Last
+from sage.base.settings import TenantSettings
+
+EVERYBODY = "*"
+"""Names what holds for each tenant that is not named."""
+
+MINUTE_S = 60.0
+MIN_RETRY_S = 0.1
+MAX_FULL = 1024  # accounts kept though nothing was taken from them within a minute
+
+
+class Bucket:
+    """Fills at an even rate up to what it holds. Below zero something is owed."""
+
+    __slots__ = ("_at_s", "_level", "per_minute")
+
+    def __init__(self, per_minute: int, now_s: float) -> None:
+        self.per_minute = per_minute
+        self._level = float(per_minute)
+        self._at_s = now_s
+
+    def level(self, now_s: float) -> float:
+        """Return what can be taken now."""
+        return min(self.per_minute, self._level + (now_s - self._at_s) * self.per_minute / MINUTE_S)
+
+    def wait_s(self, amount: float, now_s: float) -> float:
+        """Return in how many seconds `amount` can be taken, if nothing is taken before; 0.0: now."""
+        return max(0.0, (amount - self.level(now_s)) * MINUTE_S / self.per_minute)
+
+    def take(self, amount: float, now_s: float) -> None:
+        """Take `amount`, or with a negative one give back; what does not fit is lost."""
+        self._level = min(self.per_minute, self.level(now_s) - amount)
+        self._at_s = now_s
+
+
+@dataclass(slots=True)
+class _Account:
+    terms: TenantSettings
+    tokens: Bucket | None
+    requests: Bucket | None
+    num_open: int = 0
+
+    def is_full(self, now_s: float) -> bool:
+        buckets = (bucket for bucket in (self.tokens, self.requests) if bucket is not None)
+        return not self.num_open and all(bucket.level(now_s) >= bucket.per_minute for bucket in buckets)
+
+
+class Quotas:
+    """An account for each tenant that has a quota. Each request let in is charged once and settled once."""
+
+    def __init__(self, tenants: Iterable[TenantSettings] = ()) -> None:
+        self._terms = {terms.name: terms for terms in tenants}
+        self._accounts: dict[str, _Account] = {}
+        self._num_kept = MAX_FULL
+
+    def weight(self, tenant: str) -> float:
+        """Return the tenant's share beside those of others."""
+        terms = self._terms_of(tenant)
+        return 1.0 if terms is None else terms.weight
+
+    def max_waiting(self, tenant: str) -> int | None:
+        """Return how many of its requests may wait; None where that has no bound of its own."""
+        terms = self._terms_of(tenant)
+        return None if terms is None else terms.max_waiting
+
+    def refusal(self, ticket: Ticket, now_s: float) -> SageError | None:
+        """Return why a request is not let in now, if it is not; nothing is charged."""
+        account = self._account(ticket.request.tenant, now_s)
+        if account is None:
+            return None
+        if account.tokens is not None:
+            if ticket.cost_tokens > account.tokens.per_minute:
+                return _too_large(ticket, account.tokens.per_minute)
+            wait_s = account.tokens.wait_s(ticket.cost_tokens, now_s)
+            if wait_s > 0.0:
+                return _used_up(ticket, f"its {account.tokens.per_minute} tokens a minute", wait_s)
+        if account.requests is not None:
+            wait_s = account.requests.wait_s(1, now_s)
+            if wait_s > 0.0:
+                return _used_up(ticket, f"its {account.requests.per_minute} requests a minute", wait_s)
+        return None
+
+    def charge(self, ticket: Ticket, now_s: float) -> None:
+        """Charge a request that is let in."""
+        account = self._account(ticket.request.tenant, now_s)
+        if account is None:
+            return
+        account.num_open += 1
+        if account.tokens is not None:
+            account.tokens.take(ticket.cost_tokens, now_s)
+        if account.requests is not None:
+            account.requests.take(1, now_s)
+
+    def settle(self, ticket: Ticket, last: Last | None, now_s: float) -> None:
+        """Give back what a request did not need that is over now; None: no engine worked on it to an end.
+
+        A failed one had its prompt worked on, and once its first token came perhaps all of its answer.
+        """
+        account = self._accounts.get(ticket.request.tenant)
+        if account is None:
+            return
+        account.num_open -= 1
+        if account.tokens is not None:
+            account.tokens.take(_used_tokens(ticket, last) - ticket.cost_tokens, now_s)
+
+    def num_open(self) -> int:
+        """Return how many requests were charged and not settled."""
+        return sum(account.num_open for account in self._accounts.values())
+
+    def _terms_of(self, tenant: str) -> TenantSettings | None:
+        return (self._terms.get(tenant) or self._terms.get(EVERYBODY)) if self._terms else None
+
+    def _account(self, tenant: str, now_s: float) -> _Account | None:
+        account = self._accounts.get(tenant)
+        if account is not None:
+            return account
+        terms = self._terms_of(tenant)
+        if terms is None or (terms.tokens_per_minute is None and terms.requests_per_minute is None):
+            return None
+        if len(self._accounts) >= self._num_kept:
+            self._forget(now_s)
+        tokens = None if terms.tokens_per_minute is None else Bucket(terms.tokens_per_minute, now_s)
+        requests = None if terms.requests_per_minute is None else Bucket(terms.requests_per_minute, now_s)
+        account = self._accounts[tenant] = _Account(terms, tokens, requests)
+        return account
+
+    def _forget(self, now_s: float) -> None:
+        """Forget accounts that stand where a new one would: it makes no difference."""
+        self._accounts = {name: account for name, account in self._accounts.items() if not account.is_full(now_s)}
+        self._num_kept = max(MAX_FULL, 2 * len(self._accounts))
+
+
+def _used_tokens(ticket: Ticket, last: Last | None) -> int:
+    if last is None:
+        return 0
+    if isinstance(last, Failed):
+        return ticket.size.prompt_tokens if ticket.first_s is None else ticket.cost_tokens
+    return last.usage.prompt_tokens + last.usage.completion_tokens
+
+
+def _too_large(ticket: Ticket, per_minute: int) -> InvalidRequest:
+    whose = f"tenant {ticket.request.tenant!r} has {per_minute} a minute"
+    return InvalidRequest(
+        f"the request may take {ticket.cost_tokens} tokens, and {whose}",
+        "Ask for a shorter answer by max_tokens, or send less at once.",
+        param="max_tokens" if ticket.size.answer_tokens else None,
+    )
+
+
+def _used_up(ticket: Ticket, what: str, wait_s: float) -> QuotaExceeded:
+    retry_after_s = max(MIN_RETRY_S, wait_s)
+    return QuotaExceeded(
+        f"tenant {ticket.request.tenant!r} has used up {what}",
+        f"Try again in {retry_after_s:.1f} s.",
+        retry_after_s=retry_after_s,
+    )
