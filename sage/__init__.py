@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sage.base import errors as errors
+    from sage.base.devices import Device as Device
+    from sage.base.devices import devices as devices
     from sage.base.errors import SageError as SageError
     from sage.flow.checkpoint import Checkpoint as Checkpoint
     from sage.flow.connect import connect as connect
@@ -54,6 +56,8 @@ _HOMES = {
     "Cluster": "sage.flow.runner",
     "Job": "sage.flow.runner",
     "JobResult": "sage.flow.runner",
+    "Device": "sage.base.devices",
+    "devices": "sage.base.devices",
     "SageError": "sage.base.errors",
     "errors": "sage.base",
 }

@@ -340,6 +340,7 @@ class NodeDesk:
             placement=dict(deployment.nodes),
             peers={other.node_id: other.join.data for other in self._members if other.node_id in others},
             keeping=deployment.keeping,
+            devices=deployment.devices_on(member.node_id),
         )
 
     def _send(self, member: MemberNode, message: ControlMessage) -> None:

@@ -6,9 +6,10 @@ need them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sage.base.demand import Demand
+from sage.base.devices import Device
 from sage.base.offer import Gpu
 
 WHOLE = 1_000_000
@@ -22,11 +23,17 @@ def millionths(amount: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class GpuShare:
-    """What a part holds of one device; `share` in millionths of its time, 0: only memory."""
+    """What a part holds of one device; `share` in millionths of its time, 0: only memory. `index`: see Gpu."""
 
     gpu_id: str
     share: int
     memory_bytes: int
+    index: str = field(default="", compare=False)
+
+    @property
+    def device(self) -> Device:
+        """What a task is told of it."""
+        return Device(self.gpu_id, self.index, self.share / WHOLE, self.memory_bytes)
 
 
 @dataclass(slots=True)
@@ -56,7 +63,7 @@ class FreeGpu:
             wanted = memory_bytes or self.gpu.memory_bytes * share // WHOLE
         if self.gpu.fault or share > self.share or wanted > self.memory_bytes:
             return None
-        return GpuShare(self.gpu.id, share, wanted)
+        return GpuShare(self.gpu.id, share, wanted, self.gpu.index)
 
 
 def pick(free: Sequence[FreeGpu], demand: Demand) -> tuple[GpuShare, ...] | None:

@@ -11,6 +11,7 @@ from cluster.runtime.actor import tell
 from cluster.runtime.messages import BeginJob, CheckpointJob, DeployTasks, StopJob, TaskSpec
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import CheckpointStage, Keeping
+from sage.base.devices import Device
 from sage.base.errors import DeviceLost
 from sage.base.ids import JobId, NodeId, TaskId
 
@@ -28,6 +29,13 @@ class Deployment:
     nodes: Mapping[TaskId, NodeId]
     keeping: Keeping | None = None
     types: RecordTypes = field(default_factory=RecordTypes)
+
+    def tasks_on(self, node_id: NodeId) -> tuple[TaskSpec, ...]:
+        return tuple(task for task in self.tasks if self.nodes[task.id] == node_id)
+
+    def devices_on(self, node_id: NodeId) -> dict[TaskId, tuple[Device, ...]]:
+        """Return the GPUs of those tasks there that have some."""
+        return {task.id: task.devices for task in self.tasks_on(node_id) if task.devices}
 
 
 class NodePort(Protocol):
@@ -66,7 +74,7 @@ class ActorNode:
     ref: ActorRef[Any]
 
     def deploy(self, deployment: Deployment) -> None:
-        here = tuple(task for task in deployment.tasks if deployment.nodes[task.id] == self.node_id)
+        here = deployment.tasks_on(self.node_id)
         tell(self.ref, DeployTasks(deployment.run_id, here, deployment.keeping, deployment.types))
 
     def begin(self, run_id: JobId) -> None:

@@ -7,9 +7,11 @@ from cluster.jobs.accounts import Accounts
 from cluster.jobs.job import JobMachine
 from cluster.jobs.node_port import Deployment
 from cluster.jobs.placement import Placement
+from cluster.jobs.tasks import with_devices
 from cluster.runtime.messages import TaskSpec
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import Keeping
+from sage.base.devices import Device
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.flow.plan import Plan
 from sage.flow.spec import IndexInto, Read, Retrieve
@@ -50,6 +52,7 @@ def new_run(job_id: JobId, tasks: tuple[TaskSpec, ...], placement: Placement, nu
     """Return a run of placed tasks that has not begun."""
     at = placement.nodes()
     nodes = {task.id: at[task.id] for task in tasks}
+    tasks = with_devices(tasks, _devices(placement))
     sources = [task.id for task in tasks if isinstance(task.chain.steps[0].spec, Read)]
     return JobRun(
         Deployment(tasks[0].job_id, job_id, tasks, nodes),  # of tasks, the job is the run
@@ -57,6 +60,15 @@ def new_run(job_id: JobId, tasks: tuple[TaskSpec, ...], placement: Placement, nu
         Accounts(tasks, nodes),
         placement,
     )
+
+
+def _devices(placement: Placement) -> dict[TaskId, tuple[Device, ...]]:
+    """Return the devices of each task that has some."""
+    return {
+        TaskId(placed.part.id): tuple(share.device for share in placed.gpus)
+        for placed in placement.placed
+        if placed.gpus
+    }
 
 
 def unplaced_run(job_id: JobId, run_id: JobId) -> JobRun:

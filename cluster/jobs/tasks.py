@@ -1,12 +1,14 @@
 """Tasks and their links from a plan. Pure; knows nothing of where tasks run."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from cluster.runtime.inputs import InputSpec
 from cluster.runtime.links import Link
 from cluster.runtime.messages import TaskSpec
 from cluster.runtime.outputs import OutputSpec
+from sage.base.devices import Device
 from sage.base.ids import JobId, TaskId
 from sage.flow.plan import Chain, Channel, Plan, Routing
 
@@ -30,6 +32,11 @@ def tasks_from_plan(job_id: JobId, plan: Plan) -> tuple[TaskSpec, ...]:
         for chain in plan.chains
         for instance, own in enumerate(_task_ids(job_id, chain))
     )
+
+
+def with_devices(tasks: Iterable[TaskSpec], devices: Mapping[TaskId, tuple[Device, ...]]) -> tuple[TaskSpec, ...]:
+    """Return `tasks` with the devices that placement gave to each."""
+    return tuple(replace(task, devices=devices[task.id]) if task.id in devices else task for task in tasks)
 
 
 def task_id(job_id: JobId, chain: Chain, instance: int) -> TaskId:

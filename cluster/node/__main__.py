@@ -38,6 +38,7 @@ def run_node(config: NodeConfig) -> int:
     faulthandler.enable()
     set_up_log(config.settings.log)
     os.environ[WITHIN] = config.name
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # so that CUDA numbers GPUs as nvidia-smi and we do
     if config.is_child:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to obey
         threading.Thread(target=_end_with_parent, args=(config, os.getppid()), name="parent-watch", daemon=True).start()

@@ -12,7 +12,7 @@ from cluster.jobs.code import graph_from_code
 from cluster.jobs.envelope import CodeVerifier, EnvelopeVerifier, NoCodeShipping
 from cluster.jobs.flow_types import flow_types
 from cluster.jobs.outline import is_same_work, outline_from_plan
-from cluster.jobs.tasks import tasks_from_plan
+from cluster.jobs.tasks import tasks_from_plan, with_devices
 from cluster.runtime.control import DeployRun, RemoteFailure, RunTaskEnded
 from cluster.runtime.messages import TaskSpec
 from cluster.runtime.record_types import RecordTypes
@@ -109,5 +109,5 @@ def _loaded(order: DeployRun, node_id: NodeId, load: LoadFlow) -> RunLoaded:
             f"the code of flow {order.outline.name!r} makes other steps on node {node_id} than where it was submitted",
             "Build the flow from the code alone: not from the time, the environment or chance.",
         )
-    tasks = tasks_from_plan(order.run_id, plan)
+    tasks = with_devices(tasks_from_plan(order.run_id, plan), order.devices)
     return RunLoaded(order, tuple(task for task in tasks if order.placement.get(task.id) == node_id), flow.types)

@@ -10,6 +10,7 @@ from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.messages import TaskProgress
 from cluster.runtime.saving import CheckpointStage, Keeping, SavedPieces
 from cluster.runtime.travelling_code import Code
+from sage.base.devices import Device
 from sage.base.errors import RecordFailed, SageError
 from sage.base.ids import EngineId, JobId, NodeId, RequestId, TaskId
 from sage.base.inference import ChatRequest, Failure, ModelCard, Reply, Request
@@ -17,7 +18,7 @@ from sage.base.offer import NodeOffer
 from sage.base.turns import TurnNews
 from sage.flow.runner import DeadLetterRecord
 
-CONTROL_WIRE = 10
+CONTROL_WIRE = 11
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
@@ -241,7 +242,8 @@ class HeartbeatTaken(ControlMessage, frozen=True):
 class DeployRun(ControlMessage, frozen=True):
     """Load the code, start the tasks that `placement` gives to this node, say RunOpened and wait for BeginRun.
 
-    `submitters`: the keys (hex) that may sign shipped code; none: it is not run.
+    `submitters`: the keys (hex) that may sign shipped code; none: it is not run. `devices`: the GPUs of those tasks of
+    this node that have some.
     """
 
     run_id: JobId
@@ -253,6 +255,7 @@ class DeployRun(ControlMessage, frozen=True):
     placement: dict[TaskId, NodeId]
     peers: dict[NodeId, PeerAddress]
     keeping: Keeping | None = None
+    devices: dict[TaskId, tuple[Device, ...]] = {}
 
 
 class BeginRun(ControlMessage, frozen=True):

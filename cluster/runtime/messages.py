@@ -9,6 +9,7 @@ from cluster.runtime.outputs import OutputSpec
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import CheckpointStage, Keeping, SavedPieces
 from operators.machine import Counts
+from sage.base.devices import Device
 from sage.base.errors import SageError
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.flow.plan import Chain
@@ -17,7 +18,7 @@ from sage.flow.runner import DeadLetterRecord
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One instance of a chain: what it computes and what it is linked to."""
+    """One instance of a chain: what it computes and what it is linked to. `devices`: the GPUs that are its to use."""
 
     id: TaskId
     job_id: JobId
@@ -25,6 +26,7 @@ class TaskSpec:
     instance: int
     inputs: tuple[InputSpec, ...]
     outputs: tuple[OutputSpec, ...]
+    devices: tuple[Device, ...] = ()
 
 
 # To a task.

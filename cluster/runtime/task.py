@@ -22,6 +22,7 @@ from cluster.runtime.messages import (
 )
 from operators.machine import CallResult
 from operators.partition import Partitioner
+from sage.base.devices import context_with
 from sage.base.errors import InternalError, SageError
 from sage.base.inference import Reply
 from sage.base.log import get_log
@@ -43,6 +44,7 @@ class Task(Actor[Order]):
         self._replies: Inflow[Reply] = Inflow(self._notify)
         self._results: Inflow[CallResult] = Inflow(self._notify)
         self._is_going = False
+        self._context = context_with(spec.devices)  # in which all code of the user runs
         hands = TaskHands(spec, ports, self._replies.put, self._results.put, self.set_timer, self._notify)
         split = Partitioner(spec.chain.steps[-1]).split  # what leaves by key leaves a key_by
         self._drive = Drive(
@@ -107,7 +109,7 @@ class Task(Actor[Order]):
         if self._drive.is_over:
             return
         try:
-            work()
+            self._context.run(work)
         except SageError as error:
             self._leave(TaskFailed(self._spec.id, error))
         except Exception as error:  # noqa: BLE001 - the job must learn of it, whatever it is
@@ -121,7 +123,7 @@ class Task(Actor[Order]):
         """End before the end: let go of everything, whatever happens on the way."""
         if self._drive.is_over:
             return
-        for error in self._drive.give_up():
+        for error in self._context.run(self._drive.give_up):
             get_log(task=self._spec.id).warning("letting go failed", why=str(error))
         self._ports.report(last_word)
         self._end()

@@ -69,7 +69,8 @@ class Handle:
         """Reserve this much on a node for each instance of the last step; a flow that fits nowhere gets NoRoom.
 
         `gpus`: 0.5 is half of a device, 1.5 a whole one and half of another. `gpu_memory_bytes`: on each GPU that is
-        taken; without `gpus`, on one that is shared. `labels`: only nodes that have all of them are taken.
+        taken; without `gpus`, on one that is shared. `labels`: only nodes that have all of them are taken. In the
+        step's function, `sage.devices()` says which GPUs are its own.
 
         >>> import sage
         >>> big = sage.Flow("f").from_collection("ab").map(str.upper).with_resources(cpus=0.5, memory_bytes=2**20)

@@ -34,6 +34,9 @@ import sage
 asking = sage.Flow("asking")
 texts = asking.from_collection([f"text {n}" for n in range(8)])
 texts.generate(model="sim", prompt=str, max_tokens=2).collect()
+
+using = sage.Flow("using")
+using.from_collection([0]).map(lambda _: [device.id for device in sage.devices()]).with_resources(gpus=1).print()
 """
 
 
@@ -79,6 +82,7 @@ def test_an_engine_leaves_a_gpu_that_breaks_and_comes_back_with_one_that_returns
             (host,) = hosts(user)
             assert (num_gpus, host.environ()["CUDA_VISIBLE_DEVICES"]) == (1, f"GPU-{first}")
             second = "b" if first == "a" else "a"
+            assert f"['GPU-{second}']" in user("submit", "flows.py:using", "--wait")
 
             (user.home / f"GPU-{first}.xid").write_text("79")
             eventually(lambda: where(cluster) == {second: 1}, DEADLINE_S)
