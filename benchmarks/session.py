@@ -43,27 +43,27 @@ def measure(wanted: Wanted) -> list[Result]:
     Raises: ModelMissing, and InternalError where a result is wrong.
     """
     settings = load_settings({"runtime.batch_records": wanted.batch_records})
-    results: list[Result] = []
-    for workload in wanted.workloads:
-        match workload:
-            case StreamWorkload.W1:
-                results += _stream(Stateless(wanted.num_records or NUM_INTEGERS), wanted, settings)
-            case StreamWorkload.W2:
-                results += _stream(WordCount(load_corpus(wanted.num_records, seed=wanted.seed)), wanted, settings)
-            case StreamWorkload.W3:
-                num_records = wanted.num_records or NUM_READINGS
-                results += _stream(WindowedSum(readings(num_records, seed=wanted.seed)), wanted, settings)
-            case StreamWorkload.W4:
-                events = auctions(wanted.num_records or NUM_EVENTS, seed=wanted.seed)
-                for query in QUERIES:
-                    results += _stream(Auctions(events, query), wanted, settings)
-            case StreamWorkload.W5:
-                results += _calls(wanted, settings)
-            case StreamWorkload.EMBED | StreamWorkload.GENERATE:
-                results += _models(workload, wanted, settings)
-            case StreamWorkload.WINDOWS:
-                results += _windows(wanted, settings)
-    return results
+    return [result for workload in wanted.workloads for result in _measure(workload, wanted, settings)]
+
+
+def _measure(workload: StreamWorkload, wanted: Wanted, settings: Settings) -> Sequence[Result]:
+    match workload:
+        case StreamWorkload.W1:
+            return _stream(Stateless(wanted.num_records or NUM_INTEGERS), wanted, settings)
+        case StreamWorkload.W2:
+            return _stream(WordCount(load_corpus(wanted.num_records, seed=wanted.seed)), wanted, settings)
+        case StreamWorkload.W3:
+            num_records = wanted.num_records or NUM_READINGS
+            return _stream(WindowedSum(readings(num_records, seed=wanted.seed)), wanted, settings)
+        case StreamWorkload.W4:
+            events = auctions(wanted.num_records or NUM_EVENTS, seed=wanted.seed)
+            return [result for query in QUERIES for result in _stream(Auctions(events, query), wanted, settings)]
+        case StreamWorkload.W5:
+            return _calls(wanted, settings)
+        case StreamWorkload.EMBED | StreamWorkload.GENERATE:
+            return _models(workload, wanted, settings)
+        case StreamWorkload.WINDOWS:
+            return _windows(wanted, settings)
 
 
 def _calls(wanted: Wanted, settings: Settings) -> Sequence[Result]:

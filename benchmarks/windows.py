@@ -23,7 +23,7 @@ ANSWER_TOKENS = 24
 _WAIT_S = 120.0
 
 
-class WindowResult(Result, frozen=True, kw_only=True):
+class HeldBackResult(Result, frozen=True, kw_only=True):
     """`engine` is the window. `ratio_to_fixed`: of the rate at which all is answered, the median over rounds.
 
     `urgent_ttft_*_ms`: from asking to the first token, of every urgent request of every round.
@@ -39,7 +39,7 @@ class WindowResult(Result, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class HeldBackRun:
     """What one run came to: tokens of all answers, and seconds to the first token of each urgent one."""
 
     num_answers: int
@@ -97,25 +97,22 @@ def measure_windows(
     simulated: bool,
     num_rounds: int,
     clock: Clock,
-) -> list[WindowResult]:
+) -> list[HeldBackResult]:
     """Return a result a cluster, each of which has a window of its own, "fixed" among them; raises InternalError."""
     urgent_s: dict[str, list[float]] = {name: [] for name in clusters}
-    num_tokens: dict[str, list[int]] = {name: [] for name in clusters}
+    tokens: dict[str, list[int]] = {name: [] for name in clusters}
 
     def check(way: str, outcome: Any) -> None:
         if outcome.num_answers != len(prompts) + NUM_URGENT or len(outcome.urgent_s) != NUM_URGENT:
             raise InternalError(f"answers are missing with {way} windows", "Please report it.")
         urgent_s[way] += outcome.urgent_s
-        num_tokens[way].append(outcome.num_tokens)
+        tokens[way].append(outcome.num_tokens)
 
-    ways: dict[str, Prepare] = {
-        name: lambda asked=cluster: _prepared(asked, model, prompts, clock)  # type: ignore[misc]  # bound now
-        for name, cluster in clusters.items()
-    }
+    ways = {name: _prepare(cluster, model, prompts, clock) for name, cluster in clusters.items()}
     seconds = in_turns(ways, num_rounds=num_rounds, clock=clock, check=check)
-    rates = {name: [num / s for num, s in zip(num_tokens[name], seconds[name], strict=True)] for name in clusters}
+    rates = {name: [num / s for num, s in zip(tokens[name], seconds[name], strict=True)] for name in clusters}
     return [
-        WindowResult(
+        HeldBackResult(
             engine=name,
             workload="windows",
             n=len(prompts),
@@ -133,12 +130,15 @@ def measure_windows(
     ]
 
 
-def _prepared(cluster: LocalCluster, model: str, prompts: Sequence[str], clock: Clock) -> Run:
-    asker = _Asker(cluster, model, clock)
-    return lambda: _run(asker, prompts)
+def _prepare(cluster: LocalCluster, model: str, prompts: Sequence[str], clock: Clock) -> Prepare:
+    def prepare() -> Run:
+        asker = _Asker(cluster, model, clock)
+        return lambda: _run(asker, prompts)
+
+    return prepare
 
 
-def _run(asker: _Asker, prompts: Sequence[str]) -> Answered:
+def _run(asker: _Asker, prompts: Sequence[str]) -> HeldBackRun:
     """Ask all, and an urgent request each time the one before has begun."""
     asker.ask(prompts, ServiceClass.BATCH)
     urgent: dict[RequestId, float] = {}
@@ -151,4 +151,4 @@ def _run(asker: _Asker, prompts: Sequence[str]) -> Answered:
             began_s = asker.clock.monotonic_s()
             [request_id] = asker.ask([f"Name {len(took_s) + 2} primes."], ServiceClass.INTERACTIVE)
             urgent[request_id] = began_s
-    return Answered(asker.num_answers, asker.num_tokens, tuple(took_s))
+    return HeldBackRun(asker.num_answers, asker.num_tokens, tuple(took_s))
