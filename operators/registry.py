@@ -46,13 +46,19 @@ def _machine(chain: Chain, context: Context) -> Machine:
     spec = first.spec if len(chain.steps) == 1 else None
     match spec:
         case MapAsync():
-            return MapAsyncMachine(first, spec, context.rng)
+            return MapAsyncMachine(first, _own(spec), context.rng)
         case Generate() | Embed():
             return ModelMachine(first, spec, _wording(spec), context)
         case MapBatches(max_wait_s=float() | int() as max_wait_s):
             return BufferingMachine(first, spec, max_wait_s, context.batch_records)
         case _:
             return fused_machine(chain.steps, context)
+
+
+def _own(spec: MapAsync) -> MapAsync:
+    """Return `spec` with the function that this task calls: one of its own, where `fn` is a value that makes one."""
+    for_task = getattr(spec.fn, "for_task", None)
+    return spec if for_task is None else replace(spec, fn=for_task())
 
 
 def reader_at(chain: Chain, position: Any, context: Context) -> SourceReader[Any]:
@@ -74,7 +80,7 @@ def _turn_machine(chain: Chain, context: Context) -> Machine:
     spec = first.spec if len(chain.steps) == 1 else None
     match spec:
         case MapAsync():
-            step = on_turns(first, context.turns)
+            step = on_turns(replace(first, spec=_own(spec)), context.turns)
             assert isinstance(step.spec, MapAsync)
             return MapAsyncMachine(step, step.spec, context.rng, PerTurn(spec.max_in_flight, ordered=spec.ordered))
         case Generate() | Embed():

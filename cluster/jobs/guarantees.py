@@ -29,6 +29,8 @@ def _promise_of_sink_kept(sink: Spec) -> str:
         return "each record exactly once, also where a run goes on from a checkpoint"
     if _repeats(sink) is Repeats.SAME:
         return "each record exactly once: what is written again, after a checkpoint, leaves all as it was"
+    if _repeats(sink) is Repeats.BY_KEY:
+        return "each record at least once, with one Idempotency-Key: once, where whoever gets it takes each key once"
     return "each record at least once: what came after the checkpoint that a run goes on from comes again"
 
 
@@ -41,6 +43,8 @@ def _promise(sink: Spec, num_restarts: int) -> str:
             return f"each record once: of {runs}, only the last counts"
         case Repeats.SAME:
             return f"each record once: of {runs}, each writes the same again"
+        case Repeats.BY_KEY:
+            return f"each record at least once, with one Idempotency-Key: the job took {runs}"
         case Repeats.SHOWN:
             return f"each record at least once: the job took {runs}, and what the first ones wrote stays"
 

@@ -82,6 +82,7 @@ class ThreadCoroutines:
         try:
             loop.run_forever()
             loop.run_until_complete(asyncio.gather(*self._running, return_exceptions=True))
+            loop.run_until_complete(loop.shutdown_asyncgens())  # and connections that were closed come to their end
         finally:
             loop.close()
 

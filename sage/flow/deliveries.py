@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from urllib.parse import urlsplit
 
 from sage.flow.builder import StepNumber
 from sage.flow.connectors.kafka_client import Setting, Settings, settings_from
 from sage.flow.ending import Ending
 from sage.flow.files import is_url
+from sage.flow.graph import OnError
 from sage.flow.handle import Handle
-from sage.flow.ports import Sink
+from sage.flow.ports import Repeats, Sink
 from sage.flow.sinks import JsonLinesSink
-from sage.flow.spec import Spec, Write
+from sage.flow.spec import MapAsync, Spec, Write
 from sage.flow.where import refusal
 
 if TYPE_CHECKING:  # an extra, which whoever writes Parquet has
@@ -133,11 +135,55 @@ class Deliveries(Handle, Generic[T_co]):
         sink = KafkaSink(servers, topic, value, key, headers, timestamp, checked_settings(config))
         return self._end(Write(sink), "to_kafka")
 
+    def to_http(
+        self,
+        url: str,
+        *,
+        key: Callable[[T_co], str] | None = None,
+        body: Callable[[T_co], Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        method: Literal["POST", "PUT", "PATCH"] = "POST",
+        max_in_flight: int = 8,
+        timeout_s: float = 30.0,
+        retries: int = 8,
+        backoff_s: float = 0.5,
+    ) -> Ending:
+        """End the stream in a web hook: a request a record, `max_in_flight` of them at a time, in no order if above 1.
+
+        `body`, a function of the record, gives text, bytes or what becomes JSON; without it the record is the body.
+        `key` gives the header Idempotency-Key, the same whenever the record is sent again. What is not answered within
+        `timeout_s`, or by 408, 425, 429 or 5xx, is sent `retries` times more, after `backoff_s`, twice as long each
+        time, or when Retry-After says. Then, and at once for any other status but 2xx, the record fails, as `on_error`
+        says. For batches, write `map_batches(list, max_records=...)` before it. Needs the extra `http`.
+
+        >>> import sage
+        >>> orders = sage.Flow("f").from_collection([{"id": 1, "total": 2.5}])
+        >>> end = orders.to_http("https://hooks.example.com/orders", key=lambda order: f"order-{order['id']}")
+        """
+        from sage.flow.connectors.http_sink import Delivered, Hook
+
+        hook = Hook(checked_hook(url, method), method, tuple(dict(headers or {}).items()), body, key)
+        number = self._then(MapAsync(hook, max_in_flight, timeout_s, ordered=False, backoff_s=backoff_s), "to_http")
+        if retries:
+            self._builder.change(number, on_error=OnError.RETRY, retries=retries)
+        self._builder.add(Write(Delivered(Repeats.SHOWN if key is None else Repeats.BY_KEY)), number, kind="delivered")
+        return Ending(self._builder, number)
+
     def _then(self, spec: Spec, kind: str | None = None) -> StepNumber:
         return self._builder.add(spec, self._number, kind=kind)
 
     def _end(self, spec: Spec, kind: str | None = None) -> Ending:
         return Ending(self._builder, self._then(spec, kind))
+
+
+def checked_hook(url: str, method: str) -> str:
+    """Return where requests go; raises FlowInvalid."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise refusal("to_http takes a URL of http or https", 'Write "https://hooks.example.com/orders".', param="url")
+    if method not in ("POST", "PUT", "PATCH"):
+        raise refusal(f"method={method!r:.80} sends no record", 'Known are "POST", "PUT", "PATCH".', param="method")
+    return url
 
 
 def file_here(path: Path) -> str:

@@ -58,6 +58,8 @@ class Repeats(Enum):
     """Nobody sees what a run has written before it has ended well."""
     SAME = "same"
     """Writing it again leaves all as it was."""
+    BY_KEY = "by key"
+    """It comes twice, with the same key: whoever gets it may know it by that."""
     SHOWN = "shown"
     """It is there twice. So it is where a sink says nothing."""
 
