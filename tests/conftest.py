@@ -11,6 +11,8 @@ settings.load_profile("any machine")
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("SAGE_JOBS_LETTERS_DIR", "")  # tests leave no dead letters in the user's state folder
+VLLM_PYTHON = "VLLM_PYTHON"
+"""The environment variable that names the Python of an environment with vLLM."""
 BESIDE = ROOT.parent / "shared" / "data"
 
 
@@ -21,15 +23,22 @@ def find_data() -> Path | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, and say so, what needs data that is not there."""
-    needing = [item for item in items if item.get_closest_marker("data")]
-    if not needing or find_data() is not None:
+    """Leave out, and say so, what needs what is not there."""
+    if find_data() is None:
+        _leave_out("data", f"data is found neither in $SAGE_DATA nor in {BESIDE}", config, items)
+    if VLLM_PYTHON not in os.environ:
+        _leave_out("vllm", f"{VLLM_PYTHON} names no Python that has vLLM (docs/engines.md)", config, items)
+
+
+def _leave_out(mark: str, why: str, config: pytest.Config, items: list[pytest.Item]) -> None:
+    needing = [item for item in items if item.get_closest_marker(mark)]
+    if not needing:
         return
     items[:] = [item for item in items if item not in needing]
     config.hook.pytest_deselected(items=needing)
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None:
-        reporter.write_line(f"left out: {len(needing)} tests of data, found neither in $SAGE_DATA nor in {BESIDE}")
+        reporter.write_line(f"left out: {len(needing)} tests marked {mark}: {why}")
 
 
 @pytest.fixture

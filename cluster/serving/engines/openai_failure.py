@@ -18,7 +18,7 @@ _DEFAULT_RETRY_S = 1.0
 _MAX_RETRY_S = 600.0
 _MAX_CHARS = 2000
 _TOO_LONG = re.compile(
-    r"context.{0,20}(length|window|limit)|maximum.{0,20}(context|model).{0,10}len|too many tokens", re.I
+    r"context.{0,20}(length|window|limit)|maximum.{0,20}(context|model).{0,10}len|too many tokens|max_model_len", re.I
 )
 _LONG_CODES = {"context_length_exceeded", "string_above_max_length"}
 

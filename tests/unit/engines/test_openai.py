@@ -148,6 +148,7 @@ def test_a_raw_prompt_without_a_length_may_go_on_to_the_end_of_the_context(serve
         (http(b'{"error": {"message": "sk-secret is wrong"}}', status=401), "SAGE-2207", "refuses us with 401"),
         (http(b'{"error": {"message": "bad top_p", "param": "top_p"}}', status=400), "SAGE-1203", "bad top_p"),
         (http(b'{"object": "error", "message": "maximum context length is 9"}', status=400), "SAGE-1204", "is 9"),
+        (http(b'{"error": {"message": "greater than max_model_len=9"}}', status=400), "SAGE-1204", "max_model_len"),
         (http(b'{"error": {"message": "no model m"}}', status=404), "SAGE-1201", "no model m"),
         (http(b"", status=302, more="location: http://127.0.0.1:1/\r\n"), "SAGE-2207", "answered 302"),
         (http(b"{}", status=429, more="retry-after: 7\r\n"), "SAGE-2201", "answered 429"),

@@ -1,0 +1,115 @@
+"""A language model of random weights, small enough to be made by each test run: the real file formats, no sense.
+
+A Llama of two layers with a byte-level tokenizer that is trained here on a few sentences; nothing is downloaded.
+"""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+HIDDEN = 64  # a head of 32, the smallest that vLLM takes on CPUs
+LAYERS = 2
+HEADS = 2
+KV_HEADS = 1
+INNER = 160
+CONTEXT_TOKENS = 2048
+_VOCABULARY = 512
+_BEGIN, _END = "<|begin|>", "<|end|>"
+_SENTENCES = [
+    "The sea was calm and the ship went slowly on.",
+    "In the beginning there was a word, and many followed it.",
+    "A request becomes tokens, and tokens become an answer.",
+]
+_TEMPLATE = (
+    "{{ '<|begin|>' }}{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
+
+
+def make_checkpoint(folder: Path, *, seed: int = 1) -> Path:
+    """Write a checkpoint as transformers keeps it into `folder`, and return it; the same bytes for the same seed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    num_tokens = _write_tokenizer(folder)
+    config = {
+        "architectures": ["LlamaForCausalLM"],
+        "model_type": "llama",
+        "hidden_size": HIDDEN,
+        "intermediate_size": INNER,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KV_HEADS,
+        "head_dim": HIDDEN // HEADS,
+        "max_position_embeddings": CONTEXT_TOKENS,
+        "vocab_size": num_tokens,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0,
+        "hidden_act": "silu",
+        "tie_word_embeddings": False,
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "torch_dtype": "float32",
+    }
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    _write_weights(folder / "model.safetensors", num_tokens, seed)
+    return folder
+
+
+def _write_tokenizer(folder: Path) -> int:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=_VOCABULARY,
+        special_tokens=[_BEGIN, _END],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_SENTENCES, trainer)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    told = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": _BEGIN,
+        "eos_token": _END,
+        "model_max_length": CONTEXT_TOKENS,
+        "chat_template": _TEMPLATE,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
+    return int(tokenizer.get_vocab_size())
+
+
+def _write_weights(path: Path, num_tokens: int, seed: int) -> None:
+    """Write a safetensors file: the length of its header, the header as JSON, the numbers one after another."""
+    rng = np.random.default_rng(seed)
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    parts: list[bytes] = []
+    at = 0
+    for name, shape in _shapes(num_tokens).items():
+        one = len(shape) == 1
+        data = (np.ones(shape) if one else rng.normal(0, 0.08, shape)).astype("<f4").tobytes()
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + len(data)]}
+        parts.append(data)
+        at += len(data)
+    head = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(head)) + head + b"".join(parts))
+
+
+def _shapes(num_tokens: int) -> dict[str, list[int]]:
+    side = HIDDEN * KV_HEADS // HEADS
+    shapes = {"model.embed_tokens.weight": [num_tokens, HIDDEN], "model.norm.weight": [HIDDEN]}
+    for layer in range(LAYERS):
+        at = f"model.layers.{layer}"
+        shapes |= {
+            f"{at}.self_attn.q_proj.weight": [HIDDEN, HIDDEN],
+            f"{at}.self_attn.k_proj.weight": [side, HIDDEN],
+            f"{at}.self_attn.v_proj.weight": [side, HIDDEN],
+            f"{at}.self_attn.o_proj.weight": [HIDDEN, HIDDEN],
+            f"{at}.mlp.gate_proj.weight": [INNER, HIDDEN],
+            f"{at}.mlp.up_proj.weight": [INNER, HIDDEN],
+            f"{at}.mlp.down_proj.weight": [HIDDEN, INNER],
+            f"{at}.input_layernorm.weight": [HIDDEN],
+            f"{at}.post_attention_layernorm.weight": [HIDDEN],
+        }
+    return {**shapes, "lm_head.weight": [num_tokens, HIDDEN]}
