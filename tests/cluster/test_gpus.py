@@ -82,6 +82,13 @@ def test_an_engine_leaves_a_gpu_that_breaks_and_comes_back_with_one_that_returns
             (host,) = hosts(user)
             assert (num_gpus, host.environ()["CUDA_VISIBLE_DEVICES"]) == (1, f"GPU-{first}")
             second = "b" if first == "a" else "a"
+            (job,) = user.json("jobs")
+            why = user("job", job["job_id"], "--explain")
+            assert (
+                f"engine sim (simulated:h100): on {first}, takes 1 GPUs (GPU-{first}, {80 << 30:,} bytes); " in why
+            ), why
+            shown = user("top", "--once")
+            assert [line.split()[3] for line in shown.splitlines() if line.startswith("sim ")] == [first], shown
             assert f"['GPU-{second}']" in user("submit", "flows.py:using", "--wait")
 
             (user.home / f"GPU-{first}.xid").write_text("79")
