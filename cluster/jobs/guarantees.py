@@ -1,5 +1,6 @@
 """What a job that has ended promised of each sink. Pure; knows nothing of how it ran."""
 
+from sage.flow.connectors.http_sink import Delivered
 from sage.flow.graph import Graph
 from sage.flow.ports import Repeats, ResumableSink, RewindableSource, repeats_of
 from sage.flow.spec import SINKS, IndexInto, Read, Spec, Write
@@ -35,6 +36,9 @@ def _promise_of_sink_kept(sink: Spec) -> str:
 
 
 def _promise(sink: Spec, num_restarts: int) -> str:
+    if not num_restarts and isinstance(sink, Write) and isinstance(sink.sink, Delivered):
+        with_key = ", with one Idempotency-Key" if _repeats(sink) is Repeats.BY_KEY else ""
+        return f"each record at least once{with_key}: it is sent again where an answer was lost"
     if not num_restarts:
         return "each record once in a run that finishes; a failed run is not resumed"
     runs = f"{num_restarts + 1} runs, since a node or the head was lost"

@@ -161,6 +161,10 @@ def test_a_plan_says_what_is_promised() -> None:
     assert "at least once, with one Idempotency-Key" in with_key
     assert "Idempotency-Key" not in without
     assert "Idempotency-Key" in guarantees_of(flow.graph(), 1)[0]
+    assert [line.split(": ")[1] for line in guarantees_of(flow.graph(), 0)] == [
+        "each record at least once, with one Idempotency-Key",
+        "each record at least once",
+    ]
     assert "secret" not in repr(Hook("https://a.org/secret"))
 
 
