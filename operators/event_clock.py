@@ -13,6 +13,7 @@ class EventClock:
     def __init__(self, max_out_of_order_s: float) -> None:
         self._max_out_of_order_s = max_out_of_order_s
         self._watermark_s = -inf
+        self._stated_s = -inf
         self.latest_s = -inf
 
     def lines(
@@ -28,20 +29,25 @@ class EventClock:
         ]
         return [f"{latest} = {clock}.latest_s"], each, [f"if {latest} > {clock}.latest_s: {clock}.latest_s = {latest}"]
 
+    def stated(self, watermark_s: float) -> None:
+        """Take what the source says."""
+        self._stated_s = max(self._stated_s, watermark_s)
+
     def watermark_s(self) -> float | None:
         """Return the watermark where it has risen since the last time."""
-        watermark_s = self.latest_s - self._max_out_of_order_s
+        watermark_s = max(self.latest_s - self._max_out_of_order_s, self._stated_s)
         if watermark_s <= self._watermark_s:
             return None
         self._watermark_s = watermark_s
         return watermark_s
 
     def snapshot(self) -> StepState:
-        return StepState(keyed={"latest_s": self.latest_s})
+        return StepState(keyed={"latest_s": self.latest_s, "stated_s": self._stated_s})
 
     def restore(self, state: StepState) -> None:
         """Where more instances go on than were, the others begin anew: their watermark is lower, never too high."""
-        self.latest_s = dict(state.keyed or {}).get("latest_s", -inf)
+        saved = dict(state.keyed or {})
+        self.latest_s, self._stated_s = saved.get("latest_s", -inf), saved.get("stated_s", -inf)
 
 
 def no_time(timestamp_s: object) -> ValueError:

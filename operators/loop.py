@@ -10,6 +10,7 @@ from typing import Any
 
 from operators.codegen import Generated, LoopFunction, Operation, Output, Recover, generate, gives_keys, gives_times
 from operators.failure import Failures, Numbers, num_tries_left
+from sage.flow.spec import Read
 
 Columns = tuple[Sequence[Any], Sequence[Hashable] | None, Sequence[float] | None]
 """Values and, where the stream has them, their keys and their timestamps in seconds."""
@@ -56,6 +57,8 @@ class Loop:
         columns: Columns | None = None
         for operation in self._operations:
             if operation.clock is not None:
+                if isinstance(operation.step.spec, Read) and watermark_s is not None:
+                    operation.clock.stated(watermark_s)  # by its source
                 watermark_s = operation.clock.watermark_s() if watermark_s != inf else inf
             if operation.sides is not None and watermark_s != inf:
                 operation.sides.watermark_s = watermark_s

@@ -26,6 +26,7 @@ class PartitionClock:
         self._idle: set[Hashable] = set()
         self._is_watched = False
         self._watermark_s = -inf
+        self._stated_s = -inf
 
     def lines(
         self, number: int, spec: AssignTimestamps, names: dict[str, Any]
@@ -42,12 +43,16 @@ class PartitionClock:
         ]
         return [], [*each, *([f"hear{number}(p)"] if self._idle_after_s is not None else [])], []
 
+    def stated(self, watermark_s: float) -> None:
+        """Take what the source says of all its partitions."""
+        self._stated_s = max(self._stated_s, watermark_s)
+
     def watermark_s(self) -> float | None:
         """Return the watermark where it has risen since the last time."""
         self._idle -= self._heard
         self._watch()
         awake = [time_s for partition, time_s in self._latest_s.items() if partition not in self._idle]
-        watermark_s = min(awake, default=-inf) - self._max_out_of_order_s
+        watermark_s = max(min(awake, default=-inf) - self._max_out_of_order_s, self._stated_s)
         if watermark_s <= self._watermark_s:
             return None
         self._watermark_s = watermark_s

@@ -1,4 +1,4 @@
-"""For tests of flows: sources that follow a script, and functions that fail as they are told. Knows no runner.
+"""For tests of flows: virtual time, sources that follow a script, functions that fail as told. Knows no runner.
 
 >>> import sage
 >>> from sage.testing import Failing, Scripted
@@ -9,27 +9,101 @@
 (1, [1.5, 2.0])
 """
 
+import math
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from inspect import iscoroutinefunction
-from typing import Any, Generic, TypeVar
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar, cast
 
-from sage.base.errors import FlowInvalid
+from sage.base.entry_points import find_entry_points
+from sage.base.errors import FlowInvalid, UnknownAddress
+from sage.flow.rehearsal import Model, Rehearsal, StartRehearsal
+from sage.flow.runner import Submittable
+from sage.flow.where import refusal
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
+_NO_MODELS: Mapping[str, Model] = MappingProxyType({})
+
+
+def rehearse(
+    flow: Submittable,
+    *,
+    seed: int = 0,
+    models: Mapping[str, Model] = _NO_MODELS,
+    checkpoints: bool = False,
+    batch_records: int = 4,
+) -> Rehearsal:
+    """Run `flow` without threads, in virtual time, in an order that is drawn from `seed`: each time the same.
+
+    Nothing happens before the first `settle`, `advance` or `finish`. `models`: a function of the text for each model
+    that is asked. With `checkpoints` it keeps what the flow holds at each `checkpoint()`, and `crash()` goes on from
+    there. At most `batch_records` travel together. Raises FlowInvalid for what cannot be rehearsed.
+
+    >>> import sage
+    >>> from sage.testing import Pause, Scripted, rehearse
+    >>> flow = sage.Flow("answers")
+    >>> answers = flow.from_source(Scripted(["a"], Pause(60), ["b"])).generate(model="small", prompt="{}").collect()
+    >>> with rehearse(flow, models={"small": str.upper}) as run:
+    ...     run.advance(59)
+    ...     print(answers.items)
+    ...     run.advance(1)
+    ...     print(answers.items)
+    ['A']
+    ['A', 'B']
+    """
+    if batch_records < 1:
+        raise refusal(f"batch_records is {batch_records}; it is at least 1", param="batch_records")
+    offers = find_entry_points("sage.testing")
+    if "rehearse" not in offers:
+        what = "no installed package rehearses flows"
+        raise UnknownAddress(what, "pip install sage-engine, or pip install -e . in its folder.")
+    start = cast(StartRehearsal, offers["rehearse"].load())
+    return start(flow.graph(), seed=seed, models=models, checkpoints=checkpoints, batch_records=batch_records)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """In a script: nothing comes for so many seconds, of virtual time in a rehearsal."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        """Raises FlowInvalid."""
+        if not 0 <= self.seconds < math.inf:
+            raise refusal(f"a pause takes a time, got {self.seconds!r} s", param="seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """In a script of a source with `timestamp=`: no record older than `time_s` is to be expected any more."""
+
+    time_s: float
+
+    def __post_init__(self) -> None:
+        """Raises FlowInvalid."""
+        if not math.isfinite(self.time_s):
+            raise refusal(f"{self.time_s!r} is no event time for a watermark", param="time_s")
+
+
+Move = Sequence[T] | Pause | Watermark | Exception
+
+
 class Scripted(Generic[T]):
     """A source: each list is read at once, and each exception is raised by the read that comes to it, every time.
 
-    It says where it is, so that a run with checkpoints goes on there; give it another script for the next run.
+    A Pause lets time go by, a Watermark says how far event time is. The source says where it is, so that a run with
+    checkpoints goes on there; give it another script for the next run.
 
     >>> list(Scripted([1, 2], [3]).open().read(10))
     [1, 2]
     """
 
-    def __init__(self, *moves: Sequence[T] | Exception) -> None:
+    def __init__(self, *moves: Move[T]) -> None:
         self._moves = moves
 
     def open(self) -> "ScriptedReader[T]":
@@ -42,23 +116,43 @@ class Scripted(Generic[T]):
 class ScriptedReader(Generic[T]):
     """One reading of a script."""
 
-    def __init__(self, moves: Sequence[Sequence[T] | Exception], number: int, num_read: int) -> None:
+    def __init__(self, moves: Sequence[Move[T]], number: int, num_read: int) -> None:
         """`num_read` records of the move of this number were read before."""
         self._moves = moves
         self._number = number
         self._num_read = num_read
+        self._pause_s = 0.0
+        self._mark_s: float | None = None
 
     def read(self, max_records: int) -> Sequence[T] | None:
+        self._pause_s = 0.0
         if self._number == len(self._moves):
             return None
-        move = self._moves[self._number]
-        if isinstance(move, Exception):
-            raise move
+        match self._moves[self._number]:
+            case Exception() as error:
+                raise error
+            case Pause(seconds):
+                self._number, self._pause_s = self._number + 1, seconds
+                return ()
+            case Watermark(time_s):
+                self._number, self._mark_s = self._number + 1, time_s
+                return ()
+            case move:
+                return self._part(move, max_records)
+
+    def _part(self, move: Sequence[T], max_records: int) -> Sequence[T]:
         records = move[self._num_read : self._num_read + max_records]
         self._num_read += len(records)
         if self._num_read >= len(move):
             self._number, self._num_read = self._number + 1, 0
         return records
+
+    def pause_s(self) -> float:
+        return self._pause_s
+
+    def watermark_s(self) -> float | None:
+        mark_s, self._mark_s = self._mark_s, None
+        return mark_s
 
     def position(self) -> list[int]:
         return [self._number, self._num_read]

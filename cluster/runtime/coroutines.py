@@ -91,7 +91,7 @@ class ThreadCoroutines:
 
         loop = asyncio.get_running_loop()
         for call in calls:
-            task = loop.create_task(_run_call(call, done))
+            task = loop.create_task(run_call(call, done))
             self._running[task] = owner
             task.add_done_callback(self._forget)
 
@@ -111,7 +111,8 @@ class ThreadCoroutines:
         asyncio.get_running_loop().stop()
 
 
-async def _run_call(call: Call, done: Results) -> None:
+async def run_call(call: Call, done: Results) -> None:
+    """Await one call and give its outcome to `done`; raises CancelledError where the call is cancelled from outside."""
     import asyncio
 
     try:

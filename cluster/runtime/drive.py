@@ -250,7 +250,8 @@ class Drive:
         if not values and self._source.rests(self._hands.set_timer):
             return False
         self._pace.was_read(len(values), self._clock.monotonic_s() - before_s)
-        self._work(lambda machine: machine.on_batch(Batch(values)))
+        watermark_s = self._source.watermark_s()
+        self._work(lambda machine: machine.on_batch(Batch(values, watermark_s=watermark_s)))
         self._idleness.came(len(values))
         return True
 

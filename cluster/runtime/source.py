@@ -7,7 +7,7 @@ from cluster.runtime.failures import source_errors
 from cluster.runtime.messages import TaskSpec
 from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore
 from sage.base.errors import SourceUnreadable
-from sage.flow.ports import PacedReader, SourceReader, WokenReader
+from sage.flow.ports import MarkedReader, PacedReader, SourceReader, WokenReader
 from sage.flow.spec import Read
 
 Reader = SourceReader[Any]
@@ -81,6 +81,13 @@ class TaskSource:
         else:
             self._num_read += len(values)
         return values
+
+    def watermark_s(self) -> float | None:
+        """Return how far event time is, where the source knows and it is news. Raises SourceUnreadable."""
+        if not isinstance(self._reader, MarkedReader):
+            return None
+        with source_errors(self._spec):
+            return self._reader.watermark_s()
 
     def reading(self) -> Reading | None:
         """Return where it is; None where nothing is read here."""

@@ -43,6 +43,18 @@ class PacedReader(SourceReader[T_co], Protocol[T_co]):
         ...
 
 
+@runtime_checkable
+class MarkedReader(SourceReader[T_co], Protocol[T_co]):
+    """A SourceReader that knows by itself how far event time is, for a source with `timestamp=`."""
+
+    def watermark_s(self) -> float | None:
+        """Return the time before which nothing is to be expected any more, as of the last read; None: no news.
+
+        Called once after each read. The watermark that follows the latest record counts where it is higher.
+        """
+        ...
+
+
 class Source(Protocol[T_co]):
     """Where records come from: a value; opening it starts a reading."""
 
