@@ -13,6 +13,7 @@ from statistics import mean, stdev
 from benchmarks.document import Result
 from benchmarks.policies_wanted import PoliciesWanted, TraceName
 from benchmarks.simulator.arrival import Trace
+from benchmarks.simulator.fairness import jain_index, shares_of
 from benchmarks.simulator.kv_cache import BlockCache
 from benchmarks.simulator.outcome import Figures, figures_of
 from benchmarks.simulator.run import KV_TOKENS, Replayed, Setup, replay
@@ -21,6 +22,7 @@ from cluster.serving.engines.cost import CostModel, profile_of
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
 
+NUM_QUIET = 100  # fewer requests have no p99
 JITTER_S = 1.0
 """Seeds after the first move each arrival by up to so much: as random as the trace's own clock allows."""
 
@@ -32,8 +34,10 @@ class PolicyResult(Result, frozen=True, kw_only=True):
     `prefix_hit`: share of the prompt tokens that the engine had cached; `prefix_hit_pooled`: of one cache as large as
     all together, the oracle. `max_load`: the most loaded engine by the mean, in prompt tokens given.
     `forecast_error_*`: by how much of its time the first token came off what was foretold when its request was sent.
-    `speed`: virtual
-    seconds a second of processor time.
+    `jain` and `smallest_share` are of what each tenant got until the last arrival, as a share of what it would have got
+    of a fluid shared fairly (`simulator.fairness`); `quiet_p99_ratio`: p99 of the time to the first token of the tenant
+    that asks for least (of those with NUM_QUIET requests or more), by what it has alone; None for one tenant.
+    `speed`: virtual seconds a second of processor time.
     """
 
     trace: str
@@ -64,6 +68,8 @@ class PolicyResult(Result, frozen=True, kw_only=True):
     forecast_error_p50: float
     forecast_error_p90: float
     speed: float
+    smallest_share: float
+    quiet_p99_ratio: float | None
 
 
 def measure_policies(wanted: PoliciesWanted, clock: Clock, say: Callable[[str], object]) -> list[Result]:
@@ -93,7 +99,30 @@ def _measure_trace(
         )
         before_s = clock.monotonic_s()
         runs = [_checked(replay(each, setup), setup) for each in traces]
-        yield _result(trace, setup, wanted, runs, pooled, clock.monotonic_s() - before_s)
+        took_s = clock.monotonic_s() - before_s
+        quiet = [quiet_p99_ratio(each, run, setup) for each, run in zip(traces, runs, strict=True)]
+        yield _result(trace, setup, wanted, runs, pooled, took_s, quiet)
+
+
+def quiet_p99_ratio(trace: Trace, run: Replayed, setup: Setup) -> float | None:
+    """Return how much later, at p99, the quiet tenant's first tokens come than with nobody beside it."""
+    tenant = _quiet_tenant(trace)
+    if tenant is None:
+        return None
+    alone = replay(trace.of(tenant), setup)
+    beside = [outcome for outcome in run.outcomes if outcome.arrival.tenant == tenant]
+    alone_p99_ms = figures_of(alone.outcomes, alone.duration_s).ttft_p99_ms
+    return figures_of(beside, run.duration_s).ttft_p99_ms / alone_p99_ms if alone_p99_ms else None
+
+
+def _quiet_tenant(trace: Trace) -> str | None:
+    tokens: dict[str, int] = {}
+    requests: dict[str, int] = {}
+    for arrival in trace.arrivals:
+        tokens[arrival.tenant] = tokens.get(arrival.tenant, 0) + arrival.prompt_tokens + arrival.answer_tokens
+        requests[arrival.tenant] = requests.get(arrival.tenant, 0) + 1
+    able = [tenant for tenant in tokens if requests[tenant] >= NUM_QUIET]
+    return min(able, key=tokens.__getitem__) if len(tokens) > 1 and able else None
 
 
 def full_load_s(trace: Trace, num_engines: int, costs: CostModel) -> float:
@@ -127,7 +156,13 @@ def _checked(run: Replayed, setup: Setup) -> Replayed:
 
 
 def _result(
-    trace: Trace, setup: Setup, wanted: PoliciesWanted, runs: list[Replayed], pooled: float, took_s: float
+    trace: Trace,
+    setup: Setup,
+    wanted: PoliciesWanted,
+    runs: list[Replayed],
+    pooled: float,
+    took_s: float,
+    quiet: list[float | None],
 ) -> PolicyResult:
     figures = [figures_of(run.outcomes, run.duration_s) for run in runs]
     good = [each.goodput_requests for each in figures]
@@ -156,8 +191,23 @@ def _result(
         forecast_error_p50=round(mean(run.forecast_errors[0] for run in runs), 3),
         forecast_error_p90=round(mean(run.forecast_errors[1] for run in runs), 3),
         speed=round(sum(run.duration_s for run in runs) / max(1e-9, took_s)),
+        quiet_p99_ratio=_mean_of_known(quiet),
+        **_fairness(runs),
         **{name: shown[name] for name in _SHOWN},
     )
+
+
+def _fairness(runs: list[Replayed]) -> dict[str, float]:
+    shares = [list(shares_of(run.outcomes).values()) for run in runs]
+    return {
+        "jain": round(mean(map(jain_index, shares)), 4),
+        "smallest_share": round(mean(min(each, default=0.0) for each in shares), 4),
+    }
+
+
+def _mean_of_known(ratios: list[float | None]) -> float | None:
+    known = [ratio for ratio in ratios if ratio is not None]
+    return round(mean(known), 3) if known else None
 
 
 _SHOWN = tuple(name for name in Figures.__dataclass_fields__ if name not in ("num_offered", "num_ended"))

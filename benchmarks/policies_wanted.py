@@ -12,6 +12,7 @@ class TraceName(StrEnum):
     MOONCAKE_CONVERSATION = "mooncake-conversation"
     MOONCAKE_SYNTHETIC = "mooncake-synthetic"
     GENERATED = "generated"
+    TWO_TENANTS = "two-tenants"
 
 
 class Profile(StrEnum):

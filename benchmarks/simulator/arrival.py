@@ -36,6 +36,10 @@ class Trace:
         """Return the trace cut after `num` arrivals."""
         return Trace(self.name, self.arrivals[:num])
 
+    def of(self, tenant: str) -> "Trace":
+        """Return what one tenant asked for, at the same times."""
+        return Trace(self.name, tuple(arrival for arrival in self.arrivals if arrival.tenant == tenant))
+
     def lasting(self, duration_s: float) -> "Trace":
         """Return the trace faster or slower, so that its last arrival is at `duration_s`."""
         speed = duration_s / self.duration_s if self.duration_s > 0.0 else 0.0

@@ -61,7 +61,6 @@ class Figures:
     tpot_p99_ms: float
     e2e_p50_ms: float
     e2e_p99_ms: float
-    jain: float
 
 
 def figures_of(outcomes: Sequence[Outcome], duration_s: float) -> Figures:
@@ -86,21 +85,7 @@ def figures_of(outcomes: Sequence[Outcome], duration_s: float) -> Figures:
         tpot_p99_ms=quantile(eachs, 0.99),
         e2e_p50_ms=quantile(wholes, 0.5),
         e2e_p99_ms=quantile(wholes, 0.99),
-        jain=jain_of(outcomes),
     )
-
-
-def jain_of(outcomes: Sequence[Outcome]) -> float:
-    """Return Jain's index of the share of its tokens that each tenant got: 1 where all got the same share."""
-    offered: dict[str, int] = {}
-    served: dict[str, int] = {}
-    for outcome in outcomes:
-        tenant, tokens = outcome.arrival.tenant, _tokens(outcome.arrival)
-        offered[tenant] = offered.get(tenant, 0) + tokens
-        served[tenant] = served.get(tenant, 0) + (tokens if outcome.why is None and outcome.end_s is not None else 0)
-    shares = [served[tenant] / offered[tenant] for tenant in offered]
-    squares = len(shares) * sum(share * share for share in shares)
-    return round(sum(shares) ** 2 / squares, 4) if squares else 0.0
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

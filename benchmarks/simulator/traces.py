@@ -4,13 +4,14 @@
 | --- | --- | --- |
 | azure-code, azure-conversation | 5,291 and 11,619 requests, no prefixes | Azure LLM inference trace, 2023 |
 | mooncake-conversation, mooncake-synthetic | 7,220 and 2,395 requests with blocks of 512 tokens | Mooncake, FAST 2025 |
-| generated | conversations of a few turns over shared system prompts | this file |
+| generated | conversations of a few turns over shared system prompts, of 16 tenants | this file |
+| two-tenants | such conversations of a quiet tenant beside a noisy one | this file |
 """
 
 import csv
 import gzip
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -28,6 +29,8 @@ _MOONCAKE = {
     "mooncake-synthetic": "mooncake_synthetic.jsonl.gz",
 }
 GENERATED = "generated"
+TWO_TENANTS = "two-tenants"
+QUIET_SHARE = 1 / 11  # of the conversations: the noisy tenant begins ten times as many
 
 
 def load_trace(name: str, *, limit: int | None, seed: int, environ: Mapping[str, str] = os.environ) -> Trace:
@@ -40,6 +43,8 @@ def load_trace(name: str, *, limit: int | None, seed: int, environ: Mapping[str,
         trace = _azure(name, folder / _AZURE[name])
     elif name in _MOONCAKE:
         trace = _mooncake(name, folder / _MOONCAKE[name])
+    elif name == TWO_TENANTS:
+        trace = generated_trace(limit or 2_000, seed=seed, name=name, tenant_of=_noisy_or_quiet)
     else:
         trace = generated_trace(limit or 2_000, seed=seed)
     return trace if limit is None else trace.first(limit)
@@ -95,8 +100,18 @@ def _opened(path: Path) -> IO[str]:
         ) from error
 
 
-def generated_trace(num: int, *, seed: int) -> Trace:
-    """Return `num` requests of conversations: turns that grow, system prompts that many share, tenants of all sizes."""
+def _of_all_sizes(rng: Random) -> str:
+    return f"tenant-{int(rng.paretovariate(1.2)) % 16}"
+
+
+def _noisy_or_quiet(rng: Random) -> str:
+    return "quiet" if rng.random() < QUIET_SHARE else "noisy"
+
+
+def generated_trace(
+    num: int, *, seed: int, name: str = GENERATED, tenant_of: Callable[[Random], str] = _of_all_sizes
+) -> Trace:
+    """Return `num` requests of conversations: turns that grow, system prompts that many share, a tenant each."""
     rng = Random(seed)
     arrivals: list[Arrival] = []
     next_block = 1_000_000
@@ -106,7 +121,7 @@ def generated_trace(num: int, *, seed: int) -> Trace:
         session += 1
         system = rng.randint(0, 7)
         blocks = [10 * system + n for n in range(1 + system % 3)]
-        tenant, turn_s = f"tenant-{int(rng.paretovariate(1.2)) % 16}", at_s
+        tenant, turn_s = tenant_of(rng), at_s
         for _ in range(rng.randint(1, 6)):
             for _ in range(rng.randint(0, 4)):
                 next_block += 1
@@ -115,4 +130,4 @@ def generated_trace(num: int, *, seed: int) -> Trace:
             prompt_tokens = 512 * len(blocks) + rng.randint(1, 511)
             arrivals.append(Arrival(turn_s, prompt_tokens, answer_tokens, tuple(blocks), 512, session, tenant))
             turn_s += rng.expovariate(0.1)
-    return trace_of(GENERATED, sorted(arrivals, key=lambda arrival: arrival.at_s)[:num])
+    return trace_of(name, sorted(arrivals, key=lambda arrival: arrival.at_s)[:num])

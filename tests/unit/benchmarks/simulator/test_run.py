@@ -8,7 +8,7 @@ import pytest
 from benchmarks.policies import full_load_s, measure_policies, pooled_hit
 from benchmarks.policies_wanted import PoliciesWanted, Profile, Shedding, TraceName
 from benchmarks.simulator.arrival import Arrival, Trace, trace_of
-from benchmarks.simulator.outcome import Outcome, figures_of, jain_of
+from benchmarks.simulator.outcome import Outcome, figures_of
 from benchmarks.simulator.run import Setup, replay
 from benchmarks.simulator.traces import generated_trace, load_trace
 from cluster.serving.engines.cost import H100
@@ -78,14 +78,6 @@ def test_figures_count_what_was_refused_as_missed() -> None:
     assert (figures.goodput_requests, figures.num_refused, figures.num_ended) == (0.25, 1, 3)
     assert figures.ttft_p50_ms == 1000.0
     assert figures.tpot_p50_ms == 100.0
-
-
-def test_jain_is_one_where_all_tenants_get_the_same_share() -> None:
-    def ended(tenant: str, why: str | None = None) -> Outcome:
-        return Outcome(Arrival(0.0, 10, 10, tenant=tenant), first_s=1.0, end_s=1.0, why=why)
-
-    assert jain_of([ended("a"), ended("b"), ended("b")]) == 1.0
-    assert jain_of([ended("a"), ended("b", "SAGE-2201")]) == 0.5
 
 
 def test_a_trace_begins_at_zero_and_lasts_as_long_as_wanted() -> None:
