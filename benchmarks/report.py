@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from benchmarks.document import Document
-from cluster.commands.show import aligned
+from sage.base.aligned import aligned
 
 _FIRST = ("workload", "trace", "engine", "policy", "route", "n")
 

@@ -3,8 +3,8 @@
 import msgspec
 
 from cluster.commands.machine_facts import Facts
-from cluster.commands.show import megabytes
 from cluster.serving.model_store import FileState
+from sage.base.amounts import megabytes
 
 _LEAST_FREE_BYTES = (
     1_500_000_000  # both embedded engines at work: 0.6 GB of chat, 0.3 GB of embeddings, the rest for us

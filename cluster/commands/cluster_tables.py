@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from cluster.commands.show import megabytes
 from cluster.runtime.control_clients import JobAnswer
 from cluster.runtime.states import JobState, NodeState
+from sage.base.amounts import megabytes
 from sage.flow.runner import DeadLetterRecord, EngineStatus
 
 Rows = list[tuple[str, ...]]

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cluster.commands.show import Json, megabytes, print_json, print_table
+from cluster.commands.show import Json, print_json, print_table
+from sage.base.amounts import megabytes
 
 if TYPE_CHECKING:
     from cluster.commands.advice import Advice

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.commands.show import Json, megabytes, print_json, print_table
+from cluster.commands.show import Json, print_json, print_table
+from sage.base.amounts import megabytes
 from sage.cli import new_app
 
 if TYPE_CHECKING:

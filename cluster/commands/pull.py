@@ -5,8 +5,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from cluster.commands.show import megabytes
 from cluster.serving.model_store import ModelStore, OnProgress, PullProgress, open_store
+from sage.base.amounts import megabytes
 from sage.base.catalog import entry_of
 from sage.base.config import load_settings
 from sage.base.errors import ModelMissing

@@ -66,9 +66,9 @@ def show_result(flow_name: str, result: "JobResult", *, json: bool) -> None:
 
 def _explain(graph: "Graph", address: str | None, *, json: bool) -> None:
     """Explain the plan, and where it runs as far as that is known here: a cluster decides when it is submitted."""
-    from cluster.commands.explain import explain, show
     from cluster.local.explain import explain_here
     from sage.base.config import load_settings
+    from sage.flow.explained import explain
     from sage.flow.plan import plan_from_graph
 
     plan = plan_from_graph(graph)
@@ -76,7 +76,7 @@ def _explain(graph: "Graph", address: str | None, *, json: bool) -> None:
     if json:
         print_json(explained)
     else:
-        show(explained)
+        print(explained)
 
 
 def _models_to_pull(graph: "Graph") -> list[str]:

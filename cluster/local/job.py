@@ -11,7 +11,6 @@ from typing import Any, Protocol
 from pykka import ActorRef
 
 from cluster.jobs.checkpoint_start import flow_folder
-from cluster.jobs.guarantees import guarantees_of
 from cluster.jobs.orders import CancelJob, DeadLettersOf, JobView, SavepointOf
 from cluster.runtime.actor import ask, tell
 from cluster.runtime.scheduler import Condition
@@ -19,6 +18,7 @@ from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, InternalError, JobTimeout, SageError, TaskStuck
 from sage.base.ids import JobId
 from sage.flow.graph import Graph
+from sage.flow.guarantees import guarantees_of
 from sage.flow.runner import DeadLetterRecord, JobMetrics, JobResult, JobStatus
 
 PROGRESS_EVERY_S = 0.1

@@ -10,7 +10,6 @@ from typing import Any, Self
 from cluster.checkpoints.pieces import PieceEncoder, frozen, state_from_pieces
 from cluster.jobs.accounts import Accounts
 from cluster.jobs.flow_types import flow_types
-from cluster.jobs.guarantees import guarantees_of
 from cluster.jobs.tasks import tasks_from_plan
 from cluster.local.explain import NODE_ID
 from cluster.local.stand_in import check_models, replies_of
@@ -27,6 +26,7 @@ from sage.base.ids import JobId, RequestId, TaskId
 from sage.base.inference import Request
 from sage.base.settings import RuntimeSettings
 from sage.flow.graph import Graph, Step
+from sage.flow.guarantees import guarantees_of
 from sage.flow.plan import plan_from_graph
 from sage.flow.rehearsal import Model
 from sage.flow.runner import DeadLetterRecord, JobMetrics, JobResult, JobStatus

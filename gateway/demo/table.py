@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cluster.commands.show import aligned
+from sage.base.aligned import aligned
 from sage.flow.runner import ChainMetrics, EngineStatus, JobMetrics
 
 _HEAD = ("what ran", "where", "in", "out", "batches", "requests", "tokens in", "tokens out", "busy s")

@@ -6,9 +6,11 @@ from typing import Any, TypeVar, Unpack
 from sage.flow.builder import Builder
 from sage.flow.chat import ChatSource
 from sage.flow.checkpoint import Checkpoint, Resume, checked_resume
+from sage.flow.explained import Explained, explain
 from sage.flow.graph import Graph
 from sage.flow.origins import Origins
 from sage.flow.picture import html_from_steps, mermaid_from_steps, svg_from_steps
+from sage.flow.plan import plan_from_graph
 from sage.flow.ports import Source
 from sage.flow.run import run_graph
 from sage.flow.runner import JobResult
@@ -140,6 +142,24 @@ class Flow(Origins):
             checkpoint=checkpoint,
             resume=checked_resume(resume, checkpoint),
         )
+
+    def explain(self) -> Explained:
+        """Return how the flow would run: what is fused into one task, the ways between tasks, what sinks are promised.
+
+        `sage run FILE --explain` prints the same, and where each task would be. Raises FlowInvalid as `graph` does.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> counts = flow.from_collection("abba").key_by(str).count().with_parallelism(2).collect()
+        >>> explained = flow.explain()
+        >>> [(" > ".join(chain.steps), chain.parallelism) for chain in explained.chains]
+        [('from_collection > key_by', 1), ('count', 2), ('collect', 1)]
+        >>> print("\\n".join(str(explained).splitlines()[7:10]))
+        FROM             TO       ROUTING
+        from_collection  count    keyed
+        count            collect  round_robin
+        """
+        return explain(plan_from_graph(self.graph()))
 
     def to_mermaid(self) -> str:
         """Return the flow, finished or not, as a Mermaid flowchart."""

@@ -1,7 +1,7 @@
 """What a job promises of its sinks: exactly once where a lost run is never seen, at least once elsewhere."""
 
 import sage
-from cluster.jobs.guarantees import guarantees_of
+from sage.flow.guarantees import guarantees_of
 
 
 def test_a_job_that_lost_no_node_has_written_each_record_once() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import sage
-from cluster.jobs.guarantees import guarantees_of
 from sage.base.errors import FlowInvalid, RecordFailed, SinkUnwritable
 from sage.flow.connectors.http_sink import Hook, HookBusy
+from sage.flow.guarantees import guarantees_of
 
 Answer = tuple[int, dict[str, str]]
 OK: Answer = (200, {})

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 import sage
-from cluster.jobs.guarantees import guarantees_of
 from sage.base.errors import FlowInvalid, RecordFailed, SinkUnwritable, SourceUnreadable
 from sage.flow.connectors import kafka_sink, kafka_source
 from sage.flow.connectors.kafka_sink import KafkaSink
 from sage.flow.connectors.kafka_source import KafkaSource
+from sage.flow.guarantees import guarantees_of
 from tests.unit.flow.connectors.reading import Counted, FailsOnceKept
 
 NUM_PARTITIONS = 4  # of every topic of the mock cluster

@@ -13,11 +13,11 @@ import pytest
 import sqlalchemy as sa
 
 import sage
-from cluster.jobs.guarantees import guarantees_of
 from sage.base.errors import FlowInvalid, RecordFailed, SinkUnwritable, SourceUnreadable
 from sage.flow.connectors import sql_source
 from sage.flow.connectors.sql_sink import SqlSink
 from sage.flow.connectors.sql_source import SqlSource
+from sage.flow.guarantees import guarantees_of
 from tests.unit.flow.connectors.reading import Counted, FailsOnceKept, check_positions, read_all
 
 

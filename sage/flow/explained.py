@@ -1,12 +1,13 @@
-"""A plan in words: what is fused, where batches go, what each instance takes, where it runs. Decides nothing."""
+"""A plan in words: what is fused, where batches go, what sinks are promised, what runs where. Decides nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from cluster.commands.show import megabytes, print_table
-from cluster.jobs.guarantees import guarantees_of
+from sage.base.aligned import aligned
+from sage.base.amounts import megabytes
 from sage.base.demand import Demand
+from sage.flow.guarantees import guarantees_of
 from sage.flow.plan import Plan
 
 
@@ -27,6 +28,8 @@ class ExplainedChannel(msgspec.Struct, frozen=True):
 
 
 class Explained(msgspec.Struct, frozen=True):
+    """How a flow would run; as text, with headings. `placement`: where each task would be, as far as that is known."""
+
     flow: str
     chains: tuple[ExplainedChain, ...]
     channels: tuple[ExplainedChannel, ...]
@@ -34,8 +37,11 @@ class Explained(msgspec.Struct, frozen=True):
     guarantees: tuple[str, ...]
     guarantees_with_checkpoints: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return "\n\n".join(_sections(self))
 
-def explain(plan: Plan, placement: Iterable[str]) -> Explained:
+
+def explain(plan: Plan, placement: Iterable[str] = ()) -> Explained:
     """Return `plan` as it is shown and printed as JSON. Pure."""
     return Explained(
         plan.graph.name,
@@ -56,19 +62,19 @@ def explain(plan: Plan, placement: Iterable[str]) -> Explained:
     )
 
 
-def show(explained: Explained) -> None:
-    """Print what runs as one task, then the channels between tasks."""
+def _sections(explained: Explained) -> Iterator[str]:
+    """Yield what runs as one task, then the channels between tasks, then what is promised."""
     rows = [(" > ".join(c.steps), c.parallelism, _amount(c.demand), c.lines[0]) for c in explained.chains]
-    print(f"flow {explained.flow}\n")
-    print_table([("ONE TASK", "TASKS", "EACH TAKES", "BEGINS AT"), *rows])
+    yield f"flow {explained.flow}"
+    yield aligned([("ONE TASK", "TASKS", "EACH TAKES", "BEGINS AT"), *rows], num_left=4)
     if explained.channels:
-        print()
-        print_table([("FROM", "TO", "ROUTING"), *((c.source, c.target, c.routing) for c in explained.channels)])
+        channels = [(c.source, c.target, c.routing) for c in explained.channels]
+        yield aligned([("FROM", "TO", "ROUTING"), *channels], num_left=3)
     if explained.guarantees:
-        print("\nWHAT EACH SINK IS PROMISED\n" + "\n".join(explained.guarantees))
-        print("\nAND WITH CHECKPOINTS\n" + "\n".join(explained.guarantees_with_checkpoints))
+        yield "\n".join(["WHAT EACH SINK IS PROMISED", *explained.guarantees])
+        yield "\n".join(["AND WITH CHECKPOINTS", *explained.guarantees_with_checkpoints])
     if explained.placement:
-        print("\nWHERE AND WHY\n" + "\n".join(explained.placement))
+        yield "\n".join(["WHERE AND WHY", *explained.placement])
 
 
 def _amount(demand: Demand) -> str:
