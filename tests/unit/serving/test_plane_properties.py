@@ -33,10 +33,16 @@ from cluster.serving.window import WINDOW_NAMES
 from sage.base.errors import InvalidRequest, RequestCancelled
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, Failure, Last, Request, ServiceClass
+from sage.base.settings import TenantSettings
 from tests.unit.serving.arrange import chat, chat_engine, embed, embed_engine, embedded, finished, generate, lost
 
 CLASSES = tuple(ServiceClass)
 MODELS = ("chat", "embed")
+TENANTS = (
+    (),
+    (TenantSettings(name="t1", tokens_per_minute=15_000), TenantSettings(name="t2", max_waiting=1, weight=2.0)),
+    (TenantSettings(name="*", requests_per_minute=20),),
+)
 
 
 class World:
@@ -57,6 +63,7 @@ class World:
             admission=admission,
             window=self.rng.choice(WINDOW_NAMES),
             max_waiting=self.max_waiting,
+            tenants=self.rng.choice(TENANTS),
         )
         self.now_s = 0.0
         self.num_ids = 0
@@ -229,6 +236,7 @@ class World:
         for engine_id in [*self.starting, *self.engines]:
             self.handle(self.lose(engine_id))
         assert not self.waiting, "without engines nothing waits"
+        assert self.plane._quotas.num_open() == 0, "each request that was charged was settled"
 
 
 HAPPENINGS = (
@@ -270,5 +278,5 @@ def test_the_lanes_of_the_random_world_are_really_used() -> None:
                 world.handle(event)
         used.update({(Lane(e.model, e.kind), e.outcome): e.num_ended for e in world.plane.view().ended})
     outcomes = {outcome for _, outcome in used}
-    codes = {"SAGE-1201", "SAGE-1203", "SAGE-2201", "SAGE-2202", "SAGE-2203", "SAGE-2205", "SAGE-2206"}
+    codes = {"SAGE-1201", "SAGE-1203", "SAGE-2201", "SAGE-2202", "SAGE-2203", "SAGE-2205", "SAGE-2206", "SAGE-2208"}
     assert outcomes >= {"finished", *codes}
