@@ -95,6 +95,8 @@ class Counts:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     records_late: int = 0
+    num_replayed: int = 0
+    num_repeated: int = 0
 
 
 class Machine(Protocol):

@@ -2,6 +2,7 @@
 
     0000000007.manifest    checkpoint 7: which parts of which files are whose state; written last, by rename
     job-x-node-3.part      what tasks of one node had saved by then, one piece after the other; never changed
+    0000000007-...calls    model calls that tasks made since checkpoint 7
     lock                   held by whoever may write
 
 A checkpoint is complete once its manifest is there, and good if every piece that it names has its checksum.
@@ -18,6 +19,7 @@ from cluster.runtime.saving import SavedPiece
 from sage.base.errors import CheckpointUnusable
 
 PART = ".part"
+CALLS = ".calls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class CheckpointFolder:
         except OSError as error:
             raise disk_refused(self._where, error) from error
         self._forget([*self._ids()][:-num_kept])
+        with suppress(CheckpointUnusable, OSError):
+            self._forget_calls()
 
     def set_aside(self, checkpoint_id: int) -> None:
         """Let a bad checkpoint never be found again, whatever becomes of it: a run goes on from an older one now.
@@ -110,7 +114,7 @@ class CheckpointFolder:
         """Forget every checkpoint: the flow has come to its end. Raises CheckpointUnusable."""
         try:
             for name in reversed(self._disk.names()):
-                if name.endswith((SUFFIX, PART, f"{SUFFIX}.new")):
+                if name.endswith((SUFFIX, PART, CALLS, f"{SUFFIX}.new")):
                     self._disk.remove(name)
         except OSError as error:
             raise disk_refused(self._where, error) from error
@@ -124,8 +128,16 @@ class CheckpointFolder:
             for name in self._disk.names():
                 if name.endswith(f"{SUFFIX}.new") or (name.endswith(PART) and name not in needed):
                     self._disk.remove(name)
+            self._forget_calls()
         except OSError as error:
             raise disk_refused(self._where, error) from error
+
+    def _forget_calls(self) -> None:
+        """Remove calls from before the oldest checkpoint: whatever goes on from one holds their answers."""
+        ids = self._ids()
+        for name in self._disk.names() if ids else ():
+            if name.endswith(CALLS) and name[:10].isdecimal() and int(name[:10]) < ids[0]:
+                self._disk.remove(name)
 
     def _forget(self, old: list[int]) -> None:
         """Remove manifests first, then what only they needed. What cannot be removed stays, and does no harm."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from pykka import ActorRef
 
+from cluster.checkpoints.call_journal import FolderCalls
 from cluster.checkpoints.disk import Disk, RealDisk
 from cluster.checkpoints.folder import CheckpointFolder
 from cluster.checkpoints.manifest import SavedTask
@@ -18,7 +19,8 @@ from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import Keeping, StateKeeper, TaskState
 from cluster.runtime.scheduler import Scheduler
 from sage.base.clock import Clock
-from sage.base.errors import InternalError
+from sage.base.errors import CheckpointUnusable, InternalError
+from sage.flow.spec import Embed, Generate
 
 
 class Keepers:
@@ -31,8 +33,11 @@ class Keepers:
         open_disk: Callable[[str], Disk] = RealDisk,
         rng: Random | None = None,
         scheduler: Scheduler | None = None,
+        keep_calls: bool = False,
     ) -> None:
+        """`keep_calls`: keep model calls too, in the folders of this machine."""
         self._clock = clock
+        self._keep_calls = keep_calls
         self._open_disk = open_disk
         self._rng = rng if rng is not None else Random()
         self._scheduler = scheduler
@@ -48,7 +53,14 @@ class Keepers:
             )
         begins_in = keeping.begins_in or keeping.folder
         writer, folder = self._writer, CheckpointFolder(self._open_disk(begins_in), begins_in)
-        return lambda spec: FolderKeeper(spec, keeping, types, folder, writer, report)
+        return lambda spec: FolderKeeper(spec, keeping, types, folder, writer, report, self._calls(spec, keeping))
+
+    def _calls(self, spec: TaskSpec, keeping: Keeping) -> FolderCalls | None:
+        step = spec.chain.steps[0]
+        if not self._keep_calls or step.turns is not None or not isinstance(step.spec, Generate | Embed):
+            return None
+        is_own = keeping.begins_in in ("", keeping.folder)
+        return FolderCalls(keeping.folder, (keeping.begins_at or 0) if is_own else 0, spec)
 
     def actors(self) -> list[ActorRef[Any]]:
         """Return what is to be stopped at the end."""
@@ -66,8 +78,10 @@ class FolderKeeper:
         folder: CheckpointFolder,
         writer: ActorRef[Any],
         report: Callable[[TaskSaved], None],
+        calls: FolderCalls | None,
     ) -> None:
         self._spec = spec
+        self._calls = calls
         self._keeping = keeping
         self._types = types
         self._folder = folder
@@ -77,18 +91,34 @@ class FolderKeeper:
 
     def saved(self) -> TaskState | None:
         """Return what the task goes on from, read and checked anew. Raises CheckpointUnusable."""
+        if self._calls is not None:
+            self._load_calls(self._calls)
         if self._keeping.begins_at is None:
             return None
         return state_for_task(self._folder.manifest(self._keeping.begins_at), self._spec, self._load)
 
+    def calls(self) -> FolderCalls | None:
+        return self._calls
+
     def save(self, checkpoint_id: int | None, state: TaskState, *, commits: bool) -> None:
         """Raises RecordUnsendable for what cannot be saved."""
         settle = tuple(step.settle for step in state.steps.values() if step.settle is not None)
+        if self._calls is not None and checkpoint_id is not None:
+            self._calls.cut(checkpoint_id)
         kept = frozen(state, self._types)
         wanted = SaveState(self._keeping.folder, self._chain, checkpoint_id, kept, settle, commits, self._report)
         if not tell(self._writer, wanted):
             error = InternalError("the checkpoint writer has ended")
             self._report(TaskSaved(self._spec.id, checkpoint_id, None, error=error))
+
+    def _load_calls(self, calls: FolderCalls) -> None:
+        try:
+            calls.load()
+        except OSError as error:
+            raise CheckpointUnusable(
+                f"the journal of model calls in {self._keeping.folder} cannot be read: {error.strerror}",
+                'Check the folder and its permissions, or begin anew: resume="never".',
+            ) from error
 
     def _load(self, task: SavedTask) -> TaskState:
         return state_from_pieces([self._folder.piece(piece) for piece in task.pieces], self._types)

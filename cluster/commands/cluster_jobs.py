@@ -16,7 +16,7 @@ from cluster.commands.checkpoint_options import (
     checkpoint_of,
 )
 from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Name, reach
-from cluster.commands.show import INTERRUPTED, Json, print_json, print_table
+from cluster.commands.show import INTERRUPTED, Json, calls_line, print_json, print_table
 
 if TYPE_CHECKING:
     from cluster.client.cluster import RemoteCluster
@@ -113,6 +113,7 @@ def job(
     print_table(job_rows([answer.state]))
     print()
     print_table(chain_rows(answer))
+    _say_calls(answer.state)
     if answer.state.error is not None:
         print(f"\n{shown_error(error_from_remote(answer.state.error))}")
 
@@ -206,6 +207,16 @@ def _run(
         print("\n".join(["cancelled", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from stop
     show_result(graph.name, result, json=json)
+
+
+def _say_calls(state: "JobState") -> None:
+    chains = state.metrics.chains
+    num_replayed, num_repeated = (
+        sum(chain.num_replayed for chain in chains),
+        sum(chain.num_repeated for chain in chains),
+    )
+    if num_replayed or num_repeated:
+        print(f"\n{calls_line(num_replayed, num_repeated)}")
 
 
 def _say_what_is_kept(graph: "Graph", job_id: str) -> None:

@@ -14,7 +14,7 @@ from cluster.commands.checkpoint_options import (
     Savepoint,
     checkpoint_of,
 )
-from cluster.commands.show import INTERRUPTED, Json, print_json
+from cluster.commands.show import INTERRUPTED, Json, calls_line, print_json
 
 if TYPE_CHECKING:
     from sage.flow.graph import Graph
@@ -62,6 +62,8 @@ def show_result(flow_name: str, result: "JobResult", *, json: bool) -> None:
         return
     counted = f"{result.records_in:,} records in, {result.records_out:,} out, {result.dead_letters:,} dead letters"
     print("\n".join([f"{flow_name} {result.status}: {counted}, {result.duration_s:.2f} s", *result.guarantees]))
+    if result.num_replayed or result.num_repeated:
+        print(calls_line(result.num_replayed, result.num_repeated))
 
 
 def _explain(graph: "Graph", address: str | None, *, json: bool) -> None:

@@ -27,3 +27,8 @@ def print_table(rows: Sequence[Sequence[object]]) -> None:
 def counted(num: int, noun: str) -> str:
     """Return an amount of things for people: `1 node`, `3 nodes`."""
     return f"{num:,} {noun}" if num == 1 else f"{num:,} {noun}s"
+
+
+def calls_line(num_replayed: int, num_repeated: int) -> str:
+    """Return what became of the model calls of an earlier run: `12 answered from the journal, 3 made again`."""
+    return f"model calls of an earlier run: {num_replayed:,} answered from the journal, {num_repeated:,} made again"

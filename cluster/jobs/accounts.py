@@ -65,4 +65,6 @@ class Accounts:
             completion_tokens=sum(count.completion_tokens for count in counts),
             busy_s=sum(progress.busy_s for progress in newest),
             records_late=sum(count.records_late for count in counts),
+            num_replayed=sum(count.num_replayed for count in counts),
+            num_repeated=sum(count.num_repeated for count in counts),
         )

@@ -76,7 +76,7 @@ class LocalCluster:
         machine = machine_here(self._settings)
         offer = machine.look()
         self._manager = JobManager.start(self._clock, Random(), Strategy(self._settings.jobs.placement))
-        self._keepers = Keepers(self._clock)
+        self._keepers = Keepers(self._clock, keep_calls=True)
         self._node = Node.start(NODE_ID, self._node_ports())
         self._actors: list[ActorRef[Any]] = [self._node, self._manager]
         if machine.has_driver:

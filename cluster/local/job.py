@@ -214,6 +214,8 @@ class SubmittedJob:
             dead_letters=view.num_dead_letters,
             duration_s=metrics.duration_s,
             guarantees=guarantees_of(self._graph, view.num_restarts, is_kept=self._is_kept),
+            num_replayed=sum(chain.num_replayed for chain in metrics.chains),
+            num_repeated=sum(chain.num_repeated for chain in metrics.chains),
         )
 
     def _repr_html_(self) -> str:

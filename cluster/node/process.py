@@ -68,7 +68,7 @@ class NodeProcess:
         self._config = config
         self._clock = SystemClock()
         self._node_id = NodeId(config.name)
-        self._keepers = Keepers(self._clock)
+        self._keepers = Keepers(self._clock, keep_calls=True)
         self._has_ended = threading.Event()
         self.error: SageError | None = None  # by which it ended, if by one
         self._member: ActorRef[Any] | None = None

@@ -53,6 +53,9 @@ class KeptInMemory:
     def saved(self) -> TaskState | None:
         return self.begins_at
 
+    def calls(self) -> None:
+        return None
+
     def save(self, checkpoint_id: int | None, state: TaskState, *, commits: bool) -> None:
         self.cuts.take(self.spec.id, checkpoint_id, self.kept(self.spec, state))
 

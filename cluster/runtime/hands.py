@@ -3,7 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from cluster.runtime.call_book import CallBook
 from cluster.runtime.coroutines import Coroutines, Results
+from cluster.runtime.drive import Gauge
 from cluster.runtime.drive_ports import Workshop
 from cluster.runtime.links import TaskMessage
 from cluster.runtime.messages import TaskFact, TaskSpec
@@ -14,7 +16,7 @@ from operators.machine import Call, DeadLetter
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
 from sage.base.ids import RequestId, TaskId
-from sage.base.inference import Inference, ReplyTo, Request
+from sage.base.inference import Inference, Reply, ReplyTo, Request
 from sage.base.settings import RuntimeSettings
 from sage.flow.runner import DeadLetterRecord
 
@@ -50,6 +52,8 @@ class TaskHands:
     results: Results
     start_timer: Callable[[int, float], None]
     notify: Callable[[], None]
+    gauge: Gauge
+    book: CallBook | None = None
 
     def send(self, message: TaskMessage) -> bool:
         return self.ports.transport.send(message)
@@ -57,9 +61,19 @@ class TaskHands:
     def ask(self, requests: Sequence[Request]) -> None:
         if self.ports.inference is None:
             raise InternalError(f"task {self.task_id} asks for a model and its node has no control plane")
-        self.ports.inference.submit(requests, self.reply_to)
+        if self.book is not None:
+            requests, known = self.book.ask(requests, self.gauge.counts)
+            self.reply_to(known)
+        if requests:
+            self.ports.inference.submit(requests, self.reply_to)
+
+    def heard(self, replies: Sequence[Reply]) -> Sequence[Reply]:
+        """Return `replies` as the machine is to be given them."""
+        return self.book.hear(replies) if self.book is not None else replies
 
     def withdraw(self, request_ids: Sequence[RequestId]) -> None:
+        if self.book is not None:
+            self.book.withdraw(request_ids)
         if self.ports.inference is not None:
             self.ports.inference.cancel(request_ids)
 

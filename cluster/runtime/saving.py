@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from cluster.runtime.call_book import CallJournal
 from operators.state import State
 from sage.base.batch import Batch
 
@@ -96,6 +97,10 @@ class StateKeeper(Protocol):
 
     def saved(self) -> TaskState | None:
         """Return what the task goes on from; None where it begins. Raises CheckpointUnusable."""
+        ...
+
+    def calls(self) -> CallJournal | None:
+        """Return who keeps the task's model calls; None: nobody does."""
         ...
 
     def save(self, checkpoint_id: int | None, state: TaskState, *, commits: bool) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 from pykka import ActorDeadError
 
 from cluster.runtime.actor import Actor, tell
+from cluster.runtime.call_book import CallBook
 from cluster.runtime.drive import Drive, Gauge
 from cluster.runtime.failures import exit_refused
 from cluster.runtime.hands import TaskHands, TaskPorts
@@ -45,16 +46,21 @@ class Task(Actor[Order]):
         self._results: Inflow[CallResult] = Inflow(self._notify)
         self._is_going = False
         self._context = context_with(spec.devices)  # in which all code of the user runs
-        hands = TaskHands(spec, ports, self._replies.put, self._results.put, self.set_timer, self._notify)
+        keeper = ports.keeper_for(spec) if ports.keeper_for is not None else None
+        calls = keeper.calls() if keeper is not None else None
+        self._book = CallBook(calls) if calls is not None else None
+        self._hands = TaskHands(
+            spec, ports, self._replies.put, self._results.put, self.set_timer, self._notify, gauge, self._book
+        )
         split = Partitioner(spec.chain.steps[-1]).split  # what leaves by key leaves a key_by
         self._drive = Drive(
             spec,
-            hands,
+            self._hands,
             gauge,
             split=split,
             settings=ports.settings,
             clock=ports.clock,
-            keeper=ports.keeper_for(spec) if ports.keeper_for is not None else None,
+            keeper=keeper,
         )
 
     def on_start(self) -> None:
@@ -82,7 +88,7 @@ class Task(Actor[Order]):
             case CheckpointTask(checkpoint_id, stage):
                 self._drive.checkpoint(checkpoint_id, stage)
             case SomethingCame():
-                self._drive.reply(self._replies.take())
+                self._drive.reply(self._hands.heard(self._replies.take()))
                 self._drive.result(self._results.take())
             case _:
                 self._drive.arrive(message)
@@ -131,6 +137,8 @@ class Task(Actor[Order]):
     def _end(self) -> None:
         self._ports.transport.disconnect(self._spec.id)
         self._ports.coroutines.cancel(self._spec.id)
+        if self._book is not None:
+            self._book.close()
         self.stop()
 
     # Called on other threads.

@@ -27,7 +27,8 @@ class JobStatus(StrEnum):
 class ChainMetrics(msgspec.Struct, frozen=True):
     """What one chain of fused steps has done so far, over all its instances. `busy_s` is time spent computing.
 
-    `records_late` came too late for their windows and were left out.
+    `records_late` came too late for their windows and were left out. Of model calls that an earlier run had made,
+    `num_replayed` were answered from the journal, and `num_repeated` made again: they were out when it was killed.
     """
 
     chain_id: str
@@ -42,6 +43,8 @@ class ChainMetrics(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
     busy_s: float = 0.0
     records_late: int = 0
+    num_replayed: int = 0
+    num_repeated: int = 0
 
 
 class JobMetrics(msgspec.Struct, frozen=True):
@@ -74,7 +77,10 @@ class DeadLetterRecord(msgspec.Struct, frozen=True):
 
 
 class JobResult(msgspec.Struct, frozen=True):
-    """How a job ended well. `dead_letters` is their number; `guarantees` says what the run promised, a line a sink."""
+    """How a job ended well. `dead_letters` is their number; `guarantees` says what the run promised, a line a sink.
+
+    `num_replayed` and `num_repeated` are model calls, as in ChainMetrics.
+    """
 
     job_id: JobId
     status: JobStatus
@@ -83,6 +89,8 @@ class JobResult(msgspec.Struct, frozen=True):
     dead_letters: int
     duration_s: float
     guarantees: tuple[str, ...]
+    num_replayed: int = 0
+    num_repeated: int = 0
 
 
 class NodeView(msgspec.Struct, frozen=True):
