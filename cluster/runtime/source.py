@@ -11,7 +11,6 @@ from sage.flow.ports import MarkedReader, PacedReader, SourceReader, WokenReader
 from sage.flow.spec import Read
 
 Reader = SourceReader[Any]
-_LEN_PASSED = 1000
 READ_TIMER = -2
 """The timer at which a paused source is read again; those of machines are 0 and above."""
 
@@ -35,6 +34,8 @@ class TaskSource:
         self._spec = spec
         self._reader: Reader | None = None
         self._num_read = 0
+        self._num_before = 0  # so many are read again first, and passed over
+        self._has_passed = False
         self.is_paused = False
         """It is not to be read before the READ_TIMER comes."""
         self.is_woken = False
@@ -54,7 +55,7 @@ class TaskSource:
                     self._reader = workshop.reader_at(self._spec, position)
                 case ReadAfter(num_records):
                     self._reader = workshop.reader(self._spec)
-                    self._pass_over(num_records)
+                    self._num_before = num_records
                 case ReadNoMore():
                     pass
 
@@ -66,21 +67,29 @@ class TaskSource:
 
     def rests(self, set_timer: Callable[[int, float], None]) -> bool:
         """Say whether a read that gave nothing is not to be tried again at once: it is woken, or after a pause."""
+        if self._has_passed:
+            return False
         if isinstance(self._reader, PacedReader) and (pause_s := self._reader.pause_s()) > 0.0:
             self.is_paused = True
             set_timer(READ_TIMER, pause_s)
         return self.is_woken or self.is_paused
 
     def read(self, max_records: int) -> Sequence[Any] | None:
-        """Return what comes next; None at the end, and then the source is closed. Raises SourceUnreadable."""
+        """Return what comes next; None at the end, and then the source is closed. Raises SourceUnreadable.
+
+        What an earlier reading gave is passed over, a read at a time: between two of them a job is stopped.
+        """
         assert self._reader is not None, self._spec
+        num_before = self._num_before - self._num_read
         with source_errors(self._spec):
-            values = self._reader.read(max_records)
+            values = self._reader.read(min(max_records, num_before) if num_before > 0 else max_records)
+        self._has_passed = num_before > 0 and bool(values)
         if values is None:
             self.close()
-        else:
-            self._num_read += len(values)
-        return values
+            self._check_passed()
+            return None
+        self._num_read += len(values)
+        return values if num_before <= 0 else []
 
     def watermark_s(self) -> float | None:
         """Return how far event time is, where the source knows and it is news. Raises SourceUnreadable."""
@@ -97,7 +106,7 @@ class TaskSource:
             return ReadNoMore()
         position = getattr(self._reader, "position", None)
         if position is None:
-            return ReadAfter(self._num_read)
+            return ReadAfter(max(self._num_read, self._num_before))
         with source_errors(self._spec):
             return ReadFrom(position())
 
@@ -106,12 +115,11 @@ class TaskSource:
         if reader is not None:
             reader.close()
 
-    def _pass_over(self, num_records: int) -> None:
-        """Read again what was read before: a source that cannot go on must give the same."""
-        while self._num_read < num_records:
-            if self.read(min(_LEN_PASSED, num_records - self._num_read)) is None:
-                raise SourceUnreadable(
-                    f"the source of step {self._spec.chain.steps[0].name!r} gave {num_records} records before, and now "
-                    f"{self._num_read}",
-                    "Let its reader say where it is: position(), and open_at(position) on the source.",
-                )
+    def _check_passed(self) -> None:
+        """Refuse a source that has ended before it gave again what it gave before."""
+        if self._num_read < self._num_before:
+            raise SourceUnreadable(
+                f"the source of step {self._spec.chain.steps[0].name!r} gave {self._num_before} records before, now "
+                f"{self._num_read}",
+                "Let its reader say where it is: position(), and open_at(position) on the source.",
+            )

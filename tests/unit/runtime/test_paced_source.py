@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from cluster.jobs.tasks import tasks_from_plan
 from cluster.runtime.messages import TaskSpec
-from cluster.runtime.saving import Reading
+from cluster.runtime.saving import ReadAfter, Reading
 from cluster.runtime.source import READ_TIMER, TaskSource
+from sage.base.errors import SourceUnreadable
 from sage.base.ids import JobId
 from sage.flow.flow import Flow
 from sage.flow.plan import plan_from_graph
@@ -68,3 +71,21 @@ def test_without_a_pause_it_is_read_at_once() -> None:
     source = opened(Scripted([[], [1]], pause=0.0))
     assert source.read(5) == []
     assert not source.rests(lambda *_: None)
+
+
+def test_what_was_read_before_is_passed_over_a_read_at_a_time() -> None:
+    timers: list[tuple[int, float]] = []
+    source = opened(Scripted([[1, 2], [3], [4]]), ReadAfter(3))
+    for _ in range(2):
+        assert source.read(2) == []
+        assert not source.rests(lambda *timer: timers.append(timer))
+        assert source.reading() == ReadAfter(3)
+    assert (source.read(2), source.reading()) == ([4], ReadAfter(4))
+    assert not timers
+
+
+def test_a_source_that_gives_less_than_before_is_refused() -> None:
+    source = opened(Scripted([[1]]), ReadAfter(2))
+    assert source.read(5) == []
+    with pytest.raises(SourceUnreadable, match="gave 2 records before, now 1"):
+        source.read(5)
