@@ -10,7 +10,7 @@ from cluster.runtime.drive import Drive, Gauge
 from cluster.runtime.failures import exit_refused
 from cluster.runtime.hands import TaskHands, TaskPorts
 from cluster.runtime.inflow import Inflow
-from cluster.runtime.links import TaskMessage
+from cluster.runtime.links import Grant, TaskMessage
 from cluster.runtime.messages import (
     Begin,
     CheckpointTask,
@@ -92,6 +92,8 @@ class Task(Actor[Order]):
                 self._drive.result(self._results.take())
             case _:
                 self._drive.arrive(message)
+        if isinstance(message, CheckpointTask | Grant) and self.mailbox.has_urgent():
+            return self._go_on()  # of many such, each would have a slow read before a StopTask behind them
         self._advance()
 
     def _fire(self, timer_id: int) -> None:
