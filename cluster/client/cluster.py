@@ -192,10 +192,10 @@ class RemoteCluster:
                 JobSubmitted,
                 timeout_s=SUBMIT_S,
             )
-        except BaseException:
+            subscription.begin(desk)
+        except BaseException:  # whoever is told so may submit the flow again: its sinks are not this job's any more
             self._line.listen_no_more(job_id)
             raise
-        subscription.begin(desk)
         return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._line.clock, is_kept=keep is not None)
 
     def job(self, job_id: JobId) -> SubmittedJob:
