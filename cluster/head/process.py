@@ -18,7 +18,7 @@ from cluster.head.history import PastJob, take_up
 from cluster.head.local_nodes import EndLocalNodes, KillNode, LocalNodes, node_name
 from cluster.head.submitter import Resumption, ServeWanted, Submitter, SubmitterPorts
 from cluster.head.trust import HeadTrust
-from cluster.jobs.checkpoint_start import open_folder
+from cluster.jobs.checkpoint_start import HERE
 from cluster.jobs.health import Beat
 from cluster.jobs.journal import Journal, MemoryJournal
 from cluster.jobs.manager import JobManager
@@ -96,7 +96,7 @@ class Head:
             journal=self._journal,
             patience_s=jobs.wait_for_room_s,
         )
-        clerk = CheckpointClerk.start(open_folder, clock=self._clock)
+        clerk = CheckpointClerk.start(HERE.open_folder, clock=self._clock)
         submitter = self._submitter = Submitter.start(
             SubmitterPorts(
                 manager=manager,

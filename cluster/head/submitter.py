@@ -11,7 +11,7 @@ import msgspec
 from pykka import ActorRef
 
 from cluster.head.history import PastJob, about_order, code_bytes
-from cluster.jobs.checkpoint_start import open_checkpoints
+from cluster.jobs.checkpoint_start import HERE, Storage, open_checkpoints
 from cluster.jobs.envelope import EnvelopeVerifier, NoCodeShipping
 from cluster.jobs.job_checkpoints import CheckpointPlan
 from cluster.jobs.orders import CheckRoom, JobView, ResumePlan, SubmitPlan
@@ -73,7 +73,7 @@ class JobChanged:
 
 @dataclass(frozen=True, slots=True)
 class SubmitterPorts:
-    """`tell_door` takes SubmissionEnded and JobChanged on any thread. `clerk`: where checkpoints are kept."""
+    """`tell_door` takes SubmissionEnded and JobChanged on any thread. `clerk`: of checkpoints, kept in `storage`."""
 
     manager: ActorRef[Any]
     plane: ClusterPlane
@@ -84,6 +84,7 @@ class SubmitterPorts:
     clock: Clock
     scheduler: Scheduler = field(default_factory=Threads)
     clerk: ActorRef[Any] | None = None
+    storage: Storage = HERE
 
 
 class Submitter(Actor[Submission | Resumption | ServeWanted]):
@@ -138,7 +139,7 @@ class Submitter(Actor[Submission | Resumption | ServeWanted]):
         if self._ports.clerk is None:
             raise CheckpointUnusable("this head keeps no checkpoints", "Submit the flow without.")
         wanted = Checkpoint(keep.folder, keep.every_s, keep.num_kept, keep.timeout_s, keep.drop, keep.savepoint)
-        return open_checkpoints(plan.graph, wanted, keep.resume, self._ports.clerk)
+        return open_checkpoints(plan.graph, wanted, keep.resume, self._ports.clerk, self._ports.storage)
 
     def _serve_wanted(self, wanted: ServeWanted) -> None:
         try:

@@ -1,11 +1,13 @@
 """Opens the folder of a flow's checkpoints for a job, and finds from where it goes on. Reads all that is there."""
 
 import os
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from pykka import ActorRef
 
-from cluster.checkpoints.disk import RealDisk
+from cluster.checkpoints.disk import Disk, RealDisk
 from cluster.checkpoints.folder import CheckpointFolder
 from cluster.checkpoints.lock import FolderLock
 from cluster.checkpoints.opening import Beginning, beginning, folder_name
@@ -17,9 +19,24 @@ from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.graph import Graph
 
 
-def open_folder(path: str) -> CheckpointFolder:
-    """Return a folder of this machine."""
-    return CheckpointFolder(RealDisk(path), path)
+class Held(Protocol):
+    """A folder that nobody else may write to."""
+
+    def release(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Where folders are, by default on this machine. `hold` raises CheckpointUnusable where another holds it."""
+
+    open_disk: Callable[[str], Disk] = RealDisk
+    hold: Callable[[str], Held] = FolderLock
+
+    def open_folder(self, path: str) -> CheckpointFolder:
+        return CheckpointFolder(self.open_disk(path), path)
+
+
+HERE = Storage()
 
 
 def flow_folder(folder: str | os.PathLike[str], flow: str) -> str:
@@ -27,17 +44,19 @@ def flow_folder(folder: str | os.PathLike[str], flow: str) -> str:
     return os.path.join(os.path.abspath(folder), folder_name(flow))
 
 
-def open_checkpoints(graph: Graph, wanted: Checkpoint, resume: Resume, clerk: ActorRef[Any]) -> CheckpointPlan:
+def open_checkpoints(
+    graph: Graph, wanted: Checkpoint, resume: Resume, clerk: ActorRef[Any], storage: Storage = HERE
+) -> CheckpointPlan:
     """Return how a job takes checkpoints, and from which it goes on. The folder is locked until `on_over` is called.
 
     Raises: CheckpointUnusable, CheckpointUnusable, FlowInvalid.
     """
     path = flow_folder(wanted.folder, graph.name)
-    lock = FolderLock(path)
+    held = storage.hold(path)
     try:
-        begins_in, found = _beginning(graph, wanted, resume, path)
+        begins_in, found = _beginning(graph, wanted, resume, path, storage)
     except SageError:
-        lock.release()
+        held.release()
         raise
     for note in found.notes:
         get_log(flow=graph.name).warning("checkpoint passed over", what=note)
@@ -51,15 +70,15 @@ def open_checkpoints(graph: Graph, wanted: Checkpoint, resume: Resume, clerk: Ac
         next_id=found.next_id,
         clerk=clerk,
         types=flow_types(graph),
-        on_over=lock.release,
+        on_over=held.release,
     )
 
 
-def _beginning(graph: Graph, wanted: Checkpoint, resume: Resume, path: str) -> tuple[str, Beginning]:
+def _beginning(graph: Graph, wanted: Checkpoint, resume: Resume, path: str, storage: Storage) -> tuple[str, Beginning]:
     """Return a folder and what of it the job begins with: its own, or the savepoint where that has nothing."""
-    own = open_folder(path)
+    own = storage.open_folder(path)
     if wanted.savepoint is None or resume == "never" or own.find().newest is not None:
         return path, beginning(graph, own, resume, wanted.drop)
     other = flow_folder(wanted.savepoint, graph.name)
-    begins = beginning(graph, open_folder(other), "must", wanted.drop)
+    begins = beginning(graph, storage.open_folder(other), "must", wanted.drop)
     return other, Beginning(begins.begins_at, own.find().next_id, begins.notes)

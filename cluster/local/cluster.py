@@ -12,7 +12,7 @@ from pykka import ActorRef
 
 from cluster.checkpoints.clerk import CheckpointClerk
 from cluster.checkpoints.keepers import Keepers
-from cluster.jobs.checkpoint_start import open_checkpoints, open_folder
+from cluster.jobs.checkpoint_start import HERE, open_checkpoints
 from cluster.jobs.letters import LetterKeeper, letters_here
 from cluster.jobs.machine_watch import MachineWatch
 from cluster.jobs.manager import JobManager
@@ -129,7 +129,7 @@ class LocalCluster:
 
     def _started_clerk(self) -> ActorRef[Any]:
         if self._clerk is None:
-            self._clerk = CheckpointClerk.start(open_folder, clock=self._clock)
+            self._clerk = CheckpointClerk.start(HERE.open_folder, clock=self._clock)
         return self._clerk
 
     def _keep(self, job: SubmittedJob) -> None:

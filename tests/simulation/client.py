@@ -2,7 +2,7 @@
 
 import atexit
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from cluster.local.job import SubmittedJob
 from cluster.runtime.travelling_code import FileCode
 from sage.base.errors import ClusterUnreachable, JobInterrupted, JournalUnusable, NoRoom, SageError
 from sage.base.ids import JobId
+from sage.flow.checkpoint import Checkpoint
 from sage.flow.graph import Graph
 from sage.flow.runner import DeadLetterRecord, JobResult
 from tests.simulation.clock import ProcessClock
@@ -32,12 +33,14 @@ class WantedJob:
     flow: RandomFlow
     begins_s: float
     cancels_s: float | None  # after it was submitted
+    kept: Checkpoint | None = None
     causes: set[type[SageError]] = field(default_factory=set)
     job: SubmittedJob | None = None
     result: JobResult | None = None
     letters: list[DeadLetterRecord] | None = None
     error: SageError | None = None
     is_cancelled: bool = False
+    num_tries: int = 0
     is_done: bool = False  # else its client is no more
 
 
@@ -113,7 +116,11 @@ class SimulatedClient:
 
     def _submit(self, cluster: RemoteCluster, wanted: WantedJob) -> None:
         try:
-            wanted.job, wanted.error = cluster.submit(wanted.flow.flow), None
+            kept = wanted.kept
+            if kept is not None:  # what was submitted before may run though nobody heard
+                wanted.num_tries += 1
+                kept = replace(kept, folder=f"{kept.folder}/{wanted.num_tries}")
+            wanted.job, wanted.error = cluster.submit(wanted.flow.flow, checkpoint=kept), None
         except SageError as error:
             wanted.error = error
             return

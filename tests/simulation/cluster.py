@@ -12,15 +12,19 @@ from cluster.runtime.control import DeployRun
 from cluster.runtime.travelling_code import FileCode
 from sage.base.ids import JobId, NodeId
 from sage.base.settings import RuntimeSettings
+from sage.flow.ports import Sink
 from tests.simulation.client import SimulatedClient, WantedJob
 from tests.simulation.disk import Disk
+from tests.simulation.files import SharedFiles
 from tests.simulation.flows import RandomFlow
 from tests.simulation.head import SimulatedHead
+from tests.simulation.kept_flows import KeptFlow
 from tests.simulation.machines import Machines
 from tests.simulation.node import SimulatedNode
 from tests.simulation.sockets import Fabric
-from tests.simulation.vault import Vault, VaultSink, Writer
+from tests.simulation.vault import Vault, VaultLedger, VaultSink, Writer
 from tests.simulation.world import World
+from tests.unit.two_phases import LedgerSink
 
 _WALLS_S = (0.0, 0.0, -3600.0, 3600.0)
 
@@ -58,10 +62,11 @@ class SimulatedCluster:
         self.fabric = Fabric(self.machines)
         self.vault = Vault()
         self.disk = Disk(world)
+        self.files = SharedFiles(world)
         self.nodes: dict[str, SimulatedNode] = {}
         self.clients: list[SimulatedClient] = []
         self.loaded: list[RandomFlow] = []
-        self._seeds: dict[str, int] = {}
+        self._seeds: dict[str, tuple[int, bool]] = {}
         self._on_left = on_left
         self._on_admitted = on_admitted
         self.heads = [self._new_head()]
@@ -102,6 +107,7 @@ class SimulatedCluster:
             settings,
             on_admitted=self._on_admitted,
             wall_s=self.world.rng.choice(_WALLS_S),
+            files=self.files,
         )
 
     def start_client(self, name: str, wanted: list[WantedJob]) -> SimulatedClient:
@@ -109,9 +115,9 @@ class SimulatedCluster:
         self.clients.append(client)
         return client
 
-    def flow(self, target: str, seed: int) -> RandomFlow:
-        """Return a flow as its user has it; nodes load it by `target`."""
-        self._seeds[target] = seed
+    def flow(self, target: str, seed: int, *, is_kept: bool = False) -> RandomFlow:
+        """Return a flow as its user has it, which `is_kept` by checkpoints or not; nodes load it by `target`."""
+        self._seeds[target] = (seed, is_kept)
         return self._made(target, None)
 
     def _new_head(self) -> SimulatedHead:
@@ -123,6 +129,7 @@ class SimulatedCluster:
             max_waiting=self.settings.max_waiting,
             on_left=self._on_left,
             wall_s=self.world.rng.choice(_WALLS_S),
+            files=self.files,
         )
 
     # Code.
@@ -139,13 +146,19 @@ class SimulatedCluster:
         return LoadedFlow(graph, flow_types(graph))
 
     def _made(self, target: str, who: Writer | None) -> RandomFlow:
-        return RandomFlow(
+        seed, is_kept = self._seeds[target]
+        return (KeptFlow if is_kept else RandomFlow)(
             target,
-            Random(self._seeds[target]),
-            lambda number: VaultSink(self.vault, number, who),
+            Random(seed),
+            lambda number: self._sink(number, who, is_kept=is_kept),
             longest_s=self.settings.longest_s,
             rest=self._rest,
         )
+
+    def _sink(self, number: int, who: Writer | None, *, is_kept: bool) -> Sink[int]:
+        if not is_kept or who is None:
+            return VaultSink(self.vault, number, who)
+        return LedgerSink(VaultLedger(self.vault, number, who))
 
     def _rest(self, for_s: float) -> None:
         if for_s > 0.0:

@@ -9,14 +9,9 @@ from functools import partial
 
 from cluster.node.standing import Stand
 from cluster.runtime.task import Task
-from sage.base.errors import (
-    JobCancelled,
-    JobInterrupted,
-    RecordFailed,
-    SourceUnreadable,
-    TaskStuck,
-)
+from sage.base.errors import CheckpointUnusable, JobCancelled, JobInterrupted, RecordFailed, SourceUnreadable, TaskStuck
 from sage.base.ids import NodeId
+from sage.flow.checkpoint import Checkpoint
 from tests.simulation.client import WantedJob
 from tests.simulation.cluster import ClusterSettings
 from tests.simulation.flows import CHAT, EMBED
@@ -25,6 +20,7 @@ from tests.simulation.promises import WatchedCluster
 from tests.simulation.world import World
 
 _FAULTS_END_S = (3.0, 6.0, 10.0)
+_KEPT_FAULTS_END_S = (2.0, 4.0)
 _WITHIN_S = 900.0
 _SETTLE_S = (3.0, 16.0)  # clients that were killed are forgotten only later
 _LOOK_EVERY = 10  # steps
@@ -35,23 +31,25 @@ _LONG_S = (4.0, 10.0)
 class ClusterStory:
     """A cluster, what is asked of it, and what happens to it; all of it follows from one seed."""
 
-    def __init__(self, seed: int, *, fault: str | None = None) -> None:
-        """`fault`: the name of the one that happens, several times; by default any may, or none."""
+    def __init__(self, seed: int, *, fault: str | None = None, is_kept: bool = False) -> None:
+        """`fault`: the name of the one that happens, several times; else any may, or none. `is_kept`: jobs are."""
         self.seed = seed
+        self._is_kept = is_kept
         self._only = fault
         self._are_clients_dead = False
+        self._is_settling = False
         self.world = World(seed)
         self.told: list[str] = []
         rng = self._rng = self.world.rng
         self.world.yielding_share = rng.choice((0.0, 0.0, 0.05, 0.3))
         self.watched = WatchedCluster(self.world, self._settings())
         self.cluster = self.watched.cluster
-        self._faults_end_s = rng.choice(_FAULTS_END_S)
-        self.names = [f"node-{number}" for number in range(rng.randint(2, 4))]
+        self._faults_end_s = rng.choice(_KEPT_FAULTS_END_S if is_kept else _FAULTS_END_S)
+        self.names = [f"node-{number}" for number in range(rng.randint(2, 3 if is_kept else 4))]
         for name in self.names:
             self.cluster.start_node(name)
         self.wanted: list[WantedJob] = []
-        for number in range(rng.choice((1, 1, 2, 3))):
+        for number in range(1 if is_kept else rng.choice((1, 1, 2, 3))):
             mine = [self._job(f"flow-{number}-{count}") for count in range(rng.choice((1, 1, 2)))]
             self.cluster.start_client(f"client-{number}", mine)
             self.wanted += mine
@@ -77,15 +75,22 @@ class ClusterStory:
     def _run(self) -> None:
         self.world.run_for(self._faults_end_s)
         self._mend_all()
+        self._run_to_the_end()
+        self._is_settling = True
+        self._mend_all()
+        self.world.run_for(_SETTLE_S[self._are_clients_dead])
+        if self._are_clients_dead:  # what one had wished for may have begun only now
+            self._run_to_the_end()
+            self.world.run_for(_SETTLE_S[False])
+        wrong = self.watched.broken(self.wanted)
+        assert not wrong, "\n".join([*wrong, "The end of the schedule:", self.world.schedule.tail()])
+
+    def _run_to_the_end(self) -> None:
         self.world.run_until(
             lambda: self.world.num_steps % _LOOK_EVERY == 0 and self._is_over(),
             "the end of every job",
             within_s=_WITHIN_S,
         )
-        self._mend_all()
-        self.world.run_for(_SETTLE_S[self._are_clients_dead])
-        wrong = self.watched.broken(self.wanted)
-        assert not wrong, "\n".join([*wrong, "The end of the schedule:", self.world.schedule.tail()])
 
     def _is_over(self) -> bool:
         door = self.cluster.door
@@ -104,10 +109,14 @@ class ClusterStory:
 
     def _job(self, target: str) -> WantedJob:
         rng = self._rng
-        flow = self.cluster.flow(target, rng.getrandbits(32))
+        flow = self.cluster.flow(target, rng.getrandbits(32), is_kept=self._is_kept)
         wanted = WantedJob(
             target, flow, rng.random() * 0.5 * self._faults_end_s, rng.random() * 5.0 if rng.random() < 0.15 else None
         )
+        if self._is_kept:
+            timeout_s = rng.choice((3.0, 60.0, 60.0, 60.0))
+            wanted.kept = Checkpoint(f"/kept/{target}", every_s=rng.choice((0.05, 0.2, 0.5)), timeout_s=timeout_s)
+            wanted.causes |= {CheckpointUnusable} if timeout_s < _LONG_S[1] else set()
         if flow.must_fail() or (flow.has_deadline and flow.needs_models):
             wanted.causes.add(RecordFailed)
         if flow.source_breaks:
@@ -208,6 +217,8 @@ class ClusterStory:
         self._cut(one, other)
 
     def _cut(self, one: str, other: str, for_s: float | None = None) -> None:
+        if self._is_settling:
+            return
         for_s = self._some_s() if for_s is None else for_s
         if self._rng.random() < 0.5:
             one, other = other, one
@@ -299,7 +310,9 @@ class ClusterStory:
 
     def _fill_disk(self) -> None:
         self._tell("the disk of the head is full")
-        self.cluster.disk.is_full = True
+        self.cluster.disk.is_full = self.cluster.files.is_full = True
+        for job in self.wanted:
+            job.causes |= {CheckpointUnusable} if job.kept is not None else set()
 
     def _hold_task(self) -> None:
         tasks = self.world.refs(Task)
@@ -322,7 +335,7 @@ class ClusterStory:
 
     def _mend_all(self) -> None:
         self._tell("everything is mended")
-        self.cluster.disk.is_full = False
+        self.cluster.disk.is_full = self.cluster.files.is_full = False
         self.machines.mangled_share = 0.0
         self.machines.mend_all()
         for name in [HEAD, *self.names, *(client.name for client in self.cluster.clients)]:

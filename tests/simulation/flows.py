@@ -88,6 +88,8 @@ class Risky:
 class RandomFlow:
     """A flow drawn from `rng`, and what must come of it. `violations`: what its own functions saw that must not be."""
 
+    kinds: tuple[str, ...] = _KINDS
+
     def __init__(
         self,
         name: str,
@@ -111,11 +113,12 @@ class RandomFlow:
         self._streams: list[Any] = []
         self._expected: list[Expected] = []
         self._setting_aside: set[str] = set()
-        for _ in range(rng.randint(1, 3)):
+        self._num_sources = rng.randint(1, 3)
+        for _ in range(self._num_sources):
             self._add_source()
         read: set[int] = set()
         for _ in range(rng.randint(0, 8)):
-            read |= self._add(rng.choice(_KINDS))
+            read |= self._add(rng.choice(self.kinds))
         ends = [number for number in range(len(self._streams)) if number not in read]
         self._sinks = {number: self._end(number, outside) for number in ends}
         self.outside = [number for number, sink in self._sinks.items() if sink is None]
@@ -146,6 +149,11 @@ class RandomFlow:
     def must_fail(self) -> bool:
         """Say whether a record may fail the job, however well everything else goes."""
         return self._streams_as_lists(None)[1]
+
+    @property
+    def sets_aside(self) -> bool:
+        """Say whether a record of it may become a dead letter."""
+        return bool(self._setting_aside)
 
     def num_results(self) -> int:
         return sum(len(sink.items) for sink in self._sinks.values() if sink is not None)
@@ -183,8 +191,11 @@ class RandomFlow:
         breaks_after = rng.randint(0, len(items)) if rng.random() < _BREAKING_SHARE else None
         self.source_breaks = self.source_breaks or breaks_after is not None
         self.num_source_records += len(items)
-        self._streams.append(self.flow.from_source(Numbers(items, rng.getrandbits(32), breaks_after, *self._rests)))
+        self._streams.append(self._begin(Numbers(items, rng.getrandbits(32), breaks_after, *self._rests)))
         self._expected.append(Expected((), expected.given(items), is_ordered=True, is_partial=True))
+
+    def _begin(self, numbers: Numbers) -> Any:
+        return self.flow.from_source(numbers)
 
     def _add(self, kind: str) -> set[int]:
         """Add a step of this kind to some streams, and return their numbers."""

@@ -6,12 +6,14 @@ from typing import Any, cast
 
 from pykka import ActorRef
 
+from cluster.checkpoints.clerk import CheckpointClerk
 from cluster.head.book import JobBook
 from cluster.head.config import HeadConfig
 from cluster.head.door import DoorPorts, FromPeer, HeadDoor
 from cluster.head.history import PastJob, take_up
 from cluster.head.submitter import Resumption, Submitter, SubmitterPorts
 from cluster.head.trust import HeadTrust
+from cluster.jobs.checkpoint_start import Storage
 from cluster.jobs.health import Beat
 from cluster.jobs.journal import Journal
 from cluster.jobs.manager import JobManager
@@ -31,6 +33,7 @@ from sage.base.settings import JobsSettings, RuntimeSettings, Settings
 from sage.flow.runner import EngineStatus
 from tests.simulation.clock import ProcessClock
 from tests.simulation.engine import SimulatedLink
+from tests.simulation.files import SharedFiles
 from tests.simulation.flows import CHAT, EMBED
 from tests.simulation.ledger import RequestLedger
 from tests.simulation.machines import Machines
@@ -103,6 +106,7 @@ class SimulatedHead:
         max_waiting: int,
         on_left: Callable[[NodeId], object],
         wall_s: float,
+        files: SharedFiles,
     ) -> None:
         world = self.world = machines.world
         self.process = world.process(HEAD)
@@ -116,6 +120,7 @@ class SimulatedHead:
         self.machine = Plane((CHAT, EMBED), max_waiting=max_waiting)
         self.plane_ref: ActorRef[Any] = ControlPlane.start(self.machine, clock=self.clock, scheduler=self.process)
         self._journal = journal
+        self._storage = Storage(files.disk, lambda folder: files.lock(folder, self.process))
         self._on_left = on_left
         self._max_restarts = max_restarts
         self._beat = Beat()
@@ -154,6 +159,8 @@ class SimulatedHead:
         submitter = Submitter.start(
             SubmitterPorts(
                 manager=self.manager,
+                clerk=CheckpointClerk.start(self._storage.open_folder, clock=self.clock, scheduler=self.process),
+                storage=self._storage,
                 plane=plane,
                 specs_for=lambda plan: (),
                 verifier=trust.verifier(),

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from pykka import ActorRef
 
+from cluster.checkpoints.keepers import Keepers
 from cluster.node.loading import LoadedFlow
 from cluster.node.member import Member
 from cluster.node.member_ports import EndMember, MemberPorts
@@ -26,6 +27,7 @@ from sage.base.inference import Inference
 from sage.base.offer import NodeOffer
 from sage.base.settings import RuntimeSettings
 from tests.simulation.clock import ProcessClock
+from tests.simulation.files import SharedFiles
 from tests.simulation.head import ADDRESS
 from tests.simulation.machines import Machines
 from tests.simulation.sockets import Fabric
@@ -64,6 +66,7 @@ class SimulatedNode:
         *,
         on_admitted: Callable[["SimulatedNode"], object],
         wall_s: float,
+        files: SharedFiles,
     ) -> None:
         world = self.world = machines.world
         self.node_id = NodeId(name)
@@ -79,6 +82,7 @@ class SimulatedNode:
         self._on_admitted = on_admitted
         self._rng = Random(world.rng.getrandbits(64))
         self._is_ending = False
+        self.keepers = Keepers(self.clock, open_disk=files.disk, rng=self._rng, scheduler=self.process)
         machines.add(self.process)
         self.process.begin(f"{name} main", self._run)
 
@@ -113,7 +117,8 @@ class SimulatedNode:
         )
         self.member = Member.start(self._ports())
         self.world.wait(lambda: self._is_ending)
-        stop([self.member], timeout_s=_END_S, clock=self.clock, scheduler=self.process)
+        for actors in ([self.member], self.keepers.actors()):
+            stop(actors, timeout_s=_END_S, clock=self.clock, scheduler=self.process)
         self.way.close()
         self.has_ended = True
         self.world.later(0.0, self.die)
@@ -167,6 +172,7 @@ class SimulatedNode:
             settings=self._settings,
             clock=self.clock,
             scheduler=self.process,
+            keepers=self.keepers,
         )
         self.node = Node.start(self.node_id, ports)
         return self.node

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from cluster.checkpoints.writer import PartWriter
 from cluster.jobs.orders import NodesNow
 from cluster.node.standing import Stand
 from cluster.runtime.node import Node
 from cluster.serving.manager import GetView
-from sage.base.errors import NodeLost, SageError, TaskStuck
+from sage.base.errors import JobInterrupted, NodeLost, SageError, TaskStuck
 from sage.base.ids import NodeId
 from tests.simulation.client import WantedJob
 from tests.simulation.cluster import ClusterSettings, SimulatedCluster
@@ -103,7 +104,8 @@ class WatchedCluster:
         assert job.result is not None
         assert job.job is not None
         result, outside = job.result, self.cluster.stored(job.job.id)
-        if job.letters is None:
+        are_lost = job.kept is not None and JobInterrupted in job.causes and job.flow.sets_aside
+        if job.letters is None or are_lost:  # a head that is no more took those with it that came before the checkpoint
             return job.flow.wrong((), is_whole=False, outside=outside)
         wrong = job.flow.wrong(job.letters, is_whole=True, outside=outside)
         if len(job.letters) != result.dead_letters:
@@ -126,7 +128,8 @@ class WatchedCluster:
         if member is None or member._standing.stand is not Stand.MEMBER:
             return [f"{node.node_id} is no member: {member and member._standing.stand}"]
         (host,) = [actor for actor in node.process.actors() if isinstance(actor, Node)]
-        tasks = [actor.name for actor in node.process.actors() if actor not in (member, host)]
+        writers = [actor for actor in node.process.actors() if isinstance(actor, PartWriter)]
+        tasks = [actor.name for actor in node.process.actors() if actor not in (member, host, *writers)]
         transport = node.way.transport
         left = {
             "runs": list(member._standing.runs),

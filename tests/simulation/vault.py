@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sage.base.ids import JobId, NodeId
+from tests.unit.two_phases import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Vault:
     wrong: list[str] = field(default_factory=list)
     _newest: dict[JobId, int] = field(default_factory=dict)
     _committed: dict[tuple[JobId, int], tuple[int, list[int]]] = field(default_factory=dict)
+    _parts: dict[tuple[JobId, int, str], dict[int, list[int]]] = field(default_factory=dict)
+    _num_writings: int = 0
 
     def deployed(self, who: Writer) -> None:
         """A node was given a part of a run: what older ones still do is stale."""
@@ -46,6 +49,24 @@ class Vault:
             self.wrong.append(f"{who} committed sink {number} twice: {before} and {records}")
         self._committed[who.job_id, number] = (who.run, [*(before if run == who.run else ()), *records])
 
+    def begin(self) -> str:
+        """Return the name of a new writing of two phases."""
+        self._num_writings += 1
+        return str(self._num_writings)
+
+    def commit_parts(self, who: Writer, number: int, writing: str, parts: Sequence[Part]) -> None:
+        """Take those parts of a writing, in order, that are not there; those that are must be as they were."""
+        self.check(who, f"committed sink {number}")
+        shown = self._parts.setdefault((who.job_id, number, writing), {})
+        for place, records in parts:
+            if shown.setdefault(place, list(records)) != list(records):
+                self.wrong.append(f"{who} committed part {place} of {number} anew: {shown[place]} and {records}")
+        of_sink = [part for key, part in self._parts.items() if key[:2] == (who.job_id, number)]
+        self._committed[who.job_id, number] = (
+            who.run,
+            [record for part in of_sink for at in part for record in part[at]],
+        )
+
     def has_committed(self, who: Writer, number: int) -> bool:
         """Say whether an instance of this sink has committed in this run."""
         return self.committed(who.job_id, number)[0] == who.run
@@ -66,6 +87,21 @@ class VaultSink:
     def open(self) -> "VaultWriter":
         assert self.who is not None, "opened where the flow does not run"
         return VaultWriter(self.vault, self.number, self.who)
+
+
+@dataclass(frozen=True, slots=True)
+class VaultLedger:
+    """One sink of two phases as a Ledger: what a checkpoint completed shows, part by part."""
+
+    vault: Vault
+    number: int
+    who: Writer
+
+    def begin(self) -> str:
+        return self.vault.begin()
+
+    def commit(self, writing: str, parts: Sequence[Part]) -> None:
+        self.vault.commit_parts(self.who, self.number, writing, parts)
 
 
 class VaultWriter:
