@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +16,12 @@ NUM_RECORDS = 30_000
 
 FLOWS = f"""
 import asyncio
-import os
 import sage
 
 async def held(number):
-    while number == {NUM_RECORDS - 1} and not os.path.exists("go"):
-        await asyncio.sleep(0.02)
+    if number == {NUM_RECORDS - 1}:
+        pipe = await asyncio.to_thread(open, "go")  # it opens once somebody writes to it
+        pipe.close()
     return number
 
 def counted(num_instances):
@@ -41,10 +41,20 @@ def user() -> Iterator[ClusterCommand]:
     """A user with flows and no cluster; nothing of a cluster is left at the end."""
     with user_at_home() as command:
         (command.home / "flows.py").write_text(FLOWS)
+        os.mkfifo(command.home / "go")
         yield command
         if command.run("status").returncode == 0:
             command("stop")
         command.wait_gone()
+
+
+@pytest.fixture
+def go(user: ClusterCommand) -> Iterator[Callable[[], None]]:
+    """From when this is called, what waits for it goes on, and nobody waits any more."""
+    writing: list[int] = []
+    yield lambda: writing.append(os.open(user.home / "go", os.O_RDWR))
+    for end in writing:
+        os.close(end)
 
 
 def status_of(user: ClusterCommand, job_id: str) -> str:
@@ -57,7 +67,7 @@ def counts_in(file: Path) -> list[str]:
 
 
 def test_a_killed_head_goes_on_from_the_newest_checkpoint_and_a_savepoint_with_other_parallelism(
-    user: ClusterCommand,
+    user: ClusterCommand, go: Callable[[], None]
 ) -> None:
     user("start", "--nodes", "2")
     job_id = user("submit", "flows.py:two", "--checkpoint", "kept", "--every-s", "0.1").strip()
@@ -66,7 +76,7 @@ def test_a_killed_head_goes_on_from_the_newest_checkpoint_and_a_savepoint_with_o
     os.kill(user.json("status")["head_pid"], signal.SIGKILL)
     eventually(lambda: not user.processes(), GONE_S)
     user("start", "--nodes", "2")
-    (user.home / "go").touch()
+    go()
     eventually(lambda: status_of(user, job_id) == "finished", GONE_S)
     wanted = [f"[{key},{NUM_RECORDS // 10}]" for key in range(10)]
     assert counts_in(user.home / "out.jsonl") == wanted
