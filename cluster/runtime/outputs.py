@@ -66,7 +66,7 @@ class Outputs:
         return any(channel.waits() for channel in self._data)
 
     def idle(self) -> bool:
-        """Tell every receiver, once, that nothing is to be expected for now; False while one is owed something."""
+        """Tell every receiver, once, to expect nothing until something is sent; False while one is owed something."""
         if self._is_idle:
             return True
         if any(channel.waits() or channel.owes() for channel in self._data):

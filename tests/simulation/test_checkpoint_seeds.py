@@ -1,9 +1,8 @@
 """Whole clusters with faults whose jobs take checkpoints: nothing is lost or doubled in state, sinks and dead letters.
 
-`SAGE_SIM_SEED=123` runs one seed alone, `SAGE_SIM_SEEDS=20000` so many, as in test_seeds.py.
+seeds.py says how to run one alone.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
@@ -19,22 +18,13 @@ from tests.simulation.cluster_story import ClusterStory
 from tests.simulation.expected import Compute
 from tests.simulation.files import SharedFiles
 from tests.simulation.kept_flows import KeptFlow, marked, running, sessions, windows
+from tests.simulation.seeds import for_all_seeds, run_each
 from tests.simulation.world import World
 
-_LEN_CHUNK = 25
-_NUM_SEEDS = int(os.environ.get("SAGE_SIM_SEEDS", "500"))
-_ONE = os.environ.get("SAGE_SIM_SEED")
-_CHUNKS = [range(start, min(start + _LEN_CHUNK, _NUM_SEEDS)) for start in range(0, _NUM_SEEDS, _LEN_CHUNK)]
 
-
-@pytest.mark.parametrize("seeds", [range(int(_ONE), int(_ONE) + 1)] if _ONE else _CHUNKS, ids=str)
+@for_all_seeds
 def test_a_job_goes_on_from_its_checkpoints_whatever_breaks_and_returns(seeds: range) -> None:
-    for seed in seeds:
-        try:
-            ClusterStory(seed, is_kept=True).run()
-        except Exception as error:
-            error.add_note(f"seed {seed}; again with SAGE_SIM_SEED={seed} pytest {__file__}")
-            raise
+    run_each(seeds, lambda seed: ClusterStory(seed, is_kept=True).run())
 
 
 def test_many_tasks_go_on_from_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:

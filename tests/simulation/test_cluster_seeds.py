@@ -1,28 +1,15 @@
 """Whole clusters with faults: every record, request, lease and epoch is accounted for, whatever breaks and returns.
 
-`SAGE_SIM_SEED=123` runs one seed alone, `SAGE_SIM_SEEDS=20000` so many, as in test_seeds.py.
+seeds.py says how to run one alone.
 """
 
-import os
-
-import pytest
-
 from tests.simulation.cluster_story import ClusterStory
-
-_LEN_CHUNK = 25
-_NUM_SEEDS = int(os.environ.get("SAGE_SIM_SEEDS", "500"))
-_ONE = os.environ.get("SAGE_SIM_SEED")
-_CHUNKS = [range(start, min(start + _LEN_CHUNK, _NUM_SEEDS)) for start in range(0, _NUM_SEEDS, _LEN_CHUNK)]
+from tests.simulation.seeds import for_all_seeds, run_each
 
 
-@pytest.mark.parametrize("seeds", [range(int(_ONE), int(_ONE) + 1)] if _ONE else _CHUNKS, ids=str)
+@for_all_seeds
 def test_a_cluster_keeps_its_promises_whatever_breaks_and_returns(seeds: range) -> None:
-    for seed in seeds:
-        try:
-            ClusterStory(seed).run()
-        except Exception as error:
-            error.add_note(f"seed {seed}; again with SAGE_SIM_SEED={seed} pytest {__file__}")
-            raise
+    run_each(seeds, lambda seed: ClusterStory(seed).run())
 
 
 def test_a_seed_gives_the_same_schedule_each_time() -> None:

@@ -1,7 +1,6 @@
 """Whole houses with faults: every record, request and job is accounted for, whatever order things happen in.
 
-`SAGE_SIM_SEED=123` runs one seed alone, `SAGE_SIM_SEEDS=20000` so many. A seed is one schedule for as long as neither
-the house nor the simulation changes: a failure that was mended is kept as a test that says what it was.
+seeds.py says how to run one alone.
 """
 
 import os
@@ -12,23 +11,15 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.simulation.faults import Story
+from tests.simulation.seeds import for_all_seeds, run_each
 
 _PROCESS_S = 60.0
 _PRINT_FINGERPRINTS = "from tests.simulation.test_seeds import *; print(*fingerprints_of(range(20)))"
-_LEN_CHUNK = 50
-_NUM_SEEDS = int(os.environ.get("SAGE_SIM_SEEDS", "500"))
-_ONE = os.environ.get("SAGE_SIM_SEED")
-_CHUNKS = [range(start, min(start + _LEN_CHUNK, _NUM_SEEDS)) for start in range(0, _NUM_SEEDS, _LEN_CHUNK)]
 
 
-@pytest.mark.parametrize("seeds", [range(int(_ONE), int(_ONE) + 1)] if _ONE else _CHUNKS, ids=str)
+@for_all_seeds
 def test_nothing_is_lost_doubled_or_left_behind(seeds: range) -> None:
-    for seed in seeds:
-        try:
-            Story(seed).run()
-        except Exception as error:
-            error.add_note(f"seed {seed}; again with SAGE_SIM_SEED={seed}")
-            raise
+    run_each(seeds, lambda seed: Story(seed).run())
 
 
 def test_a_seed_gives_the_same_schedule_each_time() -> None:
