@@ -100,7 +100,9 @@ def test_the_key_of_a_token_never_becomes_a_lasting_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "role"), [("", Role.NODE), ("ab" * 32, Role.NODE), (NODE.public_key, Role.SUBMITTER), ("~" * 40, Role.HEAD)]
+    ("key", "role"),
+    [("", Role.NODE), ("ab" * 32, Role.NODE), (NODE.public_key, Role.SUBMITTER), ("~" * 40, Role.HEAD)],
+    ids=["empty", "hexadecimal", "a CURVE key of a submitter", "another length"],
 )
 def test_what_is_no_key_of_its_role_cannot_be_written_down(key: str, role: Role) -> None:
     with pytest.raises(ValueError, match="no public key"):

@@ -87,7 +87,11 @@ def test_a_node_brings_no_signing_key_and_its_token_is_not_spent_by_trying() -> 
     assert redeem(allowed, token.keys.public_key, ALDER, NOW_S).keys
 
 
-@pytest.mark.parametrize(("key", "label"), [("no key", "a"), ("", "a"), (ALDER.public_key, ""), (HEAD_KEY, "a" * 101)])
+@pytest.mark.parametrize(
+    ("key", "label"),
+    [("no key", "a"), ("", "a"), (ALDER.public_key, ""), (HEAD_KEY, "a" * 101)],
+    ids=["no key", "empty key", "empty label", "long label"],
+)
 def test_who_joins_has_a_key_and_a_label(key: str, label: str) -> None:
     allowed, token = issued()
     with pytest.raises(InvalidRequest):
