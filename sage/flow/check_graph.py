@@ -27,9 +27,9 @@ from sage.flow.spec import (
     Within,
     Write,
     sides_of,
-    takes_two,
 )
 from sage.flow.turns import with_turns
+from sage.flow.two_inputs import takes_two
 from sage.flow.windows import Session, Sliding, Tumbling
 
 

@@ -8,7 +8,8 @@ from functools import reduce
 from sage.base.demand import Demand
 from sage.flow.check_graph import fills
 from sage.flow.graph import Graph, Step, consumers_of
-from sage.flow.spec import KeyBy, MapBatches, TakeSide, Union, Waiting, takes_two
+from sage.flow.spec import KeyBy, MapBatches, TakeSide, Union, Waiting
+from sage.flow.two_inputs import takes_two
 
 Side = tuple[str, str]
 """The name of a step and the tag of what it puts aside."""

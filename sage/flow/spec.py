@@ -6,8 +6,11 @@ from typing import Any, Literal
 
 from sage.base.inference import ServiceClass
 from sage.flow.ports import Sink, Source
-from sage.flow.process import KeyedProcess
-from sage.flow.windows import Session, Shape, Sliding, Trigger, Tumbling
+from sage.flow.two_inputs import AsOf as AsOf
+from sage.flow.two_inputs import JoinWindows as JoinWindows
+from sage.flow.two_inputs import Process as Process
+from sage.flow.two_inputs import Within as Within
+from sage.flow.windows import Shape, Trigger
 
 Field = str | Callable[[Any], Any]
 """Where a step finds its input in a record: a field's name, or a function of the record."""
@@ -127,38 +130,6 @@ class Combine:
 @dataclass(frozen=True, slots=True)
 class Gather:
     """Keep the records themselves, as a list."""
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """Give each key's records to a process that `make` makes, one for each instance of the step."""
-
-    make: Callable[[], KeyedProcess[Any, Any, Any]]
-    sides: tuple[str, ...] = ()
-    expires: bool = False
-    has_two: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Within:
-    """Pair each record of the first input with those of the second from `before_s` before to `after_s` after it."""
-
-    before_s: float
-    after_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class JoinWindows:
-    """Pair the records of both inputs that are in one window."""
-
-    shape: Tumbling | Sliding | Session
-
-
-@dataclass(frozen=True, slots=True)
-class AsOf:
-    """Pair each record of the first input with the last of the second that is not later."""
-
-    is_outer: bool = False
 
 
 Over = Aggregate | Reduce | Combine | Gather
@@ -335,8 +306,3 @@ def sides_of(spec: Spec) -> tuple[str, ...]:
             return (tag,)
         case _:
             return ()
-
-
-def takes_two(spec: Spec) -> bool:
-    """Say whether a step has a first and a second input, and is given their records as `(0, record)`, `(1, record)`."""
-    return isinstance(spec, Within | JoinWindows | AsOf) or (isinstance(spec, Process) and spec.has_two)

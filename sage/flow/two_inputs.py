@@ -1,0 +1,45 @@
+"""What processes and joins are told: steps that may have two inputs. Knows nothing of how they compute."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sage.flow.process import KeyedProcess
+from sage.flow.windows import Session, Sliding, Tumbling
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Give each key's records to a process that `make` makes, one for each instance of the step."""
+
+    make: Callable[[], KeyedProcess[Any, Any, Any]]
+    sides: tuple[str, ...] = ()
+    expires: bool = False
+    has_two: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Pair each record of the first input with those of the second from `before_s` before to `after_s` after it."""
+
+    before_s: float
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class JoinWindows:
+    """Pair the records of both inputs that are in one window."""
+
+    shape: Tumbling | Sliding | Session
+
+
+@dataclass(frozen=True, slots=True)
+class AsOf:
+    """Pair each record of the first input with the last of the second that is not later."""
+
+    is_outer: bool = False
+
+
+def takes_two(spec: object) -> bool:
+    """Say whether a step has a first and a second input, and is given their records as `(0, record)`, `(1, record)`."""
+    return isinstance(spec, Within | JoinWindows | AsOf) or (isinstance(spec, Process) and spec.has_two)
