@@ -51,8 +51,10 @@ class Phase:
     def run(self, columns: Columns, first: int = 0) -> list[Columns]:
         """Return the output in parts, from stage `first` on; none of them is empty."""
         for at in range(first, len(self.stages)):
-            len_part, num_records = self._len_part(at), len(columns[0])
-            if num_records > 1.5 * len_part:
+            num_records = len(columns[0])
+            if not num_records:
+                return []  # nobody is called for nothing: a sink may send a message each time
+            if num_records > 1.5 * (len_part := self._len_part(at)):
                 return [out for part in _parts(columns, len_part) for out in self.run(part, at)]
             self._num_in[at] += num_records
             columns = self.stages[at].run(*columns)

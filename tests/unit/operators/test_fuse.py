@@ -179,6 +179,12 @@ def test_a_sink_is_opened_written_in_batches_and_told_how_the_stream_ended() -> 
         assert driven.counts.records_out == 2
 
 
+def test_a_sink_is_not_called_where_nothing_is_left_of_a_batch() -> None:
+    sink = Remembering()
+    run(Filter(lambda x: x > 2), MapBatches(list), Write(sink), batches=[[1, 2], [3], [1]])
+    assert (sink.records, sink.num_writes) == ([3], 1)
+
+
 def test_a_sink_that_never_opened_is_not_closed() -> None:
     sink = Remembering()
     machine(Write(sink)).close(complete=False)
