@@ -24,7 +24,8 @@ test: $(VENV)/test.stamp
 	$(BIN)/mypy
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not alone" --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 models: $(VENV)/engines.stamp
 	$(BIN)/sage models pull $(MODELS)

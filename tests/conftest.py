@@ -1,6 +1,8 @@
 """What all tests share: where the data is, and that nothing is timed. Knows no part of the system."""
 
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,10 @@ def data_dir() -> Path:
     found = find_data()
     assert found is not None, "mark the test `data`"
     return found
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """An empty folder with room for sockets: those in `tmp_path` may have longer names than sockets can have."""
+    with tempfile.TemporaryDirectory(prefix="sage-", dir="/tmp") as folder:
+        yield Path(folder)

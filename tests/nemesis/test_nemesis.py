@@ -8,7 +8,7 @@ import pytest
 from tests.cluster.private_world import what_is_lacking
 from tests.conftest import ROOT
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.alone, pytest.mark.cluster, pytest.mark.timeout(150)]
 _DEADLINE_S = 120.0
 
 

@@ -51,6 +51,7 @@ def test_a_total_says_how_many_there_were() -> None:
     assert total([1, 2, 3]) == [(3, 6)]
 
 
+@pytest.mark.alone
 @pytest.mark.cluster
 def test_two_nodes_are_measured_against_one(tmp_path: Path) -> None:
     target = tmp_path / "result.json"

@@ -20,12 +20,12 @@ from tests.unit.client.scripted_head import ScriptedHead
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(short_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A user without any cluster."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    return tmp_path
+    monkeypatch.chdir(short_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(short_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(short_path / "config"))
+    return short_path
 
 
 @pytest.fixture

@@ -253,7 +253,9 @@ def traced(graph: Graph, trace: Path) -> Graph:
 
 def test_several_threads_may_submit_flows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one of them had registered with cloudpickle, another took back."""
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__)  # so that there are modules beside the script
+    monkeypatch.setattr(
+        sys.modules["__main__"], "__file__", __file__, raising=False
+    )  # so that there are modules beside the script
     switch_s = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:

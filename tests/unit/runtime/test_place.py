@@ -81,16 +81,16 @@ def test_a_removed_place_leaves_no_folder(place: ClusterPlace, tmp_path: Path) -
     place.remove()
 
 
-def test_all_clusters_of_the_user_are_found(tmp_path: Path) -> None:
-    environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
+def test_all_clusters_of_the_user_are_found(short_path: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(short_path)}
     assert list(places_here(environ)) == []
     for name in ("b", "a"):
         place_of_cluster(name, environ).make()
     assert [place.name for place in places_here(environ)] == ["a", "b"]
 
 
-def test_what_a_killed_process_left_is_removed_and_what_another_has_taken_is_not(tmp_path: Path) -> None:
-    environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
+def test_what_a_killed_process_left_is_removed_and_what_another_has_taken_is_not(short_path: Path) -> None:
+    environ = {"XDG_RUNTIME_DIR": str(short_path)}
     for name in ("killed", "alive", "young"):
         place_of_cluster(name, environ).make()
     was_held(place_of_cluster("killed", environ)).say(BEACON)
