@@ -6,11 +6,10 @@ Knows nothing of how calls are run.
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from random import Random
 from statistics import median
 
 import sage
+from benchmarks.call_times import NUM_IN_FLIGHT, Latency, call_times
 from benchmarks.document import Result
 from benchmarks.measure import Prepare, Run, in_turns, median_ratio
 from benchmarks.streams import RUN_TIMEOUT_S
@@ -18,17 +17,6 @@ from benchmarks.wanted import StreamEngine
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
 from sage.flow.runner import Cluster
-
-LATENCY_S = 0.01
-MAX_LATENCY_S = 0.1
-NUM_IN_FLIGHT = 64
-
-
-class Latency(StrEnum):
-    """How long the calls take: all as long, or drawn from an exponential distribution, cut at ten times the mean."""
-
-    CONSTANT = "constant"
-    EXPONENTIAL = "exponential"
 
 
 class CallsResult(Result, frozen=True, kw_only=True):
@@ -98,10 +86,7 @@ class WaitingCalls:
 
 def waiting_calls(num_records: int, latency: Latency, *, seed: int) -> WaitingCalls:
     """Return calls of 10 ms, or of 10 ms on the average."""
-    rng = Random(seed)
-    if latency is Latency.CONSTANT:
-        return WaitingCalls([LATENCY_S] * num_records, latency)
-    return WaitingCalls([min(MAX_LATENCY_S, rng.expovariate(1 / LATENCY_S)) for _ in range(num_records)], latency)
+    return WaitingCalls(call_times(num_records, latency, seed=seed), latency)
 
 
 def measure_calls(

@@ -5,14 +5,17 @@ from contextlib import ExitStack
 
 from msgspec.structs import replace
 
-from benchmarks.calls import Latency, measure_calls, waiting_calls
+from benchmarks.auctions import auctions
+from benchmarks.call_times import Latency
+from benchmarks.calls import measure_calls, waiting_calls
 from benchmarks.document import Result
 from benchmarks.models import Bench, measure_embed, measure_generate
-from benchmarks.nexmark import Auctions, Query, auctions
+from benchmarks.nexmark import Auctions, Query
+from benchmarks.readings import readings
 from benchmarks.streams import measure_stream
 from benchmarks.texts import Corpus, load_corpus, passages
 from benchmarks.wanted import StreamEngine, StreamWorkload, Wanted
-from benchmarks.windowed_sum import WindowedSum, readings
+from benchmarks.windowed_sum import WindowedSum
 from benchmarks.windows import measure_windows
 from benchmarks.workloads import Stateless, WordCount, Workload
 from cluster.commands.pull import ensure_models

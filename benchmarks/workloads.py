@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import sage
+from benchmarks.integers import grow, halve, is_even
 from benchmarks.texts import Corpus, words_of
 
 Outcome = object
@@ -39,18 +40,6 @@ class Workload(Protocol):
     def expected(self) -> Outcome:
         """Compute in a third way, that has nothing in common with the other two."""
         ...
-
-
-def grow(x: int) -> int:
-    return x * 3 + 1
-
-
-def is_even(x: int) -> bool:
-    return x % 2 == 0
-
-
-def halve(x: int) -> int:
-    return x // 2
 
 
 @dataclass(slots=True)

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from benchmarks.calls import LATENCY_S, Latency, WaitingCalls, measure_calls, waiting_calls
+from benchmarks.call_times import LATENCY_S, Latency
+from benchmarks.calls import WaitingCalls, measure_calls, waiting_calls
 from benchmarks.wanted import StreamEngine
 from cluster.local import LocalCluster
 from sage.base.clock import SystemClock

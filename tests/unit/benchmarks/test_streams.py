@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from benchmarks.nexmark import Auctions, auctions
+from benchmarks.auctions import auctions
+from benchmarks.nexmark import Auctions
+from benchmarks.readings import readings
 from benchmarks.session import QUERIES
 from benchmarks.streams import measure_stream
 from benchmarks.texts import corpus_of, zipf_corpus
 from benchmarks.wanted import StreamEngine
-from benchmarks.windowed_sum import WindowedSum, readings
+from benchmarks.windowed_sum import WindowedSum
 from benchmarks.workloads import Outcome, Stateless, WordCount, Workload
 from cluster.local import LocalCluster
 from sage.base.clock import SystemClock
