@@ -1,4 +1,4 @@
-"""The events of Nexmark's queries, and the user functions over them. Imports nothing of SAGE: peers read it too.
+"""The events of Nexmark's queries, and the user functions over them. Imports nothing of SAGE: rivals read it too.
 
 Events are tuples: ("person", time_s, id, name, state), ("auction", time_s, id, seller, category),
 ("bid", time_s, auction, bidder, price).

@@ -1,4 +1,4 @@
-"""How long the calls of W5 take. Imports nothing of SAGE: peers read it too."""
+"""How long the calls of W5 take. Imports nothing of SAGE: rivals read it too."""
 
 from collections.abc import Sequence
 from enum import StrEnum

@@ -5,6 +5,7 @@ Knows nothing of how calls are run.
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from statistics import median
 
@@ -12,6 +13,7 @@ import sage
 from benchmarks.call_times import NUM_IN_FLIGHT, Latency, call_times
 from benchmarks.document import Result
 from benchmarks.measure import Prepare, Run, in_turns, median_ratio
+from benchmarks.rivals.beside import RivalsBeside
 from benchmarks.streams import RUN_TIMEOUT_S
 from benchmarks.wanted import StreamEngine
 from sage.base.clock import Clock
@@ -90,9 +92,16 @@ def waiting_calls(num_records: int, latency: Latency, *, seed: int) -> WaitingCa
 
 
 def measure_calls(
-    calls: WaitingCalls, engines: Sequence[StreamEngine], cluster: Cluster, *, num_rounds: int, clock: Clock
+    calls: WaitingCalls,
+    engines: Sequence[StreamEngine],
+    cluster: Cluster,
+    *,
+    num_rounds: int,
+    clock: Clock,
+    rivals: RivalsBeside | None = None,
 ) -> list[CallsResult]:
-    """Return a result an engine; the plain event loop runs in any case. Raises InternalError at a wrong outcome."""
+    """Return a result an engine, and one each of `rivals` that can; the plain event loop runs in any case. Raises
+    InternalError at a wrong outcome."""
     expected = list(range(0, 2 * len(calls.lasts_s), 2))
 
     def check(way: str, outcome: object) -> None:
@@ -102,11 +111,14 @@ def measure_calls(
     ways: dict[str, Prepare] = {StreamEngine.PYTHON: lambda: calls.plain}
     if StreamEngine.SAGE in engines:
         ways[StreamEngine.SAGE] = lambda: calls.run_on(cluster)
-    seconds = in_turns(ways, num_rounds=num_rounds, clock=clock, check=check)
-    return [_result(calls, engine, seconds[engine], seconds[StreamEngine.PYTHON]) for engine in engines]
+    with ExitStack() as stack:
+        others = {} if rivals is None else stack.enter_context(rivals.ready(calls.name, expected))
+        seconds = in_turns({**ways, **others}, num_rounds=num_rounds, clock=clock, check=check)
+    plain_s = seconds[StreamEngine.PYTHON]
+    return [_result(calls, engine, seconds[engine], plain_s) for engine in (*engines, *others)]
 
 
-def _result(calls: WaitingCalls, engine: StreamEngine, own_s: Sequence[float], plain_s: Sequence[float]) -> CallsResult:
+def _result(calls: WaitingCalls, engine: str, own_s: Sequence[float], plain_s: Sequence[float]) -> CallsResult:
     num = len(calls.lasts_s)
     return CallsResult(
         engine=engine,

@@ -31,7 +31,7 @@ Workloads = Annotated[
 ]
 Engines = Annotated[
     list[StreamEngine] | None,
-    typer.Option("--engine", help="What W1 to W5 run on, may be repeated; by default both."),
+    typer.Option("--engine", help="What W1 to W5 run on, may be repeated; by default sage and python."),
 ]
 Records = Annotated[
     int | None,
@@ -48,6 +48,10 @@ Target = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Wr
 def main() -> int:
     """Run `sage-benchmark` and return its exit status."""
     return run_command(app, "sage-benchmark", sys.argv[1:])
+
+
+def _say(what: str) -> None:
+    typer.echo(what, err=True)
 
 
 @app.command()
@@ -78,7 +82,7 @@ def stream(
         num_rounds=rounds,
         seed=seed,
     )
-    document = document_of(wanted.command(), seed=seed, clock=SystemClock(), results=lambda: measure(wanted))
+    document = document_of(wanted.command(), seed=seed, clock=SystemClock(), results=lambda: measure(wanted, _say))
     deliver(document, json)
 
 

@@ -1,4 +1,4 @@
-"""The user functions of W1. Imports nothing of SAGE: peers call them too."""
+"""The user functions of W1. Imports nothing of SAGE: rivals call them too."""
 
 
 def grow(x: int) -> int:

@@ -1,4 +1,4 @@
-"""The readings of W3, out of order, and the user functions over them. Imports nothing of SAGE: peers read it too."""
+"""The readings of W3, out of order, and the user functions over them. Imports nothing of SAGE: rivals read it too."""
 
 from random import Random
 from typing import NamedTuple

@@ -12,9 +12,11 @@ from benchmarks.document import Result
 from benchmarks.models import Bench, measure_embed, measure_generate
 from benchmarks.nexmark import Auctions, Query
 from benchmarks.readings import readings
+from benchmarks.rivals.beside import RivalsBeside
+from benchmarks.rivals.environment import Say
 from benchmarks.streams import measure_stream
 from benchmarks.texts import Corpus, load_corpus, passages
-from benchmarks.wanted import StreamEngine, StreamWorkload, Wanted
+from benchmarks.wanted import StreamWorkload, Wanted
 from benchmarks.windowed_sum import WindowedSum
 from benchmarks.windows import measure_windows
 from benchmarks.workloads import Stateless, WordCount, Workload
@@ -40,55 +42,72 @@ NUM_PROMPTS = 64
 LEN_QUESTION_CHARS = 200
 
 
-def measure(wanted: Wanted) -> list[Result]:
-    """Measure each workload in turn, each on a cluster of its own.
+def measure(wanted: Wanted, say: Say) -> list[Result]:
+    """Measure each workload in turn, each on a cluster of its own; `say` is told what rivals do, or why they do not.
 
     Raises: ModelMissing, and InternalError where a result is wrong.
     """
     settings = load_settings({"runtime.batch_records": wanted.batch_records})
-    return [result for workload in wanted.workloads for result in _measure(workload, wanted, settings)]
+    return [result for workload in wanted.workloads for result in _measure(workload, wanted, settings, say)]
 
 
-def _measure(workload: StreamWorkload, wanted: Wanted, settings: Settings) -> Sequence[Result]:
+def _measure(workload: StreamWorkload, wanted: Wanted, settings: Settings, say: Say) -> Sequence[Result]:
     match workload:
         case StreamWorkload.W1:
-            return _stream(Stateless(wanted.num_records or NUM_INTEGERS), wanted, settings)
+            num_records = wanted.num_records or NUM_INTEGERS
+            return _stream(Stateless(num_records), wanted, settings, _rivals(wanted, num_records, settings, say))
         case StreamWorkload.W2:
-            return _stream(WordCount(load_corpus(wanted.num_records, seed=wanted.seed)), wanted, settings)
+            corpus = load_corpus(wanted.num_records, seed=wanted.seed)
+            return _stream(WordCount(corpus), wanted, settings, _rivals(wanted, wanted.num_records, settings, say))
         case StreamWorkload.W3:
             num_records = wanted.num_records or NUM_READINGS
-            return _stream(WindowedSum(readings(num_records, seed=wanted.seed)), wanted, settings)
-        case StreamWorkload.W4:
-            events = auctions(wanted.num_records or NUM_EVENTS, seed=wanted.seed)
-            return [result for query in QUERIES for result in _stream(Auctions(events, query), wanted, settings)]
+            rivals = _rivals(wanted, num_records, settings, say)
+            return _stream(WindowedSum(readings(num_records, seed=wanted.seed)), wanted, settings, rivals)
+        case StreamWorkload.W4 | StreamWorkload.NEXMARK:
+            num_records = wanted.num_records or NUM_EVENTS
+            events, rivals = auctions(num_records, seed=wanted.seed), _rivals(wanted, num_records, settings, say)
+            return [
+                result for query in QUERIES for result in _stream(Auctions(events, query), wanted, settings, rivals)
+            ]
         case StreamWorkload.W5:
-            return _calls(wanted, settings)
+            return _calls(wanted, settings, say)
         case StreamWorkload.EMBED | StreamWorkload.GENERATE:
             return _models(workload, wanted, settings)
         case StreamWorkload.WINDOWS:
             return _windows(wanted, settings)
 
 
-def _calls(wanted: Wanted, settings: Settings) -> Sequence[Result]:
+def _rivals(wanted: Wanted, num_records: int | None, settings: Settings, say: Say) -> RivalsBeside:
+    batch_records = settings.runtime.batch_records
+    return RivalsBeside(wanted.rivals, num_records, wanted.seed, batch_records, SystemClock(), say)
+
+
+def _calls(wanted: Wanted, settings: Settings, say: Say) -> Sequence[Result]:
     results: list[Result] = []
+    num_records = wanted.num_records or NUM_CALLS
     for latency in Latency:
-        calls = waiting_calls(wanted.num_records or NUM_CALLS, latency, seed=wanted.seed)
         with LocalCluster(settings=settings) as cluster:
             results += measure_calls(
-                calls, wanted.engines or tuple(StreamEngine), cluster, num_rounds=wanted.num_rounds, clock=SystemClock()
+                waiting_calls(num_records, latency, seed=wanted.seed),
+                wanted.own_engines,
+                cluster,
+                num_rounds=wanted.num_rounds,
+                clock=SystemClock(),
+                rivals=_rivals(wanted, num_records, settings, say),
             )
     return results
 
 
-def _stream(workload: Workload, wanted: Wanted, settings: Settings) -> Sequence[Result]:
+def _stream(workload: Workload, wanted: Wanted, settings: Settings, rivals: RivalsBeside) -> Sequence[Result]:
     with LocalCluster(settings=settings) as cluster:
         return measure_stream(
             workload,
-            wanted.engines or tuple(StreamEngine),
+            wanted.own_engines,
             cluster,
             batch_records=settings.runtime.batch_records,
             num_rounds=wanted.num_rounds,
             clock=SystemClock(),
+            rivals=rivals,
         )
 
 

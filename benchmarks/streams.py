@@ -4,10 +4,12 @@ Knows workloads only by their protocol.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from statistics import median
 
 from benchmarks.document import Result
 from benchmarks.measure import Prepare, Run, in_turns, median_ratio
+from benchmarks.rivals.beside import RivalsBeside
 from benchmarks.wanted import StreamEngine
 from benchmarks.workloads import Workload
 from sage.base.clock import Clock
@@ -40,8 +42,10 @@ def measure_stream(
     batch_records: int,
     num_rounds: int,
     clock: Clock,
+    rivals: RivalsBeside | None = None,
 ) -> list[StreamResult]:
-    """Return a result an engine; the plain loop runs in any case, as what the others are compared with.
+    """Return a result an engine; the plain loop runs in any case, as what the others are compared with. Those of
+    `rivals` that cannot compute the workload have none.
 
     Raises InternalError where an outcome is not the oracle's: no figure is given for a wrong answer.
     """
@@ -54,7 +58,9 @@ def measure_stream(
     ways: dict[str, Prepare] = {StreamEngine.PYTHON: lambda: workload.plain}
     if StreamEngine.SAGE in engines:
         ways[StreamEngine.SAGE] = lambda: _run_on(cluster, workload)
-    seconds = in_turns(ways, num_rounds=num_rounds, clock=clock, check=check)
+    with ExitStack() as stack:
+        others = {} if rivals is None else stack.enter_context(rivals.ready(workload.name, expected))
+        seconds = in_turns({**ways, **others}, num_rounds=num_rounds, clock=clock, check=check)
     return [
         StreamResult(
             engine=engine,
@@ -68,9 +74,9 @@ def measure_stream(
             seconds_median=round(median(seconds[engine]), 6),
             seconds_min=round(min(seconds[engine]), 6),
             num_rounds=num_rounds,
-            batch_records=batch_records if engine is StreamEngine.SAGE else None,
+            batch_records=None if engine == StreamEngine.PYTHON else batch_records,
         )
-        for engine in engines
+        for engine in (*engines, *others)
     ]
 
 

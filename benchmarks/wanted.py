@@ -5,15 +5,19 @@ from enum import StrEnum
 
 
 class StreamEngine(StrEnum):
-    """What computes W1 to W5: a flow on the embedded runtime, or the plain loop."""
+    """What computes W1 to W5: a flow on the embedded runtime, the plain loop, or a rival in a process of its own."""
 
     SAGE = "sage"
     PYTHON = "python"
+    BYTEWAX = "bytewax"
+
+
+OURS = (StreamEngine.SAGE, StreamEngine.PYTHON)
 
 
 class StreamWorkload(StrEnum):
-    """W1 to W4 are timed against the plain loop, W5 against the ideal; embed and generate against the engine alone,
-    windows against each other."""
+    """W1 to W4 are timed against the plain loop (W4 and nexmark are one), W5 against the ideal; embed and generate
+    against the engine alone, windows against each other."""
 
     W1 = "W1"
     W2 = "W2"
@@ -23,6 +27,7 @@ class StreamWorkload(StrEnum):
     EMBED = "embed"
     GENERATE = "generate"
     WINDOWS = "windows"
+    NEXMARK = "nexmark"
 
 
 MODEL_WORKLOADS = frozenset((StreamWorkload.EMBED, StreamWorkload.GENERATE, StreamWorkload.WINDOWS))
@@ -39,6 +44,16 @@ class Wanted:
     batch_records: int | None
     num_rounds: int
     seed: int
+
+    @property
+    def own_engines(self) -> tuple[StreamEngine, ...]:
+        """Those of the wanted engines that are no rivals; both where none was named."""
+        return tuple(engine for engine in self.engines if engine in OURS) if self.engines else OURS
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        """The wanted rivals, each once."""
+        return tuple(dict.fromkeys(engine.value for engine in self.engines if engine not in OURS))
 
     def command(self) -> str:
         """Return the command line that asks for this.
