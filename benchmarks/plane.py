@@ -1,13 +1,15 @@
 """`sage-benchmark plane`: what a decision of the control plane costs while many requests wait. Starts no engine.
 
-A decision is the whole way of one request through the plane: it arrives, is picked for an engine, has its first token
-and ends. Timed is the processor time of the plane alone, not of making requests. Each round is checked: as many wait
-afterwards as before, every request that ended made room for exactly one, and none was picked twice.
+A decision is what the plane makes of one event. There are three kinds in the life of a request: it arrives; its first
+token comes; it ends, and the next is picked for its place. Said is what the dearest kind costs, each kind for itself,
+and all of one request. Timed is the processor time of the plane alone, less that of reading the clock. Each round is
+checked: as many wait afterwards as before, every request that ended made room for exactly one, none was picked twice.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import count
 from random import Random
 from statistics import median
@@ -41,7 +43,10 @@ STEP_S = 0.001
 
 
 class PlaneResult(Result, frozen=True, kw_only=True):
-    """`n` decisions in each of `num_rounds` rounds, of which `us_per_decision` is the median, `_min` the least."""
+    """`n` requests in each of `num_rounds` rounds, of which all figures are medians, `_min` the least.
+
+    `us_per_decision` is what the dearest of the three kinds of events costs, `us_per_request` all three together.
+    """
 
     policy: str
     route: str
@@ -50,6 +55,10 @@ class PlaneResult(Result, frozen=True, kw_only=True):
     num_rounds: int
     us_per_decision: float
     us_per_decision_min: float
+    us_arrival: float
+    us_first_token: float
+    us_end_and_pick: float
+    us_per_request: float
 
 
 def measure_plane(wanted: PlaneWanted, say: Callable[[str], object]) -> list[Result]:
@@ -60,9 +69,19 @@ def measure_plane(wanted: PlaneWanted, say: Callable[[str], object]) -> list[Res
             for route in wanted.routes:
                 say(f"{policy}, {route}, {num_engines} engines")
                 busy = _Busy(Plane(policy=policy, route=route, max_waiting=2 * wanted.waiting), wanted, num_engines)
-                seconds = [busy.round(wanted.num_decisions) for _ in range(wanted.num_rounds)]
-                results.append(_result(policy, route, num_engines, wanted, seconds))
+                rounds = [busy.round(wanted.num_decisions) for _ in range(wanted.num_rounds)]
+                results.append(_result(policy, route, num_engines, wanted, rounds))
     return results
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds of processor time on events of each kind; `clock_s`: what reading the clock adds to each of these."""
+
+    arrival_s: float = 0.0
+    first_token_s: float = 0.0
+    end_and_pick_s: float = 0.0
+    clock_s: float = 0.0
 
 
 class _Busy:
@@ -82,29 +101,36 @@ class _Busy:
         for _ in range(wanted.waiting + WINDOW * num_engines):
             self._obey(plane.handle(Submitted((next(self._requests),)), 0.0))
 
-    def round(self, num: int) -> float:
-        """Return the seconds of processor time of `num` decisions."""
+    def round(self, num: int) -> Spent:
+        """Return the processor time of `num` requests."""
         coming = [next(self._requests) for _ in range(num)]
-        taken_s = sum(map(self._decision, coming))
+        spent = Spent()
+        for request in coming:
+            self._serve(request, spent)
         num_waiting = self._plane.view().num_waiting
         if num_waiting != self._waiting:
             raise InternalError(f"{num_waiting} requests wait where {self._waiting} should")
-        return taken_s
+        return spent
 
-    def _decision(self, request: Request) -> float:
+    def _serve(self, request: Request, spent: Spent) -> None:
         engine_id, request_id = self._running.popleft()
         ended = EngineEnded(engine_id, (Finished(request_id, "stop", Usage(500, 100), engine_id),))
         first, came = FirstTokens(engine_id, (request_id,)), Submitted((request,))
-        handle, now_s = self._plane.handle, self._now_s
+        handle, now_s, clock_s = self._plane.handle, self._now_s, time.thread_time
         self._now_s += STEP_S
-        began_s = time.thread_time()
+        began_s = clock_s()
         commands = handle(came, now_s)
+        arrived_s = clock_s()
         commands += handle(first, now_s)
+        first_s = clock_s()
         commands += handle(ended, now_s)
-        taken_s = time.thread_time() - began_s
+        ended_s = clock_s()
+        spent.arrival_s += arrived_s - began_s
+        spent.first_token_s += first_s - arrived_s
+        spent.end_and_pick_s += ended_s - first_s
+        spent.clock_s += clock_s() - ended_s
         if self._obey(commands) != 1:
             raise InternalError("one request ended, and not exactly one was picked")
-        return taken_s
 
     def _obey(self, commands: list[Command]) -> int:
         num = 0
@@ -133,8 +159,11 @@ def requests(rng: Random) -> Iterator[Request]:
         )
 
 
-def _result(policy: str, route: str, num_engines: int, wanted: PlaneWanted, seconds: list[float]) -> PlaneResult:
-    each_us = [1e6 * taken_s / wanted.num_decisions for taken_s in seconds]
+def _result(policy: str, route: str, num_engines: int, wanted: PlaneWanted, rounds: list[Spent]) -> PlaneResult:
+    arrival = [_each_us(spent.arrival_s, spent, wanted) for spent in rounds]
+    first_token = [_each_us(spent.first_token_s, spent, wanted) for spent in rounds]
+    end_and_pick = [_each_us(spent.end_and_pick_s, spent, wanted) for spent in rounds]
+    dearest = max((arrival, first_token, end_and_pick), key=median)
     return PlaneResult(
         engine="plane",
         workload="decision",
@@ -146,6 +175,14 @@ def _result(policy: str, route: str, num_engines: int, wanted: PlaneWanted, seco
         waiting=wanted.waiting,
         engines=num_engines,
         num_rounds=wanted.num_rounds,
-        us_per_decision=round(median(each_us), 1),
-        us_per_decision_min=round(min(each_us), 1),
+        us_per_decision=round(median(dearest), 1),
+        us_per_decision_min=round(min(dearest), 1),
+        us_arrival=round(median(arrival), 1),
+        us_first_token=round(median(first_token), 1),
+        us_end_and_pick=round(median(end_and_pick), 1),
+        us_per_request=round(median(map(sum, zip(arrival, first_token, end_and_pick, strict=True))), 1),
     )
+
+
+def _each_us(taken_s: float, spent: Spent, wanted: PlaneWanted) -> float:
+    return 1e6 * max(0.0, taken_s - spent.clock_s) / wanted.num_decisions

@@ -11,7 +11,7 @@ Policies = Annotated[list[str] | None, typer.Option("--policy", help="May be rep
 Routes = Annotated[list[str] | None, typer.Option("--route", help="May be repeated; by default least_work and auto.")]
 Engines = Annotated[list[int] | None, typer.Option("--engines", min=1, help="May be repeated; by default 8, 64, 256.")]
 Waiting = Annotated[int, typer.Option("--waiting", min=1, help="Requests that wait all the time.")]
-Decisions = Annotated[int, typer.Option("--decisions", min=1, help="Decisions that are timed in each round.")]
+Decisions = Annotated[int, typer.Option("--decisions", min=1, help="Requests that are timed in each round.")]
 Rounds = Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the requests.")]
 Target = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result document.")]

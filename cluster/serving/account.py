@@ -11,6 +11,8 @@ from sage.base.inference import Kind
 
 MAX_EMBEDDING_BATCHES = 2  # one in work, one at hand: the engine never idles, and the rest can still be ordered here
 
+_EMBED = Kind.EMBED  # an attribute of an enum costs as much as a call
+
 MIN_TOKENS_TIMED = 4  # the time between fewer tokens is mostly that of one iteration and of the way
 
 
@@ -40,17 +42,21 @@ class EngineAccount:
     last_pick: int = 0
     version: int = 0
     is_retired: bool = False
+    is_open: bool = False  # whether it had room for a prompt when it was last looked at by the router
 
     def free_slots(self) -> int:
         return self.info.max_running - len(self.held)
 
     def has_room(self, kind: Kind) -> bool:
         """Say whether it may be given something of `kind` now."""
-        if self.is_retired:
-            return False
-        if kind is Kind.EMBED and len(self.batches) >= MAX_EMBEDDING_BATCHES:
-            return False
-        return self.free_slots() > 0 and (kind is Kind.EMBED or self.prefill_tokens <= self.window.tokens)
+        if kind is not _EMBED:
+            return self.has_room_for_prompt()
+        return not self.is_retired and len(self.batches) < MAX_EMBEDDING_BATCHES and self.free_slots() > 0
+
+    def has_room_for_prompt(self) -> bool:
+        return (
+            not self.is_retired and len(self.held) < self.info.max_running and self.prefill_tokens <= self.window.tokens
+        )
 
     def take(self, ticket: Ticket, uncached_tokens: int, work: float, now_s: float) -> None:
         """Hold a ticket that is sent now."""
@@ -59,11 +65,12 @@ class EngineAccount:
         self.held[ticket.request.id] = ticket
         self.load_tokens += ticket.cost_tokens
         self.work += work
-        if ticket.lane.kind is not Kind.EMBED:
+        if ticket.lane.kind is not _EMBED:
             if not self.prefill_tokens:
                 self.late_s = 0.0
             ticket.prefill_s = self.latency.first_token_s(uncached_tokens, self.num_decoding) or 0.0
-            self.planned_s = max(self.planned_s, now_s - self.late_s) + ticket.prefill_s
+            begins_s = now_s - self.late_s
+            self.planned_s = (begins_s if begins_s > self.planned_s else self.planned_s) + ticket.prefill_s
             ticket.planned_s, ticket.foretold_s = self.planned_s, self.planned_s + self.late_s
             self.prefill_tokens += uncached_tokens
             ticket.num_beside = self.num_decoding
@@ -78,12 +85,13 @@ class EngineAccount:
 
     def saw_first_token(self, ticket: Ticket, now_s: float) -> None:
         """Note that the first token of a ticket that is held came now."""
-        if ticket.first_s is not None or ticket.lane.kind is Kind.EMBED:
+        if ticket.first_s is not None or ticket.lane.kind is _EMBED:
             return
         ticket.first_s = now_s
         self.prefill_tokens -= ticket.uncached_tokens
         self.num_decoding += 1
-        ticket.took_s = took_s = now_s - max(ticket.sent_s, self.last_first_s)
+        last_s = self.last_first_s
+        ticket.took_s = took_s = now_s - (last_s if last_s > ticket.sent_s else ticket.sent_s)
         error = None
         if ticket.prefill_s:
             error = abs(ticket.foretold_s - now_s) / max(now_s - ticket.sent_s, 1e-3)
@@ -100,7 +108,7 @@ class EngineAccount:
         del self.held[ticket.request.id]
         self.load_tokens -= ticket.cost_tokens
         self.work = self.work - ticket.work if self.held else 0.0  # what rounding left goes with the last
-        if ticket.lane.kind is Kind.EMBED:
+        if ticket.lane.kind is _EMBED:
             return
         if ticket.first_s is None:
             self.prefill_tokens -= ticket.uncached_tokens

@@ -81,13 +81,17 @@ class Backlog:
         return ahead
 
     def _count(self, ticket: Ticket, sign: int) -> None:
-        backlog = self._lanes.setdefault(ticket.lane, _LaneBacklog())
+        backlog = self._lanes.get(ticket.lane)
+        if backlog is None:
+            backlog = self._lanes[ticket.lane] = _LaneBacklog()
         backlog.num_waiting += sign
         if not backlog.num_waiting:
             del self._lanes[ticket.lane]
             return
         place = _place(ticket)
-        sums = backlog.by_due.setdefault(place, Ahead())
+        sums = backlog.by_due.get(place)
+        if sums is None:
+            sums = backlog.by_due[place] = Ahead()
         sums.add(ticket, sign)
         if sums.prompt_tokens < 0.5:
             del backlog.by_due[place]

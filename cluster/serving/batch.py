@@ -6,7 +6,7 @@ is queued goes as one batch, never waiting for more (measured 2026-11-22: waitin
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cluster.serving.account import EngineAccount
 from cluster.serving.queue import WaitingQueue
@@ -14,13 +14,15 @@ from cluster.serving.route import Router
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.inference import EmbedRequest, Kind
 
+_EMBED = Kind.EMBED
+
 
 @dataclass(slots=True)
 class Assignment:
     """Tickets that go to one engine as one message, in order. `num_texts` is 0 for generation."""
 
     account: EngineAccount
-    tickets: list[Ticket] = field(default_factory=list)
+    tickets: list[Ticket]
     num_texts: int = 0
 
 
@@ -37,9 +39,12 @@ class Batcher:
 
         A lane may be left out only if nothing came to it and none of its engines got room since the last call.
         """
+        waits_in, pick = self._queue.waits_in, self._router.pick
+        able = [lane for lane in lanes if waits_in(lane) and pick(lane) is not None]  # without room, none is ordered
+        if not able:
+            return []
         assignments: list[Assignment] = []
         messages: dict[EngineAccount, Assignment] = {}
-        able = [lane for lane in lanes if self._router.pick(lane) is not None]  # where nobody has room, none is ordered
         while len(able) > 1:
             heads = [(head, lane) for lane in able if (head := self._queue.head(lane)) is not None]
             able = [lane for _, lane in heads]
@@ -54,13 +59,13 @@ class Batcher:
         self, lane: Lane, messages: dict[EngineAccount, Assignment], assignments: list[Assignment], now_s: float
     ) -> bool:
         """Give the first of `lane` to an engine; say whether there was one, and one with room."""
-        if self._router.pick(lane) is None:
+        with_room = self._router.pick(lane) if self._queue.waits_in(lane) else None
+        if with_room is None:
             return False
         first = self._queue.first(lane)
-        account = None if first is None else self._router.choose(first)
-        if account is None:
-            return False
-        if lane.kind is Kind.EMBED:
+        assert first is not None, "something waits"
+        account = self._router.choose_beside(with_room, first)
+        if lane.kind is _EMBED:
             assignments.append(self._embedding_batch(lane, account, now_s))
         else:
             self._generation(lane, account, messages, assignments, now_s)
@@ -76,10 +81,11 @@ class Batcher:
     ) -> None:
         ticket = self._queue.take(lane, now_s)
         self._router.charge(account, (ticket,), now_s)
-        if account not in messages:
-            messages[account] = Assignment(account)
-            assignments.append(messages[account])
-        messages[account].tickets.append(ticket)
+        message = messages.get(account)
+        if message is None:
+            messages[account] = message = Assignment(account, [])
+            assignments.append(message)
+        message.tickets.append(ticket)
 
     def _embedding_batch(self, lane: Lane, account: EngineAccount, now_s: float) -> Assignment:
         """Take the first request, and those behind it while their texts fit the engine's best batch."""

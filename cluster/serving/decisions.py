@@ -1,6 +1,6 @@
 """What one event brings, until it leaves as commands. Knows nothing of how it was decided."""
 
-from cluster.serving.events import AbortAt, Answer, Command, Dispatch, EndEngine
+from cluster.serving.events import AbortAt, Answer, Command, EndEngine
 from cluster.serving.ticket import Lane
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failure, Last
@@ -17,16 +17,15 @@ class Decisions:
         self.aborts: dict[EngineId, list[RequestId]] = {}
         self.over: dict[EngineId, Failure] = {}
         self.lanes: dict[Lane, None] = {}
-        self.dispatches: list[Dispatch] = []
+        self.dispatches: list[Command] = []
 
     def commands(self) -> list[Command]:
-        """Return what is to be done, in order: stop, end engines, begin, answer."""
-        commands: list[Command] = []
-        if self.aborts:
-            commands.extend(AbortAt(id, tuple(request_ids)) for id, request_ids in self.aborts.items())
-        if self.over:
-            commands.extend(EndEngine(engine_id, failure) for engine_id, failure in self.over.items())
-        commands.extend(self.dispatches)
+        """Return what is to be done, in order: stop, end engines, begin, answer. To be called once."""
+        commands = self.dispatches
+        if self.aborts or self.over:
+            aborts = [AbortAt(id, tuple(request_ids)) for id, request_ids in self.aborts.items()]
+            ends = [EndEngine(engine_id, failure) for engine_id, failure in self.over.items()]
+            commands = [*aborts, *ends, *commands]
         if self.ended:
             commands.append(Answer(tuple(self.ended)))
         return commands

@@ -1,37 +1,35 @@
-"""What happens to the plane machine, and what it orders. Knows nothing of who obeys."""
+"""What happens to the plane machine, and what it orders. Knows nothing of who obeys.
 
-from dataclasses import dataclass
+Structs: they are made in a fifth of the time that frozen dataclasses take, several for each request.
+"""
+
+import msgspec
 
 from cluster.serving.engines.port import EngineInfo
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failure, Last, Request
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True):
     requests: tuple[Request, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(msgspec.Struct, frozen=True):
     request_ids: tuple[RequestId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EngineStarting:
+class EngineStarting(msgspec.Struct, frozen=True):
     """An engine that will serve these models soon: requests for them wait instead of being refused."""
 
     engine_id: EngineId
     models: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EngineUp:
+class EngineUp(msgspec.Struct, frozen=True):
     info: EngineInfo
 
 
-@dataclass(frozen=True, slots=True)
-class EngineDown:
+class EngineDown(msgspec.Struct, frozen=True):
     """The engine's process ended, or never became ready.
 
     `comes_back`: the models that it will serve again, where it is started anew: requests for them wait.
@@ -42,31 +40,27 @@ class EngineDown:
     comes_back: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class EngineRetired:
+class EngineRetired(msgspec.Struct, frozen=True):
     """The engine is to end: it is given nothing more. EndEngine comes once it holds nothing, or after a while."""
 
     engine_id: EngineId
 
 
-@dataclass(frozen=True, slots=True)
-class FirstTokens:
+class FirstTokens(msgspec.Struct, frozen=True):
     """The first tokens of these requests have come from an engine; each request stands here at most once."""
 
     engine_id: EngineId
     request_ids: tuple[RequestId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EngineEnded:
+class EngineEnded(msgspec.Struct, frozen=True):
     """Requests that ended at an engine."""
 
     engine_id: EngineId
     ended: tuple[Last, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyChanged:
+class PolicyChanged(msgspec.Struct, frozen=True):
     """From now on the waiting requests are ordered by the policy, and given to engines by the route, of these names
     (checked before); None: as it was."""
 
@@ -74,8 +68,7 @@ class PolicyChanged:
     route: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TimePassed:
+class TimePassed(msgspec.Struct, frozen=True):
     """A WakeAt is due."""
 
 
@@ -93,39 +86,34 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(msgspec.Struct, frozen=True):
     """Send these to the engine, in this order, as one message."""
 
     engine_id: EngineId
     requests: tuple[Request, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class AbortAt:
+class AbortAt(msgspec.Struct, frozen=True):
     """Tell the engine to stop working on these."""
 
     engine_id: EngineId
     request_ids: tuple[RequestId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EndEngine:
+class EndEngine(msgspec.Struct, frozen=True):
     """End the engine's process: it does not obey, or has retired. EngineDown, with this failure, comes of it."""
 
     engine_id: EngineId
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """Give each `Last` to whoever asked; nothing more comes for these requests."""
 
     ended: tuple[Last, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WakeAt:
+class WakeAt(msgspec.Struct, frozen=True):
     """Send TimePassed at this monotonic time; a later order replaces an earlier one."""
 
     at_s: float

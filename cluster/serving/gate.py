@@ -35,6 +35,8 @@ class Gate:
         self._queue = queue
         self._router = router
         self._quotas = quotas
+        self._has_terms = not quotas.are_none
+        self.is_wide_open = not self.is_by_deadline and not self._has_terms  # `turned_away` turns nobody away
         self._drain_rate = DrainRate()
 
     @property
@@ -50,12 +52,20 @@ class Gate:
 
     def let_in(self, ticket: Ticket, now_s: float) -> None:
         """Note that a request may wait."""
-        self._quotas.charge(ticket, now_s)
+        if self._has_terms:
+            self._quotas.charge(ticket, now_s)
+
+    def began(self, ticket: Ticket, now_s: float) -> None:
+        """Note that the first token of a ticket came."""
+        if self.is_by_deadline:
+            self.forecast.began(ticket, now_s)
 
     def ended(self, ticket: Ticket, last: Last, now_s: float) -> None:
         """Note that an engine is done with a request."""
-        self.forecast.ended(ticket, now_s)
-        self._quotas.settle(ticket, last, now_s)
+        if self.is_by_deadline:
+            self.forecast.ended(ticket, now_s)
+        if self._has_terms:
+            self._quotas.settle(ticket, last, now_s)
 
     def came_to_nothing(self, ticket: Ticket, now_s: float) -> None:
         """Note that a request is over that no engine worked on to its end."""

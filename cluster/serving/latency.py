@@ -28,7 +28,8 @@ class DecodeTable:
 
     def observe(self, num_sequences: float, token_s: float) -> None:
         """Note that sequences decoded together, `num_sequences` on average, got a token every `token_s` seconds."""
-        size = _SIZES[min(bisect_left(_SIZES, num_sequences), len(_SIZES) - 1)]
+        at = bisect_left(_SIZES, num_sequences)
+        size = _SIZES[at] if at < len(_SIZES) else _SIZES[-1]
         before = self._seconds.get(size)
         if before is None:
             insort(self._seen, size)
@@ -50,6 +51,8 @@ class DecodeTable:
 class RobustLine:
     """`y = fixed + slope * x`, by least squares over what was seen lately; one outlier does not bend it."""
 
+    __slots__ = ("_n", "_residual", "_x", "_xx", "_xy", "_y", "num_seen")
+
     def __init__(self) -> None:
         self._n = self._x = self._y = self._xx = self._xy = 0.0
         self._residual = 0.0
@@ -63,21 +66,25 @@ class RobustLine:
                 y = guess + math.copysign(_OUTLIER * self._residual, y - guess)
             self._residual = residual if not self._residual else 0.9 * self._residual + 0.1 * residual
         self.num_seen += 1
-        keep = _FORGET
-        self._n = keep * self._n + 1.0
-        self._x, self._y = keep * self._x + x, keep * self._y + y
-        self._xx, self._xy = keep * self._xx + x * x, keep * self._xy + x * y
+        self._n = _FORGET * self._n + 1.0
+        self._x = _FORGET * self._x + x
+        self._y = _FORGET * self._y + y
+        self._xx = _FORGET * self._xx + x * x
+        self._xy = _FORGET * self._xy + x * y
 
     def at(self, x: float) -> float | None:
         """Return the value at `x`, never below zero; None before anything was seen."""
         if not self.num_seen:
             return None
-        mean_x, mean_y = self._x / self._n, self._y / self._n
-        spread = self._xx / self._n - mean_x * mean_x
-        if spread <= 1e-9 * max(1.0, mean_x * mean_x):
+        n = self._n
+        mean_x, mean_y = self._x / n, self._y / n
+        square = mean_x * mean_x
+        spread = self._xx / n - square
+        if spread <= (1e-9 * square if square > 1.0 else 1e-9):
             return max(0.0, mean_y * x / mean_x if mean_x > 0.0 and x > mean_x else mean_y)
-        slope = max(0.0, (self._xy / self._n - mean_x * mean_y) / spread)
-        return max(0.0, mean_y + slope * (x - mean_x))
+        slope = (self._xy / n - mean_x * mean_y) / spread
+        y = mean_y + slope * (x - mean_x) if slope > 0.0 else mean_y
+        return y if y > 0.0 else 0.0
 
 
 class PromptLines:
@@ -108,10 +115,9 @@ class LatencyModel:
     def saw_first_token(self, tokens: int, num_decoding: float, took_s: float, *, error: float | None = None) -> None:
         """Note that so many prompt tokens that were not cached were worked off in `took_s`, while `num_decoding`
         sequences decoded. `error`: by how much of it a forecast of the first token was wrong; else this model's own."""
-        guess_s = self.first_token_s(tokens, num_decoding)
         if error is not None:
             self._errors.append(error)
-        elif guess_s is not None:
+        elif (guess_s := self.first_token_s(tokens, num_decoding)) is not None:
             self._errors.append(abs(guess_s - took_s) / max(took_s, 1e-3))
         self._prompts.observe(float(tokens), num_decoding, took_s)
 

@@ -57,9 +57,13 @@ class Ranked:
         heapq.heappush(self._heap, (self._rank(ticket), ticket.arrival, ticket))
 
     def first(self) -> Ticket | None:
-        while self._heap and not self._heap[0][2].is_waiting:
-            heapq.heappop(self._heap)
-        return self._heap[0][2] if self._heap else None
+        heap = self._heap
+        while heap:
+            ticket = heap[0][2]
+            if ticket.is_waiting:
+                return ticket
+            heapq.heappop(heap)
+        return None
 
     def key(self) -> Key | None:
         return None if self.first() is None else self._heap[0][:2]
@@ -103,8 +107,9 @@ class Counters:
         """Charge a tenant that is served now."""
         tokens /= self._weight_of(tenant)
         before = self.of(tenant)
-        self._now = max(self._now, before)
-        refund = min(self._refunds.pop(tenant, 0.0), tokens)
+        if before > self._now:
+            self._now = before
+        refund = min(self._refunds.pop(tenant), tokens) if tenant in self._refunds else 0.0
         self._served[tenant] = before + tokens - refund
 
     def correct(self, tenant: str, tokens: float) -> None:
@@ -180,7 +185,7 @@ class Fair:
     def _choose(self) -> tuple[str, Ticket] | None:
         if self._chosen is None or not self._chosen[1].is_waiting:
             nearest = self._nearest()
-            self._chosen = max(nearest, key=self._cached_tokens) if len(nearest) > 1 else next(iter(nearest), None)
+            self._chosen = _best(nearest, self._cached_tokens) if len(nearest) > 1 else next(iter(nearest), None)
         return self._chosen
 
     def _nearest(self) -> list[tuple[str, Ticket]]:
@@ -189,34 +194,46 @@ class Fair:
         Where a counter has grown, its tenant moves back: O(tenants) by one memmove, 4 us for 10,000 of them.
         """
         standing, at = self._standing, 0
+        of_tenant, counter_of = self._of_tenant, self._counters.of
         most = 1 if self._affinity_tokens is None else self.MAX_LOOKED_AT
         found: list[tuple[str, Ticket]] = []
         limit = math.inf
         while at < len(standing) and len(found) < most:
             counter, number, tenant = standing[at]
-            head = self._of_tenant[tenant].first()
+            head = of_tenant[tenant].first()
             if head is None:
-                del standing[at], self._of_tenant[tenant]
+                del standing[at], of_tenant[tenant]
                 continue
-            now = self._counters.of(tenant)
+            now = counter_of(tenant)
             if now > counter:
                 del standing[at]
                 insort(standing, (now, number, tenant))
                 continue
             if counter > limit:
                 break
-            limit = min(limit, counter + self._quantum_tokens)
+            if not found:
+                limit = counter + self._quantum_tokens
             found.append((tenant, head))
             at += 1
         return found
 
-    def _cached_tokens(self, place: tuple[str, Ticket]) -> float:
-        """Return the affinity of a tenant's head, as it was when it first stood there: looking it up is dear."""
-        head = place[1]
-        if head.affinity_tokens is None:
-            assert self._affinity_tokens is not None
-            head.affinity_tokens = self._affinity_tokens(head)
+    def _cached_tokens(self, head: Ticket) -> float:
+        """Look up the affinity of a tenant's head, which is kept as it was when it first stood there: that is dear."""
+        assert self._affinity_tokens is not None
+        head.affinity_tokens = self._affinity_tokens(head)
         return head.affinity_tokens
+
+
+def _best(nearest: list[tuple[str, Ticket]], look_up: Callable[[Ticket], float]) -> tuple[str, Ticket]:
+    """Return the first of those with the most tokens cached; `look_up` is asked where that is not known yet."""
+    best, most = nearest[0], -1.0
+    for place in nearest:
+        cached = place[1].affinity_tokens
+        if cached is None:
+            cached = look_up(place[1])
+        if cached > most:
+            best, most = place, cached
+    return best
 
 
 class Floors:
@@ -261,10 +278,11 @@ class Classes:
         self._picked = None
 
     def first(self) -> Ticket | None:
-        if self._picked is None or not self._picked.is_waiting:
+        picked = self._picked
+        if picked is None or not picked.is_waiting:
             self._heads = [head for child in self._children.values() if (head := child.first()) is not None]
-            self._picked = self._pick(self._heads) if self._heads else None
-        return self._picked
+            picked = self._picked = self._pick(self._heads) if self._heads else None
+        return picked
 
     def key(self) -> Key | None:
         picked = self.first()
@@ -291,7 +309,10 @@ class Classes:
         return sum(child.num_places() for child in self._children.values())
 
     def _pick(self, heads: list[Ticket]) -> Ticket:
-        return next((head for head in heads if self._floors.is_due(head)), heads[0])
+        for head in heads:
+            if self._floors.is_due(head):
+                return head
+        return heads[0]
 
 
 _URGENCY = {service_class: number for number, service_class in enumerate(ServiceClass)}

@@ -8,11 +8,10 @@ A machine: events in, commands out. Knows nothing of sockets, threads, clocks or
     (cancelled, past its deadline, engine lost)         an engine that never does is given up
 """
 
-import math
 from collections.abc import Iterable
 
 from cluster.serving.abandoned import PATIENCE_S, Abandoned
-from cluster.serving.admission import Offer
+from cluster.serving.admission import Offer, is_by_deadline
 from cluster.serving.batch import Batcher
 from cluster.serving.deadlines import Deadlines, deadline_exceeded
 from cluster.serving.decisions import Decisions
@@ -30,7 +29,6 @@ from cluster.serving.events import (
     PolicyChanged,
     Submitted,
     TimePassed,
-    WakeAt,
 )
 from cluster.serving.gate import Gate
 from cluster.serving.policy import Policy, policy_named
@@ -41,7 +39,8 @@ from cluster.serving.route import Router
 from cluster.serving.routes import route_named
 from cluster.serving.size import Sizing, TextSizing
 from cluster.serving.statistics import PlaneView, Totals, waiting_view
-from cluster.serving.ticket import Lane, Ticket, lane_of, ticket_for
+from cluster.serving.ticket import Lane, Ticket, engine_of, lane_of, ticket_for
+from cluster.serving.wakeups import WakeUps
 from sage.base.errors import EngineLost, InvalidRequest, RequestCancelled, SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, Failure, Last, ModelCard, Request
@@ -77,7 +76,8 @@ class Plane:
         self._sizing: Sizing = sizing if sizing is not None else TextSizing()
         self._router = Router(route_named(route, self._sizing), window=window)
         self._quotas = Quotas(tenants)
-        self._queue = WaitingQueue(self._policy_named(policy), self._quotas.weight)
+        is_summed = is_by_deadline(admission) or not self._quotas.are_none
+        self._queue = WaitingQueue(self._policy_named(policy), self._quotas.weight, is_summed=is_summed)
         self._batcher = Batcher(self._queue, self._router)
         self._offer = Offer(known_models, self._router)
         self._gate = Gate(
@@ -88,24 +88,23 @@ class Plane:
         self._running: dict[RequestId, Ticket] = {}
         self._abandoned = Abandoned()
         self._retiring = Retiring()
+        self._wakeups = WakeUps(self._deadlines, self._abandoned, self._retiring)
         self._num_arrived = 0
-        self._wake_s = math.inf
-        self._has_timers = False  # whether anything may have to be done at some time
 
     def handle(self, event: Event, now_s: float) -> list[Command]:
         """Return what is to be done about `event`, in order; `now_s` is monotonic."""
         orders = Decisions(now_s)
-        if self._has_timers:
+        if self._wakeups.may_be_due:
             self._expire(orders)
         match event:
-            case Submitted(requests):
-                self._submitted(requests, orders)
+            case Submitted():
+                self._submitted(event.requests, orders)
+            case FirstTokens():
+                self._first_tokens(event.engine_id, event.request_ids, orders)
+            case EngineEnded():
+                self._engine_ended(event.engine_id, event.ended, orders)
             case Cancelled(request_ids):
                 self._cancelled(request_ids, orders)
-            case EngineEnded(engine_id, ended):
-                self._engine_ended(engine_id, ended, orders)
-            case FirstTokens(engine_id, request_ids):
-                self._first_tokens(engine_id, request_ids, orders)
             case EngineStarting(engine_id, models):
                 self._offer.starting(engine_id, models)
             case EngineUp():
@@ -114,22 +113,21 @@ class Plane:
                 self._engine_down(event, orders)
             case EngineRetired(engine_id):
                 self._retiring.add(self._router.retire(engine_id), now_s)
-                self._has_timers = True
+                self._wakeups.may_be_due = True
             case PolicyChanged(policy, route):
                 if policy is not None:
                     self._queue.change_policy(self._policy_named(policy))
                 if route is not None:
                     self._router.change_route(route_named(route, self._sizing))
             case TimePassed():
-                self._wake_s = math.inf
+                self._wakeups.woken()
         if orders.lanes:
             self._assign(orders)
-        return self._commands(orders) if self._has_timers else orders.commands()
+        return self._commands(orders) if self._wakeups.may_be_due else orders.commands()
 
     def models(self) -> tuple[ModelCard, ...]:
         """Return the models served now, each once, in order of their engines."""
-        cards = {card.name: card for account in reversed(tuple(self._router)) for card in account.info.models}
-        return tuple(reversed(cards.values()))
+        return self._router.models()
 
     def view(self) -> PlaneView:
         """Return the plane's numbers; costs O(waiting)."""
@@ -163,9 +161,10 @@ class Plane:
             error = self._refusal(request, lane, orders)
             if error is None:
                 ticket = ticket_for(request, lane, self._num_arrived, orders.now_s, self._sizing.size(request))
-                if self._gate.must_look(ticket):
-                    self._assign(orders)
-                error = self._gate.turned_away(ticket, orders.now_s)
+                if not self._gate.is_wide_open:
+                    if self._gate.must_look(ticket):
+                        self._assign(orders)
+                    error = self._gate.turned_away(ticket, orders.now_s)
             if error is None:
                 self._let_in(ticket, orders)
             else:
@@ -186,7 +185,7 @@ class Plane:
         self._gate.let_in(ticket, orders.now_s)
         self._queue.add(ticket)
         if self._deadlines.add(ticket):
-            self._has_timers = True
+            self._wakeups.may_be_due = True
         orders.lanes[ticket.lane] = None
         if len(self._queue) > self._gate.max_waiting:
             self._assign(orders)
@@ -201,11 +200,12 @@ class Plane:
     def _assign(self, orders: Decisions) -> None:
         """Give engines what they have room for, from the lanes in which something changed."""
         for assignment in self._batcher.assign(orders.lanes, orders.now_s):
-            for ticket in assignment.tickets:
+            tickets = assignment.tickets
+            for ticket in tickets:
                 self._running[ticket.request.id] = ticket
             self._totals.picked(assignment, orders.now_s)
-            self._gate.left(len(assignment.tickets), orders.now_s)
-            requests = tuple(ticket.request for ticket in assignment.tickets)
+            self._gate.left(len(tickets), orders.now_s)
+            requests = tuple([ticket.request for ticket in tickets])
             orders.dispatches.append(Dispatch(assignment.account.info.engine_id, requests))
         orders.lanes.clear()
 
@@ -239,7 +239,7 @@ class Plane:
                 self._abandon(request.id, orders)
             self._fail(ticket, Failure.of(deadline_exceeded(request, where)), orders)
         if self._abandoned.earliest_s() <= orders.now_s:
-            orders.over.update(dict.fromkeys(map(_engine_of, self._abandoned.overdue(orders.now_s)), _SILENT))
+            orders.over.update(dict.fromkeys(map(engine_of, self._abandoned.overdue(orders.now_s)), _SILENT))
 
     def _abandon(self, request_id: RequestId, orders: Decisions) -> Ticket | None:
         """Have the engine stop a running request; its slot is free once the engine says so. None if it does not run."""
@@ -247,24 +247,30 @@ class Plane:
         if ticket is None:
             return None
         self._abandoned.add(ticket, orders.now_s)
-        self._has_timers = True
-        orders.aborts.setdefault(_engine_of(ticket), []).append(request_id)
+        self._wakeups.may_be_due = True
+        orders.aborts.setdefault(engine_of(ticket), []).append(request_id)
         return ticket
 
     def _first_tokens(self, engine_id: EngineId, request_ids: tuple[RequestId, ...], orders: Decisions) -> None:
         account, now_s = self._router.account(engine_id), orders.now_s
-        if account is not None:
-            orders.lanes.update(dict.fromkeys(account.lanes))
-            for ticket in filter(None, map(account.held.get, request_ids)):
-                self._router.saw_first_token(account, ticket, now_s)
-                self._gate.forecast.began(ticket, now_s)
+        if account is None:
+            return
+        for request_id in request_ids:
+            ticket = account.held.get(request_id)
+            if ticket is not None:
+                if self._router.saw_first_token(account, ticket, now_s):
+                    orders.lanes.update(dict.fromkeys(account.lanes))
+                self._gate.began(ticket, now_s)
 
     def _engine_ended(self, engine_id: EngineId, ended: tuple[Last, ...], orders: Decisions) -> None:
         account = self._router.account(engine_id)
         if account is None:  # it was given up before; what it held was answered then
             return
-        lasts = {last.request_id: last for last in reversed(ended)}
-        tokens = {last.request_id: 0 if isinstance(last, Failed) else last.usage.completion_tokens for last in ended}
+        lasts: dict[RequestId, Last] = {}
+        tokens: dict[RequestId, int] = {}
+        for last in ended:
+            lasts[last.request_id] = last
+            tokens[last.request_id] = 0 if isinstance(last, Failed) else last.usage.completion_tokens
         for ticket in self._router.release(account, tokens, orders.now_s):
             last = lasts[ticket.request.id]
             self._gate.ended(ticket, last, orders.now_s)
@@ -273,7 +279,8 @@ class Plane:
             if self._abandoned.pop(ticket.request.id) is None:
                 del self._running[ticket.request.id]
                 self._answer(ticket, last, orders)
-        orders.lanes.update(dict.fromkeys(account.lanes))
+        for lane in account.lanes:
+            orders.lanes[lane] = None
 
     # Engines come and go.
 
@@ -316,13 +323,8 @@ class Plane:
 
     def _commands(self, orders: Decisions) -> list[Command]:
         orders.over.update(self._retiring.over(orders.now_s))
-        commands = orders.commands()
-        earliest_s = min(self._deadlines.earliest_s(), self._abandoned.earliest_s(), self._retiring.earliest_s())
-        if earliest_s < self._wake_s:
-            self._wake_s = earliest_s
-            commands.append(WakeAt(earliest_s))
-        self._has_timers = earliest_s < math.inf
-        return commands
+        commands, wake_at = orders.commands(), self._wakeups.order()
+        return commands if wake_at is None else [*commands, wake_at]
 
     def check(self) -> None:
         """Assert what always holds between two events; for tests: costs O(everything)."""
@@ -343,8 +345,3 @@ class Plane:
 
 
 _SILENT = Failure.of(EngineLost(f"it had not stopped a request {PATIENCE_S:g} s after it was told to"))
-
-
-def _engine_of(ticket: Ticket) -> EngineId:
-    assert ticket.engine_id is not None, ticket
-    return ticket.engine_id

@@ -26,11 +26,12 @@ class PrefixIndex:
         found: dict[EngineId, int] = {}
         still: tuple[EngineId, ...] = ()
         end_tokens = 0
+        holders_of = self._holders.get
         for block, next_end_tokens in zip(prefix.hashes, prefix.ends_tokens, strict=True):
-            holders = self._holders.get(block) or ()
+            holders = holders_of(block)
             if not holders:
                 break
-            if holders != still:
+            if holders is not still and holders != still:
                 common = tuple(id for id in still if id in holders) if end_tokens else holders
                 if len(common) < len(still):
                     found.update(dict.fromkeys(still, end_tokens))
@@ -43,8 +44,10 @@ class PrefixIndex:
 
     def add(self, prefix: PromptPrefix, engine_id: EngineId) -> None:
         """Note that an engine was given this prefix."""
+        holders_of, put, alone = self._holders.get, self._holders.put, (engine_id,)
         for block in prefix.hashes:
-            holders = self._holders.get(block) or ()
-            if engine_id in holders:
-                continue
-            self._holders.put(block, (*holders[-MAX_HOLDERS + 1 :], engine_id))
+            holders = holders_of(block)
+            if not holders:
+                put(block, alone)
+            elif engine_id not in holders:
+                put(block, (*holders[-MAX_HOLDERS + 1 :], engine_id))

@@ -12,11 +12,15 @@ from sage.base.ids import RequestId
 class WaitingQueue:
     """An order a lane. Adding, taking and removing cost O(log n) on average; changing the policy O(n log n)."""
 
-    def __init__(self, policy: Policy, weight_of: WeightOf = alike) -> None:
-        """`weight_of` a tenant is its share beside others where the policy is fair."""
+    def __init__(self, policy: Policy, weight_of: WeightOf = alike, *, is_summed: bool = True) -> None:
+        """`weight_of` a tenant is its share beside others where the policy is fair. `is_summed`: `ahead_of` and
+        `num_waiting_of` will be asked; their sums cost as much as the rest of a place in the queue.
+        """
         self._policy = policy
         self._tickets: dict[RequestId, Ticket] = {}
         self._orders: dict[Lane, Order] = {}
+        self._num_in: dict[Lane, int] = {}
+        self._is_summed = is_summed
         self._backlog = Backlog(weight_of)
         self._num_removed = 0  # since the orders were last made anew: at most so many of their places are empty
 
@@ -32,11 +36,18 @@ class WaitingQueue:
 
     def add(self, ticket: Ticket) -> None:
         """Let `ticket` wait; its id must not be waiting already."""
-        assert ticket.request.id not in self._tickets, ticket.request.id
-        self._tickets[ticket.request.id] = ticket
+        lane, request_id = ticket.lane, ticket.request.id
+        assert request_id not in self._tickets, request_id
+        self._tickets[request_id] = ticket
         ticket.is_waiting = True
-        self._backlog.add(ticket)
-        self._order(ticket.lane).add(ticket)
+        self._num_in[lane] = self._num_in.get(lane, 0) + 1
+        if self._is_summed:
+            self._backlog.add(ticket)
+        self._order(lane).add(ticket)
+
+    def waits_in(self, lane: Lane) -> bool:
+        """Say whether anything waits in `lane`."""
+        return lane in self._num_in
 
     def head(self, lane: Lane) -> Key | None:
         """Return where the first of `lane` stands among lanes; lower goes first. None where nothing waits."""
@@ -76,10 +87,12 @@ class WaitingQueue:
 
     def num_waiting_of(self, tenant: str) -> int:
         """Return how many requests of a tenant wait."""
+        assert self._is_summed, "sums are kept only where they are asked for"
         return self._backlog.num_waiting_of(tenant)
 
     def ahead_of(self, ticket: Ticket) -> Ahead:
         """Return what would be served before a ticket that does not wait yet, about."""
+        assert self._is_summed, "sums are kept only where they are asked for"
         policy = self._policy
         return self._backlog.before(
             ticket, is_by_class=policy.is_by_class, is_by_due=policy.is_by_due, is_fair=policy.is_fair
@@ -104,8 +117,12 @@ class WaitingQueue:
 
     def _waits_no_more(self, ticket: Ticket) -> None:
         ticket.is_waiting = False
-        if self._backlog.remove(ticket):
-            del self._orders[ticket.lane]
+        if self._is_summed:
+            self._backlog.remove(ticket)
+        lane = ticket.lane
+        self._num_in[lane] -= 1
+        if not self._num_in[lane]:
+            del self._num_in[lane], self._orders[lane]
 
     def _order(self, lane: Lane) -> Order:
         order = self._orders.get(lane)

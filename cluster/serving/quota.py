@@ -66,8 +66,15 @@ class Quotas:
         self._accounts: dict[str, _Account] = {}
         self._num_kept = MAX_FULL
 
+    @property
+    def are_none(self) -> bool:
+        """Say whether there are no terms for anybody: then nothing is refused and nothing need be charged."""
+        return not self._terms
+
     def weight(self, tenant: str) -> float:
         """Return the tenant's share beside those of others."""
+        if not self._terms:
+            return 1.0
         terms = self._terms_of(tenant)
         return 1.0 if terms is None else terms.weight
 

@@ -2,17 +2,35 @@
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cluster.serving.account import MAX_EMBEDDING_BATCHES, EngineAccount
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.routes import EngineRoute, LeastWork
 from cluster.serving.size import work_of
-from cluster.serving.ticket import Lane, Ticket
+from cluster.serving.ticket import Lane, Ticket, lane_for
 from cluster.serving.window import PromptWindow, is_adaptive
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Kind
+from sage.base.inference import Kind, ModelCard
 
 _Place = tuple[float, int, int, EngineAccount]  # standing by the route, last pick (unique unless 0), version, account
+
+_EMBED = Kind.EMBED
+
+
+@dataclass(slots=True, eq=False)
+class _Serving:
+    """The engines of one lane, with room or without; `heap`: those with room, and places that are void by now."""
+
+    lane: Lane
+    accounts: list[EngineAccount] = field(default_factory=list)
+    heap: list[_Place] = field(default_factory=list)
+    free_slots: int = 0
+
+    def swept(self) -> list[_Place]:
+        valid = [place for place in self.heap if place[2] == place[3].version]
+        heapq.heapify(valid)
+        return valid
 
 
 class Router:
@@ -24,10 +42,9 @@ class Router:
         self._windows: dict[tuple[object, ...], PromptWindow] = {}
         self._route: EngineRoute = route if route is not None else LeastWork()
         self._accounts: dict[EngineId, EngineAccount] = {}
-        self._serving: dict[Lane, list[EngineAccount]] = {}
-        self._heaps: dict[Lane, list[_Place]] = {}
+        self._serving: dict[Lane, _Serving] = {}
+        self._serving_of: dict[EngineId, tuple[_Serving, ...]] = {}  # those in which the engine stands
         self._num_picks = 0
-        self._free_slots: dict[Lane, int] = {}
 
     @property
     def route(self) -> EngineRoute:
@@ -47,15 +64,17 @@ class Router:
         """Open the account of an engine that came up; its id must be new."""
         assert info.engine_id not in self._accounts, info.engine_id
         assert info.max_running >= 1, info
-        lanes = tuple(dict.fromkeys(Lane(card.name, kind) for card in info.models for kind in card.kinds))
+        lanes = tuple(dict.fromkeys(lane_for(card.name, kind) for card in info.models for kind in card.kinds))
         self._num_picks += 1
         alike = (info.kind, info.device, info.models, info.max_running)
         window = self._windows.setdefault(alike, PromptWindow(is_adaptive=self._is_adaptive))
         account = EngineAccount(info, lanes, last_pick=self._num_picks, window=window)
         self._accounts[info.engine_id] = account
-        for lane in lanes:
-            self._serving.setdefault(lane, []).append(account)
-            self._free_slots[lane] = self._free_slots.get(lane, 0) + info.max_running
+        serving = tuple(self._serving.setdefault(lane, _Serving(lane)) for lane in lanes)
+        self._serving_of[info.engine_id] = serving
+        for each in serving:
+            each.accounts.append(account)
+            each.free_slots += info.max_running
         self._changed(account)
         return account
 
@@ -73,12 +92,11 @@ class Router:
         if account is None:
             return None
         account.version += 1
-        for lane in account.lanes:
-            self._serving[lane].remove(account)
-            self._free_slots[lane] -= account.free_slots()
-            if not self._serving[lane]:
-                del self._serving[lane]
-                self._heaps.pop(lane, None)
+        for serving in self._serving_of.pop(engine_id):
+            serving.accounts.remove(account)
+            serving.free_slots -= account.free_slots()
+            if not serving.accounts:
+                del self._serving[serving.lane]
         return account
 
     def serves(self, lane: Lane) -> bool:
@@ -87,11 +105,18 @@ class Router:
 
     def serving(self, lane: Lane) -> Sequence[EngineAccount]:
         """Return the engines that serve this lane, with room or without."""
-        return self._serving.get(lane, ())
+        serving = self._serving.get(lane)
+        return () if serving is None else serving.accounts
 
     def is_full(self, lane: Lane) -> bool:
         """Say whether the engines of a lane work on nearly as many requests as they can."""
-        return self._free_slots.get(lane, 0) <= len(self.serving(lane))
+        serving = self._serving.get(lane)
+        return serving is None or serving.free_slots <= len(serving.accounts)
+
+    def models(self) -> tuple[ModelCard, ...]:
+        """Return the models served now, each once, in order of their engines."""
+        cards = {card.name: card for account in reversed(tuple(self)) for card in account.info.models}
+        return tuple(reversed(cards.values()))
 
     def kinds_of(self, model: str) -> tuple[Kind, ...]:
         """Return what engines that are up do with `model`."""
@@ -99,7 +124,8 @@ class Router:
 
     def pick(self, lane: Lane) -> EngineAccount | None:
         """Return the engine with room that stands first by the route; of equals, the one picked longest ago."""
-        heap = self._heaps.get(lane)
+        serving = self._serving.get(lane)
+        heap = serving.heap if serving is not None else None
         while heap:
             _, _, version, account = heap[0]
             if version == account.version:
@@ -110,7 +136,11 @@ class Router:
     def choose(self, ticket: Ticket) -> EngineAccount | None:
         """Return the engine with room that the route gives `ticket` to; None where none has room. Charges nothing."""
         first = self.pick(ticket.lane)
-        return None if first is None else self._route.choose(ticket, first, self._accounts)
+        return None if first is None else self.choose_beside(first, ticket)
+
+    def choose_beside(self, first: EngineAccount, ticket: Ticket) -> EngineAccount:
+        """Return the engine with room that the route gives `ticket` to, where `pick` names `first`."""
+        return self._route.choose(ticket, first, self._accounts)
 
     def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
         """Return how much of the prompt an engine does not have cached, as far as is known."""
@@ -119,7 +149,8 @@ class Router:
     def change_route(self, route: EngineRoute) -> None:
         """Give what is picked from now on to engines by `route`."""
         self._route = route
-        self._heaps.clear()
+        for serving in self._serving.values():
+            serving.heap.clear()
         for account in self._accounts.values():
             self._changed(account)
 
@@ -132,16 +163,19 @@ class Router:
             ticket.batch = batch
         if batch is not None:
             account.batches[batch] = len(tickets)
-        for lane in account.lanes:
-            self._free_slots[lane] -= len(tickets)
+        for serving in self._serving_of[account.info.engine_id]:
+            serving.free_slots -= len(tickets)
         self._num_picks += 1
         account.last_pick = self._num_picks
         self._changed(account)
 
-    def saw_first_token(self, account: EngineAccount, ticket: Ticket, now_s: float) -> None:
-        """Note that the first token of a ticket came: its engine may have room for another prompt."""
+    def saw_first_token(self, account: EngineAccount, ticket: Ticket, now_s: float) -> bool:
+        """Note that the first token of a ticket came; say whether its engine has room for another prompt by that."""
         account.saw_first_token(ticket, now_s)
+        if account.has_room_for_prompt() is account.is_open:  # nothing else of its place depends on first tokens
+            return False
         self._changed(account)
+        return account.is_open
 
     def release(self, account: EngineAccount, ended: Mapping[RequestId, int], now_s: float) -> list[Ticket]:
         """Return the tickets of these ids that the engine held; it holds them no more. `ended` says how many tokens
@@ -154,26 +188,23 @@ class Router:
                 if not account.batches[ticket.batch]:
                     del account.batches[ticket.batch]
         if released:
-            for lane in account.lanes:
-                self._free_slots[lane] += len(released)
+            for serving in self._serving_of[account.info.engine_id]:
+                serving.free_slots += len(released)
             self._changed(account)
         return released
 
     def _changed(self, account: EngineAccount) -> None:
         """Make earlier heap places of `account` void and give it new ones where it has room."""
         account.version += 1
+        account.is_open = is_open = account.has_room_for_prompt()
+        if len(account.held) >= account.info.max_running:
+            return
         place = (self._route.standing(account), account.last_pick, account.version, account)
-        for lane in account.lanes:
-            if account.has_room(lane.kind):
-                heap = self._heaps.setdefault(lane, [])
-                heapq.heappush(heap, place)
-                if len(heap) > 4 * len(self._serving[lane]) + 16:
-                    self._heaps[lane] = self._swept(heap)
-
-    def _swept(self, heap: list[_Place]) -> list[_Place]:
-        valid = [place for place in heap if place[2] == place[3].version]
-        heapq.heapify(valid)
-        return valid
+        for serving in self._serving_of[account.info.engine_id]:
+            if account.has_room(_EMBED) if serving.lane.kind is _EMBED else is_open:
+                heapq.heappush(serving.heap, place)
+                if len(serving.heap) > 4 * len(serving.accounts) + 16:
+                    serving.heap = serving.swept()
 
     def check(self) -> None:
         """Assert what always holds; for tests."""
@@ -189,5 +220,7 @@ class Router:
             assert all(ticket.engine_id == account.info.engine_id for ticket in held)
             assert len(account.batches) <= MAX_EMBEDDING_BATCHES
             assert sum(account.batches.values()) == sum(ticket.batch is not None for ticket in held)
-            for lane in account.lanes:
+            for serving in self._serving_of[account.info.engine_id]:
+                lane = serving.lane
                 assert not account.has_room(lane.kind) or self.pick(lane) is not None, "room is found"
+                assert serving.free_slots == sum(each.free_slots() for each in serving.accounts), "slots are counted"

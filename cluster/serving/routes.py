@@ -139,8 +139,11 @@ class _ByPrefix(LeastWork):
         prefix = self._prefix_of(ticket)
         if len(prefix.hashes) < 2:
             return {}
+        cached_tokens = self._cached_tokens(ticket)
+        if not cached_tokens:
+            return cached_tokens
         least = max(prefix.ends_tokens[1], MIN_MATCH * ticket.size.prompt_tokens)
-        return {id: tokens for id, tokens in self._cached_tokens(ticket).items() if tokens >= least}
+        return {id: tokens for id, tokens in cached_tokens.items() if tokens >= least}
 
     def _cached_tokens(self, ticket: Ticket) -> dict[EngineId, int]:
         if self._looked_up[0] is not ticket:
@@ -179,13 +182,16 @@ class SoonestDone(_ByPrefix):
 
     def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
         matches = self._matches(ticket)
+        if not matches:
+            return first
         best, least = first, _prompts_and_work(first) - matches.get(first.info.engine_id, 0)
         for engine_id, cached in matches.items():
             account = accounts.get(engine_id)
-            if account is None or account.is_retired or ticket.lane not in account.lanes or account.free_slots() <= 0:
+            if account is None or account.is_retired or account.free_slots() <= 0 or ticket.lane not in account.lanes:
                 continue
-            if _prompts_and_work(account) - cached < least:
-                best, least = account, _prompts_and_work(account) - cached
+            done = _prompts_and_work(account) - cached
+            if done < least:
+                best, least = account, done
         return best
 
 

@@ -1,9 +1,9 @@
 """What a request weighs: tokens in, tokens out, and the prefix that it may share. Knows no engine and no queue."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
 from xxhash import xxh3_64_intdigest
 
 from sage.base.inference import ChatRequest, EmbedRequest, GenerateRequest, Request
@@ -24,8 +24,7 @@ def work_of(prompt_tokens: int, answer_tokens: int) -> float:
     return prompt_tokens + WORK_OF_ANSWER_TOKEN * answer_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(msgspec.Struct, frozen=True):
     """Tokens of the prompt (or of all texts), and of the longest answer; 0 where nothing is generated."""
 
     prompt_tokens: int
@@ -41,8 +40,7 @@ class Size:
         return self.prompt_tokens + self.answer_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class PromptPrefix:
+class PromptPrefix(msgspec.Struct, frozen=True):
     """A prompt cut into blocks. `hashes[i]` stands for all of the prompt up to the end of block i, which is
     `ends_tokens[i]` tokens long; of different tenants it is never equal."""
 
@@ -70,7 +68,10 @@ class TextSizing:
     def size(self, request: Request) -> Size:
         match request:
             case ChatRequest():
-                return _generation(sum(len(m.content) for m in request.messages), request.sampling.max_tokens)
+                num_characters = 0
+                for message in request.messages:
+                    num_characters += len(message.content)
+                return _generation(num_characters, request.sampling.max_tokens)
             case GenerateRequest():
                 return _generation(len(request.prompt), request.sampling.max_tokens)
             case EmbedRequest():
@@ -78,14 +79,14 @@ class TextSizing:
 
     def prefix(self, request: Request) -> PromptPrefix:
         text = _prompt_bytes(request)
+        ends_bytes = _cuts(len(text))
         hashes: list[int] = []
-        ends_tokens: list[int] = []
-        before = xxh3_64_intdigest(request.tenant.encode("utf-8", "surrogatepass"))
-        for start, end in _cuts(len(text)):
-            before = xxh3_64_intdigest(text[start:end], seed=before)
+        before, start = xxh3_64_intdigest(request.tenant.encode("utf-8", "surrogatepass")), 0
+        for end in ends_bytes:
+            before = xxh3_64_intdigest(text[start:end], before)
             hashes.append(before)
-            ends_tokens.append(end // CHARACTERS_PER_TOKEN)
-        return PromptPrefix(tuple(hashes), tuple(ends_tokens))
+            start = end
+        return PromptPrefix(tuple(hashes), tuple([end // CHARACTERS_PER_TOKEN for end in ends_bytes]))
 
     def session(self, request: Request) -> int:
         """A conversation is known by its tenant, model and what was said first: it only grows at its end."""
@@ -108,7 +109,7 @@ def _generation(num_characters: int, max_tokens: int | None) -> Size:
 def _prompt_bytes(request: Request) -> bytes:
     match request:
         case ChatRequest(messages=messages):
-            text = "\x00".join(f"{message.role}\x01{message.content}" for message in messages)
+            text = "\x00".join([f"{message.role}\x01{message.content}" for message in messages])
         case GenerateRequest(prompt=prompt):
             text = prompt
         case EmbedRequest():
@@ -116,12 +117,20 @@ def _prompt_bytes(request: Request) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _cuts(len_bytes: int) -> Iterator[tuple[int, int]]:
-    """Yield the whole blocks of a prompt; what is left at its end is in none: the next turn goes on from there."""
-    start, len_block, number = 0, BLOCK_BYTES, 0
-    while start + len_block <= len_bytes:
-        yield start, start + len_block
-        start += len_block
-        number += 1
-        if number >= NUM_EVEN_BLOCKS:
-            len_block *= 2
+def _cuts(len_bytes: int) -> Sequence[int]:
+    """Return where whole blocks of a prompt end; what is left at its end is in none: the next turn goes on from there.
+
+    >>> _cuts(1600)
+    range(512, 1601, 512)
+    """
+    even = range(BLOCK_BYTES, min(len_bytes, _EVEN_BYTES) + 1, BLOCK_BYTES)
+    if len_bytes < _EVEN_BYTES + 2 * BLOCK_BYTES:
+        return even
+    ends, len_block = list(even), 2 * BLOCK_BYTES
+    while ends[-1] + len_block <= len_bytes:
+        ends.append(ends[-1] + len_block)
+        len_block *= 2
+    return ends
+
+
+_EVEN_BYTES = BLOCK_BYTES * NUM_EVEN_BLOCKS

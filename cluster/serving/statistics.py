@@ -182,7 +182,8 @@ class Totals:
         """Note how a request ended; `is_known`: its model is one of those the plane knows."""
         model = request.model if is_known else ""
         outcome = last.failure.code if isinstance(last, Failed) else "finished"
-        self._ended[model, kind_of(request), request.service_class, outcome] += 1
+        what = (model, kind_of(request), request.service_class, outcome)
+        self._ended[what] = self._ended.get(what, 0) + 1
         if isinstance(last, Failed):
             return
         self._tokens[model].add(last.usage)

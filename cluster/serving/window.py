@@ -54,6 +54,8 @@ class PromptWindow:
     @property
     def tokens(self) -> float:
         """Return how many may be there for another prompt to be given."""
+        if not self._is_adaptive:
+            return math.inf
         return self._tokens * (1 + self._turn())
 
     def worked_off(self, tokens: int, took_s: float) -> None:

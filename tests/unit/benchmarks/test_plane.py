@@ -17,7 +17,9 @@ def test_each_policy_is_timed_with_each_route_and_number_of_engines() -> None:
     for result in results:
         assert isinstance(result, PlaneResult)
         assert (result.waiting, result.n, result.checked) == (50, 60, True)
-        assert 0.0 < result.us_per_decision_min <= result.us_per_decision
+        assert 0.0 < result.us_per_decision_min <= result.us_per_decision <= result.us_per_request
+        dearest = max(result.us_arrival, result.us_first_token, result.us_end_and_pick)
+        assert dearest == result.us_per_decision
 
 
 def test_a_policy_that_is_none_is_refused() -> None:

@@ -1,0 +1,35 @@
+"""When the plane has something to do though nothing happens to it. Knows nothing of what is due.
+
+A deadline passes, an engine was told to stop and is silent, one that retires has had its time.
+"""
+
+import math
+
+from cluster.serving.abandoned import Abandoned
+from cluster.serving.deadlines import Deadlines
+from cluster.serving.events import WakeAt
+from cluster.serving.retiring import Retiring
+
+
+class WakeUps:
+    """Says when to be woken. While nothing `may_be_due`, nobody need look."""
+
+    def __init__(self, deadlines: Deadlines, abandoned: Abandoned, retiring: Retiring) -> None:
+        self.may_be_due = False
+        self._deadlines = deadlines
+        self._abandoned = abandoned
+        self._retiring = retiring
+        self._wake_s = math.inf  # what was ordered last
+
+    def woken(self) -> None:
+        """Note that the last order was obeyed."""
+        self._wake_s = math.inf
+
+    def order(self) -> WakeAt | None:
+        """Return when to wake, where that is sooner than was ordered."""
+        earliest_s = min(self._deadlines.earliest_s(), self._abandoned.earliest_s(), self._retiring.earliest_s())
+        self.may_be_due = earliest_s < math.inf
+        if earliest_s >= self._wake_s:
+            return None
+        self._wake_s = earliest_s
+        return WakeAt(earliest_s)
