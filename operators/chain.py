@@ -43,6 +43,7 @@ from sage.flow.spec import (
     Retrieve,
     Split,
     TakeSide,
+    ToAll,
     Union,
     Window,
     Within,
@@ -87,8 +88,8 @@ class _Cutter:
         match step.spec:
             case Read(time=AssignTimestamps() as time):
                 self._take_operation(Operation(step, time, clock=self._clock(time)))
-            case Read() | Union() | TakeSide():
-                pass  # the task reads or takes, and a union changes nothing
+            case Read() | Union() | TakeSide() | ToAll():
+                pass  # the task reads or takes, and union and broadcast change nothing
             case Split(tags=tags) as spec:
                 self._take_operation(Operation(step, spec, sides=Sides(step.name, tags)))
             case AssignTimestamps() as spec:

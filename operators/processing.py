@@ -98,9 +98,13 @@ class Processing:
             f"{context}.current = w.values",
             f"{context}.key = key",
             f"{context}.time_s = t",
-            f"found = {on_record}(x, {context})",
+            f"found = {on_record}({self._record()}, {context})",
             "if found is not None: out.extend(found)",
         ]
+
+    def _record(self) -> str:
+        """Return what a record is to the process, where `x` came to the step."""
+        return "x"
 
     def advance(self, watermark_s: float | None) -> Fired:
         fired, self._rung = self._rung, ([], [])

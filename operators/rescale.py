@@ -22,7 +22,8 @@ def dealt_out(states: Sequence[StepState], instance: int, num_instances: int) ->
     }
     grown = _piece([item for state in states for item in state.grown], instance, num_instances)
     held = _piece([item for state in states for item in state.held], instance, num_instances)
-    return StepState(keyed if any(state.keyed is not None for state in states) else None, grown, held)
+    shared = states[0].shared if states else None
+    return StepState(keyed if any(state.keyed is not None for state in states) else None, grown, held, shared=shared)
 
 
 def is_divisible(states: Iterable[StepState]) -> bool:

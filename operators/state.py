@@ -20,6 +20,7 @@ class StepState:
     | keyed | the value of each key | each key goes where its records go |
     | grown | what is only ever added to, at its end | dealt out in pieces, in order |
     | held | records on their way, in order | dealt out in pieces, in order |
+    | shared | what every instance has alike | each has all of it |
     | fixed | anything else that is plain | only as it is: such a step keeps its number of instances |
 
     `settle` is no part of it: it makes durable what `fixed` counts on, and is called once, on any thread, before the
@@ -30,6 +31,7 @@ class StepState:
     grown: Sequence[Any] = ()
     held: Sequence[Any] = ()
     fixed: Any = None
+    shared: Mapping[tuple[str, Hashable], Any] | None = None
     settle: Callable[[], None] | None = field(default=None, compare=False)
     commit: Callable[[], None] | None = field(default=None, compare=False)
 

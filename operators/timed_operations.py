@@ -1,8 +1,10 @@
 """The operations of a step that keeps records as event time passes: windows, processes, joins. Knows no batch."""
 
 from collections.abc import Callable
+from typing import Any
 
 from operators.alarms import Alarms
+from operators.broadcasting import Broadcasting
 from operators.codegen import Operation
 from operators.failure import Failures
 from operators.interval_join import IntervalJoin
@@ -10,7 +12,9 @@ from operators.processing import Processing
 from operators.shapes import pairs_of_window, windows_for
 from operators.sides import Sides
 from operators.table_join import TableJoin
+from sage.flow.broadcast_process import BroadcastProcess
 from sage.flow.graph import Step
+from sage.flow.process import KeyedProcess
 from sage.flow.spec import AsOf, FlatMap, Gather, JoinWindows, Process, Window, Within
 
 TimedSpec = Window | Process | Within | JoinWindows | AsOf
@@ -30,7 +34,7 @@ def timed_operations(
             return [Operation(step, spec, timed=windows_for(step, spec, failures, leave_out, alarms))]
         case Process(make=make, sides=tags):
             sides = Sides(step.name, tags)
-            return [Operation(step, spec, timed=Processing(step, make(), failures, sides, alarms), sides=sides)]
+            return [Operation(step, spec, timed=_processing(step, make(), failures, sides, alarms), sides=sides)]
         case Within(before_s=before_s, after_s=after_s):
             return [Operation(step, spec, timed=IntervalJoin(before_s, after_s, leave_out))]
         case AsOf(is_outer=is_outer):
@@ -39,3 +43,11 @@ def timed_operations(
             gather = Window(shape, Gather())
             windows = windows_for(step, gather, failures, leave_out, alarms)
             return [Operation(step, gather, timed=windows), Operation(step, FlatMap(pairs_of_window))]
+
+
+def _processing(
+    step: Step, process: KeyedProcess[Any, Any, Any], failures: Failures, sides: Sides, alarms: Alarms
+) -> Processing:
+    if isinstance(process, BroadcastProcess):
+        return Broadcasting(step, process, failures, sides, alarms)
+    return Processing(step, process, failures, sides, alarms)

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from sage.base.devices import Device as Device
     from sage.base.devices import devices as devices
     from sage.base.errors import SageError as SageError
+    from sage.flow.broadcast import BroadcastStream as BroadcastStream
+    from sage.flow.broadcast_process import BroadcastContext as BroadcastContext
+    from sage.flow.broadcast_process import BroadcastProcess as BroadcastProcess
+    from sage.flow.broadcast_process import BroadcastState as BroadcastState
     from sage.flow.checkpoint import Checkpoint as Checkpoint
     from sage.flow.connect import connect as connect
     from sage.flow.flow import Flow as Flow
@@ -45,6 +49,10 @@ _HOMES = {
     "KeyedProcess": "sage.flow.process",
     "CoProcess": "sage.flow.process",
     "ProcessContext": "sage.flow.process",
+    "BroadcastProcess": "sage.flow.broadcast_process",
+    "BroadcastContext": "sage.flow.broadcast_process",
+    "BroadcastState": "sage.flow.broadcast_process",
+    "BroadcastStream": "sage.flow.broadcast",
     "ValueState": "sage.flow.process",
     "ListState": "sage.flow.process",
     "MapState": "sage.flow.process",

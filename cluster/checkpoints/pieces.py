@@ -8,7 +8,7 @@ A section is a batch of `cluster.runtime.records`: plain values, and instances o
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -35,6 +35,7 @@ class SectionKind(StrEnum):
     GONE = "gone"  # keys
     GROWN = "grown"  # what was added
     HELD = "held"
+    SHARED = "shared"  # entries that every instance has alike
     FIXED = "fixed"
     WAITING = "waiting"
     POSITION = "position"
@@ -89,6 +90,13 @@ class _Encoding:
         if is_all and not keys:
             self.add(step, SectionKind.ALL_KEYED, Batch([], []))
 
+    def add_shared(self, step: str, shared: Mapping[tuple[str, Hashable], Any]) -> None:
+        keys: list[Hashable] = list(shared)
+        values = list(shared.values())
+        for start in range(0, len(keys), LEN_SECTION):
+            end = start + LEN_SECTION
+            self.add(step, SectionKind.SHARED, Batch(values[start:end], keys[start:end]))
+
 
 @dataclass(frozen=True, slots=True)
 class FrozenState:
@@ -108,9 +116,11 @@ def frozen(state: TaskState, types: RecordTypes) -> FrozenState:
             step = replace(step, keyed=None)
         if step.held:
             encoding.add(name, SectionKind.HELD, Batch(step.held))
+        if step.shared:
+            encoding.add_shared(name, step.shared)
         if step.fixed is not None:
             encoding.add(name, SectionKind.FIXED, Batch([step.fixed]))
-        left[name] = replace(step, held=(), fixed=None)
+        left[name] = replace(step, held=(), shared=None, fixed=None)
     for batch in state.waiting:
         encoding.add("", SectionKind.WAITING, batch)
     if isinstance(state.reading, ReadFrom):
@@ -194,6 +204,7 @@ class _Joining:
     keyed: dict[Hashable, Any] | None = None
     grown: list[Any] = field(default_factory=list)
     held: list[Any] = field(default_factory=list)
+    shared: dict[tuple[str, Hashable], Any] | None = None
     fixed: Any = None
 
 
@@ -209,7 +220,7 @@ def state_from_pieces(pieces: Sequence[bytes], types: RecordTypes) -> TaskState:
             steps = {}
         waiting, positions = [], []
         for joining in steps.values():
-            joining.held, joining.fixed = [], None
+            joining.held, joining.shared, joining.fixed = [], None, None
         for section, buffers in sections:
             try:
                 batch = decode_batch(buffers, types)
@@ -241,7 +252,7 @@ def steps_in_piece(piece: bytes) -> set[str]:
 
 
 def _states(steps: Mapping[str, _Joining]) -> State:
-    return {name: StepState(j.keyed, j.grown, j.held, j.fixed) for name, j in steps.items()}
+    return {name: StepState(j.keyed, j.grown, j.held, j.fixed, j.shared) for name, j in steps.items()}
 
 
 def _join(step: _Joining, part: SectionKind, batch: Batch) -> None:
@@ -258,6 +269,9 @@ def _join(step: _Joining, part: SectionKind, batch: Batch) -> None:
             step.grown.extend(batch.values)
         case SectionKind.HELD:
             step.held = list(batch.values)
+        case SectionKind.SHARED:
+            keys = cast("Sequence[tuple[str, Hashable]]", batch.keys or ())
+            step.shared = {**(step.shared or {}), **dict(zip(keys, batch.values, strict=True))}
         case _:
             step.fixed = batch.values[0]
 

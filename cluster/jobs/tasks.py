@@ -11,6 +11,7 @@ from cluster.runtime.outputs import OutputSpec
 from sage.base.devices import Device
 from sage.base.ids import JobId, TaskId
 from sage.flow.plan import Chain, Channel, Plan, Routing
+from sage.flow.two_inputs import has_broadcast
 
 
 def tasks_from_plan(job_id: JobId, plan: Plan) -> tuple[TaskSpec, ...]:
@@ -23,7 +24,12 @@ def tasks_from_plan(job_id: JobId, plan: Plan) -> tuple[TaskSpec, ...]:
         for link in _links(job_id, number, channel, chains):
             links_of[link.source].append(link)
             inputs[link.target].append(
-                InputSpec(link, is_completion=channel.routing is Routing.COMPLETION, port=channel.port)
+                InputSpec(
+                    link,
+                    is_completion=channel.routing is Routing.COMPLETION,
+                    port=channel.port,
+                    is_timeless=channel.port == 1 and has_broadcast(chains[channel.target].steps[0].spec),
+                )
             )
         for source, links in links_of.items():
             outputs[source].append(OutputSpec(channel.routing, tuple(links), channel.side))

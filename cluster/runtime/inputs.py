@@ -15,12 +15,14 @@ from sage.base.errors import InternalError
 class InputSpec:
     """One incoming link. `is_completion`: it carries only an end, and no record is taken before that has come.
 
-    `port`: which input of a machine with two it is; its records are taken as `(port, record)`.
+    `port`: which input of a machine with two it is; its records are taken as `(port, record)`. `is_timeless`: its event
+    time is not that of the task.
     """
 
     link: Link
     is_completion: bool = False
     port: int | None = None
+    is_timeless: bool = False
 
 
 class Inputs:
@@ -41,7 +43,7 @@ class Inputs:
         self._checkpoint_id: int | None = None
         self._is_dropped = False
         self._num_open = len(specs)
-        self._watermarks = dict.fromkeys(self._credits, -inf)
+        self._watermarks = {spec.link: -inf for spec in specs if not (spec.is_completion or spec.is_timeless)}
         self._idle: set[Link] = set()
         self._watermark_s = -inf
         self._news_s: float | None = None
@@ -64,7 +66,8 @@ class Inputs:
             raise InternalError(f"a batch came on a link that carries none: {delivery.link}")
         if spec.port is not None:
             values = [(spec.port, record) for record in delivery.batch.values]
-            delivery = replace(delivery, batch=replace(delivery.batch, values=values))
+            keys = delivery.batch.keys if delivery.batch.keys is not None else (None,) * len(values)
+            delivery = replace(delivery, batch=replace(delivery.batch, values=values, keys=keys))
         self._keep(delivery)
 
     def end(self, end: End) -> None:
@@ -122,7 +125,9 @@ class Inputs:
             return taken, None  # nobody spent credit on it: it was restored
         batch, link = taken.batch, taken.link
         self._idle.discard(link)
-        if batch.watermark_s is not None:
+        if link not in self._watermarks:
+            batch = batch if batch.watermark_s is None else replace(batch, watermark_s=None)
+        elif batch.watermark_s is not None:
             self._watermarks[link] = max(self._watermarks[link], batch.watermark_s)
             risen_s = self._risen()
             batch = batch if batch.watermark_s == risen_s else replace(batch, watermark_s=risen_s)
@@ -135,9 +140,9 @@ class Inputs:
         while self._held and isinstance(mark := self._held[0], Idle | End):
             self._held.popleft()
             if isinstance(mark, End):
-                del self._watermarks[mark.link]
+                self._watermarks.pop(mark.link, None)
                 self._idle.discard(mark.link)
-            else:
+            elif mark.link in self._watermarks:
                 self._idle.add(mark.link)
             risen_s = self._risen()
             self._news_s = self._news_s if risen_s is None else risen_s

@@ -48,7 +48,10 @@ class Outputs:
         self._is_idle = False
         for number, channel in enumerate(self._of_side.get(side, ())):
             own = batch if number == 0 else _copied(batch)
-            if channel.routing is Routing.KEYED and len(channel.links) > 1:
+            if channel.routing is Routing.BROADCAST:
+                for partition in range(len(channel.links)):
+                    channel.add(own if partition == 0 else _copied(batch), partition)
+            elif channel.routing is Routing.KEYED and len(channel.links) > 1:
                 for partition, part in self._split(own, len(channel.links)):
                     channel.add(part, partition)
             else:

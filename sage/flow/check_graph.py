@@ -22,6 +22,7 @@ from sage.flow.spec import (
     Retrieve,
     Spec,
     TakeSide,
+    ToAll,
     Union,
     Window,
     Within,
@@ -29,7 +30,7 @@ from sage.flow.spec import (
     sides_of,
 )
 from sage.flow.turns import with_turns
-from sage.flow.two_inputs import takes_two
+from sage.flow.two_inputs import has_broadcast, takes_two
 from sage.flow.windows import Session, Sliding, Tumbling
 
 
@@ -77,8 +78,10 @@ def _check_inputs(step: Step, by_name: Mapping[str, Step]) -> None:
         if num_inputs < 2 or len(set(step.inputs)) < num_inputs:
             raise FlowInvalid(f"{step.where}: union takes two or more streams, each once", "Name the other streams.")
     elif takes_two(step.spec):
-        keyed = [name for name in step.inputs if isinstance(by_name[name].spec, KeyBy)]
-        if num_inputs != 2 or len(keyed) != 2:
+        kinds = [type(by_name[name].spec) for name in step.inputs]
+        if has_broadcast(step.spec) and kinds != [KeyBy, ToAll]:
+            raise FlowInvalid(f"{step.where}: {kind} takes a keyed stream and a broadcast one")
+        if not has_broadcast(step.spec) and kinds != [KeyBy, KeyBy]:
             raise FlowInvalid(f"{step.where}: {kind} takes two keyed streams", "Write .key_by(...) before it.")
     elif num_inputs != (0 if isinstance(step.spec, Read) else 1):
         raise FlowInvalid(f"{step.where}: {kind} has {num_inputs} inputs")
@@ -142,7 +145,8 @@ def _check_time(steps: tuple[Step, ...]) -> None:
     """Refuse a window where the records have no event time to put them into it."""
     timeless: dict[str, Step] = {}  # whose records have none, and the step that is why
     for step in steps:
-        before = next((timeless[name] for name in step.inputs if name in timeless), None)
+        counted = step.inputs[:1] if has_broadcast(step.spec) else step.inputs
+        before = next((timeless[name] for name in counted if name in timeless), None)
         match step.spec:
             case Read(time=time):
                 before = step if time is None else None

@@ -33,6 +33,7 @@ from sage.flow.spec import (
     Spec,
     Split,
     TakeSide,
+    ToAll,
     Union,
     Window,
     Within,
@@ -59,6 +60,7 @@ NAMES = {
     AsOf: "join",
     Split: "split",
     TakeSide: "side",
+    ToAll: "broadcast",
     Union: "union",
     Generate: "generate",
     Embed: "embed",
@@ -77,6 +79,10 @@ def kind_of_step(spec: Spec) -> str:
     'count'
     """
     return spec.kind if isinstance(spec, Aggregate) else NAMES[type(spec)]
+
+
+_ONE_TASK = {Read: "a source is read", Write: "a sink is written", ToAll: "a stream is given to all instances"}
+_WITHOUT_FUNCTION = (Read, Union, TakeSide, ToAll, Write)
 
 
 class Fault(NamedTuple):
@@ -128,7 +134,7 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
             yield from _faults_of_timed(spec)
         case Split():
             yield from _faults_of_split(spec)
-        case Union() | Write() | Reply() | TakeSide():
+        case Union() | Write() | Reply() | TakeSide() | ToAll():
             pass
 
 
@@ -211,12 +217,9 @@ def _faults_of_window(spec: Window) -> Iterator[Fault]:
 def _faults_of_settings(step: Step) -> Iterator[Fault]:
     kind = kind_of_step(step.spec)
     yield from _at_least(1, parallelism=step.parallelism)
-    if step.parallelism > 1 and isinstance(step.spec, Read | Write):
-        whole = "a source is read" if isinstance(step.spec, Read) else "a sink is written"
+    if step.parallelism > 1 and (whole := _ONE_TASK.get(type(step.spec))) is not None:
         yield Fault(f"{whole} by one task, not by {step.parallelism}", "Put with_parallelism on another step.")
-    has_function = (
-        not isinstance(step.spec, Read | Union | TakeSide | Write) or getattr(step.spec, "time", None) is not None
-    )
+    has_function = not isinstance(step.spec, _WITHOUT_FUNCTION) or getattr(step.spec, "time", None) is not None
     if step.on_error is not OnError.FAIL and not has_function:
         yield Fault(f"{kind} takes no on_error: it has no function that is called with a record", "Put it on a map.")
     if step.on_error is OnError.FAIL and step.retries:

@@ -19,7 +19,9 @@ U = TypeVar("U")
 K = TypeVar("K", bound=Hashable)
 
 
-class _Pair(Generic[K, T, S]):
+class StreamPair(Generic[K, T, S]):
+    """Two streams that one step is about to read."""
+
     __slots__ = ("_builder", "_left", "_right")
 
     def __init__(self, builder: Builder, left: StepNumber, right: StepNumber) -> None:
@@ -31,7 +33,7 @@ class _Pair(Generic[K, T, S]):
         return self._builder.add(spec, self._left, self._right)
 
 
-class JoinedStream(_Pair[K, T, S]):
+class JoinedStream(StreamPair[K, T, S]):
     """Pairs of records of one key, of `T` on the left and of `S` on the right: which ones is said next."""
 
     __slots__ = ()
@@ -91,7 +93,7 @@ class JoinedStream(_Pair[K, T, S]):
         return Stream(self._builder, self._then(spec.AsOf(outer)))
 
 
-class ConnectedStreams(_Pair[K, T, S]):
+class ConnectedStreams(StreamPair[K, T, S]):
     """Two keyed streams whose records of one key meet in one process."""
 
     __slots__ = ()

@@ -6,8 +6,9 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Generic, TypeVar, overload
 
 from sage.flow import spec
+from sage.flow.broadcast import BroadcastConnected, BroadcastStream
 from sage.flow.builder import StepNumber
-from sage.flow.joined import ConnectedStreams, JoinedStream
+from sage.flow.joined import ConnectedStreams, JoinedStream, StreamPair
 from sage.flow.process import KeyedProcess
 from sage.flow.processes import process_spec
 from sage.flow.stream import SidedStream, Stream
@@ -176,18 +177,29 @@ class KeyedStream(Stream[T], Generic[K, T]):
         """
         return JoinedStream(self._builder, self._number, self._beside(other, "join"))
 
-    def connect(self, other: KeyedStream[K, U]) -> ConnectedStreams[K, T, U]:
+    @overload
+    def connect(self, other: KeyedStream[K, U]) -> ConnectedStreams[K, T, U]: ...
+    @overload
+    def connect(self, other: BroadcastStream[U]) -> BroadcastConnected[K, T, U]: ...
+    def connect(self, other: KeyedStream[K, U] | BroadcastStream[U]) -> StreamPair[K, T, U]:
         """Let the records of two streams of one key meet in a process of your own: `connect(other).process(...)`.
+
+        The other may be a broadcast stream, `connect(rules.broadcast())`: its records are for all keys.
 
         >>> import sage
         >>> flow = sage.Flow("f")
         >>> both = flow.from_collection([1]).key_by(bool).connect(flow.from_collection(["a"]).key_by(bool))
         """
+        if isinstance(other, BroadcastStream):
+            return BroadcastConnected(self._builder, self._number, self._of_this_flow(other, "connect"))
         return ConnectedStreams(self._builder, self._number, self._beside(other, "connect"))
 
     def _beside(self, other: object, verb: str) -> StepNumber:
         if not isinstance(other, KeyedStream):
             raise refusal(f"{verb} takes a keyed stream, got {other!r:.80}", "Write .key_by(...) on it.", param="other")
+        return self._of_this_flow(other, verb)
+
+    def _of_this_flow(self, other: Stream[Any], verb: str) -> StepNumber:
         if other._builder is not self._builder:
             names = f'"{self._builder.name}" and "{other._builder.name}"'
             raise refusal(f"{verb} mixes streams of the flows {names}", "Begin both with sources of one flow.")

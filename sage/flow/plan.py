@@ -8,7 +8,7 @@ from functools import reduce
 from sage.base.demand import Demand
 from sage.flow.check_graph import fills
 from sage.flow.graph import Graph, Step, consumers_of
-from sage.flow.spec import KeyBy, MapBatches, TakeSide, Union, Waiting
+from sage.flow.spec import KeyBy, MapBatches, TakeSide, ToAll, Union, Waiting
 from sage.flow.two_inputs import takes_two
 
 Side = tuple[str, str]
@@ -21,6 +21,7 @@ class Routing(StrEnum):
     FORWARD = "forward"  # instance i to instance i: same parallelism, order kept
     ROUND_ROBIN = "round_robin"  # batch by batch, order not kept
     KEYED = "keyed"  # by a stable hash of the record's key
+    BROADCAST = "broadcast"  # every batch to every instance
     COMPLETION = "completion"  # carries no records, only the end: the receiver waits for it before it takes records
 
 
@@ -93,7 +94,7 @@ def _fuses(before: Step, step: Step) -> bool:
         or _stands_alone(step)
         or isinstance(step.spec, Union | TakeSide)
         or before.parallelism != step.parallelism
-        or (isinstance(before.spec, KeyBy) and step.parallelism > 1)
+        or (isinstance(before.spec, KeyBy | ToAll) and step.parallelism > 1)
         or (step.demand != Demand() and (step.demand.takes_gpu or step.demand != before.demand))
     )
 
@@ -129,6 +130,8 @@ def _side(before: str, step: Step) -> Side | None:
 def _routing(before: Step, step: Step) -> Routing:
     if isinstance(before.spec, KeyBy) and step.parallelism > 1:
         return Routing.KEYED
+    if isinstance(before.spec, ToAll) and step.parallelism > 1:
+        return Routing.BROADCAST
     return Routing.FORWARD if before.parallelism == step.parallelism else Routing.ROUND_ROBIN
 
 

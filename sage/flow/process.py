@@ -6,7 +6,7 @@ Knows nothing of how they run; whoever runs one says which key's state it sees.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Generic, Protocol, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -56,6 +56,7 @@ class Store:
 
     def __init__(self) -> None:
         self.current: dict[str, Any] = {}
+        self.shared: Mapping[str, Any] = {}
 
     def written(self, name: str, ttl_s: float) -> None:
         """Called when a state that expires was written or handed out to be changed."""

@@ -168,6 +168,11 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class ToAll:
+    """Give every record to every instance of each step that reads this one; it is one instance itself."""
+
+
+@dataclass(frozen=True, slots=True)
 class Union:
     """Several inputs, one stream; order is kept within each input."""
 
@@ -282,6 +287,7 @@ Inline = (
     | AsOf
     | Split
     | TakeSide
+    | ToAll
     | IndexInto
     | Retrieve
     | Write

@@ -12,6 +12,7 @@ from sage.flow.time_options import ClockOptions
 from sage.flow.where import refusal
 
 if TYPE_CHECKING:
+    from sage.flow.broadcast import BroadcastStream
     from sage.flow.keyed import KeyedStream
 
 T_co = TypeVar("T_co", covariant=True)
@@ -128,6 +129,19 @@ class Stream(Questions[T_co]):
         ([0, 1], [3, 5], [2, 4])
         """
         return SidedStream(self._builder, self._then(spec.Split(tuple(predicates), tuple(predicates.values()))))
+
+    def broadcast(self) -> BroadcastStream[T_co]:
+        """Give every record to every instance of the next step, in one order; `keyed.connect(this)` keeps what it says.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> twice = flow.from_collection(["a", "b"]).broadcast().map(str.upper).with_parallelism(2).collect()
+        >>> _ = flow.run(); sorted(twice.items)
+        ['A', 'A', 'B', 'B']
+        """
+        from sage.flow.broadcast import BroadcastStream  # a stream names its own heir: one thought in two files
+
+        return BroadcastStream(self._builder, self._then(spec.ToAll()))
 
     def union(self, *others: Stream[U]) -> Stream[T_co | U]:
         """Put the records of this and other streams of the same flow into one; each keeps its own order.

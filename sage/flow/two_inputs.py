@@ -10,12 +10,16 @@ from sage.flow.windows import Session, Sliding, Tumbling
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """Give each key's records to a process that `make` makes, one for each instance of the step."""
+    """Give each key's records to a process that `make` makes, one for each instance of the step.
+
+    `has_two`: the second input is keyed too; `has_broadcast`: it is a broadcast stream.
+    """
 
     make: Callable[[], KeyedProcess[Any, Any, Any]]
     sides: tuple[str, ...] = ()
     expires: bool = False
     has_two: bool = False
+    has_broadcast: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,4 +46,11 @@ class AsOf:
 
 def takes_two(spec: object) -> bool:
     """Say whether a step has a first and a second input, and is given their records as `(0, record)`, `(1, record)`."""
-    return isinstance(spec, Within | JoinWindows | AsOf) or (isinstance(spec, Process) and spec.has_two)
+    return isinstance(spec, Within | JoinWindows | AsOf) or (
+        isinstance(spec, Process) and (spec.has_two or spec.has_broadcast)
+    )
+
+
+def has_broadcast(spec: object) -> bool:
+    """Say whether the second input of a step is a broadcast stream, without keys and without part in its time."""
+    return isinstance(spec, Process) and spec.has_broadcast

@@ -28,7 +28,11 @@ def plain(state: TaskState) -> TaskState:
     """Return `state` with sequences as lists, and without steps that hold nothing, to be compared."""
     steps = {
         name: StepState(
-            dict(step.keyed) if step.keyed is not None else None, list(step.grown), list(step.held), step.fixed
+            dict(step.keyed) if step.keyed is not None else None,
+            list(step.grown),
+            list(step.held),
+            step.fixed,
+            step.shared,
         )
         for name, step in state.steps.items()
     }
@@ -52,6 +56,7 @@ def test_a_state_comes_out_as_it_went_in(reading: Reading | None) -> None:
             "list": StepState(keyed={"a": [1, 2], "b": []}),
             "call": StepState(held=[({"n": 1}, 3.5, None, "pending", None)]),
             "collect": StepState(grown=[{"n": 1}, "x"]),
+            "rules": StepState(keyed={1: 2}, shared={("rules", key): [key] for key in range(6_000)}),
             "file": StepState(fixed=(".out.partial", 17)),
         },
         reading=reading,
@@ -63,7 +68,7 @@ def test_a_state_comes_out_as_it_went_in(reading: Reading | None) -> None:
     )
     (piece,) = kept([state])
     assert plain(state_from_pieces([piece], TYPES)) == plain(state)
-    assert steps_in_piece(piece) == {"sum", "list", "call", "collect", "file"}
+    assert steps_in_piece(piece) == {"sum", "list", "call", "collect", "rules", "file"}
 
 
 @given(st.integers(), st.integers(1, 30))

@@ -37,6 +37,24 @@ class Wire:
         return [value for m in self.sent if isinstance(m, Delivery) and m.link == link for value in m.batch.values]
 
 
+def test_a_broadcast_goes_to_every_link_whole_and_in_order_as_each_has_credit() -> None:
+    slow, fast = links_to(2)
+    wire = Wire(OutputSpec(Routing.BROADCAST, (slow, fast)), num_batches=1, max_records=1)
+    given = [[1], [2], [3]]
+    for values in given:
+        wire.outputs.emit(Batch(values, watermark_s=float(values[0])))
+    for _ in range(2):
+        wire.outputs.grant(Grant(fast, 1), 0.0)
+    assert (wire.values(slow), wire.values(fast)) == ([1], [1, 2, 3])
+    assert wire.outputs.is_stalled()
+    for _ in range(2):
+        wire.outputs.grant(Grant(slow, 1), 0.0)
+    assert wire.values(slow) == [1, 2, 3]
+    assert not wire.outputs.is_stalled()
+    own = [m.batch.values for m in wire.sent if isinstance(m, Delivery)]
+    assert len({id(values) for values in own}) == len(own), "a receiver may change its own list"
+
+
 def test_what_is_idle_is_said_once_until_something_is_sent() -> None:
     [link] = links_to(1, 0)
     wire = Wire(OutputSpec(Routing.FORWARD, (link,)))

@@ -44,6 +44,25 @@ def test_the_watermark_of_a_task_is_the_least_of_its_links_and_told_when_it_rise
     assert [batch.watermark_s for batch in taken(inputs)] == [None, 3, None, 5]
 
 
+def test_a_link_without_part_in_the_time_of_its_task_neither_holds_nor_moves_it() -> None:
+    rules = Link(1, TaskId("c/0"), TaskId("b/0"))
+    inputs = Inputs([InputSpec(LEFT, port=0), InputSpec(rules, port=1, is_timeless=True)], num_batches=4)
+    inputs.add(Delivery(rules, Batch(["rule"], watermark_s=99)))
+    inputs.add(Delivery(LEFT, timed(5, watermark_s=5)))
+    assert [(batch.values, batch.keys, batch.watermark_s) for batch in taken(inputs)] == [
+        ([(1, "rule")], (None,), None),
+        ([(0, 5)], [5], 5),
+    ]
+    inputs.idle(Idle(rules))
+    assert not inputs.is_idle()
+    inputs.idle(Idle(LEFT))
+    assert inputs.is_idle()
+    inputs.end(End(rules))
+    inputs.end(End(LEFT))
+    assert inputs.watermark_s == 5
+    assert inputs.is_over()
+
+
 def test_a_link_that_ends_holds_the_watermark_back_until_what_came_before_is_taken() -> None:
     inputs = Inputs([InputSpec(LEFT), InputSpec(RIGHT)], num_batches=4)
     inputs.add(Delivery(RIGHT, timed(8, watermark_s=8)))
