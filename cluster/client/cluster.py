@@ -16,6 +16,7 @@ from cluster.client.news import JobNewsDesk, print_lines, view_of_state
 from cluster.client.subscription import Subscription
 from cluster.jobs.outline import outline_from_plan, plan_from_outline
 from cluster.local.job import SAVEPOINT_S, JobBoard, SubmittedJob
+from cluster.local.models import AskedCluster, Asker
 from cluster.runtime.control_clients import (
     CancelFlow,
     DeadLetterList,
@@ -41,11 +42,12 @@ from cluster.runtime.control_clients import (
     StopCluster,
     SubmitFlow,
 )
+from cluster.runtime.control_plane import ServeModel
 from cluster.runtime.states import JobState, NodeState
 from cluster.runtime.travelling_code import Code
 from sage.base.errors import CodeRefused, FlowInvalid, SageError
 from sage.base.ids import JobId, NodeId, RequestId, new_id
-from sage.base.inference import ModelCard, ReplyTo, Request
+from sage.base.inference import Kind, ModelCard, ReplyTo, Request
 from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.graph import Graph
 from sage.flow.plan import plan_from_graph
@@ -103,7 +105,7 @@ class LineInference:
         return tuple(dict.fromkeys(card for engine in engines if engine.state == "ready" for card in engine.models))
 
 
-class RemoteCluster:
+class RemoteCluster(AskedCluster):
     """A running cluster; leaving it closes the connection. Jobs of others, and those not waited for, go on."""
 
     def __init__(
@@ -126,6 +128,7 @@ class RemoteCluster:
         self._on_close = on_close
         self._rng = rng if rng is not None else Random()
         self._is_closed = False
+        self._asker = Asker(self.inference, self._serve_model, self.engines, line.clock, self._rng)
         atexit.register(self.close)
 
     @property
@@ -242,6 +245,10 @@ class RemoteCluster:
 
     def engines(self) -> list[EngineStatus]:
         return list(self._line.ask(ListEngines, EngineList).engines)
+
+    def _serve_model(self, model: str, kind: Kind) -> None:
+        """Have engines of a model run, for a call from Python; a flow that answers as it will do."""
+        self._line.ask(lambda number: ServeModel(number, model, kind), Done, timeout_s=SUBMIT_S)
 
     def logs(self, job_id: JobId) -> tuple[str, ...]:
         """Return the newest lines that a job printed; raises UnknownJob."""

@@ -14,7 +14,7 @@ from cluster.head.chat_desk import ChatDesk
 from cluster.head.history import sha256_of
 from cluster.head.model_desk import ModelDesk
 from cluster.head.node_desk import NodeDesk
-from cluster.head.submitter import Submission, SubmissionEnded
+from cluster.head.submitter import ModelWanted, ServingBegun, Submission, SubmissionEnded
 from cluster.jobs.orders import CancelJob, DeadLettersOf, ExplainJob, NodesNow, SavepointOf
 from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import ask, tell
@@ -57,10 +57,11 @@ from cluster.runtime.control_clients import (
     SubmitFlow,
     WatchJob,
 )
+from cluster.runtime.control_plane import ServeModel
 from sage.base.clock import Clock
 from sage.base.errors import ClusterUnreachable, JobInterrupted, NameTaken, SageError
 from sage.base.ids import JobId, TaskId
-from sage.base.inference import Failure
+from sage.base.inference import Failure, Kind
 
 ANSWER_S = 5.0
 NUM_LETTERS = 400  # of 30,000 characters at most: the newest fit in an answer
@@ -139,12 +140,16 @@ class ClientDesk:
         self._ports.book.drop(order.job_id)
         self._ports.send(ended.submission.peer, Declined(order.question, Failure.of(error)))
 
+    def serving_begun(self, begun: ServingBegun) -> None:
+        """Answer who is about to ask a model."""
+        self._done(begun.wanted.peer, begun.wanted.order.question, begun.error)
+
     def savepoint_ended(self, ended: SavepointEnded) -> None:
         """Answer who wanted a savepoint."""
-        if ended.error is None:
-            self._ports.send(ended.peer, Done(ended.question))
-        else:
-            self._ports.send(ended.peer, Declined(ended.question, Failure.of(ended.error)))
+        self._done(ended.peer, ended.question, ended.error)
+
+    def _done(self, peer: PeerId, question: int, error: SageError | None) -> None:
+        self._ports.send(peer, Done(question) if error is None else Declined(question, Failure.of(error)))
 
     def forget(self, peer: PeerId, *, comes_back: bool = True) -> None:
         """Take back what was lent to a client that is gone; unknown ones are passed over."""
@@ -190,6 +195,11 @@ class ClientDesk:
             case StopCluster(question):
                 ports.send(peer, Done(question))
                 ports.stop()
+            case ServeModel(question, model, kind):
+                if ports.chats.answers_as(model) or _is_served(ports.plane, model, kind):
+                    ports.send(peer, Done(question))
+                else:
+                    tell(ports.submitter, ModelWanted(peer, message))
             case ListNodes() | ListEngines() | ListModels():
                 ports.send(peer, self._listed(message))
             case SavepointFlow(question, job_id, path):
@@ -293,6 +303,10 @@ class ClientDesk:
         if entry.code is None and entry.view.num_dead_letters:
             num = entry.view.num_dead_letters
             raise JobInterrupted(f"the {num} dead letters of {entry.job_id} were kept by a head that has ended")
+
+
+def _is_served(plane: ClusterPlane, model: str, kind: Kind) -> bool:
+    return any(card.name == model and kind in card.kinds for card in plane.models())
 
 
 def _question_of(message: ClientToHead) -> int | None:

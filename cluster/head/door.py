@@ -19,7 +19,7 @@ from cluster.head.engine_host import EndHostOn, StartHostOn
 from cluster.head.model_desk import ModelDesk, RepliesFor
 from cluster.head.node_desk import NodeDesk, NodeDeskPorts
 from cluster.head.remote_node import OrderToNode
-from cluster.head.submitter import JobChanged, SubmissionEnded
+from cluster.head.submitter import JobChanged, ServingBegun, SubmissionEnded
 from cluster.head.trust import HeadTrust
 from cluster.jobs.health import Beat
 from cluster.jobs.orders import CancelJob
@@ -58,7 +58,15 @@ class StopAll:
 
 
 DoorMessage = (
-    OrderToNode | RepliesFor | SubmissionEnded | JobChanged | NodeProcessEnded | StopAll | ActorEnded | ActorFailed
+    OrderToNode
+    | RepliesFor
+    | SubmissionEnded
+    | ServingBegun
+    | JobChanged
+    | NodeProcessEnded
+    | StopAll
+    | ActorEnded
+    | ActorFailed
 )
 
 
@@ -133,6 +141,8 @@ class HeadDoor(Actor[DoorMessage]):
                     self._ports.server.send(peer, InferenceReplies(part), epoch)
             case SubmissionEnded():
                 self._clients.submitted(message)
+            case ServingBegun():
+                self._clients.serving_begun(message)
             case SavepointEnded():
                 self._clients.savepoint_ended(message)
             case JobChanged():

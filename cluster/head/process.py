@@ -24,7 +24,7 @@ from cluster.jobs.journal import Journal, MemoryJournal
 from cluster.jobs.manager import JobManager
 from cluster.jobs.placement import Strategy
 from cluster.jobs.sqlite_journal import SqliteJournal
-from cluster.local.needs import needs_of_graph
+from cluster.local.needs import Need
 from cluster.local.plane import ClusterPlane, EmbeddedPlane
 from cluster.node.config import NodeConfig
 from cluster.runtime.actor import stop, tell
@@ -37,7 +37,6 @@ from sage.base.codec import Codec
 from sage.base.errors import ClusterRunning, ClusterStartFailed, NoRoom
 from sage.base.ids import NodeId
 from sage.base.log import get_log
-from sage.flow.plan import Plan
 
 START_S = 30.0
 _END_S = 3.0
@@ -232,8 +231,7 @@ class Head:
             place=str(self._place.folder),
         )
 
-    def _specs_for(self, plan: Plan) -> tuple[EngineSpec, ...]:
-        needs = needs_of_graph(plan.graph)
+    def _specs_for(self, needs: list[Need]) -> tuple[EngineSpec, ...]:
         if not needs:
             return ()
         from cluster.local.engines import specs_for_needs

@@ -16,10 +16,12 @@ from cluster.jobs.envelope import EnvelopeVerifier, NoCodeShipping
 from cluster.jobs.job_checkpoints import CheckpointPlan
 from cluster.jobs.orders import CheckRoom, JobView, ResumePlan, SubmitPlan
 from cluster.jobs.outline import plan_from_outline
+from cluster.local.needs import Need, need_of_call, needs_of_graph
 from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import Actor, ask, tell
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control_clients import KeepFlow, SubmitFlow
+from cluster.runtime.control_plane import ServeModel
 from cluster.runtime.scheduler import Scheduler, Threads
 from cluster.runtime.travelling_code import ShippedCode
 from cluster.serving.engines.spec import EngineSpec
@@ -49,6 +51,22 @@ class Resumption:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelWanted:
+    """A client asks a model that no engine serves: start those that do."""
+
+    peer: PeerId
+    order: ServeModel
+
+
+@dataclass(frozen=True, slots=True)
+class ServingBegun:
+    """`error` None: engines start, or there is one."""
+
+    wanted: ModelWanted
+    error: SageError | None
+
+
+@dataclass(frozen=True, slots=True)
 class ServeWanted:
     """A node has come: start the engines that were wanted from the first, or were given up, if there is room."""
 
@@ -73,11 +91,12 @@ class JobChanged:
 
 @dataclass(frozen=True, slots=True)
 class SubmitterPorts:
-    """`tell_door` takes SubmissionEnded and JobChanged on any thread. `clerk`: of checkpoints, kept in `storage`."""
+    """`tell_door` takes SubmissionEnded, ServingBegun and JobChanged on any thread. `clerk`: of checkpoints, kept in
+    `storage`."""
 
     manager: ActorRef[Any]
     plane: ClusterPlane
-    specs_for: Callable[[Plan], tuple[EngineSpec, ...]]
+    specs_for: Callable[[list[Need]], tuple[EngineSpec, ...]]
     verifier: EnvelopeVerifier | NoCodeShipping
     tell_door: Callable[[object], None]
     settings: Settings
@@ -87,7 +106,10 @@ class SubmitterPorts:
     storage: Storage = HERE
 
 
-class Submitter(Actor[Submission | Resumption | ServeWanted]):
+Message = Submission | Resumption | ServeWanted | ModelWanted
+
+
+class Submitter(Actor[Message]):
     """One submission at a time."""
 
     restartable = True
@@ -96,24 +118,23 @@ class Submitter(Actor[Submission | Resumption | ServeWanted]):
         super().__init__("submitter", clock=ports.clock, scheduler=ports.scheduler)
         self._ports = ports
 
-    def receive(self, message: Submission | Resumption | ServeWanted) -> None:
-        if isinstance(message, ServeWanted):
-            return self._serve_wanted(message)
-        if isinstance(message, Resumption):
-            return self._resume(message)
-        error: SageError | None = None
-        try:
-            self._submit(message.order)
-        except SageError as refusal:
-            error = refusal
-        self._ports.tell_door(SubmissionEnded(message, error))
+    def receive(self, message: Message) -> None:
+        match message:
+            case ServeWanted():
+                self._serve_wanted(message)
+            case Resumption():
+                self._resume(message)
+            case ModelWanted(_, order):
+                self._ports.tell_door(ServingBegun(message, _refusal(lambda: self._serve_model(order))))
+            case Submission(_, submit):
+                self._ports.tell_door(SubmissionEnded(message, _refusal(lambda: self._submit(submit))))
 
     def _submit(self, order: SubmitFlow) -> None:
         ports = self._ports
         plan = plan_from_outline(order.outline)
         if isinstance(order.code, ShippedCode):
             ports.verifier.take(order.code.envelope, order.job_id, ports.clock.unix_s())
-        specs = ports.specs_for(plan)
+        specs = ports.specs_for(needs_of_graph(plan.graph))
         ask(ports.manager, CheckRoom(plan, ports.plane.parts_of(specs)), timeout_s=ANSWER_S)
         if specs:
             ports.plane.serve(specs)
@@ -141,6 +162,9 @@ class Submitter(Actor[Submission | Resumption | ServeWanted]):
         wanted = Checkpoint(keep.folder, keep.every_s, keep.num_kept, keep.timeout_s, keep.drop, keep.savepoint)
         return open_checkpoints(plan.graph, wanted, keep.resume, self._ports.clerk, self._ports.storage)
 
+    def _serve_model(self, order: ServeModel) -> None:
+        self._ports.plane.serve(self._ports.specs_for([need_of_call(order.model, order.kind)]))
+
     def _serve_wanted(self, wanted: ServeWanted) -> None:
         try:
             if wanted.engines:
@@ -155,7 +179,7 @@ class Submitter(Actor[Submission | Resumption | ServeWanted]):
         try:
             if (keep := message.job.about.keep) is not None:
                 checkpoints = self._checkpoints(plan, msgspec.structs.replace(keep, resume="auto"))
-            if specs := ports.specs_for(plan):
+            if specs := ports.specs_for(needs_of_graph(plan.graph)):
                 ports.plane.serve(specs)
         except SageError as error:
             refusal = error
@@ -168,3 +192,11 @@ class Submitter(Actor[Submission | Resumption | ServeWanted]):
             checkpoints,
         )
         tell(ports.manager, resume)
+
+
+def _refusal(do: Callable[[], None]) -> SageError | None:
+    try:
+        do()
+    except SageError as refusal:
+        return refusal
+    return None

@@ -23,7 +23,8 @@ from cluster.jobs.parts import Part
 from cluster.jobs.placement import Strategy
 from cluster.local.explain import NODE_ID, machine_here
 from cluster.local.job import ANSWER_S, JobBoard, ManagerDesk, SubmittedJob
-from cluster.local.needs import Need, needs_of_graph
+from cluster.local.models import AskedCluster, Asker
+from cluster.local.needs import Need, need_of_call, needs_of_graph
 from cluster.local.plane import EmbeddedPlane
 from cluster.runtime.actor import ask, stop, tell, watch
 from cluster.runtime.inproc import InprocTransport
@@ -34,7 +35,7 @@ from sage.base.clock import SystemClock
 from sage.base.config import load_settings
 from sage.base.errors import FlowInvalid, InternalError, SageError, UnknownAddress
 from sage.base.ids import JobId
-from sage.base.inference import Inference
+from sage.base.inference import Inference, Kind
 from sage.base.log import get_log
 from sage.base.offer import NodeOffer
 from sage.base.settings import Settings
@@ -64,7 +65,7 @@ def connect(address: str | None = None) -> "LocalCluster":
     return LocalCluster()
 
 
-class LocalCluster:
+class LocalCluster(AskedCluster):
     """Job manager, one node and, once a flow asks models, the control plane, all in this process."""
 
     def __init__(self, *, settings: Settings | None = None, engines: "Sequence[EngineSpec]" = ()) -> None:
@@ -89,6 +90,7 @@ class LocalCluster:
         self._offers(offer)
         if engines:
             self._plane.serve(engines)
+        self._asker = Asker(self._plane, self._serve_model, self.engines, self._clock)
 
     @property
     def inference(self) -> Inference:
@@ -150,7 +152,7 @@ class LocalCluster:
         return list(self._plane.engines())
 
     def release_engines(self) -> "tuple[HeldLink, ...]":
-        """Give up all engines, still running, to the caller, who closes them; flows that ask models start new ones."""
+        """Give up all engines, still running, to the caller, who closes them; whoever asks models starts new ones."""
         return self._plane.release_engines()
 
     def set_policy(self, name: str) -> None:
@@ -203,6 +205,13 @@ class LocalCluster:
         from cluster.local.supply import ChildSupply
 
         return ChildSupply(self._manager)
+
+    def _serve_model(self, model: str, kind: Kind) -> None:
+        """Have engines of a model run, for a call from Python."""
+        if self._is_closed:
+            raise InternalError("the cluster is closed", "Ask within its `with` block.")
+        if not any(card.name == model and kind in card.kinds for card in self._plane.models()):
+            self._plane.serve(self._specs_for([need_of_call(model, kind)]))
 
     def _node_ports(self) -> NodePorts:
         manager = self._manager

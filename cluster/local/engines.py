@@ -78,4 +78,4 @@ def _cannot(need: Need, kinds: set[Kind]) -> SageError:
 
 
 def _asks(need: Need) -> str:
-    return f"step {need.step.name!r} ({need.step.where}) asks the model {need.model!r}"
+    return f"{need.who} asks the model {need.model!r}"

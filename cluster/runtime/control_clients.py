@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 from cluster.runtime.control import ControlMessage, InferenceAsk, InferenceCancel, InferenceReplies
+from cluster.runtime.control_plane import ServeModel
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.states import JobState, NodeState
 from cluster.runtime.travelling_code import Code
@@ -174,6 +175,7 @@ ClientToHead = (
     | ListNodes
     | ListEngines
     | ListModels
+    | ServeModel
     | GetLogs
     | DrainNode
     | StopCluster

@@ -7,7 +7,7 @@ from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.connect import connect
 from sage.flow.graph import Graph
 from sage.flow.progress import show_progress
-from sage.flow.runner import Cluster, Job, JobResult
+from sage.flow.runner import Job, JobResult, TakesFlows
 from sage.flow.where import refusal
 
 
@@ -30,7 +30,7 @@ def run_graph(
 
 
 def run_on_cluster(
-    cluster: Cluster,
+    cluster: TakesFlows,
     graph: Graph,
     *,
     timeout_s: float | None = None,

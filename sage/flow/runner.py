@@ -13,6 +13,7 @@ from sage.base.inference import ModelCard
 from sage.base.resources import Resources
 from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.graph import Graph
+from sage.flow.models import Models
 
 
 class JobStatus(StrEnum):
@@ -165,8 +166,8 @@ class Submittable(Protocol):
         ...
 
 
-class Cluster(Protocol):
-    """A place where flows run; a context manager: leaving it stops what was started for it."""
+class TakesFlows(Protocol):
+    """What runs flows."""
 
     def submit(
         self, flow: Graph | Submittable, *, checkpoint: Checkpoint | None = None, resume: Resume = "auto"
@@ -177,11 +178,13 @@ class Cluster(Protocol):
         """
         ...
 
+
+class Cluster(TakesFlows, Models, Protocol):
+    """A place where flows run and models answer; a context manager: leaving it stops what was started for it."""
+
     def jobs(self) -> list[Job]: ...
 
     def nodes(self) -> list[NodeView]: ...
-
-    def engines(self) -> list[EngineStatus]: ...
 
     def close(self) -> None: ...
 

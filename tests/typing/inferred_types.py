@@ -7,9 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sage
+from sage.base.answers import Completion
 from sage.flow.connectors.kafka_source import KafkaRecord
 from sage.flow.ending import Ending
 from sage.flow.ends import Collected
+from sage.flow.models import AsyncTokenStream, TokenStream
 from sage.flow.ports import Source
 from sage.flow.stream import SidedStream
 
@@ -172,6 +174,15 @@ def runs(flow: sage.Flow) -> None:
     with sage.connect("local") as cluster:
         assert_type(cluster, sage.Cluster)
         assert_type(cluster.submit(flow), sage.Job)
+
+
+async def calls(cluster: sage.Cluster) -> None:
+    assert_type(cluster.chat("Why?", model="m"), Completion)
+    assert_type(cluster.chat("Why?", model="m", stream=True), TokenStream)
+    assert_type(cluster.generate("Why?", model="m", raw=True).usage.prompt_tokens, int)
+    assert_type(cluster.embed("Why?", model="m").vectors, NDArray[np.float32])
+    assert_type(await cluster.aio.chat("Why?", model="m", max_tokens=1), Completion)
+    assert_type(cluster.aio.generate("Why?", model="m", stream=True), AsyncTokenStream)
 
 
 class Row(msgspec.Struct):

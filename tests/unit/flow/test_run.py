@@ -18,7 +18,6 @@ from sage.flow.progress import PlainProgress, line_of_metrics, show_progress
 from sage.flow.run import run_on_cluster
 from sage.flow.runner import (
     ChainMetrics,
-    Cluster,
     DeadLetterRecord,
     EngineStatus,
     Job,
@@ -27,6 +26,7 @@ from sage.flow.runner import (
     JobStatus,
     NodeView,
     Submittable,
+    TakesFlows,
 )
 
 RESULT = JobResult(JobId("job-1"), JobStatus.FINISHED, 2, 1, 0, 0.5, ())
@@ -112,7 +112,7 @@ def a_graph() -> Graph:
     return flow.graph()
 
 
-def cluster_whose_job(ends_with: BaseException | None = None, *, stuck: bool = False) -> tuple[Cluster, list[str]]:
+def cluster_whose_job(ends_with: BaseException | None = None, *, stuck: bool = False) -> tuple[TakesFlows, list[str]]:
     job = ScriptedJob(a_graph(), ends_with, stuck)
     return ScriptedCluster(job), job.asked
 

@@ -1,0 +1,198 @@
+"""Models asked by coroutines: the other shell around an inquiry. Knows neither engines nor how they start."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from types import TracebackType
+from typing import Literal, Self, Unpack, overload
+
+from cluster.local.inquiries import (
+    Inquiry,
+    chat_inquiry,
+    completion_from,
+    embed_inquiry,
+    embeddings_from,
+    prompt_inquiry,
+)
+from cluster.local.models import Asker
+from cluster.local.open_inquiry import OpenInquiry
+from sage.base.answers import Completion, Embeddings
+from sage.base.errors import InvalidRequest, RequestCancelled
+from sage.base.inference import Reply, Request, Token
+from sage.flow.models import AskOptions, ChatOptions, Conversation, PromptOptions
+from sage.flow.runner import EngineStatus
+
+
+class _Awaiting:
+    """An inquiry, and the coroutine that awaits it; begins with the first `advance`."""
+
+    def __init__(self, asker: Asker, inquiry: Inquiry) -> None:
+        self._asker = asker
+        self._inquiry = inquiry
+        self._came: asyncio.Queue[Sequence[Reply]] = asyncio.Queue()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._open_inquiry: OpenInquiry | None = None
+
+    @property
+    def open_inquiry(self) -> OpenInquiry:
+        """The inquiry; begun before."""
+        assert self._open_inquiry is not None
+        return self._open_inquiry
+
+    async def advance(self) -> list[Token]:
+        """Wait until tokens are there, and return them; [] once all is over. Raises what the inquiry failed with."""
+        try:
+            if self._open_inquiry is None:
+                self._loop = asyncio.get_running_loop()
+                await asyncio.to_thread(self._asker.prepare, self._inquiry)
+                self._open_inquiry = self._asker.begin(self._inquiry)
+            return await self._advance(self._open_inquiry)
+        except BaseException:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """End what is out."""
+        if self._open_inquiry is None:
+            self._open_inquiry = self._asker.begin(self._inquiry)  # and never submitted
+        self._open_inquiry.fail(RequestCancelled("whoever asked has left"))
+        self._asker.leave(self._open_inquiry)
+
+    async def _advance(self, open_inquiry: OpenInquiry) -> list[Token]:
+        while True:
+            if tokens := open_inquiry.take_tokens():
+                return tokens
+            self._submit(open_inquiry.due(self._now_s()))
+            if open_inquiry.error is not None:
+                raise open_inquiry.error
+            if open_inquiry.is_over:
+                return []
+            await self._wait(open_inquiry)
+
+    async def _wait(self, open_inquiry: OpenInquiry) -> None:
+        try:
+            async with asyncio.timeout(open_inquiry.wait_s(self._now_s())):
+                replies = await self._came.get()
+        except TimeoutError:
+            return
+        for reply in replies:
+            open_inquiry.take(reply, self._now_s())
+
+    def _submit(self, requests: Sequence[Request]) -> None:
+        if requests:
+            self._asker.inference.submit(requests, self._put)
+
+    def _put(self, replies: Sequence[Reply]) -> None:
+        """Take replies on whatever thread they come."""
+        assert self._loop is not None
+        try:
+            self._loop.call_soon_threadsafe(self._came.put_nowait, replies)
+        except RuntimeError:
+            assert self._loop.is_closed()  # nobody awaits them any more
+
+    def _now_s(self) -> float:
+        return self._asker.clock.monotonic_s()
+
+
+class AwaitedTokens:
+    """An AsyncTokenStream; asked with the first token that is awaited."""
+
+    def __init__(self, asker: Asker, inquiry: Inquiry) -> None:
+        self._awaiting = _Awaiting(asker, inquiry)
+        self._unread: deque[Token] = deque()
+        self._texts: list[str] = []
+        self._answer: Completion | None = None
+
+    @property
+    def answer(self) -> Completion:
+        if self._answer is None:
+            raise InvalidRequest("the answer is not whole yet", "Take its tokens first: `async for token in stream`.")
+        return self._answer
+
+    def __aiter__(self) -> AsyncIterator[Token]:
+        return self
+
+    async def __anext__(self) -> Token:
+        if not self._unread and self._answer is None:
+            self._unread.extend(await self._awaiting.advance())
+        if self._unread:
+            token = self._unread.popleft()
+            self._texts.append(token.text)
+            return token
+        if self._answer is None:
+            self._answer = completion_from("".join(self._texts), *self._awaiting.open_inquiry.lasts())
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self._close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def __del__(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._answer is None:
+            self._awaiting.leave()
+
+
+class CoroutineModels:
+    """The models of a cluster, as sage.flow.models.AsyncModels has them."""
+
+    def __init__(self, asker: Asker) -> None:
+        self._asker = asker
+
+    @overload
+    def chat(
+        self, messages: Conversation, *, model: str, stream: Literal[False] = False, **options: Unpack[ChatOptions]
+    ) -> Awaitable[Completion]: ...
+    @overload
+    def chat(
+        self, messages: Conversation, *, model: str, stream: Literal[True], **options: Unpack[ChatOptions]
+    ) -> AwaitedTokens: ...
+    def chat(
+        self, messages: Conversation, *, model: str, stream: bool = False, **options: Unpack[ChatOptions]
+    ) -> Awaitable[Completion] | AwaitedTokens:
+        """Return the next message of a conversation; with `stream`, as it comes."""
+        return self._asked(chat_inquiry(messages, model, options), stream=stream)
+
+    @overload
+    def generate(
+        self, prompt: str, *, model: str, stream: Literal[False] = False, **options: Unpack[PromptOptions]
+    ) -> Awaitable[Completion]: ...
+    @overload
+    def generate(
+        self, prompt: str, *, model: str, stream: Literal[True], **options: Unpack[PromptOptions]
+    ) -> AwaitedTokens: ...
+    def generate(
+        self, prompt: str, *, model: str, stream: bool = False, **options: Unpack[PromptOptions]
+    ) -> Awaitable[Completion] | AwaitedTokens:
+        """Return what the model says to a prompt, as the step `generate` does; with `stream`, as it comes."""
+        return self._asked(prompt_inquiry(prompt, model, options), stream=stream)
+
+    async def embed(self, texts: str | Sequence[str], *, model: str, **options: Unpack[AskOptions]) -> Embeddings:
+        """Return one vector a text."""
+        awaiting = _Awaiting(self._asker, embed_inquiry(texts, model, options))
+        while await awaiting.advance():
+            pass
+        return embeddings_from(awaiting.open_inquiry.lasts())
+
+    async def engines(self) -> list[EngineStatus]:
+        """Return the engines that run, start or were lost."""
+        return await asyncio.to_thread(self._asker.engines)
+
+    def _asked(self, inquiry: Inquiry, *, stream: bool) -> Awaitable[Completion] | AwaitedTokens:
+        tokens = AwaitedTokens(self._asker, inquiry)
+        return tokens if stream else _whole(tokens)
+
+
+async def _whole(tokens: AwaitedTokens) -> Completion:
+    async for _token in tokens:
+        pass
+    return tokens.answer
