@@ -3,12 +3,13 @@
 `graph_from_pickle` runs what is in the bytes. It is for `cluster.jobs.code` alone, once a verifier has opened them.
 """
 
+import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from io import BytesIO
-from pathlib import Path
 from sysconfig import get_paths
 from types import ModuleType
 from typing import Any
@@ -70,15 +71,27 @@ class _GraphPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle h
 def _modules_beside_script() -> Iterator[ModuleType]:
     """Yield the loaded modules of the user's own folder: no node can be expected to have them."""
     script = getattr(sys.modules["__main__"], "__file__", None)
-    folder = Path(script).resolve().parent if script else Path.cwd()
-    installed = [Path(place).resolve() for place in get_paths().values()]
+    folder = os.path.dirname(os.path.realpath(script)) if script else os.path.realpath(os.getcwd())
+    real = cache(os.path.realpath)
+    installed = [real(place) for place in get_paths().values()]
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if name == "__main__" or not isinstance(file, str) or name.split(".")[0] in PACKAGES:
             continue
-        place = Path(file).resolve()
-        if place.is_relative_to(folder) and not any(place.is_relative_to(other) for other in installed):
+        place = _place_of(file, real)
+        if _is_below(place, folder) and not any(_is_below(place, other) for other in installed):
             yield module
+
+
+def _place_of(file: str, real: Callable[[str], str]) -> str:
+    """Return where `file` really is. `real` is asked for its folder: hundreds of modules lie in few of them."""
+    if os.path.islink(file):
+        return os.path.realpath(file)
+    return os.path.join(real(os.path.dirname(file)), os.path.basename(file))
+
+
+def _is_below(place: str, folder: str) -> bool:
+    return place.startswith(os.path.join(folder, ""))
 
 
 @contextmanager
