@@ -47,7 +47,9 @@ def measure(wanted: Wanted, say: Say) -> list[Result]:
 
     Raises: ModelMissing, and InternalError where a result is wrong.
     """
-    settings = load_settings({"runtime.batch_records": wanted.batch_records})
+    settings = load_settings(
+        {"runtime.batch_records": wanted.batch_records, "plane.vector_cache_bytes": 0}  # rounds embed the same texts
+    )
     return [result for workload in wanted.workloads for result in _measure(workload, wanted, settings, say)]
 
 

@@ -7,7 +7,16 @@ from prometheus_client.registry import Collector
 
 from cluster.serving.statistics import PlaneView
 from gateway.ended import EndedRequests
-from sage.base.metrics import ENGINE_RUNNING, ENGINE_UP, QUEUE_WAITING, REQUESTS, TOKENS, Metric
+from sage.base.metrics import (
+    ENGINE_RUNNING,
+    ENGINE_UP,
+    QUEUE_WAITING,
+    REQUESTS,
+    TEXTS,
+    TOKENS,
+    VECTOR_CACHE_BYTES,
+    Metric,
+)
 
 Family = CounterMetricFamily | GaugeMetricFamily
 
@@ -27,6 +36,7 @@ class PlaneCollector(Collector):
         yield from (requests, tokens)
         yield _waiting(view)
         yield from _engines(view)
+        yield from _texts(view)
 
 
 def _requests(view: PlaneView) -> CounterMetricFamily:
@@ -65,6 +75,16 @@ def _engines(view: PlaneView) -> Iterator[Family]:
             running.add_metric((engine.engine_id, ",".join(engine.models)), engine.num_running)
     yield up
     yield running
+
+
+def _texts(view: PlaneView) -> Iterator[Family]:
+    family, cache_bytes = _counter(TEXTS), _gauge(VECTOR_CACHE_BYTES)
+    for texts in view.texts:
+        for way, num in (("embedded", texts.num_embedded), ("cached", texts.num_cached), ("shared", texts.num_shared)):
+            family.add_metric((texts.model, way), num)
+    cache_bytes.add_metric((), view.vector_cache_bytes)
+    yield family
+    yield cache_bytes
 
 
 def _counter(metric: Metric) -> CounterMetricFamily:

@@ -75,7 +75,11 @@ async def serve_on_loop(
     """Do as `serve` on the running loop, until `stop` is set too."""
     watched = [WatchedLink(held.link, is_ready=held.info is not None) for held in engines]
     known = dict.fromkeys(model for link in watched for model in link.models)
-    plane = LoopPlane(_plane(known, settings.plane, settings.tenants), asyncio.get_running_loop())
+    plane = LoopPlane(
+        _plane(known, settings.plane, settings.tenants),
+        asyncio.get_running_loop(),
+        vector_cache_bytes=settings.plane.vector_cache_bytes,
+    )
     asked = FlowsBeside(plane)
     entrance = _entrance(plane, asked, settings)
     for held, link in zip(engines, watched, strict=True):

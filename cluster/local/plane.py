@@ -187,5 +187,6 @@ class EmbeddedPlane:
                 window=self._settings.window,
                 max_waiting=self._settings.max_waiting,
                 tenants=self._tenants,
+                vector_cache_bytes=self._settings.vector_cache_bytes,
             )
         return self._client

@@ -12,6 +12,7 @@ from cluster.serving.engines.port import EngineInfo
 from cluster.serving.plane import Plane
 from cluster.serving.shell import PlaneShell
 from cluster.serving.statistics import PlaneView, engine_statuses
+from cluster.serving.text_desk import VECTOR_CACHE_BYTES, TextDesk
 from sage.base.clock import Clock, SystemClock
 from sage.base.errors import SageError
 from sage.base.ids import RequestId
@@ -25,11 +26,19 @@ class LoopPlane:
     Adds no thread, no task, and one timer at most.
     """
 
-    def __init__(self, plane: Plane, loop: asyncio.AbstractEventLoop, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        vector_cache_bytes: int = VECTOR_CACHE_BYTES,
+        clock: Clock | None = None,
+    ) -> None:
         """Made and used on the thread of `loop`."""
         self._loop = loop
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._shell = PlaneShell(plane, self, clock=self._clock)
+        self._texts = TextDesk(self._shell, clock=self._clock, vector_cache_bytes=vector_cache_bytes)
         self._wake: asyncio.TimerHandle | None = None
         self._again: set[asyncio.TimerHandle] = set()
         self._door = Door(self._knock, self._shell.models)
@@ -40,10 +49,10 @@ class LoopPlane:
         return self._door
 
     def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
-        self._shell.submit(requests, reply_to)
+        self._texts.submit(requests, reply_to)
 
     def cancel(self, request_ids: Sequence[RequestId]) -> None:
-        self._shell.cancel(request_ids)
+        self._texts.cancel(request_ids)
 
     def models(self) -> tuple[ModelCard, ...]:
         return self._shell.models()
@@ -65,7 +74,7 @@ class LoopPlane:
 
     def view(self) -> PlaneView:
         """Return the plane's numbers."""
-        return self._shell.view()
+        return self._texts.view()
 
     def engines(self) -> tuple[EngineStatus, ...]:
         return engine_statuses(self.view())
@@ -126,6 +135,6 @@ class LoopPlane:
     def _serve(self) -> None:
         for entry in self._door.fetch():
             if isinstance(entry, HandedIn):
-                self._shell.submit(entry.requests, entry.reply_to)
+                self._texts.submit(entry.requests, entry.reply_to)
             else:
-                self._shell.cancel(entry.request_ids)
+                self._texts.cancel(entry.request_ids)

@@ -18,6 +18,7 @@ from cluster.serving.engines.port import EngineInfo
 from cluster.serving.plane import MAX_WAITING, Plane
 from cluster.serving.shell import PlaneShell
 from cluster.serving.statistics import PlaneView, engine_statuses
+from cluster.serving.text_desk import VECTOR_CACHE_BYTES, TextDesk
 from sage.base.clock import Clock
 from sage.base.errors import SageError
 from sage.base.ids import EngineId, RequestId
@@ -103,9 +104,17 @@ class _Again:
 class ControlPlane(Actor[Message]):
     """Drives a plane on its own thread, which owns the engines' sockets too. Not restarted: engines are its state."""
 
-    def __init__(self, plane: Plane, *, clock: Clock | None = None, scheduler: Scheduler | None = None) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        *,
+        vector_cache_bytes: int = VECTOR_CACHE_BYTES,
+        clock: Clock | None = None,
+        scheduler: Scheduler | None = None,
+    ) -> None:
         super().__init__("control-plane", clock=clock, scheduler=scheduler)
         self._shell = PlaneShell(plane, self, clock=self.clock)
+        self._texts = TextDesk(self._shell, clock=self.clock, vector_cache_bytes=vector_cache_bytes)
         self._door = Door(lambda: tell(self.actor_ref, Knock()), self._shell.models)
 
     def wake_at(self, at_s: float) -> None:
@@ -161,7 +170,7 @@ class ControlPlane(Actor[Message]):
             case SetPolicy(name):
                 self._shell.set_policy(name)
             case GetView():
-                return self._shell.view()
+                return self._texts.view()
             case ReleaseLinks():
                 return self._shell.detach_all()
             case CloseEngines(timeout_s):
@@ -182,9 +191,9 @@ class ControlPlane(Actor[Message]):
     def _serve(self) -> None:
         for entry in self._door.fetch():
             if isinstance(entry, HandedIn):
-                self._shell.submit(entry.requests, entry.reply_to)
+                self._texts.submit(entry.requests, entry.reply_to)
             else:
-                self._shell.cancel(entry.request_ids)
+                self._texts.cancel(entry.request_ids)
 
     def _close(self, timeout_s: float) -> None:
         self._door.close()
@@ -264,6 +273,7 @@ def start_control_plane(
     window: str = "fixed",
     max_waiting: int = MAX_WAITING,
     tenants: Iterable[TenantSettings] = (),
+    vector_cache_bytes: int = VECTOR_CACHE_BYTES,
     clock: Clock | None = None,
 ) -> PlaneClient:
     """Start a control-plane actor without engines; raises UnknownPolicy. To be closed."""
@@ -276,4 +286,4 @@ def start_control_plane(
         max_waiting=max_waiting,
         tenants=tenants,
     )
-    return PlaneClient(ControlPlane.start(plane, clock=clock))
+    return PlaneClient(ControlPlane.start(plane, vector_cache_bytes=vector_cache_bytes, clock=clock))

@@ -53,6 +53,16 @@ class TokensView:
 
 
 @dataclass(frozen=True, slots=True)
+class TextsView:
+    """Texts of a model that were embedded, found in the cache, or shared with one that was being embedded."""
+
+    model: str
+    num_embedded: int
+    num_cached: int
+    num_shared: int
+
+
+@dataclass(frozen=True, slots=True)
 class EngineView:
     """`state` is "starting", "ready" or "lost"; `info` is None while it starts; `num_requests` were picked for it.
 
@@ -76,7 +86,10 @@ class EngineView:
 
 @dataclass(frozen=True, slots=True)
 class PlaneView:
-    """The plane at one moment. `batch_sizes`: (texts in a micro-batch, how many batches had so many)."""
+    """The plane at one moment. `batch_sizes`: (texts in a micro-batch, how many batches had so many).
+
+    `vector_cache_bytes`: what vectors of texts embedded before take.
+    """
 
     policy: str
     route: str
@@ -91,6 +104,8 @@ class PlaneView:
     waited: tuple[WaitedView, ...]
     tokens: tuple[TokensView, ...]
     batch_sizes: tuple[tuple[int, int], ...]
+    texts: tuple[TextsView, ...] = ()
+    vector_cache_bytes: int = 0
 
 
 @dataclass(slots=True)

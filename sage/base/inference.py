@@ -144,14 +144,18 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", forbid_unknown_field
     engine_id: EngineId
 
 
-class Embedded(msgspec.Struct, frozen=True, tag="embedded", forbid_unknown_fields=True):
-    """`vectors`: little-endian float32 [num_texts, dim], row-major, in the order of the texts."""
+class Embedded(msgspec.Struct, frozen=True, tag="embedded", forbid_unknown_fields=True, omit_defaults=True):
+    """`vectors`: little-endian float32 [num_texts, dim], row-major, in the order of the texts.
+
+    `text_tokens`: what each text has, in that order, where an engine can tell; it goes no further than the plane.
+    """
 
     request_id: RequestId
     vectors: bytes
     dim: int
     usage: Usage
     engine_id: EngineId
+    text_tokens: tuple[int, ...] = ()
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed", forbid_unknown_fields=True):

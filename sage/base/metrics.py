@@ -54,6 +54,15 @@ QUEUE_WAITING = Metric("sage_queue_waiting", MetricKind.GAUGE, "Requests that wa
 ENGINE_RUNNING = Metric(
     "sage_engine_running", MetricKind.GAUGE, "Requests that an engine works on", ("engine", "model")
 )
+TEXTS = Metric(
+    "sage_texts_total",
+    MetricKind.COUNTER,
+    "Texts asked for, by how their vectors came: embedded, cached, or shared with a request that asked just before",
+    ("model", "way"),
+)
+VECTOR_CACHE_BYTES = Metric(
+    "sage_vector_cache_bytes", MetricKind.GAUGE, "Memory that vectors of texts embedded before take"
+)
 ENGINE_UP = Metric("sage_engine_up", MetricKind.GAUGE, "1 while an engine is ready, 0 once it is lost", ("engine",))
 
-METRICS = (REQUESTS, TTFT, DURATION, TOKENS, QUEUE_WAITING, ENGINE_RUNNING, ENGINE_UP)
+METRICS = (REQUESTS, TTFT, DURATION, TOKENS, QUEUE_WAITING, ENGINE_RUNNING, ENGINE_UP, TEXTS, VECTOR_CACHE_BYTES)

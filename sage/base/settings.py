@@ -60,6 +60,9 @@ class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = "adaptive"
     max_waiting: Annotated[int, Meta(ge=1, description="requests that wait at most; more are refused")] = 4096
+    vector_cache_bytes: Annotated[
+        int, Meta(ge=0, description="memory for vectors of texts embedded before, each tenant's for itself; 0: none")
+    ] = 64 * 1024 * 1024
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):

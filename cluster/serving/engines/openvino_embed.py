@@ -33,7 +33,7 @@ class _Job:
     id: RequestId
     vectors: NDArray[np.float32]
     num_left: int
-    num_tokens: int
+    text_tokens: tuple[int, ...]
     ended: bool = False
 
 
@@ -123,7 +123,7 @@ class OpenvinoEmbed:
         longest = self._context_tokens * _MAX_CHARS_PER_TOKEN
         rows = [encoding.ids for encoding in self._tokenizer.encode_batch([text[:longest] for text in request.texts])]
         vectors = np.empty((len(rows), self._dim), np.float32)
-        job = _Job(request.id, vectors, len(rows), sum(map(len, rows)))
+        job = _Job(request.id, vectors, len(rows), tuple(map(len, rows)))
         self._jobs[request.id] = job
         self._waiting.extend(_Text(job, number, ids) for number, ids in enumerate(rows))
 
@@ -154,9 +154,9 @@ class OpenvinoEmbed:
         if job.num_left == 0 and not job.ended:
             job.ended = True
             del self._jobs[job.id]
-            usage = Usage(prompt_tokens=job.num_tokens)
+            usage = Usage(prompt_tokens=sum(job.text_tokens))
             data = job.vectors.astype("<f4", copy=False).tobytes()
-            self._replies.append(Embedded(job.id, data, self._dim, usage, self._info.engine_id))
+            self._replies.append(Embedded(job.id, data, self._dim, usage, self._info.engine_id, job.text_tokens))
 
 
 def _pooled(encoder: ov.Model) -> ov.Model:

@@ -106,6 +106,6 @@ class Replies(msgspec.Struct, frozen=True, tag="replies", forbid_unknown_fields=
 
 FromHost = Ready | StartFailed | Replies
 
-WIRE_VERSION = 1
+WIRE_VERSION = 2
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_FRAMES = 1000  # that wait in either direction; then the sender is told

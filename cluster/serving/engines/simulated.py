@@ -225,7 +225,7 @@ class SimulatedEngine:
     def _end_texts(self, work: _Texts) -> None:
         vectors = b"".join(hash_vector(text, DIM) for text in work.texts)
         usage = Usage(prompt_tokens=sum(work.tokens))
-        self._replies.append(Embedded(work.id, vectors, DIM, usage, self._info.engine_id))
+        self._replies.append(Embedded(work.id, vectors, DIM, usage, self._info.engine_id, work.tokens))
         self._end(work)
 
     def _end(self, work: _Sequence | _Texts) -> None:

@@ -1,0 +1,257 @@
+"""Which texts of a request to embed must be asked of an engine, and what became of them. A machine; knows no engine.
+
+    text --cached--> answered at once
+         --asked by another just now--> waits for that answer
+         --else--> asked, once, with the other new texts of its request
+
+What is shared is shared within a tenant. A request waits on another's only where that one is at least as urgent and is
+over before its own deadline; where that one fails, it asks for itself.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import msgspec
+
+from cluster.serving.deadlines import deadline_exceeded
+from cluster.serving.statistics import TextsView
+from cluster.serving.vector_cache import CachedVector, TextKey, VectorCache, text_key
+from sage.base.errors import InternalError, InvalidRequest, RequestCancelled, SageError
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Embedded, EmbedRequest, Failed, Failure, Finished, Last, ServiceClass, Usage
+
+MAX_SHARERS = 256
+"""Rows that wait for one asked text at most: those behind are asked again, so that the plane's bounds hold for all."""
+
+_URGENCY = {cls: rank for rank, cls in enumerate((ServiceClass.INTERACTIVE, ServiceClass.STANDARD, ServiceClass.BATCH))}
+
+
+@dataclass(slots=True, eq=False)
+class _Open:
+    """A request that is not answered yet; row i is the vector of its text i."""
+
+    request: EmbedRequest
+    deadline_s: float
+    rows: list[bytes]
+    num_left: int = 0
+    num_tokens: int = 0
+    cached_tokens: int = 0
+    engine_id: EngineId | None = None
+    asks: "list[_Asked]" = field(default_factory=list)
+    is_over: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """What was asked of the plane: its texts by key, in order, and which rows wait for each, the asker's own first."""
+
+    request: EmbedRequest
+    owner: _Open
+    waiting: dict[TextKey, list[tuple[_Open, int]]] = field(default_factory=dict)
+
+    def has_sharers(self) -> bool:
+        return any(not open.is_over for waiting in self.waiting.values() for open, _ in waiting)
+
+
+@dataclass(slots=True)
+class TextOrders:
+    """What is to be done: `asks` go to the plane, `cancels` name what it is to stop, `ended` go to whoever asked."""
+
+    asks: list[EmbedRequest] = field(default_factory=list)
+    cancels: list[RequestId] = field(default_factory=list)
+    ended: list[Last] = field(default_factory=list)
+
+
+class SharedTexts:
+    """Holds open requests to embed; each ends in exactly one Last. Driven by the thread of the plane."""
+
+    def __init__(self, cache: VectorCache) -> None:
+        self.cache = cache
+        self._open: dict[RequestId, _Open] = {}
+        self._asked: dict[RequestId, _Asked] = {}
+        self._under_way: dict[TextKey, _Asked] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
+
+    def refusal(self, request: EmbedRequest) -> Failed | None:
+        """Return the end of a request whose id is still in use."""
+        if request.id not in self._open and request.id not in self._asked:
+            return None
+        what = f"a request with the id {request.id!r} is still being worked on"
+        return _failed(request.id, InvalidRequest(what, "Give each request an id of its own.", param="id"))
+
+    def submitted(self, request: EmbedRequest, now_s: float) -> TextOrders:
+        """Take a request of at least one text that is not refused."""
+        assert self.refusal(request) is None, request
+        orders = TextOrders()
+        deadline_s = math.inf if request.timeout_s is None else now_s + request.timeout_s
+        open = _Open(request, deadline_s, [b""] * len(request.texts), num_left=len(request.texts))
+        self._open[request.id] = open
+        self._ask(open, self._new_texts(open), request.id, orders, now_s)
+        self._end_if_whole(open, orders)
+        return orders
+
+    def ended(self, last: Last, now_s: float) -> TextOrders:
+        """Take what the plane answered to one of the `asks`."""
+        orders = TextOrders()
+        asked = self._asked.pop(last.request_id)
+        for key in asked.waiting:
+            if self._under_way.get(key) is asked:
+                del self._under_way[key]
+        match last:
+            case Embedded() if _is_whole(last, len(asked.waiting)):
+                self._fill(asked, last, orders)
+            case Failed(failure=failure):
+                self._failed(asked, failure, orders, now_s)
+            case Embedded() | Finished():
+                error = InternalError(f"an engine did not send a vector for each of {len(asked.waiting)} texts")
+                self._failed(asked, Failure.of(error), orders, now_s)
+        return orders
+
+    def cancelled(self, request_id: RequestId) -> TextOrders | None:
+        """End a request; what others wait for goes on. None where it is not one of these."""
+        open = self._open.get(request_id)
+        if open is None:
+            return None
+        error = RequestCancelled("the request was cancelled by whoever asked")
+        orders = TextOrders(ended=[self._over(open, _failed(request_id, error))])
+        mine = (asked.request.id for asked in open.asks if not asked.has_sharers())
+        orders.cancels.extend(id for id in mine if id in self._asked)
+        return orders
+
+    def view(self) -> tuple[TextsView, ...]:
+        models = sorted({model for model, _ in self._counts})
+        ways = ("embedded", "cached", "shared")
+        return tuple(TextsView(model, *(self._counts[model, way] for way in ways)) for model in models)
+
+    def _new_texts(self, open: _Open) -> dict[TextKey, list[int]]:
+        """Fill or share what can be; return the rows of the texts that must be asked, by key, in order."""
+        request, new = open.request, dict[TextKey, list[int]]()
+        for row, text in enumerate(request.texts):
+            key = text_key(request.tenant, request.model, text)
+            cached = self.cache.get(key)
+            if cached is not None:
+                self._counts[request.model, "cached"] += 1
+                _fill_row(open, row, cached, is_own=False)
+            elif key in new:
+                self._counts[request.model, "shared"] += 1
+                new[key].append(row)
+            elif (asked := self._under_way.get(key)) is not None and _may_share(open, asked, key):
+                self._counts[request.model, "shared"] += 1
+                asked.waiting[key].append((open, row))
+            else:
+                self._counts[request.model, "embedded"] += 1
+                new[key] = [row]
+        return new
+
+    def _ask(self, open: _Open, new: dict[TextKey, list[int]], id: RequestId, orders: TextOrders, now_s: float) -> None:
+        if not new:
+            return
+        request = open.request
+        texts = tuple(request.texts[rows[0]] for rows in new.values())
+        timeout_s = None if math.isinf(open.deadline_s) else open.deadline_s - now_s
+        asked = _Asked(msgspec.structs.replace(request, id=id, texts=texts, timeout_s=timeout_s), open)
+        for key, rows in new.items():
+            asked.waiting[key] = [(open, row) for row in rows]
+            self._under_way[key] = asked
+        self._asked[id] = asked
+        open.asks.append(asked)
+        orders.asks.append(asked.request)
+
+    def _fill(self, asked: _Asked, last: Embedded, orders: TextOrders) -> None:
+        tokens = tokens_of_texts(last, asked.request.texts)
+        assert len(tokens) == len(asked.waiting), "a whole answer has something for each text"
+        for number, (key, waiting) in enumerate(asked.waiting.items()):
+            start = 4 * last.dim * number
+            value = CachedVector(last.vectors[start : start + 4 * last.dim], tokens[number])
+            self.cache.put(key, value)
+            for place, (open, row) in enumerate(waiting):
+                if not open.is_over:
+                    open.engine_id = last.engine_id
+                    _fill_row(open, row, value, is_own=place == 0 and open is asked.owner)
+                    self._end_if_whole(open, orders)
+
+    def _failed(self, asked: _Asked, failure: Failure, orders: TextOrders, now_s: float) -> None:
+        """End the asker by its failure; whoever shared asks for itself, and shares no more with others before it."""
+        if not asked.owner.is_over:
+            orders.ended.append(self._over(asked.owner, Failed(asked.owner.request.id, failure)))
+        again: dict[_Open, dict[TextKey, list[int]]] = {}
+        for key, waiting in asked.waiting.items():
+            for open, row in waiting:
+                if not open.is_over:
+                    again.setdefault(open, {}).setdefault(key, []).append(row)
+        for open, new in again.items():
+            if open.deadline_s <= now_s:
+                late = deadline_exceeded(open.request, "waited for an engine")
+                orders.ended.append(self._over(open, _failed(open.request.id, late)))
+                continue
+            id = RequestId(f"{open.request.id}/{len(open.asks) + 1}")
+            self._ask(open, new, id, orders, now_s)
+
+    def _end_if_whole(self, open: _Open, orders: TextOrders) -> None:
+        if open.num_left == 0 and not open.is_over:
+            dim = len(open.rows[0]) // 4
+            usage = Usage(prompt_tokens=open.num_tokens, cached_tokens=open.cached_tokens)
+            engine_id = open.engine_id if open.engine_id is not None else EngineId("cache")
+            last = Embedded(open.request.id, b"".join(open.rows), dim, usage, engine_id)
+            orders.ended.append(self._over(open, last))
+
+    def _over(self, open: _Open, last: Last) -> Last:
+        open.is_over = True
+        del self._open[open.request.id]
+        return last
+
+    def check(self) -> None:
+        """Assert what always holds between two calls; for tests."""
+        waiting = Counter(open for asked in self._asked.values() for open, _ in _rows(asked) if not open.is_over)
+        assert set(waiting) == set(self._open.values()), "who is not answered waits for something"
+        assert all(open.num_left == waiting[open] for open in waiting), "each row that is left is waited for once"
+        assert all(asked in self._asked.values() for asked in self._under_way.values()), "what is shared is asked"
+        self.cache.check()
+
+
+def tokens_of_texts(last: Embedded, texts: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the tokens of each text: as the engine counted them, else about, by length; their sum is the usage's.
+
+    >>> about = Embedded(RequestId("a"), b"", 0, Usage(prompt_tokens=10), EngineId("e"))
+    >>> tokens_of_texts(about, ("aaa", "a", "aaaaaa"))
+    (3, 1, 6)
+    """
+    if last.text_tokens:
+        return last.text_tokens
+    total, num_characters, given, seen = last.usage.prompt_tokens, max(1, sum(map(len, texts))), 0, 0
+    tokens = []
+    for text in texts:
+        seen += len(text)
+        upto = round(total * seen / num_characters)
+        tokens.append(upto - given)
+        given = upto
+    return tuple(tokens)
+
+
+def _is_whole(last: Embedded, num_texts: int) -> bool:
+    return len(last.vectors) == 4 * last.dim * num_texts and len(last.text_tokens) in (0, num_texts)
+
+
+def _may_share(open: _Open, asked: _Asked, key: TextKey) -> bool:
+    """Say whether what was asked for another comes no later than asked for this one; see the module."""
+    is_urgent = _URGENCY[asked.request.service_class] <= _URGENCY[open.request.service_class]
+    return is_urgent and asked.owner.deadline_s <= open.deadline_s and len(asked.waiting[key]) < MAX_SHARERS
+
+
+def _fill_row(open: _Open, row: int, value: CachedVector, *, is_own: bool) -> None:
+    open.rows[row] = value.vector
+    open.num_left -= 1
+    open.num_tokens += value.num_tokens
+    if not is_own:
+        open.cached_tokens += value.num_tokens
+
+
+def _rows(asked: _Asked) -> Iterator[tuple[_Open, int]]:
+    for waiting in asked.waiting.values():
+        yield from waiting
+
+
+def _failed(request_id: RequestId, error: SageError) -> Failed:
+    return Failed(request_id, Failure.of(error))
