@@ -16,6 +16,8 @@ from statistics import median
 
 from benchmarks.document import Result
 from benchmarks.plane_wanted import PlaneWanted
+from benchmarks.simulator.traces import load_trace
+from benchmarks.simulator_speed import TRACE, measure_simulator
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.events import Command, Dispatch, EngineEnded, EngineUp, FirstTokens, Submitted
 from cluster.serving.plane import Plane
@@ -62,7 +64,9 @@ class PlaneResult(Result, frozen=True, kw_only=True):
 
 
 def measure_plane(wanted: PlaneWanted, say: Callable[[str], object]) -> list[Result]:
-    """Time each policy with each route and number of engines; `say` is told what is at work. Raises UnknownPolicy."""
+    """Time each policy with each route and number of engines; `say` is told what is at work. Raises UnknownPolicy,
+    SourceUnreadable where the simulator is wanted too and there is no trace."""
+    trace = load_trace(TRACE, limit=None, seed=wanted.seed) if wanted.simulated else None
     results: list[Result] = []
     for num_engines in wanted.engines:
         for policy in wanted.policies:
@@ -71,6 +75,10 @@ def measure_plane(wanted: PlaneWanted, say: Callable[[str], object]) -> list[Res
                 busy = _Busy(Plane(policy=policy, route=route, max_waiting=2 * wanted.waiting), wanted, num_engines)
                 rounds = [busy.round(wanted.num_decisions) for _ in range(wanted.num_rounds)]
                 results.append(_result(policy, route, num_engines, wanted, rounds))
+    if trace is not None:
+        for num_engines in wanted.simulated:
+            say(f"simulator, {num_engines} engines")
+            results.append(measure_simulator(trace, num_engines))
     return results
 
 

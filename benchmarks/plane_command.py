@@ -13,6 +13,12 @@ Engines = Annotated[list[int] | None, typer.Option("--engines", min=1, help="May
 Waiting = Annotated[int, typer.Option("--waiting", min=1, help="Requests that wait all the time.")]
 Decisions = Annotated[int, typer.Option("--decisions", min=1, help="Requests that are timed in each round.")]
 Rounds = Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed.")]
+Simulated = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--simulate", min=1, help="Say how fast a trace of $SAGE_DATA is replayed by so many simulated engines too."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the requests.")]
 Target = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result document.")]
 
@@ -24,6 +30,7 @@ def plane(
     waiting: Waiting = 10_000,
     decisions: Decisions = 2_000,
     rounds: Rounds = 5,
+    simulate: Simulated = None,
     seed: Seed = 7,
     json: Target = None,
 ) -> None:
@@ -41,6 +48,7 @@ def plane(
         num_decisions=decisions,
         num_rounds=rounds,
         seed=seed,
+        simulated=tuple(simulate or ()),
     )
     document = document_of(
         wanted.command(),

@@ -14,6 +14,8 @@ class PlaneWanted:
     num_decisions: int
     num_rounds: int
     seed: int
+    simulated: tuple[int, ...] = ()
+    """Numbers of engines for which the speed of the simulator is wanted too."""
 
     def command(self) -> str:
         """Return the command line that asks for this.
@@ -28,4 +30,5 @@ class PlaneWanted:
         words += [f"--engines {num}" for num in self.engines]
         words += [f"--waiting {self.waiting} --decisions {self.num_decisions}"]
         words += [f"--rounds {self.num_rounds} --seed {self.seed}"]
+        words += [f"--simulate {num}" for num in self.simulated]
         return " ".join(words)

@@ -1,5 +1,6 @@
 """Which blocks of prompts an engine has cached: least recently used goes first. Knows no request."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 
@@ -8,7 +9,7 @@ class BlockCache:
 
     def __init__(self, max_blocks: int) -> None:
         self._max_blocks = max_blocks
-        self._blocks: dict[int, None] = {}  # in order of use: dicts keep the order of insertion
+        self._blocks: OrderedDict[int, None] = OrderedDict()  # in order of use
 
     def __len__(self) -> int:
         return len(self._blocks)
@@ -24,7 +25,7 @@ class BlockCache:
         """Cache `blocks`, or count them as used now; what was used longest ago is dropped where there is no room."""
         known = self._blocks
         for block in reversed(blocks):  # so that the beginning, which others may share, is dropped last
-            known.pop(block, None)
             known[block] = None
+            known.move_to_end(block)
         while len(known) > self._max_blocks:
-            del known[next(iter(known))]
+            known.popitem(last=False)  # of a plain dict, the first is found ever later, behind all that were dropped

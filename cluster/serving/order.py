@@ -147,7 +147,7 @@ class Fair:
         self._quantum_tokens = quantum_tokens
         self._affinity_tokens = affinity_tokens
         self._of_tenant: dict[str, Order] = {}
-        self._standing: list[tuple[float, int, str]] = []  # rising: counter as it was, number, tenant; once each
+        self._standing: list[tuple[float, int, str, Order]] = []  # rising: counter as it was, number; once a tenant
         self._num_entered = 0
         self._chosen: tuple[str, Ticket] | None = None  # as long as it waits, and nothing came or was taken
 
@@ -157,7 +157,7 @@ class Fair:
         if order is None:
             order = self._of_tenant[tenant] = self._child()
             self._num_entered += 1
-            insort(self._standing, (self._counters.begin(tenant), self._num_entered, tenant))
+            insort(self._standing, (self._counters.begin(tenant), self._num_entered, tenant, order))
         order.add(ticket)
         self._chosen = None
 
@@ -194,20 +194,20 @@ class Fair:
         Where a counter has grown, its tenant moves back: O(tenants) by one memmove, 4 us for 10,000 of them.
         """
         standing, at = self._standing, 0
-        of_tenant, counter_of = self._of_tenant, self._counters.of
+        counter_of = self._counters.of
         most = 1 if self._affinity_tokens is None else self.MAX_LOOKED_AT
         found: list[tuple[str, Ticket]] = []
         limit = math.inf
         while at < len(standing) and len(found) < most:
-            counter, number, tenant = standing[at]
-            head = of_tenant[tenant].first()
+            counter, number, tenant, order = standing[at]
+            head = order.first()
             if head is None:
-                del standing[at], of_tenant[tenant]
+                del standing[at], self._of_tenant[tenant]
                 continue
             now = counter_of(tenant)
             if now > counter:
                 del standing[at]
-                insort(standing, (now, number, tenant))
+                insort(standing, (now, number, tenant, order))
                 continue
             if counter > limit:
                 break
@@ -269,18 +269,25 @@ class Classes:
 
     def __init__(self, floors: Floors, child: Callable[[], Order]) -> None:
         self._floors = floors
-        self._children: dict[ServiceClass, Order] = {service_class: child() for service_class in ServiceClass}
+        self._child = child
+        self._children: list[Order | None] = [None] * len(_URGENCY)  # by urgency; made when first needed
         self._picked: Ticket | None = None  # as long as it waits, and nothing came or was taken
         self._heads: list[Ticket] = []  # of each class that waits, the most urgent first: as of that pick
 
     def add(self, ticket: Ticket) -> None:
-        self._children[ticket.request.service_class].add(ticket)
+        urgency = _URGENCY[ticket.request.service_class]
+        order = self._children[urgency]
+        if order is None:
+            order = self._children[urgency] = self._child()
+        order.add(ticket)
         self._picked = None
 
     def first(self) -> Ticket | None:
         picked = self._picked
         if picked is None or not picked.is_waiting:
-            self._heads = [head for child in self._children.values() if (head := child.first()) is not None]
+            self._heads = [
+                head for child in self._children if child is not None and (head := child.first()) is not None
+            ]
             picked = self._picked = self._pick(self._heads) if self._heads else None
         return picked
 
@@ -288,25 +295,29 @@ class Classes:
         picked = self.first()
         if picked is None:
             return None
-        service_class = picked.request.service_class
-        below = self._children[service_class].key()
+        urgency = _URGENCY[picked.request.service_class]
+        below = self._of(urgency).key()
         assert below is not None, "it has a head"
-        return (_FLOOR if self._floors.is_due(picked) else float(_URGENCY[service_class]), *below)
+        return (_FLOOR if self._floors.is_due(picked) else float(urgency), *below)
 
     def take(self, now_s: float) -> Ticket:
         picked = self.first()
         assert picked is not None, "nothing waits"
-        service_class = picked.request.service_class
         if self._floors.is_due(picked):
             self._floors.paid(picked)
         else:
             less_urgent = self._heads[self._heads.index(picked) + 1 :]
             self._floors.passed_over(less_urgent, picked.cost_tokens, now_s)
         self._picked = None
-        return self._children[service_class].take(now_s)
+        return self._of(_URGENCY[picked.request.service_class]).take(now_s)
 
     def num_places(self) -> int:
-        return sum(child.num_places() for child in self._children.values())
+        return sum(child.num_places() for child in self._children if child is not None)
+
+    def _of(self, urgency: int) -> Order:
+        child = self._children[urgency]
+        assert child is not None, "it has a head"
+        return child
 
     def _pick(self, heads: list[Ticket]) -> Ticket:
         for head in heads:

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from sage.base.errors import ConfigInvalid
 
@@ -42,10 +41,13 @@ class CostModel:
         return self.text_fixed_ms + tokens * (self.text_token_ms + self.text_token_per_100_ms * tokens / 100)
 
     def _decoding_ms(self, num: int) -> float:
-        if num <= self.decode_ms[0][0]:
-            return self.decode_ms[0][1]
-        joints = list(pairwise(self.decode_ms))
-        (low, low_ms), (high, high_ms) = next((j for j in joints if num <= j[1][0]), joints[-1])
+        table = self.decode_ms
+        if num <= table[0][0]:
+            return table[0][1]
+        at = 1
+        while num > table[at][0] and at < len(table) - 1:
+            at += 1
+        (low, low_ms), (high, high_ms) = table[at - 1], table[at]
         return low_ms + (high_ms - low_ms) * (num - low) / (high - low)
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from benchmarks.plane import PlaneResult, measure_plane
 from benchmarks.plane_wanted import PlaneWanted
+from benchmarks.simulator.traces import generated_trace
+from benchmarks.simulator_speed import measure_simulator
 from cluster.serving.policy import POLICY_NAMES
 from sage.base.errors import UnknownPolicy
 
@@ -25,3 +27,12 @@ def test_each_policy_is_timed_with_each_route_and_number_of_engines() -> None:
 def test_a_policy_that_is_none_is_refused() -> None:
     with pytest.raises(UnknownPolicy):
         measure_plane(PlaneWanted(("best",), ("auto",), (1,), 10, 10, 1, 1), lambda what: None)
+
+
+def test_the_simulator_says_how_much_faster_than_the_trace_it_was() -> None:
+    trace = generated_trace(20, seed=3)
+    result = measure_simulator(trace, 2)
+    assert (result.n, result.engines, result.policy, result.route) == (20, 2, "hybrid", "auto")
+    assert result.virtual_s >= trace.duration_s
+    assert result.times_real_time > 0.0
+    assert result.num_events >= 3 * 20
