@@ -53,4 +53,6 @@ def _show(facts: "Facts", advice: "tuple[Advice, ...]") -> None:
 
 
 def _gpu(gpu: "Gpu") -> str:
-    return f"{gpu.index}: {gpu.type}, {megabytes(gpu.memory_bytes)}{f' OUT OF USE: {gpu.fault}' if gpu.fault else ''}"
+    fault = f" OUT OF USE: {gpu.fault}" if gpu.fault else ""
+    held = f", of which others hold {megabytes(gpu.held_bytes)}" if gpu.held_bytes else ""
+    return f"{gpu.index}: {gpu.type}, {megabytes(gpu.memory_bytes)}{held}{fault}"

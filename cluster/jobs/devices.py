@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from cluster.jobs.cgroup import GroupLimits
+from cluster.jobs.gpu_memory import NOTHING_USED, GpuUse, held_by_others
 from sage.base.demand import Labels
 from sage.base.errors import ConfigInvalid
 from sage.base.offer import Gpu, NodeOffer
@@ -25,7 +26,8 @@ the device has dealt with itself (63, 92, 94). All others cordon it. Source: NVI
 class GpuReading:
     """A GPU or MIG slice as NVML has it. `parent_id`: the UUID of the GPU that a slice is cut from, else its own.
 
-    `instance`: the GPU and compute instance of a slice. `fault`: what NVML itself says against it.
+    `instance`: the GPU and compute instance of a slice. `fault`: what NVML itself says against it. `use`: of its
+    memory.
     """
 
     id: str
@@ -35,6 +37,7 @@ class GpuReading:
     parent_id: str
     instance: tuple[int, int] | None = None
     fault: str = ""
+    use: GpuUse = NOTHING_USED
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +51,17 @@ class Xid:
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """What was read. `num_cpus`: that this process may run on. `gpu_trouble`: why no GPU could be looked for."""
+    """What was read. `num_cpus`: that this process may run on. `gpu_trouble`: why no GPU could be looked for.
+
+    `own_pids`: those of the GPUs' users that are this process or come from it.
+    """
 
     num_cpus: int
     memory_bytes: int
     limits: GroupLimits = GroupLimits()
     gpus: tuple[GpuReading, ...] = ()
     gpu_trouble: str = ""
+    own_pids: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,7 @@ class Offering:
         self._chosen: frozenset[str] | None = None
         self._known: dict[str, GpuReading] = {}
         self._broken: dict[str, str] = {}
+        self._held_bytes: dict[str, int] = {}
 
     def saw(self, xids: Iterable[Xid]) -> None:
         """Take errors that the driver reported."""
@@ -109,6 +117,9 @@ class Offering:
         """Return every GPU there ever was: what is there no more has a fault, as has what broke."""
         here = {gpu.id: gpu for gpu in readings.gpus}
         self._known |= here
+        for gpu in readings.gpus:
+            before = self._held_bytes.get(gpu.id)
+            self._held_bytes[gpu.id] = held_by_others(gpu.use, readings.own_pids, before)
         gone = readings.gpu_trouble or "it is gone"
         return [
             Gpu(
@@ -117,6 +128,7 @@ class Offering:
                 type=gpu.type,
                 memory_bytes=gpu.memory_bytes,
                 is_slice=gpu.instance is not None,
+                held_bytes=self._held_bytes.get(gpu.id, 0),
                 fault=self._broken.get(gpu.id, "") or (gpu.fault if gpu.id in here else gone),
             )
             for gpu in self._known.values()

@@ -16,6 +16,10 @@ WHOLE = 1_000_000
 """A whole device, or a whole CPU, in millionths."""
 
 
+MOST = 0.9
+"""So much of its memory must be free for a device to be whole. Source: what vLLM takes by default."""
+
+
 def millionths(amount: float) -> int:
     """Return an amount as a whole number: 0.1 taken three times from 0.3 leaves nothing."""
     return round(amount * WHOLE)
@@ -46,7 +50,7 @@ class FreeGpu:
 
     @staticmethod
     def of(gpu: Gpu) -> "FreeGpu":
-        return FreeGpu(gpu, 0 if gpu.fault else WHOLE, 0 if gpu.fault else gpu.memory_bytes)
+        return FreeGpu(gpu, 0 if gpu.fault else WHOLE, 0 if gpu.fault else max(0, gpu.memory_bytes - gpu.held_bytes))
 
     def take(self, taken: GpuShare) -> None:
         self.share -= taken.share
@@ -55,10 +59,11 @@ class FreeGpu:
     def share_for(self, share: int, memory_bytes: int) -> GpuShare | None:
         """Return what a part gets that asks for this much, or None where it is not there.
 
-        A whole device comes with all of its memory, and a share of which no memory was said with as large a share.
+        A whole device comes with all of its memory that others leave, which must be what was asked for, or MOST of it
+        where nothing was; a share of which no memory was said comes with as large a share.
         """
         if share == WHOLE:
-            wanted = max(memory_bytes, self.gpu.memory_bytes)
+            wanted = max(memory_bytes or int(self.gpu.memory_bytes * MOST), self.gpu.memory_bytes - self.gpu.held_bytes)
         else:
             wanted = memory_bytes or self.gpu.memory_bytes * share // WHOLE
         if self.gpu.fault or share > self.share or wanted > self.memory_bytes:

@@ -1,11 +1,12 @@
 """Reads what this machine has: CPUs and memory by psutil and control groups, GPUs by NVML. Decides nothing."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
 
 from cluster.jobs.cgroup import limits_of_groups
-from cluster.jobs.devices import Offering, Readings, Wish
+from cluster.jobs.devices import GpuReading, Offering, Readings, Wish
 from cluster.jobs.nvml import GpuReader, Nvml, find_nvml
 from sage.base.offer import NodeOffer
 
@@ -55,7 +56,22 @@ def read_machine(reader: GpuReader | None) -> Readings:
         limits=limits_of_groups(_read_text),
         gpus=gpus,
         gpu_trouble=reader.trouble if reader is not None else "",
+        own_pids=_own(gpus),
     )
+
+
+def _own(gpus: Iterable[GpuReading]) -> frozenset[int]:
+    """Return those users of the GPUs that are this process or come from it."""
+    here = psutil.Process()
+    return frozenset(pid for pid in {user.pid for gpu in gpus for user in gpu.use.users} if _comes_from(pid, here))
+
+
+def _comes_from(pid: int, ancestor: psutil.Process) -> bool:
+    try:
+        process = psutil.Process(pid)
+        return process == ancestor or ancestor in process.parents()
+    except psutil.Error:
+        return False  # it has ended, or is none that can be seen here
 
 
 def _num_cpus() -> int:

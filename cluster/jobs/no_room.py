@@ -1,8 +1,8 @@
 """What is missing where, in words. Pure; decides nothing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from cluster.jobs.gpus import WHOLE, FreeGpu, is_of_type, millionths, pick
+from cluster.jobs.gpus import MOST, WHOLE, FreeGpu, is_of_type, millionths, pick
 from cluster.jobs.parts import Part
 from cluster.jobs.room import Room, Want
 from sage.base.demand import Demand
@@ -71,8 +71,16 @@ def _free_gpus(demand: Demand, gpus: Iterable[FreeGpu]) -> str:
     num_free = sum(gpu.share_for(share, demand.gpu_memory_bytes) is not None for gpu in of_type)
     together = ", but not together" if num_free >= demand.gpus and num_free else ""
     faults = "".join(f", GPU {gpu.gpu.index} is out of use: {gpu.gpu.fault}" for gpu in of_type if gpu.gpu.fault)
+    held = "".join(f", others hold {number(each)} bytes of GPU {index}" for index, each in _held(of_type))
     named = f"{demand.gpu_type} GPUs" if demand.gpu_type else "GPUs"
-    return f"{num_free} of {len(of_type)} {named} free for that{together}{faults}"
+    return f"{num_free} of {len(of_type)} {named} free for that{together}{faults}{held}"
+
+
+def _held(gpus: Iterable[FreeGpu]) -> Iterator[tuple[str, int]]:
+    """Yield the devices of which others hold enough to matter, and how much."""
+    for gpu in (each.gpu for each in gpus):
+        if not gpu.fault and gpu.held_bytes > gpu.memory_bytes * (1 - MOST):
+            yield gpu.index, gpu.held_bytes
 
 
 def _slices(want: Want, room: Room) -> str:

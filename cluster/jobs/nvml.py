@@ -3,11 +3,12 @@
 NVML is a port, the module `pynvml` or what acts as one: drivers that are absent, broken or old are the normal case.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from cluster.jobs.devices import GpuReading, Xid
+from cluster.jobs.gpu_memory import GpuUse, GpuUser
 
 _DRIVER_FILES = ("/dev/nvidiactl", "/dev/dxg")
 """One of these is there where a driver is loaded (the second in WSL)."""
@@ -18,6 +19,12 @@ _MAX_EVENTS = 1_000
 
 class MemoryInfo(Protocol):
     total: int
+    used: int
+
+
+class ProcessInfo(Protocol):
+    pid: int
+    usedGpuMemory: int | None
 
 
 class EventData(Protocol):
@@ -40,6 +47,7 @@ class Nvml(Protocol):
     def nvmlDeviceGetUUID(self, handle: object) -> str | bytes: ...
     def nvmlDeviceGetName(self, handle: object) -> str | bytes: ...
     def nvmlDeviceGetMemoryInfo(self, handle: object) -> MemoryInfo: ...
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: object) -> Sequence[ProcessInfo]: ...
     def nvmlDeviceGetMigMode(self, handle: object) -> list[int]: ...
     def nvmlDeviceGetMaxMigDeviceCount(self, handle: object) -> int: ...
     def nvmlDeviceGetMigDeviceHandleByIndex(self, device: object, index: int) -> object: ...
@@ -124,15 +132,25 @@ class GpuReader:
         self._watch(handle, gpu_id)
         try:
             name = _text(self._nvml.nvmlDeviceGetName(handle))
-            memory_bytes = int(self._nvml.nvmlDeviceGetMemoryInfo(handle).total)
+            memory_bytes, use = self._memory(handle)
             slices = list(self._slices(handle, index, gpu_id, name)) if self._is_cut(handle) else None
         except self._nvml.NVMLError as error:
             yield GpuReading(gpu_id, str(index), "", 0, gpu_id, fault=f"NVML: {error}")
             return
         if slices is None:
-            yield GpuReading(gpu_id, str(index), name, memory_bytes, gpu_id)
+            yield GpuReading(gpu_id, str(index), name, memory_bytes, gpu_id, use=use)
         else:
             yield from slices
+
+    def _memory(self, handle: object) -> tuple[int, GpuUse]:
+        """Return how much memory a device or slice has, and who uses how much of it."""
+        info = self._nvml.nvmlDeviceGetMemoryInfo(handle)
+        try:
+            processes = self._nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+        except self._nvml.NVMLError:
+            processes = []  # it does not tell everybody
+        users = tuple(GpuUser(int(each.pid), each.usedGpuMemory) for each in processes)
+        return int(info.total), GpuUse(int(info.used), users)
 
     def _is_cut(self, handle: object) -> bool:
         try:
@@ -147,7 +165,7 @@ class GpuReader:
                 piece = nvml.nvmlDeviceGetMigDeviceHandleByIndex(handle, place)
             except nvml.NVMLError:
                 continue  # no slice there
-            memory_bytes = int(nvml.nvmlDeviceGetMemoryInfo(piece).total)
+            memory_bytes, use = self._memory(piece)
             yield GpuReading(
                 _text(nvml.nvmlDeviceGetUUID(piece)),
                 f"{index}:{place}",
@@ -155,6 +173,7 @@ class GpuReader:
                 memory_bytes,
                 gpu_id,
                 (nvml.nvmlDeviceGetGpuInstanceId(piece), nvml.nvmlDeviceGetComputeInstanceId(piece)),
+                use=use,
             )
 
     def _watch(self, handle: object, gpu_id: str) -> None:

@@ -10,7 +10,7 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A GPU, or one MIG slice of a GPU that is cut up: what a process can be given.
 
     `id` is its UUID, `index` as in nvidia-smi (`"0"`, the second slice of it `"0:1"`), `type` its name. `fault`: why it
-    is given to nobody; "": it is sound.
+    is given to nobody; "": it is sound. `held_bytes`: memory that programs hold which are none of the node's.
     """
 
     id: str
@@ -19,6 +19,7 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_bytes: int
     is_slice: bool = False
     fault: str = ""
+    held_bytes: int = 0
 
 
 class NodeOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

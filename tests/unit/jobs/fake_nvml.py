@@ -12,6 +12,13 @@ class FakeError(Exception):
 @dataclass
 class Memory:
     total: int
+    used: int
+
+
+@dataclass
+class Process:
+    pid: int
+    usedGpuMemory: int | None
 
 
 @dataclass
@@ -27,15 +34,22 @@ class FakeSlice:
     uuid: str
     memory_bytes: int
     instance: tuple[int, int]
+    used_bytes: int = 0
+    processes: list[Process] = field(default_factory=list)
 
 
 @dataclass
 class FakeGpu:
-    """`slices`: None: it knows no MIG; a gap is an empty place. `error`: what every question about it raises."""
+    """`slices`: None: it knows no MIG; a gap is an empty place.
+
+    `error`: what every question about it raises. `used_bytes` is the sum of all users' and the driver's.
+    """
 
     uuid: str
     name: str = "NVIDIA H100 80GB HBM3"
     memory_bytes: int = 80 << 30
+    used_bytes: int = 0
+    processes: list[Process] = field(default_factory=list)
     slices: list[FakeSlice | None] | None = None
     error: str = ""
     is_watched: bool = False
@@ -49,6 +63,7 @@ class FakeNvml:
     absent: str = ""
     old_bindings: bool = False
     can_watch: bool = True
+    tells_processes: bool = True
     num_open: int = 0
     num_event_sets: int = 0
     events: list[Event] = field(default_factory=list)
@@ -90,8 +105,13 @@ class FakeNvml:
 
     def nvmlDeviceGetMemoryInfo(self, handle: object) -> Memory:
         if isinstance(handle, FakeSlice):
-            return Memory(handle.memory_bytes)
-        return Memory(self._sound(handle).memory_bytes)
+            return Memory(handle.memory_bytes, handle.used_bytes)
+        return Memory(self._sound(handle).memory_bytes, self._sound(handle).used_bytes)
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: object) -> list[Process]:
+        if not self.tells_processes:
+            raise FakeError("Insufficient Permissions")
+        return handle.processes if isinstance(handle, FakeSlice) else self._sound(handle).processes
 
     def nvmlDeviceGetMigMode(self, handle: object) -> list[int]:
         slices = self._sound(handle).slices

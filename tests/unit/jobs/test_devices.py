@@ -1,5 +1,6 @@
 """What a node offers: limits of containers, GPUs as NVML has them, and which of them are out of use and why."""
 
+import os
 import queue
 
 import pynvml
@@ -7,13 +8,14 @@ import pytest
 
 from cluster.jobs.cgroup import GroupLimits
 from cluster.jobs.devices import GpuReading, Offering, Readings, Wish, Xid
+from cluster.jobs.gpu_memory import STEP_BYTES
 from cluster.jobs.machine import ThisMachine, offer_of_machine
 from cluster.jobs.machine_watch import MachineWatch
 from cluster.runtime.actor import stop
 from sage.base.clock import SystemClock
 from sage.base.errors import ConfigInvalid
 from sage.base.offer import NodeOffer
-from tests.unit.jobs.fake_nvml import FakeGpu, FakeNvml, FakeSlice
+from tests.unit.jobs.fake_nvml import FakeGpu, FakeNvml, FakeSlice, Process
 
 DEADLINE_S = 10.0
 GIB = 1 << 30
@@ -174,6 +176,38 @@ def test_the_watch_tells_of_a_gpu_that_breaks_and_closes_nvml_when_it_ends() -> 
     assert stop([watch], timeout_s=DEADLINE_S) == []
     assert offers.empty()
     assert (nvml.num_open, nvml.num_event_sets) == (0, 0)
+
+
+def test_what_other_programs_hold_of_a_gpu_is_said_and_what_comes_from_this_process_is_not_theirs() -> None:
+    gpu = FakeGpu("GPU-a", used_bytes=GIB // 2)
+    _, here = machine(gpu)
+    assert held(here) == [GIB // 2]
+    gpu.processes = [Process(os.getpid(), 8 * GIB), Process(1, 2 * GIB)]
+    gpu.used_bytes = GIB // 2 + 10 * GIB
+    assert held(here) == [GIB // 2 + 2 * GIB]
+    gpu.processes, gpu.used_bytes = gpu.processes[:1], GIB // 2 + 8 * GIB
+    assert held(here) == [GIB // 2]
+
+
+def test_of_a_slice_what_is_held_is_its_own() -> None:
+    piece = FakeSlice("MIG-a", 10 * GIB, (7, 0), used_bytes=1, processes=[Process(1, 1)])
+    _, here = machine(FakeGpu("GPU-a", slices=[piece], used_bytes=70 * GIB))
+    assert held(here) == [STEP_BYTES]
+
+
+def test_where_nvml_names_no_processes_what_is_ours_is_not_taken_for_theirs() -> None:
+    gpu = FakeGpu("GPU-a", used_bytes=3 * GIB)
+    nvml, here = machine(gpu)
+    nvml.tells_processes = False
+    assert held(here) == [3 * GIB]
+    gpu.used_bytes = 50 * GIB
+    assert held(here) == [3 * GIB]
+    gpu.used_bytes = GIB
+    assert held(here) == [GIB]
+
+
+def held(machine: ThisMachine) -> list[int]:
+    return [gpu.held_bytes for gpu in machine.look().gpus]
 
 
 def test_the_fake_has_what_the_real_bindings_have() -> None:

@@ -55,8 +55,9 @@ PARTS = st.lists(
         for i in range(num)
     ]
 )
+TYPES = st.sampled_from(["NVIDIA A100", "NVIDIA H100"])
 GPUS = st.lists(
-    st.tuples(st.sampled_from(["NVIDIA A100", "NVIDIA H100"]), st.sampled_from([40, 80]), st.booleans(), st.booleans()),
+    st.tuples(TYPES, st.sampled_from([40, 80]), st.booleans(), st.booleans(), st.sampled_from([0, 0, 3, 30])),
     max_size=3,
 )
 
@@ -64,13 +65,13 @@ GPUS = st.lists(
 def offer(
     cpus: float,
     memory_bytes: int,
-    drawn: list[tuple[str, int, bool, bool]],
+    drawn: list[tuple[str, int, bool, bool, int]],
     labels: Labels,
     engines: tuple[str, ...],
 ) -> NodeOffer:
     gpus = [
-        Gpu(f"GPU-{at}", str(at), type, memory, is_slice, fault="XID 79" if is_broken else "")
-        for at, (type, memory, is_slice, is_broken) in enumerate(drawn)
+        Gpu(f"GPU-{at}", str(at), type, memory, is_slice, "XID 79" if is_broken else "", held)
+        for at, (type, memory, is_slice, is_broken, held) in enumerate(drawn)
     ]
     return NodeOffer(cpus, memory_bytes, tuple(gpus), labels, engines)
 
@@ -105,7 +106,7 @@ def check(placement: Placement, parts: list[Part], offers: Mapping[NodeId, NodeO
             shares = [share for placed in here for share in placed.gpus if share.gpu_id == device.id]
             assert not (shares and device.fault)
             assert sum(share.share for share in shares) <= WHOLE
-            assert sum(share.memory_bytes for share in shares) <= device.memory_bytes
+            assert sum(share.memory_bytes for share in shares) <= device.memory_bytes - device.held_bytes
     for placed in placement.placed:
         demand, devices = placed.part.demand, {gpu.id: gpu for gpu in offers[placed.node_id].gpus}
         taken = [devices[share.gpu_id] for share in placed.gpus]
