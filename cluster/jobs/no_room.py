@@ -91,9 +91,12 @@ def _slices(want: Want, room: Room) -> str:
 
 def _engine(needed: str) -> str:
     kind, _, model = needed.partition(":")
+    if kind == "vllm" and model:
+        return f"not the engine environment {model} (there: sage engines install {model})"
     if model:
         return f"not the files of the model {model} (there: sage models pull {model})"
-    return f"not the packages of {kind} engines (there: pip install 'sage-engine[engines]')"
+    extra = "engines" if kind == "openvino" else "http"
+    return f"not the packages of {kind} engines (there: pip install 'sage-engine[{extra}]')"
 
 
 def _label(name: str, own: str | None) -> str:

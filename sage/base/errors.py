@@ -295,7 +295,7 @@ class ModelCorrupt(WorldError):
 
 
 class ExtraMissing(WorldError):
-    """An optional dependency is not installed; names the extra."""
+    """What an optional part needs is not installed, or could not be; names the way to it."""
 
     code = "SAGE-2303"
 

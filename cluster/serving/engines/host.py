@@ -23,6 +23,7 @@ import msgspec
 import zmq
 
 from cluster.runtime.curve import ClientTrust, connect
+from cluster.runtime.host_process import LOG_NAME, tail_of
 from cluster.runtime.keys import ClusterKeys
 from cluster.serving.engines.build import engine_from_spec
 from cluster.serving.engines.host_watch import answer_of
@@ -166,7 +167,8 @@ def main() -> int:
     watch = (Path(arguments.directory), arguments.start_timeout_s, started, turns, arguments.alive_fd)
     threading.Thread(target=_answer_parent, args=watch, name="parent-watch", daemon=True).start()
     parent = SocketParent(arguments.link, _trust(arguments))
-    engine = _loaded(msgspec.json.decode(arguments.spec, type=EngineSpec), EngineId(arguments.engine_id), parent)
+    spec, log = msgspec.json.decode(arguments.spec, type=EngineSpec), Path(arguments.directory) / LOG_NAME
+    engine = _loaded(spec, EngineId(arguments.engine_id), parent, log)
     if engine is not None:
         started.set()
         with contextlib.suppress(BrokenPipeError):  # the parent is gone: whoever watches for that sees to our end
@@ -210,9 +212,12 @@ def _trust(arguments: argparse.Namespace) -> ClientTrust | None:
     return ClientTrust(ClusterKeys(Path(arguments.keys_folder)).curve(arguments.key), arguments.head_key)
 
 
-def _loaded(spec: EngineSpec, engine_id: EngineId, parent: Parent) -> Engine | None:
+def _loaded(spec: EngineSpec, engine_id: EngineId, parent: Parent, log: Path) -> Engine | None:
     try:
         return engine_from_spec(spec, engine_id)
+    except EngineStartFailed as error:
+        do = error.do or f"Its last words:\n{tail_of(log)}"
+        parent.offer(StartFailed(Failure.of(EngineStartFailed(error.what, do))))
     except SageError as error:
         parent.offer(StartFailed(Failure.of(error)))
     except Exception as error:  # noqa: BLE001 - a library's own error: told to the parent, its traceback to the log

@@ -34,7 +34,6 @@ from sage.base.ids import EngineId
 from sage.base.inference import Failed, Failure, Request
 
 HOST_MODULE = "cluster.serving.engines.host"
-START_TIMEOUT_S = 120.0
 
 
 class _AnyReady(msgspec.Struct, tag="ready"):
@@ -238,13 +237,14 @@ def launch(
     spec: EngineSpec,
     engine_id: EngineId | None = None,
     *,
-    start_timeout_s: float = START_TIMEOUT_S,
+    start_timeout_s: float | None = None,
     environment: Mapping[str, str] | None = None,
     on_closed: Callable[[], object] = lambda: None,
 ) -> ChildLink:
     """Start the host of one replica of `spec` here and return at once; its Ready or StartFailed comes by `drain`.
 
-    `engine_id`: one of `engine_ids(spec)`; by default the first. The host gives up after `start_timeout_s`.
+    `engine_id`: one of `engine_ids(spec)`; by default the first. The host gives up after `start_timeout_s`,
+    by default the spec's.
     `environment`: what differs in its own. `on_closed` is called once, when nothing of it is left.
 
     It keeps no room: what `spec.demand` asks for is placed, and put into `environment`, by whoever calls.
@@ -266,8 +266,9 @@ def launch(
 
 
 def host_arguments(
-    spec: EngineSpec, engine_id: EngineId, directory: Path, link: str, *, start_timeout_s: float = START_TIMEOUT_S
+    spec: EngineSpec, engine_id: EngineId, directory: Path, link: str, *, start_timeout_s: float | None = None
 ) -> list[str]:
     """Return what comes after `python -m` to run a host that connects to `link`; `directory` is removed with it."""
     arguments = [HOST_MODULE, "--link", link, "--directory", str(directory), "--engine-id", engine_id]
-    return [*arguments, "--spec", msgspec.json.encode(spec).decode(), "--start-timeout-s", str(start_timeout_s)]
+    timeout_s = spec.start_timeout_s if start_timeout_s is None else start_timeout_s
+    return [*arguments, "--spec", msgspec.json.encode(spec).decode(), "--start-timeout-s", str(timeout_s)]

@@ -6,4 +6,5 @@ PACKAGES: dict[EngineKind, tuple[str, ...]] = {
     "openai": ("aiohttp",),
     "openvino": ("openvino", "openvino_genai", "tokenizers"),
     "simulated": (),
+    "vllm": ("aiohttp",),
 }

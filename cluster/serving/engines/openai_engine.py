@@ -21,6 +21,7 @@ from cluster.serving.engines.loop_thread import LoopThread
 from cluster.serving.engines.openai_calls import OpenaiCalls
 from cluster.serving.engines.openai_upstream import Unreachable, Upstream
 from cluster.serving.engines.port import EngineInfo
+from cluster.serving.engines.server_process import ServerProcess
 from sage.base.errors import SageError
 from sage.base.ids import RequestId
 from sage.base.inference import EmbedRequest, ModelCard, Reply, Request, Token
@@ -32,10 +33,13 @@ _MAX_WAKES = 65_536
 class OpenaiEngine:
     """A server's models; an Engine. Requests beyond `info.max_running` wait here."""
 
-    def __init__(self, info: EngineInfo, upstream: Upstream, thread: LoopThread) -> None:
-        """Own `upstream`, which lives on `thread`, and the thread."""
+    def __init__(
+        self, info: EngineInfo, upstream: Upstream, thread: LoopThread, process: ServerProcess | None = None
+    ) -> None:
+        """Own `upstream`, which lives on `thread`, and the thread; and the server itself, where it is a `process`."""
         self._info = info
         self._thread = thread
+        self._process = process
         self._calls = OpenaiCalls(info, upstream, self._came)
         self._open: set[RequestId] = set()
         self._embeddings = EndingOrder()
@@ -46,6 +50,8 @@ class OpenaiEngine:
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
         self.wake_fd: int | None = self._wake
+        if process is not None:
+            thread.loop.call_soon_threadsafe(thread.loop.add_reader, process.ended_fd, self._server_ended)
 
     def info(self) -> EngineInfo:
         return self._info
@@ -93,6 +99,8 @@ class OpenaiEngine:
         self._open.clear()
         self._thread.ask(self._calls.close(), _CLOSE_S)
         self._thread.close()
+        if self._process is not None:
+            self._process.close()
         os.close(self._wake)
         os.close(self._waker)
 
@@ -110,6 +118,11 @@ class OpenaiEngine:
         for reply in self._embeddings.ended(last):
             self._open.discard(reply.request_id)
             self._replies.append(reply)
+
+    def _server_ended(self) -> None:
+        assert self._process is not None
+        self._thread.loop.remove_reader(self._process.ended_fd)
+        self._came(Unreachable("the server has ended", "Its last words are in the engine's log."))
 
     def _came(self, came: Reply | Unreachable) -> None:
         """Take what a call brought, on the loop's thread."""

@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from cluster.serving.engines.loop_thread import LoopThread
 from cluster.serving.engines.openai_engine import OpenaiEngine
 from cluster.serving.engines.openai_upstream import Unreachable, Upstream
 from cluster.serving.engines.openai_wire import ListedModel
 from cluster.serving.engines.port import EngineInfo
+from cluster.serving.engines.server_process import ServerProcess
 from cluster.serving.engines.spec import EngineSpec
 from sage.base.errors import ConfigInvalid, EngineStartFailed, SageError
 from sage.base.ids import EngineId, RequestId
@@ -19,25 +23,49 @@ _START_S = 60.0
 _MAX_BATCH_TEXTS = 32
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a server is and how it is asked; `environ` holds its key under `key_env`.
+
+    `process`: the server itself, where it is ours: it is lost as soon as that ends, and ended with the engine.
+    """
+
+    url: str
+    key_env: str
+    environ: Mapping[str, str]
+    device: str
+    process: ServerProcess | None = None
+
+
 def openai_engine(spec: EngineSpec, engine_id: EngineId, *, appear_s: float = APPEAR_S) -> OpenaiEngine:
     """Return the engine once the server at `spec.target` answers; one that nobody runs is waited for.
 
     Raises: EngineStartFailed, ConfigInvalid where something must be said that the server does not tell, ExtraMissing.
     """
+    server = Server(spec.target, spec.server.key_env, os.environ, spec.target)
+    return engine_of_server(spec, engine_id, server, appear_s=appear_s)
+
+
+def engine_of_server(
+    spec: EngineSpec, engine_id: EngineId, server: Server, *, appear_s: float = APPEAR_S
+) -> OpenaiEngine:
+    """Return the engine once `server` answers, which it owns if it is ours; raises as `openai_engine`."""
     thread = LoopThread(f"http of {engine_id}")
     try:
-        upstream, info = thread.ask(_found(spec, engine_id, appear_s), _START_S)
+        upstream, info = thread.ask(_found(spec, engine_id, server, appear_s), _START_S)
     except TimeoutError as error:
         thread.close()
-        raise EngineStartFailed(f"{spec.target} does not answer", "Look at the server.") from error
+        raise EngineStartFailed(f"{server.url} does not answer", "Look at the server.") from error
     except BaseException:
         thread.close()
         raise
-    return OpenaiEngine(info, upstream, thread)
+    return OpenaiEngine(info, upstream, thread, server.process)
 
 
-async def _found(spec: EngineSpec, engine_id: EngineId, appear_s: float) -> tuple[Upstream, EngineInfo]:
-    upstream = Upstream(spec.target, key_env=spec.server.key_env, max_silence_s=spec.server.max_silence_s)
+async def _found(spec: EngineSpec, engine_id: EngineId, server: Server, appear_s: float) -> tuple[Upstream, EngineInfo]:
+    upstream = Upstream(
+        server.url, key_env=server.key_env, max_silence_s=spec.server.max_silence_s, environ=server.environ
+    )
     try:
         listed = await _listed(upstream, spec.model, appear_s)
         dim = await _dim(upstream, spec) if Kind.EMBED in spec.kinds else None
@@ -47,7 +75,7 @@ async def _found(spec: EngineSpec, engine_id: EngineId, appear_s: float) -> tupl
         raise
     texts = _MAX_BATCH_TEXTS if dim else 0
     return upstream, EngineInfo(
-        engine_id, spec.kind, spec.target, listed.simulated, (card,), spec.server.max_running, texts
+        engine_id, spec.kind, server.device, listed.simulated, (card,), spec.server.max_running, texts
     )
 
 

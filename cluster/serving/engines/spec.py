@@ -3,7 +3,7 @@
 import difflib
 import urllib.parse
 from collections.abc import Iterable
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import msgspec
 
@@ -16,16 +16,18 @@ from sage.base.inference import Kind
 from sage.base.settings import EngineSettings
 
 Role = Literal["chat", "embedding"]
-EngineKind = Literal["openai", "openvino", "simulated"]
+EngineKind = Literal["openai", "openvino", "simulated", "vllm"]
 
 _ROLES: dict[str, Role] = {"chat": "chat", "embedding": "embedding"}
-_ENGINE_KINDS: dict[str, EngineKind] = {"openai": "openai", "openvino": "openvino", "simulated": "simulated"}
+_ENGINE_KINDS: dict[str, EngineKind] = {kind: kind for kind in get_args(EngineKind)}
 _KINDS_OF_ROLE: dict[Role, tuple[Kind, ...]] = {"chat": (Kind.CHAT, Kind.GENERATE), "embedding": (Kind.EMBED,)}
 _OF_SERVERS = ("key_env", "max_running", "context_tokens", "max_silence_s")
-_NUMBERS = ("replicas", "cpus", "memory_bytes", "gpus", "gpu_memory_bytes", "max_iteration_s")
-_KEYS = ("model", "name", "role", "device", "gpu_type", "label", *_NUMBERS, *_OF_SERVERS)
+_OF_PROCESSES = ("port", "python", "kv_cache_bytes")
+_NUMBERS = ("replicas", "cpus", "memory_bytes", "gpus", "gpu_memory_bytes", "max_iteration_s", "start_timeout_s")
+_KEYS = ("model", "name", "role", "device", "gpu_type", "label", *_NUMBERS, *_OF_SERVERS, *_OF_PROCESSES)
 _MANY = ("role", "label")
-_DEVICES = {"openai": ("CPU",), "openvino": ("CPU",), "simulated": ("CPU",)}
+_START_TIMEOUT_S = 120.0
+_SERVER_START_TIMEOUT_S = 600.0  # a large model takes minutes to load and to compile
 
 V = TypeVar("V")
 
@@ -42,12 +44,25 @@ class ServerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_silence_s: float = 120.0
 
 
+class ProcessOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be known of a server that the engine's host starts itself.
+
+    `port` 0: any free one. `python`: of the environment that it runs in; "": the one that `sage engines install` made.
+    `kv_cache_bytes`: what it keeps for keys and values; 0: as it thinks best, 4 GiB on CPUs.
+    """
+
+    port: int = 0
+    python: str = ""
+    kv_cache_bytes: int = 0
+
+
 class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An engine that can be started. `model` is the name it serves, `kinds` what it serves it for.
 
     `target`: of `openvino` the model's name in the catalogue, of `simulated` the name of its cost profile, of `openai`
-    the URL after which `/chat/completions` follows. `demand`: what each replica takes of its node. One whose iteration
-    lasts longer than `max_iteration_s` counts as hung.
+    the URL after which `/chat/completions` follows, of `vllm` a folder, or a name of the hub. `demand`: what each
+    replica takes of its node. One whose iteration lasts longer than `max_iteration_s` counts as hung, and one that is
+    not ready within `start_timeout_s` as failed.
     """
 
     name: str
@@ -59,6 +74,8 @@ class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     demand: Demand = Demand()
     max_iteration_s: float = 10.0
     server: ServerOptions = ServerOptions()
+    process: ProcessOptions = ProcessOptions()
+    start_timeout_s: float = _START_TIMEOUT_S
 
 
 def spec_from_text(text: str) -> EngineSpec:
@@ -89,7 +106,7 @@ def _settings(text: str, kind: str, target: str, values: dict[str, list[str]]) -
     for key, given in values.items():
         if key not in _MANY and len(given) > 1:
             raise ConfigInvalid(f"engine {text!r}: {key} is given {len(given)} times", "Give it once.", param=key)
-    model = values.get("model", [target])[0]
+    model = values.get("model", [_model_name(kind, target)])[0]
     table: dict[str, object] = {
         "kind": kind,
         "target": target,
@@ -98,11 +115,22 @@ def _settings(text: str, kind: str, target: str, values: dict[str, list[str]]) -
         "roles": [_known(role, _ROLES, f"engine {text!r}", "role") for role in values.get("role", [])],
     }
     table |= {"labels": values.get("label", [])}
-    table |= {key: values[key][0] for key in ("device", "gpu_type", *_NUMBERS, *_OF_SERVERS) if key in values}
+    table |= {
+        key: values[key][0] for key in ("device", "gpu_type", *_NUMBERS, *_OF_SERVERS, *_OF_PROCESSES) if key in values
+    }
     try:
         return msgspec.convert(table, EngineSettings, strict=False)
     except msgspec.ValidationError as error:
         raise ConfigInvalid(f"engine {text!r}: {error}", f"Its keys are {', '.join(_KEYS)}.") from error
+
+
+def _model_name(kind: str, target: str) -> str:
+    """Return what a model is called that is given no name: of a folder, as the folder is.
+
+    >>> _model_name("vllm", "/models/qwen3/")
+    'qwen3'
+    """
+    return target.rstrip("/").rpartition("/")[2] if kind == "vllm" else target
 
 
 def spec_from_settings(settings: EngineSettings) -> EngineSpec:
@@ -112,9 +140,9 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
     """
     where = f"engine {settings.name!r}"
     kind = _known(settings.kind, _ENGINE_KINDS, where, "kind")
-    if settings.device not in _DEVICES[kind]:
-        devices = ", ".join(_DEVICES[kind])
-        raise ConfigInvalid(f"{where}: {kind} engines run on {devices}, not on {settings.device!r}", param="device")
+    if settings.device != "CPU":
+        do = "GPUs are asked for by gpus=NUMBER." if kind == "vllm" else ""
+        raise ConfigInvalid(f"{where}: {kind} engines run on CPU, not on {settings.device!r}", do, param="device")
     if kind == "simulated":
         target = settings.target or "cpu2"
         profile_of(target)
@@ -122,6 +150,11 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
     elif kind == "openai":
         target = server_url(settings.target or "", where)
         kinds = tuple(kind for role in settings.roles or ("chat",) for kind in _KINDS_OF_ROLE[role])
+    elif kind == "vllm":
+        target = settings.target or settings.model
+        if len(set(settings.roles)) > 1:
+            raise ConfigInvalid(f"{where}: a vllm server is for chat or for embeddings", "Name two.", param="role")
+        kinds = _KINDS_OF_ROLE[(settings.roles or ("chat",))[0]]
     else:
         target = settings.target or settings.model
         kinds = _catalogued_kinds(target, where)
@@ -135,14 +168,29 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
         _demand(settings, where),
         settings.max_iteration_s,
         _server(settings, where),
+        _process(settings, where),
+        settings.start_timeout_s or (_SERVER_START_TIMEOUT_S if kind == "vllm" else _START_TIMEOUT_S),
     )
 
 
 def _server(settings: EngineSettings, where: str) -> ServerOptions:
     said = ServerOptions(settings.key_env, settings.max_running, settings.context_tokens, settings.max_silence_s)
-    if settings.kind != "openai" and said != ServerOptions():
+    if settings.kind not in ("openai", "vllm") and said != ServerOptions():
         keys = ", ".join(_OF_SERVERS)
         raise ConfigInvalid(f"{where}: {keys} are of engines reached by HTTP", "Leave them out.", param=_OF_SERVERS[0])
+    if settings.kind == "vllm" and said.key_env:
+        raise ConfigInvalid(f"{where}: a vllm server of ours has a key of its own", "Leave it out.", param="key_env")
+    return said
+
+
+def _process(settings: EngineSettings, where: str) -> ProcessOptions:
+    said = ProcessOptions(settings.port, settings.python, settings.kv_cache_bytes)
+    if settings.kind != "vllm" and said != ProcessOptions():
+        keys = ", ".join(_OF_PROCESSES)
+        do = "Leave them out."
+        raise ConfigInvalid(f"{where}: {keys} are of servers that are started here", do, param=_OF_PROCESSES[0])
+    if said.port and settings.replicas > 1:
+        raise ConfigInvalid(f"{where}: its replicas cannot share port {said.port}", "Leave it out.", param="port")
     return said
 
 

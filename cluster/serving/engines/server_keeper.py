@@ -1,0 +1,101 @@
+"""A process that keeps another for as long as its standard input is open, and leaves nothing of it running.
+
+Run as a file, `python -I server_keeper.py STOP_S COMMAND...`, so that the environment is the server's. The input
+belongs to whoever wants the server, so that it ends with them, however they die; the output tells them of its end. All
+that the server starts is in this process' group or becomes its child; if this process itself is killed, the kernel ends
+the server. Knows no engine.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_KILL_ROUNDS = 20
+
+
+def keep(command: Sequence[str], stop_s: float) -> None:
+    """Run `command` until it ends or our standard input does; then kill what is left of it, and ourselves."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    woken, waker = os.pipe()
+    os.set_blocking(waker, False)
+    signal.set_wakeup_fd(waker)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    keeper_pid = os.getpid()
+    # this process has one thread, so that what runs between fork and exec can wait for no lock
+    server = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=sys.stderr, preexec_fn=lambda: _become_server(keeper_pid)
+    )
+    poll = select.poll()
+    poll.register(sys.stdin.fileno(), select.POLLIN)
+    poll.register(woken, select.POLLIN)
+    while server.poll() is None and not _is_over(poll.poll(), woken):
+        pass
+    if server.poll() is None:
+        server.terminate()
+    _wait(server, stop_s)
+    status = server.poll()
+    how = "was killed" if status is None else f"ended with exit status {status}"
+    print(f"the server {how}", file=sys.stderr, flush=True)
+    _kill_children(server)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _become_server(keeper_pid: int) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != keeper_pid:  # it died before the kernel knew that we want to be told
+        os._exit(1)
+
+
+def _is_over(events: list[tuple[int, int]], woken: int) -> bool:
+    """Say whether our standard input has ended."""
+    for fd, _ in events:
+        if fd == woken:
+            os.read(woken, 4096)
+        elif not os.read(fd, 4096):
+            return True
+    return False
+
+
+def _wait(server: "subprocess.Popen[bytes]", timeout_s: float) -> None:
+    try:
+        server.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+def _kill_children(server: "subprocess.Popen[bytes]") -> None:
+    """Kill what the server left behind in groups of its own: orphans become our children, round by round."""
+    pid = os.getpid()
+    for _ in range(_KILL_ROUNDS):
+        try:
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+                children = [int(child) for child in file.read().split()]
+        except OSError:  # no such file system: the group is killed all the same
+            return
+        if not children:
+            return
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+        for child in children:
+            if child == server.pid:
+                server.wait()
+            else:
+                os.waitpid(child, 0)
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    keep(sys.argv[2:], float(sys.argv[1]))

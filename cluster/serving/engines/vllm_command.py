@@ -1,0 +1,42 @@
+"""How a vLLM server is started: its command and what differs in its environment. Pure; starts nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cluster.serving.engines.spec import EngineSpec
+from sage.base.inference import Kind
+
+KEY_ENV = "VLLM_API_KEY"
+_GIB = 1 << 30
+_CPU_KV_BYTES = 4 * _GIB
+_OURS = ("PYTHONPATH", "PYTHONHOME", "PYTHONUNBUFFERED")
+
+
+def vllm_command(spec: EngineSpec, python: Path, port: int, *, has_gpu: bool) -> list[str]:
+    """Return the command of a server of `spec` that listens on `port` of this machine alone."""
+    command = [str(python), "-P", "-m", "vllm.entrypoints.openai.api_server", "--model", spec.target]
+    command += ["--served-model-name", spec.model, "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--max-num-seqs", str(spec.server.max_running), "--disable-uvicorn-access-log"]
+    if Kind.EMBED in spec.kinds:
+        command += ["--runner", "pooling"]
+    if spec.server.context_tokens:
+        command += ["--max-model-len", str(spec.server.context_tokens)]
+    if not has_gpu:
+        command += ["--enforce-eager"]  # to compile for CPUs takes minutes
+    elif spec.process.kv_cache_bytes:
+        command += ["--kv-cache-memory-bytes", str(spec.process.kv_cache_bytes)]
+    if spec.demand.gpus >= 2:
+        command += ["--tensor-parallel-size", str(int(spec.demand.gpus))]
+    return command
+
+
+def vllm_environ(spec: EngineSpec, ours: Mapping[str, str], key: str, *, has_gpu: bool) -> dict[str, str]:
+    """Return the environment of the server: ours without what is about our own Python, and `key` for its clients."""
+    environ = {name: value for name, value in ours.items() if name not in _OURS}
+    environ |= {KEY_ENV: key, "VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    if Path(spec.target).is_absolute():
+        environ["HF_HUB_OFFLINE"] = "1"
+    if not has_gpu:
+        kv_bytes = spec.process.kv_cache_bytes or _CPU_KV_BYTES
+        environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, kv_bytes // _GIB))
+    return environ

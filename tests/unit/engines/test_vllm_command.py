@@ -1,0 +1,44 @@
+"""How a vLLM server is told what to do."""
+
+from pathlib import Path
+
+from cluster.serving.engines.spec import spec_from_text
+from cluster.serving.engines.vllm_command import vllm_command, vllm_environ
+
+PYTHON = Path("/e/bin/python")
+
+
+def command(text: str, *, has_gpu: bool = False) -> str:
+    return " ".join(vllm_command(spec_from_text(text), PYTHON, 8001, has_gpu=has_gpu))
+
+
+def test_it_listens_on_this_machine_alone_and_serves_the_model_by_its_name() -> None:
+    said = command("vllm:/models/qwen3,max_running=7,context_tokens=99")
+    assert said.startswith("/e/bin/python -P -m vllm.entrypoints.openai.api_server --model /models/qwen3 ")
+    assert "--served-model-name qwen3 --host 127.0.0.1 --port 8001" in said
+    assert "--max-num-seqs 7" in said
+    assert "--max-model-len 99" in said
+    assert "--runner" not in said
+
+
+def test_what_embeds_is_a_server_of_its_own_kind() -> None:
+    assert "--runner pooling" in command("vllm:/models/e,role=embedding")
+
+
+def test_on_cpus_nothing_is_compiled_and_on_gpus_what_is_its_own_is_said() -> None:
+    assert "--enforce-eager" in command("vllm:/m,kv_cache_bytes=5")
+    said = command("vllm:/m,kv_cache_bytes=5,gpus=2", has_gpu=True)
+    assert "--enforce-eager" not in said
+    assert "--kv-cache-memory-bytes 5 --tensor-parallel-size 2" in said
+
+
+def test_its_environment_is_ours_without_our_python_and_with_a_key() -> None:
+    ours = {"HOME": "/h", "PYTHONPATH": "/ours"}
+    environ = vllm_environ(spec_from_text("vllm:/m,kv_cache_bytes=2147483648"), ours, "secret", has_gpu=False)
+    assert environ["HOME"] == "/h"
+    assert environ["VLLM_API_KEY"] == "secret"
+    assert environ["VLLM_CPU_KVCACHE_SPACE"] == "2"
+    assert environ["HF_HUB_OFFLINE"] == "1"
+    assert "PYTHONPATH" not in environ
+    of_hub = vllm_environ(spec_from_text("vllm:org/m"), ours, "secret", has_gpu=True)
+    assert not {"HF_HUB_OFFLINE", "VLLM_CPU_KVCACHE_SPACE"} & of_hub.keys()
