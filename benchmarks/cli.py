@@ -1,7 +1,6 @@
 """Measure streams and serving, each result with where and how it came about. Knows no measurement itself."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,9 +9,9 @@ from benchmarks.cluster_wanted import ClusterWanted, ClusterWorkload
 from benchmarks.plane_command import plane
 from benchmarks.policies_command import policies
 from benchmarks.replay_command import replay
+from benchmarks.report_command import compare, report
 from benchmarks.wanted import MODEL_WORKLOADS, StreamEngine, StreamWorkload, Wanted
 from benchmarks.wire_wanted import Way, WireWanted, WireWorkload
-from cluster.commands.show import Json, print_json
 from sage.base.clock import SystemClock
 from sage.cli import new_app, run_command
 
@@ -23,6 +22,8 @@ DEFAULT_SEED = 7
 app.command()(plane)
 app.command()(policies)
 app.command()(replay)
+app.command()(report)
+app.command()(compare)
 
 
 Workloads = Annotated[
@@ -167,19 +168,3 @@ def latency(
     command = f"sage-benchmark latency --records {records} --rate {rate:g}"
     document = document_of(command, seed=0, clock=SystemClock(), results=lambda: measure_latency(records, rate))
     deliver(document, json)
-
-
-@app.command()
-def report(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Result files that --json wrote.")],
-    json: Json = False,
-) -> None:
-    """Print the figures of result files."""
-    from benchmarks.document import read
-    from benchmarks.report import report as report_of
-
-    documents = [read(file) for file in files]
-    if json:
-        print_json(documents)
-    else:
-        print("\n\n".join(map(report_of, documents)))

@@ -4,18 +4,15 @@ Every replay is checked: each request ended once, and the plane says that it ser
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from itertools import product
-from math import sqrt
 from random import Random
-from statistics import mean, stdev
 
 from benchmarks.document import Result
 from benchmarks.policies_wanted import PoliciesWanted, TraceName
+from benchmarks.policy_result import policy_result
 from benchmarks.simulator.arrival import Trace
-from benchmarks.simulator.fairness import jain_index, shares_of
 from benchmarks.simulator.kv_cache import BlockCache
-from benchmarks.simulator.outcome import Figures, figures_of
+from benchmarks.simulator.outcome import figures_of
 from benchmarks.simulator.run import KV_TOKENS, Replayed, Setup, replay
 from benchmarks.simulator.traces import load_trace
 from cluster.serving.engines.cost import CostModel, profile_of
@@ -23,21 +20,35 @@ from sage.base.clock import Clock
 from sage.base.errors import InternalError
 
 NUM_QUIET = 100  # fewer requests have no p99
+NUM_INTERFERING = 4  # tenants replayed in pairs: twelve pairs
 JITTER_S = 1.0
 """Seeds after the first move each arrival by up to so much: as random as the trace's own clock allows."""
+_HIGHEST_LOAD, _NEAR_LOAD = 8.0, 0.01
+
+Say = Callable[[str], object]
 
 
-class PolicyResult(Result, frozen=True, kw_only=True):
-    """One policy with one route, the mean over `num_seeds` replays; `n` requests were offered in each.
+class LoadResult(Result, frozen=True, kw_only=True):
+    """The highest load, to 1 %, at which the mean share of good requests over the seeds is `goodput_wanted`.
 
-    `goodput_*` are shares of what was offered, `goodput_requests_low` and `_high` the 95 % interval over the seeds.
-    `prefix_hit`: share of the prompt tokens that the engine had cached; `prefix_hit_pooled`: of one cache as large as
-    all together, the oracle. `max_load`: the most loaded engine by the mean, in prompt tokens given.
-    `forecast_error_*`: by how much of its time the first token came off what was foretold when its request was sent.
-    `jain` and `smallest_share` are of what each tenant got until the last arrival, as a share of what it would have got
-    of a fluid shared fairly (`simulator.fairness`); `quiet_p99_ratio`: p99 of the time to the first token of the tenant
-    that asks for least (of those with NUM_QUIET requests or more), by what it has alone; None for one tenant.
-    `speed`: virtual seconds a second of processor time.
+    It is looked for by halving, as if goodput only fell with load.
+    """
+
+    trace: str
+    policy: str
+    route: str
+    admission: str
+    prompts: str
+    num_engines: int
+    num_seeds: int
+    goodput_wanted: float
+    highest_load: float
+
+
+class InterferenceResult(Result, frozen=True, kw_only=True):
+    """What tenant `beside` costs `tenant`: p99 of its times to the first token with only the two, by that alone.
+
+    `n` is the number of its requests.
     """
 
     trace: str
@@ -47,61 +58,135 @@ class PolicyResult(Result, frozen=True, kw_only=True):
     prompts: str
     num_engines: int
     load: float
-    num_seeds: int
-    goodput_requests: float
-    goodput_requests_low: float
-    goodput_requests_high: float
-    goodput_tokens: float
-    goodput_per_s: float
-    tokens_per_s: float
-    num_refused: float
-    ttft_p50_ms: float
-    ttft_p99_ms: float
-    tpot_p50_ms: float
-    tpot_p99_ms: float
-    e2e_p50_ms: float
-    e2e_p99_ms: float
-    jain: float
-    prefix_hit: float
-    prefix_hit_pooled: float
-    max_load: float
-    forecast_error_p50: float
-    forecast_error_p90: float
-    speed: float
-    smallest_share: float
-    quiet_p99_ratio: float | None
+    tenant: str
+    beside: str
+    p99_ratio: float
 
 
-def measure_policies(wanted: PoliciesWanted, clock: Clock, say: Callable[[str], object]) -> list[Result]:
+def measure_policies(wanted: PoliciesWanted, clock: Clock, say: Say) -> list[Result]:
     """Replay every trace by every policy and route; `say` is told what is at work. Raises SourceUnreadable,
     UnknownPolicy."""
-    return [result for name in wanted.traces for result in _measure_trace(name, wanted, clock, say)]
+    return [
+        result
+        for name, num_engines in product(wanted.traces, wanted.num_engines)
+        for result in _measure_trace(name, num_engines, wanted, clock, say)
+    ]
 
 
 def _measure_trace(
-    name: TraceName, wanted: PoliciesWanted, clock: Clock, say: Callable[[str], object]
+    name: TraceName, num_engines: int, wanted: PoliciesWanted, clock: Clock, say: Say
 ) -> Iterator[Result]:
-    costs = profile_of(wanted.profile)
     trace = load_trace(name, limit=wanted.limit, seed=wanted.seed)
-    trace = trace.lasting(full_load_s(trace, wanted.num_engines, costs) / wanted.load)
-    traces = [trace, *(_jittered(trace, wanted.seed + n) for n in range(1, wanted.num_seeds))]
-    pooled = pooled_hit(trace, wanted.num_engines * KV_TOKENS)
+    trace = trace.mixed() if wanted.is_mixed else trace
+    full_s = full_load_s(trace, num_engines, profile_of(wanted.profile))
+    setups = list(_setups(num_engines, wanted))
+    for setup in setups if wanted.find_load is not None else ():
+        say(f"{name}: {setup.policy}, {setup.route}, {num_engines} engines, highest load")
+        yield _highest_load(trace, full_s, setup, wanted)
+    for load, setup in product(wanted.loads if wanted.find_load is None else (), setups):
+        say(f"{name}: {setup.policy}, {setup.route}, {setup.prompts}, {num_engines} engines, load {load:g}")
+        traces = _seeds(trace.lasting(full_s / load), wanted)
+        yield _measured(traces, setup, load, wanted, clock)
+        if wanted.with_interference:
+            yield from _interference(traces[0], setup, load, wanted.profile)
+
+
+def _setups(num_engines: int, wanted: PoliciesWanted) -> Iterator[Setup]:
     for prompts, policy, route in product(wanted.prompts, wanted.policies, wanted.routes):
-        say(f"{name}: {policy}, {route}" + (f", {prompts}" if len(wanted.prompts) > 1 else ""))
-        setup = Setup(
+        yield Setup(
             policy,
             route,
             wanted.admission.value,
-            wanted.num_engines,
-            costs,
+            num_engines,
+            profile_of(wanted.profile),
             window=wanted.window,
             prompts=prompts.value,
         )
-        before_s = clock.monotonic_s()
-        runs = [_checked(replay(each, setup), setup) for each in traces]
-        took_s = clock.monotonic_s() - before_s
-        quiet = [quiet_p99_ratio(each, run, setup) for each, run in zip(traces, runs, strict=True)]
-        yield _result(trace, setup, wanted, runs, pooled, took_s, quiet)
+
+
+def _seeds(trace: Trace, wanted: PoliciesWanted) -> list[Trace]:
+    return [trace, *(_jittered(trace, wanted.seed + n) for n in range(1, wanted.num_seeds))]
+
+
+def _measured(traces: list[Trace], setup: Setup, load: float, wanted: PoliciesWanted, clock: Clock) -> Result:
+    before_s = clock.monotonic_s()
+    runs = [_checked(replay(each, setup), setup) for each in traces]
+    took_s = clock.monotonic_s() - before_s
+    quiet = [quiet_p99_ratio(each, run, setup) for each, run in zip(traces, runs, strict=True)]
+    pooled = pooled_hit(traces[0], setup.num_engines * KV_TOKENS)
+    return policy_result(traces[0], setup, runs, quiet, profile=wanted.profile, load=load, pooled=pooled, took_s=took_s)
+
+
+def _highest_load(trace: Trace, full_s: float, setup: Setup, wanted: PoliciesWanted) -> LoadResult:
+    assert wanted.find_load is not None
+
+    def is_good(load: float) -> bool:
+        runs = [_checked(replay(each, setup), setup) for each in _seeds(trace.lasting(full_s / load), wanted)]
+        good = [figures_of(run.outcomes, run.duration_s).goodput_requests for run in runs]
+        return sum(good) / len(good) >= (wanted.find_load or 0.0)
+
+    low, high = 0.0, 1.0
+    while high < _HIGHEST_LOAD and is_good(high):
+        low, high = high, 2 * high
+    while high - low > _NEAR_LOAD * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_good(middle) else (low, middle)
+    return LoadResult(
+        engine=f"simulated {wanted.profile}",
+        workload="highest load",
+        n=len(trace.arrivals),
+        checked=True,
+        simulated=True,
+        trace=trace.name,
+        policy=setup.policy,
+        route=setup.route,
+        admission=setup.admission,
+        prompts=setup.prompts,
+        num_engines=setup.num_engines,
+        num_seeds=wanted.num_seeds,
+        goodput_wanted=wanted.find_load,
+        highest_load=round(low, 3),
+    )
+
+
+def _interference(trace: Trace, setup: Setup, load: float, profile: str) -> Iterator[InterferenceResult]:
+    """Yield what each of the busiest tenants costs each other; of tenants that ask for little there is no p99."""
+    for tenant, beside in product(busiest_tenants(trace), repeat=2):
+        if tenant == beside:
+            continue
+        own = trace.of(tenant)
+        alone, both = (replay(each, setup) for each in (own, trace.of(tenant, beside)))
+        own_outcomes = [outcome for outcome in both.outcomes if outcome.arrival.tenant == tenant]
+        alone_p99_ms = figures_of(alone.outcomes, alone.duration_s).ttft_p99_ms
+        if alone_p99_ms:
+            yield InterferenceResult(
+                engine=f"simulated {profile}",
+                workload="interference",
+                n=len(own.arrivals),
+                checked=True,
+                simulated=True,
+                trace=trace.name,
+                policy=setup.policy,
+                route=setup.route,
+                admission=setup.admission,
+                prompts=setup.prompts,
+                num_engines=setup.num_engines,
+                load=load,
+                tenant=tenant,
+                beside=beside,
+                p99_ratio=round(figures_of(own_outcomes, both.duration_s).ttft_p99_ms / alone_p99_ms, 3),
+            )
+
+
+def busiest_tenants(trace: Trace) -> list[str]:
+    """Return the tenants that ask for most tokens, of those with enough requests for a p99."""
+    tokens: dict[str, int] = {}
+    requests: dict[str, int] = {}
+    for arrival in trace.arrivals:
+        tokens[arrival.tenant] = tokens.get(arrival.tenant, 0) + arrival.prompt_tokens + arrival.answer_tokens
+        requests[arrival.tenant] = requests.get(arrival.tenant, 0) + 1
+    able = [tenant for tenant in tokens if requests[tenant] >= NUM_QUIET]
+    return sorted(able, key=lambda tenant: -tokens[tenant])[:NUM_INTERFERING]
 
 
 def quiet_p99_ratio(trace: Trace, run: Replayed, setup: Setup) -> float | None:
@@ -153,61 +238,3 @@ def _checked(run: Replayed, setup: Setup) -> Replayed:
     if served != (setup.policy, setup.route, setup.admission, setup.prompts):
         raise InternalError(f"the plane served by {', '.join(served)}, not as asked")
     return run
-
-
-def _result(
-    trace: Trace,
-    setup: Setup,
-    wanted: PoliciesWanted,
-    runs: list[Replayed],
-    pooled: float,
-    took_s: float,
-    quiet: list[float | None],
-) -> PolicyResult:
-    figures = [figures_of(run.outcomes, run.duration_s) for run in runs]
-    good = [each.goodput_requests for each in figures]
-    half = 1.96 * stdev(good) / sqrt(len(good)) if len(good) > 1 else 0.0
-    shown = {name: round(mean(getattr(f, name) for f in figures), 4) for name in asdict(figures[0])}
-    first = runs[0]
-    return PolicyResult(
-        engine=f"simulated {wanted.profile}",
-        workload="replay",
-        n=len(trace.arrivals),
-        checked=True,
-        simulated=True,
-        trace=trace.name,
-        policy=setup.policy,
-        route=setup.route,
-        admission=setup.admission,
-        prompts=setup.prompts,
-        num_engines=setup.num_engines,
-        load=wanted.load,
-        num_seeds=len(runs),
-        goodput_requests_low=round(mean(good) - half, 4),
-        goodput_requests_high=round(mean(good) + half, 4),
-        prefix_hit=round(first.cached_tokens / max(1, first.prompt_tokens), 4),
-        prefix_hit_pooled=round(pooled, 4),
-        max_load=round(max(first.loads) * len(first.loads) / max(1, sum(first.loads)), 3),
-        forecast_error_p50=round(mean(run.forecast_errors[0] for run in runs), 3),
-        forecast_error_p90=round(mean(run.forecast_errors[1] for run in runs), 3),
-        speed=round(sum(run.duration_s for run in runs) / max(1e-9, took_s)),
-        quiet_p99_ratio=_mean_of_known(quiet),
-        **_fairness(runs),
-        **{name: shown[name] for name in _SHOWN},
-    )
-
-
-def _fairness(runs: list[Replayed]) -> dict[str, float]:
-    shares = [list(shares_of(run.outcomes).values()) for run in runs]
-    return {
-        "jain": round(mean(map(jain_index, shares)), 4),
-        "smallest_share": round(mean(min(each, default=0.0) for each in shares), 4),
-    }
-
-
-def _mean_of_known(ratios: list[float | None]) -> float | None:
-    known = [ratio for ratio in ratios if ratio is not None]
-    return round(mean(known), 3) if known else None
-
-
-_SHOWN = tuple(name for name in Figures.__dataclass_fields__ if name not in ("num_offered", "num_ended"))

@@ -11,8 +11,19 @@ Traces = Annotated[list[TraceName] | None, typer.Option("--trace", help="What is
 Policies = Annotated[list[str] | None, typer.Option("--policy", help="May be repeated; by default fifo and hybrid.")]
 Routes = Annotated[list[str] | None, typer.Option("--route", help="May be repeated; by default least_work and auto.")]
 Sheds = Annotated[Shedding, typer.Option("--admission", help="Whether to refuse at the door what would be late.")]
-Engines = Annotated[int, typer.Option("--engines", min=1, help="Simulated engines.")]
-Load = Annotated[float, typer.Option("--load", min=0.01, help="1 is the rate that the engines just get through.")]
+Engines = Annotated[list[int] | None, typer.Option("--engines", min=1, help="Simulated engines; may be repeated.")]
+Load = Annotated[
+    list[float] | None,
+    typer.Option("--load", min=0.01, help="1 is the rate that the engines just get through; may be repeated."),
+]
+Mixed = Annotated[bool, typer.Option("--mixed-classes", help="Deal requests into interactive, standard and batch.")]
+Interference = Annotated[
+    bool, typer.Option("--interference", help="Replay the busiest tenants in pairs: what one costs another.")
+]
+FindLoad = Annotated[
+    float | None,
+    typer.Option("--find-load", min=0.01, max=1.0, help="Look for the highest load with this share of good requests."),
+]
 Costs = Annotated[Profile, typer.Option("--profile", help="Which engine is simulated.")]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Replays of each, with arrivals moved a little.")]
 Window = Annotated[int | None, typer.Option("--window", min=1, help="Sequences given to one engine at once.")]
@@ -29,8 +40,11 @@ def policies(
     policy: Policies = None,
     route: Routes = None,
     admission: Sheds = Shedding.DEADLINE,
-    engines: Engines = 4,
-    load: Load = 1.2,
+    engines: Engines = None,
+    load: Load = None,
+    mixed_classes: Mixed = False,
+    interference: Interference = False,
+    find_load: FindLoad = None,
     profile: Costs = Profile.H100,
     seeds: Seeds = 1,
     window: Window = None,
@@ -45,8 +59,11 @@ def policies(
         policies=tuple(policy or ("fifo", "hybrid")),
         routes=tuple(route or ("least_work", "auto")),
         admission=admission,
-        num_engines=engines,
-        load=load,
+        num_engines=tuple(engines or (4,)),
+        loads=tuple(load or (1.2,)),
+        is_mixed=mixed_classes,
+        with_interference=interference,
+        find_load=find_load,
         profile=profile,
         seed=seed,
         num_seeds=seeds,

@@ -11,6 +11,8 @@ class TraceName(StrEnum):
     AZURE_CONVERSATION = "azure-conversation"
     MOONCAKE_CONVERSATION = "mooncake-conversation"
     MOONCAKE_SYNTHETIC = "mooncake-synthetic"
+    SERVEGEN = "servegen"
+    SERVEGEN_REASONING = "servegen-reasoning"
     GENERATED = "generated"
     TWO_TENANTS = "two-tenants"
 
@@ -39,26 +41,33 @@ class Shedding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PoliciesWanted:
-    """Each policy with each route. `load` 1 is the rate at which the engines just get through all that comes."""
+    """Each policy with each route. `load` 1 is the rate at which the engines just get through all that comes.
+
+    `is_mixed`: requests are dealt into classes. `with_interference`: tenants are replayed in pairs too. `find_load`:
+    the share of good requests for which the highest load is looked for.
+    """
 
     traces: tuple[TraceName, ...]
     policies: tuple[str, ...]
     routes: tuple[str, ...]
     admission: Shedding
-    num_engines: int
-    load: float
+    num_engines: tuple[int, ...]
+    loads: tuple[float, ...]
     profile: Profile
     seed: int
     num_seeds: int
     window: int | None
     limit: int | None
     prompts: tuple[Prompts, ...] = (Prompts.ADAPTIVE,)
+    is_mixed: bool = False
+    with_interference: bool = False
+    find_load: float | None = None
 
     def command(self) -> str:
         """Return the command line that asks for this.
 
-        >>> wanted = PoliciesWanted((TraceName.GENERATED,), ("fifo",), ("auto",), Shedding.NONE, 4, 1.2, Profile.H100,
-        ...                         7, 1, None, 100)
+        >>> wanted = PoliciesWanted((TraceName.GENERATED,), ("fifo",), ("auto",), Shedding.NONE, (4,), (1.2,),
+        ...                         Profile.H100, 7, 1, None, 100)
         >>> print(wanted.command())
         sage-benchmark policies --trace generated --policy fifo --route auto --admission none --engines 4 --load 1.2 \
 --profile h100 --seed 7 --seeds 1 --prompts adaptive --limit 100
@@ -67,9 +76,14 @@ class PoliciesWanted:
         words += [f"--trace {name}" for name in self.traces]
         words += [f"--policy {name}" for name in self.policies]
         words += [f"--route {name}" for name in self.routes]
-        words += [f"--admission {self.admission} --engines {self.num_engines} --load {self.load:g}"]
+        words += [f"--admission {self.admission}"]
+        words += [f"--engines {num}" for num in self.num_engines]
+        words += [f"--load {load:g}" for load in self.loads]
         words += [f"--profile {self.profile} --seed {self.seed} --seeds {self.num_seeds}"]
         words += [f"--prompts {prompts}" for prompts in self.prompts]
+        words += ["--mixed-classes"] if self.is_mixed else []
+        words += ["--interference"] if self.with_interference else []
+        words += [] if self.find_load is None else [f"--find-load {self.find_load:g}"]
         words += [] if self.window is None else [f"--window {self.window}"]
         words += [] if self.limit is None else [f"--limit {self.limit}"]
         return " ".join(words)

@@ -12,10 +12,19 @@ def report(document: Document) -> str:
     """Return what was run and where, and a line a result with every figure that any of them has."""
     names = [name for name in _FIRST if any(name in result for result in document.results)]
     names += dict.fromkeys(name for result in document.results for name in result if name not in names)
-    names = [name for name in names if any(result.get(name) is not None for result in document.results)]
+    names = [name for name in names if any(_is_shown(result.get(name)) for result in document.results)]
     num_left = sum(name in _FIRST[:-1] for name in names)
     rows = [names, *([_cell(result, name) for name in names] for result in document.results)]
     return "\n".join([*_heading(document), "", aligned(rows, num_left=num_left)])
+
+
+def _is_shown(value: object) -> bool:
+    """Say whether a value has place in a cell: lists of what each seed gave have not."""
+    return (value is not None and not isinstance(value, list | dict)) or (isinstance(value, dict) and _is_flat(value))
+
+
+def _is_flat(value: Mapping[object, object]) -> bool:
+    return all(isinstance(each, int | float | str) for each in value.values())
 
 
 def _heading(document: Document) -> list[str]:
@@ -38,5 +47,7 @@ def _cell(result: Mapping[str, object], name: str) -> str:
             return f"{value:,}"
         case float():
             return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+        case dict():
+            return " ".join(f"{key} {_cell(value, key)}" for key in value)
         case _:
             return str(value)

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 
 from sage.base.inference import ServiceClass
 
+_I, _S, _B = ServiceClass.INTERACTIVE, ServiceClass.STANDARD, ServiceClass.BATCH
+_CLASSES = (_I, _S, _I, _B, _I, _S, _I, _B, _I, _S)
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -36,9 +39,15 @@ class Trace:
         """Return the trace cut after `num` arrivals."""
         return Trace(self.name, self.arrivals[:num])
 
-    def of(self, tenant: str) -> "Trace":
-        """Return what one tenant asked for, at the same times."""
-        return Trace(self.name, tuple(arrival for arrival in self.arrivals if arrival.tenant == tenant))
+    def of(self, *tenants: str) -> "Trace":
+        """Return what these tenants asked for, at the same times."""
+        return Trace(self.name, tuple(arrival for arrival in self.arrivals if arrival.tenant in tenants))
+
+    def mixed(self) -> "Trace":
+        """Return the trace in classes: of ten requests in a row five are interactive, three standard, two batch."""
+        classes = [_CLASSES[number % len(_CLASSES)] for number in range(len(self.arrivals))]
+        dealt = zip(self.arrivals, classes, strict=True)
+        return Trace(self.name, tuple(replace(arrival, service_class=each) for arrival, each in dealt))
 
     def lasting(self, duration_s: float) -> "Trace":
         """Return the trace faster or slower, so that its last arrival is at `duration_s`."""

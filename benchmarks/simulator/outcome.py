@@ -1,18 +1,20 @@
 """What became of each request of a simulated run, and the figures of all together. Knows no engine.
 
-Goodput counts requests whose first token came within 2 s and a second for each 8,000 tokens of the prompt, and whose
-other tokens came every 200 ms on average; what was refused or failed is a miss (the objectives of Mooncake's and
-Splitwise's evaluations, as in the prototype of 2026-11-22).
+Goodput counts requests whose first token came within the patience of their class (2 s for interactive ones) and a
+second for each 8,000 tokens of the prompt, and whose other tokens came every 200 ms on average; what was refused or
+failed is a miss (the objectives of Mooncake's and Splitwise's evaluations, as in the prototype of 2026-11-22).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.simulator.arrival import Arrival
+from sage.base.inference import ServiceClass
 
 FIRST_TOKEN_S = 2.0
 PROMPT_TOKENS_PER_S = 8_000.0
 PER_TOKEN_S = 0.2
+_PATIENCE_S = {ServiceClass.INTERACTIVE: FIRST_TOKEN_S, ServiceClass.STANDARD: 30.0, ServiceClass.BATCH: 600.0}
 
 
 @dataclass(slots=True)
@@ -41,7 +43,8 @@ class Outcome:
         first, each = self.first_token_s, self.per_token_s
         if first is None or each is None or self.why is not None:
             return False
-        return first <= FIRST_TOKEN_S + self.arrival.prompt_tokens / PROMPT_TOKENS_PER_S and each <= PER_TOKEN_S
+        due_s = _PATIENCE_S[self.arrival.service_class] + self.arrival.prompt_tokens / PROMPT_TOKENS_PER_S
+        return first <= due_s and each <= PER_TOKEN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,14 @@ def figures_of(outcomes: Sequence[Outcome], duration_s: float) -> Figures:
         e2e_p50_ms=quantile(wholes, 0.5),
         e2e_p99_ms=quantile(wholes, 0.99),
     )
+
+
+def attainment(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Return the share of good requests of each class that asked for anything."""
+    found: dict[str, list[bool]] = {}
+    for outcome in outcomes:
+        found.setdefault(outcome.arrival.service_class.value, []).append(outcome.is_good())
+    return {name: sum(good) / len(good) for name, good in sorted(found.items())}
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

@@ -66,7 +66,7 @@ class Setup:
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """What came of it. `num_decisions`: events that the plane handled; `loads`: prompt tokens given to each engine;
-    `forecast_errors`: of first tokens, p50 and p90, the mean over the engines."""
+    `forecast_errors`: of first tokens, p50 and p90, the mean over the engines; `busy_s`: that all engines worked."""
 
     outcomes: tuple[Outcome, ...]
     duration_s: float
@@ -79,6 +79,7 @@ class Replayed:
     admission: str
     prompts: str
     forecast_errors: tuple[float, float]
+    busy_s: float = 0.0
 
 
 class TraceSizing:
@@ -164,6 +165,7 @@ class _Replay:
             view.admission,
             view.window,
             _mean([engine.forecast_errors for engine in view.engines if engine.forecast_errors is not None]),
+            sum(engine.busy_s for engine in self._engines),
         )
 
     def _arrive(self, number: int, now_s: float) -> None:

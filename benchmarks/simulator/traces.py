@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | azure-code, azure-conversation | 5,291 and 11,619 requests, no prefixes | Azure LLM inference trace, 2023 |
 | mooncake-conversation, mooncake-synthetic | 7,220 and 2,395 requests with blocks of 512 tokens | Mooncake, FAST 2025 |
+| servegen, servegen-reasoning | clients, a tenant each, without prefixes | ServeGen, 2025 |
 | generated | conversations of a few turns over shared system prompts, of 16 tenants | this file |
 | two-tenants | such conversations of a quiet tenant beside a noisy one | this file |
 """
@@ -20,6 +21,7 @@ from typing import IO
 import msgspec
 
 from benchmarks.simulator.arrival import Arrival, Trace, trace_of
+from benchmarks.simulator.servegen import servegen_trace
 from benchmarks.texts import data_folder
 from sage.base.errors import SourceUnreadable
 
@@ -28,6 +30,8 @@ _MOONCAKE = {
     "mooncake-conversation": "mooncake_conversation.jsonl.gz",
     "mooncake-synthetic": "mooncake_synthetic.jsonl.gz",
 }
+_SERVEGEN = {"servegen": "servegen_m-small.tar.gz", "servegen-reasoning": "servegen_deepseek-r1.tar.gz"}
+NUM_SERVEGEN = 5_000
 GENERATED = "generated"
 TWO_TENANTS = "two-tenants"
 QUIET_SHARE = 1 / 11  # of the conversations: the noisy tenant begins ten times as many
@@ -43,6 +47,8 @@ def load_trace(name: str, *, limit: int | None, seed: int, environ: Mapping[str,
         trace = _azure(name, folder / _AZURE[name])
     elif name in _MOONCAKE:
         trace = _mooncake(name, folder / _MOONCAKE[name])
+    elif name in _SERVEGEN:
+        trace = servegen_trace(name, folder / _SERVEGEN[name], limit or NUM_SERVEGEN, seed=seed)
     elif name == TWO_TENANTS:
         trace = generated_trace(limit or 2_000, seed=seed, name=name, tenant_of=_noisy_or_quiet)
     else:

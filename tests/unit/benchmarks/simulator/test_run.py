@@ -1,12 +1,14 @@
 """Traces replayed against the plane, in virtual time."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from benchmarks.policies import full_load_s, measure_policies, pooled_hit
+from benchmarks.policies import InterferenceResult, LoadResult, full_load_s, measure_policies, pooled_hit
 from benchmarks.policies_wanted import PoliciesWanted, Profile, Shedding, TraceName
+from benchmarks.policy_result import PolicyResult
 from benchmarks.simulator.arrival import Arrival, Trace, trace_of
 from benchmarks.simulator.outcome import Outcome, figures_of
 from benchmarks.simulator.run import Setup, replay
@@ -88,11 +90,11 @@ def test_a_trace_begins_at_zero_and_lasts_as_long_as_wanted() -> None:
 
 def test_results_say_what_they_are_of() -> None:
     wanted = PoliciesWanted(
-        (TraceName.GENERATED,), ("fifo",), ("auto",), Shedding.DEADLINE, 2, 1.0, Profile.H100, 7, 3, 48, 100
+        (TraceName.GENERATED,), ("fifo",), ("auto",), Shedding.DEADLINE, (2,), (1.0,), Profile.H100, 7, 3, 48, 100
     )
     said: list[str] = []
     (result,) = measure_policies(wanted, SystemClock(), said.append)
-    assert said == ["generated: fifo, auto"]
+    assert said == ["generated: fifo, auto, adaptive, 2 engines, load 1"]
     assert result.simulated
     assert result.n == 100
 
@@ -123,3 +125,60 @@ def test_the_traces_are_read_whole_and_in_order(name: str, num: int, has_blocks:
     assert trace.arrivals[0].at_s == 0.0
     assert all(one.at_s <= other.at_s for one, other in pairwise(trace.arrivals))
     assert any(arrival.blocks for arrival in trace.arrivals) is has_blocks
+
+
+def wanted_of(**changed: object) -> PoliciesWanted:
+    wanted = PoliciesWanted(
+        (TraceName.GENERATED,),
+        ("fifo",),
+        ("least_work",),
+        Shedding.DEADLINE,
+        (1,),
+        (1.0,),
+        Profile.H100,
+        7,
+        3,
+        None,
+        60,
+    )
+    return replace(wanted, **changed)  # type: ignore[arg-type]  # names of its fields
+
+
+def test_a_result_has_intervals_over_the_seeds_and_attainment_a_class() -> None:
+    (result,) = measure_policies(wanted_of(is_mixed=True), SystemClock(), lambda what: None)
+    assert isinstance(result, PolicyResult)
+    assert result.attainment.keys() == {"interactive", "standard", "batch"}
+    assert len(result.seeds["goodput_tokens"]) == 3
+    assert result.goodput_tokens_low <= result.goodput_tokens <= result.goodput_tokens_high
+    assert 0.0 < result.busy <= 1.0
+    assert result.engine_s_per_good > 0.0
+
+
+def test_each_number_of_engines_and_each_load_has_a_result() -> None:
+    results = measure_policies(
+        wanted_of(num_engines=(1, 2), loads=(0.5, 1.0), num_seeds=1), SystemClock(), lambda what: None
+    )
+    assert all(isinstance(result, PolicyResult) for result in results)
+    found = [(result.num_engines, result.load) for result in results if isinstance(result, PolicyResult)]
+    assert found == [(1, 0.5), (1, 1.0), (2, 0.5), (2, 1.0)]
+
+
+def test_the_highest_load_is_where_goodput_falls_below_what_is_wanted() -> None:
+    wanted = wanted_of(find_load=0.9, num_seeds=1)
+    (found,) = measure_policies(wanted, SystemClock(), lambda what: None)
+    assert isinstance(found, LoadResult)
+    below, above = measure_policies(
+        wanted_of(loads=(found.highest_load, 1.05 * found.highest_load), num_seeds=1), SystemClock(), lambda what: None
+    )
+    assert isinstance(below, PolicyResult)
+    assert isinstance(above, PolicyResult)
+    assert below.goodput_requests >= 0.9 > above.goodput_requests
+
+
+def test_what_tenants_cost_each_other_is_told_by_pairs() -> None:
+    wanted = wanted_of(traces=(TraceName.TWO_TENANTS,), limit=1_300, with_interference=True, num_seeds=1)
+    _, *pairs = measure_policies(wanted, SystemClock(), lambda what: None)
+    assert all(isinstance(pair, InterferenceResult) for pair in pairs)
+    ratios = {(pair.tenant, pair.beside): pair.p99_ratio for pair in pairs if isinstance(pair, InterferenceResult)}
+    assert ratios.keys() == {("noisy", "quiet"), ("quiet", "noisy")}
+    assert ratios["quiet", "noisy"] > 1.0

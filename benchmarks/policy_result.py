@@ -1,0 +1,157 @@
+"""What replays of one policy came to, as one result. Knows nothing of how they were replayed."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from statistics import mean
+
+from benchmarks.document import Result
+from benchmarks.intervals import interval
+from benchmarks.simulator.arrival import Trace
+from benchmarks.simulator.fairness import jain_index, shares_of
+from benchmarks.simulator.outcome import Figures, attainment, figures_of
+from benchmarks.simulator.run import Replayed, Setup
+
+
+class PolicyResult(Result, frozen=True, kw_only=True):
+    """One policy with one route, the mean over `num_seeds` replays; `n` requests were offered in each.
+
+    `goodput_*` are shares of what was offered; `_low` and `_high` are the ends of the 95 % interval of the mean over
+    the seeds, by Student's t, and `seeds` has the values of each seed. `attainment` is the share of good requests of
+    each class. `engine_s_per_good`: seconds of an engine for each good request; `busy`: the share at work.
+    `prefix_hit`: share of the prompt tokens that the engine had cached; `prefix_hit_pooled`: of one cache as large as
+    all together, the oracle. `max_load`: the most loaded engine by the mean, in prompt tokens given.
+    `forecast_error_*`: by how much of its time the first token came off what was foretold when its request was sent.
+    `jain` and `smallest_share` are of what each tenant got until the last arrival, as a share of what it would have got
+    of a fluid shared fairly (`simulator.fairness`); `quiet_p99_ratio`: p99 of the time to the first token of the tenant
+    that asks for least (of those with NUM_QUIET requests or more), by what it has alone; None for one tenant.
+    `speed`: virtual seconds a second of processor time.
+    """
+
+    trace: str
+    policy: str
+    route: str
+    admission: str
+    prompts: str
+    num_engines: int
+    load: float
+    num_seeds: int
+    goodput_requests: float
+    goodput_requests_low: float
+    goodput_requests_high: float
+    goodput_tokens: float
+    goodput_per_s: float
+    tokens_per_s: float
+    num_refused: float
+    ttft_p50_ms: float
+    ttft_p99_ms: float
+    tpot_p50_ms: float
+    tpot_p99_ms: float
+    e2e_p50_ms: float
+    e2e_p99_ms: float
+    jain: float
+    prefix_hit: float
+    prefix_hit_pooled: float
+    max_load: float
+    forecast_error_p50: float
+    forecast_error_p90: float
+    speed: float
+    smallest_share: float
+    quiet_p99_ratio: float | None
+    goodput_tokens_low: float
+    goodput_tokens_high: float
+    attainment: dict[str, float]
+    engine_s_per_good: float
+    busy: float
+    seeds: dict[str, list[float]]
+
+
+def policy_result(
+    trace: Trace,
+    setup: Setup,
+    runs: Sequence[Replayed],
+    quiet: Sequence[float | None],
+    *,
+    profile: str,
+    load: float,
+    pooled: float,
+    took_s: float,
+) -> PolicyResult:
+    """Return the mean over `runs`; `quiet` has what the quiet tenant lost in each, `pooled` is the oracle's hits."""
+    figures = [figures_of(run.outcomes, run.duration_s) for run in runs]
+    shown = {name: round(mean(getattr(f, name) for f in figures), 4) for name in asdict(figures[0])}
+    seeds = {name: [getattr(each, name) for each in figures] for name in ("goodput_requests", "goodput_tokens")}
+    return PolicyResult(
+        engine=f"simulated {profile}",
+        workload="replay",
+        n=len(trace.arrivals),
+        checked=True,
+        simulated=True,
+        trace=trace.name,
+        policy=setup.policy,
+        route=setup.route,
+        admission=setup.admission,
+        prompts=setup.prompts,
+        num_engines=setup.num_engines,
+        load=load,
+        num_seeds=len(runs),
+        prefix_hit_pooled=round(pooled, 4),
+        speed=round(sum(run.duration_s for run in runs) / max(1e-9, took_s)),
+        quiet_p99_ratio=_mean_of_known(quiet),
+        attainment=_attainment(runs),
+        seeds=seeds,
+        **_engines(runs),
+        **_intervals(seeds),
+        **_cost(runs, figures, setup.num_engines),
+        **_fairness(runs),
+        **{name: shown[name] for name in _SHOWN},
+    )
+
+
+def _engines(runs: Sequence[Replayed]) -> dict[str, float]:
+    """Return hits and balance of the first run, and how well all of them were foretold."""
+    first = runs[0]
+    return {
+        "prefix_hit": round(first.cached_tokens / max(1, first.prompt_tokens), 4),
+        "max_load": round(max(first.loads) * len(first.loads) / max(1, sum(first.loads)), 3),
+        "forecast_error_p50": round(mean(run.forecast_errors[0] for run in runs), 3),
+        "forecast_error_p90": round(mean(run.forecast_errors[1] for run in runs), 3),
+    }
+
+
+def _intervals(seeds: dict[str, list[float]]) -> dict[str, float]:
+    """Return the ends of each interval; of one seed, its value."""
+    ends: dict[str, float] = {}
+    for name, values in seeds.items():
+        low, high = interval(values) or (values[0], values[0])
+        ends |= {f"{name}_low": round(low, 4), f"{name}_high": round(high, 4)}
+    return ends
+
+
+def _cost(runs: Sequence[Replayed], figures: Sequence[Figures], num_engines: int) -> dict[str, float]:
+    engine_s = [num_engines * run.duration_s for run in runs]
+    good = [each.goodput_requests * each.num_offered for each in figures]
+    return {
+        "engine_s_per_good": round(sum(engine_s) / max(1.0, sum(good)), 4),
+        "busy": round(sum(run.busy_s for run in runs) / max(1e-9, sum(engine_s)), 4),
+    }
+
+
+def _attainment(runs: Sequence[Replayed]) -> dict[str, float]:
+    each = [attainment(run.outcomes) for run in runs]
+    return {name: round(mean(found[name] for found in each), 4) for name in each[0]}
+
+
+def _fairness(runs: Sequence[Replayed]) -> dict[str, float]:
+    shares = [list(shares_of(run.outcomes).values()) for run in runs]
+    return {
+        "jain": round(mean(map(jain_index, shares)), 4),
+        "smallest_share": round(mean(min(each, default=0.0) for each in shares), 4),
+    }
+
+
+def _mean_of_known(ratios: Sequence[float | None]) -> float | None:
+    known = [ratio for ratio in ratios if ratio is not None]
+    return round(mean(known), 3) if known else None
+
+
+_SHOWN = tuple(name for name in Figures.__dataclass_fields__ if name not in ("num_offered", "num_ended"))
