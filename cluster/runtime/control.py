@@ -6,12 +6,15 @@ nodes know runs only, so that nothing of an older run can be taken for the new o
 
 import msgspec
 
+from cluster.runtime.control_message import MAX_NOTES as MAX_NOTES
+from cluster.runtime.control_message import MAX_TEXT_CHARS as MAX_TEXT_CHARS
+from cluster.runtime.control_message import ControlMessage as ControlMessage
+from cluster.runtime.control_message import RemoteFailure as RemoteFailure
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.messages import TaskProgress
 from cluster.runtime.saving import CheckpointStage, Keeping, SavedPieces
 from cluster.runtime.travelling_code import Code
 from sage.base.devices import Device
-from sage.base.errors import RecordFailed, SageError
 from sage.base.ids import EngineId, JobId, NodeId, RequestId, TaskId
 from sage.base.inference import ChatRequest, Failure, ModelCard, Reply, Request
 from sage.base.offer import NodeOffer
@@ -22,43 +25,8 @@ CONTROL_WIRE = 12
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
-MAX_TEXT_CHARS = 20_000
-MAX_NOTES = 20
 NUM_UNTAKEN = 8
 """RunCollected and RunLogged of one task that may be on their way."""
-
-
-class ControlMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
-    """What all messages of control have in common: their type's name is their tag."""
-
-
-class RemoteFailure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An error of a job as it travels: with the user's frames and the notes that were added to it."""
-
-    failure: Failure
-    user_traceback: str = ""
-    notes: tuple[str, ...] = ()
-
-    @staticmethod
-    def of(error: SageError) -> "RemoteFailure":
-        """Return `error` with its texts cut at MAX_TEXT_CHARS: what users raise may be as long as their records."""
-        failure = Failure.of(error)
-        shown = msgspec.structs.replace(failure, what=_cut(failure.what), do=_cut(failure.do))
-        notes = tuple(_cut(str(note)) for note in getattr(error, "__notes__", ())[:MAX_NOTES])
-        return RemoteFailure(shown, _cut(getattr(error, "user_traceback", "")), notes)
-
-    def error(self) -> SageError:
-        """Return the error this was made from, without its cause."""
-        error = self.failure.error()
-        if isinstance(error, RecordFailed):
-            error.user_traceback = self.user_traceback
-        for note in self.notes:
-            error.add_note(note)
-        return error
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT_CHARS else f"{text[:MAX_TEXT_CHARS]}... ({len(text):,} characters)"
 
 
 class PeerAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -255,7 +223,7 @@ class DeployRun(ControlMessage, frozen=True):
     placement: dict[TaskId, NodeId]
     peers: dict[NodeId, PeerAddress]
     keeping: Keeping | None = None
-    devices: dict[TaskId, tuple[Device, ...]] = {}
+    devices: dict[TaskId, tuple[Device, ...]] = msgspec.field(default_factory=dict)
 
 
 class BeginRun(ControlMessage, frozen=True):

@@ -12,6 +12,7 @@ from cluster.runtime.answers import Answers
 from cluster.runtime.commits import Commits
 from cluster.runtime.drive_ports import Hands, Workshop
 from cluster.runtime.failures import dead_letter_record, lineage_of
+from cluster.runtime.gauge import Gauge
 from cluster.runtime.idleness import IDLE_TIMER, Idleness
 from cluster.runtime.inputs import Inputs
 from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, TaskMessage
@@ -34,14 +35,6 @@ from sage.base.inference import Reply
 from sage.base.settings import RuntimeSettings
 
 _COUNTS = tuple(field.name for field in fields(Counts))
-
-
-class Gauge:
-    """What others read of a task at any time: plain numbers, written by the task's thread only."""
-
-    def __init__(self) -> None:
-        self.counts = Counts()
-        self.busy_s = 0.0
 
 
 class _Phase(Enum):

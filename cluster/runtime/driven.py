@@ -12,8 +12,9 @@ from random import Random
 from typing import Any, Protocol
 
 from cluster.runtime.cuts import Cut, Cuts
-from cluster.runtime.drive import Drive, Gauge
+from cluster.runtime.drive import Drive
 from cluster.runtime.drive_ports import Workshop
+from cluster.runtime.gauge import Gauge
 from cluster.runtime.links import Grant, Link, TaskMessage, recipient_of
 from cluster.runtime.messages import TaskFact, TaskFinished, TaskSaved, TaskSpec
 from cluster.runtime.saving import CheckpointStage, TaskState

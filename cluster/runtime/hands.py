@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from cluster.runtime.call_book import CallBook
 from cluster.runtime.coroutines import Coroutines, Results
-from cluster.runtime.drive import Gauge
 from cluster.runtime.drive_ports import Workshop
+from cluster.runtime.gauge import Gauge
 from cluster.runtime.links import TaskMessage
 from cluster.runtime.messages import TaskFact, TaskSpec
 from cluster.runtime.saving import StateKeeper

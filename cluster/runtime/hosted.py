@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from cluster.runtime.drive import Gauge
+from cluster.runtime.gauge import Gauge
 from cluster.runtime.messages import (
     JobProgress,
     JobTaskEnded,

@@ -8,8 +8,8 @@ import msgspec
 from pykka import ActorRef
 
 from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, watch
-from cluster.runtime.drive import Gauge
 from cluster.runtime.drive_ports import Workshop
+from cluster.runtime.gauge import Gauge
 from cluster.runtime.hands import KeepLetter, TaskPorts
 from cluster.runtime.hosted import HostedJob
 from cluster.runtime.messages import (

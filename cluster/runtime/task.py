@@ -6,8 +6,9 @@ from pykka import ActorDeadError
 
 from cluster.runtime.actor import Actor, tell
 from cluster.runtime.call_book import CallBook
-from cluster.runtime.drive import Drive, Gauge
+from cluster.runtime.drive import Drive
 from cluster.runtime.failures import exit_refused
+from cluster.runtime.gauge import Gauge
 from cluster.runtime.hands import TaskHands, TaskPorts
 from cluster.runtime.inflow import Inflow
 from cluster.runtime.links import Grant, TaskMessage

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from cluster.jobs.tasks import tasks_from_plan
 from cluster.local import LocalCluster
-from cluster.runtime.drive import Drive, Gauge
+from cluster.runtime.drive import Drive
+from cluster.runtime.gauge import Gauge
 from cluster.runtime.links import Delivery, Link, TaskMessage, recipient_of
 from cluster.runtime.messages import TaskFact, TaskFinished, TaskSpec
 from cluster.runtime.workshop import OperatorWorkshop

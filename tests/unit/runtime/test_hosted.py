@@ -1,6 +1,6 @@
 """What a node knows of a job's tasks, and what of it is news."""
 
-from cluster.runtime.drive import Gauge
+from cluster.runtime.gauge import Gauge
 from cluster.runtime.hosted import HostedJob
 from cluster.runtime.messages import TaskOpened
 from sage.base.ids import JobId, NodeId, TaskId

@@ -10,7 +10,7 @@ from pykka import ActorRef
 
 from cluster.runtime.actor import ActorEnded, stop, tell, watch
 from cluster.runtime.coroutines import ThreadCoroutines
-from cluster.runtime.drive import Gauge
+from cluster.runtime.gauge import Gauge
 from cluster.runtime.hands import TaskPorts
 from cluster.runtime.inproc import InprocTransport
 from cluster.runtime.inputs import InputSpec

@@ -1,0 +1,11 @@
+"""How far a task is, for others to read at any time. Knows nothing of what it does."""
+
+from operators.machine import Counts
+
+
+class Gauge:
+    """What others read of a task at any time: plain numbers, written by the task's thread only."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self.busy_s = 0.0
