@@ -10,7 +10,7 @@ from operators.failure import Failures
 from operators.loop import Columns, Loop
 from operators.machine import CallResult, Command, Counts, Emit
 from operators.sides import Sides
-from operators.state import State, Stateful
+from operators.state import KeptByKey, State, Stateful, not_kept
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 from sage.base.inference import Reply
@@ -136,6 +136,12 @@ class FusedMachine:
 
     def snapshot(self) -> State:
         return {name: stateful.snapshot() for name, stateful in self._stateful.items()}
+
+    def value_of(self, step: str, key: Hashable) -> Any:
+        found: object = self._stateful.get(step)
+        if not isinstance(found, KeptByKey):
+            raise not_kept(step)
+        return found.value_of(key)
 
     def room(self) -> int:
         return _ANY_NUMBER

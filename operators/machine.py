@@ -6,7 +6,7 @@ what it wants done it returns as commands, in the order in which they are to be 
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from operators.state import State
 from sage.base.batch import Batch
@@ -97,6 +97,15 @@ class Counts:
     records_late: int = 0
     num_replayed: int = 0
     num_repeated: int = 0
+
+
+@runtime_checkable
+class Queryable(Protocol):
+    """A machine with steps that keep something for each key."""
+
+    def value_of(self, step: str, key: Hashable) -> Any:
+        """Return what a step keeps of a key now, not copied; None where it keeps nothing. Raises UnknownState."""
+        ...
 
 
 class Machine(Protocol):

@@ -221,7 +221,12 @@ class Processing:
         if own is not None and own.is_empty():
             del self._kept[key]
 
-    # What is saved.
+    # What is saved, and seen by others.
+
+    def value_of(self, key: Hashable) -> dict[str, Any] | None:
+        """Return the states of a key by their names, without those that were never written."""
+        own = self._kept.get(key)
+        return dict(own.values) if own is not None else None
 
     def snapshot(self) -> StepState:
         keyed = {

@@ -6,7 +6,9 @@ containers any more. Values of keys are the users' own and may change in place; 
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Protocol, TypeVar, overload, runtime_checkable
+
+from sage.base.errors import UnknownState
 
 T = TypeVar("T")
 
@@ -50,6 +52,23 @@ class Stateful(Protocol):
         ...
 
 
+@runtime_checkable
+class KeptByKey(Protocol):
+    """A part of a machine that keeps something for each key."""
+
+    def value_of(self, key: Hashable) -> Any:
+        """Return what is kept of a key now, not copied; None where nothing is."""
+        ...
+
+
+def not_kept(step: str) -> UnknownState:
+    """Return the error for a step of which no state can be asked for."""
+    return UnknownState(
+        f"step {step!r} keeps nothing by key that could be asked for",
+        "Ask for the state of an aggregate without window, or of a process: job.states() lists them.",
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ByKey:
     """The values of keys, which generated loops change in place."""
@@ -62,6 +81,9 @@ class ByKey:
 
     def restore(self, state: StepState) -> None:
         self.values.update(state.keyed or {})
+
+    def value_of(self, key: Hashable) -> Any:
+        return self.values.get(key)
 
 
 class Prefix(Sequence[T]):

@@ -1,13 +1,13 @@
 """Machines on the way of chat requests, and beside it. Knows no kind of step, nor where answers go."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from operators.inflight import InOrder, Slot
-from operators.machine import CallResult, Command, Counts, DeadLetter, Machine
-from operators.state import State
+from operators.machine import CallResult, Command, Counts, DeadLetter, Machine, Queryable
+from operators.state import State, not_kept
 from operators.turns import ChatTurns
 from sage.base.batch import Batch
 from sage.base.errors import (
@@ -111,6 +111,11 @@ class _Around:
 
 class LeavingMachine(_Around):
     """Is given records of chat requests, and lets its machine see their values."""
+
+    def value_of(self, step: str, key: Hashable) -> Any:
+        if not isinstance(self._inner, Queryable):
+            raise not_kept(step)
+        return self._inner.value_of(step, key)
 
     def _in(self, batch: Batch) -> Batch:
         return replace(batch, values=[record.value for record in batch.values])

@@ -12,20 +12,19 @@ from typing import Any, Self
 from cluster.client.collecting import Collecting, Unpack
 from cluster.client.kept_results import KeptResults, kept_results
 from cluster.client.line import HeadLine
+from cluster.client.line_desk import LineDesk
 from cluster.client.news import JobNewsDesk, print_lines, view_of_state
 from cluster.client.subscription import Subscription
 from cluster.jobs.outline import outline_from_plan, plan_from_outline
-from cluster.local.job import SAVEPOINT_S, JobBoard, SubmittedJob
+from cluster.local.job import JobBoard, SubmittedJob
 from cluster.local.models import AskedCluster, Asker
 from cluster.runtime.control_clients import (
     CancelFlow,
-    DeadLetterList,
     Done,
     DrainNode,
     EngineList,
     ExplainFlow,
     Explanation,
-    GetDeadLetters,
     GetJob,
     GetLogs,
     Greeting,
@@ -38,7 +37,6 @@ from cluster.runtime.control_clients import (
     ListNodes,
     Logs,
     NodeList,
-    SavepointFlow,
     StopCluster,
     SubmitFlow,
 )
@@ -51,7 +49,7 @@ from sage.base.inference import Kind, ModelCard, ReplyTo, Request
 from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.graph import Graph
 from sage.flow.plan import plan_from_graph
-from sage.flow.runner import DeadLetterRecord, EngineStatus, Job, NodeView, Submittable
+from sage.flow.runner import EngineStatus, Job, NodeView, Submittable
 
 SUBMIT_S = 30.0
 """For the head to place a job; code of some megabytes may be on the way."""
@@ -69,23 +67,6 @@ class Shipping:
     code: Callable[[Graph, JobId], Code]
     code_where_refused: Callable[[Graph, JobId], Code] | None
     unpack: Callable[[Graph], Unpack]
-
-
-@dataclass(frozen=True, slots=True)
-class LineDesk:
-    """The head as the owner of a job turns to it."""
-
-    line: HeadLine
-
-    def cancel(self, job_id: JobId) -> bool:
-        self.line.ask(lambda number: CancelFlow(number, job_id), Done)
-        return True
-
-    def dead_letters(self, job_id: JobId) -> list[DeadLetterRecord]:
-        return list(self.line.ask(lambda number: GetDeadLetters(number, job_id), DeadLetterList).letters)
-
-    def savepoint(self, job_id: JobId, path: str) -> None:
-        self.line.ask(lambda number: SavepointFlow(number, job_id, path), Done, timeout_s=SAVEPOINT_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +180,8 @@ class RemoteCluster(AskedCluster):
         except BaseException:  # whoever is told so may submit the flow again: its sinks are not this job's any more
             self._line.listen_no_more(job_id)
             raise
-        return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._line.clock, is_kept=keep is not None)
+        line = LineDesk(self._line, self._shipping.unpack(graph))
+        return SubmittedJob(job_id, graph, board, line, self._line.clock, is_kept=keep is not None)
 
     def job(self, job_id: JobId) -> SubmittedJob:
         """Return a job of this cluster, whoever submitted it; raises UnknownJob."""
@@ -212,7 +194,8 @@ class RemoteCluster(AskedCluster):
             self._line.listen_no_more(job_id)
         else:
             subscription.begin(desk)
-        return SubmittedJob(job_id, graph, board, LineDesk(self._line), self._line.clock)
+        line = LineDesk(self._line, self._shipping.unpack(_EMPTY))
+        return SubmittedJob(job_id, graph, board, line, self._line.clock)
 
     def jobs(self) -> list[Job]:
         return [self.job(state.job_id) for state in self.job_states()]

@@ -154,6 +154,37 @@ def dead_letters(job_id: Id, name: Name = DEFAULT_NAME, address: Address = None,
         _print_lines(letter_lines(found) or ["no record was set aside"])
 
 
+def state(
+    job_id: Id,
+    step: Annotated[str | None, typer.Argument(metavar="STEP", help="One of its steps; by default list them.")] = None,
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY", help="JSON, else taken as text: 7, ann, '[\"ann\", 7]'.")
+    ] = None,
+    timeout_s: Annotated[float, typer.Option("--timeout-s", min=0, help="For the step to answer.")] = 5.0,
+    name: Name = DEFAULT_NAME,
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Print what a step of a running job keeps of a key now, between two batches."""
+    from cluster.commands.cluster_results import key_of_text, lines_of
+    from sage.base.ids import JobId
+
+    if step is not None and key is None:
+        raise typer.BadParameter("give the key too", param_hint="KEY")
+    with reach(name, address) as cluster:
+        found = cluster.job(JobId(job_id))
+        if step is None or key is None:
+            print_json({"job_id": job_id, "steps": found.states()}) if json else _print_lines(found.states())
+            return
+        [line] = lines_of([found.state(step, key_of_text(key), timeout_s=timeout_s)])
+    if json:
+        from msgspec import Raw
+
+        print_json({"job_id": job_id, "step": step, "key": key, "state": Raw(line.encode())})
+    else:
+        print(line)
+
+
 def cancel(job_id: Id, name: Name = DEFAULT_NAME, address: Address = None, json: Json = False) -> None:
     """Stop a job now, and wait until it has; a job that is over is left as it is."""
     from sage.base.ids import JobId

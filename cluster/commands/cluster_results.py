@@ -1,6 +1,6 @@
 """What a job collected, as lines for people and programs. Knows nothing of how it was fetched."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,19 @@ def lines_of(items: Sequence[Any]) -> list[str]:
     """
     encode = msgspec.json.Encoder(enc_hook=repr).encode
     return [_line(item, encode) for item in items]
+
+
+def key_of_text(text: str) -> Hashable:
+    """Return a key as it is written on a command line: JSON, lists as tuples; what is no JSON is a text.
+
+    >>> key_of_text("7"), key_of_text("ann"), key_of_text('"7"'), key_of_text('["ann", [7, null]]')
+    (7, 'ann', '7', ('ann', (7, None)))
+    """
+    try:
+        key: Hashable = _as_key(msgspec.json.decode(text))
+    except msgspec.DecodeError:
+        return text
+    return key
 
 
 def notes_of(found: KeptResults) -> Iterator[str]:
@@ -36,3 +49,7 @@ def _line(item: Any, encode: Any) -> str:
         return str(encode(item), "utf-8")
     except (TypeError, ValueError, RecursionError):  # keys that are no text, for one
         return str(encode(repr(item)), "utf-8")
+
+
+def _as_key(value: Any) -> Any:
+    return tuple(map(_as_key, value)) if isinstance(value, list) else value

@@ -14,6 +14,7 @@ from cluster.head.chat_desk import ChatDesk
 from cluster.head.history import sha256_of
 from cluster.head.model_desk import ModelDesk
 from cluster.head.node_desk import NodeDesk
+from cluster.head.state_desk import StateDesk
 from cluster.head.submitter import ModelWanted, ServingBegun, Submission, SubmissionEnded
 from cluster.jobs.orders import CancelJob, DeadLettersOf, ExplainJob, NodesNow, SavepointOf
 from cluster.local.plane import ClusterPlane
@@ -58,6 +59,7 @@ from cluster.runtime.control_clients import (
     WatchJob,
 )
 from cluster.runtime.control_plane import ServeModel
+from cluster.runtime.control_state import GetState
 from sage.base.clock import Clock
 from sage.base.errors import ClusterUnreachable, JobInterrupted, NameTaken, SageError
 from sage.base.ids import JobId, TaskId
@@ -93,6 +95,7 @@ class ClientPorts:
     chats: ChatDesk
     models: ModelDesk
     nodes: NodeDesk
+    states: StateDesk
     plane: ClusterPlane
     manager: ActorRef[Any]
     submitter: ActorRef[Any]
@@ -202,6 +205,8 @@ class ClientDesk:
                     tell(ports.submitter, ModelWanted(peer, message))
             case ListNodes() | ListEngines() | ListModels():
                 ports.send(peer, self._listed(message))
+            case GetState():
+                ports.states.ask(peer, message)
             case SavepointFlow(question, job_id, path):
                 ports.book.entry(job_id)
                 tell_door = ports.tell_door

@@ -19,6 +19,7 @@ from cluster.head.engine_host import EndHostOn, StartHostOn
 from cluster.head.model_desk import ModelDesk, RepliesFor
 from cluster.head.node_desk import NodeDesk, NodeDeskPorts
 from cluster.head.remote_node import OrderToNode
+from cluster.head.state_desk import StateDesk
 from cluster.head.submitter import JobChanged, ServingBegun, SubmissionEnded
 from cluster.head.trust import HeadTrust
 from cluster.jobs.health import Beat
@@ -28,6 +29,7 @@ from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, watch
 from cluster.runtime.channel import ControlServer, PeerBroke, PeerId, PeerMessage
 from cluster.runtime.control import InferenceReplies, Join, NodeToHead, StopRun
 from cluster.runtime.control_clients import ClientToHead, Declined, JobNews
+from cluster.runtime.control_state import StateFound
 from cluster.runtime.enrolment import Enrol, Enrolled
 from cluster.runtime.numbering import OutOfOrder
 from cluster.runtime.scheduler import Scheduler, Threads
@@ -116,6 +118,7 @@ class HeadDoor(Actor[DoorMessage]):
             lambda: self._nodes.end_drained(),
         )
         self._nodes = NodeDesk(self._node_ports())
+        self._states = StateDesk(self._book, self._nodes.tell, ports.server.send, ports.clock.monotonic_s)
         self._clients = ClientDesk(self._client_ports())
         self._num_not_trusted = 0
         self._is_stopping = False
@@ -199,8 +202,7 @@ class HeadDoor(Actor[DoorMessage]):
                 self._broke(came)
             else:
                 self._take(came)
-        due_s = self._nodes.next_check_s()
-        if due_s is not None:
+        if (due_s := self._nodes.next_check_s()) is not None:
             self.set_timer(_HEALTH, max(0.0, due_s - self.clock.monotonic_s()))
 
     def _take(self, came: PeerMessage[FromPeer]) -> None:
@@ -214,6 +216,8 @@ class HeadDoor(Actor[DoorMessage]):
             self._enrol(came.peer, came.key, message)
         elif isinstance(message, Join):
             self._nodes.join(came.peer, message, came.key)
+        elif isinstance(message, StateFound) and member is not None:
+            self._states.found(message)
         elif member is not None:
             self._nodes.take(member, message, came.epoch)
         elif isinstance(message, ClientToHead):
@@ -330,6 +334,7 @@ class HeadDoor(Actor[DoorMessage]):
             chats=self._chats,
             models=self._models,
             nodes=self._nodes,
+            states=self._states,
             plane=ports.plane,
             manager=ports.manager,
             submitter=ports.submitter,

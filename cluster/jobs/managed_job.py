@@ -10,12 +10,23 @@ from pykka import ActorRef
 from cluster.checkpoints.clerk import Done
 from cluster.jobs.job_checkpoints import CheckpointDue, CheckpointPorts, JobCheckpoints
 from cluster.jobs.nodes import Nodes
-from cluster.jobs.orders import CheckpointsLeft, CheckpointWritten, JobView, OnChange, ResumePlan, SubmitPlan
+from cluster.jobs.orders import (
+    CheckpointsLeft,
+    CheckpointWritten,
+    DeadLettersOf,
+    ExplainJob,
+    FindTask,
+    JobView,
+    OnChange,
+    ResumePlan,
+    SubmitPlan,
+    TaskAt,
+)
 from cluster.jobs.run import JobRun
 from cluster.runtime.actor import tell
 from cluster.runtime.messages import JobTaskSaved
 from sage.base.clock import Clock
-from sage.base.errors import CheckpointUnusable, JournalUnusable, NoRoom, SageError
+from sage.base.errors import CheckpointUnusable, JournalUnusable, NoRoom, SageError, StateUnreachable
 from sage.base.ids import JobId, TaskId
 from sage.flow.plan import Plan
 from sage.flow.runner import DeadLetterRecord, JobMetrics, JobStatus
@@ -149,6 +160,25 @@ def checkpoints_of(
         clock=clock,
     )
     return JobCheckpoints(wanted.checkpoints, wanted.plan.graph.name, ports)
+
+
+def answer_of_job(job: ManagedJob | None, nodes: Nodes, question: ExplainJob | DeadLettersOf | FindTask) -> object:
+    """Answer what is asked of one job; None: it is not known. Raises StateUnreachable."""
+    match question:
+        case ExplainJob():
+            return nodes.explain(job.run.placement) if job is not None else []
+        case DeadLettersOf():
+            return list(job.letters) if job is not None else []
+        case FindTask():
+            return _task_at(job, nodes, question)
+
+
+def _task_at(job: ManagedJob | None, nodes: Nodes, wanted: FindTask) -> TaskAt:
+    for task in job.run.deployment.tasks if job is not None and job.run.machine.has_begun else ():
+        if task.instance == wanted.instance and any(step.name == wanted.step for step in task.chain.steps):
+            assert job is not None
+            return TaskAt(nodes[job.run.nodes[task.id]], job.run.id, task.id)
+    raise StateUnreachable(f"job {wanted.job_id} does not run now", "It is over, or waits for room: see its status.")
 
 
 def take_savepoint(job: ManagedJob | None, target: str, done: Done) -> None:

@@ -21,7 +21,7 @@ from cluster.jobs.job import (
 )
 from cluster.jobs.job_checkpoints import CheckpointDue, JobCheckpoints
 from cluster.jobs.journal import Journal, MemoryJournal
-from cluster.jobs.managed_job import ManagedJob, checkpoints_of, take_savepoint
+from cluster.jobs.managed_job import ManagedJob, answer_of_job, checkpoints_of, take_savepoint
 from cluster.jobs.node_news import CloseNode, LetEngineGo, NodeJoined, NodeLeft
 from cluster.jobs.nodes import Nodes
 from cluster.jobs.orders import (
@@ -31,6 +31,7 @@ from cluster.jobs.orders import (
     CheckRoom,
     DeadLettersOf,
     ExplainJob,
+    FindTask,
     ManagerMessage,
     NodesNow,
     PlaceEngines,
@@ -102,12 +103,10 @@ class JobManager(Actor[ManagerMessage]):
                 self._nodes.check(plan, tasks_from_plan(JobId("job"), plan), engines, self._taken())
             case PlaceEngines(parts, on_break):
                 return self._nodes.place_engines(parts, self._taken(), on_break)
-            case ExplainJob(job_id):
-                return self._nodes.explain(self._jobs[job_id].run.placement) if job_id in self._jobs else []
+            case ExplainJob(job_id) | DeadLettersOf(job_id) | FindTask(job_id):
+                return answer_of_job(self._jobs.get(job_id), self._nodes, message)
             case CancelJob(job_id):
                 self._cancel(job_id)
-            case DeadLettersOf(job_id):
-                return list(self._jobs[job_id].letters) if job_id in self._jobs else []
             case NodesNow():
                 return self._nodes.views(self._taken())
             case ActorEnded(_, name):

@@ -8,6 +8,7 @@ from pykka import ActorRef
 
 from cluster.jobs.room import Placed
 from cluster.runtime.actor import tell
+from cluster.runtime.lookup import LookUp
 from cluster.runtime.messages import BeginJob, CheckpointJob, DeployTasks, StopJob, TaskSpec
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import CheckpointStage, Keeping
@@ -85,3 +86,7 @@ class ActorNode:
 
     def stop(self, run_id: JobId) -> None:
         tell(self.ref, StopJob(run_id))
+
+    def look_up(self, wanted: LookUp) -> bool:
+        """Ask a task of this node for what it keeps; False where the node is no more."""
+        return tell(self.ref, wanted)

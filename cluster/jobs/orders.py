@@ -7,12 +7,12 @@ from cluster.checkpoints.clerk import Done
 from cluster.jobs.job_checkpoints import CheckpointPlan
 from cluster.jobs.journal import JobRecord
 from cluster.jobs.node_news import CloseNode, LetEngineGo, NodeJoined, NodeLeft
-from cluster.jobs.node_port import OnBreak, PlacedEngine
+from cluster.jobs.node_port import NodePort, OnBreak, PlacedEngine
 from cluster.jobs.parts import Part
 from cluster.runtime.actor import ActorEnded, ActorFailed, Query
 from cluster.runtime.messages import NodeFact
 from sage.base.errors import SageError
-from sage.base.ids import JobId
+from sage.base.ids import JobId, TaskId
 from sage.flow.plan import Plan
 from sage.flow.runner import DeadLetterRecord, JobMetrics, NodeView
 
@@ -144,6 +144,24 @@ class DeadLettersOf(Query[list[DeadLetterRecord]]):
 
 
 @dataclass(frozen=True, slots=True)
+class TaskAt:
+    """One task of the newest run of a job, and its node."""
+
+    node: NodePort
+    run_id: JobId
+    task_id: TaskId
+
+
+@dataclass(frozen=True, slots=True)
+class FindTask(Query[TaskAt]):
+    """Ask where an instance of a step runs. May be answered by StateUnreachable."""
+
+    job_id: JobId
+    step: str
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
 class NodesNow(Query[list[NodeView]]):
     """Ask for all nodes."""
 
@@ -164,6 +182,7 @@ ManagerMessage = (
     | CheckpointWritten
     | CheckpointsLeft
     | DeadLettersOf
+    | FindTask
     | NodesNow
     | NodeFact
     | ActorEnded

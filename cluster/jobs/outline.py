@@ -8,16 +8,17 @@ from typing import Any, NoReturn
 from cluster.runtime.job_outline import ChainOutline, ChannelOutline, PlanOutline, StepKind, StepOutline
 from sage.base.errors import FlowInvalid, InternalError
 from sage.flow.chat import ChatSource
-from sage.flow.graph import Graph, Step, Where
+from sage.flow.graph import Graph, Step, Where, states_of
 from sage.flow.plan import Chain, Channel, Plan
-from sage.flow.spec import Embed, ForEach, Generate, IndexInto, Map, Read, Reply, Retrieve, Spec, Write
+from sage.flow.spec import Embed, Fold, ForEach, Generate, IndexInto, Map, Read, Reply, Retrieve, Spec, Write
 
 
 def outline_from_plan(plan: Plan) -> PlanOutline:
     """Return what of `plan` can travel."""
+    states = states_of(plan.graph)
     return PlanOutline(
         plan.graph.name,
-        tuple(_outline_of_step(step) for step in plan.graph.steps),
+        tuple(_outline_of_step(step, has_state=step.name in states) for step in plan.graph.steps),
         tuple(
             ChainOutline(chain.id, tuple(step.name for step in chain.steps), chain.parallelism, chain.demand)
             for chain in plan.chains
@@ -52,7 +53,7 @@ def is_same_work(here: PlanOutline, there: PlanOutline) -> bool:
     return (here.chains, here.channels) == (there.chains, there.channels)
 
 
-def _outline_of_step(step: Step) -> StepOutline:
+def _outline_of_step(step: Step, *, has_state: bool) -> StepOutline:
     kind, uses = _kind_of(step.spec)
     return StepOutline(
         name=step.name,
@@ -63,6 +64,7 @@ def _outline_of_step(step: Step) -> StepOutline:
         parallelism=step.parallelism,
         demand=step.demand,
         uses=uses,
+        has_state=has_state,
         raw=isinstance(step.spec, Generate) and step.spec.raw,
     )
 
@@ -116,6 +118,8 @@ def _spec(step: StepOutline) -> Spec:
             return Write(_Elsewhere())
         case "for_each":
             return ForEach(_run_elsewhere)
+        case "other" if step.has_state:
+            return Fold(None, _run_elsewhere)
         case "other":
             return Map(_run_elsewhere)
 
@@ -136,5 +140,5 @@ class _Elsewhere:
         raise InternalError("this source or sink is open on the job's nodes only")
 
 
-def _run_elsewhere(record: Any) -> NoReturn:
+def _run_elsewhere(*_: Any) -> NoReturn:
     raise InternalError("this function runs on the job's nodes only")

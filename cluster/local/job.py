@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from html import escape
@@ -11,15 +11,18 @@ from typing import Any, Protocol
 from pykka import ActorRef
 
 from cluster.jobs.checkpoint_start import flow_folder
-from cluster.jobs.orders import CancelJob, DeadLettersOf, JobView, SavepointOf
+from cluster.jobs.node_port import ActorNode
+from cluster.jobs.orders import CancelJob, DeadLettersOf, FindTask, JobView, SavepointOf
 from cluster.runtime.actor import ask, tell
+from cluster.runtime.lookup import LookUp, StateWanted, instance_for, task_is_gone
 from cluster.runtime.scheduler import Condition
+from operators.state import not_kept
 from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, InternalError, JobTimeout, SageError, TaskStuck
 from sage.base.ids import JobId
-from sage.flow.graph import Graph
+from sage.flow.graph import Graph, states_of
 from sage.flow.guarantees import guarantees_of
-from sage.flow.runner import DeadLetterRecord, JobMetrics, JobResult, JobStatus
+from sage.flow.runner import STATE_S, DeadLetterRecord, JobMetrics, JobResult, JobStatus
 
 PROGRESS_EVERY_S = 0.1
 ANSWER_S = 5.0
@@ -71,6 +74,10 @@ class JobDesk(Protocol):
 
     def dead_letters(self, job_id: JobId) -> list[DeadLetterRecord]: ...
 
+    def state(self, job_id: JobId, wanted: StateWanted) -> Any:
+        """Return what a step keeps of a key; raises UnknownState, StateUnreachable."""
+        ...
+
     def savepoint(self, job_id: JobId, path: str) -> None:
         """Copy all that a job holds to a new folder; returns once it is there."""
         ...
@@ -88,6 +95,25 @@ class ManagerDesk:
     def dead_letters(self, job_id: JobId) -> list[DeadLetterRecord]:
         return ask(self.manager, DeadLettersOf(job_id), timeout_s=ANSWER_S)
 
+    def state(self, job_id: JobId, wanted: StateWanted) -> Any:
+        at = ask(self.manager, FindTask(job_id, wanted.step, wanted.instance), timeout_s=ANSWER_S)
+        if not isinstance(at.node, ActorNode):
+            raise InternalError(f"the node of task {at.task_id} is not of this process")
+        came: Future[tuple[Any, SageError | None]] = Future()
+
+        def answer(value: Any, error: SageError | None) -> None:
+            came.set_result((value, error))
+
+        if not at.node.look_up(LookUp(at.run_id, at.task_id, wanted.step, wanted.key, answer)):
+            raise task_is_gone(at.task_id)
+        try:
+            value, error = came.result(wanted.timeout_s)
+        except TimeoutError:
+            raise wanted.too_late() from None
+        if error is not None:
+            raise error
+        return value
+
     def savepoint(self, job_id: JobId, path: str) -> None:
         done: Future[SageError | None] = Future()
         tell(self.manager, SavepointOf(job_id, path, done.set_result))
@@ -103,7 +129,14 @@ class SubmittedJob:
     """A flow that was submitted to a cluster."""
 
     def __init__(
-        self, job_id: JobId, graph: Graph, board: JobBoard, desk: JobDesk, clock: Clock, *, is_kept: bool = False
+        self,
+        job_id: JobId,
+        graph: Graph,
+        board: JobBoard,
+        desk: JobDesk,
+        clock: Clock,
+        *,
+        is_kept: bool = False,
     ) -> None:
         """`is_kept`: it takes checkpoints."""
         self._id = job_id
@@ -111,6 +144,7 @@ class SubmittedJob:
         self._board = board
         self._desk = desk
         self._is_kept = is_kept
+        self._states = states_of(graph)
         self._clock = clock
 
     @property
@@ -185,6 +219,17 @@ class SubmittedJob:
     def dead_letters(self) -> list[DeadLetterRecord]:
         """Return the newest dead letters, at most 10,000."""
         return self._desk.dead_letters(self._id)
+
+    def states(self) -> tuple[str, ...]:
+        """Return the steps that `state` can be asked of; see sage.flow.runner.Job."""
+        return self._states
+
+    def state(self, step: str, key: Hashable, *, timeout_s: float = STATE_S) -> Any:
+        """Return what a running step keeps of `key` now; see sage.flow.runner.Job."""
+        instance = instance_for(self._graph, step, key)
+        if step not in self._states:
+            raise not_kept(step)
+        return self._desk.state(self._id, StateWanted(step, key, instance, timeout_s))
 
     def savepoint(self, path: str | os.PathLike[str]) -> None:
         """Copy all that the job holds to a new folder, and go on; see sage.flow.runner.Job."""

@@ -62,6 +62,7 @@ from cluster.runtime.control import (
     TurnsAsked,
     TurnsWithdrawn,
 )
+from cluster.runtime.control_state import LookUpState
 from cluster.runtime.data_thread import PeerLost
 from cluster.runtime.messages import BeginJob, CheckpointJob, DeployTasks, JobStopped, NodeFact, StopJob
 from sage.base.errors import ClusterUnreachable, InternalError, MembershipOver, SageError
@@ -260,6 +261,9 @@ class Member(Actor[MemberMessage]):
                 self._stop_run(run_id)
             case TakeMore(run_id, task_id, num_messages):
                 self._running.give(run_id, task_id, num_messages)
+            case LookUpState():
+                self_ref, node = self.actor_ref, self._node
+                self._running.look_up(message, lambda to: tell(node, to), lambda said: tell(self_ref, SayToHead(said)))
             case InferenceReplies(replies):
                 self._asking.replied(replies)
             case StartEngineHost() | EndEngineHost():

@@ -10,6 +10,7 @@ from cluster.node.loading import LoadFlow, LoadingFailed, RunLoaded
 from cluster.node.records_way import RecordsWay
 from cluster.runtime.channel import ControlClient
 from cluster.runtime.control import HeadToNode, Join, RunCollected, RunLogged
+from cluster.runtime.control_state import StateFound
 from cluster.runtime.data_thread import PeerLost
 from cluster.runtime.messages import NodeFact
 from cluster.runtime.node import Node
@@ -31,7 +32,7 @@ class FactOfNode:
 class SayToHead:
     """From a task's thread."""
 
-    message: RunCollected | RunLogged
+    message: RunCollected | RunLogged | StateFound
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,15 +4,25 @@ Knows neither the connection nor the tasks' threads.
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from cluster.jobs.lease import Lease
 from cluster.node.loading import RunLoaded
 from cluster.node.sinks import SinkPorts, with_sinks_here
 from cluster.node.untaken import Untaken
 from cluster.runtime.control import RunCollected, RunLogged
+from cluster.runtime.control_message import RemoteFailure
+from cluster.runtime.control_state import LookUpState, StateFound
+from cluster.runtime.lookup import LookUp
 from cluster.runtime.messages import TaskSpec
+from cluster.runtime.packed import pack_records, unpack_records
+from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.scheduler import Scheduler
+from sage.base.errors import InternalError, SageError
 from sage.base.ids import JobId, TaskId
+
+MAX_SHOWN_CHARS = 10_000
 
 
 class Running:
@@ -22,12 +32,14 @@ class Running:
         """`send` takes, on any thread and without waiting, what sinks have for the head."""
         self._send = send
         self._scheduler = scheduler
+        self._types: dict[JobId, RecordTypes] = {}
         self._untaken: dict[JobId, dict[TaskId, Untaken]] = {}
 
     def tasks(self, loaded: RunLoaded, lease: Lease) -> tuple[TaskSpec, ...]:
         """Return the tasks of a run as they are to be deployed; what others see of them happens under `lease`."""
         run_id = loaded.order.run_id
         credits_of = self._untaken[run_id] = {task.id: Untaken(self._scheduler.condition()) for task in loaded.tasks}
+        self._types[run_id] = loaded.types
         keeps = loaded.order.keeping is not None
         return tuple(
             with_sinks_here(
@@ -42,7 +54,33 @@ class Running:
         if untaken is not None:
             untaken.give(num)
 
+    def look_up(self, order: LookUpState, tell: Callable[[LookUp], object], send: Callable[[StateFound], bool]) -> None:
+        """`tell` the node to ask the task; `send` takes its answer, on any thread."""
+        types = self._types.get(order.run_id, RecordTypes())
+        answer = partial(_answer, order, types, send)
+        try:
+            keys = unpack_records(order.key, types)
+        except SageError as error:
+            return answer(None, error)
+        if len(keys) != 1:
+            return answer(None, InternalError(f"{len(keys)} keys where one was to be looked up"))
+        tell(LookUp(order.run_id, order.task_id, order.step, keys[0], answer))
+
     def end(self, run_id: JobId) -> None:
         """Let no task of a run wait for the head any more, and forget it."""
+        self._types.pop(run_id, None)
         for untaken in self._untaken.pop(run_id, {}).values():
             untaken.end()
+
+
+def _answer(
+    order: LookUpState, types: RecordTypes, send: Callable[[StateFound], bool], value: Any, error: SageError | None
+) -> None:
+    if error is None:
+        try:
+            [piece] = pack_records([value], types, where=f"the state of step {order.step!r}, which was asked for,")
+            send(StateFound(order.number, piece.packed, repr(value)[:MAX_SHOWN_CHARS], None))
+            return
+        except SageError as refusal:
+            error = refusal
+    send(StateFound(order.number, b"", "", RemoteFailure.of(error)))

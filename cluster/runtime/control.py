@@ -10,6 +10,7 @@ from cluster.runtime.control_message import MAX_NOTES as MAX_NOTES
 from cluster.runtime.control_message import MAX_TEXT_CHARS as MAX_TEXT_CHARS
 from cluster.runtime.control_message import ControlMessage as ControlMessage
 from cluster.runtime.control_message import RemoteFailure as RemoteFailure
+from cluster.runtime.control_state import LookUpState, StateFound
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.messages import TaskProgress
 from cluster.runtime.saving import CheckpointStage, Keeping, SavedPieces
@@ -21,7 +22,7 @@ from sage.base.offer import NodeOffer
 from sage.base.turns import TurnNews
 from sage.flow.runner import DeadLetterRecord
 
-CONTROL_WIRE = 12
+CONTROL_WIRE = 13
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
@@ -180,7 +181,16 @@ RunFact = (
     | RunLogged
 )
 NodeToHead = (
-    Join | OfferChanged | Heartbeat | RunFact | InferenceAsk | InferenceCancel | TurnsSaid | EngineHostEnded | Leave
+    Join
+    | OfferChanged
+    | Heartbeat
+    | RunFact
+    | InferenceAsk
+    | InferenceCancel
+    | TurnsSaid
+    | StateFound
+    | EngineHostEnded
+    | Leave
 )
 
 
@@ -305,6 +315,7 @@ HeadToNode = (
     | CheckpointRun
     | StopRun
     | TakeMore
+    | LookUpState
     | StartEngineHost
     | EndEngineHost
     | InferenceReplies

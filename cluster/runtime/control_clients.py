@@ -6,6 +6,7 @@ import msgspec
 
 from cluster.runtime.control import ControlMessage, InferenceAsk, InferenceCancel, InferenceReplies
 from cluster.runtime.control_plane import ServeModel
+from cluster.runtime.control_state import GetState, StateAnswer
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.states import JobState, NodeState
 from cluster.runtime.travelling_code import Code
@@ -172,6 +173,7 @@ ClientToHead = (
     | GetJob
     | ExplainFlow
     | GetDeadLetters
+    | GetState
     | ListNodes
     | ListEngines
     | ListModels
@@ -334,6 +336,7 @@ HeadToClient = (
     | JobList
     | JobAnswer
     | DeadLetterList
+    | StateAnswer
     | NodeList
     | EngineList
     | ModelList

@@ -90,6 +90,11 @@ class Drive:
     def is_over(self) -> bool:
         return self._phase is _Phase.OVER
 
+    @property
+    def machine(self) -> Machine | None:
+        """The machine, on the task's thread alone; None before it is open and once it is closed."""
+        return self._machine
+
     def open(self, workshop: Workshop) -> None:
         """Make the machine, open source and sink, and say so."""
         machine = self._machine = workshop.machine(self._spec)

@@ -13,7 +13,10 @@ StepKind = Literal[
 
 
 class StepOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`uses`: the model that a step asks or answers as, or the index that it fills or searches; "" for the others."""
+    """`uses`: the model that a step asks or answers as, or the index that it fills or searches; "" for the others.
+
+    `has_state`: it keeps something for each key that can be asked for.
+    """
 
     name: str
     kind: StepKind
@@ -23,6 +26,7 @@ class StepOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parallelism: int
     demand: Demand
     uses: str = ""
+    has_state: bool = False
     raw: bool = False
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from cluster.runtime.inputs import InputSpec
 from cluster.runtime.lane import OnDataLane
+from cluster.runtime.lookup import LookUp
 from cluster.runtime.outputs import OutputSpec
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import CheckpointStage, Keeping, SavedPieces
@@ -162,7 +163,7 @@ class CheckpointJob:
     stage: CheckpointStage
 
 
-NodeOrder = DeployTasks | BeginJob | CheckpointJob | StopJob | TaskFact
+NodeOrder = DeployTasks | BeginJob | CheckpointJob | StopJob | LookUp | TaskFact
 
 
 # From a node.

@@ -12,6 +12,7 @@ from cluster.runtime.drive_ports import Workshop
 from cluster.runtime.gauge import Gauge
 from cluster.runtime.hands import KeepLetter, TaskPorts
 from cluster.runtime.hosted import HostedJob
+from cluster.runtime.lookup import LookUp, task_is_gone
 from cluster.runtime.messages import (
     Begin,
     BeginJob,
@@ -108,6 +109,9 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
                 self._tell_live(job_id, CheckpointTask(checkpoint_id, stage))
             case StopJob(job_id):
                 self._stop_job(job_id)
+            case LookUp(_, task_id):
+                if task_id not in self._refs or not tell(self._refs[task_id], message):
+                    message.answer(None, task_is_gone(task_id))
             case ActorEnded(urn):
                 self._ended(urn, None)
             case ActorFailed(urn, _, error):

@@ -12,6 +12,7 @@ from cluster.runtime.gauge import Gauge
 from cluster.runtime.hands import TaskHands, TaskPorts
 from cluster.runtime.inflow import Inflow
 from cluster.runtime.links import Grant, TaskMessage
+from cluster.runtime.lookup import LookUp, look_up
 from cluster.runtime.messages import (
     Begin,
     CheckpointTask,
@@ -29,7 +30,7 @@ from sage.base.errors import InternalError, SageError
 from sage.base.inference import Reply
 from sage.base.log import get_log
 
-Order = Begin | CheckpointTask | StopTask | GoOn | SomethingCame | TaskMessage
+Order = Begin | CheckpointTask | StopTask | GoOn | SomethingCame | LookUp | TaskMessage
 
 
 class Task(Actor[Order]):
@@ -74,6 +75,9 @@ class Task(Actor[Order]):
                 self._leave(TaskStopped(self._spec.id))
             case GoOn():
                 self._is_going = False
+                self._guarded(self._advance)
+            case LookUp():
+                self._context.run(look_up, self._drive.machine, message)
                 self._guarded(self._advance)
             case _:
                 self._guarded(lambda: self._take(message))

@@ -19,6 +19,7 @@ SageError                      code       whose fault
 │   ├── RecordUnsendable       SAGE-1308
 │   ├── NotAnswered            SAGE-1309
 │   ├── UnknownLetter          SAGE-1310
+│   ├── UnknownState           SAGE-1311
 │   ├── NotTrusted             SAGE-1401
 │   ├── TokenInvalid           SAGE-1402
 │   ├── CodeMismatch           SAGE-1403
@@ -32,7 +33,7 @@ SageError                      code       whose fault
 │   ├── JobInterrupted         SAGE-2105
 │   ├── JournalUnusable        SAGE-2106
 │   ├── CheckpointUnusable     SAGE-2107
-│   ├── CheckpointUnusable       SAGE-2108
+│   ├── StateUnreachable       SAGE-2110
 │   ├── Overloaded             SAGE-2201
 │   ├── NoEngine               SAGE-2202
 │   ├── EngineLost             SAGE-2203
@@ -54,6 +55,13 @@ SageError                      code       whose fault
 └── InternalError              SAGE-9001  ours: please report it
 """
 
+from sage.base.cluster_errors import ClusterRunning as ClusterRunning
+from sage.base.cluster_errors import ClusterStartFailed as ClusterStartFailed
+from sage.base.cluster_errors import ClusterUnreachable as ClusterUnreachable
+from sage.base.cluster_errors import MembershipOver as MembershipOver
+from sage.base.cluster_errors import WireMismatch as WireMismatch
+from sage.base.lookup_errors import StateUnreachable as StateUnreachable
+from sage.base.lookup_errors import UnknownState as UnknownState
 from sage.base.sage_error import CallerError as CallerError
 from sage.base.sage_error import SageError as SageError
 from sage.base.sage_error import WorldError as WorldError
@@ -310,36 +318,6 @@ class KeysUnsafe(WorldError):
     """Keys that are missing, damaged or open to other users, where an open address needs them."""
 
     code = "SAGE-2401"
-
-
-class WireMismatch(WorldError):
-    """The other side speaks another wire version; names both."""
-
-    code = "SAGE-2501"
-
-
-class ClusterUnreachable(WorldError):
-    """No head answers at this address, or it answers no more."""
-
-    code = "SAGE-2502"
-
-
-class ClusterRunning(WorldError):
-    """A cluster was started here before and still runs."""
-
-    code = "SAGE-2503"
-
-
-class ClusterStartFailed(WorldError):
-    """A head or a node that was started did not become ready."""
-
-    code = "SAGE-2504"
-
-
-class MembershipOver(WorldError):
-    """A peer is no member of the cluster, or not any more: its epoch is over, its lease has run out."""
-
-    code = "SAGE-2505"
 
 
 class InternalError(SageError):

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from sage.base.demand import Demand
 from sage.base.inference import Kind
-from sage.flow.spec import Embed, Generate, Spec
+from sage.flow.spec import Aggregate, Embed, Fold, Generate, Process, Reduce, Spec
 
 
 class OnError(StrEnum):
@@ -80,6 +80,11 @@ def models_of(graph: Graph) -> tuple[ModelUse, ...]:
     system prompt.
     """
     return tuple(use for step in graph.steps if (use := _model_use(step)) is not None)
+
+
+def states_of(graph: Graph) -> tuple[str, ...]:
+    """Return the steps that keep a state for each key that can be asked for: aggregates and processes."""
+    return tuple(step.name for step in graph.steps if isinstance(step.spec, Aggregate | Reduce | Fold | Process))
 
 
 def consumers_of(steps: tuple[Step, ...]) -> Mapping[str, tuple[Step, ...]]:

@@ -1,10 +1,10 @@
 """What a runner offers to whoever has a flow: clusters, jobs, results. Knows no runner."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from enum import StrEnum
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 
@@ -56,6 +56,10 @@ class JobMetrics(msgspec.Struct, frozen=True):
     records_out: int
     duration_s: float
     chains: tuple[ChainMetrics, ...]
+
+
+STATE_S = 5.0
+"""For the state of a step to be answered, if nobody says otherwise."""
 
 
 class DeadLetterRecord(msgspec.Struct, frozen=True):
@@ -149,6 +153,18 @@ class Job(Protocol):
     def metrics(self) -> JobMetrics: ...
 
     def dead_letters(self) -> list[DeadLetterRecord]: ...
+
+    def states(self) -> tuple[str, ...]:
+        """Return the steps that `state` can be asked of."""
+        ...
+
+    def state(self, step: str, key: Hashable, *, timeout_s: float = STATE_S) -> Any:
+        """Return what a running step keeps of `key` now, between two batches: a copy, or None where it keeps nothing.
+
+        Of an aggregate that is its value, of a process a dict of the key's states by name. Raises UnknownState;
+        StateUnreachable where the job is over, has no place or does not answer in `timeout_s`.
+        """
+        ...
 
     def savepoint(self, path: str | os.PathLike[str]) -> None:
         """Copy all that the job holds to a new folder, and go on; returns once it is there.

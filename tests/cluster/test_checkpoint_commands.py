@@ -72,6 +72,10 @@ def test_a_killed_head_goes_on_from_the_newest_checkpoint_and_a_savepoint_with_o
     user("start", "--nodes", "2")
     job_id = user("submit", "flows.py:two", "--checkpoint", "kept", "--every-s", "0.1").strip()
     eventually(lambda: len(list((user.home / "kept").glob("*/*.manifest"))) > 0, GONE_S)
+    assert user.json("state", job_id)["steps"] == ["count"]
+    eventually(lambda: user.json("state", job_id, "count", "3")["state"] > 0, GONE_S)
+    assert user("state", job_id, "count", "77") == "null\n"
+    assert "SAGE-1311" in user("state", job_id, "held", "3", status=1)
     user("savepoint", job_id, "saved")
     os.kill(user.json("status")["head_pid"], signal.SIGKILL)
     eventually(lambda: not user.processes(), GONE_S)

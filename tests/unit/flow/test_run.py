@@ -2,14 +2,14 @@
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 import pytest
 
-from sage.base.errors import FlowInvalid, JobTimeout, TaskStuck
+from sage.base.errors import FlowInvalid, JobTimeout, TaskStuck, UnknownState
 from sage.base.ids import JobId, NodeId
 from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.flow import Flow
@@ -17,6 +17,7 @@ from sage.flow.graph import Graph
 from sage.flow.progress import PlainProgress, line_of_metrics, show_progress
 from sage.flow.run import run_on_cluster
 from sage.flow.runner import (
+    STATE_S,
     ChainMetrics,
     DeadLetterRecord,
     EngineStatus,
@@ -65,6 +66,12 @@ class ScriptedJob:
 
     def metrics(self) -> JobMetrics:
         return metrics(JobStatus.FINISHED, 1.5)
+
+    def states(self) -> tuple[str, ...]:
+        return ()
+
+    def state(self, step: str, key: Hashable, *, timeout_s: float = STATE_S) -> object:
+        raise UnknownState(step)
 
     def savepoint(self, path: str | os.PathLike[str]) -> None:
         self.asked.append(f"savepoint {path}")
