@@ -97,7 +97,9 @@ class Asking:
             return
         last = self._pending[-1] if len(self._pending) >= MERGE_ABOVE else None
         if isinstance(last, Token) and last.request_id == token.request_id:
-            self._pending[-1] = Token(token.request_id, last.text + token.text, last.num_tokens + token.num_tokens)
+            self._pending[-1] = Token(
+                token.request_id, last.text + token.text, last.num_tokens + token.num_tokens, last.served
+            )
         else:
             self._pending.append(token)
 

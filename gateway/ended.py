@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from sage.base.errors import UnknownModel
 from sage.base.inference import Failed, Last, Request, kind_of
-from sage.base.metrics import REQUESTS, TOKENS
+from sage.base.metrics import PICKED, REQUESTS, TOKENS
 
 FINISHED = "finished"
 
@@ -22,6 +22,7 @@ class EndedRequests:
     def __init__(self) -> None:
         self.ended: Counter[tuple[str, str, str, str]] = Counter()
         self.tokens: Counter[tuple[str, str]] = Counter()
+        self.picked: Counter[tuple[str, str]] = Counter()
 
     def count(self, request: Request, last: Last) -> None:
         """Account for the end of a request."""
@@ -30,7 +31,9 @@ class EndedRequests:
             return
         self.ended[request.model, kind_of(request).value, request.service_class.value, outcome] += 1
         if not isinstance(last, Failed):
-            usage = last.usage
+            usage, served = last.usage, last.served
+            if served is not None:
+                self.picked[served.policy, served.route] += 1
             self.tokens[request.model, "prompt"] += usage.prompt_tokens
             self.tokens[request.model, "cached"] += usage.cached_tokens
             self.tokens[request.model, "completion"] += usage.completion_tokens
@@ -53,4 +56,7 @@ class EndedCollector(Collector):
         requests = CounterMetricFamily(REQUESTS.name, REQUESTS.help, labels=REQUESTS.labels)
         tokens = CounterMetricFamily(TOKENS.name, TOKENS.help, labels=TOKENS.labels)
         self._requests.add_to(requests, tokens)
-        yield from (requests, tokens)
+        picked = CounterMetricFamily(PICKED.name, PICKED.help, labels=PICKED.labels)
+        for names, num_picked in self._requests.picked.items():
+            picked.add_metric(names, num_picked)
+        yield from (requests, tokens, picked)

@@ -11,6 +11,8 @@ from typing import Any
 
 from gateway.errors import Problem, RequestRefused
 from gateway.headers import CallHeaders
+from sage.base.ids import EngineId
+from sage.base.inference import Embedded, Finished, Served, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,14 @@ class ClientGone(Exception):
 class Exchange:
     """One request and its response. Not before `has_started` is anything sent."""
 
-    __slots__ = ("_receive", "_send", "call", "has_started", "request_id")
+    __slots__ = ("_receive", "_send", "call", "engines", "has_started", "request_id", "served")
 
     def __init__(self, request_id: str, receive: Receive, send: Send) -> None:
         self.request_id = request_id
         self.call = CallHeaders()
         self.has_started = False
+        self.served: Served | None = None  # by whom, as far as that is known when the head of the answer is sent
+        self.engines: tuple[EngineId, ...] = ()
         self._receive = receive
         self._send = send
 
@@ -108,11 +112,20 @@ class Exchange:
             pass
         on_gone()
 
+    def served_by(self, *replies: Token | Finished | Embedded) -> None:
+        """Take note of who served these, for the head of the answer; what a flow says names nobody."""
+        for reply in replies:
+            if reply.served is not None:
+                self.served = self.served or reply.served
+                self.engines += (reply.served.engine_id,)
+            elif isinstance(reply, Embedded):  # cached
+                self.engines += (reply.engine_id,)
+
     async def answer(self, data: bytes, status: int = 200, headers: Headers | None = None) -> None:
         """Send a whole JSON response."""
         self.has_started = True
         length = (b"content-length", b"%d" % len(data))
-        given = [JSON, length, self._id(), *(headers or [])]
+        given = [JSON, length, *self._own(), *(headers or [])]
         await self._send({"type": "http.response.start", "status": status, "headers": given})
         await self._send({"type": "http.response.body", "body": data})
 
@@ -128,11 +141,18 @@ class Exchange:
         """Send server-sent events, ready-made; waits while the client does not read."""
         if not self.has_started:
             self.has_started = True
-            await self._send({"type": "http.response.start", "status": 200, "headers": [*EVENTS, self._id()]})
+            await self._send({"type": "http.response.start", "status": 200, "headers": [*EVENTS, *self._own()]})
         await self._send({"type": "http.response.body", "body": data, "more_body": not is_last})
 
-    def _id(self) -> tuple[bytes, bytes]:
-        return b"x-request-id", self.request_id.encode()
+    def _own(self) -> Headers:
+        """Return the request's id, and who served it."""
+        own = [(b"x-request-id", self.request_id.encode())]
+        if self.served is not None:
+            own.append((b"x-sage-policy", self.served.policy.encode()))
+            own.append((b"x-sage-route", self.served.route.encode()))
+        if self.engines:
+            own.append((b"x-sage-engine", ", ".join(dict.fromkeys(self.engines)).encode()))
+        return own
 
 
 def _too_large(limits: BodyLimits) -> RequestRefused:

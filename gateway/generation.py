@@ -15,6 +15,7 @@ async def answer_whole(exchange: Exchange, asking: Asking, answer: AnswerShape) 
                 case Token(text=text):
                     texts.append(text)
                 case Finished(reason=reason, usage=usage):
+                    exchange.served_by(reply)
                     await exchange.answer(answer.whole("".join(texts), reason, usage))
                     return reply
                 case Failed(failure=failure):
@@ -32,6 +33,8 @@ async def answer_events(exchange: Exchange, asking: Asking, answer: AnswerShape,
     while True:
         events = [opening]
         for reply in await asking.next():
+            if not exchange.has_started and isinstance(reply, Token | Finished):
+                exchange.served_by(reply)
             match reply:
                 case Token(text=""):
                     pass

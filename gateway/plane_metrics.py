@@ -10,6 +10,7 @@ from gateway.ended import EndedRequests
 from sage.base.metrics import (
     ENGINE_RUNNING,
     ENGINE_UP,
+    PICKED,
     QUEUE_WAITING,
     REQUESTS,
     TEXTS,
@@ -34,6 +35,7 @@ class PlaneCollector(Collector):
         requests, tokens = _requests(view), _tokens(view)
         self._others.add_to(requests, tokens)
         yield from (requests, tokens)
+        yield _picked(view)
         yield _waiting(view)
         yield from _engines(view)
         yield from _texts(view)
@@ -44,6 +46,13 @@ def _requests(view: PlaneView) -> CounterMetricFamily:
     for ended in view.ended:
         labels = (ended.model, ended.kind.value, ended.service_class.value, ended.outcome)
         family.add_metric(labels, ended.num_ended)
+    return family
+
+
+def _picked(view: PlaneView) -> CounterMetricFamily:
+    family = _counter(PICKED)
+    for picked in view.picked:
+        family.add_metric((picked.policy, picked.route), picked.num_picked)
     return family
 
 

@@ -86,6 +86,7 @@ class EmbeddingsRoute:
                         case _:
                             raise AssertionError(f"an embedding was answered by {reply!r}")
             in_order = [parts[request.id] for request in requests]
+            exchange.served_by(*in_order)
             await exchange.answer(embeddings_body(body.model, in_order, as_base64=body.encoding_format == "base64"))
 
     def _check_dimensions(self, body: EmbeddingsBody) -> None:

@@ -92,7 +92,7 @@ def completion_from(text: str, last: Last) -> Completion:
     """Return a whole answer from its text and its end."""
     if not isinstance(last, Finished):
         raise InternalError(f"a {type(last).__name__} came for a request to generate")
-    return Completion(text, last.reason, last.usage, last.engine_id)
+    return Completion(text, last.reason, last.usage, last.engine_id, last.served)
 
 
 def embeddings_from(lasts: Sequence[Last]) -> Embeddings:
@@ -106,7 +106,7 @@ def embeddings_from(lasts: Sequence[Last]) -> Embeddings:
         parts.append(last)
     vectors = np.concatenate([np.frombuffer(part.vectors, dtype="<f4").reshape(-1, part.dim) for part in parts])
     usage = Usage(sum(part.usage.prompt_tokens for part in parts), 0, sum(part.usage.cached_tokens for part in parts))
-    return Embeddings(vectors, usage, tuple(dict.fromkeys(part.engine_id for part in parts)))
+    return Embeddings(vectors, usage, tuple(dict.fromkeys(part.served for part in parts if part.served)))
 
 
 def _inquiry(requests: tuple[Request, ...], options: AskOptions) -> Inquiry:

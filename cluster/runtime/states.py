@@ -1,4 +1,4 @@
-"""How jobs and nodes are, as a head tells clients. Knows no message."""
+"""How jobs, nodes and tenants are, as a head tells clients. Knows no message."""
 
 import msgspec
 
@@ -37,3 +37,21 @@ class NodeState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     silent_s: float
     labels: dict[str, str] = {}
     num_refused: int = 0
+
+
+class TenantState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a tenant may ask for, and what is left of it now; None: without a limit.
+
+    `num_open`: requests let in and not over, where it has a quota; `num_waiting`: those that wait for an engine. The
+    tenant `*` is each that is not named: it has terms and nothing else.
+    """
+
+    name: str
+    weight: float
+    tokens_per_minute: int | None
+    requests_per_minute: int | None
+    max_waiting: int | None
+    tokens_left: float | None
+    requests_left: float | None
+    num_open: int
+    num_waiting: int

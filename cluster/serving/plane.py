@@ -10,6 +10,7 @@ A machine: events in, commands out. Knows nothing of sockets, threads, clocks or
 
 from collections.abc import Iterable
 
+from cluster.runtime.states import TenantState
 from cluster.serving.abandoned import PATIENCE_S, Abandoned
 from cluster.serving.admission import Offer, is_by_deadline
 from cluster.serving.batch import Batcher
@@ -31,6 +32,7 @@ from cluster.serving.events import (
     TimePassed,
 )
 from cluster.serving.gate import Gate
+from cluster.serving.plane_view import plane_view, tenant_states
 from cluster.serving.policy import Policy, policy_named
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.quota import Quotas
@@ -38,7 +40,7 @@ from cluster.serving.retiring import Retiring
 from cluster.serving.route import Router
 from cluster.serving.routes import route_named
 from cluster.serving.size import Sizing, TextSizing
-from cluster.serving.statistics import PlaneView, Totals, waiting_view
+from cluster.serving.statistics import PlaneView, Totals
 from cluster.serving.ticket import Lane, Ticket, engine_of, lane_of, ticket_for
 from cluster.serving.wakeups import WakeUps
 from sage.base.errors import EngineLost, InvalidRequest, RequestCancelled, SageError
@@ -85,6 +87,7 @@ class Plane:
         )
         self._deadlines = Deadlines()
         self._totals = Totals()
+        self._totals.ordered_by(self.policy, self.route)
         self._running: dict[RequestId, Ticket] = {}
         self._abandoned = Abandoned()
         self._retiring = Retiring()
@@ -119,6 +122,7 @@ class Plane:
                     self._queue.change_policy(self._policy_named(policy))
                 if route is not None:
                     self._router.change_route(route_named(route, self._sizing))
+                self._totals.ordered_by(self.policy, self.route)
             case TimePassed():
                 self._wakeups.woken()
         if orders.lanes:
@@ -129,23 +133,22 @@ class Plane:
         """Return the models served now, each once, in order of their engines."""
         return self._router.models()
 
+    @property
+    def policy(self) -> str:
+        return self._queue.policy.name
+
+    @property
+    def route(self) -> str:
+        return self._router.route.name
+
     def view(self) -> PlaneView:
         """Return the plane's numbers; costs O(waiting)."""
-        return PlaneView(
-            policy=self._queue.policy.name,
-            route=self._router.route.name,
-            admission=self._gate.admission,
-            window=self._router.window,
-            max_waiting=self._gate.max_waiting,
-            num_waiting=len(self._queue),
-            num_running=len(self._running),
-            waiting=waiting_view(self._queue.tickets()),
-            engines=self._totals.engines_view(self._router, self._offer.engines_starting()),
-            ended=self._totals.ended_view(),
-            waited=self._totals.waited_view(),
-            tokens=self._totals.tokens_view(),
-            batch_sizes=self._totals.batch_sizes(),
-        )
+        parts = self._queue, self._router, self._gate, self._offer, self._totals
+        return plane_view(*parts, num_running=len(self._running))
+
+    def tenants(self, now_s: float) -> tuple[TenantState, ...]:
+        """Return what tenants may ask for, and have asked for; costs O(waiting)."""
+        return tenant_states(self._quotas, self._queue, now_s)
 
     def _policy_named(self, name: str) -> Policy:
         return policy_named(name, self._affinity_tokens, self._quotas.weight)

@@ -9,6 +9,7 @@ without `max_tokens` is assumed) is owed: nothing is let in before that is made 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cluster.runtime.states import TenantState
 from cluster.serving.ticket import Ticket
 from sage.base.errors import InvalidRequest, QuotaExceeded, SageError
 from sage.base.inference import Failed, Last
@@ -126,6 +127,30 @@ class Quotas:
     def num_open(self) -> int:
         """Return how many requests were charged and not settled."""
         return sum(account.num_open for account in self._accounts.values())
+
+    def names(self) -> set[str]:
+        """Return the tenants that have terms, or an account."""
+        return {*self._terms, *self._accounts}
+
+    def state(self, tenant: str, num_waiting: int, now_s: float) -> TenantState:
+        """Return what a tenant may ask for, and what is left of it."""
+        terms = self._terms_of(tenant) or TenantSettings(name=tenant)
+        account = self._accounts.get(tenant)
+
+        def left(bucket: Bucket | None, per_minute: int | None) -> float | None:
+            return None if per_minute is None else float(per_minute) if bucket is None else bucket.level(now_s)
+
+        return TenantState(
+            tenant,
+            terms.weight,
+            terms.tokens_per_minute,
+            terms.requests_per_minute,
+            terms.max_waiting,
+            left(account.tokens if account else None, terms.tokens_per_minute),
+            left(account.requests if account else None, terms.requests_per_minute),
+            account.num_open if account else 0,
+            num_waiting,
+        )
 
     def _terms_of(self, tenant: str) -> TenantSettings | None:
         return (self._terms.get(tenant) or self._terms.get(EVERYBODY)) if self._terms else None

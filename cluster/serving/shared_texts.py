@@ -20,7 +20,7 @@ from cluster.serving.statistics import TextsView
 from cluster.serving.vector_cache import CachedVector, TextKey, VectorCache, text_key
 from sage.base.errors import InternalError, InvalidRequest, RequestCancelled, SageError
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Embedded, EmbedRequest, Failed, Failure, Finished, Last, ServiceClass, Usage
+from sage.base.inference import Embedded, EmbedRequest, Failed, Failure, Finished, Last, Served, ServiceClass, Usage
 
 MAX_SHARERS = 256
 """Rows that wait for one asked text at most: those behind are asked again, so that the plane's bounds hold for all."""
@@ -39,6 +39,7 @@ class _Open:
     num_tokens: int = 0
     cached_tokens: int = 0
     engine_id: EngineId | None = None
+    served: Served | None = None
     asks: "list[_Asked]" = field(default_factory=list)
     is_over: bool = False
 
@@ -168,7 +169,7 @@ class SharedTexts:
             self.cache.put(key, value)
             for place, (open, row) in enumerate(waiting):
                 if not open.is_over:
-                    open.engine_id = last.engine_id
+                    open.engine_id, open.served = last.engine_id, last.served
                     _fill_row(open, row, value, is_own=place == 0 and open is asked.owner)
                     self._end_if_whole(open, orders)
 
@@ -194,7 +195,7 @@ class SharedTexts:
             dim = len(open.rows[0]) // 4
             usage = Usage(prompt_tokens=open.num_tokens, cached_tokens=open.cached_tokens)
             engine_id = open.engine_id if open.engine_id is not None else EngineId("cache")
-            last = Embedded(open.request.id, b"".join(open.rows), dim, usage, engine_id)
+            last = Embedded(open.request.id, b"".join(open.rows), dim, usage, engine_id, served=open.served)
             orders.ended.append(self._over(open, last))
 
     def _over(self, open: _Open, last: Last) -> Last:

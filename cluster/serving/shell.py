@@ -8,6 +8,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from cluster.runtime.states import TenantState
 from cluster.serving.driver import Again, Driver, HeldLink
 from cluster.serving.engines.host_watch import ASK_EVERY_S
 from cluster.serving.engines.link import EngineLink, HostLost
@@ -31,14 +32,15 @@ from cluster.serving.events import (
     TimePassed,
     WakeAt,
 )
+from cluster.serving.ordering import check_names
 from cluster.serving.plane import Plane
-from cluster.serving.policy import policy_named
 from cluster.serving.returning import Returning
+from cluster.serving.stamps import Stamps
 from cluster.serving.statistics import PlaneView
 from sage.base.clock import Clock, SystemClock
 from sage.base.errors import EngineLost, InternalError, InvalidRequest, NoEngine, RequestCancelled, SageError
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Failed, Failure, Last, ModelCard, Reply, ReplyTo, Request, Token
+from sage.base.inference import Failed, Failure, Last, ModelCard, Reply, ReplyTo, Request, Served, Token
 from sage.base.log import get_log
 
 
@@ -55,7 +57,7 @@ class PlaneShell:
         self._links: dict[EngineId, HeldLink] = {}
         self._engines_by_fd: dict[int, EngineId] = {}
         self._askers: dict[RequestId, ReplyTo] = {}
-        self._before_first: set[RequestId] = set()  # sent to an engine, and no token of theirs came yet
+        self._stamps = Stamps()
         self._outbox: dict[ReplyTo, list[Reply]] = {}
         self._events: deque[Event] = deque()
         self._models: tuple[ModelCard, ...] = ()
@@ -80,10 +82,10 @@ class PlaneShell:
     def cancel(self, request_ids: Sequence[RequestId]) -> None:
         self._handle(Cancelled(tuple(request_ids)))
 
-    def set_policy(self, name: str) -> None:
-        """Order what waits by the policy of this name; raises UnknownPolicy."""
-        policy_named(name)
-        self._handle(PolicyChanged(name))
+    def set_policy(self, policy: str | None = None, *, route: str | None = None) -> None:
+        """Order what waits by a policy, choose engines by a route; None: as it was. Raises UnknownPolicy before it."""
+        check_names(policy, route)
+        self._handle(PolicyChanged(policy, route))
 
     def models(self) -> tuple[ModelCard, ...]:
         """Return the models served now; may be called from any thread."""
@@ -91,6 +93,9 @@ class PlaneShell:
 
     def view(self) -> PlaneView:
         return self._plane.view()
+
+    def tenants(self) -> tuple[TenantState, ...]:
+        return self._plane.tenants(self._clock.monotonic_s())
 
     def attach(self, link: EngineLink, info: EngineInfo | None = None, again: Again | None = None) -> None:
         """Use an engine; `info` is what another shell knew of it. The shell owns the link until it is detached.
@@ -217,14 +222,14 @@ class PlaneShell:
     def _answer_all(self, error: SageError) -> None:
         failure = Failure.of(error)
         askers, self._askers = self._askers, {}
-        self._before_first.clear()
+        self._stamps.clear()
         for request_id, reply_to in askers.items():
             self._give(reply_to, Failed(request_id, failure))
 
     def _obey(self, command: Command) -> None:
         match command:
             case Dispatch(engine_id, requests):
-                self._before_first.update(request.id for request in requests)
+                self._stamps.sent(requests, Served(self._plane.policy, self._plane.route, engine_id))
                 self._send(engine_id, Run(requests))
             case AbortAt(engine_id, request_ids):
                 self._send(engine_id, Abort(request_ids))
@@ -244,10 +249,10 @@ class PlaneShell:
             self._driver.wake_at(at_s)
 
     def _answer(self, last: Last) -> None:
-        self._before_first.discard(last.request_id)
+        stamped = self._stamps.last(last)
         reply_to = self._askers.pop(last.request_id, None)
         if reply_to is not None:
-            self._give(reply_to, last)
+            self._give(reply_to, stamped)
 
     def _give(self, reply_to: ReplyTo, reply: Reply) -> None:
         self._outbox.setdefault(reply_to, []).append(reply)
@@ -307,10 +312,10 @@ class PlaneShell:
                     if not isinstance(reply, Token):
                         ended.append(reply)
                     elif (reply_to := self._askers.get(reply.request_id)) is not None:
-                        if reply.request_id in self._before_first:
-                            self._before_first.remove(reply.request_id)
+                        stamped = self._stamps.first(reply)
+                        if stamped is not None:
                             first.append(reply.request_id)
-                        self._give(reply_to, reply)
+                        self._give(reply_to, stamped or reply)
                 return None
             case Ready(info=info):
                 return self._ready(held, info)

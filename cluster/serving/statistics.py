@@ -43,6 +43,15 @@ class WaitedView:
 
 
 @dataclass(frozen=True, slots=True)
+class PickedView:
+    """How many requests were given to engines while this policy and this route were in force."""
+
+    policy: str
+    route: str
+    num_picked: int
+
+
+@dataclass(frozen=True, slots=True)
 class TokensView:
     """Tokens of answered requests; `cached_tokens` is a part of `prompt_tokens`."""
 
@@ -104,6 +113,7 @@ class PlaneView:
     waited: tuple[WaitedView, ...]
     tokens: tuple[TokensView, ...]
     batch_sizes: tuple[tuple[int, int], ...]
+    picked: tuple[PickedView, ...] = ()
     texts: tuple[TextsView, ...] = ()
     vector_cache_bytes: int = 0
 
@@ -168,6 +178,13 @@ class Totals:
         self._batch_sizes: Counter[int] = Counter()
         self._engines: dict[EngineId, EngineTotals] = {}
         self._lost: deque[EngineTotals] = deque(maxlen=MAX_LOST_ENGINES)
+        self._num_picked_by: dict[tuple[str, str], int] = {}
+        self._ordered_by = ("", "")
+
+    def ordered_by(self, policy: str, route: str) -> None:
+        """Count what is picked from now on as picked by these."""
+        self._ordered_by = (policy, route)
+        self._num_picked_by.setdefault(self._ordered_by, 0)
 
     def engine_up(self, info: EngineInfo) -> None:
         """Begin to count, or go on where an engine of this id was lost before."""
@@ -184,6 +201,7 @@ class Totals:
         """Note that requests were picked for an engine."""
         engine = self._engines[assignment.account.info.engine_id]
         engine.num_requests += len(assignment.tickets)
+        self._num_picked_by[self._ordered_by] += len(assignment.tickets)
         if assignment.num_texts:
             engine.num_batches += 1
             engine.num_texts += assignment.num_texts
@@ -217,6 +235,9 @@ class Totals:
             TokensView(model, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
             for model, usage in sorted(self._tokens.items())
         )
+
+    def picked_view(self) -> tuple[PickedView, ...]:
+        return tuple(PickedView(*by, num) for by, num in self._num_picked_by.items())
 
     def batch_sizes(self) -> tuple[tuple[int, int], ...]:
         return tuple(sorted(self._batch_sizes.items()))

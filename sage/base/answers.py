@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from sage.base.ids import EngineId
-from sage.base.inference import Usage
+from sage.base.inference import Served, Usage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,21 +13,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A text that a model generated. `reason`: it was at its end ("stop"), or as long as it may be ("length")."""
+    """A text that a model generated. `reason`: it was at its end ("stop"), or as long as it may be ("length").
+
+    `served`: by which policy, route and engine; None where a flow answered.
+    """
 
     text: str
     reason: Literal["stop", "length"]
     usage: Usage
     engine_id: EngineId
+    served: Served | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
     """Vectors of texts, in their order: `vectors` float32 [num_texts, dim], each of length 1.
 
-    `engine_ids`: the engines that made them; a long list is split among several.
+    `served`: by which policies, routes and engines, each once; a long list is split among several.
     """
 
     vectors: "NDArray[np.float32]"
     usage: Usage
-    engine_ids: tuple[EngineId, ...]
+    served: tuple[Served, ...]

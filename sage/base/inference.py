@@ -127,12 +127,24 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls(self.what, self.do, param=self.param, retry_after_s=self.retry_after_s)
 
 
+class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who served a request: the policy that picked it, the route that chose the engine, and the engine."""
+
+    policy: str
+    route: str
+    engine_id: EngineId
+
+
 class Token(msgspec.Struct, frozen=True, tag="token", forbid_unknown_fields=True):
-    """A piece of the answer: `text` may hold several tokens, or none of its characters yet."""
+    """A piece of the answer: `text` may hold several tokens, or none of its characters yet.
+
+    `served` stands on the first of an answer, and here and below on nothing that comes from elsewhere than a plane.
+    """
 
     request_id: RequestId
     text: str
     num_tokens: int = 1
+    served: Served | None = None
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished", forbid_unknown_fields=True):
@@ -142,6 +154,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", forbid_unknown_field
     reason: Literal["stop", "length"]
     usage: Usage
     engine_id: EngineId
+    served: Served | None = None
 
 
 class Embedded(msgspec.Struct, frozen=True, tag="embedded", forbid_unknown_fields=True, omit_defaults=True):
@@ -156,6 +169,7 @@ class Embedded(msgspec.Struct, frozen=True, tag="embedded", forbid_unknown_field
     usage: Usage
     engine_id: EngineId
     text_tokens: tuple[int, ...] = ()
+    served: Served | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed", forbid_unknown_fields=True):

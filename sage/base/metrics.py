@@ -30,6 +30,12 @@ REQUESTS = Metric(
     "Requests that ended, by outcome (finished, or the code of the error)",
     ("model", "kind", "service_class", "outcome"),
 )
+PICKED = Metric(
+    "sage_requests_picked_total",
+    MetricKind.COUNTER,
+    "Requests given to engines, by the policy that picked them and the route that chose the engine",
+    ("policy", "route"),
+)
 TTFT = Metric(
     "sage_request_ttft_seconds",
     MetricKind.HISTOGRAM,
@@ -65,4 +71,15 @@ VECTOR_CACHE_BYTES = Metric(
 )
 ENGINE_UP = Metric("sage_engine_up", MetricKind.GAUGE, "1 while an engine is ready, 0 once it is lost", ("engine",))
 
-METRICS = (REQUESTS, TTFT, DURATION, TOKENS, QUEUE_WAITING, ENGINE_RUNNING, ENGINE_UP, TEXTS, VECTOR_CACHE_BYTES)
+METRICS = (
+    REQUESTS,
+    PICKED,
+    TTFT,
+    DURATION,
+    TOKENS,
+    QUEUE_WAITING,
+    ENGINE_RUNNING,
+    ENGINE_UP,
+    TEXTS,
+    VECTOR_CACHE_BYTES,
+)

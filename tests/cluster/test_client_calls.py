@@ -19,6 +19,8 @@ from sage.base.errors import (
     RequestCancelled,
     UnknownModel,
 )
+from sage.base.ids import EngineId
+from sage.base.inference import Served
 from sage.base.settings import EngineSettings, Settings, TenantSettings
 from tests.cluster.cluster_command import user_at_home
 from tests.cluster.waiting import eventually
@@ -60,6 +62,7 @@ def test_a_chat_is_answered_with_its_usage(cluster: sage.Cluster) -> None:
     assert answer.text
     assert (answer.reason, answer.usage.completion_tokens) == ("length", 5)
     assert answer.engine_id == "sim"
+    assert answer.served == Served("priority", "least_work", EngineId("sim"))
     assert answer == cluster.generate("Why is the sky blue?", model="sim", max_tokens=5)
     raw = cluster.generate("Why is the sky blue?", model="sim", raw=True, max_tokens=2)
     assert raw.usage.completion_tokens == 2

@@ -11,6 +11,7 @@ import pytest
 from openai import APIError, BadRequestError, NotFoundError
 from openai.types.chat import ChatCompletionMessageParam
 
+from sage.base.metrics import PICKED
 from tests.http.clients import WAIT_S, openai_client, post, raw_connection, raw_post, read_until
 from tests.http.command import Command, run_serve, serve
 
@@ -43,6 +44,25 @@ def test_a_chat_goes_through_the_plane_to_an_engine_and_back(command: Command) -
     assert answer.usage.completion_tokens == 4
     assert "".join(chunk.choices[0].delta.content or "" for chunk in streamed) == answer.choices[0].message.content
     assert embedded.data[0].embedding == embedded.data[2].embedding != embedded.data[1].embedding
+
+
+def test_an_answer_says_which_policy_and_route_served_it_and_metrics_count_them(command: Command) -> None:
+    url, body = f"{command.url}/v1/chat/completions", {"model": "sim", "messages": HI, "max_tokens": 2}
+    whole = httpx.post(url, json=body)
+    streamed = httpx.post(url, json={**body, "stream": True})
+    texts = {"model": "sim", "input": [f"text {number}" for number in range(65)]}
+    embedded = httpx.post(f"{command.url}/v1/embeddings", json=texts)
+    for answer in (whole, streamed, embedded):
+        said = [answer.headers[f"x-sage-{what}"] for what in ("policy", "route", "engine")]
+        assert said == ["priority", "least_work", "sim"]
+    cached = httpx.post(f"{command.url}/v1/embeddings", json=texts)
+    assert (cached.headers["x-sage-engine"], "x-sage-policy" in cached.headers) == ("cache", False)
+    refused = httpx.post(url, json={**body, "model": "nobody"})
+    assert "x-sage-policy" not in refused.headers
+    [line] = [line for line in httpx.get(f"{command.url}/metrics").text.splitlines() if line.startswith(PICKED.name)]
+    labels, _, value = line.rpartition(" ")
+    assert labels == PICKED.name + '{policy="priority",route="least_work"}'
+    assert float(value) >= 4.0
 
 
 def test_stop_and_seed_are_honoured(command: Command) -> None:

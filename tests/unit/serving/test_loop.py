@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
+from msgspec.structs import replace
+
 from cluster.serving.engines.link import HostLost
 from cluster.serving.loop import LoopPlane
 from cluster.serving.plane import Plane
 from sage.base.errors import DeadlineExceeded, EngineLost, NoEngine, RequestCancelled
-from sage.base.ids import RequestId
-from sage.base.inference import Inference, Reply, Request, Token
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Inference, Reply, Request, Served, Token
 from tests.unit.serving.arrange import CHAT_CARD, chat, chat_engine, finished, lost, outcome_of
 from tests.unit.serving.links import ScriptedLink, at_once, token
 
@@ -93,7 +95,7 @@ def test_other_threads_ask_through_the_door() -> None:
 
         await loop.run_in_executor(None, plane.door.submit, [chat("a")], take)
         got = [await ends.get() for _ in range(3)]
-        assert got[-1] == finished("a")
+        assert got[-1] == replace(finished("a"), served=Served("priority", "least_work", EngineId("c1")))
 
     on_loop(body)
 

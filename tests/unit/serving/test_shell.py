@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from cluster.serving.closing import close_links
@@ -21,11 +22,16 @@ from sage.base.errors import (
     UnknownPolicy,
 )
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Failed, Failure, Reply
+from sage.base.inference import Failed, Failure, Finished, Reply, Served, Token
 from sage.base.log import get_log
 from tests.unit.serving.arrange import CHAT_CARD, chat, chat_engine, finished, lost
 from tests.unit.serving.links import token
 from tests.unit.serving.stage import Asker, Stage
+
+
+def served_by(reply: Token | Finished) -> Token | Finished:
+    """Return a reply as the shell stamps it, unless it was told of another policy."""
+    return replace(reply, served=Served("priority", "least_work", EngineId("c1")))
 
 
 @pytest.fixture
@@ -47,7 +53,7 @@ def test_tokens_and_the_end_reach_whoever_asked_in_order(stage: Stage) -> None:
     link.reply(token("a", "lo"), finished("a"))
     stage.come(link)
     assert asker.text() == "Hello"
-    assert asker.calls[-1] == [token("a", "lo"), finished("a")]
+    assert asker.calls[-1] == [token("a", "lo"), served_by(finished("a"))]
 
 
 def test_each_asker_is_called_once_for_all_that_came_for_it(stage: Stage) -> None:
@@ -56,7 +62,30 @@ def test_each_asker_is_called_once_for_all_that_came_for_it(stage: Stage) -> Non
     link.reply(token("a"), token("b"), token("a"))
     link.reply(token("b"))
     stage.come(link)
-    assert asker.calls == [[token("a"), token("b"), token("a"), token("b")]]
+    [replies] = asker.calls
+    assert replies == [served_by(token("a")), served_by(token("b")), token("a"), token("b")]
+
+
+def test_replies_say_the_policy_and_the_route_that_were_in_force_at_the_pick(stage: Stage) -> None:
+    link = stage.link()
+    asker = stage.ask(chat("a"))
+    stage.shell.set_policy("edf", route="round_robin")
+    later = stage.ask(chat("b"))
+    link.reply(token("a"), finished("a"), token("b"), finished("b"))
+    stage.come(link)
+    assert asker.calls == [[served_by(token("a")), served_by(finished("a"))]]
+    by_edf = Served("edf", "round_robin", EngineId("c1"))
+    assert later.calls == [[replace(token("b"), served=by_edf), replace(finished("b"), served=by_edf)]]
+    assert [(one.policy, one.route, one.num_picked) for one in stage.shell.view().picked] == [
+        ("priority", "least_work", 1),
+        ("edf", "round_robin", 1),
+    ]
+
+
+def test_an_unknown_route_changes_nothing_of_the_policy_either(stage: Stage) -> None:
+    with pytest.raises(UnknownPolicy, match="least_wrk"):
+        stage.shell.set_policy("edf", route="least_wrk")
+    assert (stage.shell.view().policy, stage.shell.view().route) == ("priority", "least_work")
 
 
 def test_what_came_while_sending_is_taken_without_another_signal(stage: Stage) -> None:
