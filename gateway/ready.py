@@ -3,7 +3,7 @@
 import asyncio
 
 from cluster.serving.engines.link import EngineLink, HostLost
-from cluster.serving.engines.port import FromHost, Ready, Replies, StartFailed, ToHost
+from cluster.serving.engines.port import FromHost, Ready, Replies, Seen, StartFailed, ToHost
 from sage.base.ids import EngineId
 
 
@@ -49,5 +49,5 @@ class WatchedLink:
                 self.ready.set_result(None)
             case StartFailed(failure) | HostLost(failure):
                 self.ready.set_exception(failure.error())
-            case Replies():
+            case Replies() | Seen():
                 pass

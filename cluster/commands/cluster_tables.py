@@ -54,9 +54,17 @@ def job_rows(jobs: Iterable[JobState]) -> Rows:
     return rows
 
 
+def inside_of(engine: EngineStatus) -> str:
+    """Return what an engine says of itself: `2 wait, 40 % of KV used, 75 % of prompts cached`."""
+    said = [f"{engine.num_waiting} wait"] if engine.num_waiting is not None else []
+    said += [f"{100 * engine.kv_used:.0f} % of KV used"] if engine.kv_used is not None else []
+    said += [f"{100 * engine.prefix_hit:.0f} % of prompts cached"] if engine.prefix_hit is not None else []
+    return ", ".join(said)
+
+
 def engine_rows(engines: Iterable[EngineStatus]) -> Rows:
     """Return a row an engine: what it serves and how much of it was asked."""
-    rows: Rows = [("ENGINE", "KIND", "STATE", "NODE", "DEVICE", "MODELS", "RUNNING", "REQUESTS", "TOKENS")]
+    rows: Rows = [("ENGINE", "KIND", "STATE", "NODE", "DEVICE", "MODELS", "RUNNING", "REQUESTS", "TOKENS", "INSIDE")]
     for engine in engines:
         kind = f"{engine.kind} (simulated)" if engine.simulated and engine.kind != "simulated" else engine.kind
         rows.append(
@@ -70,6 +78,7 @@ def engine_rows(engines: Iterable[EngineStatus]) -> Rows:
                 str(engine.num_running),
                 f"{engine.num_requests:,}",
                 f"{engine.prompt_tokens + engine.completion_tokens:,}",
+                engine.why or inside_of(engine),
             )
         )
     return rows

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.latency import LatencyModel
 from cluster.serving.ticket import Lane, Ticket
@@ -42,6 +43,7 @@ class EngineAccount:
     last_pick: int = 0
     version: int = 0
     is_retired: bool = False
+    figures: EngineFigures | None = None
     is_open: bool = False  # whether it had room for a prompt when it was last looked at by the router
 
     def free_slots(self) -> int:
@@ -74,6 +76,16 @@ class EngineAccount:
             ticket.planned_s, ticket.foretold_s = self.planned_s, self.planned_s + self.late_s
             self.prefill_tokens += uncached_tokens
             ticket.num_beside = self.num_decoding
+
+    def saw(self, figures: EngineFigures) -> None:
+        """Take what the engine says of itself: by its own clock it knows best how long tokens take."""
+        before, self.figures = self.figures, figures
+        if before is None:
+            return
+        num_tokens = figures.num_decoded - before.num_decoded
+        if num_tokens >= MIN_TOKENS_TIMED:
+            beside = max(1.0, (before.num_running + figures.num_running) / 2)
+            self.latency.saw_decode(beside, (figures.decode_s - before.decode_s) / num_tokens)
 
     def first_token_in_s(self, uncached_tokens: int, now_s: float) -> float | None:
         """Return in how many seconds a prompt given now would have its first token; None while nothing is known."""

@@ -5,6 +5,7 @@ Structs: they are made in a fifth of the time that frozen dataclasses take, seve
 
 import msgspec
 
+from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failure, Last, Request
@@ -60,6 +61,13 @@ class EngineEnded(msgspec.Struct, frozen=True):
     ended: tuple[Last, ...]
 
 
+class EngineSeen(msgspec.Struct, frozen=True):
+    """What an engine that is up says of itself now."""
+
+    engine_id: EngineId
+    figures: EngineFigures
+
+
 class PolicyChanged(msgspec.Struct, frozen=True):
     """From now on the waiting requests are ordered by the policy, and given to engines by the route, of these names
     (checked before); None: as it was."""
@@ -81,6 +89,7 @@ Event = (
     | EngineRetired
     | FirstTokens
     | EngineEnded
+    | EngineSeen
     | PolicyChanged
     | TimePassed
 )

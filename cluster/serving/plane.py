@@ -23,6 +23,7 @@ from cluster.serving.events import (
     EngineDown,
     EngineEnded,
     EngineRetired,
+    EngineSeen,
     EngineStarting,
     EngineUp,
     Event,
@@ -117,6 +118,8 @@ class Plane:
             case EngineRetired(engine_id):
                 self._retiring.add(self._router.retire(engine_id), now_s)
                 self._wakeups.may_be_due = True
+            case EngineSeen(engine_id, figures):
+                self._router.saw(engine_id, figures)
             case PolicyChanged(policy, route):
                 if policy is not None:
                     self._queue.change_policy(self._policy_named(policy))

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cluster.serving.account import MAX_EMBEDDING_BATCHES, EngineAccount
+from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.routes import EngineRoute, LeastWork
 from cluster.serving.size import work_of
@@ -59,6 +60,12 @@ class Router:
 
     def account(self, engine_id: EngineId) -> EngineAccount | None:
         return self._accounts.get(engine_id)
+
+    def saw(self, engine_id: EngineId, figures: EngineFigures) -> None:
+        """Take what an engine says of itself; one that is not up is passed over."""
+        account = self._accounts.get(engine_id)
+        if account is not None:
+            account.saw(figures)
 
     def add(self, info: EngineInfo) -> EngineAccount:
         """Open the account of an engine that came up; its id must be new."""

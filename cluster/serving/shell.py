@@ -12,7 +12,7 @@ from cluster.runtime.states import TenantState
 from cluster.serving.driver import Again, Driver, HeldLink
 from cluster.serving.engines.host_watch import ASK_EVERY_S
 from cluster.serving.engines.link import EngineLink, HostLost
-from cluster.serving.engines.port import Abort, EngineInfo, FromHost, Ready, Replies, Run, StartFailed, ToHost
+from cluster.serving.engines.port import Abort, EngineInfo, FromHost, Ready, Replies, Run, Seen, StartFailed, ToHost
 from cluster.serving.events import (
     AbortAt,
     Answer,
@@ -23,6 +23,7 @@ from cluster.serving.events import (
     EngineDown,
     EngineEnded,
     EngineRetired,
+    EngineSeen,
     EngineStarting,
     EngineUp,
     Event,
@@ -316,6 +317,9 @@ class PlaneShell:
                         if stamped is not None:
                             first.append(reply.request_id)
                         self._give(reply_to, stamped or reply)
+                return None
+            case Seen(figures):
+                self._events.append(EngineSeen(held.link.engine_id, figures))
                 return None
             case Ready(info=info):
                 return self._ready(held, info)

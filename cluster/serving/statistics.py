@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cluster.serving.batch import Assignment
+from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.route import Router
 from cluster.serving.ticket import Ticket
@@ -76,6 +77,7 @@ class EngineView:
     """`state` is "starting", "ready" or "lost"; `info` is None while it starts; `num_requests` were picked for it.
 
     `forecast_errors`: by how much of their time first tokens came off what was foretold, p50 and p90 of the last 256.
+    `figures`: what it last said of itself, if it does.
     """
 
     engine_id: EngineId
@@ -91,6 +93,7 @@ class EngineView:
     num_batches: int = 0
     num_texts: int = 0
     forecast_errors: tuple[float, float] | None = None
+    figures: EngineFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +152,7 @@ class EngineTotals:
         num_running: int = 0,
         load_tokens: int = 0,
         forecast_errors: tuple[float, float] | None = None,
+        figures: EngineFigures | None = None,
     ) -> EngineView:
         return EngineView(
             engine_id=self.info.engine_id,
@@ -164,6 +168,7 @@ class EngineTotals:
             num_batches=self.num_batches,
             num_texts=self.num_texts,
             forecast_errors=forecast_errors,
+            figures=figures,
         )
 
 
@@ -250,6 +255,7 @@ class Totals:
                 num_running=len(account.held),
                 load_tokens=account.load_tokens,
                 forecast_errors=account.latency.errors(),
+                figures=account.figures,
             )
             for account in router
         ]
@@ -270,7 +276,7 @@ def engine_statuses(view: PlaneView) -> tuple[EngineStatus, ...]:
 
 
 def _engine_status(engine: EngineView) -> EngineStatus:
-    info = engine.info
+    info, figures = engine.info, engine.figures
     return EngineStatus(
         engine_id=engine.engine_id,
         kind=info.kind if info is not None else "",
@@ -282,4 +288,7 @@ def _engine_status(engine: EngineView) -> EngineStatus:
         num_requests=engine.num_requests,
         prompt_tokens=engine.prompt_tokens,
         completion_tokens=engine.completion_tokens,
+        num_waiting=round(figures.num_waiting) if figures is not None else None,
+        kv_used=figures.kv_used if figures is not None else None,
+        prefix_hit=figures.prefix_hit if figures is not None else None,
     )

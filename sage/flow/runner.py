@@ -109,7 +109,11 @@ class NodeView(msgspec.Struct, frozen=True):
 
 
 class EngineStatus(msgspec.Struct, frozen=True):
-    """An engine as the cluster sees it; `state` is "starting", "ready" or "lost"; `node`: where its host is."""
+    """An engine as the cluster sees it; `state` is "waiting" (for room), "starting", "ready" or "lost".
+
+    `node`: where its host is. `why`: for what it waits. What some engines say of themselves, else None: `num_waiting`
+    requests inside it, `kv_used` of its memory for keys and values, `prefix_hit` of prompt tokens that it had cached.
+    """
 
     engine_id: str
     kind: str
@@ -122,6 +126,10 @@ class EngineStatus(msgspec.Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     node: str = ""
+    why: str = ""
+    num_waiting: int | None = None
+    kv_used: float | None = None
+    prefix_hit: float | None = None
 
 
 class Job(Protocol):

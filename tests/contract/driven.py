@@ -5,9 +5,10 @@ import select
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
+from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.launch import HostLink
 from cluster.serving.engines.link import HostLost
-from cluster.serving.engines.port import Abort, Engine, EngineInfo, Ready, Replies, Run, StartFailed
+from cluster.serving.engines.port import Abort, Engine, EngineInfo, Ready, Replies, Run, Seen, StartFailed
 from sage.base.clock import ManualClock
 from sage.base.ids import RequestId
 from sage.base.inference import Embedded, Failed, Finished, Reply, Request, Token
@@ -69,6 +70,7 @@ class Hosted:
         first = next(messages_of(link, round(deadline_s * 1000)))
         assert isinstance(first, Ready), first
         self.info = first.info
+        self.seen: list[EngineFigures] = []
         self._messages = messages_of(link)
 
     def add(self, requests: Sequence[Request]) -> None:
@@ -78,15 +80,24 @@ class Hosted:
         assert self.link.send(Abort(tuple(request_ids)))
 
     def next_replies(self) -> Sequence[Reply]:
-        message = next(self._messages)
+        while isinstance(message := next(self._messages), Seen):
+            self.seen.append(message.figures)
         assert isinstance(message, Replies), message
         return message.replies
+
+    def next_figures(self) -> EngineFigures:
+        """Return what the engine says next of itself, with nothing asked of it meanwhile."""
+        message = next(self._messages)
+        assert isinstance(message, Seen), message
+        return message.figures
 
     def close(self) -> None:
         self.link.close(5.0)
 
 
-def messages_of(link: HostLink, deadline_ms: int = DEADLINE_MS) -> Iterator[Ready | StartFailed | Replies | HostLost]:
+def messages_of(
+    link: HostLink, deadline_ms: int = DEADLINE_MS
+) -> Iterator[Ready | StartFailed | Replies | Seen | HostLost]:
     """Give what comes from the host, one by one, as its descriptors fire; ends after the last message."""
     while True:
         for message in link.drain() or _waited(link, deadline_ms):
@@ -95,7 +106,7 @@ def messages_of(link: HostLink, deadline_ms: int = DEADLINE_MS) -> Iterator[Read
                 return
 
 
-def _waited(link: HostLink, deadline_ms: int) -> Sequence[Ready | StartFailed | Replies | HostLost]:
+def _waited(link: HostLink, deadline_ms: int) -> Sequence[Ready | StartFailed | Replies | Seen | HostLost]:
     poll = select.poll()
     for fd in link.fds():
         poll.register(fd, select.POLLIN)

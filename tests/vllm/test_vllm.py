@@ -72,6 +72,11 @@ def test_many_answers_come_at_once_token_by_token_with_usage(server: VllmServer,
     assert all(usage.prompt_tokens > 10 and 1 <= usage.completion_tokens <= 64 for usage in usages)
     assert sum(len(record.tokens[request.id]) for request in requests) > 2 * len(requests)
     assert server.metric("vllm:generation_tokens_total") - before == sum(usage.completion_tokens for usage in usages)
+    figures = engine.seen[-1] if engine.seen else engine.next_figures()
+    while figures.num_running or figures.num_decoded < sum(usage.completion_tokens - 1 for usage in usages):
+        figures = engine.next_figures()
+    assert figures.prefix_asked_tokens >= sum(usage.prompt_tokens for usage in usages)
+    assert figures.decode_s > 0 == figures.num_waiting
 
 
 def test_what_is_cancelled_stops_at_the_server_too(server: VllmServer, engine: Hosted) -> None:

@@ -36,6 +36,7 @@ from cluster.serving.engines.port import (
     Ready,
     Replies,
     Run,
+    Seen,
     Shutdown,
     StartFailed,
     ToHost,
@@ -155,6 +156,8 @@ def serve(engine: Engine, parent: Parent, turns: Turns) -> None:
         unsent = unsent or engine.step()
         if unsent and parent.offer(Replies(tuple(unsent))):
             unsent = ()
+        if (figures := engine.figures()) is not None:
+            parent.offer(Seen(figures))
 
 
 def main() -> int:

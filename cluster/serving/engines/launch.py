@@ -16,6 +16,7 @@ from cluster.serving.engines.port import (
     Ready,
     Replies,
     Run,
+    Seen,
     Shutdown,
     StartFailed,
     ToHost,
@@ -153,7 +154,7 @@ class HostLink:
                 self._host.serves()
             case StartFailed():
                 self._is_over = True
-            case Replies():
+            case Replies() | Seen():
                 if not self._is_ready:
                     raise InternalError(f"engine {self.engine_id} replied before it was ready")
         return message

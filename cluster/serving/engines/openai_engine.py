@@ -17,11 +17,13 @@ from cluster.serving.engines.checks import (
     served_card,
 )
 from cluster.serving.engines.ending_order import EndingOrder
+from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.loop_thread import LoopThread
 from cluster.serving.engines.openai_calls import OpenaiCalls
 from cluster.serving.engines.openai_upstream import Unreachable, Upstream
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.engines.server_process import ServerProcess
+from cluster.serving.engines.server_watch import ServerWatch
 from sage.base.errors import SageError
 from sage.base.ids import RequestId
 from sage.base.inference import EmbedRequest, ModelCard, Reply, Request, Token
@@ -50,8 +52,11 @@ class OpenaiEngine:
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
         self.wake_fd: int | None = self._wake
+        self._watch = ServerWatch(upstream, self.has_work, self._saw)
+        self._figures: EngineFigures | None = None
         if process is not None:
             thread.loop.call_soon_threadsafe(thread.loop.add_reader, process.ended_fd, self._server_ended)
+            thread.loop.call_soon_threadsafe(self._watch.begin)
 
     def info(self) -> EngineInfo:
         return self._info
@@ -95,8 +100,13 @@ class OpenaiEngine:
     def due_in_s(self) -> float | None:
         return 0.0 if self._replies or self._arrived or self._lost is not None else None
 
+    def figures(self) -> EngineFigures | None:
+        figures, self._figures = self._figures, None
+        return figures
+
     def close(self) -> None:
         self._open.clear()
+        self._thread.ask(self._watch.end(), _CLOSE_S)
         self._thread.ask(self._calls.close(), _CLOSE_S)
         self._thread.close()
         if self._process is not None:
@@ -127,6 +137,14 @@ class OpenaiEngine:
     def _came(self, came: Reply | Unreachable) -> None:
         """Take what a call brought, on the loop's thread."""
         self._arrived.append(came)
+        self._wake_up()
+
+    def _saw(self, figures: EngineFigures) -> None:
+        """Take what the server says of itself, on the loop's thread."""
+        self._figures = figures
+        self._wake_up()
+
+    def _wake_up(self) -> None:
         with contextlib.suppress(BlockingIOError):  # the pipe is full of wakes that were not heard yet
             os.write(self._waker, b"!")
 

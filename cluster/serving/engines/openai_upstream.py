@@ -74,6 +74,12 @@ class Upstream:
         async with self._answer("GET", "/models", None, _LIST_PATIENCE) as answer:
             return listed_model(await self._body(answer), model, self.where)
 
+    async def metrics(self) -> str:
+        """Return what the server says of itself for Prometheus."""
+        root = self.where.removesuffix("/v1")
+        async with self._answer("GET", "/metrics", None, _LIST_PATIENCE, root) as answer:
+            return (await self._body(answer)).decode("utf-8", "replace")
+
     async def embed(self, request: EmbedRequest, dim: int | None) -> tuple[NDArray[np.float32], Usage]:
         """Return float32 [num_texts, dim]."""
         async with self._answer("POST", "/embeddings", embedding_body(request)) as answer:
@@ -109,7 +115,12 @@ class Upstream:
 
     @asynccontextmanager
     async def _answer(
-        self, method: str, path: str, body: object, patience: aiohttp.ClientTimeout | None = None
+        self,
+        method: str,
+        path: str,
+        body: object,
+        patience: aiohttp.ClientTimeout | None = None,
+        root: str | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Ask, and give the answer once its head has come; raises what a head of failure means."""
         data = None if body is None else msgspec.json.encode(body)
@@ -117,7 +128,7 @@ class Upstream:
         try:
             async with self._session.request(
                 method,
-                self.where + path,
+                (root or self.where) + path,
                 data=data,
                 headers=headers,
                 allow_redirects=False,

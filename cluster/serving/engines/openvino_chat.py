@@ -20,6 +20,7 @@ from cluster.serving.engines.checks import (
     served_card,
 )
 from cluster.serving.engines.detokenise import Tail, next_pieces
+from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.engines.stopping import StopScanner
 from sage.base.errors import InvalidRequest, RequestFailed, SageError
@@ -120,6 +121,9 @@ class OpenvinoChat:
     def due_in_s(self) -> float | None:
         # a cancelled request keeps its cache until the next step, so one more is due
         return 0.0 if self.has_work() or self._pipeline.has_non_finished_requests() else None
+
+    def figures(self) -> EngineFigures | None:
+        return None
 
     def close(self) -> None:
         for answer in self._answers.values():

@@ -14,6 +14,7 @@ from openvino import opset13 as ops
 from tokenizers import Tokenizer
 
 from cluster.serving.engines.checks import cancelled, check_texts, failed, served_card
+from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.micro_batch import next_texts, padded_length, shapes
 from cluster.serving.engines.port import EngineInfo
 from sage.base.errors import SageError
@@ -108,6 +109,9 @@ class OpenvinoEmbed:
 
     def due_in_s(self) -> float | None:
         return 0.0 if self.has_work() else None
+
+    def figures(self) -> EngineFigures | None:
+        return None
 
     def close(self) -> None:
         self._jobs.clear()

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from cluster.serving.engines.figures import EngineFigures
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failure, Kind, ModelCard, Reply, Request
 
@@ -61,6 +62,10 @@ class Engine(Protocol):
         """Return in how many seconds the next `step` brings something on; 0 at once, None not before an `add`."""
         ...
 
+    def figures(self) -> EngineFigures | None:
+        """Return what it says of itself, once where it is new; None where it says nothing. Called after `step`."""
+        ...
+
     def close(self) -> None:
         """Free the device; requests in work end in no reply any more."""
         ...
@@ -104,8 +109,14 @@ class Replies(msgspec.Struct, frozen=True, tag="replies", forbid_unknown_fields=
     replies: tuple[Reply, ...]
 
 
-FromHost = Ready | StartFailed | Replies
+class Seen(msgspec.Struct, frozen=True, tag="seen", forbid_unknown_fields=True):
+    """From a host: what the engine says of itself."""
 
-WIRE_VERSION = 2
+    figures: EngineFigures
+
+
+FromHost = Ready | StartFailed | Replies | Seen
+
+WIRE_VERSION = 3
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_FRAMES = 1000  # that wait in either direction; then the sender is told

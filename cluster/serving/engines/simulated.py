@@ -18,6 +18,7 @@ from cluster.serving.engines.checks import (
     served_card,
 )
 from cluster.serving.engines.cost import CostModel
+from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.engines.simulated_content import hash_vector, num_tokens, numbered_word, prompt_text
 from cluster.serving.engines.stopping import StopScanner
@@ -154,6 +155,9 @@ class SimulatedEngine:
         if self._iteration is not None:
             return max(0.0, self._iteration.due_s - self._clock.monotonic_s())
         return 0.0 if self._by_id else None
+
+    def figures(self) -> EngineFigures | None:
+        return None
 
     def close(self) -> None:
         self._by_id.clear()

@@ -13,6 +13,16 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+METRICS = {
+    'num_requests_running{engine="0"}': "1.0",
+    'num_requests_waiting{engine="0"}': "2.0",
+    'kv_cache_usage_perc{engine="0"}': "0.25",
+    'prefix_cache_queries_total{engine="0"}': "100.0",
+    'prefix_cache_hits_total{engine="0"}': "75.0",
+    'inter_token_latency_seconds_sum{engine="0"}': "3.0",
+    'inter_token_latency_seconds_count{engine="0"}': "300.0",
+}
+
 
 def stand_in(folder: Path, how: str = "well") -> Path:
     """Write a program to be named as a `python`; it behaves `well`, `dies` at once, or is never `healthy`."""
@@ -35,6 +45,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/health":
             return self._say(200 if self.how != "unhealthy" else 503, "text/plain", "")
+        if self.path == "/metrics":
+            lines = [f"vllm:{name} {value}" for name, value in METRICS.items()]
+            return self._say(200, "text/plain", "\n".join(["# HELP of no use", "python_info 1", *lines]))
         if not self._is_let_in():
             return self._say(401, "application/json", "{}")
         model = sys.argv[sys.argv.index("--served-model-name") + 1]

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.launch import ChildLink, launch
 from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.port import Ready, StartFailed
@@ -45,11 +46,12 @@ def wait_gone(processes: list[psutil.Process]) -> None:
     assert left == []
 
 
-def test_a_server_is_started_asked_with_its_key_and_ended_with_all_it_started(tmp_path: Path) -> None:
+def test_a_server_is_started_looked_at_asked_with_its_key_and_ended_with_all_it_started(tmp_path: Path) -> None:
     with started(tmp_path) as link:
         engine = Hosted(link)
         (card,) = engine.info.models
         assert (engine.info.kind, engine.info.device, card.name, card.context_tokens) == ("vllm", "CPU", "m", 64)
+        assert engine.next_figures() == EngineFigures(1, 2, 0.25, 100, 75, 3, 300)
         request = ChatRequest(RequestId("r"), "m", (ChatMessage("user", "hi"),))
         assert answer(engine, [request]).text(request.id) == "one two"
         running = processes_of(link)
@@ -64,7 +66,7 @@ def test_whoever_is_killed_nothing_runs_on_and_the_engine_is_lost(tmp_path: Path
         keeper, *others = running = processes_of(link)
         server = next(process for process in others if process.ppid() == keeper.pid)
         os.kill({"host": link.pid, "keeper": keeper.pid, "server": server.pid}[who], signal.SIGKILL)
-        (lost,) = messages
+        *_, lost = messages
         assert isinstance(lost, HostLost)
         if who == "keeper":  # the one that would have seen to it: the kernel ends the server, not what left its group
             running = [keeper, server]
@@ -76,7 +78,7 @@ def test_whoever_is_killed_nothing_runs_on_and_the_engine_is_lost(tmp_path: Path
 
 def test_a_server_that_dies_before_it_is_healthy_is_said_with_its_last_words(tmp_path: Path) -> None:
     with started(tmp_path, "dies") as link:
-        (failed,) = messages_of(link)
+        *_, failed = messages_of(link)
         assert isinstance(failed, StartFailed)
         assert "ended before it was healthy" in failed.failure.what
         assert "no model of this kind" in failed.failure.do
@@ -86,7 +88,7 @@ def test_a_server_that_is_never_healthy_is_given_up_in_time(tmp_path: Path) -> N
     with started(tmp_path, "unhealthy", ",start_timeout_s=1.5") as link:
         eventually(lambda: len(psutil.Process(link.pid).children(recursive=True)) == 3, GONE_S)
         running = processes_of(link)
-        (failed,) = messages_of(link)
+        *_, failed = messages_of(link)
         assert isinstance(failed, StartFailed | HostLost)
         assert "within 1.5 s" in failed.failure.what + failed.failure.do
     wait_gone(running)

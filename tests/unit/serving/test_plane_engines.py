@@ -3,7 +3,10 @@
 import pytest
 
 from cluster.serving.abandoned import PATIENCE_S
-from cluster.serving.events import EndEngine, EngineEnded
+from cluster.serving.account import EngineAccount
+from cluster.serving.engines.figures import EngineFigures
+from cluster.serving.events import EndEngine, EngineEnded, EngineSeen
+from cluster.serving.statistics import engine_statuses
 from sage.base.errors import (
     EngineLost,
     EngineStartFailed,
@@ -32,6 +35,29 @@ def test_requests_wait_for_an_engine_that_is_starting() -> None:
     plane.starting("c1", "chat")
     assert plane.submit(chat("a")) == []
     assert dispatched(plane.up(chat_engine())) == [("c1", ["a"])]
+
+
+def test_what_an_engine_says_of_itself_is_shown_until_it_is_lost() -> None:
+    plane = CheckedPlane()
+    plane.up(chat_engine())
+    figures = EngineFigures(num_running=4, num_waiting=2, kv_used=0.5, prefix_asked_tokens=8, prefix_hit_tokens=6)
+    plane.handle(EngineSeen(EngineId("c1"), figures))
+    plane.handle(EngineSeen(EngineId("of somebody else"), figures))
+    (status,) = engine_statuses(plane.plane.view())
+    assert (status.num_waiting, status.kv_used, status.prefix_hit) == (2, 0.5, 0.75)
+    plane.down("c1")
+    (status,) = engine_statuses(plane.plane.view())
+    assert (status.state, status.num_waiting, status.kv_used, status.prefix_hit) == ("lost", None, None, None)
+
+
+def test_an_engine_s_own_times_of_tokens_are_believed() -> None:
+    account = EngineAccount(chat_engine(), ())
+    account.saw(EngineFigures(num_running=4, decode_s=100.0, num_decoded=1_000))
+    assert account.latency.token_s(4) is None
+    account.saw(EngineFigures(num_running=4, decode_s=102.0, num_decoded=1_100))
+    assert account.latency.token_s(4) == pytest.approx(0.02)
+    account.saw(EngineFigures(num_running=4))  # its server was started anew, and counts from the beginning
+    assert account.latency.token_s(4) == pytest.approx(0.02)
 
 
 def test_an_engine_that_fails_to_start_fails_those_who_waited_for_it_with_its_reason() -> None:

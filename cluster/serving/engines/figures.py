@@ -1,0 +1,51 @@
+"""What an engine says of itself, and vLLM's words for it. Pure; asks nobody."""
+
+import msgspec
+
+_NAMES = {
+    "vllm:num_requests_running": "num_running",
+    "vllm:num_requests_waiting": "num_waiting",
+    "vllm:kv_cache_usage_perc": "kv_used",
+    "vllm:prefix_cache_queries_total": "prefix_asked_tokens",
+    "vllm:prefix_cache_hits_total": "prefix_hit_tokens",
+    "vllm:inter_token_latency_seconds_sum": "decode_s",
+    "vllm:inter_token_latency_seconds_count": "num_decoded",
+}
+
+
+class EngineFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an engine works on and has room for, by its own count.
+
+    `num_waiting`: requests that wait inside it. `kv_used`: share of its memory for keys and values, 0 to 1. The others
+    only grow: prompt tokens that it looked for in its prefix cache and found there; seconds between tokens, and of how
+    many tokens.
+    """
+
+    num_running: float = 0.0
+    num_waiting: float = 0.0
+    kv_used: float = 0.0
+    prefix_asked_tokens: float = 0.0
+    prefix_hit_tokens: float = 0.0
+    decode_s: float = 0.0
+    num_decoded: float = 0.0
+
+    @property
+    def prefix_hit(self) -> float | None:
+        """The share of prompt tokens that it had cached; None before any."""
+        return self.prefix_hit_tokens / self.prefix_asked_tokens if self.prefix_asked_tokens else None
+
+
+def figures_of(text: str) -> EngineFigures | None:
+    """Return what vLLM's `/metrics` say, summed over its engines; None where they are of something else.
+
+    >>> figures_of('vllm:num_requests_running{engine="0"} 2.0\\nvllm:kv_cache_usage_perc{engine="0"} 0.5\\n').kv_used
+    0.5
+    """
+    sums: dict[str, float] = {}
+    for line in text.splitlines():
+        if line.startswith("vllm:"):
+            name, _, rest = line.partition("{")
+            field = _NAMES.get(name)
+            if field is not None:
+                sums[field] = sums.get(field, 0.0) + float(rest.rpartition(" ")[2])
+    return EngineFigures(**sums) if sums else None
