@@ -105,6 +105,29 @@ def test_uniform_records_travel(make: Callable[[int], Any]) -> None:
     assert same(travelled(values).values, values)
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"b": [2], "a": 1},  # in another order
+        {"a": 1, "c": [2]},
+        {"a": 1},
+        {"a": 1, "b": [2], "c": 3},
+        {"a": 1, 2: [2]},
+        {"a": (1,), "b": [2]},
+        {"a": 1, "b": [(2,)]},
+        {"a": 1, "b": [[2]]},
+        {"a": Colour.RED, "b": [2]},
+        {"a": 2**70, "b": [2]},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("at", [0, 1, 9])
+def test_one_dict_unlike_the_others_comes_out_as_it_was(odd: dict[Any, Any], at: int) -> None:
+    values: list[dict[Any, Any]] = [{"a": number, "b": ["text", None]} for number in range(9)]
+    values.insert(at, odd)
+    assert told(list(travelled(values).values)) == told(values)
+
+
 def test_a_dataclass_is_not_made_a_second_time() -> None:
     counted = Counted(["a"])
     (came,) = travelled([counted]).values
