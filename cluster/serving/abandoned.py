@@ -4,11 +4,15 @@ import math
 from collections.abc import Mapping
 
 from cluster.serving.ticket import Ticket
+from sage.base.errors import EngineLost
 from sage.base.ids import RequestId
+from sage.base.inference import Failure
 
 PATIENCE_S = 60.0
 """How long an engine may take to say that it has stopped. It hears between two iterations: of chat they take 60 ms, of
 32 long texts to embed 1 s on two busy cores (measured 2026-11-22)."""
+SILENT = Failure.of(EngineLost(f"it had not stopped a request {PATIENCE_S:g} s after it was told to"))
+"""Why an engine that takes longer is given up."""
 
 
 class Abandoned:

@@ -11,7 +11,7 @@ A machine: events in, commands out. Knows nothing of sockets, threads, clocks or
 from collections.abc import Iterable
 
 from cluster.runtime.states import TenantState
-from cluster.serving.abandoned import PATIENCE_S, Abandoned
+from cluster.serving.abandoned import SILENT, Abandoned
 from cluster.serving.admission import Offer, is_by_deadline
 from cluster.serving.batch import Batcher
 from cluster.serving.deadlines import Deadlines, deadline_exceeded
@@ -245,7 +245,7 @@ class Plane:
                 self._abandon(request.id, orders)
             self._fail(ticket, Failure.of(deadline_exceeded(request, where)), orders)
         if self._abandoned.earliest_s() <= orders.now_s:
-            orders.over.update(dict.fromkeys(map(engine_of, self._abandoned.overdue(orders.now_s)), _SILENT))
+            orders.over.update(dict.fromkeys(map(engine_of, self._abandoned.overdue(orders.now_s)), SILENT))
 
     def _abandon(self, request_id: RequestId, orders: Decisions) -> Ticket | None:
         """Have the engine stop a running request; its slot is free once the engine says so. None if it does not run."""
@@ -348,6 +348,3 @@ class Plane:
         for ticket in waiting.values():
             assert self._router.pick(ticket.lane) is None, "nothing waits while an engine has room for it"
         self._router.check()
-
-
-_SILENT = Failure.of(EngineLost(f"it had not stopped a request {PATIENCE_S:g} s after it was told to"))

@@ -34,6 +34,7 @@ from cluster.serving.events import (
     WakeAt,
 )
 from cluster.serving.ordering import check_names
+from cluster.serving.outbox import Outbox
 from cluster.serving.plane import Plane
 from cluster.serving.returning import Returning
 from cluster.serving.stamps import Stamps
@@ -41,7 +42,7 @@ from cluster.serving.statistics import PlaneView
 from sage.base.clock import Clock, SystemClock
 from sage.base.errors import EngineLost, InternalError, InvalidRequest, NoEngine, RequestCancelled, SageError
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Failed, Failure, Last, ModelCard, Reply, ReplyTo, Request, Served, Token
+from sage.base.inference import Failed, Failure, Last, ModelCard, ReplyTo, Request, Served, Token
 from sage.base.log import get_log
 
 
@@ -59,7 +60,7 @@ class PlaneShell:
         self._engines_by_fd: dict[int, EngineId] = {}
         self._askers: dict[RequestId, ReplyTo] = {}
         self._stamps = Stamps()
-        self._outbox: dict[ReplyTo, list[Reply]] = {}
+        self._outbox = Outbox()
         self._events: deque[Event] = deque()
         self._models: tuple[ModelCard, ...] = ()
         self._returning = Returning(driver)
@@ -77,7 +78,7 @@ class PlaneShell:
                 self._askers[request.id] = reply_to
                 fresh.append(request)
             else:
-                self._give(reply_to, refusal)
+                self._outbox.give(reply_to, refusal)
         self._handle(Submitted(tuple(fresh)))
 
     def cancel(self, request_ids: Sequence[RequestId]) -> None:
@@ -196,7 +197,7 @@ class PlaneShell:
             while self._events or self._outbox:
                 while self._events:
                     self._step(self._events.popleft())
-                self._deliver()
+                self._outbox.deliver()
         except Exception as error:  # noqa: BLE001  # the last handler of the plane: all who asked are answered
             self._break(error)
         finally:
@@ -218,14 +219,14 @@ class PlaneShell:
         self._events.clear()
         self._closed = InternalError(f"the control plane failed: {error!r}", "Please report it.")
         self._answer_all(self._closed)
-        self._deliver()
+        self._outbox.deliver()
 
     def _answer_all(self, error: SageError) -> None:
         failure = Failure.of(error)
         askers, self._askers = self._askers, {}
         self._stamps.clear()
         for request_id, reply_to in askers.items():
-            self._give(reply_to, Failed(request_id, failure))
+            self._outbox.give(reply_to, Failed(request_id, failure))
 
     def _obey(self, command: Command) -> None:
         match command:
@@ -253,20 +254,7 @@ class PlaneShell:
         stamped = self._stamps.last(last)
         reply_to = self._askers.pop(last.request_id, None)
         if reply_to is not None:
-            self._give(reply_to, stamped)
-
-    def _give(self, reply_to: ReplyTo, reply: Reply) -> None:
-        self._outbox.setdefault(reply_to, []).append(reply)
-
-    def _deliver(self) -> None:
-        """Call each asker once with all that is for it."""
-        outbox, self._outbox = self._outbox, {}
-        for reply_to, replies in outbox.items():
-            try:
-                reply_to(replies)
-            except Exception:  # noqa: BLE001  # whoever asked is at fault; the others' requests go on
-                ids = [reply.request_id for reply in replies]
-                get_log().exception("replies refused by whoever asked", request_ids=ids)
+            self._outbox.give(reply_to, stamped)
 
     def _refusal(self, request: Request) -> Failed | None:
         if self._closed is not None:
@@ -316,7 +304,7 @@ class PlaneShell:
                         stamped = self._stamps.first(reply)
                         if stamped is not None:
                             first.append(reply.request_id)
-                        self._give(reply_to, stamped or reply)
+                        self._outbox.give(reply_to, stamped or reply)
                 return None
             case Seen(figures):
                 self._events.append(EngineSeen(held.link.engine_id, figures))
