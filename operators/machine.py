@@ -97,6 +97,7 @@ class Counts:
     records_late: int = 0
     num_replayed: int = 0
     num_repeated: int = 0
+    num_cached: int = 0
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sage.flow.broadcast_process import BroadcastContext as BroadcastContext
     from sage.flow.broadcast_process import BroadcastProcess as BroadcastProcess
     from sage.flow.broadcast_process import BroadcastState as BroadcastState
+    from sage.flow.call_cache import CallCache as CallCache
     from sage.flow.checkpoint import Checkpoint as Checkpoint
     from sage.flow.connect import connect as connect
     from sage.flow.flow import Flow as Flow
@@ -57,6 +58,7 @@ _HOMES = {
     "ListState": "sage.flow.process",
     "MapState": "sage.flow.process",
     "ReducingState": "sage.flow.process",
+    "CallCache": "sage.flow.call_cache",
     "Checkpoint": "sage.flow.checkpoint",
     "Index": "sage.flow.index",
     "Passage": "sage.flow.index",

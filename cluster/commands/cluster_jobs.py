@@ -248,6 +248,8 @@ def _say_calls(state: "JobState") -> None:
     )
     if num_replayed or num_repeated:
         print(f"\n{calls_line(num_replayed, num_repeated)}")
+    if num_cached := sum(chain.num_cached for chain in chains):
+        print(f"\ncalls answered from a cache: {num_cached:,}")
 
 
 def _say_what_is_kept(graph: "Graph", job_id: str) -> None:

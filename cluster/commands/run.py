@@ -64,6 +64,8 @@ def show_result(flow_name: str, result: "JobResult", *, json: bool) -> None:
     print("\n".join([f"{flow_name} {result.status}: {counted}, {result.duration_s:.2f} s", *result.guarantees]))
     if result.num_replayed or result.num_repeated:
         print(calls_line(result.num_replayed, result.num_repeated))
+    if result.num_cached:
+        print(f"calls answered from a cache: {result.num_cached:,}")
 
 
 def _explain(graph: "Graph", address: str | None, *, json: bool) -> None:

@@ -67,4 +67,5 @@ class Accounts:
             records_late=sum(count.records_late for count in counts),
             num_replayed=sum(count.num_replayed for count in counts),
             num_repeated=sum(count.num_repeated for count in counts),
+            num_cached=sum(count.num_cached for count in counts),
         )

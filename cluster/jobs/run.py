@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cluster.jobs.accounts import Accounts
+from cluster.jobs.flow_types import flow_types
 from cluster.jobs.job import JobMachine
 from cluster.jobs.node_port import Deployment
 from cluster.jobs.placement import Placement
@@ -13,8 +14,9 @@ from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import Keeping
 from sage.base.devices import Device
 from sage.base.ids import JobId, NodeId, TaskId
+from sage.flow.graph import Graph
 from sage.flow.plan import Plan
-from sage.flow.spec import IndexInto, Read, Retrieve
+from sage.flow.spec import IndexInto, MapAsync, Read, Retrieve
 
 
 @dataclass(slots=True)
@@ -55,11 +57,18 @@ def new_run(job_id: JobId, tasks: tuple[TaskSpec, ...], placement: Placement, nu
     tasks = with_devices(tasks, _devices(placement))
     sources = [task.id for task in tasks if isinstance(task.chain.steps[0].spec, Read)]
     return JobRun(
-        Deployment(tasks[0].job_id, job_id, tasks, nodes),  # of tasks, the job is the run
+        Deployment(tasks[0].job_id, job_id, tasks, nodes, types=_types(tasks)),  # of tasks, the job is the run
         JobMachine(job_id, dict.fromkeys(nodes.values()), nodes, sources, num_restarts_left=num_restarts_left),
         Accounts(tasks, nodes),
         placement,
     )
+
+
+def _types(tasks: tuple[TaskSpec, ...]) -> RecordTypes:
+    """Return the classes that a cache of calls may have to keep; most flows have none."""
+    steps = dict.fromkeys(step for task in tasks for step in task.chain.steps if isinstance(step.spec, MapAsync))
+    cached = tuple(step for step in steps if isinstance(step.spec, MapAsync) and step.spec.cache is not None)
+    return flow_types(Graph("", cached)) if cached else RecordTypes()
 
 
 def _devices(placement: Placement) -> dict[TaskId, tuple[Device, ...]]:

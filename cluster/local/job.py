@@ -261,6 +261,7 @@ class SubmittedJob:
             guarantees=guarantees_of(self._graph, view.num_restarts, is_kept=self._is_kept),
             num_replayed=sum(chain.num_replayed for chain in metrics.chains),
             num_repeated=sum(chain.num_repeated for chain in metrics.chains),
+            num_cached=sum(chain.num_cached for chain in metrics.chains),
         )
 
     def _repr_html_(self) -> str:

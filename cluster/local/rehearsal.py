@@ -63,6 +63,9 @@ class RehearsedFlow:
         if chats := chats_of(graph):
             what = f"the flow answers chat requests, of {', '.join(chats)}, and a rehearsal has none"
             raise FlowInvalid(what, "Give the steps another source: from_collection of requests.")
+        if cached := [step.name for step in graph.steps if getattr(step.spec, "cache", None) is not None]:
+            what = f"step {cached[0]!r} keeps answers in a cache, and a rehearsal keeps nothing beyond itself"
+            raise FlowInvalid(what, "Rehearse it without cache=.", param="cache")
         check_models(graph, models)
         self._clock = VirtualClock()
         self._graph = replace(graph, steps=tuple(_with_clock(step, self._clock) for step in graph.steps))

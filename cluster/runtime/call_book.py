@@ -76,8 +76,10 @@ _VECTOR = msgspec.msgpack.Decoder(_Vector)
 class CallBook:
     """Stands between a task and the control plane."""
 
-    def __init__(self, journal: CallJournal) -> None:
+    def __init__(self, journal: CallJournal, *, is_cache: bool = False) -> None:
+        """`is_cache`: what is known is counted as such, and not as replayed."""
         self._journal = journal
+        self._is_cache = is_cache
         self._out: dict[RequestId, _Out] = {}
 
     def ask(self, requests: Sequence[Request], counts: Counts) -> tuple[list[Request], list[Reply]]:
@@ -131,17 +133,23 @@ class CallBook:
             self._out[request.id] = _Out([key])
             return request
         said = _SAID.decode(answer)
-        counts.num_replayed += 1
+        self._count(1, counts)
         known.append(Token(request.id, said.text, said.usage.completion_tokens))
         known.append(Finished(request.id, said.reason, said.usage, JOURNAL))
         return None
+
+    def _count(self, num_known: int, counts: Counts) -> None:
+        if self._is_cache:
+            counts.num_cached += num_known
+        else:
+            counts.num_replayed += num_known
 
     def _known_vectors(self, request: EmbedRequest, known: list[Reply], counts: Counts) -> EmbedRequest | None:
         keys = [key_of_text(request.model, text) for text in request.texts]
         found = {
             at: _VECTOR.decode(answer) for at, key in enumerate(keys) if (answer := self._journal.take(key)) is not None
         }
-        counts.num_replayed += len(found)
+        self._count(len(found), counts)
         left = [at for at in range(len(keys)) if at not in found]
         if not left:
             known.append(_embedded(request.id, [found[at] for at in range(len(keys))], JOURNAL))

@@ -4,15 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cluster.runtime.call_book import CallBook
+from cluster.runtime.call_cache import CachedCalls
 from cluster.runtime.coroutines import Coroutines, Results
 from cluster.runtime.drive_ports import Workshop
 from cluster.runtime.gauge import Gauge
 from cluster.runtime.links import TaskMessage
 from cluster.runtime.messages import TaskFact, TaskSpec
+from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import StateKeeper
 from cluster.runtime.scheduler import Scheduler, Threads
 from cluster.runtime.transport import Transport
-from operators.machine import Call, DeadLetter
+from operators.machine import Call, CallResult, DeadLetter
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
 from sage.base.ids import RequestId, TaskId
@@ -28,6 +30,7 @@ class TaskPorts:
     """What a node lends to its tasks. `report` takes facts on the task's thread, without waiting.
 
     `keeper_for`: who keeps what a task holds; None: nobody. `keep_letter`: likewise dead letters, on the task's thread.
+    `types`: those classes of the flow whose instances can be kept.
     """
 
     transport: Transport
@@ -40,6 +43,7 @@ class TaskPorts:
     scheduler: Scheduler = field(default_factory=Threads)
     keeper_for: Callable[[TaskSpec], StateKeeper] | None = None
     keep_letter: KeepLetter | None = None
+    types: RecordTypes = field(default_factory=RecordTypes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class TaskHands:
     notify: Callable[[], None]
     gauge: Gauge
     book: CallBook | None = None
+    cache: CachedCalls | None = None
 
     def send(self, message: TaskMessage) -> bool:
         return self.ports.transport.send(message)
@@ -64,21 +69,37 @@ class TaskHands:
         if self.book is not None:
             requests, known = self.book.ask(requests, self.gauge.counts)
             self.reply_to(known)
+        if self.cache is not None and requests:
+            requests, known = self.cache.models.ask(requests, self.gauge.counts)
+            self.reply_to(known)
         if requests:
             self.ports.inference.submit(requests, self.reply_to)
 
     def heard(self, replies: Sequence[Reply]) -> Sequence[Reply]:
         """Return `replies` as the machine is to be given them."""
+        if self.cache is not None:
+            replies = self.cache.models.hear(replies)
         return self.book.hear(replies) if self.book is not None else replies
 
+    def returned(self, results: Sequence[CallResult]) -> Sequence[CallResult]:
+        """Return `results` as the machine is to be given them."""
+        if self.cache is not None:
+            self.cache.returned(results)
+        return results
+
     def withdraw(self, request_ids: Sequence[RequestId]) -> None:
-        if self.book is not None:
-            self.book.withdraw(request_ids)
+        for book in (self.book, self.cache.models if self.cache is not None else None):
+            if book is not None:
+                book.withdraw(request_ids)
         if self.ports.inference is not None:
             self.ports.inference.cancel(request_ids)
 
     def call(self, calls: Sequence[Call]) -> None:
-        self.ports.coroutines.start(self.task_id, calls, self.results)
+        if self.cache is not None:
+            calls, known = self.cache.call(calls, self.gauge.counts)
+            self.results(known)
+        if calls:
+            self.ports.coroutines.start(self.task_id, calls, self.results)
 
     def set_timer(self, timer_id: int, after_s: float) -> None:
         self.start_timer(timer_id, after_s)

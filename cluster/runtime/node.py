@@ -162,6 +162,7 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
             scheduler=self._ports.scheduler,
             keeper_for=self._keeper_for(order),
             keep_letter=self._keep_letter,
+            types=order.types,
         )
         for spec in order.tasks:
             gauge = Gauge()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 from pykka import ActorDeadError
 
 from cluster.runtime.actor import Actor, tell
+from cluster.runtime.caching import cache_of
 from cluster.runtime.call_book import CallBook
 from cluster.runtime.drive import Drive
 from cluster.runtime.failures import exit_refused
@@ -51,8 +52,17 @@ class Task(Actor[Order]):
         keeper = ports.keeper_for(spec) if ports.keeper_for is not None else None
         calls = keeper.calls() if keeper is not None else None
         self._book = CallBook(calls) if calls is not None else None
+        self._cache = cache_of(spec, ports.types)
         self._hands = TaskHands(
-            spec, ports, self._replies.put, self._results.put, self.set_timer, self._notify, gauge, self._book
+            spec,
+            ports,
+            self._replies.put,
+            self._results.put,
+            self.set_timer,
+            self._notify,
+            gauge,
+            self._book,
+            self._cache,
         )
         split = Partitioner(spec.chain.steps[-1]).split  # what leaves by key leaves a key_by
         self._drive = Drive(
@@ -94,7 +104,7 @@ class Task(Actor[Order]):
                 self._drive.checkpoint(checkpoint_id, stage)
             case SomethingCame():
                 self._drive.reply(self._hands.heard(self._replies.take()))
-                self._drive.result(self._results.take())
+                self._drive.result(self._hands.returned(self._results.take()))
             case _:
                 self._drive.arrive(message)
         if isinstance(message, CheckpointTask | Grant) and self.mailbox.has_urgent():
@@ -144,8 +154,9 @@ class Task(Actor[Order]):
     def _end(self) -> None:
         self._ports.transport.disconnect(self._spec.id)
         self._ports.coroutines.cancel(self._spec.id)
-        if self._book is not None:
-            self._book.close()
+        for kept in (self._book, self._cache):
+            if kept is not None:
+                kept.close()
         self.stop()
 
     # Called on other threads.

@@ -34,6 +34,7 @@ SageError                      code       whose fault
 │   ├── JournalUnusable        SAGE-2106
 │   ├── CheckpointUnusable     SAGE-2107
 │   ├── StateUnreachable       SAGE-2110
+│   ├── CacheUnusable          SAGE-2111
 │   ├── Overloaded             SAGE-2201
 │   ├── NoEngine               SAGE-2202
 │   ├── EngineLost             SAGE-2203
@@ -60,6 +61,7 @@ from sage.base.cluster_errors import ClusterStartFailed as ClusterStartFailed
 from sage.base.cluster_errors import ClusterUnreachable as ClusterUnreachable
 from sage.base.cluster_errors import MembershipOver as MembershipOver
 from sage.base.cluster_errors import WireMismatch as WireMismatch
+from sage.base.lookup_errors import CacheUnusable as CacheUnusable
 from sage.base.lookup_errors import StateUnreachable as StateUnreachable
 from sage.base.lookup_errors import UnknownState as UnknownState
 from sage.base.sage_error import CallerError as CallerError

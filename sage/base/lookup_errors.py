@@ -1,4 +1,4 @@
-"""What may be wrong where somebody asks for the state of a step. They are in the tree of `errors`."""
+"""What may be wrong where the state of a step, or a kept answer, is looked up. They are in the tree of `errors`."""
 
 from sage.base.sage_error import CallerError, WorldError
 
@@ -13,3 +13,9 @@ class StateUnreachable(WorldError):
     """The state of a step cannot be asked for now: its job is over, waits for room, or did not answer in time."""
 
     code = "SAGE-2110"
+
+
+class CacheUnusable(WorldError):
+    """The folder of a cache of calls cannot be opened."""
+
+    code = "SAGE-2111"

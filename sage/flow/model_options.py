@@ -1,9 +1,11 @@
 """What a model step can be told beside its input and output, as users write it. Knows no model."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, Required, TypedDict, TypeVar
 
 from sage.base.inference import ServiceClass
+from sage.flow.call_cache import CallCache
 from sage.flow.where import refusal
 
 T = TypeVar("T")
@@ -21,6 +23,10 @@ Value = str | Callable[[T], Any]
 """A part of a record: a field's name, or a function of the record."""
 
 
+Cache = CallCache | str | os.PathLike[str] | None
+"""Where answers are kept beyond the run: a folder, or more about it."""
+
+
 class CallOptions(TypedDict, total=False):
     """What holds for the calls of any step that waits."""
 
@@ -28,6 +34,7 @@ class CallOptions(TypedDict, total=False):
     retries: int
     backoff_s: float
     ordered: bool
+    cache: Cache
 
 
 class GenerateOptions(CallOptions, Generic[T], total=False):

@@ -10,11 +10,13 @@ from sage.base.inference import ServiceClass
 from sage.flow import spec
 from sage.flow.batches import Batches
 from sage.flow.builder import StepNumber
+from sage.flow.cached import kept_by
 from sage.flow.ends import index_name
 from sage.flow.graph import OnError
 from sage.flow.index import Index, Passage
 from sage.flow.model_options import (
     BACKOFF_S,
+    Cache,
     CallOptions,
     EmbedOptions,
     GenerateOptions,
@@ -76,8 +78,8 @@ class Questions(Batches[T_co]):
         to set, or a function `(record, answer) -> new record`; without it the answer takes the record's place.
         `on_token(record, text)` is called with each piece as it comes, on the task's thread. `temperature` 0 is
         greedy; `max_tokens` None: what the model's context leaves. A request older than `deadline_s` fails its record.
-        `timeout_s` bounds each try; it, `retries`, `backoff_s` and `ordered` are as in `map_async`. `dedup`: records of
-        one prompt share a request while it is out; if not said, they do so where the answer is not left to chance.
+        `timeout_s` bounds each try; it, `retries`, `backoff_s`, `ordered` and `cache` are as in `map_async`. `dedup`:
+        records of one prompt share a request while it is out; if not said, where the answer is not left to chance.
 
         >>> import sage
         >>> questions = sage.Flow("f").from_collection([{"question": "Why?"}])
@@ -128,8 +130,8 @@ class Questions(Batches[T_co]):
         `text` is a field's name, a template of them ("{title}: {body}") or a function of the record; without it the
         record is the text. `into` is where the vector goes, as in `generate`. `priority`, if not given, is "batch"
         where the records end in an index and "standard" elsewhere. `timeout_s` bounds each try; it, `retries`,
-        `backoff_s` and `ordered` are as in `map_async`. Equal texts share a vector while it is asked for, unless
-        `dedup` is False.
+        `backoff_s`, `ordered` and `cache` are as in `map_async`. Equal texts share a vector while it is asked for,
+        unless `dedup` is False.
 
         >>> import sage
         >>> texts = sage.Flow("f").from_collection([{"text": "Pythons eat."}])
@@ -181,9 +183,11 @@ class Questions(Batches[T_co]):
         retries: int = 0,
         backoff_s: float = BACKOFF_S,
         ordered: bool = True,
+        cache: Cache = None,
         class_is_default: bool = False,
     ) -> StepNumber:
-        step = replace(step, timeout_s=timeout_s, backoff_s=backoff_s, ordered=ordered)
+        kept = kept_by(cache)
+        step = replace(step, timeout_s=timeout_s, backoff_s=backoff_s, ordered=ordered, cache=kept)
         return self._tried(self._builder.add(step, self._number, class_is_default=class_is_default), retries)
 
     def _tried(self, number: StepNumber, retries: int) -> StepNumber:

@@ -30,6 +30,7 @@ class ChainMetrics(msgspec.Struct, frozen=True):
 
     `records_late` came too late for their windows and were left out. Of model calls that an earlier run had made,
     `num_replayed` were answered from the journal, and `num_repeated` made again: they were out when it was killed.
+    `num_cached`: calls that a cache has answered.
     """
 
     chain_id: str
@@ -46,6 +47,7 @@ class ChainMetrics(msgspec.Struct, frozen=True):
     records_late: int = 0
     num_replayed: int = 0
     num_repeated: int = 0
+    num_cached: int = 0
 
 
 class JobMetrics(msgspec.Struct, frozen=True):
@@ -84,7 +86,7 @@ class DeadLetterRecord(msgspec.Struct, frozen=True):
 class JobResult(msgspec.Struct, frozen=True):
     """How a job ended well. `dead_letters` is their number; `guarantees` says what the run promised, a line a sink.
 
-    `num_replayed` and `num_repeated` are model calls, as in ChainMetrics.
+    `num_replayed`, `num_repeated` and `num_cached` are calls, as in ChainMetrics.
     """
 
     job_id: JobId
@@ -96,6 +98,7 @@ class JobResult(msgspec.Struct, frozen=True):
     guarantees: tuple[str, ...]
     num_replayed: int = 0
     num_repeated: int = 0
+    num_cached: int = 0
 
 
 class NodeView(msgspec.Struct, frozen=True):

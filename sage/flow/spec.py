@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sage.base.inference import ServiceClass
+from sage.flow.call_cache import CallCache
 from sage.flow.ports import Sink, Source
 from sage.flow.two_inputs import AsOf as AsOf
 from sage.flow.two_inputs import JoinWindows as JoinWindows
@@ -80,6 +81,7 @@ class MapAsync:
     ordered: bool = True
     backoff_s: float = 0.0
     dedup: bool | Callable[[Any], Hashable] = False
+    cache: CallCache | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,7 @@ class Generate:
     ordered: bool = True
     backoff_s: float = 0.0
     dedup: bool | None = False
+    cache: CallCache | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +227,7 @@ class Embed:
     ordered: bool = True
     backoff_s: float = 0.0
     dedup: bool | None = False
+    cache: CallCache | None = None
 
 
 @dataclass(frozen=True, slots=True)

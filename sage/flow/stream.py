@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Generic, TypeVar, Unpack
 
 from sage.flow import spec
-from sage.flow.model_options import BACKOFF_S
+from sage.flow.cached import kept_by, named_for
+from sage.flow.model_options import BACKOFF_S, Cache
 from sage.flow.questions import Questions
 from sage.flow.time_options import ClockOptions
 from sage.flow.where import refusal
@@ -69,6 +70,7 @@ class Stream(Questions[T_co]):
         retries: int = 0,
         backoff_s: float = BACKOFF_S,
         dedup: bool | Callable[[T_co], Hashable] = False,
+        cache: Cache = None,
     ) -> Stream[U]:
         """Replace each record by what the coroutine function `fn` returns for it; order is kept.
 
@@ -76,7 +78,8 @@ class Stream(Questions[T_co]):
         a watermark. A call that raises, or takes longer than `timeout_s`, is tried `retries` times more: after about
         `backoff_s`, twice as long each time, or when the error says (`retry_after_s`, or a Retry-After header of its
         `response`). Then its record fails, as `on_error` says. With `dedup` records that are equal share one call while
-        it runs, and its result; as a function of the record, `dedup` says by which key they are equal.
+        it runs, and its result; as a function of the record, `dedup` says by which key they are equal. `cache`: a
+        folder, or a sage.CallCache, where results are kept, by function and record, for this run and others.
 
         >>> import sage
         >>> flow = sage.Flow("f")
@@ -85,7 +88,7 @@ class Stream(Questions[T_co]):
         >>> _ = flow.run(); pages.items
         ['page of a.org', 'page of b.org']
         """
-        step = spec.MapAsync(fn, max_in_flight, timeout_s, ordered, backoff_s, dedup)
+        step = spec.MapAsync(fn, max_in_flight, timeout_s, ordered, backoff_s, dedup, named_for(kept_by(cache), fn))
         return Stream(self._builder, self._tried(self._then(step), retries))
 
     def key_by(self, fn: Callable[[T_co], K]) -> KeyedStream[K, T_co]:

@@ -108,6 +108,10 @@ def _check_on_way(step: Step, on_way: set[str]) -> None:
         raise FlowInvalid(
             f"{step.where}: chat requests share no call: each ends with its caller", "Leave dedup away.", param="dedup"
         )
+    if isinstance(step.spec, MapAsync | Generate | Embed) and step.spec.cache is not None:
+        raise FlowInvalid(
+            f"{step.where}: what chat requests are answered is kept in no cache", "Leave cache away.", param="cache"
+        )
     others = [name for name in step.inputs if name not in on_way]
     if others:
         what = f"{step.where}: union puts {others[0]!r}, whose records are no chat requests, before a reply"
