@@ -4,7 +4,7 @@ Knows nothing of batches. A pane is the greatest length of which both the size a
 cannot be joined, every window that covers a record keeps it for itself.
 """
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator
 from fractions import Fraction
 from math import gcd, inf, isfinite
 from typing import Any
@@ -13,15 +13,17 @@ from operators.accumulate import finish_of, join_of, update_lines
 from operators.alarms import Alarms
 from operators.early import Early
 from operators.failure import Failures
+from operators.marks import Marks
 from operators.sides import Add
 from operators.state import StepState
 from operators.timed_state import Fired
 from operators.windows import WindowResults
 from sage.flow.graph import Step
-from sage.flow.spec import Window
+from sage.flow.spec import Aggregate, Window
 from sage.flow.windows import Sliding, Tumbling
 
 Values = dict[Hashable, Any]
+_SINCE = "since "
 
 
 class AlignedWindows:
@@ -48,6 +50,8 @@ class AlignedWindows:
         self._next_end_s = inf
         self._changed: dict[int, dict[Hashable, None]] = {}
         self._early: Early[int] = Early(spec.trigger, alarms)
+        self._marks: dict[int, Marks] | None = None
+        self.marks: tuple[Callable[[Hashable], None], ...] = ()
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         """Within one pane a record costs a comparison of its time; the pane's dicts stay at hand."""
@@ -60,14 +64,21 @@ class AlignedWindows:
             "        continue",
         ]
         head = [f"lo{number} = hi{number} = 0.0", f"kept{number} = ()"]
+        mark: list[str] = []
+        if self._marks is not None:  # keys are marked in the panes that the record is kept in
+            names[f"windows{number}"] = self
+            head.append(f"marks{number} = ()")
+            enter.append(f"    marks{number} = windows{number}.marks")
+            mark = [f"for mark in marks{number}: mark(key)"]
         behind = [f"early{number}(t, key, out)"] if self._early.is_wanted else []
         if self._is_shared:
             take = [f"    d{number}, = kept{number}", f"    get{number} = d{number}.get"]
             old, keep = f"get{number}(key, {{}})", f"d{number}[key] = v"
-            return head, [*enter, *take, *update_lines(self._over, number, names, old=old, keep=keep), *behind]
+            update = update_lines(self._over, number, names, old=old, keep=keep)
+            return head, [*enter, *take, *mark, *update, *behind]
         update = update_lines(self._over, number, names, old="d.get(key, {})", keep="new.append(v)", gives_value=True)
         each = ["new = []", f"for d in kept{number}:", *(f"    {line}" for line in update)]
-        return head, [*enter, *each, f"for d, v in zip(kept{number}, new): d[key] = v", *behind]
+        return head, [*enter, *mark, *each, f"for d, v in zip(kept{number}, new): d[key] = v", *behind]
 
     def advance(self, watermark_s: float | None) -> Fired:
         fired: Fired = ([], [])
@@ -90,19 +101,34 @@ class AlignedWindows:
         return fired
 
     def snapshot(self) -> StepState:
-        kept = {home: values.copy() for home, values in self._kept.items()}
-        return StepState(keyed=_KeptByKey(kept, self._last_given(), self._early))
+        """Each of `kept` is a pane, and so is what came since a window gave results early; heard is `_last_given`.
+
+        What is counted, summed up or the like is known to have changed by being another object: the loop marks nothing.
+        """
+        kept = {str(home): values.copy() for home, values in self._kept.items()}
+        since = {f"{_SINCE}{window}": of_keys for window, of_keys in self._early.copies().items()}
+        last_given = self._last_given()
+        heard = () if last_given is None else (last_given,)
+        return StepState(panes=kept | since, heard=heard, touched=self._touched())
+
+    def _touched(self) -> dict[str, frozenset[Hashable]]:
+        if isinstance(self._over, Aggregate):
+            return {}
+        if self._marks is None:
+            self._marks = {}
+        touched = {str(home): self._marks.setdefault(home, Marks()).take() for home in self._kept}
+        return {home: keys for home, keys in touched.items() if keys is not None}
 
     def restore(self, state: StepState) -> None:
-        """Take each key's values; with them comes the last window whose results were given."""
-        for key, (first, *kept) in (state.keyed or {}).items():
-            last_given, *since = first if isinstance(first, tuple) else (first,)
-            for window, num in zip(since[::2], since[1::2], strict=True):
-                self._early.add(window, key, num)
-            if last_given is not None:
-                self._watermark_s = max(self._watermark_s, self._end_s(last_given))
-            for home, value in zip(kept[::2], kept[1::2], strict=True):
-                self._kept.setdefault(home, {})[key] = value
+        """Take each key's values; of what was heard, the last window whose results were given counts."""
+        for last_given in state.heard:
+            self._watermark_s = max(self._watermark_s, self._end_s(last_given))
+        for pane, values in state.panes.items():
+            if pane.startswith(_SINCE):
+                for key, num in values.items():
+                    self._early.add(int(pane.removeprefix(_SINCE)), key, num)
+            elif values:
+                self._kept[int(pane)] = dict(values)
         self._next_end_s = min(map(self._end_s, self._unfired()), default=inf)
 
     def _last_given(self) -> int | None:
@@ -125,6 +151,8 @@ class AlignedWindows:
                 self._kept[home] = {}
                 self._next_end_s = min(self._next_end_s, self._next_end_of(first, last))
         dicts = tuple(self._kept[home] for home in homes)
+        if self._marks is not None:
+            self.marks = tuple(self._marks_of(home) for home in homes)
         if is_open or not self._allow_late_s:
             return dicts, pane * self._pane_s, (pane + 1) * self._pane_s
         for window in self._still_kept(first, last):
@@ -160,6 +188,16 @@ class AlignedWindows:
             window = self._windows_of(home)[1] if self._is_shared else home
             if self._end_s(window) + self._allow_late_s <= self._watermark_s:
                 del self._kept[home]
+                if self._marks is not None:
+                    self._marks.pop(home, None)
+
+    def _marks_of(self, home: int) -> Callable[[Hashable], None]:
+        """Return what marks keys of a pane; one that is new since the last snapshot has marks from its beginning."""
+        assert self._marks is not None
+        if home not in self._marks:
+            self._marks[home] = Marks()
+            self._marks[home].take()
+        return self._marks[home].add
 
     # Panes and windows.
 
@@ -202,34 +240,6 @@ class AlignedWindows:
 
     def _end_s(self, window: int) -> float:
         return (window + self._num_panes) * self._pane_s
-
-
-class _KeptByKey(Mapping[Hashable, tuple[Any, ...]]):
-    """What each key has, made when it is asked for: the last window given, then in turn panes or windows and values.
-
-    Where windows give results early, in place of the last window given a tuple: it, and in turn windows and numbers.
-
-    Flat tuples of plain values cannot change, so that they need not be encoded at once.
-    """
-
-    def __init__(self, kept: dict[int, Values], last_given: int | None, early: Early[int]) -> None:
-        self._kept = kept
-        self._last_given = last_given
-        self._since = early.copy() if early.is_wanted else None
-
-    def __len__(self) -> int:
-        return len(dict.fromkeys(self))
-
-    def __iter__(self) -> Iterator[Hashable]:
-        return iter(dict.fromkeys(key for values in self._kept.values() for key in values))
-
-    def __getitem__(self, key: Hashable) -> tuple[Any, ...]:
-        found = tuple(each for home, values in self._kept.items() if key in values for each in (home, values[key]))
-        if not found:
-            raise KeyError(key)
-        if self._since is not None:
-            return (self._last_given, *self._since.of(key)), *found
-        return self._last_given, *found
 
 
 def _common_length(size_s: float, every_s: float) -> float:

@@ -1,6 +1,7 @@
 """Runs a keyed process that is also told what is meant for all keys. Knows no batch and no clock."""
 
 from collections.abc import Hashable
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -52,7 +53,7 @@ class Broadcasting(Processing):
         shared: dict[tuple[str, Hashable], Any] = {
             (name, key): value for name, values in self._shared.items() for key, value in values.items()
         }
-        return StepState(keyed=super().snapshot().keyed, shared=shared)
+        return replace(super().snapshot(), shared=shared)
 
     def restore(self, state: StepState) -> None:
         """States that the process no longer declares are forgotten."""

@@ -12,10 +12,11 @@ from operators.fuse import FusedMachine, Phase, Stage
 from operators.index import part_of_task
 from operators.loop import Loop
 from operators.machine import Counts
+from operators.marks import Marks
 from operators.partition_clock import PartitionClock
 from operators.retrieval import IndexPart, asking_stages, filling_stages
 from operators.sides import Sides
-from operators.state import Stateful
+from operators.state import ByKey, Stateful
 from operators.timed_operations import timed_operations
 from sage.base.errors import InternalError
 from sage.flow.graph import Step
@@ -41,6 +42,7 @@ from sage.flow.spec import (
     Reduce,
     Reply,
     Retrieve,
+    Spec,
     Split,
     TakeSide,
     ToAll,
@@ -67,6 +69,11 @@ def fused_machine(steps: Sequence[Step], context: Context) -> FusedMachine:
         ends=ends,
         batch_records=context.batch_records,
     )
+
+
+def _values_of(spec: Spec) -> ByKey:
+    """Return where an aggregate keeps its values: what begins as a new container is likely to change in place."""
+    return ByKey(marks=Marks() if isinstance(spec, Fold) and callable(spec.initial) else None)
 
 
 class _Cutter:
@@ -98,7 +105,7 @@ class _Cutter:
                 for operation in timed_operations(step, spec, self.failures, self.alarms, self._left_out):
                     self._take_operation(operation)
             case Map() | Filter() | FlatMap() | KeyBy() | Aggregate() | Reduce() | Fold() | ForEach() as spec:
-                self._take_operation(Operation(step, spec))
+                self._take_operation(Operation(step, spec, state=_values_of(spec)))
             case MapBatches(fn=fn, max_records=max_records, max_wait_s=None):
                 self._len_part = max(self._len_part, self._whole_lists(max_records or 1))
                 self._take_stages([Chunks(step, fn, max_records, self.failures)])

@@ -226,6 +226,9 @@ def _lines(number: int, operation: Operation, names: dict[str, Any], before: lis
             lines = update_lines(
                 spec, number, names, old=f"get_{state}(key, {{}})", keep=f"{state}[key] = v", gives_value=True
             )
+            if operation.state.marks is not None and operation.state.marks.is_on:
+                names[f"mark{number}"] = operation.state.marks.add
+                lines.insert(0, f"mark{number}(key)")
             return [*lines, *([] if spec.final else ["x = (key, v)"])]
 
 

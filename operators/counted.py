@@ -6,7 +6,7 @@ from typing import Any
 
 from operators.accumulate import MISSING, finish_of, update_lines
 from operators.failure import Failures
-from operators.state import StepState
+from operators.state import SavedRows, StepState
 from operators.timed_state import Fired
 from sage.flow.graph import Step
 from sage.flow.spec import Over
@@ -36,11 +36,14 @@ class CountedWindows:
         self._failures = failures
         self._kept: dict[Hashable, _Filling] = {}
         self._num_results = 0
+        self._rows = SavedRows(self._row)
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         names |= {f"get{number}": self._kept.get, f"begin{number}": self._begin, f"full{number}": self._full}
         update = update_lines(self._over, number, names, old="w.value", keep="w.value = v")
+        names[f"mark{number}"] = self._rows.marks.add
         return [], [
+            *([f"mark{number}(key)"] if self._rows.marks.is_on else []),
             f"w = get{number}(key)",
             f"if w is None: w = begin{number}(key)",
             *update,
@@ -55,18 +58,17 @@ class CountedWindows:
         if watermark_s == inf:
             for key, window in self._kept.items():
                 if window.num:
+                    self._rows.marks.touch(key)
                     self._full(key, window, results)
                     times += [] if window.time_s is None else [window.time_s] * (len(results) - len(times))
         return results, times
 
     def snapshot(self) -> StepState:
-        return StepState(
-            keyed={
-                key: (w.start, w.num, w.value if w.num else None, w.time_s)
-                for key, w in self._kept.items()
-                if w.num or w.start
-            }
-        )
+        return self._rows.snapshot(self._kept.keys())
+
+    def _row(self, key: Hashable) -> tuple[Any, ...] | None:
+        w = self._kept[key]
+        return (w.start, w.num, w.value if w.num else None, w.time_s) if w.num or w.start else None
 
     def restore(self, state: StepState) -> None:
         for key, (start, num, value, time_s) in (state.keyed or {}).items():

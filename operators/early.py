@@ -1,7 +1,7 @@
 """When windows give what they have so far, before they are over. Knows no shape."""
 
 from collections.abc import Hashable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from operators.alarms import Alarms
 from sage.flow.windows import Trigger
@@ -48,15 +48,9 @@ class Early(Generic[W]):
     def num_of(self, window: W, key: Hashable) -> int:
         return self._since.get(window, {}).get(key, 0)
 
-    def of(self, key: Hashable) -> tuple[Any, ...]:
-        """Return, in turn, each window that `key` has been counted in, and the number."""
-        return tuple(each for w, of_keys in self._since.items() if key in of_keys for each in (w, of_keys[key]))
-
-    def copy(self) -> "Early[W]":
-        """Return what a snapshot keeps: it counts no more."""
-        copied: Early[W] = Early(None, self._alarms)
-        copied._since = {window: of_keys.copy() for window, of_keys in self._since.items()}
-        return copied
+    def copies(self) -> dict[W, dict[Hashable, int]]:
+        """Return what a snapshot keeps: the counts of keys, by window."""
+        return {window: of_keys.copy() for window, of_keys in self._since.items() if of_keys}
 
     def take_due(self) -> Iterator[tuple[W, dict[Hashable, None]]]:
         """Give, if it is time, each window and the keys of which something came; they begin anew."""

@@ -116,6 +116,7 @@ class FusedMachine:
         self._alarms = alarms
         self._ends = ends
         self._batch_records = batch_records
+        self._is_marking = False
         self._is_timed = any(isinstance(stage, Loop) and stage.is_timed for stage in self._phases[0].stages)
         self._sink: Writing | None = next((s for p in phases for s in p.stages if isinstance(s, Writing)), None)
 
@@ -135,7 +136,12 @@ class FusedMachine:
         return self._commands(given, watermark_s if len(self._phases) == 1 else None)
 
     def snapshot(self) -> State:
-        return {name: stateful.snapshot() for name, stateful in self._stateful.items()}
+        state = {name: stateful.snapshot() for name, stateful in self._stateful.items()}
+        if not self._is_marking:
+            self._is_marking = True
+            for loop in (s for p in self._phases for s in p.stages if isinstance(s, Loop)):
+                loop.forget_functions()  # those to come mark the keys that they touch
+        return state
 
     def value_of(self, step: str, key: Hashable) -> Any:
         found: object = self._stateful.get(step)

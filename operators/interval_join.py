@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from operators.sides import Add
-from operators.state import StepState
+from operators.state import SavedRows, StepState
 from operators.timed_state import Fired
 
 Timed = tuple[float, int, Any]
@@ -26,6 +26,7 @@ class IntervalJoin:
         self._num = 0
         self._watermark_s = -inf
         self._swept_s = -inf
+        self._rows = SavedRows(self._row)
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         names[f"meet{number}"] = self._meet
@@ -59,21 +60,24 @@ class IntervalJoin:
             out.append((other, record) if side else (record, other))
             out_times.append(max(time_s, other_s))
         self._num += 1
+        self._rows.marks.touch(key)
         insort(kept[side], (time_s, self._num, record))
 
     def _sweep(self, key: Hashable) -> None:
         sides = self._kept[key]
         for side, (_, after_s) in zip(sides, self._reach_s, strict=True):
-            del side[: bisect_left(side, (self._watermark_s - after_s, -1))]
+            num_over = bisect_left(side, (self._watermark_s - after_s, -1))
+            if num_over:
+                del side[:num_over]
+                self._rows.marks.touch(key)
         if not any(sides):
             del self._kept[key]
 
     def snapshot(self) -> StepState:
-        keyed = {
-            key: tuple(tuple((time_s, record) for time_s, _, record in side) for side in sides)
-            for key, sides in self._kept.items()
-        }
-        return StepState(keyed=keyed)
+        return self._rows.snapshot(self._kept.keys())
+
+    def _row(self, key: Hashable) -> tuple[tuple[tuple[float, Any], ...], ...]:
+        return tuple(tuple((time_s, record) for time_s, _, record in side) for side in self._kept[key])
 
     def restore(self, state: StepState) -> None:
         for key, sides in (state.keyed or {}).items():

@@ -67,6 +67,12 @@ class Loop:
                 columns = (results, None, times if len(times) == len(results) else None) if results else None
         return columns, watermark_s
 
+    def forget_functions(self) -> None:
+        """Have loops generated anew: what operations do to a record is another now."""
+        self._functions.clear()
+        self._alone.clear()
+        self._rest.clear()
+
     def _function(self, *, timed: bool) -> tuple[LoopFunction, Recover]:
         """Return the loop for records with or without timestamps; the first use makes it."""
         if timed not in self._functions:

@@ -9,7 +9,7 @@ from typing import Any
 from operators.alarms import Alarms
 from operators.failure import Failures, Numbers
 from operators.sides import Sides
-from operators.state import StepState
+from operators.state import SavedRows, StepState
 from operators.timed_state import Fired
 from sage.flow.graph import Step
 from sage.flow.process import KeyedProcess, Store
@@ -85,13 +85,16 @@ class Processing:
         self._num_due = 0
         self._rung: Fired = ([], [])
         self._has_ended = False
+        self._rows = SavedRows(self._row)
         self.watermark_s = -inf
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         context, on_record = f"context{number}", f"on_record{number}"
         names |= {context: self._context, on_record: self._process.on_record}
         names |= {f"get{number}": self._kept.get, f"begin{number}": self._begin}
+        names[f"mark{number}"] = self._rows.marks.add
         return [], [
+            *([f"mark{number}(key)"] if self._rows.marks.is_on else []),
             f"w = get{number}(key)",
             f"if w is None: w = begin{number}(key)",
             f"{context}.own = w",
@@ -202,6 +205,7 @@ class Processing:
         if own.expiry_s[name] > time_s:
             self._push(own.expiry_s[name], key, name)  # it was written since
             return
+        self._rows.marks.touch(key)
         del own.expiry_s[name]
         own.values.pop(name, None)
         self._tidy(key)
@@ -212,6 +216,7 @@ class Processing:
         return own
 
     def _at(self, key: Hashable, own: _OfKey, time_s: float | None) -> None:
+        self._rows.marks.touch(key)
         context = self._context
         context.own, context.current, context.key, context.time_s = own, own.values, key, time_s
 
@@ -229,16 +234,12 @@ class Processing:
         return dict(own.values) if own is not None else None
 
     def snapshot(self) -> StepState:
-        keyed = {
-            key: (
-                dict(own.values),
-                tuple(sorted(own.timers)),
-                dict(own.expiry_s),
-                None if own.alarm is None else own.alarm[1],
-            )
-            for key, own in self._kept.items()
-        }
-        return StepState(keyed=keyed)
+        return self._rows.snapshot(self._kept.keys())
+
+    def _row(self, key: Hashable) -> tuple[Any, ...]:
+        own = self._kept[key]
+        alarm_after_s = None if own.alarm is None else own.alarm[1]
+        return dict(own.values), tuple(sorted(own.timers)), dict(own.expiry_s), alarm_after_s
 
     def restore(self, state: StepState) -> None:
         for key, (values, timers, expiry_s, alarm_after_s) in (state.keyed or {}).items():

@@ -1,10 +1,10 @@
 """What each instance of a step goes on with where there were another number of them before. Pure; knows no files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from operators.partition import instance_of
-from operators.state import StepState
+from operators.state import KEYED, StepState
 
 
 def dealt_out(states: Sequence[StepState], instance: int, num_instances: int) -> StepState:
@@ -14,16 +14,16 @@ def dealt_out(states: Sequence[StepState], instance: int, num_instances: int) ->
     """
     if len(states) == num_instances:
         return states[instance]
-    keyed = {
-        key: value
-        for state in states
-        for key, value in (state.keyed or {}).items()
-        if instance_of(key, num_instances) == instance
-    }
+    panes: dict[str, dict[Hashable, Any]] = {}
+    for state in states:
+        for pane, values in state.all_panes().items():
+            own = panes.setdefault(pane, {})
+            own |= {key: value for key, value in values.items() if instance_of(key, num_instances) == instance}
     grown = _piece([item for state in states for item in state.grown], instance, num_instances)
     held = _piece([item for state in states for item in state.held], instance, num_instances)
+    heard = [each for state in states for each in state.heard]
     shared = states[0].shared if states else None
-    return StepState(keyed if any(state.keyed is not None for state in states) else None, grown, held, shared=shared)
+    return StepState(panes.pop(KEYED, None), grown, held, shared=shared, panes=panes, heard=heard)
 
 
 def is_divisible(states: Iterable[StepState]) -> bool:

@@ -14,7 +14,7 @@ from operators.alarms import Alarms
 from operators.early import Early
 from operators.failure import Failures
 from operators.sides import Add
-from operators.state import StepState
+from operators.state import SavedRows, StepState
 from operators.timed_state import Fired
 from operators.windows import WindowResults
 from sage.flow.graph import Step
@@ -61,6 +61,7 @@ class SessionWindows:
         self._changed: list[tuple[Hashable, _Span]] = []
         self._watermark_s = -inf
         self._early: Early[_Span] = Early(spec.trigger, alarms)
+        self._rows = SavedRows(self._row)
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         """A record that goes on with its key's last session costs two comparisons."""
@@ -68,7 +69,9 @@ class SessionWindows:
         names |= {f"late{number}": self._late, f"place{number}": self._place, f"settle{number}": self._settle}
         names |= {f"early{number}": self._came}
         update = update_lines(self._over, number, names, old="w.value", keep="w.value = v")
+        names[f"mark{number}"] = self._rows.marks.add
         return [], [
+            *([f"mark{number}(key)"] if self._rows.marks.is_on else []),
             f"spans = get{number}(key)",
             "w = spans[-1] if spans else NEVER",
             f"if w.is_given or not w.last_s <= t <= w.last_s + {self._gap_s!r}:",
@@ -82,6 +85,11 @@ class SessionWindows:
             *([f"early{number}(key, w, out)"] if self._early.is_wanted else []),
         ]
 
+    def _row(self, key: Hashable) -> tuple[Any, ...]:
+        """Return what is saved of a key: of each session in turn its first and last time, its value, its status."""
+        spans = self._kept[key]
+        return tuple(each for s in spans for each in (s.first_s, s.last_s, s.value, self._status(key, s)))
+
     def advance(self, watermark_s: float | None) -> Fired:
         fired: Fired = ([], [])
         for key, span in self._changed:
@@ -90,6 +98,7 @@ class SessionWindows:
         self._changed.clear()
         for span, keys in self._early.take_due():
             for key in keys:
+                self._rows.marks.touch(key)
                 self._give(fired, key, span)
         if watermark_s is None or watermark_s <= self._watermark_s:
             return fired
@@ -98,6 +107,7 @@ class SessionWindows:
             _, _, key, span = heappop(self._due)
             if span.is_gone:
                 continue
+            self._rows.marks.touch(key)
             if not span.is_given and self._end_s(span) < watermark_s:
                 self._give(fired, key, span)
                 span.is_given = True
@@ -109,11 +119,7 @@ class SessionWindows:
         return fired
 
     def snapshot(self) -> StepState:
-        keyed = {
-            key: tuple(each for s in spans for each in (s.first_s, s.last_s, s.value, self._status(key, s)))
-            for key, spans in self._kept.items()
-        }
-        return StepState(keyed=keyed)
+        return self._rows.snapshot(self._kept.keys())
 
     def restore(self, state: StepState) -> None:
         for key, spans in (state.keyed or {}).items():

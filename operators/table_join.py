@@ -10,7 +10,7 @@ from math import inf
 from typing import Any
 
 from operators.sides import Add
-from operators.state import StepState
+from operators.state import SavedRows, StepState
 from operators.timed_state import Fired
 
 Timed = tuple[float, int, Any]
@@ -27,6 +27,8 @@ class TableJoin:
         self._waiting: list[tuple[float, int, Hashable, Any]] = []
         self._num = 0
         self._watermark_s = -inf
+        self._waiting_of: dict[Hashable, list[tuple[float, Any]]] = {}
+        self._saved = SavedRows(self._row)
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         names[f"take{number}"] = self._take
@@ -41,6 +43,7 @@ class TableJoin:
         while self._waiting and (self._waiting[0][0] < watermark_s or watermark_s == inf):
             time_s, _, key, record = heappop(self._waiting)
             rows = self._forget(key, time_s)
+            self._saved.marks.touch(key)
             if rows and rows[0][0] <= time_s:
                 pairs.append((record, rows[0][2]))
                 times.append(time_s)
@@ -52,6 +55,7 @@ class TableJoin:
     def _take(self, tagged: tuple[int, Any], key: Hashable, time_s: float) -> None:
         side, record = tagged
         self._num += 1
+        self._saved.marks.touch(key)
         if side:
             insort(self._rows.setdefault(key, []), (time_s, self._num, record))
             self._forget(key, min(self._watermark_s, time_s))
@@ -67,17 +71,15 @@ class TableJoin:
         return rows
 
     def snapshot(self) -> StepState:
-        waiting: dict[Hashable, list[tuple[float, Any]]] = {}
         for time_s, _, key, record in sorted(self._waiting, key=lambda each: each[:2]):
-            waiting.setdefault(key, []).append((time_s, record))
-        keyed = {
-            key: (
-                tuple((time_s, row) for time_s, _, row in self._rows.get(key, ())),
-                tuple(waiting.get(key, ())),
-            )
-            for key in dict.fromkeys([*self._rows, *waiting])
-        }
-        return StepState(keyed=keyed)
+            self._waiting_of.setdefault(key, []).append((time_s, record))
+        state = self._saved.snapshot(dict.fromkeys([*self._rows, *self._waiting_of]).keys())
+        self._waiting_of.clear()
+        return state
+
+    def _row(self, key: Hashable) -> tuple[tuple[tuple[float, Any], ...], tuple[tuple[float, Any], ...]]:
+        rows = tuple((time_s, row) for time_s, _, row in self._rows.get(key, ()))
+        return rows, tuple(self._waiting_of.get(key, ()))
 
     def restore(self, state: StepState) -> None:
         for key, (rows, waiting) in (state.keyed or {}).items():

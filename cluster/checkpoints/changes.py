@@ -1,35 +1,49 @@
 """What has changed between two copies of a dict, without a word from whoever changed it. Pure.
 
-A copy holds the very objects: a key whose value is another object now has changed. Nothing is told by the hot path, and
-both copies are passed over by C: 9 to 14 ms for 100,000 keys of which a tenth changed (measured 2026-11-22).
+A copy holds the very objects: a key whose value is another object now has changed. Nothing is told by the hot path.
+Slices are compared by C, in turn: between two of them whoever compares may let other threads go on.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import chain, compress, islice
-from operator import is_, is_not
+from operator import is_not
 from typing import Any
+
+LEN_SLICE = 2_000
+"""Keys compared at once, and then encoded: about half a millisecond in which no other thread of Python has its turn."""
+
+Change = tuple[list[Hashable], list[Any], list[Hashable]]
+"""Keys and values that are new or others than before, and keys that are gone."""
 
 _UNCHANGING = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 
-def changed_items(
-    old: Mapping[Hashable, Any], new: Mapping[Hashable, Any]
-) -> tuple[list[Hashable], list[Any], list[Hashable]]:
-    """Return keys and values that are new or others than before, and the keys that are gone."""
-    if len(new) < len(old) or not all(map(is_, old, new)):
-        return _changed_anyhow(old, new)
-    others = list(map(is_not, old.values(), new.values()))
-    keys = [*compress(new, others), *islice(new, len(old), None)]
-    values = [*compress(new.values(), others), *islice(new.values(), len(old), None)]
-    return keys, values, []
+def changes(old: Mapping[Hashable, Any], new: Mapping[Hashable, Any], len_slice: int = LEN_SLICE) -> Iterator[Change]:
+    """Return, slice by slice, what has changed.
+
+    As long as keys stand where they stood, values are compared by place; from the first that does not on, by key.
+    """
+    old_keys, old_values, new_keys, new_values = iter(old), iter(old.values()), iter(new), iter(new.values())
+    in_place = True
+    while keys := list(islice(new_keys, len_slice)):
+        values = list(islice(new_values, len(keys)))
+        if in_place:
+            before = list(islice(old_keys, len(keys)))
+            in_place = keys[: len(before)] == before
+        if in_place:
+            others: Iterable[bool] = map(is_not, islice(old_values, len(before)), values)
+            kept = list(others) + [True] * (len(keys) - len(before))
+        else:
+            kept = list(map(is_not, map(old.get, keys, [_MISSING] * len(keys)), values))
+        yield [*compress(keys, kept)], [*compress(values, kept)], []
+    if in_place and len(old) <= len(new):
+        return
+    old_keys = iter(old)
+    while keys := list(islice(old_keys, len_slice)):
+        yield [], [], [key for key in keys if key not in new]
 
 
-def _changed_anyhow(
-    old: Mapping[Hashable, Any], new: Mapping[Hashable, Any]
-) -> tuple[list[Hashable], list[Any], list[Hashable]]:
-    missing = object()
-    keys = [key for key, value in new.items() if old.get(key, missing) is not value]
-    return keys, [new[key] for key in keys], [key for key in old if key not in new]
+_MISSING = object()
 
 
 def are_unchanging(values: Iterable[Any]) -> bool:

@@ -9,8 +9,9 @@ from pykka import ActorRef
 from cluster.checkpoints.call_journal import FolderCalls
 from cluster.checkpoints.disk import Disk, RealDisk
 from cluster.checkpoints.folder import CheckpointFolder
+from cluster.checkpoints.joining import state_from_pieces
 from cluster.checkpoints.manifest import SavedTask
-from cluster.checkpoints.pieces import PieceEncoder, frozen, state_from_pieces
+from cluster.checkpoints.pieces import PieceEncoder, frozen
 from cluster.checkpoints.restoring import state_for_task
 from cluster.checkpoints.writer import PartWriter, SavedChain, SaveState
 from cluster.runtime.actor import tell
@@ -34,8 +35,13 @@ class Keepers:
         rng: Random | None = None,
         scheduler: Scheduler | None = None,
         keep_calls: bool = False,
+        between: Callable[[], object] = lambda: None,
     ) -> None:
-        """`keep_calls`: keep model calls too, in the folders of this machine."""
+        """`keep_calls`: keep model calls too, in the folders of this machine.
+
+        `between` is called by the writer between two slices of what it encodes.
+        """
+        self._between = between
         self._clock = clock
         self._keep_calls = keep_calls
         self._open_disk = open_disk
@@ -53,7 +59,16 @@ class Keepers:
             )
         begins_in = keeping.begins_in or keeping.folder
         writer, folder = self._writer, CheckpointFolder(self._open_disk(begins_in), begins_in)
-        return lambda spec: FolderKeeper(spec, keeping, types, folder, writer, report, self._calls(spec, keeping))
+        return lambda spec: FolderKeeper(
+            SavedChain(spec.id, PieceEncoder(self._between)),
+            spec,
+            keeping,
+            types,
+            folder,
+            writer=writer,
+            report=report,
+            calls=self._calls(spec, keeping),
+        )
 
     def _calls(self, spec: TaskSpec, keeping: Keeping) -> FolderCalls | None:
         step = spec.chain.steps[0]
@@ -72,10 +87,12 @@ class FolderKeeper:
 
     def __init__(
         self,
+        chain: SavedChain,
         spec: TaskSpec,
         keeping: Keeping,
         types: RecordTypes,
         folder: CheckpointFolder,
+        *,
         writer: ActorRef[Any],
         report: Callable[[TaskSaved], None],
         calls: FolderCalls | None,
@@ -87,7 +104,7 @@ class FolderKeeper:
         self._folder = folder
         self._writer = writer
         self._report = report
-        self._chain = SavedChain(spec.id, PieceEncoder())
+        self._chain = chain
 
     def saved(self) -> TaskState | None:
         """Return what the task goes on from, read and checked anew. Raises CheckpointUnusable."""
@@ -105,7 +122,8 @@ class FolderKeeper:
         settle = tuple(step.settle for step in state.steps.values() if step.settle is not None)
         if self._calls is not None and checkpoint_id is not None:
             self._calls.cut(checkpoint_id)
-        kept = frozen(state, self._types)
+        encoder = self._chain.encoder
+        kept = frozen(state, self._types, is_whole=encoder.is_due(), plain=encoder.plain())
         wanted = SaveState(self._keeping.folder, self._chain, checkpoint_id, kept, settle, commits, self._report)
         if not tell(self._writer, wanted):
             error = InternalError("the checkpoint writer has ended")

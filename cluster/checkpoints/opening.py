@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from cluster.checkpoints.folder import CheckpointFolder, FoundCheckpoints
 from cluster.checkpoints.manifest import Manifest
-from cluster.checkpoints.pieces import steps_in_piece
+from cluster.checkpoints.sections import steps_in_piece
 from sage.base.errors import CheckpointUnusable, FlowInvalid
 from sage.flow.checkpoint import Resume
 from sage.flow.graph import Graph

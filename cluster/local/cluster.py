@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pykka import ActorRef
 
 from cluster.checkpoints.clerk import CheckpointClerk
+from cluster.checkpoints.giving_way import give_way
 from cluster.checkpoints.keepers import Keepers
 from cluster.jobs.checkpoint_start import HERE, open_checkpoints
 from cluster.jobs.letters import LetterKeeper, letters_here
@@ -77,7 +78,7 @@ class LocalCluster(AskedCluster):
         machine = machine_here(self._settings)
         offer = machine.look()
         self._manager = JobManager.start(self._clock, Random(), Strategy(self._settings.jobs.placement))
-        self._keepers = Keepers(self._clock, keep_calls=True)
+        self._keepers = Keepers(self._clock, keep_calls=True, between=give_way)
         self._node = Node.start(NODE_ID, self._node_ports())
         self._actors: list[ActorRef[Any]] = [self._node, self._manager]
         if machine.has_driver:

@@ -7,7 +7,8 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
-from cluster.checkpoints.pieces import PieceEncoder, frozen, state_from_pieces
+from cluster.checkpoints.joining import state_from_pieces
+from cluster.checkpoints.pieces import PieceEncoder, frozen
 from cluster.jobs.accounts import Accounts
 from cluster.jobs.flow_types import flow_types
 from cluster.jobs.tasks import tasks_from_plan

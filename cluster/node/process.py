@@ -11,6 +11,7 @@ from typing import Any
 import zmq
 from pykka import ActorRef
 
+from cluster.checkpoints.giving_way import give_way
 from cluster.checkpoints.keepers import Keepers
 from cluster.jobs.devices import Wish
 from cluster.jobs.letters import LetterKeeper, letters_here
@@ -69,7 +70,7 @@ class NodeProcess:
         self._config = config
         self._clock = SystemClock()
         self._node_id = NodeId(config.name)
-        self._keepers = Keepers(self._clock, keep_calls=True)
+        self._keepers = Keepers(self._clock, keep_calls=True, between=give_way)
         self._has_ended = threading.Event()
         self.error: SageError | None = None  # by which it ended, if by one
         self._member: ActorRef[Any] | None = None

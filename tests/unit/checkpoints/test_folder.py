@@ -10,10 +10,11 @@ import pytest
 
 from cluster.checkpoints.disk import Disk, RealDisk
 from cluster.checkpoints.folder import CheckpointFolder
+from cluster.checkpoints.joining import state_from_pieces
 from cluster.checkpoints.lock import FolderLock
 from cluster.checkpoints.manifest import Manifest, SavedTask, manifest_name
 from cluster.checkpoints.opening import beginning, folder_name
-from cluster.checkpoints.pieces import PieceEncoder, frozen, state_from_pieces
+from cluster.checkpoints.pieces import PieceEncoder, frozen
 from cluster.checkpoints.savepoint import write_savepoint
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import SavedPiece, SavedPieces, TaskState
@@ -53,7 +54,7 @@ class Written:
         for number in range(self._num_changed):
             self._values[(checkpoint_id + number) % len(self._values)] = 1000 * checkpoint_id
         state = TaskState(steps={"count": StepState(keyed=self._values.copy())})
-        content, is_whole = self._encoder.encode(frozen(state, TYPES))
+        content, is_whole = self._encoder.encode(frozen(state, TYPES, is_whole=self._encoder.is_due()))
         piece = SavedPiece(f"{checkpoint_id}.part", 0, len(content), crc32(content))
         self._pieces = (piece,) if is_whole else (*self._pieces, piece)
         self.folder.write(piece.file, [content])

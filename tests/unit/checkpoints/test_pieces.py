@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.checkpoints.pieces import MAX_PIECES, PieceEncoder, frozen, state_from_pieces, steps_in_piece
+from cluster.checkpoints.joining import state_from_pieces
+from cluster.checkpoints.pieces import MAX_PIECES, PieceEncoder, frozen
+from cluster.checkpoints.sections import steps_in_piece
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore, TaskState
 from operators.state import Prefix, StepState
@@ -33,17 +35,21 @@ def plain(state: TaskState) -> TaskState:
             list(step.held),
             step.fixed,
             step.shared,
+            step.panes,
+            list(step.heard),
         )
         for name, step in state.steps.items()
     }
-    return replace(state, steps={name: step for name, step in steps.items() if step != StepState(None, [], [])})
+    return replace(
+        state, steps={name: step for name, step in steps.items() if step != StepState(None, [], [], heard=[])}
+    )
 
 
 def kept(states: Sequence[TaskState]) -> list[bytes]:
     """Return the pieces from which the last state comes."""
     encoder, pieces = PieceEncoder(), list[bytes]()
     for state in states:
-        piece, is_whole = encoder.encode(frozen(state, TYPES))
+        piece, is_whole = encoder.encode(frozen(state, TYPES, is_whole=encoder.is_due()))
         pieces = [piece] if is_whole else [*pieces, piece]
     return pieces
 
@@ -90,7 +96,7 @@ def test_any_course_of_a_state_comes_out_at_its_end(seed: int, num_states: int) 
         state = TaskState(
             steps={"sum": StepState(keyed=values.copy()), "collect": StepState(grown=Prefix(grown, len(grown)))}
         )
-        piece, is_whole = encoder.encode(frozen(state, TYPES))
+        piece, is_whole = encoder.encode(frozen(state, TYPES, is_whole=encoder.is_due()))
         pieces = [piece] if is_whole else [*pieces, piece]
         assert plain(state_from_pieces(pieces, TYPES)) == plain(state)
 
@@ -127,9 +133,33 @@ def test_what_was_not_kept_is_written_again() -> None:
     first = TaskState(steps={"sum": StepState(keyed={"a": 1})})
     encoder.encode(frozen(first, TYPES))
     encoder.forget()
-    piece, is_whole = encoder.encode(frozen(TaskState(steps={"sum": StepState(keyed={"a": 1, "b": 2})}), TYPES))
+    piece, is_whole = encoder.encode(
+        frozen(TaskState(steps={"sum": StepState(keyed={"a": 1, "b": 2})}), TYPES, is_whole=encoder.is_due())
+    )
     assert is_whole
     assert state_from_pieces([piece], TYPES).steps["sum"].keyed == {"a": 1, "b": 2}
+
+
+def test_values_that_begin_to_change_in_place_cost_one_checkpoint_and_none_of_what_is_held() -> None:
+    encoder = PieceEncoder()
+    values: dict[Hashable, Any] = {"a": 1, "b": 2}
+
+    def encoded() -> tuple[bytes, bool]:
+        state = TaskState(steps={"sum": StepState(keyed=values.copy())})
+        return encoder.encode(frozen(state, TYPES, is_whole=encoder.is_due(), plain=encoder.plain()))
+
+    encoded()
+    values["a"] = 3
+    assert not encoded()[1]
+    values["b"] = [4]
+    with pytest.raises(CheckpointUnusable, match="step 'sum' can change in place"):
+        encoded()
+    encoder.forget()
+    piece, is_whole = encoded()
+    assert is_whole
+    assert state_from_pieces([piece], TYPES).steps["sum"].keyed == values
+    values["b"].append(5)
+    assert not encoded()[1]
 
 
 def test_a_state_that_cannot_be_saved_is_refused_by_step_and_type() -> None:

@@ -1,6 +1,7 @@
 """Joins against all pairs there are: random disorder, batches and restarts."""
 
 from copy import deepcopy
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -8,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.machine import Emit, Machine
-from operators.state import StepState
 from sage.base.batch import Batch
 from sage.flow.spec import AsOf, JoinWindows, Spec, Within
 from sage.flow.windows import Session, Sliding, Tumbling
@@ -50,7 +50,7 @@ def joined(spec: Spec, drawn: Drawn) -> tuple[list[Any], list[Event], Machine]:
             found += zip(command.batch.values, command.batch.timestamps_s or (), strict=True)
         batch = []
         if what == 1:
-            saved = {name: StepState(keyed=dict(each.keyed or {})) for name, each in driven.snapshot().items()}
+            saved = {name: replace(each, keyed=dict(each.keyed or {})) for name, each in driven.snapshot().items()}
             driven = machine(spec)
             assert values_of(driven.restore(deepcopy(saved))) == []
             assert values_of(driven.on_batch(Batch((), watermark_s=watermark_s))) == [], "as a task does it"

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.machine import Command, Emit, Machine, SetTimer
-from operators.state import StepState
 from sage.base.batch import Batch
 from sage.base.errors import RecordFailed
 from sage.flow.graph import OnError
@@ -29,7 +29,7 @@ def driven_by(process: type[KeyedProcess[Any, Any, Any]], *, sides: tuple[str, .
 
 
 def again(driven: Machine, process: type[KeyedProcess[Any, Any, Any]]) -> tuple[Machine, list[Command]]:
-    saved = {name: StepState(keyed=dict(state.keyed or {})) for name, state in driven.snapshot().items()}
+    saved = {name: replace(state, keyed=dict(state.keyed or {})) for name, state in driven.snapshot().items()}
     other = driven_by(process)
     return other, other.restore(deepcopy(saved))
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.machine import Emit, Machine
-from operators.state import State, StepState
+from operators.state import State
 from sage.base.batch import Batch
 from sage.flow.spec import Aggregate, AssignTimestamps, Combine, Gather, KeyBy, Over, Reduce, Window
 from sage.flow.windows import Session, Shape, Sliding, Tumbling
@@ -108,7 +109,7 @@ def test_windows_give_what_the_oracle_gives_batch_by_batch(
 def snapshot_of(driven: Machine) -> State:
     """Return what a machine holds, in containers of its own."""
     return {
-        name: StepState(keyed=dict(state.keyed or {}), grown=state.grown, held=state.held, fixed=state.fixed)
+        name: replace(state, keyed=dict(state.keyed or {}), settle=None, commit=None)
         for name, state in driven.snapshot().items()
     }
 
