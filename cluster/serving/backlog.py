@@ -14,14 +14,22 @@ _URGENCY = {service_class: number for number, service_class in enumerate(Service
 
 @dataclass(slots=True)
 class Ahead:
-    """What is served first: prompt tokens, and work (prompts and answers, in prompt tokens)."""
+    """What is served together: uncached prompt tokens, work (these and answers, in prompt tokens), number."""
 
     prompt_tokens: float = 0.0
     work: float = 0.0
+    num: int = 0
+    due_s: float = 0.0  # of all of them together
+
+    def with_one_more(self, ticket: Ticket) -> "Ahead":
+        """Return this with a ticket put before it."""
+        return Ahead(self.prompt_tokens + ticket.expected_tokens, self.work + ticket.expected_work)
 
     def add(self, ticket: Ticket, sign: int) -> None:
-        self.prompt_tokens += sign * ticket.size.prompt_tokens
-        self.work += sign * ticket.size.work
+        self.prompt_tokens += sign * ticket.expected_tokens
+        self.work += sign * ticket.expected_work
+        self.num += sign
+        self.due_s += sign * ticket.due_s
 
 
 @dataclass(slots=True)
@@ -75,10 +83,25 @@ class Backlog:
             _, own = backlog.by_tenant.get(ticket.request.tenant, (0, Ahead()))
             weight = self._weight_of(ticket.request.tenant)
             total = backlog.weight + (0.0 if ticket.request.tenant in backlog.by_tenant else weight)
-            most = total / weight * (own.work + ticket.size.work)
+            most = total / weight * (own.work + ticket.expected_work)
             if ahead.work > most > 0.0:
                 ahead = Ahead(ahead.prompt_tokens * most / ahead.work, most)
         return ahead
+
+    def behind(self, ticket: Ticket) -> list[tuple[Ahead, Ahead]]:
+        """Return what of its class is due later than `ticket`, in order: all that goes before its end, and it."""
+        backlog = self._lanes.get(ticket.lane)
+        if backlog is None:
+            return []
+        urgency, step = _place(ticket)
+        before = self.before(ticket, is_by_class=True, is_by_due=True, is_fair=False)
+        found = []
+        total = Ahead(before.prompt_tokens, before.work)
+        for place in sorted(place for place in backlog.by_due if place[0] == urgency and place[1] > step):
+            sums = backlog.by_due[place]
+            total = Ahead(total.prompt_tokens + sums.prompt_tokens, total.work + sums.work)
+            found.append((total, sums))
+        return found
 
     def _count(self, ticket: Ticket, sign: int) -> None:
         backlog = self._lanes.get(ticket.lane)
@@ -93,7 +116,7 @@ class Backlog:
         if sums is None:
             sums = backlog.by_due[place] = Ahead()
         sums.add(ticket, sign)
-        if sums.prompt_tokens < 0.5:
+        if not sums.num:
             del backlog.by_due[place]
         tenant = ticket.request.tenant
         num, own = backlog.by_tenant.get(tenant) or (0, Ahead())

@@ -35,27 +35,44 @@ class Forecast:
     def began(self, ticket: Ticket, now_s: float) -> None:
         """Note that the first token of a ticket came."""
         line = self._on_engine.setdefault(ticket.lane, RobustLine())
-        line.observe(ticket.size.prompt_tokens, now_s - ticket.sent_s)
-        self._speeds.setdefault(ticket.lane, _Speed()).observe(ticket.size.prompt_tokens, ticket.took_s)
+        line.observe(ticket.uncached_tokens, now_s - ticket.sent_s)
+        self._speeds.setdefault(ticket.lane, _Speed()).observe(ticket.uncached_tokens, ticket.took_s)
         if ticket.forecast_s:
             step = 1.0 - LATE_SHARE if now_s > ticket.due_s else -LATE_SHARE
             self.caution = min(max(self.caution + _STEP * step, _LEAST_CAUTION), _MOST_CAUTION)
 
     def ended(self, ticket: Ticket, now_s: float) -> None:
         """Count work that an engine has done: what it is given while it fills up says nothing of its speed."""
-        self._rates.setdefault(ticket.lane, DrainRate()).left(ticket.size.work, now_s)
+        self._rates.setdefault(ticket.lane, DrainRate()).left(ticket.expected_work, now_s)
 
     def first_token_in_s(self, ticket: Ticket, now_s: float) -> float | None:
-        """Return seconds from now; None where nothing is known yet."""
+        """Return seconds from now; None where nothing is known yet. Notes what of the prompt is cached somewhere."""
+        cached_tokens = int(self._router.route.affinity_tokens(ticket))
+        ticket.cached_tokens = max(0, min(cached_tokens, ticket.size.prompt_tokens - 1))
         engine = self._router.choose(ticket)
         if engine is not None:
             return engine.first_token_in_s(self._router.uncached_tokens(ticket, engine), now_s)
         ahead, line = self._queue.ahead_of(ticket), self._on_engine.get(ticket.lane)
-        wait_s = self._prompts_s(ticket.lane, ahead)
-        if self._router.is_full(ticket.lane):
-            wait_s = max(wait_s, self._drain_s(ticket.lane, ahead, now_s))
-        on_engine_s = None if line is None else line.at(ticket.size.prompt_tokens)
+        wait_s = self._wait_s(ticket.lane, ahead, now_s)
+        on_engine_s = None if line is None else line.at(ticket.expected_tokens)
         return None if on_engine_s is None else wait_s + on_engine_s
+
+    def delays_others_s(self, ticket: Ticket, now_s: float) -> float:
+        """Return by how much the first of those that wait, and would be served after `ticket`, would be late."""
+        line = self._on_engine.get(ticket.lane)
+        if line is None:
+            return 0.0
+        for before, waiting in self._queue.behind(ticket):
+            wait_s = self._wait_s(ticket.lane, before.with_one_more(ticket), now_s)
+            on_engine_s = line.at(waiting.prompt_tokens / waiting.num) or 0.0
+            late_s = self.caution * (wait_s + on_engine_s) - (waiting.due_s / waiting.num - now_s)
+            if late_s > 0.0:
+                return late_s
+        return 0.0
+
+    def _wait_s(self, lane: Lane, ahead: Ahead, now_s: float) -> float:
+        wait_s = self._prompts_s(lane, ahead)
+        return max(wait_s, self._drain_s(lane, ahead, now_s)) if self._router.is_full(lane) else wait_s
 
     def _prompts_s(self, lane: Lane, ahead: Ahead) -> float:
         """Return how long all engines together take for prompts, while they have sequences to spare."""
@@ -71,7 +88,7 @@ class Forecast:
 
 @dataclass(slots=True)
 class _Speed:
-    """Seconds for a prompt token on one engine, cached ones too: forgetting, weighed by tokens."""
+    """Seconds for a prompt token on one engine, cached ones left out: forgetting, weighed by tokens."""
 
     tokens: float = 0.0
     took_s: float = 0.0

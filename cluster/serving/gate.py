@@ -4,6 +4,7 @@ from cluster.serving.admission import Offer, is_by_deadline
 from cluster.serving.deadlines import deadline_exceeded
 from cluster.serving.drain import DrainRate
 from cluster.serving.forecast import Forecast
+from cluster.serving.preference import Preference
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.quota import Quotas
 from cluster.serving.route import Router
@@ -38,6 +39,7 @@ class Gate:
         self._has_terms = not quotas.are_none
         self.is_wide_open = not self.is_by_deadline and not self._has_terms  # `turned_away` turns nobody away
         self._drain_rate = DrainRate()
+        self._preference = Preference()
 
     @property
     def admission(self) -> str:
@@ -118,13 +120,28 @@ class Gate:
     def _too_late(self, ticket: Ticket, now_s: float) -> SageError | None:
         """Return why a request is not let in that would, as far as is known, begin after it is due."""
         ticket.forecast_s = self.forecast.first_token_in_s(ticket, now_s)
-        forecast_s = None if ticket.forecast_s is None else self.forecast.caution * ticket.forecast_s
+        caution = self.forecast.caution * self._preference.came(ticket)
+        forecast_s = None if ticket.forecast_s is None else caution * ticket.forecast_s
         due_in_s = ticket.due_s - now_s
-        if forecast_s is None or forecast_s <= due_in_s:
+        if forecast_s is None:
             return None
+        if forecast_s <= due_in_s:
+            return self._makes_late(ticket, now_s)
         retry_after_s = max(MIN_RETRY_S, forecast_s - due_in_s)
         return Overloaded(
             f"the first token would come in {forecast_s:.1f} s and is due in {due_in_s:.1f} s",
+            f"Try again in {retry_after_s:.1f} s, allow more time, or start more engines.",
+            retry_after_s=retry_after_s,
+        )
+
+    def _makes_late(self, ticket: Ticket, now_s: float) -> SageError | None:
+        """Return why a request is not let in that would begin in time, but before others that then would not."""
+        late_s = self.forecast.delays_others_s(ticket, now_s)
+        if late_s <= 0.0:
+            return None
+        retry_after_s = max(MIN_RETRY_S, late_s)
+        return Overloaded(
+            f"requests that wait already would be {late_s:.1f} s late",
             f"Try again in {retry_after_s:.1f} s, allow more time, or start more engines.",
             retry_after_s=retry_after_s,
         )

@@ -98,6 +98,14 @@ class WaitingQueue:
             ticket, is_by_class=policy.is_by_class, is_by_due=policy.is_by_due, is_fair=policy.is_fair
         )
 
+    def behind(self, ticket: Ticket) -> list[tuple[Ahead, Ahead]]:
+        """Return what would be served after a ticket that does not wait yet, as far as one tenant alone waits; see
+        `Backlog.behind`. Among tenants served alike nobody is put behind by how early another is due."""
+        policy = self._policy
+        if not (policy.is_by_class and policy.is_by_due) or self._backlog.num_tenants(ticket.lane) > 1:
+            return []
+        return self._backlog.behind(ticket)
+
     def change_policy(self, policy: Policy) -> None:
         """Order what waits, and what comes, by `policy`."""
         self._policy = policy

@@ -25,10 +25,14 @@ from sage.base.inference import Kind
 
 ROUTE_NAMES = ("round_robin", "least_work", "session", "prefix", "auto")
 
-MIN_MATCH = 0.5
+MIN_MATCH = 0.25
 """A shorter part of the prompt is no reason to prefer an engine: all requests of a service share their first block."""
 
-WEIGHT_OF_WORK = 0.1  # of all work of an engine, against the prompts before its next one; 0 and 0.3 are as good
+WEIGHT_OF_WORK = 0.02  # of all work of an engine, against the prompts before its next one: it tells equals apart
+
+WORTH_OF_CACHED = 2.0
+"""Prompt tokens that a request may wait for at a holder, for each that is cached there. Worked off elsewhere they also
+drive out what that engine has cached, and are then kept twice: more than the time they take (simulated, Mooncake)."""
 
 MAX_SESSIONS = 65_536
 
@@ -173,7 +177,8 @@ class LongestPrefix(_ByPrefix):
 
 
 class SoonestDone(_ByPrefix):
-    """The least of prompts before it and uncached prompt together, over the holders of a prefix and the least busy.
+    """The least of prompts before it and uncached prompt together, over the holders of a prefix and the least busy;
+    what is cached is worth more than the time it saves.
 
     A holder may have its window full of prompts: waiting there for what its cache saves is no loss.
     """
@@ -184,12 +189,12 @@ class SoonestDone(_ByPrefix):
         matches = self._matches(ticket)
         if not matches:
             return first
-        best, least = first, _prompts_and_work(first) - matches.get(first.info.engine_id, 0)
+        best, least = first, _prompts_and_work(first) - WORTH_OF_CACHED * matches.get(first.info.engine_id, 0)
         for engine_id, cached in matches.items():
             account = accounts.get(engine_id)
             if account is None or account.is_retired or account.free_slots() <= 0 or ticket.lane not in account.lanes:
                 continue
-            done = _prompts_and_work(account) - cached
+            done = _prompts_and_work(account) - WORTH_OF_CACHED * cached
             if done < least:
                 best, least = account, done
         return best

@@ -43,6 +43,7 @@ class Ticket:
     | num_beside | when it was sent: sequences that decoded |
     | prefill_s, planned_s, foretold_s | when it was sent: seconds that its prompt should take; when by the engine's
       plan it would have its first token; the same, by how late the engine was then |
+    | cached_tokens | when it arrived, where that was looked at: what of its prompt an engine had cached |
     | forecast_s | when it arrived: seconds until its first token, as was foretold; None where nothing was known |
     | prefix, affinity_tokens | set where asked for: the prompt's blocks; how much of it an engine had cached |
     """
@@ -67,11 +68,21 @@ class Ticket:
     foretold_s: float = 0.0
     forecast_s: float | None = None
     num_beside: int = 0
+    cached_tokens: int = 0
     first_s: float | None = None
     prefix: PromptPrefix | None = None
     affinity_tokens: float | None = None
     is_waiting: bool = False
     is_answered: bool = False
+
+    @property
+    def expected_tokens(self) -> int:
+        """What of the prompt is to be worked off, as far as was known when it arrived."""
+        return self.size.prompt_tokens - self.cached_tokens
+
+    @property
+    def expected_work(self) -> float:
+        return self.size.work - self.cached_tokens
 
 
 def ticket_for(request: Request, lane: Lane, arrival: int, now_s: float, size: Size) -> Ticket:

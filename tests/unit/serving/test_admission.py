@@ -63,3 +63,16 @@ def test_nothing_is_refused_before_anything_is_known() -> None:
 def test_an_unknown_admission_is_refused_with_the_nearest() -> None:
     with pytest.raises(UnknownPolicy, match="Did you mean 'deadline'"):
         Plane(admission="deadlines")
+
+
+def test_a_request_is_refused_that_would_make_another_late_which_waits_already() -> None:
+    plane = busy_plane("deadline", num_waiting=0)
+    plane.policy("hybrid")
+    plane.submit(chat("first", timeout_s=6.5), chat("second", timeout_s=6.5))
+    number = 0
+    while plane.outcome(f"first{number}" if number else "second") == "open":
+        number += 1
+        plane.submit(chat(f"first{number}", timeout_s=6.5))
+    plane.submit(chat("sooner", timeout_s=3.5))
+    assert "requests that wait already would be" in plane.failure("sooner").what
+    assert all(plane.outcome(f"first{n}") == "open" for n in range(1, number))

@@ -77,3 +77,41 @@ def test_more_urgent_classes_do_not_wait_for_less_urgent_ones() -> None:
     backlog.add(waiting(chat("b", BATCH)))
     urgent = waiting(chat("i", INTERACTIVE), 2)
     assert backlog.before(urgent, is_by_class=True, is_by_due=False, is_fair=False).work == 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_behind_a_request_is_what_is_due_later_with_all_that_goes_before_it(seed: int) -> None:
+    *there, ticket = tickets(seed, 60)
+    backlog = Backlog()
+    for other in there:
+        backlog.add(other)
+    found = backlog.behind(ticket)
+    alike = [t.order_s for t in there if t.request.service_class is ticket.request.service_class]
+    num_behind = sum(waiting.num for _, waiting in found)
+    assert sum(order_s > ticket.order_s + 20.0 for order_s in alike) <= num_behind  # within 20 s may be due together
+    assert num_behind <= sum(order_s > ticket.order_s for order_s in alike)
+    work = [before.work for before, _ in found]
+    assert work == sorted(work)
+    if found:
+        urgencies = [CLASSES.index(t.request.service_class) for t in there]
+        own = CLASSES.index(ticket.request.service_class)
+        first = [t.size.work for t, urgency in zip(there, urgencies, strict=True) if urgency <= own]
+        assert work[-1] == pytest.approx(sum(first))
+
+
+def test_nothing_is_behind_a_request_where_nothing_waits_or_all_is_due_before() -> None:
+    backlog = Backlog()
+    ticket = waiting(chat("q", INTERACTIVE), 1, now_s=50.0)
+    assert backlog.behind(ticket) == []
+    backlog.add(waiting(chat("r", INTERACTIVE), 2, now_s=0.0))
+    assert backlog.behind(ticket) == []
+
+
+def test_what_is_cached_of_a_waiting_prompt_is_no_work() -> None:
+    backlog = Backlog()
+    cached = waiting(chat("c", INTERACTIVE, num_characters=40_000), 1)
+    cached.cached_tokens = 9_000
+    backlog.add(cached)
+    ahead = backlog.before(waiting(chat("q", BATCH), 2), is_by_class=True, is_by_due=True, is_fair=False)
+    assert ahead.prompt_tokens == cached.size.prompt_tokens - 9_000
+    assert backlog.remove(cached)
