@@ -67,6 +67,25 @@ def test_a_read_that_gave_nothing_is_tried_again_when_the_source_says() -> None:
     assert source.read(5) == [1]
 
 
+class Watched(Scripted):
+    """Counts how often it was looked whether it has a watermark: it has none."""
+
+    num_looks = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "watermark_s":
+            Watched.num_looks += 1
+        raise AttributeError(name)
+
+
+def test_what_a_source_can_tell_is_found_out_before_it_is_read() -> None:
+    source = opened(Watched([[1], [2], [3]]))
+    num_looks = Watched.num_looks
+    assert num_looks > 0
+    assert [(source.read(5), source.watermark_s()) for _ in range(3)] == [([1], None), ([2], None), ([3], None)]
+    assert Watched.num_looks == num_looks
+
+
 def test_without_a_pause_it_is_read_at_once() -> None:
     source = opened(Scripted([[], [1]], pause=0.0))
     assert source.read(5) == []
