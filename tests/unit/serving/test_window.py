@@ -3,16 +3,16 @@
 import pytest
 
 from cluster.serving.plane import Plane
-from cluster.serving.window import BEGIN_TOKENS, MAX_TOKENS, MIN_TOKENS, PromptWindow, is_adaptive
+from cluster.serving.window import BEGIN_TOKENS, MAX_TOKENS, MIN_TOKENS, MIN_WORK_S, PromptWindow, is_adaptive
 from sage.base.errors import UnknownPolicy
 from tests.unit.serving.arrange import CheckedPlane, chat, chat_engine, dispatched
 
 
-def driven(overhead_tokens: float, num: int = 4_000) -> PromptWindow:
+def driven(overhead_tokens: float, num: int = 4_000, *, token_s: float = 1e-3) -> PromptWindow:
     """Return a window before an engine that loses `overhead_tokens` for each window's worth that it is given."""
     window = PromptWindow(is_adaptive=True)
     for _ in range(num):
-        window.worked_off(1_000, 1e-4 * (1_000 + 1_000 * overhead_tokens / window.tokens))
+        window.worked_off(1_000, token_s * (1_000 + 1_000 * overhead_tokens / window.tokens))
     return window
 
 
@@ -26,6 +26,11 @@ def test_the_window_settles_where_twice_as_much_brings_four_hundredths(overhead_
     speeds = [1.0 / (1.0 + overhead_tokens / tokens) for tokens in (0.7 * window.tokens, 2.8 * window.tokens)]
     assert 0.85 <= speeds[0] / speeds[1] <= 0.99
     assert MIN_TOKENS <= window.tokens <= 2 * MAX_TOKENS
+
+
+def test_a_fast_engine_is_given_what_it_works_off_in_half_a_second() -> None:
+    window = driven(0.0, token_s=1e-4)
+    assert MIN_WORK_S * 1e4 <= window.tokens <= 2.2 * MIN_WORK_S * 1e4
 
 
 def test_a_fixed_window_never_changes_and_holds_nothing_back() -> None:
