@@ -9,6 +9,7 @@ from cluster.runtime.control_clients import ChatModel
 from gateway.bridge import Bridge
 from gateway.entrance import Entrance
 from gateway.exchange import BodyLimits
+from gateway.guard import Guard
 from gateway.meter import Meter, OnEnded
 from gateway.operations import Shown, nothing_to_refresh, operations
 from gateway.routes import hot_routes
@@ -32,11 +33,13 @@ def create_app(
     refresh: Callable[[], Awaitable[None]] = nothing_to_refresh,
     on_ended: OnEnded = lambda *_: None,
     collectors: Iterable[Collector] = (),
+    guard: Guard | None = None,
 ) -> Entrance:
     """Return the gateway as an ASGI application; call it on the event loop that will serve it.
 
     `engines` and `flows`: what the page and the list of models say of them; `refresh` is awaited before they are read.
     `on_ended` is told of every request that has ended. `collectors`: further metrics to show at /metrics.
+    `guard`: who may call; by default everybody, as one tenant.
     """
     clock, rng, log = clock or SystemClock(), rng or Random(), log or get_log(part="gateway")
     meter = Meter(clock, collectors, on_ended)
@@ -45,5 +48,5 @@ def create_app(
     cold = operations(
         Shown(inference, engines, flows, refresh, lambda: entrance.is_draining, meter.text, int(clock.unix_s()))
     )
-    entrance = Entrance(bridge, hot, cold, rng, log)
+    entrance = Entrance(bridge, hot, cold, rng, log, guard or Guard())
     return entrance

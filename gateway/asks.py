@@ -33,6 +33,7 @@ def chat_request(body: ChatBody, call: CallHeaders, request_id: RequestId) -> Ch
         tuple(_message(message, position) for position, message in enumerate(body.messages)),
         _sampling(body, limits[1] if limits[0] is None else limits[0]),
         call.service_class or ServiceClass.INTERACTIVE,
+        tenant=call.tenant,
         timeout_s=call.timeout_s,
     )
 
@@ -48,6 +49,7 @@ def completion_request(body: CompletionBody, call: CallHeaders, request_id: Requ
         prompt,
         _sampling(body, COMPLETION_MAX_TOKENS if body.max_tokens is None else body.max_tokens),
         call.service_class or ServiceClass.INTERACTIVE,
+        tenant=call.tenant,
         timeout_s=call.timeout_s,
     )
 
@@ -64,6 +66,7 @@ def embed_requests(
             body.model,
             texts[start : start + MAX_EMBED_TEXTS],
             service_class,
+            tenant=call.tenant,
             timeout_s=call.timeout_s,
         )
         for number, start in enumerate(range(0, len(texts), MAX_EMBED_TEXTS))

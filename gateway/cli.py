@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.keys_command import keys
 from sage.base.errors import ConfigInvalid
 from sage.cli import new_app, run_command
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from sage.base.settings import Settings
 
 app = new_app("Serve models over OpenAI's API.")
+app.add_typer(keys, name="keys")
 
 
 def main() -> int:
@@ -39,8 +41,8 @@ def serve(
     """
     import os
 
+    from gateway.keyed import listen_keyed
     from gateway.launching import launch_engines, wanted_engines
-    from gateway.server import listen
     from gateway.serving import serve as serve_engines
     from sage.base.config import load_settings
     from sage.base.log import set_up_log
@@ -52,7 +54,7 @@ def serve(
     if cluster is not None:
         return _serve_cluster(cluster, settings, has_engines=bool(engine))
     specs = wanted_engines(engine or (), settings)
-    bound = listen(settings.gateway.host, settings.gateway.port)
+    bound = listen_keyed(settings.gateway)
     with bound:
         serve_engines(launch_engines(specs, settings), settings, bound=bound, announce=_say)
 
@@ -60,12 +62,12 @@ def serve(
 def _serve_cluster(address: str, settings: "Settings", *, has_engines: bool) -> None:
     from cluster.client.reach import reach
     from gateway.cluster_serving import serve_cluster
-    from gateway.server import listen
+    from gateway.keyed import listen_keyed
 
     if has_engines:
         what = "a cluster's engines are its own: --engine does not go with --cluster"
         raise ConfigInvalid(what, "Give them to it: sage-cluster start --engine SPEC.")
-    with listen(settings.gateway.host, settings.gateway.port) as bound:
+    with listen_keyed(settings.gateway) as bound:
         serve_cluster(lambda: reach(address), settings, bound, announce=_say)
 
 

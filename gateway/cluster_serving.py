@@ -10,6 +10,7 @@ from cluster.client.cluster import RemoteCluster
 from gateway.app import create_app
 from gateway.cluster_models import ClusterModels
 from gateway.ended import EndedCollector, EndedRequests
+from gateway.keyed import guard_of
 from gateway.server import run_server, url_of
 from gateway.serving import DRAIN_S, begin_stop, stop_signals
 from sage.base.settings import Settings
@@ -43,6 +44,7 @@ async def _serve(
         refresh=models.refresh,
         on_ended=ended.count,
         collectors=[EndedCollector(ended)],
+        guard=guard_of(settings.gateway),
     )
 
     def say_ready() -> None:

@@ -11,6 +11,7 @@ from gateway.asks import is_json
 from gateway.bridge import AskerGone, Bridge
 from gateway.errors import Problem, RequestRefused, problem_of
 from gateway.exchange import AsgiApp, ClientGone, Exchange, Receive, Scope, Send
+from gateway.guard import Caller, Guard
 from gateway.headers import call_of, given_id
 from gateway.hosts import LocalHosts
 from gateway.routes import Route
@@ -24,13 +25,16 @@ DRAIN_RETRY_S = 5.0
 class Entrance:
     """An ASGI application. `hot`: POST routes by path; `cold`: an ASGI application for the rest."""
 
-    def __init__(self, bridge: Bridge, hot: Mapping[str, Route], cold: AsgiApp, rng: Random, log: Log) -> None:
+    def __init__(
+        self, bridge: Bridge, hot: Mapping[str, Route], cold: AsgiApp, rng: Random, log: Log, guard: Guard
+    ) -> None:
         self.bridge = bridge
         self.is_draining = False
         self._hot = hot
         self._cold = cold
         self._log = log
         self._hosts = LocalHosts()
+        self._guard = guard
         self._prefix = new_id("req", rng, num_chars=10)
         self._number = 0
         self._num_open = 0
@@ -73,11 +77,13 @@ class Entrance:
         exchange = Exchange(request_id, receive, send)
         route = self._hot.get(scope["path"])
         try:
-            self._hosts.check(scope["headers"])
+            if not self._guard.needs_keys():  # whoever has a key may come by any name
+                self._hosts.check(scope["headers"])
+            caller = self._guard.caller(scope["path"], scope["headers"])
             if route is None:
                 await self._answer_cold(scope, receive, send)
             else:
-                self._admit(exchange, scope)
+                self._admit(exchange, scope, caller)
                 await route(exchange)
         except (AskerGone, ClientGone):
             return
@@ -93,11 +99,11 @@ class Entrance:
         except Exception:  # noqa: BLE001 - FastAPI has answered with a 500 by then, and raises it to be logged
             self._log.exception("request failed", path=scope["path"])
 
-    def _admit(self, exchange: Exchange, scope: Scope) -> None:
+    def _admit(self, exchange: Exchange, scope: Scope, caller: Caller) -> None:
         if scope["method"] != "POST":
             what = f"{scope['path']} takes POST, not {scope['method']}."
             raise RequestRefused(what, reason="method_not_allowed", status=405)
-        exchange.call = call_of(scope["headers"])
+        exchange.call = call_of(scope["headers"], caller)
         if not is_json(exchange.call.content_type):
             what = "The body must be JSON: send the header content-type: application/json."
             raise RequestRefused(what, param="content-type", reason="unsupported_media_type", status=415)

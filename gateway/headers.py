@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gateway.errors import RequestRefused
+from gateway.guard import Caller, tenant_named
 from sage.base.inference import ServiceClass
 
 MAX_DEADLINE_MS = 24 * 60 * 60 * 1000
@@ -19,6 +20,7 @@ class CallHeaders:
     content_length: int | None = None
     service_class: ServiceClass | None = None
     timeout_s: float | None = None
+    tenant: str = "default"
 
 
 def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
@@ -29,9 +31,10 @@ def given_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return None
 
 
-def call_of(headers: Iterable[tuple[bytes, bytes]]) -> CallHeaders:
+def call_of(headers: Iterable[tuple[bytes, bytes]], caller: Caller) -> CallHeaders:
     """Return the call; raises RequestRefused that names the header at fault."""
     content_type, content_length, service_class, timeout_s = b"", None, None, None
+    tenant = caller.tenant
     for name, value in headers:
         match name:
             case b"content-type":
@@ -43,11 +46,11 @@ def call_of(headers: Iterable[tuple[bytes, bytes]]) -> CallHeaders:
             case b"x-sage-deadline-ms":
                 timeout_s = _deadline_ms(value) / 1000
             case b"x-sage-tenant":
-                raise RequestRefused("x-sage-tenant needs an admin key.", param="x-sage-tenant", status=403)
+                tenant = tenant_named(value, caller)
             case b"x-request-id" if not _ID.fullmatch(value):
                 what = "x-request-id holds 1 to 128 letters, digits and ._:/+=- only."
                 raise RequestRefused(what, param="x-request-id")
-    return CallHeaders(content_type, content_length, service_class, timeout_s)
+    return CallHeaders(content_type, content_length, service_class, timeout_s, tenant)
 
 
 def _service_class(value: bytes) -> ServiceClass:

@@ -11,6 +11,7 @@ from functools import partial
 import uvicorn
 
 from gateway.entrance import Entrance
+from gateway.exchange import AsgiApp
 from gateway.protocol import BoundedProtocol, Limits
 from sage.base.errors import ConfigInvalid
 
@@ -21,12 +22,15 @@ LAST_WRITES_S = 2
 DEFAULT_LIMITS = Limits()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that is bound, not yet listening; port 0 takes any free one.
+def listen(host: str, port: int, *, has_keys: bool = False) -> socket.socket:
+    """Return a socket that is bound, not yet listening; port 0 takes any free one. `has_keys`: callers need one.
 
     Raises: ConfigInvalid for an address that is not this machine's, is taken, or reaches beyond it without keys.
     """
-    _check_loopback(host)
+    if not has_keys and not is_loopback(host):
+        what = f"{host!r} can be reached from other machines, and there are no keys to keep strangers out"
+        do = "Make one (sage-gateway keys add TENANT), or listen on 127.0.0.1."
+        raise ConfigInvalid(what, do, param="gateway.host")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         bound = socket.socket(family, socket.SOCK_STREAM)
@@ -48,16 +52,12 @@ def listen(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _check_loopback(host: str) -> None:
+def is_loopback(host: str) -> bool:
+    """Say whether nobody but this machine reaches an address."""
     try:
-        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        is_loopback = False
-    if not is_loopback:
-        what = f"{host!r} can be reached from other machines, and there are no keys yet to keep strangers out"
-        raise ConfigInvalid(
-            what, "Listen on 127.0.0.1, or put a proxy that authenticates in front.", param="gateway.host"
-        )
+        return False
 
 
 def url_of(bound: socket.socket) -> str:
@@ -95,8 +95,21 @@ async def run_server(
 
     While it drains, new connections are still taken, so that /readyz can say so and calls get a typed 503.
     """
-    config = uvicorn.Config(
-        entrance,
+    server = _Server(_config(entrance, limits), on_ready)
+    serving = asyncio.create_task(server.serve(sockets=[bound]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await entrance.drain(drain_s)
+    finally:
+        stopping.cancel()
+        server.should_exit = True
+        await serving
+
+
+def _config(app: AsgiApp, limits: Limits) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         http=partial(BoundedProtocol, limits=limits),  # type: ignore[arg-type]  # any maker of protocols will do
         ws="none",
         lifespan="off",
@@ -109,13 +122,3 @@ async def run_server(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=LAST_WRITES_S,
     )
-    server = _Server(config, on_ready)
-    serving = asyncio.create_task(server.serve(sockets=[bound]))
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait((serving, stopping), return_when=asyncio.FIRST_COMPLETED)
-        await entrance.drain(drain_s)
-    finally:
-        stopping.cancel()
-        server.should_exit = True
-        await serving

@@ -18,9 +18,10 @@ from gateway.app import create_app
 from gateway.ended import EndedRequests
 from gateway.entrance import Entrance
 from gateway.flows_beside import FlowsBeside
+from gateway.keyed import guard_of, listen_keyed
 from gateway.plane_metrics import PlaneCollector
 from gateway.ready import WatchedLink
-from gateway.server import listen, run_server, url_of
+from gateway.server import run_server, url_of
 from sage.base.errors import Overloaded
 from sage.base.inference import Last, Request
 from sage.base.settings import PlaneSettings, Settings, TenantSettings
@@ -51,7 +52,7 @@ def serve(
     """
     try:
         if bound is None:
-            bound = listen(settings.gateway.host, settings.gateway.port)
+            bound = listen_keyed(settings.gateway)
         runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     except BaseException:
         close_links(engines, CLOSE_S)
@@ -128,6 +129,7 @@ def _entrance(plane: LoopPlane, asked: FlowsBeside, settings: Settings) -> Entra
         refresh=asked.refresh,
         on_ended=count,
         collectors=[PlaneCollector(plane.view, ended)],
+        guard=guard_of(settings.gateway),
     )
 
 

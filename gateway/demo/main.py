@@ -67,9 +67,9 @@ def _listening(settings: Settings, *, serve: bool) -> Iterator[socket | None]:
     if not serve:
         yield None
         return
-    from gateway.server import listen
+    from gateway.keyed import listen_keyed
 
-    with listen(settings.gateway.host, settings.gateway.port) as bound:
+    with listen_keyed(settings.gateway) as bound:
         yield bound
 
 

@@ -68,6 +68,9 @@ class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535, description="port to listen on; 0: any free one")] = 8000
+    keys_file: Annotated[
+        str | None, Meta(description="file of the keys that callers need; none: in the user's configuration")
+    ] = None
     max_body_bytes: Annotated[int, Meta(ge=1, description="longest request body taken")] = 4 * 1024 * 1024
 
 
