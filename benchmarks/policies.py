@@ -211,8 +211,9 @@ def _quiet_tenant(trace: Trace) -> str | None:
 
 
 def full_load_s(trace: Trace, num_engines: int, costs: CostModel) -> float:
-    """Return how long engines take for all requests at once, in order of arrival, each to the least busy."""
-    return replay(trace.lasting(0.0), Setup("fifo", "least_work", "none", num_engines, costs)).duration_s
+    """Return how long engines take for all requests at once, in order of arrival, each to the least busy; none waits
+    for another."""
+    return replay(trace.apart().lasting(0.0), Setup("fifo", "least_work", "none", num_engines, costs)).duration_s
 
 
 def pooled_hit(trace: Trace, kv_tokens: int) -> float:

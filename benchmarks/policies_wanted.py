@@ -15,6 +15,7 @@ class TraceName(StrEnum):
     SERVEGEN_REASONING = "servegen-reasoning"
     GENERATED = "generated"
     TWO_TENANTS = "two-tenants"
+    AGENT_GRAPHS = "agent-graphs"
 
 
 class Profile(StrEnum):

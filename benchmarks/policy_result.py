@@ -8,7 +8,7 @@ from benchmarks.document import Result
 from benchmarks.intervals import interval
 from benchmarks.simulator.arrival import Trace
 from benchmarks.simulator.fairness import jain_index, shares_of
-from benchmarks.simulator.outcome import Figures, attainment, figures_of
+from benchmarks.simulator.outcome import Figures, attainment, figures_of, record_misses
 from benchmarks.simulator.run import Replayed, Setup
 
 
@@ -24,7 +24,8 @@ class PolicyResult(Result, frozen=True, kw_only=True):
     `jain` and `smallest_share` are of what each tenant got until the last arrival, as a share of what it would have got
     of a fluid shared fairly (`simulator.fairness`); `quiet_p99_ratio`: p99 of the time to the first token of the tenant
     that asks for least (of those with NUM_QUIET requests or more), by what it has alone; None for one tenant.
-    `speed`: virtual seconds a second of processor time.
+    `speed`: virtual seconds a second of processor time. `record_misses`: share of the records that were late at the end
+    of their graph of calls, or of which a call failed; None where the trace has none that are due.
     """
 
     trace: str
@@ -63,6 +64,7 @@ class PolicyResult(Result, frozen=True, kw_only=True):
     engine_s_per_good: float
     busy: float
     seeds: dict[str, list[float]]
+    record_misses: float | None
 
 
 def policy_result(
@@ -99,6 +101,7 @@ def policy_result(
         quiet_p99_ratio=_mean_of_known(quiet),
         attainment=_attainment(runs),
         seeds=seeds,
+        record_misses=_mean_of_known([record_misses(run.outcomes) for run in runs]),
         **_engines(runs),
         **_intervals(seeds),
         **_cost(runs, figures, setup.num_engines),

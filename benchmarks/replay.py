@@ -13,11 +13,11 @@ from benchmarks.replay_figures import ReplayedCall, ReplayPlace, ReplayResult, r
 from benchmarks.replay_prompts import TokenRate, prompt_of, rate_of, text_of
 from benchmarks.replay_wanted import ReplayWanted
 from benchmarks.simulator.arrival import Arrival, Trace, trace_of
-from benchmarks.simulator.traces import load_trace
+from benchmarks.simulator.traces import AGENT_GRAPHS, load_trace
 from cluster.serving.engines.openai_upstream import Upstream
 from cluster.serving.engines.openai_wire import ListedModel
 from cluster.serving.engines.spec import server_url
-from sage.base.errors import RequestFailed, SageError
+from sage.base.errors import InvalidRequest, RequestFailed, SageError
 from sage.base.ids import RequestId
 from sage.base.inference import ChatMessage, ChatRequest, Kind, ModelCard, Sampling, Usage
 
@@ -25,7 +25,11 @@ _SHORT_WORDS, _LONG_WORDS = 32, 96
 
 
 def measure_replay(wanted: ReplayWanted, say: Callable[[str], object]) -> list[ReplayResult]:
-    """Replay it; `say` is told how far it is. Raises what the server refuses at the start, and SourceUnreadable."""
+    """Replay it; `say` is told how far it is. Raises what the server refuses at the start, SourceUnreadable, and
+    InvalidRequest for agent graphs: nothing here waits for an answer before it asks the next."""
+    if wanted.trace == AGENT_GRAPHS:
+        do = "Replay it in simulation: sage-benchmark policies --trace agent-graphs."
+        raise InvalidRequest(f"calls of {AGENT_GRAPHS} follow one another, and a server is asked at set times", do)
     trace = shortened(load_trace(wanted.trace, limit=wanted.limit, seed=wanted.seed), wanted.lengths)
     trace = trace.lasting(trace.duration_s / wanted.speed)
     return [asyncio.run(_replayed(wanted, trace, say))]

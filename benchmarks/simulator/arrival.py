@@ -10,9 +10,23 @@ _CLASSES = (_I, _S, _I, _B, _I, _S, _I, _B, _I, _S)
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A request's place among the calls about one record: it comes once those before it (`after`, by their `number`)
+    have ended. `due_in_s`: how long after its first call the record is due."""
+
+    flow: str
+    step: str
+    record: int
+    number: int
+    after: tuple[int, ...] = ()
+    due_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """One request of a trace. `blocks` name the prompt's whole blocks of `block_tokens` tokens, from its beginning:
-    equal names, equal tokens and equal beginnings. `session`: requests of one conversation have one, or None."""
+    equal names, equal tokens and equal beginnings. `session`: requests of one conversation have one, or None. `call`:
+    its place in a graph of calls, or None; where it follows others, `at_s` is when the first of them comes."""
 
     at_s: float
     prompt_tokens: int
@@ -22,6 +36,7 @@ class Arrival:
     session: int | None = None
     tenant: str = "default"
     service_class: ServiceClass = ServiceClass.INTERACTIVE
+    call: Call | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +68,12 @@ class Trace:
         """Return the trace faster or slower, so that its last arrival is at `duration_s`."""
         speed = duration_s / self.duration_s if self.duration_s > 0.0 else 0.0
         return Trace(self.name, tuple(replace(a, at_s=a.at_s * speed) for a in self.arrivals))
+
+    def apart(self) -> "Trace":
+        """Return the trace with no request following another."""
+        if all(arrival.call is None for arrival in self.arrivals):
+            return self
+        return Trace(self.name, tuple(replace(arrival, call=None) for arrival in self.arrivals))
 
     def at(self, moved: Sequence[tuple[float, Arrival]]) -> "Trace":
         """Return the trace with its arrivals at other times."""

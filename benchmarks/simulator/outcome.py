@@ -5,6 +5,7 @@ second for each 8,000 tokens of the prompt, and whose other tokens came every 20
 failed is a miss (the objectives of Mooncake's and Splitwise's evaluations, as in the prototype of 2026-11-22).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,9 +20,11 @@ _PATIENCE_S = {ServiceClass.INTERACTIVE: FIRST_TOKEN_S, ServiceClass.STANDARD: 3
 
 @dataclass(slots=True)
 class Outcome:
-    """Times are virtual seconds; `why` is the code of the error where there was one."""
+    """Times are virtual seconds; `why` is the code of the error where there was one. `asked_s`: when it came, which for
+    what follows others is known in the run only."""
 
     arrival: Arrival
+    asked_s: float | None = None
     first_s: float | None = None
     end_s: float | None = None
     engine: int | None = None
@@ -30,7 +33,7 @@ class Outcome:
     @property
     def first_token_s(self) -> float | None:
         """Seconds from arrival to the first token (TTFT)."""
-        return None if self.first_s is None else self.first_s - self.arrival.at_s
+        return None if self.first_s is None or self.asked_s is None else self.first_s - self.asked_s
 
     @property
     def per_token_s(self) -> float | None:
@@ -73,7 +76,7 @@ def figures_of(outcomes: Sequence[Outcome], duration_s: float) -> Figures:
     tokens = sum(_tokens(o.arrival) for o in outcomes)
     firsts = sorted(1e3 * t for o in ended if (t := o.first_token_s) is not None)
     eachs = sorted(1e3 * t for o in ended if (t := o.per_token_s) is not None and o.arrival.answer_tokens > 1)
-    wholes = sorted(1e3 * (o.end_s - o.arrival.at_s) for o in ended if o.end_s is not None)
+    wholes = sorted(1e3 * (o.end_s - o.asked_s) for o in ended if o.end_s is not None and o.asked_s is not None)
     return Figures(
         num_offered=len(outcomes),
         num_ended=len(ended),
@@ -97,6 +100,21 @@ def attainment(outcomes: Sequence[Outcome]) -> dict[str, float]:
     for outcome in outcomes:
         found.setdefault(outcome.arrival.service_class.value, []).append(outcome.is_good())
     return {name: sum(good) / len(good) for name, good in sorted(found.items())}
+
+
+def record_misses(outcomes: Sequence[Outcome]) -> float | None:
+    """Return the share of the records that are due whose last call ended later, or failed; None where none is due."""
+    due_s: dict[int, float] = {}
+    late: set[int] = set()
+    for o in outcomes:
+        call = o.arrival.call
+        if call is not None and call.due_in_s is not None and o.asked_s is not None:
+            due_s[call.record] = min(due_s.get(call.record, math.inf), o.asked_s + call.due_in_s)
+    for o in outcomes:
+        record = None if o.arrival.call is None else o.arrival.call.record
+        if record in due_s and (o.why is not None or o.end_s is None or o.end_s > due_s[record]):
+            late.add(record)
+    return round(len(late) / len(due_s), 4) if due_s else None
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:

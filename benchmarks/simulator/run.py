@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.simulator.arrival import Arrival, Trace
+from benchmarks.simulator.coming import Coming
 from benchmarks.simulator.engine import EngineModel, Sequenced
 from benchmarks.simulator.outcome import Outcome
 from cluster.serving.engines.cost import CostModel
@@ -38,6 +39,7 @@ from sage.base.inference import (
     Kind,
     Last,
     ModelCard,
+    Origin,
     Request,
     Usage,
 )
@@ -109,6 +111,7 @@ def replay(trace: Trace, setup: Setup) -> Replayed:
 class _Replay:
     def __init__(self, trace: Trace, setup: Setup) -> None:
         self._arrivals = trace.arrivals
+        self._coming = Coming(trace.arrivals)
         self._outcomes = tuple(Outcome(arrival) for arrival in trace.arrivals)
         self._plane = Plane(
             policy=setup.policy,
@@ -132,22 +135,29 @@ class _Replay:
             self._handle(EngineUp(info), 0.0)
 
     def run(self) -> Replayed:
-        now_s, next_arrival, num = 0.0, 0, len(self._arrivals)
         while True:
-            arrives_s = self._arrivals[next_arrival].at_s if next_arrival < num else math.inf
+            arrives_s = self._coming.next_s()
             engine_s = self._next_engine_s()
             now_s = min(arrives_s, engine_s, self._wake_s)
             if now_s == math.inf:
                 break
             if now_s == arrives_s:
-                self._arrive(next_arrival, now_s)
-                next_arrival += 1
+                self._arrive(self._coming.take(), now_s)
             elif now_s == engine_s:
                 self._advance(heapq.heappop(self._due)[1], now_s)
             else:
                 self._wake_s = math.inf
                 self._handle(TimePassed(), now_s)
         return self._replayed()
+
+    def _ended(self, number: int, last: Last, now_s: float) -> None:
+        self._outcomes[number].end_s = now_s
+        if not isinstance(last, Failed):
+            self._coming.ended(number, now_s)
+            return
+        for each in (number, *self._coming.failed(number)):
+            self._outcomes[each].end_s = now_s
+            self._outcomes[each].why = last.failure.code
 
     def _replayed(self) -> Replayed:
         if any(outcome.end_s is None for outcome in self._outcomes):
@@ -170,10 +180,22 @@ class _Replay:
 
     def _arrive(self, number: int, now_s: float) -> None:
         arrival = self._arrivals[number]
+        self._outcomes[number].asked_s = now_s
         request = GenerateRequest(
-            RequestId(str(number)), MODEL, "", service_class=arrival.service_class, tenant=arrival.tenant
+            RequestId(str(number)),
+            MODEL,
+            "",
+            service_class=arrival.service_class,
+            tenant=arrival.tenant,
+            origin=self._origin(number, now_s),
         )
         self._handle(Submitted((request,)), now_s)
+
+    def _origin(self, number: int, now_s: float) -> Origin | None:
+        call = self._arrivals[number].call
+        if call is None:
+            return None
+        return Origin(call.flow, call.step, str(call.record), self._coming.due_in_s(number, now_s))
 
     def _next_engine_s(self) -> float:
         """Return when the next stretch ends, passing over those that were cut or have ended."""
@@ -226,10 +248,7 @@ class _Replay:
                 self._handle(EngineEnded(engine_id, tuple(lasts)), now_s)
             case Answer(ended):
                 for last in ended:
-                    outcome = self._outcomes[int(last.request_id)]
-                    outcome.end_s = now_s
-                    if isinstance(last, Failed):
-                        outcome.why = last.failure.code
+                    self._ended(int(last.request_id), last, now_s)
             case WakeAt(at_s):
                 self._wake_s = at_s
             case _:

@@ -7,6 +7,7 @@
 | servegen, servegen-reasoning | clients, a tenant each, without prefixes | ServeGen, 2025 |
 | generated | conversations of a few turns over shared system prompts, of 16 tenants | this file |
 | two-tenants | such conversations of a quiet tenant beside a noisy one | this file |
+| agent-graphs | records of five workflows, 3 to 15 calls each that follow one another | `agent_graphs` |
 """
 
 import csv
@@ -20,6 +21,7 @@ from typing import IO
 
 import msgspec
 
+from benchmarks.simulator.agent_graphs import ARCHIVE, agent_trace, load_graphs
 from benchmarks.simulator.arrival import Arrival, Trace, trace_of
 from benchmarks.simulator.servegen import servegen_trace
 from benchmarks.texts import data_folder
@@ -34,6 +36,8 @@ _SERVEGEN = {"servegen": "servegen_m-small.tar.gz", "servegen-reasoning": "serve
 NUM_SERVEGEN = 5_000
 GENERATED = "generated"
 TWO_TENANTS = "two-tenants"
+AGENT_GRAPHS = "agent-graphs"
+NUM_AGENT_CALLS = 8_000
 QUIET_SHARE = 1 / 11  # of the conversations: the noisy tenant begins ten times as many
 
 
@@ -49,6 +53,8 @@ def load_trace(name: str, *, limit: int | None, seed: int, environ: Mapping[str,
         trace = _mooncake(name, folder / _MOONCAKE[name])
     elif name in _SERVEGEN:
         trace = servegen_trace(name, folder / _SERVEGEN[name], limit or NUM_SERVEGEN, seed=seed)
+    elif name == AGENT_GRAPHS:
+        return agent_trace(name, load_graphs(folder / ARCHIVE), limit or NUM_AGENT_CALLS, seed=seed)
     elif name == TWO_TENANTS:
         trace = generated_trace(limit or 2_000, seed=seed, name=name, tenant_of=_noisy_or_quiet)
     else:

@@ -41,6 +41,7 @@ from cluster.serving.retiring import Retiring
 from cluster.serving.route import Router
 from cluster.serving.routes import route_named
 from cluster.serving.size import Sizing, TextSizing
+from cluster.serving.slack import Slack
 from cluster.serving.statistics import PlaneView, Totals
 from cluster.serving.ticket import Lane, Ticket, engine_of, lane_of, ticket_for
 from cluster.serving.wakeups import WakeUps
@@ -87,6 +88,7 @@ class Plane:
             self._offer, self._queue, self._router, self._quotas, admission=admission, max_waiting=max_waiting
         )
         self._deadlines = Deadlines()
+        self._slack = Slack()
         self._totals = Totals()
         self._totals.ordered_by(self.policy, self.route)
         self._running: dict[RequestId, Ticket] = {}
@@ -154,10 +156,7 @@ class Plane:
         return tenant_states(self._quotas, self._queue, now_s)
 
     def _policy_named(self, name: str) -> Policy:
-        return policy_named(name, self._affinity_tokens, self._quotas.weight)
-
-    def _affinity_tokens(self, ticket: Ticket) -> float:
-        return self._router.route.affinity_tokens(ticket)
+        return policy_named(name, self._router.affinity_tokens, self._quotas.weight)
 
     # Arrival.
 
@@ -167,6 +166,7 @@ class Plane:
             error = self._refusal(request, lane, orders)
             if error is None:
                 ticket = ticket_for(request, lane, self._num_arrived, orders.now_s, self._sizing.size(request))
+                self._slack.arrived(ticket, orders.now_s)
                 if not self._gate.is_wide_open:
                     if self._gate.must_look(ticket):
                         self._assign(orders)
@@ -262,8 +262,7 @@ class Plane:
         if account is None:
             return
         for request_id in request_ids:
-            ticket = account.held.get(request_id)
-            if ticket is not None:
+            if (ticket := account.held.get(request_id)) is not None:
                 if self._router.saw_first_token(account, ticket, now_s):
                     orders.lanes.update(dict.fromkeys(account.lanes))
                 self._gate.began(ticket, now_s)
@@ -272,8 +271,7 @@ class Plane:
         account = self._router.account(engine_id)
         if account is None:  # it was given up before; what it held was answered then
             return
-        lasts: dict[RequestId, Last] = {}
-        tokens: dict[RequestId, int] = {}
+        lasts, tokens = dict[RequestId, Last](), dict[RequestId, int]()
         for last in ended:
             lasts[last.request_id] = last
             tokens[last.request_id] = 0 if isinstance(last, Failed) else last.usage.completion_tokens
@@ -281,6 +279,7 @@ class Plane:
             last = lasts[ticket.request.id]
             self._gate.ended(ticket, last, orders.now_s)
             if not isinstance(last, Failed):
+                self._slack.ended(ticket, orders.now_s)
                 self._queue.policy.ended(ticket, last.usage.prompt_tokens + last.usage.completion_tokens)
             if self._abandoned.pop(ticket.request.id) is None:
                 del self._running[ticket.request.id]

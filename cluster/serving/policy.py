@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | fifo | who came first | - |
 | priority | interactive, standard, batch; each with a floor of tokens; by arrival within a class | - |
-| edf | who is due first: by deadline, or by the patience of its class | Liu and Layland, 1973 |
+| edf | who is due first: by its record's slack, by deadline, or by the patience of its class | Liu and Layland, 1973 |
 | dlpm | the tenant served least; near it, who finds most of its prompt in a cache | Cao et al., 2025 |
 | hybrid | classes with floors; within a class as dlpm; within a tenant as edf | - |
 """

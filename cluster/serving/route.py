@@ -153,6 +153,10 @@ class Router:
         """Return how much of the prompt an engine does not have cached, as far as is known."""
         return self._route.uncached_tokens(ticket, account)
 
+    def affinity_tokens(self, ticket: Ticket) -> float:
+        """Return how many of its tokens an engine has cached, as far as is known."""
+        return self._route.affinity_tokens(ticket)
+
     def change_route(self, route: EngineRoute) -> None:
         """Give what is picked from now on to engines by `route`."""
         self._route = route

@@ -38,7 +38,7 @@ class Ticket:
     | engine_id, batch | set at the pick; the number of the embedding batch at that engine |
     | cost_tokens | tokens that an engine will work on at most |
     | due_s | when it should be begun at the latest, monotonic: by its deadline, or by the patience of its class |
-    | order_s | the same, prompts of up to ALIKE_TOKENS being alike |
+    | order_s | the same, prompts of up to ALIKE_TOKENS being alike; both by its record's slack, where that is due |
     | work, uncached_tokens | what that engine was charged; what of the prompt it did not have cached |
     | num_beside | when it was sent: sequences that decoded |
     | prefill_s, planned_s, foretold_s | when it was sent: seconds that its prompt should take; when by the engine's

@@ -51,8 +51,22 @@ class Sampling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop: tuple[str, ...] = ()
 
 
+class Origin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which step of which flow asks, and about which of its records.
+
+    `record`: what all calls about one record have in common; empty where they have nothing. `due_in_s`: how long after
+    submission the record is due at the end of its flow; None: at no time.
+    """
+
+    flow: str
+    step: str
+    record: str = ""
+    due_in_s: float | None = None
+
+
 class ChatRequest(msgspec.Struct, frozen=True, tag="chat", forbid_unknown_fields=True):
-    """Ask for the next message of a conversation. `timeout_s` counts from submission; None: no deadline."""
+    """Ask for the next message of a conversation. `timeout_s` counts from submission; None: no deadline. `origin`: the
+    step that asks, where a flow does."""
 
     id: RequestId
     model: str
@@ -61,6 +75,7 @@ class ChatRequest(msgspec.Struct, frozen=True, tag="chat", forbid_unknown_fields
     service_class: ServiceClass = ServiceClass.STANDARD
     tenant: str = "default"
     timeout_s: float | None = None
+    origin: Origin | None = None
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, tag="generate", forbid_unknown_fields=True):
@@ -73,6 +88,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, tag="generate", forbid_unknow
     service_class: ServiceClass = ServiceClass.STANDARD
     tenant: str = "default"
     timeout_s: float | None = None
+    origin: Origin | None = None
 
 
 class EmbedRequest(msgspec.Struct, frozen=True, tag="embed", forbid_unknown_fields=True):
@@ -84,6 +100,7 @@ class EmbedRequest(msgspec.Struct, frozen=True, tag="embed", forbid_unknown_fiel
     service_class: ServiceClass = ServiceClass.STANDARD
     tenant: str = "default"
     timeout_s: float | None = None
+    origin: Origin | None = None
 
 
 MAX_EMBED_TEXTS = 64  # a request of this many texts keeps an engine busy 0.1-0.5 s: the longest that urgent ones wait
