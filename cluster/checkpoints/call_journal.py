@@ -28,13 +28,15 @@ class FolderCalls:
     """Used by the task's thread. Where the disk refuses, calls are not kept until the next checkpoint; that is logged.
 
     An answer is given once for each time that it came: equal calls whose answers are left to chance have each its own.
+    Without keys a record may come to another instance than before, and where there are more or fewer instances now: so
+    each knows what all of them were answered, and of the answers of others equal calls at two instances have the same.
     """
 
     def __init__(self, folder: str, begins_at: int, spec: TaskSpec, *, max_file_bytes: int = MAX_FILE_BYTES) -> None:
         """`begins_at`: the checkpoint of this folder from which the run goes on, 0 for its start."""
-        steps = sha256("\0".join(step.name for step in spec.chain.steps).encode()).hexdigest()[:8]
+        self._steps = sha256("\0".join(step.name for step in spec.chain.steps).encode()).hexdigest()[:8]
         self._folder = Path(folder)
-        self._whose = f"{steps}-{spec.instance}-of-{spec.chain.parallelism}"
+        self._whose = f"{self._steps}-{spec.instance}-of-{spec.chain.parallelism}"
         self._task_id = spec.id
         self._since = begins_at
         self._max_file_bytes = max_file_bytes
@@ -43,27 +45,30 @@ class FolderCalls:
         self._is_refused = False
         self._out: Counter[bytes] = Counter()
         self._kept: dict[bytes, deque[bytes]] = {}
+        self._of_others: dict[bytes, deque[bytes]] = {}
         self._was_out: Counter[bytes] = Counter()
         self._num_left_new = NUM_STRAY
 
     def load(self) -> None:
         """Read what runs before have kept since the checkpoint; raises OSError."""
         for name in sorted(os.listdir(self._folder)) if self._folder.is_dir() else ():
-            if not name.endswith(CALLS) or name[11:].rpartition("-")[0] != self._whose or int(name[:10]) < self._since:
+            if not name.endswith(CALLS) or name[11:19] != self._steps or int(name[:10]) < self._since:
                 continue
-            for entry in entries_in((self._folder / name).read_bytes()):
-                self._load(entry)
-            os.replace(self._folder / name, self._folder / f"{self._since:010d}{name[10:]}")
+            is_own = name[11:].rpartition("-")[0] == self._whose
+            for entry in entries_in(self._content(name)):
+                self._load(entry, self._kept if is_own else self._of_others)
+            if is_own:
+                os.replace(self._folder / name, self._now_named(name))
         self._was_out = +self._was_out
 
     def take(self, key: bytes) -> bytes | None:
-        answers = self._kept.get(key)
-        if answers is None:
-            return None
-        answer = answers.popleft()
-        if not answers:
-            del self._kept[key]
-        return answer
+        for kept in (self._kept, self._of_others):
+            if (answers := kept.get(key)) is not None:
+                answer = answers.popleft()
+                if not answers:
+                    del kept[key]
+                return answer
+        return None
 
     def asks(self, keys: Sequence[bytes]) -> int:
         """Write down what is asked now; return how many of it were out when the run before was killed."""
@@ -88,6 +93,7 @@ class FolderCalls:
         self._since, self._len_bytes, self._is_refused = checkpoint_id, 0, False
         if self._num_left_new < 0:
             self._kept.clear()
+            self._of_others.clear()
         self._write(Entry(EntryKind.ASKED, key) for key in self._out.elements())
         for key, answers in self._kept.items():
             self._write(Entry(EntryKind.ANSWERED, key, answer) for answer in answers)
@@ -97,14 +103,24 @@ class FolderCalls:
         if file is not None:
             os.close(file)
 
-    def _load(self, entry: Entry) -> None:
+    def _content(self, name: str) -> bytes:
+        """Read a file, which its own task may have given its new name meanwhile."""
+        try:
+            return (self._folder / name).read_bytes()
+        except FileNotFoundError:
+            return self._now_named(name).read_bytes()
+
+    def _now_named(self, name: str) -> Path:
+        return self._folder / f"{self._since:010d}{name[10:]}"
+
+    def _load(self, entry: Entry, kept: dict[bytes, deque[bytes]]) -> None:
         match entry.kind:
             case EntryKind.ASKED:
                 self._was_out[entry.key] += 1
             case EntryKind.ANSWERED:
                 self._was_out[entry.key] -= 1
-                self._kept.setdefault(entry.key, deque()).append(entry.answer)
-                self._num_left_new += 1
+                kept.setdefault(entry.key, deque()).append(entry.answer)
+                self._num_left_new += kept is self._kept
             case EntryKind.FAILED:
                 self._was_out[entry.key] -= 1
 

@@ -81,6 +81,7 @@ class CallBook:
         self._journal = journal
         self._is_cache = is_cache
         self._out: dict[RequestId, _Out] = {}
+        self._is_closed = False
 
     def ask(self, requests: Sequence[Request], counts: Counts) -> tuple[list[Request], list[Reply]]:
         """Return what is to be asked now, and the replies to all else."""
@@ -115,12 +116,16 @@ class CallBook:
         return heard
 
     def withdraw(self, request_ids: Sequence[RequestId]) -> None:
+        """Account for requests that nobody waits for; once it is closed they stay known as out: they come again."""
+        if self._is_closed:
+            return
         for request_id in request_ids:
             out = self._out.pop(request_id, None)
             if out is not None:
                 self._journal.ended([(key, None) for key in out.keys])
 
     def close(self) -> None:
+        self._is_closed = True
         self._journal.close()
 
     def _known_texts(self, request: Request, known: list[Reply], counts: Counts) -> Request | None:

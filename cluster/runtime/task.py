@@ -146,6 +146,7 @@ class Task(Actor[Order]):
         """End before the end: let go of everything, whatever happens on the way."""
         if self._drive.is_over:
             return
+        self._close_books()  # first: what the machine withdraws is asked again by whoever goes on
         for error in self._context.run(self._drive.give_up):
             get_log(task=self._spec.id).warning("letting go failed", why=str(error))
         self._ports.report(last_word)
@@ -154,10 +155,13 @@ class Task(Actor[Order]):
     def _end(self) -> None:
         self._ports.transport.disconnect(self._spec.id)
         self._ports.coroutines.cancel(self._spec.id)
+        self._close_books()
+        self.stop()
+
+    def _close_books(self) -> None:
         for kept in (self._book, self._cache):
             if kept is not None:
                 kept.close()
-        self.stop()
 
     # Called on other threads.
 

@@ -1,5 +1,6 @@
 """Calls in files beside checkpoints: each answer comes again once, and only after the checkpoint it came after."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,12 @@ from sage.flow.spec import Embed
 KEYS = [bytes([number]) * 16 for number in range(4)]
 
 
-def calls(folder: Path, begins_at: int = 0, *, max_file_bytes: int = 10_000) -> FolderCalls:
+def calls(
+    folder: Path, begins_at: int = 0, *, instance: int = 0, parallelism: int = 1, max_file_bytes: int = 10_000
+) -> FolderCalls:
     step = Step("embed", Embed("minilm"), (), Where("flow.py", 1))
-    chain = Chain("embed", (step,), 1, step.demand)
-    spec = TaskSpec(TaskId("job/embed/0"), JobId("job"), chain, 0, (), ())
+    chain = Chain("embed", (step,), parallelism, step.demand)
+    spec = TaskSpec(TaskId(f"job/embed/{instance}"), JobId("job"), chain, instance, (), ())
     made = FolderCalls(str(folder), begins_at, spec, max_file_bytes=max_file_bytes)
     made.load()
     return made
@@ -73,3 +76,32 @@ def test_calls_beyond_the_bound_are_not_kept_until_the_next_checkpoint(tmp_path:
     second = calls(tmp_path, begins_at=1)
     assert [second.take(key) for key in KEYS] == [None, None, b"short", None]
     second.close()
+
+
+@pytest.mark.parametrize("parallelism", [2, 3])
+def test_each_instance_knows_what_all_were_answered_its_own_first(tmp_path: Path, parallelism: int) -> None:
+    for instance in range(2):
+        made = calls(tmp_path, instance=instance, parallelism=2)
+        made.asks([KEYS[0], KEYS[1 + instance], KEYS[3]])
+        made.ended([(KEYS[0], b"of %d" % instance), (KEYS[1 + instance], b"alone")])
+        made.close()
+    again = calls(tmp_path, instance=1, parallelism=parallelism)
+    answers = [again.take(KEYS[0]) for _ in range(3)]
+    assert answers == ([b"of 1", b"of 0", None] if parallelism == 2 else [b"of 0", b"of 1", None])
+    assert [again.take(KEYS[1]), again.take(KEYS[2])] == [b"alone", b"alone"]
+    assert again.asks([KEYS[3]]) == 1, "it was out, at whichever instance"
+    again.close()
+
+
+def test_a_file_that_its_task_has_renamed_meanwhile_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = calls(tmp_path, instance=0, parallelism=2)
+    first.cut(7)
+    first.ended([(KEYS[0], b"answer")])
+    first.close()
+    names = os.listdir(tmp_path)
+    calls(tmp_path, begins_at=5, instance=0, parallelism=2).close()  # it goes on from 5: what came since is of 5 now
+    assert os.listdir(tmp_path) != names
+    monkeypatch.setattr(os, "listdir", lambda path: names)
+    other = calls(tmp_path, begins_at=5, instance=1, parallelism=2)
+    assert other.take(KEYS[0]) == b"answer"
+    other.close()

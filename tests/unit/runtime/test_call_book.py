@@ -38,6 +38,7 @@ OTHERS = [
 class MemoryJournal:
     def __init__(self) -> None:
         self.kept: dict[bytes, bytes] = {}
+        self.num_failed = 0
 
     def take(self, key: bytes) -> bytes | None:
         return self.kept.get(key)
@@ -46,6 +47,7 @@ class MemoryJournal:
         return 0
 
     def ended(self, answers: Sequence[tuple[bytes, bytes | None]]) -> None:
+        self.num_failed += sum(answer is None for _, answer in answers)
         self.kept.update((key, answer) for key, answer in answers if answer is not None)
 
     def close(self) -> None:
@@ -109,3 +111,16 @@ def test_texts_that_all_have_vectors_are_not_asked(book: CallBook) -> None:
     assert asked == []
     assert isinstance(whole, Embedded)
     assert whole.vectors == b"bbbbaaaa"
+
+
+def test_what_is_withdrawn_once_the_book_is_closed_stays_out() -> None:
+    journal = MemoryJournal()
+    book = CallBook(journal)
+    book.ask([ASKED], Counts())
+    book.close()
+    book.withdraw([ASKED.id])
+    assert journal.num_failed == 0
+    other = CallBook(journal)
+    other.ask([ASKED], Counts())
+    other.withdraw([ASKED.id])
+    assert journal.num_failed == 1, "nobody waits for it, and the task goes on"
