@@ -24,7 +24,7 @@ def changes(old: Mapping[Hashable, Any], new: Mapping[Hashable, Any], len_slice:
     As long as keys stand where they stood, values are compared by place; from the first that does not on, by key.
     """
     old_keys, old_values, new_keys, new_values = iter(old), iter(old.values()), iter(new), iter(new.values())
-    in_place = True
+    in_place, before = True, list[Hashable]()
     while keys := list(islice(new_keys, len_slice)):
         values = list(islice(new_values, len(keys)))
         if in_place:

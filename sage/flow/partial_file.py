@@ -2,11 +2,19 @@
 
 A writing can be gone on with after its process has ended: all beyond a position is cut off then. Two phases: what a
 checkpoint counts on is on the disk before the checkpoint is, and nobody sees it before the end.
+
+    .NAME.1a2b3c4d.begun      no checkpoint counts on it; held by a lock as long as its process lives
+    .NAME.1a2b3c4d.partial    one may: it stays whatever happens, until the writing is gone on with and ends
+
+A file that is begun, and that nobody holds, was left by a run that was killed: the next that writes NAME removes it.
 """
 
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import IO, Any
 
 from sage.base.errors import SinkUnwritable
@@ -14,6 +22,8 @@ from sage.flow.packing import packer_of
 from sage.flow.ports import Written
 
 _LEN_PACKED_BYTES = 1 << 18  # of content that make one piece of a packed file, unless a checkpoint comes first
+_BEGUN, _PARTIAL = ".begun", ".partial"
+_LEN_HEX = 8
 
 
 class PartialFile:
@@ -43,12 +53,12 @@ class PartialFile:
 
     def written(self) -> Written:
         """Return how far it is. From now on the partial file is kept, also where the job fails: a later run goes on."""
-        self._is_kept = True
         try:
             self._file.write(self._packed())
             self._file.flush()
             number = self._file.fileno()
             found = os.fstat(number)
+            self._keep()
             own = os.dup(number)  # the file may be closed by the time that it is settled
         except OSError as error:
             raise unwritable(self.path, error) from error
@@ -89,6 +99,12 @@ class PartialFile:
                 if left is not None and os.path.exists(left):
                     os.unlink(left)
 
+    def _keep(self) -> None:
+        if not self._is_kept:
+            partial = f"{self.partial.removesuffix(_BEGUN)}{_PARTIAL}"
+            os.rename(self.partial, partial)
+            self.partial, self._is_kept = partial, True
+
     def _packed(self) -> bytes:
         """Return what was not packed until now, as a piece of its own; all before can be cut off after it."""
         if self._pack is None or not self._unpacked:
@@ -98,12 +114,38 @@ class PartialFile:
 
 
 def begin_file(path: str) -> PartialFile:
-    """Start a temporary file beside `path`; raises SinkUnwritable."""
-    path, partial = _partial_beside(path)
+    """Start a temporary file beside `path`, and remove those that killed runs left; raises SinkUnwritable."""
+    path, begun = _partial_beside(path, _BEGUN)
     try:
-        return PartialFile(path, partial, open(partial, "xb"))
+        _sweep(path)
+        file = open(begun, "xb")  # noqa: SIM115 - closed by whoever writes
+        if _is_held(file) and os.path.exists(begun):
+            return PartialFile(path, begun, file)
+        file.close()  # another run swept it before it was held
+        return begin_file(path)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def _is_held(file: IO[bytes]) -> bool:
+    """Hold a file; say whether nobody sweeps it. Where files cannot be locked none is ever removed."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _sweep(path: str) -> None:
+    """Remove what was begun for `path` and nobody holds; what cannot be removed stays, and does no harm."""
+    folder, name = os.path.split(path)
+    for left in Path(folder).iterdir():
+        if left.name.startswith(f".{name}.") and left.name.removeprefix(f".{name}.")[_LEN_HEX:] == _BEGUN:
+            with suppress(OSError), open(left, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                left.unlink()
 
 
 def resume_file(path: str, position: Sequence[Any]) -> PartialFile:
@@ -141,12 +183,12 @@ def unwritable(path: str, error: OSError) -> SinkUnwritable:
     )
 
 
-def _partial_beside(path: str) -> tuple[str, str]:
+def _partial_beside(path: str, suffix: str = _PARTIAL) -> tuple[str, str]:
     path = os.path.abspath(path)
     if os.path.isdir(path):
         raise SinkUnwritable(f"{path} is a folder", "Name a file.")
     folder, name = os.path.split(path)
-    return path, os.path.join(folder, f".{name}.{os.urandom(4).hex()}.partial")
+    return path, os.path.join(folder, f".{name}.{os.urandom(_LEN_HEX // 2).hex()}{suffix}")
 
 
 def _is_file(path: str, device: int, inode: int) -> bool:

@@ -1,0 +1,68 @@
+"""What killed runs leave beside a file goes when it is written again; what lives, or may be gone on with, stays."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sage.flow.partial_file import begin_file, resume_file
+
+_KILLED = """
+import os, signal, sys
+from sage.flow.partial_file import begin_file
+file = begin_file(sys.argv[1])
+file.write(b"some")
+if sys.argv[2] == "saved":
+    file.written()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed(path: Path, when: str) -> None:
+    assert subprocess.run([sys.executable, "-c", _KILLED, str(path), when], check=False).returncode == -9
+
+
+def test_what_a_killed_run_began_is_removed_when_the_file_is_begun_again(tmp_path: Path) -> None:
+    killed(tmp_path / "out", "begun")
+    [left] = os.listdir(tmp_path)
+    file = begin_file(str(tmp_path / "out"))
+    [begun] = os.listdir(tmp_path)
+    assert begun != left
+    file.write(b"all")
+    file.close(complete=True)
+    assert os.listdir(tmp_path) == ["out"]
+    assert (tmp_path / "out").read_bytes() == b"all"
+
+
+def test_what_a_checkpoint_may_count_on_stays(tmp_path: Path) -> None:
+    killed(tmp_path / "out", "saved")
+    begin_file(str(tmp_path / "out")).close(complete=False)
+    [left] = os.listdir(tmp_path)
+    assert left.endswith(".partial")
+
+
+def test_what_another_run_writes_now_stays_and_so_does_what_is_of_other_files(tmp_path: Path) -> None:
+    killed(tmp_path / "other", "begun")
+    killed(tmp_path / "out.begun", "begun")
+    strangers = set(os.listdir(tmp_path))
+    first, second = begin_file(str(tmp_path / "out")), begin_file(str(tmp_path / "out"))
+    assert len(os.listdir(tmp_path)) == len(strangers) + 2
+    for file in (first, second):
+        file.write(b"x")
+        file.close(complete=True)
+    assert set(os.listdir(tmp_path)) == {*strangers, "out"}
+
+
+def test_a_writing_that_was_kept_is_gone_on_with_under_its_name(tmp_path: Path) -> None:
+    file = begin_file(str(tmp_path / "out"))
+    file.write(b"one ")
+    saved = file.written()
+    assert saved.settle is not None
+    saved.settle()
+    file.write(b"lost")
+    file.close(complete=False)
+    again = resume_file(str(tmp_path / "out"), saved.position)
+    again.write(b"two")
+    again.close(complete=True)
+    assert (tmp_path / "out").read_bytes() == b"one two"
+    assert os.listdir(tmp_path) == ["out"]
