@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import IO
 
-from benchmarks.simulator.arrival import Arrival, Call, Trace, trace_of
+from benchmarks.simulator.arrival import Arrival, GraphCall, Trace, trace_of
 from sage.base.errors import SourceUnreadable
 from sage.base.inference import ServiceClass
 
@@ -37,7 +37,7 @@ SLACK = (1.2, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class WorkflowCall:
     """A call of a workflow: tokens of what it is asked beside what all calls begin with, and of what it answers."""
 
     step: str
@@ -46,7 +46,7 @@ class Node:
     answer_tokens: int
 
 
-def load_graphs(path: Path) -> dict[str, tuple[Node, ...]]:
+def load_graphs(path: Path) -> dict[str, tuple[WorkflowCall, ...]]:
     """Return the calls of each workflow, in order; raises SourceUnreadable."""
     try:
         with tarfile.open(path) as archive:
@@ -62,19 +62,19 @@ def _known(file: IO[bytes] | None) -> IO[bytes]:
     return file
 
 
-def _graph(trace: dict[str, list[dict[str, object]]]) -> tuple[Node, ...]:
+def _graph(trace: dict[str, list[dict[str, object]]]) -> tuple[WorkflowCall, ...]:
     spans = sorted(trace["spans"], key=lambda span: str(span["start_time"]))
     return tuple(_node(span, spans) for span in spans)
 
 
-def _node(span: dict[str, object], spans: Sequence[dict[str, object]]) -> Node:
+def _node(span: dict[str, object], spans: Sequence[dict[str, object]]) -> WorkflowCall:
     """A call follows those that had ended when it began, but for those that others of them followed."""
     before = [at for at, other in enumerate(spans) if str(other["end_time"]) <= str(span["start_time"])]
     last_start = max((str(spans[at]["start_time"]) for at in before), default="")
     after = tuple(at for at in before if str(spans[at]["end_time"]) > last_start)
     said = span["attributes"]
     assert isinstance(said, dict)
-    return Node(
+    return WorkflowCall(
         str(span["span_id"]),
         after,
         1 + len(str(said["gen_ai.input.messages"])) // CHARACTERS_PER_TOKEN,
@@ -82,7 +82,7 @@ def _node(span: dict[str, object], spans: Sequence[dict[str, object]]) -> Node:
     )
 
 
-def agent_trace(name: str, graphs: Mapping[str, Sequence[Node]], num: int, *, seed: int) -> Trace:
+def agent_trace(name: str, graphs: Mapping[str, Sequence[WorkflowCall]], num: int, *, seed: int) -> Trace:
     """Return whole records of about `num` calls in all."""
     rng = Random(seed)
     instructions = {
@@ -102,7 +102,7 @@ def agent_trace(name: str, graphs: Mapping[str, Sequence[Node]], num: int, *, se
 
 def _calls(
     flow: str,
-    nodes: Sequence[Node],
+    nodes: Sequence[WorkflowCall],
     instructions: dict[tuple[str, str], list[int]],
     record: int,
     at_s: float,
@@ -122,13 +122,13 @@ def _calls(
             BLOCK_TOKENS,
             record,
             service_class=ServiceClass.STANDARD,
-            call=Call(flow, node.step, record, number, node.after, due_in_s),
+            call=GraphCall(flow, node.step, record, number, node.after, due_in_s),
         )
         for number, node in enumerate(nodes)
     ]
 
 
-def alone_s(nodes: Sequence[Node], prompts_tokens: Sequence[int]) -> float:
+def alone_s(nodes: Sequence[WorkflowCall], prompts_tokens: Sequence[int]) -> float:
     """Return how long the longest way through a graph takes, with nothing else at work and nothing cached."""
     ends_s: list[float] = []
     for node, prompt_tokens in zip(nodes, prompts_tokens, strict=True):

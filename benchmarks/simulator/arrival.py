@@ -10,7 +10,7 @@ _CLASSES = (_I, _S, _I, _B, _I, _S, _I, _B, _I, _S)
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class GraphCall:
     """A request's place among the calls about one record: it comes once those before it (`after`, by their `number`)
     have ended. `due_in_s`: how long after its first call the record is due."""
 
@@ -36,7 +36,7 @@ class Arrival:
     session: int | None = None
     tenant: str = "default"
     service_class: ServiceClass = ServiceClass.INTERACTIVE
-    call: Call | None = None
+    call: GraphCall | None = None
 
 
 @dataclass(frozen=True, slots=True)

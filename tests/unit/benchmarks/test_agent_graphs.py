@@ -10,8 +10,8 @@ import pytest
 from benchmarks.policies_wanted import TraceName
 from benchmarks.replay import measure_replay
 from benchmarks.replay_wanted import ReplayWanted
-from benchmarks.simulator.agent_graphs import WORKFLOWS, Node, agent_trace, alone_s, load_graphs
-from benchmarks.simulator.arrival import Arrival, Call, Trace, trace_of
+from benchmarks.simulator.agent_graphs import WORKFLOWS, WorkflowCall, agent_trace, alone_s, load_graphs
+from benchmarks.simulator.arrival import Arrival, GraphCall, Trace, trace_of
 from benchmarks.simulator.coming import Coming
 from benchmarks.simulator.outcome import Outcome, record_misses
 from benchmarks.simulator.run import Setup, replay
@@ -19,10 +19,10 @@ from cluster.serving.engines.cost import H100
 from sage.base.errors import InvalidRequest, SourceUnreadable
 
 DIAMOND = (
-    Node("plan", (), 100, 20),
-    Node("left", (0,), 100, 200),
-    Node("right", (0,), 100, 20),
-    Node("join", (1, 2), 300, 20),
+    WorkflowCall("plan", (), 100, 20),
+    WorkflowCall("left", (0,), 100, 200),
+    WorkflowCall("right", (0,), 100, 20),
+    WorkflowCall("join", (1, 2), 300, 20),
 )
 GRAPHS = dict.fromkeys(WORKFLOWS, DIAMOND)
 
@@ -30,7 +30,7 @@ GRAPHS = dict.fromkeys(WORKFLOWS, DIAMOND)
 def arrival(
     at_s: float, number: int, after: tuple[int, ...] = (), *, record: int = 1, due_in_s: float = 9.0
 ) -> Arrival:
-    return Arrival(at_s, 10, 10, call=Call("flow", str(number), record, number, after, due_in_s))
+    return Arrival(at_s, 10, 10, call=GraphCall("flow", str(number), record, number, after, due_in_s))
 
 
 def diamond() -> Coming:
