@@ -25,7 +25,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 class HostProcess:
-    """A process in a session of its own, with a private directory for its socket and its log."""
+    """A process in a group of its own (in a session where it is not tied), with a private directory for its files."""
 
     def __init__(
         self,
@@ -56,7 +56,8 @@ class HostProcess:
                     stdout=log,
                     stderr=log,
                     pass_fds=(child_fd,),
-                    start_new_session=True,
+                    start_new_session=not is_tied,
+                    process_group=0 if is_tied else None,  # priorities count within a session: Linux' autogroups
                     env={**_environ(), **(environment or {})},
                 )
         except OSError:

@@ -158,6 +158,16 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     kv_cache_bytes: Annotated[
         int, Meta(ge=0, description="`vllm`: memory for keys and values; 0: 4 GiB on CPUs, on GPUs as vLLM thinks best")
     ] = 0
+    sharing: Annotated[
+        Literal["auto", "gated", "alternating", "pinned", "off"],
+        Meta(description="how embeddings share their device with chat; `auto`: by load and target"),
+    ] = "auto"
+    itl_target_ms: Annotated[
+        float, Meta(ge=0, description="p99 between two tokens that chat may have beside embeddings; 0: as it has alone")
+    ] = 0.0
+    max_held_ms: Annotated[
+        float, Meta(ge=0, description="how long a text is held back for chat at most; 0: 60, 1000, 5000 by class")
+    ] = 0.0
 
 
 _Limit = Annotated[int, Meta(ge=1)]

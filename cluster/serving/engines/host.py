@@ -26,6 +26,7 @@ from cluster.runtime.curve import ClientTrust, connect
 from cluster.runtime.host_process import LOG_NAME, tail_of
 from cluster.runtime.keys import ClusterKeys
 from cluster.serving.engines.build import engine_from_spec
+from cluster.serving.engines.device_board import board_of_siblings
 from cluster.serving.engines.host_watch import answer_of
 from cluster.serving.engines.link_socket import set_up
 from cluster.serving.engines.port import (
@@ -217,7 +218,7 @@ def _trust(arguments: argparse.Namespace) -> ClientTrust | None:
 
 def _loaded(spec: EngineSpec, engine_id: EngineId, parent: Parent, log: Path) -> Engine | None:
     try:
-        return engine_from_spec(spec, engine_id)
+        return engine_from_spec(spec, engine_id, board_of_siblings(os.getppid()) if spec.kind == "openvino" else None)
     except EngineStartFailed as error:
         do = error.do or f"Its last words:\n{tail_of(log)}"
         parent.offer(StartFailed(Failure.of(EngineStartFailed(error.what, do))))

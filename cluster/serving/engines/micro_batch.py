@@ -22,25 +22,26 @@ def padded_length(length: int) -> int:
     return -(-max(1, length) // grain) * grain
 
 
-def max_texts(padded: int) -> int:
+def max_texts(padded: int, budget_tokens: int = BUDGET_TOKENS) -> int:
     """Return how many texts of this padded length make a full go: a power of two.
 
     >>> [max_texts(n) for n in (16, 48, 128, 256, 1024)]
     [32, 8, 4, 2, 1]
     """
-    return _power_of_two(min(MAX_TEXTS, BUDGET_TOKENS // padded) or 1)
+    return _power_of_two(min(MAX_TEXTS, budget_tokens // padded) or 1)
 
 
-def next_texts(lengths: Sequence[int]) -> list[int]:
+def next_texts(lengths: Sequence[int], budget_tokens: int = BUDGET_TOKENS) -> list[int]:
     """Return which of the waiting texts go next: positions in `lengths`, which is in order of arrival, not empty.
 
-    The first always goes, so that none starves; with it those a little shorter. Their number is a power of two.
+    The first always goes, whatever it takes of the budget, so that none starves; with it those a little shorter. Their
+    number is a power of two.
     """
     padded = padded_length(lengths[0])
     like = [
         n for n in range(1, len(lengths)) if padded * _LIKE_ENOUGH <= lengths[n] <= padded or padded == 16 >= lengths[n]
     ]
-    chosen = [0, *like[: max_texts(padded) - 1]]
+    chosen = [0, *like[: max_texts(padded, budget_tokens) - 1]]
     return chosen[: _power_of_two(len(chosen))]
 
 

@@ -8,6 +8,7 @@ from typing import Literal, TypeVar, get_args
 import msgspec
 
 from cluster.serving.engines.cost import profile_of
+from cluster.serving.sharing import SharingMode
 from sage.base.catalog import entry_of
 from sage.base.demand import Demand, labels_from_mapping
 from sage.base.errors import ConfigInvalid, UnknownModel
@@ -22,9 +23,10 @@ _ROLES: dict[str, Role] = {"chat": "chat", "embedding": "embedding"}
 _ENGINE_KINDS: dict[str, EngineKind] = {kind: kind for kind in get_args(EngineKind)}
 _KINDS_OF_ROLE: dict[Role, tuple[Kind, ...]] = {"chat": (Kind.CHAT, Kind.GENERATE), "embedding": (Kind.EMBED,)}
 _OF_SERVERS = ("key_env", "max_running", "context_tokens", "max_silence_s")
+_OF_SHARING = ("sharing", "itl_target_ms", "max_held_ms")
 _OF_PROCESSES = ("port", "python", "kv_cache_bytes")
 _NUMBERS = ("replicas", "cpus", "memory_bytes", "gpus", "gpu_memory_bytes", "max_iteration_s", "start_timeout_s")
-_KEYS = ("model", "name", "role", "device", "gpu_type", "label", *_NUMBERS, *_OF_SERVERS, *_OF_PROCESSES)
+_KEYS = ("model", "name", "role", "device", "gpu_type", "label", *_NUMBERS, *_OF_SERVERS, *_OF_PROCESSES, *_OF_SHARING)
 _MANY = ("role", "label")
 _START_TIMEOUT_S = 120.0
 _SERVER_START_TIMEOUT_S = 600.0  # a large model takes minutes to load and to compile
@@ -56,6 +58,22 @@ class ProcessOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     kv_cache_bytes: int = 0
 
 
+class SharingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an embedding engine shares its device with chat; 0: as `sharing` has it by default."""
+
+    mode: SharingMode = SharingMode.AUTO
+    itl_target_ms: float = 0.0
+    max_held_ms: float = 0.0
+
+    @property
+    def target_s(self) -> float | None:
+        return self.itl_target_ms / 1000 if self.itl_target_ms else None
+
+    @property
+    def max_held_s(self) -> float | None:
+        return self.max_held_ms / 1000 if self.max_held_ms else None
+
+
 class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An engine that can be started. `model` is the name it serves, `kinds` what it serves it for.
 
@@ -76,6 +94,7 @@ class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: ServerOptions = ServerOptions()
     process: ProcessOptions = ProcessOptions()
     start_timeout_s: float = _START_TIMEOUT_S
+    sharing: SharingOptions = SharingOptions()
 
 
 def spec_from_text(text: str) -> EngineSpec:
@@ -116,7 +135,9 @@ def _settings(text: str, kind: str, target: str, values: dict[str, list[str]]) -
     }
     table |= {"labels": values.get("label", [])}
     table |= {
-        key: values[key][0] for key in ("device", "gpu_type", *_NUMBERS, *_OF_SERVERS, *_OF_PROCESSES) if key in values
+        key: values[key][0]
+        for key in ("device", "gpu_type", *_NUMBERS, *_OF_SERVERS, *_OF_PROCESSES, *_OF_SHARING)
+        if key in values
     }
     try:
         return msgspec.convert(table, EngineSettings, strict=False)
@@ -170,7 +191,16 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
         _server(settings, where),
         _process(settings, where),
         settings.start_timeout_s or (_SERVER_START_TIMEOUT_S if kind == "vllm" else _START_TIMEOUT_S),
+        sharing=_sharing(settings, kinds, where),
     )
+
+
+def _sharing(settings: EngineSettings, kinds: tuple[Kind, ...], where: str) -> SharingOptions:
+    said = SharingOptions(SharingMode(settings.sharing), settings.itl_target_ms, settings.max_held_ms)
+    if said != SharingOptions() and (settings.kind != "openvino" or Kind.EMBED not in kinds):
+        what = f"{where}: {', '.join(_OF_SHARING)} are of openvino engines that embed: it is they that give way"
+        raise ConfigInvalid(what, "Leave them out here.", param=_OF_SHARING[0])
+    return said
 
 
 def _server(settings: EngineSettings, where: str) -> ServerOptions:

@@ -2,7 +2,15 @@
 
 import pytest
 
-from cluster.serving.engines.spec import EngineSpec, ServerOptions, engine_ids, spec_from_settings, spec_from_text
+from cluster.serving.engines.spec import (
+    EngineSpec,
+    ServerOptions,
+    SharingOptions,
+    engine_ids,
+    spec_from_settings,
+    spec_from_text,
+)
+from cluster.serving.sharing import SharingMode
 from sage.base.errors import ConfigInvalid, UnknownModel
 from sage.base.inference import Kind
 from sage.base.settings import EngineSettings
@@ -86,3 +94,21 @@ def test_what_cannot_be_understood_is_refused_with_a_suggestion(text: str, says:
     with pytest.raises(ConfigInvalid) as caught:
         spec_from_text(text)
     assert says in str(caught.value)
+
+
+def test_an_embedding_engine_says_how_it_shares_its_device() -> None:
+    spec = spec_from_text("openvino:minilm,sharing=alternating,itl_target_ms=60,max_held_ms=80")
+    assert spec.sharing == SharingOptions(SharingMode.ALTERNATING, 60.0, 80.0)
+    assert (spec.sharing.target_s, spec.sharing.max_held_s) == (0.06, 0.08)
+    assert spec_from_text("openvino:minilm").sharing.target_s is None
+
+
+@pytest.mark.parametrize("engine", ["openvino:smollm2,sharing=gated", "simulated:cpu2,max_held_ms=5"])
+def test_only_engines_that_give_way_are_told_how(engine: str) -> None:
+    with pytest.raises(ConfigInvalid, match="openvino engines that embed"):
+        spec_from_text(engine)
+
+
+def test_an_unknown_way_of_sharing_is_refused() -> None:
+    with pytest.raises(ConfigInvalid, match="sharing"):
+        spec_from_text("openvino:minilm,sharing=sometimes")

@@ -1,0 +1,141 @@
+"""What engine hosts on one device tell each other, in shared memory. Decides nothing.
+
+A page with a place for each host that the same process started. A host writes its own place only; the others read it.
+Numbers are doubles, each written and read as a whole. It is gone with the last host; what was left by hosts that were
+killed is swept by the next to come.
+"""
+
+import fcntl
+import mmap
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from cluster.serving.sharing import ChatNow, SharingMode
+
+_NUM_PLACES = 32
+_NUM_FIELDS = 10
+_LEN_BYTES = 8 * _NUM_PLACES * _NUM_FIELDS
+_MEMORY = Path("/dev/shm")  # noqa: S108  # opened without following links, and only where it is ours
+_STALE_S = 5.0  # a chat engine that has not stepped for so long does not hold embeddings back
+_MODES = tuple(SharingMode)
+_CHAT, _EMBED = 1.0, 2.0
+_PID, _ROLE, _WRITTEN = 0, 1, 2
+_RUNNING, _LACKING, _BUSY, _STEP, _CHUNK, _TURN = 3, 4, 5, 6, 7, 8  # of a chat engine
+_MODE, _TARGET, _WANTS, _IN_WORK = 3, 4, 5, 6  # of an embedding engine
+
+
+class DeviceBoard:
+    """One host's place on the board, and its sight of the others."""
+
+    def __init__(self, path: Path) -> None:
+        """Join the board at `path`, made where there is none; raises OSError where that is not ours."""
+        self._path = path
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(self._fd).st_uid != os.getuid():
+                raise PermissionError(f"{path} belongs to another user")
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            os.ftruncate(self._fd, _LEN_BYTES)
+            self._memory = mmap.mmap(self._fd, _LEN_BYTES)
+            self._cells = memoryview(self._memory).cast("d")
+            self._at = self._free_place()
+            self._cells[self._at + _PID] = float(os.getpid())
+        except BaseException:
+            os.close(self._fd)
+            raise
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _free_place(self) -> int:
+        for at in range(0, _NUM_PLACES * _NUM_FIELDS, _NUM_FIELDS):
+            if not _is_alive(int(self._cells[at + _PID])):
+                for field in range(_NUM_FIELDS):
+                    self._cells[at + field] = 0.0
+                return at
+        raise OSError(f"{_NUM_PLACES} engine hosts share {self._path} already")
+
+    def show_chat(self, chat: ChatNow, now_s: float) -> None:
+        """Tell the others how chat is here."""
+        cells, at = self._cells, self._at
+        cells[at + _RUNNING], cells[at + _LACKING] = float(chat.num_running), float(chat.num_lacking)
+        cells[at + _BUSY], cells[at + _STEP], cells[at + _CHUNK] = chat.busy, chat.step_s, chat.chunk_s
+        cells[at + _TURN], cells[at + _WRITTEN], cells[at + _ROLE] = chat.turn_until_s, now_s, _CHAT
+
+    def show_embedding(self, mode: SharingMode, target_s: float | None, *, wants: bool, num_in_work: int) -> None:
+        """Tell the others how embeddings want to share, whether texts wait, and how many micro-batches are in work."""
+        cells, at = self._cells, self._at
+        cells[at + _MODE], cells[at + _TARGET] = float(_MODES.index(mode)), target_s or 0.0
+        cells[at + _WANTS], cells[at + _IN_WORK], cells[at + _ROLE] = float(wants), float(num_in_work), _EMBED
+
+    def chat_now(self, now_s: float) -> ChatNow:
+        """Return how chat is on this device: of several engines, all of them as if they were one."""
+        cells, running, lacking, turn_until_s = self._cells, 0, 0, 0.0
+        busy = step_s = chunk_s = 0.0
+        for at in self._others(_CHAT):
+            if now_s - cells[at + _WRITTEN] < _STALE_S and cells[at + _RUNNING]:
+                running += int(cells[at + _RUNNING])
+                lacking += int(cells[at + _LACKING])
+                busy, step_s = max(busy, cells[at + _BUSY]), max(step_s, cells[at + _STEP])
+                chunk_s, turn_until_s = max(chunk_s, cells[at + _CHUNK]), max(turn_until_s, cells[at + _TURN])
+        return ChatNow(running, lacking, busy, step_s, chunk_s, turn_until_s)
+
+    def embedding_mode(self) -> tuple[SharingMode, float | None]:
+        """Return how embeddings on this device share it, and chat's target with them; OFF where none has work."""
+        for at in self._others(_EMBED):
+            mode = _MODES[int(self._cells[at + _MODE])]
+            has_work = self._cells[at + _WANTS] or self._cells[at + _IN_WORK]
+            if has_work and mode in (SharingMode.ALTERNATING, SharingMode.PINNED):
+                return mode, self._cells[at + _TARGET] or None
+        return SharingMode.OFF, None
+
+    def texts_wait(self) -> bool:
+        """Say whether an embedding engine here has texts that wait for their turn."""
+        return any(self._cells[at + _WANTS] for at in self._others(_EMBED))
+
+    def num_in_work(self) -> int:
+        """Return how many micro-batches embedding engines here are working on."""
+        return sum(int(self._cells[at + _IN_WORK]) for at in self._others(_EMBED))
+
+    def _others(self, role: float) -> list[int]:
+        cells = self._cells
+        places = range(0, _NUM_PLACES * _NUM_FIELDS, _NUM_FIELDS)
+        return [at for at in places if cells[at + _ROLE] == role and cells[at + _PID] and at != self._at]
+
+    def close(self) -> None:
+        """Leave; the last to leave takes the board away."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._cells[self._at + _ROLE] = self._cells[self._at + _PID] = 0.0
+        pids = [int(self._cells[at]) for at in range(0, _NUM_PLACES * _NUM_FIELDS, _NUM_FIELDS)]
+        if not any(map(_is_alive, pids)):
+            self._path.unlink(missing_ok=True)
+        self._cells.release()
+        self._memory.close()
+        os.close(self._fd)
+
+
+def board_of_siblings(parent_pid: int) -> DeviceBoard | None:
+    """Join the board of the engine hosts that a process started; None where it cannot be had."""
+    folder = _MEMORY if _MEMORY.is_dir() else Path(tempfile.gettempdir())
+    mine = f"sage-device-{os.getuid()}-"
+    for path in folder.glob(f"{mine}*"):
+        pid = path.name.removeprefix(mine)
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            with suppress(OSError):
+                path.unlink()
+    try:
+        return DeviceBoard(folder / f"{mine}{parent_pid}")
+    except OSError:
+        return None
+
+
+def _is_alive(pid: int) -> bool:
+    if not pid:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

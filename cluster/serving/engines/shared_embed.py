@@ -1,0 +1,137 @@
+"""Embeddings on a device that chat runs on too: an Engine that gives way. Decides nothing; see `sharing`.
+
+Micro-batches go to worker threads; before each, the board says how chat is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cluster.serving.engines.device_board import DeviceBoard
+from cluster.serving.engines.embed_jobs import EmbedJob, EmbedJobs, Text
+from cluster.serving.engines.embed_workers import EmbedWorkers, Encoding
+from cluster.serving.engines.figures import EngineFigures
+from cluster.serving.engines.port import EngineInfo
+from cluster.serving.engines.spec import SharingOptions
+from cluster.serving.sharing import ChatNow, Go, OldestText, held_until_s, mode_for, next_go
+from sage.base.clock import Clock
+from sage.base.ids import RequestId
+from sage.base.inference import Reply, Request
+
+_LOOK_AGAIN_S = 0.001  # while chat holds texts back
+_LOOK_AFTER_S = 0.02  # while a meek worker may not come to its texts
+_RESCUE_AFTER_S = 0.1  # a micro-batch takes 12-20 ms of a core
+
+
+@dataclass(slots=True, eq=False)
+class _Batch:
+    """Texts at a worker. `is_rescued`: they were given to another too."""
+
+    texts: list[Text]
+    go: Go
+    is_rescued: bool = False
+
+
+class SharedEmbed:
+    """One embedding model; an Engine that shares its device with the chat engines on the same board."""
+
+    def __init__(
+        self,
+        info: EngineInfo,
+        jobs: EmbedJobs,
+        make_encoder: Callable[[], Encoding],
+        board: DeviceBoard,
+        options: SharingOptions,
+        *,
+        num_cpus: int,
+        clock: Clock,
+    ) -> None:
+        """Load an encoder for each CPU, and one for texts that can be held back no longer. Owns `board`."""
+        self._info = info
+        self._jobs = jobs
+        self._board = board
+        self._options = options
+        self._clock = clock
+        self._num_cpus = num_cpus
+        self._workers: EmbedWorkers[_Batch] = EmbedWorkers(make_encoder, num_cpus + 1)
+        self._in_work: list[_Batch] = []
+        self._is_held = False
+        self.wake_fd: int | None = self._workers.wake_fd
+
+    def info(self) -> EngineInfo:
+        return self._info
+
+    def add(self, requests: Sequence[Request]) -> None:
+        self._jobs.add(requests, self._clock.monotonic_s())
+
+    def cancel(self, request_ids: Sequence[RequestId]) -> None:
+        self._jobs.cancel(request_ids)
+
+    def step(self) -> list[Reply]:
+        for batch, vectors in self._workers.take_done():
+            self._jobs.done(batch.texts, vectors)
+            self._in_work.remove(batch)
+        now_s = self._clock.monotonic_s()
+        chat = self._board.chat_now(now_s)
+        while self._begin(chat, now_s):
+            pass
+        self._rescue(now_s)
+        self._tell(chat)
+        return self._jobs.replies()
+
+    def has_work(self) -> bool:
+        return self._jobs.has_work()
+
+    def due_in_s(self) -> float | None:
+        if self._jobs.has_replies():
+            return 0.0
+        if self._is_held:
+            return _LOOK_AGAIN_S
+        return _LOOK_AFTER_S if any(batch.go.is_meek for batch in self._in_work) else None
+
+    def figures(self) -> EngineFigures | None:
+        return None
+
+    def close(self) -> None:
+        self._jobs.clear()
+        self._workers.close()
+        self._board.close()
+
+    def _begin(self, chat: ChatNow, now_s: float) -> bool:
+        """Give a worker the next micro-batch, where there is one and chat lets it go; say whether."""
+        oldest = self._jobs.oldest()
+        if oldest is None:
+            self._is_held = False
+            return False
+        mode = mode_for(chat, self._options.mode, self._options.target_s)
+        go = next_go(mode, chat, OldestText(oldest.service_class, self._held_until_s(oldest)), now_s)
+        self._is_held = go is None
+        if go is None or not self._has_room(go):
+            return False
+        self._give(_Batch(self._jobs.take(go.budget_tokens), go))
+        return True
+
+    def _has_room(self, go: Go) -> bool:
+        """Those that go alone go one after the other, and have a slot of their own."""
+        beside = sum(batch.go.is_alone == go.is_alone for batch in self._in_work)
+        return self._workers.num_free() > 0 and beside < (1 if go.is_alone else self._num_cpus)
+
+    def _give(self, batch: _Batch) -> None:
+        self._in_work.append(batch)
+        self._workers.give(batch, [text.ids for text in batch.texts], is_meek=batch.go.is_meek)
+
+    def _rescue(self, now_s: float) -> None:
+        """Embed once more, at the usual priority, what a meek worker did not come to in time."""
+        for batch in self._in_work:
+            is_late = self._held_until_s(batch.texts[0].job) + _RESCUE_AFTER_S <= now_s
+            if batch.go.is_meek and is_late and not batch.is_rescued and self._has_room(Go(0, is_alone=True)):
+                batch.is_rescued = True
+                self._give(_Batch(batch.texts, Go(0, is_alone=True)))
+                break
+
+    def _held_until_s(self, job: EmbedJob) -> float:
+        return held_until_s(job.service_class, job.timeout_s, job.came_s, self._options.max_held_s)
+
+    def _tell(self, chat: ChatNow) -> None:
+        mode = mode_for(chat, self._options.mode, self._options.target_s)
+        wants = self._jobs.oldest() is not None
+        self._board.show_embedding(mode, self._options.target_s, wants=wants, num_in_work=len(self._in_work))

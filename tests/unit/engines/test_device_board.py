@@ -1,0 +1,90 @@
+"""What engine hosts on one device see of each other."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cluster.serving.engines.device_board import DeviceBoard, board_of_siblings
+from cluster.serving.sharing import ChatNow, SharingMode
+
+CHAT = ChatNow(3, 1, 0.5, 0.012, 0.04, 7.25)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "board"
+
+
+@pytest.fixture
+def boards(path: Path) -> Iterator[tuple[DeviceBoard, DeviceBoard]]:
+    chat, embed = DeviceBoard(path), DeviceBoard(path)
+    yield chat, embed
+    for board in (chat, embed):
+        board.close()
+
+
+def test_an_embedding_engine_sees_how_chat_is(boards: tuple[DeviceBoard, DeviceBoard]) -> None:
+    chat, embed = boards
+    assert embed.chat_now(10.0) == ChatNow()
+    chat.show_chat(CHAT, 10.0)
+    assert embed.chat_now(10.1) == CHAT
+    assert chat.chat_now(10.1) == ChatNow(), "oneself is no other"
+
+
+def test_a_chat_engine_that_is_silent_or_at_rest_is_in_nobodys_way(boards: tuple[DeviceBoard, DeviceBoard]) -> None:
+    chat, embed = boards
+    chat.show_chat(CHAT, 10.0)
+    assert embed.chat_now(16.0) == ChatNow()
+    chat.show_chat(ChatNow(0, 0, 0.5, 0.012, 0.04), 16.0)
+    assert embed.chat_now(16.0) == ChatNow()
+
+
+def test_of_several_chat_engines_any_prompt_counts(boards: tuple[DeviceBoard, DeviceBoard], path: Path) -> None:
+    chat, embed = boards
+    other = DeviceBoard(path)
+    chat.show_chat(ChatNow(2, 0, 0.2, 0.01, 0.03), 10.0)
+    other.show_chat(ChatNow(1, 1, 0.6, 0.02, 0.02), 10.0)
+    assert embed.chat_now(10.0) == ChatNow(3, 1, 0.6, 0.02, 0.03)
+    other.close()
+    assert embed.chat_now(10.0).num_lacking == 0
+
+
+def test_a_chat_engine_sees_what_embeddings_want_while_they_have_work(boards: tuple[DeviceBoard, DeviceBoard]) -> None:
+    chat, embed = boards
+    assert chat.embedding_mode() == (SharingMode.OFF, None)
+    embed.show_embedding(SharingMode.ALTERNATING, 0.06, wants=True, num_in_work=2)
+    assert chat.embedding_mode() == (SharingMode.ALTERNATING, 0.06)
+    assert chat.texts_wait()
+    assert chat.num_in_work() == 2
+    embed.show_embedding(SharingMode.ALTERNATING, 0.06, wants=False, num_in_work=0)
+    assert chat.embedding_mode() == (SharingMode.OFF, None)
+
+
+def test_the_last_to_leave_takes_the_board_away(path: Path) -> None:
+    first, second = DeviceBoard(path), DeviceBoard(path)
+    first.close()
+    # this process lives on, so that a place of its own would keep the board
+    assert path.exists()
+    second.close()
+    assert not path.exists()
+
+
+def test_a_board_behind_a_link_is_not_joined(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"")
+    path.symlink_to(target)
+    with pytest.raises(OSError, match="symbolic"):
+        DeviceBoard(path)
+
+
+def test_hosts_of_one_parent_meet_on_one_board() -> None:
+    pid = os.getpid()
+    first, second = board_of_siblings(pid), board_of_siblings(pid)
+    assert first is not None
+    assert second is not None
+    first.show_chat(CHAT, 10.0)
+    assert second.chat_now(10.0) == CHAT
+    for board in (first, second):
+        board.close()

@@ -1,0 +1,139 @@
+"""An embedding engine that gives way to chat, with an encoder made for it."""
+
+import select
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cluster.serving.engines.device_board import DeviceBoard
+from cluster.serving.engines.embed_jobs import EmbedJobs
+from cluster.serving.engines.embed_workers import EmbedWorkers
+from cluster.serving.engines.openvino_embed import embed_info
+from cluster.serving.engines.shared_embed import SharedEmbed
+from cluster.serving.engines.spec import SharingOptions
+from cluster.serving.model_store import open_store
+from cluster.serving.sharing import ChatNow
+from sage.base.clock import ManualClock
+from sage.base.config import load_settings
+from sage.base.errors import InvalidRequest, RequestCancelled
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Embedded, EmbedRequest, Failed, Kind, ModelCard, Reply, ServiceClass
+
+pytestmark = pytest.mark.engines  # for the tokenizer's file
+
+CARD = ModelCard("minilm", (Kind.EMBED,), 256, 2)
+READING, DECODING = ChatNow(2, 1, 0.5, 0.01, 0.04), ChatNow(2, 0, 0.5, 0.01, 0.04)
+DEADLINE_MS = 10_000
+
+
+class CountingEncoder:
+    """A vector is the number of tokens of its row, and that of rows beside it."""
+
+    def vectors(self, rows: Sequence[list[int]]) -> NDArray[np.float32]:
+        return np.array([[len(row), len(rows)] for row in rows], np.float32)
+
+
+class Bench:
+    def __init__(self, path: Path) -> None:
+        self.clock = ManualClock(100.0)
+        self.chat = DeviceBoard(path)
+        info = embed_info(EngineId("e"), CARD, 2)
+        jobs = EmbedJobs(info, CARD, open_store(load_settings().models).path("minilm")["tokenizer"])
+        board = DeviceBoard(path)
+        self.engine = SharedEmbed(info, jobs, CountingEncoder, board, SharingOptions(), num_cpus=2, clock=self.clock)
+
+    def chat_is(self, chat: ChatNow) -> None:
+        self.chat.show_chat(chat, self.clock.monotonic_s())
+
+    def ask(self, id: str, *texts: str, service_class: ServiceClass = ServiceClass.STANDARD) -> None:
+        self.engine.add([EmbedRequest(RequestId(id), "minilm", texts, service_class)])
+
+    def replies(self, num: int) -> list[Reply]:
+        """Step until so many have ended."""
+        replies = list(self.engine.step())
+        assert self.engine.wake_fd is not None
+        poll = select.poll()
+        poll.register(self.engine.wake_fd, select.POLLIN)
+        while len(replies) < num:
+            assert poll.poll(DEADLINE_MS), "workers say when they are done"
+            replies += self.engine.step()
+        return replies
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path / "board")
+    yield bench
+    bench.engine.close()
+    bench.chat.close()
+
+
+def lengths(reply: Reply) -> list[float]:
+    assert isinstance(reply, Embedded), reply
+    return [float(number) for number in np.frombuffer(reply.vectors, "<f4").reshape(-1, 2)[:, 0]]
+
+
+def test_vectors_come_back_in_the_order_of_their_texts(bench: Bench) -> None:
+    words = [1, 200, 3, 40, 5]
+    bench.ask("a", *("word " * num for num in words))
+    (reply,) = bench.replies(1)
+    assert lengths(reply) == [num + 2 for num in words]
+    assert isinstance(reply, Embedded)
+    assert reply.text_tokens == tuple(num + 2 for num in words)
+
+
+def test_texts_are_held_back_while_chat_reads_a_prompt_and_go_when_it_has(bench: Bench) -> None:
+    bench.chat_is(READING)
+    bench.ask("a", "one")
+    assert bench.engine.step() == []
+    assert bench.engine.due_in_s() is not None, "it looks again soon"
+    assert bench.chat.texts_wait()
+    assert bench.chat.num_in_work() == 0
+    bench.chat_is(DECODING)
+    assert [reply.request_id for reply in bench.replies(1)] == ["a"]
+
+
+def test_a_text_held_as_long_as_it_may_goes_while_chat_still_reads(bench: Bench) -> None:
+    bench.chat_is(READING)
+    bench.ask("a", "one", service_class=ServiceClass.INTERACTIVE)
+    assert bench.engine.step() == []
+    bench.clock.advance(0.061)
+    assert [reply.request_id for reply in bench.replies(1)] == ["a"]
+
+
+def test_long_texts_behind_and_before_short_ones_all_come(bench: Bench) -> None:
+    for number in range(30):
+        bench.ask(str(number), "word " * (250 if number % 3 == 0 else 4))
+    assert {reply.request_id for reply in bench.replies(30)} == {str(number) for number in range(30)}
+
+
+def test_a_bad_text_fails_its_request_alone_and_a_cancelled_one_ends(bench: Bench) -> None:
+    bench.chat_is(READING)
+    bench.ask("bad", "half \ud800 a pair")
+    bench.ask("gone", "two")
+    bench.engine.cancel([RequestId("gone"), RequestId("unknown")])
+    bench.chat_is(DECODING)
+    bench.ask("good", "three")
+    ended = {reply.request_id: reply for reply in bench.replies(3)}
+    codes = {id: reply.failure.code for id, reply in ended.items() if isinstance(reply, Failed)}
+    assert codes == {"bad": InvalidRequest.code, "gone": RequestCancelled.code}
+    assert isinstance(ended[RequestId("good")], Embedded)
+    assert not bench.engine.has_work()
+
+
+def test_what_a_library_raises_reaches_whoever_steps() -> None:
+    class Broken:
+        def vectors(self, rows: Sequence[list[int]]) -> NDArray[np.float32]:
+            raise RuntimeError("no more memory")
+
+    workers: EmbedWorkers[str] = EmbedWorkers(Broken, 1)
+    workers.give("a", [[1]], is_meek=True)
+    poll = select.poll()
+    poll.register(workers.wake_fd, select.POLLIN)
+    assert poll.poll(DEADLINE_MS)
+    with pytest.raises(RuntimeError, match="memory"):
+        workers.take_done()
+    workers.close()
