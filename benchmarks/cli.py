@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.cluster_wanted import ClusterWanted, ClusterWorkload
+from benchmarks.cosched_command import cosched
 from benchmarks.plane_command import plane
 from benchmarks.policies_command import policies
 from benchmarks.replay_command import replay
@@ -19,6 +20,7 @@ app = new_app("Measure streams and serving.")
 
 DEFAULT_SEED = 7
 
+app.command()(cosched)
 app.command()(plane)
 app.command()(policies)
 app.command()(replay)
