@@ -14,13 +14,13 @@ from random import Random
 from benchmarks.cosched_figures import (
     TARGET_EMBEDDING_MS,
     TARGET_P99,
-    Turns,
+    SetUpTurns,
     best_of,
     keeps_chat,
     percentile,
     ratio_of,
 )
-from benchmarks.cosched_load import MAX_TOKENS, WARM_S, Load, Seen, Turn, arrivals_at, wait_ready
+from benchmarks.cosched_load import MAX_TOKENS, WARM_S, CoschedLoad, CoschedTurn, TurnSeen, arrivals_at, wait_ready
 from benchmarks.cosched_wanted import CoschedWanted
 from benchmarks.direct import embed_all
 from benchmarks.document import Result
@@ -80,7 +80,7 @@ class SetUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class AloneLimits:
     """What chat and embeddings can do at most, each alone."""
 
     chat_requests_per_s: float
@@ -144,22 +144,22 @@ class _Bench:
             if float((vectors * expected).sum(axis=1).min()) < LEAST_COSINE:
                 raise InternalError(f"vectors of {host.engine_id} are not those of their texts", "Please report it.")
 
-    def _limits(self, set_ups: dict[str, SetUp]) -> Limits:
+    def _limits(self, set_ups: dict[str, SetUp]) -> AloneLimits:
         """Measure each alone, at full load; embeddings in the way of those that do most."""
         seconds = min(_CALIBRATION_S, 2 * self._wanted.seconds)
         plain = set_ups[ALONE]
-        crowd = Load(arrivals_at(_CROWD, _FILL_S + seconds, self._prompts, Random(self._wanted.seed)))
+        crowd = CoschedLoad(arrivals_at(_CROWD, _FILL_S + seconds, self._prompts, Random(self._wanted.seed)))
         chat = self._turn(plain, crowd, seconds, warm_s=_FILL_S)
         embeds = {id(set_up.embed): set_up for set_up in set_ups.values()}
-        most = max(self._turn(each, Load((), True), seconds).embedding_tokens for each in embeds.values())
+        most = max(self._turn(each, CoschedLoad((), True), seconds).embedding_tokens for each in embeds.values())
         tokens_per_s = chat.chat_tokens / seconds
-        return Limits(tokens_per_s / MAX_TOKENS, tokens_per_s, most / seconds)
+        return AloneLimits(tokens_per_s / MAX_TOKENS, tokens_per_s, most / seconds)
 
     def _turns(
-        self, set_ups: dict[str, SetUp], load: float, limits: Limits, num: int, *, texts_per_s: float = 0.0
-    ) -> dict[str, Turns]:
+        self, set_ups: dict[str, SetUp], load: float, limits: AloneLimits, num: int, *, texts_per_s: float = 0.0
+    ) -> dict[str, SetUpTurns]:
         """Let all set-ups have a turn in each repeat, in another order each time."""
-        turns = {name: Turns() for name in set_ups}
+        turns = {name: SetUpTurns() for name in set_ups}
         seconds = self._wanted.seconds
         for repeat in range(num):
             self._say(f"load {load:g}: repeat {repeat + 1} of {num}")
@@ -167,22 +167,22 @@ class _Bench:
             arrivals = arrivals_at(load * limits.chat_requests_per_s, WARM_S + seconds, self._prompts, rng)
             for name in rng.sample(sorted(set_ups), len(set_ups)):
                 is_with = name != ALONE
-                asked = Load(arrivals, is_with and not texts_per_s, texts_per_s if is_with else 0.0)
+                asked = CoschedLoad(arrivals, is_with and not texts_per_s, texts_per_s if is_with else 0.0)
                 add_turn(turns[name], self._turn(set_ups[name], asked, seconds), limits)
         return turns
 
-    def _turn(self, set_up: SetUp, load: Load, seconds: float, *, warm_s: float = WARM_S) -> Seen:
+    def _turn(self, set_up: SetUp, load: CoschedLoad, seconds: float, *, warm_s: float = WARM_S) -> TurnSeen:
         self._num_turns += 1
         rng = Random(self._wanted.seed)
-        turn = Turn(set_up.chat, set_up.embed, load, self._passages, self._num_turns, self._clock, rng)
+        turn = CoschedTurn(set_up.chat, set_up.embed, load, self._passages, self._num_turns, self._clock, rng)
         return turn.run(seconds, warm_s=warm_s)
 
-    def _results(self, turns: dict[str, Turns], load: float, num: int, workload: str) -> list[CoschedResult]:
+    def _results(self, turns: dict[str, SetUpTurns], load: float, num: int, workload: str) -> list[CoschedResult]:
         ours = {mode.value for mode in self._wanted.modes}
         return results_of(turns, load, num, workload, ours=ours, seed=self._wanted.seed)
 
 
-def add_turn(turns: Turns, seen: Seen, limits: Limits) -> None:
+def add_turn(turns: SetUpTurns, seen: TurnSeen, limits: AloneLimits) -> None:
     """Add what one turn brought."""
     turns.gaps_ms += seen.gaps_ms
     turns.embedding_ms += seen.embedding_ms
@@ -194,7 +194,7 @@ def add_turn(turns: Turns, seen: Seen, limits: Limits) -> None:
 
 
 def results_of(
-    turns: dict[str, Turns], load: float, num_repeats: int, workload: str, *, ours: set[str], seed: int
+    turns: dict[str, SetUpTurns], load: float, num_repeats: int, workload: str, *, ours: set[str], seed: int
 ) -> list[CoschedResult]:
     """Return a result a set-up, ours against the best of the others; alone first."""
     alone = turns[ALONE]

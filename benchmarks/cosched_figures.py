@@ -15,7 +15,7 @@ TARGET_EMBEDDING_MS = 150.0
 
 
 @dataclass(slots=True)
-class Turns:
+class SetUpTurns:
     """All turns of one set-up at one load. `works`: of each turn, shares of what chat and embeddings can do alone."""
 
     gaps_ms: list[float] = field(default_factory=list)
@@ -43,13 +43,13 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, -int(-len(ordered) * share // 1) - 1)] if ordered else 0.0
 
 
-def keeps_chat(turns: Turns, alone: Turns, *, most_p99: float = MOST_P99, most_p50: float = MOST_P50) -> bool:
+def keeps_chat(turns: SetUpTurns, alone: SetUpTurns, *, most_p99: float = MOST_P99, most_p50: float = MOST_P50) -> bool:
     """Say whether chat is about as fast in this set-up as alone."""
     is_even = turns.gap_ms(0.5) <= most_p50 * alone.gap_ms(0.5)
     return is_even and turns.gap_ms(0.99) <= most_p99 * alone.gap_ms(0.99)
 
 
-def best_of(separate: Mapping[str, Turns], alone: Turns) -> str:
+def best_of(separate: Mapping[str, SetUpTurns], alone: SetUpTurns) -> str:
     """Return the set-up with the most work among those that keep chat; where none does, the one nearest to it."""
     keeping = [name for name, turns in separate.items() if keeps_chat(turns, alone)]
     if keeping:

@@ -7,7 +7,7 @@ from random import Random
 
 from cluster.serving.engines.launch import HostLink
 from cluster.serving.engines.link import HostLost
-from cluster.serving.engines.port import Abort, Ready, Replies, Run, StartFailed
+from cluster.serving.engines.port import Abort, Ready, Replies, Run, Seen, StartFailed
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
 from sage.base.ids import RequestId
@@ -32,7 +32,7 @@ _READY_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class CoschedLoad:
     """What is asked: chat's arrivals in seconds from the start, with their prompts; embeddings in a closed loop, or
     single texts that arrive so many a second; neither where both are 0."""
 
@@ -42,7 +42,7 @@ class Load:
 
 
 @dataclass(slots=True)
-class Seen:
+class TurnSeen:
     """What one turn brought, within its measured time of `seconds`."""
 
     seconds: float
@@ -52,14 +52,14 @@ class Seen:
     embedding_ms: list[float] = field(default_factory=list)
 
 
-class Turn:
+class CoschedTurn:
     """One turn of a set-up, driven by one thread that polls both hosts. Ids are unique by `number`."""
 
     def __init__(
         self,
         chat: HostLink,
         embed: HostLink,
-        load: Load,
+        load: CoschedLoad,
         passages: Sequence[str],
         number: int,
         clock: Clock,
@@ -82,12 +82,12 @@ class Turn:
             for fd in link.fds():
                 self._poll.register(fd, select.POLLIN)
 
-    def run(self, seconds: float, *, warm_s: float = WARM_S, until_tokens: tuple[int, int] | None = None) -> Seen:
-        """Load both for a moment, measure for `seconds`, and end what is open.
+    def run(self, seconds: float, *, warm_s: float = WARM_S, until_tokens: tuple[int, int] | None = None) -> TurnSeen:
+        """CoschedLoad both for a moment, measure for `seconds`, and end what is open.
 
         `until_tokens`: of chat and of embeddings; it ends as soon as so many have come.
         """
-        seen = Seen(seconds)
+        seen = TurnSeen(seconds)
         start_s = self._clock.monotonic_s()
         self._began_s = start_s + warm_s
         self._until_s = self._began_s + seconds
@@ -110,7 +110,7 @@ class Turn:
         self._end(seen)
         return seen
 
-    def _end(self, seen: Seen) -> None:
+    def _end(self, seen: TurnSeen) -> None:
         self._is_over = True
         for link in (self._chat, self._embed):
             link.send(Abort(tuple(id for id, (at, _) in self._open.items() if at is link)))
@@ -136,15 +136,15 @@ class Turn:
         self._open[request.id] = (link, self._clock.monotonic_s())
         if not link.send(Run((request,))):
             raise InternalError(f"engine {link.engine_id} takes no more", "Please report it.")
-        self._hear(link, Seen(0.0))
+        self._hear(link, TurnSeen(0.0))
 
-    def _take(self, until_s: float, seen: Seen) -> None:
+    def _take(self, until_s: float, seen: TurnSeen) -> None:
         """Wait for what comes next, until then at the latest."""
         self._poll.poll(max(0.0, 1000 * (until_s - self._clock.monotonic_s())))
         for link in (self._chat, self._embed):
             self._hear(link, seen)
 
-    def _hear(self, link: HostLink, seen: Seen) -> None:
+    def _hear(self, link: HostLink, seen: TurnSeen) -> None:
         for message in link.drain():
             now_s = self._clock.monotonic_s()
             match message:
@@ -153,10 +153,12 @@ class Turn:
                         self._heard(reply, now_s, seen)
                 case HostLost(failure=failure) | StartFailed(failure=failure):
                     raise failure.error()
+                case Seen():
+                    pass
                 case Ready():
                     raise InternalError(f"engine {link.engine_id} was ready before", "Please report it.")
 
-    def _heard(self, reply: Token | Finished | Embedded | Failed, now_s: float, seen: Seen) -> None:
+    def _heard(self, reply: Token | Finished | Embedded | Failed, now_s: float, seen: TurnSeen) -> None:
         is_measured = self._began_s <= now_s < self._until_s
         if isinstance(reply, Token):
             last_s = self._last_s.get(reply.request_id)
@@ -177,7 +179,7 @@ class Turn:
                 self._ask_texts(TEXTS_A_REQUEST, ServiceClass.STANDARD)
 
 
-def _has_enough(seen: Seen, until_tokens: tuple[int, int] | None) -> bool:
+def _has_enough(seen: TurnSeen, until_tokens: tuple[int, int] | None) -> bool:
     if until_tokens is None:
         return False
     return seen.chat_tokens >= until_tokens[0] and seen.embedding_tokens >= until_tokens[1]

@@ -114,7 +114,7 @@ def next_go(mode: SharingMode, chat: ChatNow, oldest: OldestText, now_s: float) 
     return Go(GO_TOKENS, is_meek=True)
 
 
-class Turns:
+class TurnBudget:
     """How long chat lets embeddings run between two of its steps: what its target leaves, less what they overran."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ _CLOSE_S = 2.0
 T = TypeVar("T")
 
 
-class Encoding(Protocol):
+class RowEncoder(Protocol):
     """What turns rows of tokens into vectors, on the thread that calls it."""
 
     def vectors(self, rows: Sequence[list[int]]) -> NDArray[np.float32]: ...
@@ -33,7 +33,7 @@ class _Work(Generic[T]):
 
 
 class _Slot(Generic[T]):
-    def __init__(self, encoder: Encoding, done: Callable[["_Done[T]"], None], *, name: str) -> None:
+    def __init__(self, encoder: RowEncoder, done: Callable[["_Done[T]"], None], *, name: str) -> None:
         self.encoder = encoder
         self.is_busy = False
         self._done = done
@@ -66,7 +66,7 @@ class _Done(Generic[T]):
 class EmbedWorkers(Generic[T]):
     """Slots that work side by side; `wake_fd` is readable when something is done. Used by one thread; to be closed."""
 
-    def __init__(self, make: Callable[[], Encoding], num_slots: int) -> None:
+    def __init__(self, make: Callable[[], RowEncoder], num_slots: int) -> None:
         """Make an encoder for each slot, side by side."""
         self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._done: SimpleQueue[_Done[T]] = SimpleQueue()

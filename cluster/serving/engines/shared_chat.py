@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from cluster.serving.engines.device_board import DeviceBoard
 from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import Engine, EngineInfo
-from cluster.serving.sharing import ChatNow, ChatPace, SharingMode, Turns
+from cluster.serving.sharing import ChatNow, ChatPace, SharingMode, TurnBudget
 from sage.base.clock import Clock
 from sage.base.ids import RequestId
 from sage.base.inference import Reply, Request, Token
@@ -34,7 +34,7 @@ class SharedChat:
         self._clock = clock
         self._sleep = sleep
         self._pace = ChatPace()
-        self._turns = Turns()
+        self._turns = TurnBudget()
         self._running: set[RequestId] = set()
         self._lacking: set[RequestId] = set()
         self._is_pinned = False

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from cluster.serving.engines.device_board import DeviceBoard
 from cluster.serving.engines.embed_jobs import EmbedJob, EmbedJobs, Text
-from cluster.serving.engines.embed_workers import EmbedWorkers, Encoding
+from cluster.serving.engines.embed_workers import EmbedWorkers, RowEncoder
 from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.engines.spec import SharingOptions
@@ -38,7 +38,7 @@ class SharedEmbed:
         self,
         info: EngineInfo,
         jobs: EmbedJobs,
-        make_encoder: Callable[[], Encoding],
+        make_encoder: Callable[[], RowEncoder],
         board: DeviceBoard,
         options: SharingOptions,
         *,

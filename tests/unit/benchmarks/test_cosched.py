@@ -6,21 +6,21 @@ from random import Random
 
 import pytest
 
-from benchmarks.cosched import Limits as EngineLimits
+from benchmarks.cosched import AloneLimits as AloneLimits
 from benchmarks.cosched import add_turn, kept_to, results_of
-from benchmarks.cosched_figures import Turns, best_of, keeps_chat, percentile, ratio_of
-from benchmarks.cosched_load import Load, Seen, Turn, arrivals_at, wait_ready
+from benchmarks.cosched_figures import SetUpTurns, best_of, keeps_chat, percentile, ratio_of
+from benchmarks.cosched_load import CoschedLoad, CoschedTurn, TurnSeen, arrivals_at, wait_ready
 from cluster.serving.engines.launch import launch
 from cluster.serving.engines.spec import spec_from_text
 from sage.base.clock import SystemClock
 
-LIMITS = EngineLimits(10.0, 100.0, 1000.0)
+LIMITS = AloneLimits(10.0, 100.0, 1000.0)
 
 
-def turns(gap_ms: float, work: float, *, texts_ms: float = 10.0, embedded: int = 100) -> Turns:
-    made = Turns()
+def turns(gap_ms: float, work: float, *, texts_ms: float = 10.0, embedded: int = 100) -> SetUpTurns:
+    made = SetUpTurns()
     for _ in range(4):
-        seen = Seen(1.0, [gap_ms] * 50, round(50 * work), embedded, [texts_ms] * 20)
+        seen = TurnSeen(1.0, [gap_ms] * 50, round(50 * work), embedded, [texts_ms] * 20)
         add_turn(made, seen, LIMITS)
     return made
 
@@ -31,8 +31,8 @@ def test_percentiles_are_values_that_occurred() -> None:
 
 
 def test_the_work_of_a_turn_is_a_share_of_what_each_can_do_alone() -> None:
-    made = Turns()
-    add_turn(made, Seen(2.0, [], 100, 1000, []), LIMITS)
+    made = SetUpTurns()
+    add_turn(made, TurnSeen(2.0, [], 100, 1000, []), LIMITS)
     assert made.works == [0.5 + 0.5]
     assert made.embedding_tokens_per_s == 500.0
 
@@ -98,9 +98,11 @@ def test_a_turn_asks_both_hosts_and_leaves_nothing_open() -> None:
         for link in (chat, embed):
             stack.callback(link.close, 5.0)
         wait_ready([chat, embed], clock)
-        load = Load(tuple((0.0, f"Count to {number}: one, two,") for number in range(3)), is_embedding=True)
+        load = CoschedLoad(tuple((0.0, f"Count to {number}: one, two,") for number in range(3)), is_embedding=True)
         passages = ["a short text", "a longer text " * 40]
-        seen = Turn(chat, embed, load, passages, 1, clock, Random(1)).run(20.0, warm_s=0.0, until_tokens=(20, 500))
+        seen = CoschedTurn(chat, embed, load, passages, 1, clock, Random(1)).run(
+            20.0, warm_s=0.0, until_tokens=(20, 500)
+        )
         assert seen.chat_tokens >= 20
         assert seen.embedding_tokens >= 500
         assert seen.gaps_ms

@@ -9,7 +9,7 @@ from cluster.serving.engines.cost import profile_of
 from cluster.serving.engines.device_board import DeviceBoard
 from cluster.serving.engines.shared_chat import SharedChat
 from cluster.serving.engines.simulated import SimulatedEngine
-from cluster.serving.sharing import OldestText, SharingMode, next_go
+from cluster.serving.sharing import ChatNow, OldestText, SharingMode, next_go
 from sage.base.clock import ManualClock
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import GenerateRequest, Kind, Reply, Sampling, ServiceClass, Token
@@ -94,9 +94,8 @@ def test_the_board_says_who_lacks_a_first_token(bench: Bench) -> None:
 def test_a_request_that_fails_or_is_cancelled_holds_nobody_back(bench: Bench) -> None:
     bench.chat.add([asked("a"), asked("b", max_tokens=0)])
     bench.chat.cancel([RequestId("a")])
-    while bench.chat.has_work():
-        SimulatedEngine.step(bench.chat._engine)  # type: ignore[arg-type]
-    assert not bench.chat.has_work()
+    bench.run()
+    assert bench.embed.chat_now(bench.clock.monotonic_s()) == ChatNow()
 
 
 def test_without_embeddings_chat_waits_for_nobody(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from cluster.serving.sharing import (
     Go,
     OldestText,
     SharingMode,
-    Turns,
+    TurnBudget,
     held_until_s,
     mode_for,
     next_go,
@@ -89,7 +89,7 @@ def test_a_text_is_held_by_its_class_its_own_time_and_the_setting() -> None:
 
 
 def test_a_turn_is_what_the_target_leaves_less_what_was_overrun() -> None:
-    turns = Turns()
+    turns = TurnBudget()
     assert turns.budget_s(0.050, 0.020) == pytest.approx(0.025)
     turns.overran(0.010)
     assert turns.budget_s(0.050, 0.020) == pytest.approx(0.015)
