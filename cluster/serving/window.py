@@ -76,7 +76,8 @@ class PromptWindow:
     def _adapt(self) -> None:
         one, twice = self._speeds
         if one.tokens * twice.took_s >= ENOUGH * twice.tokens * one.took_s:
-            work_tokens = MIN_WORK_S * (one.tokens + twice.tokens) / (one.took_s + twice.took_s)
+            took_s = one.took_s + twice.took_s  # 0 where all first tokens so far came together
+            work_tokens = MIN_WORK_S * (one.tokens + twice.tokens) / took_s if took_s > 0.0 else MAX_TOKENS
             self._tokens = max(SHRINK * self._tokens, MIN_TOKENS, min(work_tokens, MAX_TOKENS))
         else:
             self._tokens = min(GROW * self._tokens, MAX_TOKENS)

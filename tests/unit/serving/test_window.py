@@ -33,6 +33,10 @@ def test_a_fast_engine_is_given_what_it_works_off_in_half_a_second() -> None:
     assert MIN_WORK_S * 1e4 <= window.tokens <= 2.2 * MIN_WORK_S * 1e4
 
 
+def test_first_tokens_that_come_together_are_of_an_engine_that_is_fast_enough() -> None:
+    assert driven(0.0, token_s=0.0).tokens >= MAX_TOKENS
+
+
 def test_a_fixed_window_never_changes_and_holds_nothing_back() -> None:
     window = PromptWindow(is_adaptive=False)
     for _ in range(500):
