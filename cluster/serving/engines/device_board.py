@@ -18,7 +18,7 @@ _NUM_PLACES = 32
 _NUM_FIELDS = 10
 _LEN_BYTES = 8 * _NUM_PLACES * _NUM_FIELDS
 _MEMORY = Path("/dev/shm")  # noqa: S108  # opened without following links, and only where it is ours
-_STALE_S = 5.0  # a chat engine that has not stepped for so long does not hold embeddings back
+_STALE_S = 5.0  # a host that has written nothing for so long was killed, or hangs: nobody gives way to it
 _MODES = tuple(SharingMode)
 _CHAT, _EMBED = 1.0, 2.0
 _PID, _ROLE, _WRITTEN = 0, 1, 2
@@ -62,45 +62,50 @@ class DeviceBoard:
         cells[at + _BUSY], cells[at + _STEP], cells[at + _CHUNK] = chat.busy, chat.step_s, chat.chunk_s
         cells[at + _TURN], cells[at + _WRITTEN], cells[at + _ROLE] = chat.turn_until_s, now_s, _CHAT
 
-    def show_embedding(self, mode: SharingMode, target_s: float | None, *, wants: bool, num_in_work: int) -> None:
+    def show_embedding(
+        self, mode: SharingMode, target_s: float | None, now_s: float, *, wants: bool, num_in_work: int
+    ) -> None:
         """Tell the others how embeddings want to share, whether texts wait, and how many micro-batches are in work."""
         cells, at = self._cells, self._at
         cells[at + _MODE], cells[at + _TARGET] = float(_MODES.index(mode)), target_s or 0.0
-        cells[at + _WANTS], cells[at + _IN_WORK], cells[at + _ROLE] = float(wants), float(num_in_work), _EMBED
+        cells[at + _WANTS], cells[at + _IN_WORK] = float(wants), float(num_in_work)
+        cells[at + _WRITTEN], cells[at + _ROLE] = now_s, _EMBED
 
     def chat_now(self, now_s: float) -> ChatNow:
         """Return how chat is on this device: of several engines, all of them as if they were one."""
         cells, running, lacking, turn_until_s = self._cells, 0, 0, 0.0
         busy = step_s = chunk_s = 0.0
-        for at in self._others(_CHAT):
-            if now_s - cells[at + _WRITTEN] < _STALE_S and cells[at + _RUNNING]:
+        for at in self._others(_CHAT, now_s):
+            if cells[at + _RUNNING]:
                 running += int(cells[at + _RUNNING])
                 lacking += int(cells[at + _LACKING])
                 busy, step_s = max(busy, cells[at + _BUSY]), max(step_s, cells[at + _STEP])
                 chunk_s, turn_until_s = max(chunk_s, cells[at + _CHUNK]), max(turn_until_s, cells[at + _TURN])
         return ChatNow(running, lacking, busy, step_s, chunk_s, turn_until_s)
 
-    def embedding_mode(self) -> tuple[SharingMode, float | None]:
+    def embedding_mode(self, now_s: float) -> tuple[SharingMode, float | None]:
         """Return how embeddings on this device share it, and chat's target with them; OFF where none has work."""
-        for at in self._others(_EMBED):
+        for at in self._others(_EMBED, now_s):
             mode = _MODES[int(self._cells[at + _MODE])]
             has_work = self._cells[at + _WANTS] or self._cells[at + _IN_WORK]
             if has_work and mode in (SharingMode.ALTERNATING, SharingMode.PINNED):
                 return mode, self._cells[at + _TARGET] or None
         return SharingMode.OFF, None
 
-    def texts_wait(self) -> bool:
+    def texts_wait(self, now_s: float) -> bool:
         """Say whether an embedding engine here has texts that wait for their turn."""
-        return any(self._cells[at + _WANTS] for at in self._others(_EMBED))
+        return any(self._cells[at + _WANTS] for at in self._others(_EMBED, now_s))
 
-    def num_in_work(self) -> int:
+    def num_in_work(self, now_s: float) -> int:
         """Return how many micro-batches embedding engines here are working on."""
-        return sum(int(self._cells[at + _IN_WORK]) for at in self._others(_EMBED))
+        return sum(int(self._cells[at + _IN_WORK]) for at in self._others(_EMBED, now_s))
 
-    def _others(self, role: float) -> list[int]:
+    def _others(self, role: float, now_s: float) -> list[int]:
+        """Return the places of the other hosts of this role that have written lately."""
         cells = self._cells
         places = range(0, _NUM_PLACES * _NUM_FIELDS, _NUM_FIELDS)
-        return [at for at in places if cells[at + _ROLE] == role and cells[at + _PID] and at != self._at]
+        of_role = (at for at in places if cells[at + _ROLE] == role and cells[at + _PID] and at != self._at)
+        return [at for at in of_role if now_s - cells[at + _WRITTEN] < _STALE_S]
 
     def close(self) -> None:
         """Leave; the last to leave takes the board away."""

@@ -85,20 +85,21 @@ class SharedChat:
 
     def _let_others(self) -> None:
         """Do as embeddings want to share: keep off their core, or give them a turn before the next step."""
-        mode, target_s = self._board.embedding_mode()
+        now_s = self._clock.monotonic_s()
+        mode, target_s = self._board.embedding_mode(now_s)
         self._pin(mode is SharingMode.PINNED)
         if mode is SharingMode.ALTERNATING and not self._lacking and self._pace.step_s:
             target_s = target_s or _TARGET_OF_CHUNKS * max(self._pace.chunk_s, self._pace.step_s)
             budget_s = self._turns.budget_s(target_s, self._pace.step_s)
-            if budget_s and self._board.texts_wait():
+            if budget_s and self._board.texts_wait(now_s):
                 self._give_turn(budget_s)
 
     def _give_turn(self, budget_s: float) -> None:
         until_s = self._clock.monotonic_s() + budget_s
         self._show(until_s - budget_s, turn_until_s=until_s)
         while (now_s := self._clock.monotonic_s()) < until_s + _MAX_OVERRUN_S:
-            is_working = self._board.num_in_work() > 0
-            if not is_working and (now_s >= until_s or not self._board.texts_wait()):
+            is_working = self._board.num_in_work(now_s) > 0
+            if not is_working and (now_s >= until_s or not self._board.texts_wait(now_s)):
                 break
             self._sleep(_LOOK_AGAIN_S)
         self._turns.overran(max(0.0, now_s - until_s))

@@ -75,7 +75,7 @@ class SharedEmbed:
         while self._begin(chat, now_s):
             pass
         self._rescue(now_s)
-        self._tell(chat)
+        self._tell(chat, now_s)
         return self._jobs.replies()
 
     def has_work(self) -> bool:
@@ -131,7 +131,8 @@ class SharedEmbed:
     def _held_until_s(self, job: EmbedJob) -> float:
         return held_until_s(job.service_class, job.timeout_s, job.came_s, self._options.max_held_s)
 
-    def _tell(self, chat: ChatNow) -> None:
+    def _tell(self, chat: ChatNow, now_s: float) -> None:
         mode = mode_for(chat, self._options.mode, self._options.target_s)
         wants = self._jobs.oldest() is not None
-        self._board.show_embedding(mode, self._options.target_s, wants=wants, num_in_work=len(self._in_work))
+        target_s, num = self._options.target_s, len(self._in_work)
+        self._board.show_embedding(mode, target_s, now_s, wants=wants, num_in_work=num)

@@ -53,13 +53,13 @@ def test_of_several_chat_engines_any_prompt_counts(boards: tuple[DeviceBoard, De
 
 def test_a_chat_engine_sees_what_embeddings_want_while_they_have_work(boards: tuple[DeviceBoard, DeviceBoard]) -> None:
     chat, embed = boards
-    assert chat.embedding_mode() == (SharingMode.OFF, None)
-    embed.show_embedding(SharingMode.ALTERNATING, 0.06, wants=True, num_in_work=2)
-    assert chat.embedding_mode() == (SharingMode.ALTERNATING, 0.06)
-    assert chat.texts_wait()
-    assert chat.num_in_work() == 2
-    embed.show_embedding(SharingMode.ALTERNATING, 0.06, wants=False, num_in_work=0)
-    assert chat.embedding_mode() == (SharingMode.OFF, None)
+    assert chat.embedding_mode(10.1) == (SharingMode.OFF, None)
+    embed.show_embedding(SharingMode.ALTERNATING, 0.06, 10.0, wants=True, num_in_work=2)
+    assert chat.embedding_mode(10.1) == (SharingMode.ALTERNATING, 0.06)
+    assert chat.texts_wait(10.1)
+    assert chat.num_in_work(10.1) == 2
+    embed.show_embedding(SharingMode.ALTERNATING, 0.06, 10.0, wants=False, num_in_work=0)
+    assert chat.embedding_mode(10.1) == (SharingMode.OFF, None)
 
 
 def test_the_last_to_leave_takes_the_board_away(path: Path) -> None:
@@ -88,3 +88,12 @@ def test_hosts_of_one_parent_meet_on_one_board() -> None:
     assert second.chat_now(10.0) == CHAT
     for board in (first, second):
         board.close()
+
+
+def test_chat_gives_no_turn_to_an_embedding_engine_that_was_killed(boards: tuple[DeviceBoard, DeviceBoard]) -> None:
+    chat, embed = boards
+    embed.show_embedding(SharingMode.ALTERNATING, 0.06, 10.0, wants=True, num_in_work=1)
+    assert chat.embedding_mode(14.0) == (SharingMode.ALTERNATING, 0.06)
+    assert chat.embedding_mode(15.5) == (SharingMode.OFF, None)
+    assert not chat.texts_wait(15.5)
+    assert chat.num_in_work(15.5) == 0

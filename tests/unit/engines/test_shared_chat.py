@@ -56,7 +56,7 @@ class Bench:
         return self.clock.advance(go.budget_tokens / 16_000)
 
     def want(self, mode: SharingMode) -> None:
-        self.embed.show_embedding(mode, TARGET_S, wants=True, num_in_work=0)
+        self.embed.show_embedding(mode, TARGET_S, self.clock.monotonic_s(), wants=True, num_in_work=0)
 
     def run(self) -> list[float]:
         """Run chat to its end; return the times between two tokens of one request."""

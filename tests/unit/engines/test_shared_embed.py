@@ -90,8 +90,8 @@ def test_texts_are_held_back_while_chat_reads_a_prompt_and_go_when_it_has(bench:
     bench.ask("a", "one")
     assert bench.engine.step() == []
     assert bench.engine.due_in_s() is not None, "it looks again soon"
-    assert bench.chat.texts_wait()
-    assert bench.chat.num_in_work() == 0
+    assert bench.chat.texts_wait(100.0)
+    assert bench.chat.num_in_work(100.0) == 0
     bench.chat_is(DECODING)
     assert [reply.request_id for reply in bench.replies(1)] == ["a"]
 
