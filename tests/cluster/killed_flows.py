@@ -1,0 +1,97 @@
+"""Flows that are killed in tests, one for each kind of state. Knows nothing of who kills them."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sage
+from sage.flow.process import KeyedProcess, ListState, ProcessContext
+from sage.flow.windows import WindowResult
+
+NUM_RECORDS = 1_500
+LEN_READ = 15
+NUM_KEYS = 7
+_PAUSE_S = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class PacedNumbers:
+    """Numbers, some at a time, so that a run takes some checkpoints; its reader says where it is."""
+
+    num: int = NUM_RECORDS
+
+    def open(self) -> "PacedNumbersReader":
+        return PacedNumbersReader(self.num, 0)
+
+    def open_at(self, position: int) -> "PacedNumbersReader":
+        return PacedNumbersReader(self.num, position)
+
+
+class PacedNumbersReader:
+    def __init__(self, num: int, next_number: int) -> None:
+        self._num = num
+        self._next = next_number
+        self._pause = threading.Event()
+
+    def read(self, max_records: int) -> Sequence[int] | None:
+        if self._next >= self._num:
+            return None
+        self._pause.wait(_PAUSE_S)
+        numbers = range(self._next, min(self._num, self._next + min(LEN_READ, max_records)))
+        self._next = numbers.stop
+        return list(numbers)
+
+    def position(self) -> int:
+        return self._next
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class Stretches(KeyedProcess[int, int, tuple[int, float, list[int]]]):
+    """Gathers the numbers of each stretch of 50 s, and gives them at its end."""
+
+    numbers = ListState[int]()
+
+    def on_record(self, record: int, context: ProcessContext[int]) -> None:
+        self.numbers.append(record)
+        context.set_timer(record // 50 * 50 + 50.0)
+
+    def on_timer(self, time_s: float, context: ProcessContext[int]) -> Iterator[tuple[int, float, list[int]]]:
+        numbers = self.numbers
+        yield context.key, time_s, [number for number in numbers if number < time_s]
+        numbers[:] = [number for number in numbers if number >= time_s]
+
+
+def by_key(number: int) -> int:
+    return number % NUM_KEYS
+
+
+def times(number: int) -> float:
+    """Return the event time of a number: stretches of 20 s with gaps of 10 s between them."""
+    return float(number + number // 20 * 10)
+
+
+def shown(result: WindowResult[int, Any]) -> tuple[Any, ...]:
+    return result.key, result.start, result.end, result.value
+
+
+def added(numbers: list[int], number: int) -> list[int]:
+    numbers.append(number)
+    return numbers
+
+
+def _keyed(flow: sage.Flow, time: Callable[[int], float] = float) -> Any:
+    return flow.from_source(PacedNumbers(), timestamp=time, max_out_of_order_s=30.0).key_by(by_key)
+
+
+KINDS: dict[str, Callable[[sage.Flow], Any]] = {
+    "fold": lambda flow: _keyed(flow).fold(list, added).map(lambda pair: (pair[0], len(pair[1]), pair[1][-1])),
+    "windows": lambda flow: _keyed(flow).window(sage.Sliding(60, 20)).sum().with_parallelism(2).map(shown),
+    "gathered": lambda flow: _keyed(flow).window(sage.Tumbling(60)).collect().map(shown),
+    "sessions": lambda flow: _keyed(flow, times).window(sage.Session(12)).sum().map(shown),
+    "count windows": lambda flow: _keyed(flow).window(sage.CountWindow(9)).sum().map(shown),
+    "joins": lambda flow: _keyed(flow).join(_keyed(flow)).within(10, 10),
+    "process": lambda flow: _keyed(flow).process(Stretches).with_parallelism(2),
+}
