@@ -106,7 +106,7 @@ class FusedMachine:
     ) -> None:
         """`stateful`: what holds something, by step. `sides`: of the steps that have some.
 
-        `ends`: the chain's last step is a sink, which is one of the last phase's stages; nothing is emitted.
+        `ends`: the chain's last step is a sink, which is one of the last phase's stages; no record is emitted.
         """
         self.counts = counts
         self._phases = tuple(phases)
@@ -180,7 +180,7 @@ class FusedMachine:
         for sides in self._sides:
             commands += sides.take()
         if self._ends:
-            return commands
+            return commands if watermark_s is None else [*commands, Emit(Batch((), watermark_s=watermark_s))]
         commands += [Emit(Batch(*each)) for each in columns[:-1]]
         if columns or watermark_s is not None:
             commands.append(Emit(Batch(*(columns[-1] if columns else ((), None, None)), watermark_s)))

@@ -17,6 +17,7 @@ from cluster.commands.checkpoint_options import (
 )
 from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Name, reach
 from cluster.commands.show import INTERRUPTED, Json, calls_line, print_json, print_table
+from sage.base.clock import SystemClock
 
 if TYPE_CHECKING:
     from cluster.client.cluster import RemoteCluster
@@ -73,7 +74,7 @@ def jobs(name: Name = DEFAULT_NAME, address: Address = None, json: Json = False)
     if json:
         print_json(states)
     elif states:
-        print_table(job_rows(states))
+        print_table(job_rows(states, SystemClock().unix_s()))
     else:
         print("no job was submitted yet")
 
@@ -110,9 +111,10 @@ def job(
     if json:
         print_json(answer)
         return
-    print_table(job_rows([answer.state]))
+    now_unix_s = SystemClock().unix_s()
+    print_table(job_rows([answer.state], now_unix_s))
     print()
-    print_table(chain_rows(answer))
+    print_table(chain_rows(answer, now_unix_s))
     _say_calls(answer.state)
     if answer.state.error is not None:
         print(f"\n{shown_error(error_from_remote(answer.state.error))}")

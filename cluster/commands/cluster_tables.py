@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from cluster.runtime.control_clients import JobAnswer
 from cluster.runtime.states import JobState, NodeState
 from sage.base.amounts import megabytes
+from sage.flow.event_time_shown import shown_lag, shown_watermark
 from sage.flow.runner import DeadLetterRecord, EngineStatus
 
 Rows = list[tuple[str, ...]]
@@ -35,9 +36,9 @@ def node_rows(nodes: Iterable[NodeState]) -> Rows:
     return rows
 
 
-def job_rows(jobs: Iterable[JobState]) -> Rows:
-    """Return a row a job: how it is and how far."""
-    rows: Rows = [("JOB", "FLOW", "STATUS", "IN", "OUT", "DEAD LETTERS", "RESTARTS", "TIME")]
+def job_rows(jobs: Iterable[JobState], now_unix_s: float) -> Rows:
+    """Return a row a job: how it is and how far, and how far the step furthest behind is behind the clock."""
+    rows: Rows = [("JOB", "FLOW", "STATUS", "IN", "OUT", "DEAD LETTERS", "RESTARTS", "TIME", "LAG")]
     for job in jobs:
         rows.append(
             (
@@ -49,9 +50,14 @@ def job_rows(jobs: Iterable[JobState]) -> Rows:
                 f"{job.num_dead_letters:,}",
                 str(job.num_restarts),
                 f"{job.metrics.duration_s:.1f} s",
+                "" if job.is_over else shown_lag(_furthest_behind(job), now_unix_s),
             )
         )
     return rows
+
+
+def _furthest_behind(job: JobState) -> float | None:
+    return min((c.watermark_s for c in job.metrics.chains if c.watermark_s is not None), default=None)
 
 
 def inside_of(engine: EngineStatus) -> str:
@@ -84,19 +90,26 @@ def engine_rows(engines: Iterable[EngineStatus]) -> Rows:
     return rows
 
 
-def chain_rows(answer: JobAnswer) -> Rows:
-    """Return a row a chain of a job: where it runs and how far it is."""
-    rows: Rows = [("STEPS", "TASKS", "NODES", "IN", "OUT", "REQUESTS", "BUSY")]
-    for chain in answer.state.metrics.chains:
+def chain_rows(answer: JobAnswer, now_unix_s: float) -> Rows:
+    """Return a row a chain of a job: where it runs, how far it is, and how far behind the clock."""
+    metrics = answer.state.metrics
+    rows: Rows = [
+        ("STEPS", "TASKS", "NODES", "IN", "IN/S", "OUT", "WAITING", "REQUESTS", "BUSY", "WATERMARK", "LAG"),
+    ]
+    for chain in metrics.chains:
         rows.append(
             (
                 " > ".join(chain.steps),
                 str(chain.num_tasks),
                 ", ".join(chain.nodes),
                 f"{chain.records_in:,}",
+                f"{chain.records_in / metrics.duration_s:,.0f}" if metrics.duration_s > 0 else "",
                 f"{chain.records_out:,}",
+                f"{chain.num_waiting:,}",
                 f"{chain.num_requests:,}",
                 f"{chain.busy_s:.1f} s",
+                shown_watermark(chain.watermark_s),
+                shown_lag(chain.watermark_s, now_unix_s),
             )
         )
     return rows

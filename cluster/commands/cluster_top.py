@@ -73,7 +73,7 @@ def headline(now: ClusterSnapshot, records_per_s: float = 0.0) -> str:
 def _tables(now: ClusterSnapshot) -> list[Rows]:
     shown = [job for job in now.jobs if not job.is_over]
     shown += [job for job in now.jobs if job.is_over][:_MAX_PAST_JOBS]
-    tables = [node_rows(now.nodes), engine_rows(now.engines), job_rows(shown)]
+    tables = [node_rows(now.nodes), engine_rows(now.engines), job_rows(shown, now.taken_unix_s)]
     return [rows for rows in tables if len(rows) > 1]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf, isfinite
 
 from cluster.runtime.messages import TaskProgress, TaskSpec
 from operators.machine import Counts
@@ -68,4 +69,15 @@ class Accounts:
             num_replayed=sum(count.num_replayed for count in counts),
             num_repeated=sum(count.num_repeated for count in counts),
             num_cached=sum(count.num_cached for count in counts),
+            watermark_s=_least(progress.watermark_s for progress in newest),
+            num_waiting=sum(progress.num_waiting for progress in newest),
         )
+
+
+def _least(watermarks_s: Iterable[float | None]) -> float | None:
+    """Return the least of them: None before each instance has one, and once event time is over."""
+    found = list(watermarks_s)
+    if None in found:
+        return None
+    least_s = min((time_s for time_s in found if time_s is not None), default=inf)
+    return least_s if isfinite(least_s) else None

@@ -15,7 +15,8 @@ from cluster.jobs.tasks import tasks_from_plan
 from cluster.local.explain import NODE_ID
 from cluster.local.stand_in import check_models, replies_of
 from cluster.runtime.driven import DrivenTasks, Move
-from cluster.runtime.messages import TaskFact, TaskProgress, TaskSetAside, TaskSpec
+from cluster.runtime.hosted import progress_of
+from cluster.runtime.messages import TaskFact, TaskSetAside, TaskSpec
 from cluster.runtime.saving import TaskState
 from cluster.runtime.virtual_loop import VirtualCoroutines
 from cluster.runtime.workshop import OperatorWorkshop
@@ -128,7 +129,7 @@ class RehearsedFlow:
 
     def metrics(self) -> JobMetrics:
         accounts = Accounts(self._specs, {spec.id: NODE_ID for spec in self._specs})
-        accounts.report(TaskProgress(task_id, g.counts, g.busy_s) for task_id, g in self._tasks.gauges.items())
+        accounts.report(progress_of(task_id, gauge) for task_id, gauge in self._tasks.gauges.items())
         if self._failed is not None:
             return accounts.metrics(JobStatus.FAILED, self.now_s)
         return accounts.metrics(JobStatus.FINISHED if self.is_over else JobStatus.RUNNING, self.now_s)

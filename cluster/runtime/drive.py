@@ -134,6 +134,7 @@ class Drive:
                 self._inputs.end(message)
             case Grant():
                 self._outputs.grant(message, self._clock.monotonic_s())
+        self._gauge.num_waiting = self._inputs.num_waiting
 
     def reply(self, replies: Sequence[Reply]) -> None:
         if replies:
@@ -233,6 +234,7 @@ class Drive:
         if not self._inputs.has_batch():
             return False
         batch, grant = self._inputs.take()
+        self._gauge.num_waiting = self._inputs.num_waiting
         self._work(lambda machine: machine.on_batch(batch))
         self._idleness.came(len(batch))
         if grant is not None:
@@ -318,6 +320,8 @@ class Drive:
         for command in commands:
             match command:
                 case Emit(batch, side):
+                    if batch.watermark_s is not None and side is None:
+                        self._gauge.watermark_s = batch.watermark_s
                     self._outputs.emit(batch, side)
                 case Ask(requests):
                     self._hands.ask(requests)

@@ -9,3 +9,7 @@ class Gauge:
     def __init__(self) -> None:
         self.counts = Counts()
         self.busy_s = 0.0
+        self.watermark_s: float | None = None
+        """What it has told its receivers last; None on a stream without event time."""
+        self.num_waiting = 0
+        """Batches that have come and were not taken."""

@@ -67,11 +67,16 @@ class HostedJob:
         moved = []
         for task_id in self._tasks if task_ids is None else task_ids:
             task = self._tasks[task_id]
-            now = TaskProgress(task_id, replace(task.gauge.counts), task.gauge.busy_s)
+            now = progress_of(task_id, task.gauge)
             if now != task.reported:
                 task.reported = now
                 moved.append(now)
         return JobProgress(self.job_id, self.node_id, tuple(moved)) if moved else None
+
+
+def progress_of(task_id: TaskId, gauge: Gauge) -> TaskProgress:
+    """Return what a gauge shows now."""
+    return TaskProgress(task_id, replace(gauge.counts), gauge.busy_s, gauge.watermark_s, gauge.num_waiting)
 
 
 def _error_of(task_id: TaskId, last_word: TaskFact | None, error: BaseException | None) -> SageError | None:

@@ -53,6 +53,11 @@ class Inputs:
         """What the machine was told last."""
         return self._watermark_s
 
+    @property
+    def num_waiting(self) -> int:
+        """How many messages have come and were not taken."""
+        return len(self._held) + len(self._aside)
+
     def restore(self, batches: Iterable[Batch], watermark_s: float) -> None:
         """Go on from a checkpoint: these batches came before it and wait first. The watermark is told once more."""
         self._held.extend(replace(batch, watermark_s=None) for batch in batches)  # their links will tell it again

@@ -214,6 +214,8 @@ class TaskProgress(NamedTuple):
     task_id: TaskId
     counts: Counts
     busy_s: float
+    watermark_s: float | None = None
+    num_waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from sage.base.clock import SystemClock
+from sage.flow.event_time_shown import shown_lag, shown_watermark
 from sage.flow.runner import ChainMetrics, JobMetrics
 
 if TYPE_CHECKING:  # Rich is slow to import, and few runs show progress
@@ -63,15 +65,19 @@ def _table(flow_name: str, metrics: JobMetrics) -> "Table":
 
     table = Table(title=line_of_metrics(flow_name, metrics), title_justify="left", box=None, pad_edge=False)
     table.add_column("steps")
-    for heading in ("in", "in/s", "out", "requests", "tokens", "busy"):
+    headings = ["in", "in/s", "out", "waiting", "requests", "tokens", "busy"]
+    is_timed = any(chain.watermark_s is not None for chain in metrics.chains)
+    for heading in [*headings, "watermark", "lag"] if is_timed else headings:
         table.add_column(heading, justify="right")
+    now_unix_s = SystemClock().unix_s()
     for chain in metrics.chains:
-        table.add_row(" → ".join(chain.steps), *_cells(chain, metrics.duration_s))
+        time = (shown_watermark(chain.watermark_s), shown_lag(chain.watermark_s, now_unix_s)) if is_timed else ()
+        table.add_row(" → ".join(chain.steps), *_cells(chain, metrics.duration_s), *time)
     return table
 
 
 def _cells(chain: ChainMetrics, duration_s: float) -> tuple[str, ...]:
     tokens = chain.prompt_tokens + chain.completion_tokens
     rate = round(chain.records_in / duration_s) if duration_s > 0 else 0
-    numbers = (chain.records_in, rate, chain.records_out, chain.num_requests, tokens)
+    numbers = (chain.records_in, rate, chain.records_out, chain.num_waiting, chain.num_requests, tokens)
     return (*(f"{number:,}" if number else "" for number in numbers), f"{chain.busy_s:.1f} s")

@@ -31,6 +31,9 @@ class ChainMetrics(msgspec.Struct, frozen=True):
     `records_late` came too late for their windows and were left out. Of model calls that an earlier run had made,
     `num_replayed` were answered from the journal, and `num_repeated` made again: they were out when it was killed.
     `num_cached`: calls that a cache has answered.
+
+    `watermark_s` is the event time that all instances have reached, None where there is none, or it is over; the lag of
+    a step is how long ago that is. `num_waiting`: batches that have come to the instances and were not taken yet.
     """
 
     chain_id: str
@@ -48,6 +51,8 @@ class ChainMetrics(msgspec.Struct, frozen=True):
     num_replayed: int = 0
     num_repeated: int = 0
     num_cached: int = 0
+    watermark_s: float | None = None
+    num_waiting: int = 0
 
 
 class JobMetrics(msgspec.Struct, frozen=True):

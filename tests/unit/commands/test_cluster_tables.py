@@ -6,13 +6,15 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from cluster.commands.cluster_tables import engine_rows, job_rows, node_rows, rate_of
+from cluster.commands.cluster_tables import chain_rows, engine_rows, job_rows, node_rows, rate_of
 from cluster.commands.cluster_top import ClusterSnapshot, show_live, show_once
+from cluster.runtime.control_clients import JobAnswer
+from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.states import JobState, NodeState
 from sage.base.ids import JobId, NodeId
 from sage.base.inference import Kind, ModelCard
 from sage.base.resources import Resources
-from sage.flow.runner import EngineStatus, JobMetrics, JobStatus, NodeView
+from sage.flow.runner import ChainMetrics, EngineStatus, JobMetrics, JobStatus, NodeView
 
 NODE = NodeState(
     NodeView(NodeId("n1"), Resources(4, 1, 8_000_000_000), Resources(2.5, 0, 4_000_000_000), 3),
@@ -44,7 +46,7 @@ def test_a_node_shows_what_is_free_of_what_it_has() -> None:
 
 
 def test_a_job_shows_how_far_it_is() -> None:
-    heading, row = job_rows([job(12_345, 2.0)])
+    heading, row = job_rows([job(12_345, 2.0)], 0.0)
     shown = dict(zip(heading, row, strict=True))
     assert (shown["JOB"], shown["FLOW"], shown["STATUS"]) == ("job-1", "words", "running")
     assert (shown["IN"], shown["OUT"], shown["DEAD LETTERS"], shown["RESTARTS"]) == ("12,345", "7", "2", "1")
@@ -131,3 +133,24 @@ def test_ctrl_c_ends_the_live_view_and_gives_the_terminal_back() -> None:
     show_live(watched.look, interrupted, console=watched.console)
     watched.keep()
     assert watched.screens[-1].endswith("\x1b[?25h\x1b[?1049l")
+
+
+def test_a_job_and_its_steps_say_how_far_event_time_is_behind_the_clock() -> None:
+    now_unix_s = 1_763_857_800.0
+    chains = (
+        ChainMetrics("read", ("read",), (NodeId("a"),), 1, 5, 5, watermark_s=now_unix_s - 1.5),
+        ChainMetrics("window", ("window",), (NodeId("a"),), 1, 4, 1, watermark_s=now_unix_s - 75, num_waiting=3),
+        ChainMetrics("other", ("other",), (NodeId("a"),), 1, 4, 1),
+    )
+    state = msgspec.structs.replace(job(5, 2.0), metrics=JobMetrics(JobStatus.RUNNING, 5, 1, 2.0, chains))
+    assert job_rows([state], now_unix_s)[1][-1] == "75.0 s"
+    answer = JobAnswer(1, state, PlanOutline("flow", (), (), ()))
+    shown = [(row[4], row[6], *row[-2:]) for row in chain_rows(answer, now_unix_s)]
+    assert shown == [
+        ("IN/S", "WAITING", "WATERMARK", "LAG"),
+        ("2", "0", "2025-11-23 00:29:58", "1.5 s"),
+        ("2", "3", "2025-11-23 00:28:45", "75.0 s"),
+        ("2", "0", "", ""),
+    ]
+    over = msgspec.structs.replace(state, is_over=True)
+    assert job_rows([over], now_unix_s)[1][-1] == ""

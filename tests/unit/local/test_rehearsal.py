@@ -171,3 +171,19 @@ def test_what_cannot_be_rehearsed_is_refused() -> None:
         Pause(-1)
     with pytest.raises(FlowInvalid, match="watermark"):
         Watermark(float("nan"))
+
+
+def test_metrics_say_which_event_time_each_step_has_reached_and_what_waits() -> None:
+    flow = sage.Flow("f")
+    script = Scripted([1, 2, 12], Pause(1), [25], Pause(1))
+    stream = flow.from_source(script, timestamp=float, max_out_of_order_s=2)
+    windows = stream.key_by(lambda n: "all").window(sage.Tumbling(10)).sum().with_parallelism(2)
+    windows.collect()
+    with rehearse(flow) as run:
+        assert [chain.watermark_s for chain in run.metrics().chains] == [None] * len(run.metrics().chains)
+        run.settle()
+        assert {chain.chain_id: chain.watermark_s for chain in run.metrics().chains}["collect"] == 10.0
+        run.advance(1)
+        found = {chain.chain_id: chain.watermark_s for chain in run.metrics().chains}
+        assert (found["from_source"], found["window"], found["collect"]) == (23.0, 23.0, 23.0)
+        assert {chain.num_waiting for chain in run.metrics().chains} == {0}
