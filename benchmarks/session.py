@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 from msgspec.structs import replace
 
+from benchmarks.arrays import StatelessAcross, StatelessArrays
 from benchmarks.auctions import auctions
 from benchmarks.call_times import Latency
 from benchmarks.calls import measure_calls, waiting_calls
@@ -14,6 +15,7 @@ from benchmarks.nexmark import Auctions, Query
 from benchmarks.readings import readings
 from benchmarks.rivals.beside import RivalsBeside
 from benchmarks.rivals.environment import Say
+from benchmarks.start import measure_start
 from benchmarks.streams import measure_stream
 from benchmarks.texts import Corpus, load_corpus, passages
 from benchmarks.wanted import StreamWorkload, Wanted
@@ -31,6 +33,7 @@ from sage.base.ids import EngineId
 from sage.base.settings import Settings
 
 NUM_INTEGERS = 1_000_000
+NUM_IN_ARRAYS = 20_000_000
 NUM_READINGS = 1_000_000
 NUM_EVENTS = 500_000
 NUM_CALLS = 12_800
@@ -58,6 +61,15 @@ def _measure(workload: StreamWorkload, wanted: Wanted, settings: Settings, say: 
         case StreamWorkload.W1:
             num_records = wanted.num_records or NUM_INTEGERS
             return _stream(Stateless(num_records), wanted, settings, _rivals(wanted, num_records, settings, say))
+        case StreamWorkload.W1_NUMPY:
+            arrays = StatelessArrays(wanted.num_records or NUM_IN_ARRAYS, settings.runtime.batch_records)
+            return _stream(arrays, wanted, settings, _rivals(wanted, arrays.num_records, settings, say))
+        case StreamWorkload.W1_HOP:
+            across = StatelessAcross(wanted.num_records or NUM_INTEGERS)
+            return _stream(across, wanted, settings, _rivals(wanted, across.num_records, settings, say))
+        case StreamWorkload.START:
+            engines = (*wanted.own_engines, *wanted.rivals)
+            return measure_start(engines, num_rounds=wanted.num_rounds, clock=SystemClock(), say=say)
         case StreamWorkload.W2:
             corpus = load_corpus(wanted.num_records, seed=wanted.seed)
             return _stream(WordCount(corpus), wanted, settings, _rivals(wanted, wanted.num_records, settings, say))

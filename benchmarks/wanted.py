@@ -17,7 +17,8 @@ OURS = (StreamEngine.SAGE, StreamEngine.PYTHON)
 
 class StreamWorkload(StrEnum):
     """W1 to W4 are timed against the plain loop (W4 and nexmark are one), W5 against the ideal; embed and generate
-    against the engine alone, windows against each other."""
+    against the engine alone, windows against each other. W1-numpy is W1 over arrays, against NumPy; W1-hop is W1 across
+    a thread; start is a new process."""
 
     W1 = "W1"
     W2 = "W2"
@@ -28,6 +29,9 @@ class StreamWorkload(StrEnum):
     GENERATE = "generate"
     WINDOWS = "windows"
     NEXMARK = "nexmark"
+    W1_NUMPY = "W1-numpy"
+    W1_HOP = "W1-hop"
+    START = "start"
 
 
 MODEL_WORKLOADS = frozenset((StreamWorkload.EMBED, StreamWorkload.GENERATE, StreamWorkload.WINDOWS))

@@ -43,7 +43,7 @@ class Workload(Protocol):
 
 
 @dataclass(slots=True)
-class _Totals:
+class Counted:
     """Counts and sums what ends a stream, a batch a call."""
 
     num: int = 0
@@ -76,7 +76,7 @@ class Stateless:
         return num, total
 
     def flow(self) -> tuple[sage.Flow, Callable[[], Outcome]]:
-        totals = _Totals()
+        totals = Counted()
         flow = sage.Flow("w1-stateless")
         numbers = flow.from_collection(range(self.num_records))
         numbers.map(grow).filter(is_even).map(halve).map_batches(totals).collect()

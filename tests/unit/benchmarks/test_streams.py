@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from benchmarks.arrays import StatelessAcross, StatelessArrays
 from benchmarks.auctions import auctions
 from benchmarks.nexmark import Auctions
 from benchmarks.readings import readings
@@ -22,6 +23,8 @@ EVENTS = auctions(20_000, seed=3)
 SMALL: list[Workload] = [
     Stateless(1000),
     Stateless(1),
+    StatelessAcross(3_000),
+    StatelessArrays(2_500, 1_000),
     WordCount(zipf_corpus(500, seed=1)),
     WordCount(corpus_of("t", ["a b a"])),
     WindowedSum(readings(30_000, seed=2)),
