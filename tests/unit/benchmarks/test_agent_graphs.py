@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ DIAMOND = (
     WorkflowCall("right", (0,), 100, 20),
     WorkflowCall("join", (1, 2), 300, 20),
 )
-GRAPHS = dict.fromkeys(WORKFLOWS, DIAMOND)
+GRAPHS: Mapping[str, tuple[WorkflowCall, ...]] = dict.fromkeys(WORKFLOWS, DIAMOND)
 
 
 def arrival(
