@@ -16,6 +16,7 @@ from operators.machine import Machine
 from operators.state import State, StepState
 from sage.base.batch import Batch
 from sage.base.errors import CheckpointUnusable
+from sage.flow.broadcast_process import BroadcastContext, BroadcastProcess, BroadcastState
 from sage.flow.process import KeyedProcess, ListState, ProcessContext, ValueState
 from sage.flow.spec import Aggregate, AsOf, Combine, Fold, Gather, JoinWindows, Process, Reduce, Spec, Window, Within
 from sage.flow.windows import CountWindow, Session, Sliding, Trigger, Tumbling
@@ -42,6 +43,20 @@ class Keeping(KeyedProcess[Any, Record, Any]):
     def on_timer(self, time_s: float, context: ProcessContext[Any]) -> Iterable[Any]:
         del self.seen
         return ()
+
+
+class Told(BroadcastProcess[Any, int, int, Any]):
+    """Counts what comes to a key, and keeps for all what it is told: records of side 1."""
+
+    num = ValueState(0)
+    rules = BroadcastState[int, int]()
+
+    def on_record(self, record: int, context: ProcessContext[Any]) -> Iterable[Any]:
+        self.num += 1
+        return ()
+
+    def on_broadcast(self, record: int, context: BroadcastContext) -> None:
+        self.rules[record % 3] = record
 
 
 def appended(numbers: list[int], record: Record) -> list[int]:
@@ -78,6 +93,7 @@ KINDS: dict[str, Spec] = {
     "table join": AsOf(is_outer=False),
     "window join": JoinWindows(Tumbling(10)),
     "process": Process(Keeping),
+    "process, told": Process(Told),
 }
 every_kind = pytest.mark.parametrize("spec", KINDS.values(), ids=KINDS)
 
@@ -118,7 +134,7 @@ def comparable(state: State) -> dict[str, Any]:
 
 def _plain(step: StepState) -> tuple[Any, ...]:
     panes = {name: dict(values) for name, values in step.all_panes().items() if values}
-    return panes, list(step.heard), list(step.grown), list(step.held), step.fixed
+    return panes, step.shared or {}, list(step.heard), list(step.grown), list(step.held), step.fixed
 
 
 def anew(spec: Spec, batches: Sequence[Batch]) -> Machine:
