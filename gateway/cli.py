@@ -26,6 +26,10 @@ def main() -> int:
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = None,
+    admin_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the administration, on this machine; 0 takes a free one."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="Settings; by default sage.toml here.")] = None,
     engine: Annotated[
         list[str] | None, typer.Option(metavar="SPEC", help="KIND:TARGET[,KEY=VALUE...]; may be given several times.")
@@ -47,7 +51,8 @@ def serve(
     from sage.base.config import load_settings
     from sage.base.log import set_up_log
 
-    settings = load_settings({"gateway.host": host, "gateway.port": port}, path=config)
+    flags = {"gateway.host": host, "gateway.port": port, "gateway.admin_port": admin_port}
+    settings = load_settings(flags, path=config)
     set_up_log(settings.log)
     if settings.models.cache_dir is not None:  # engine hosts read it there: they do not know of --config
         os.environ["SAGE_MODELS_CACHE_DIR"] = settings.models.cache_dir

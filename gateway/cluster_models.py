@@ -10,6 +10,8 @@ from typing import TypeVar
 from cluster.client.cluster import RemoteCluster
 from cluster.runtime.control import ControlMessage
 from cluster.runtime.control_clients import ChatModel, EngineList, ListEngines, ListModels, ModelList
+from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneShown
+from cluster.runtime.states import PlaneState
 from sage.base.errors import ClusterUnreachable, SageError
 from sage.base.ids import RequestId
 from sage.base.inference import Failed, ModelCard, Reply, ReplyTo, Request
@@ -69,6 +71,14 @@ class ClusterModels:
             self._look_again()
             return
         self._models, self._flows, self._engines = found.models, found.chats, engines.engines
+
+    async def plane_state(self) -> PlaneState:
+        """Return the policy and the route of the cluster's plane, and its tenants."""
+        return (await self._ask(GetPlane, PlaneShown)).state
+
+    async def set_policy(self, policy: str | None, route: str | None) -> PlaneState:
+        """Change the policy and the route of the cluster's plane; raises UnknownPolicy."""
+        return (await self._ask(lambda number: ChangePolicy(number, policy, route), PlaneShown)).state
 
     async def close(self) -> None:
         """Say goodbye; what is open has been answered before."""

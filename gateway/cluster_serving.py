@@ -7,10 +7,11 @@ from collections.abc import Callable
 import uvloop
 
 from cluster.client.cluster import RemoteCluster
+from gateway.admin import PlaneOfCluster
 from gateway.app import create_app
 from gateway.cluster_models import ClusterModels
 from gateway.ended import EndedCollector, EndedRequests
-from gateway.keyed import guard_of
+from gateway.keyed import administered, guard_of
 from gateway.server import run_server, url_of
 from gateway.serving import DRAIN_S, begin_stop, stop_signals
 from sage.base.settings import Settings
@@ -52,6 +53,7 @@ async def _serve(
 
     try:
         with stop_signals(lambda: begin_stop(stop, entrance)):
-            await run_server(entrance, bound, stop, drain_s=DRAIN_S, on_ready=say_ready)
+            async with administered(PlaneOfCluster(models), settings.gateway, announce):
+                await run_server(entrance, bound, stop, drain_s=DRAIN_S, on_ready=say_ready)
     finally:
         await models.close()

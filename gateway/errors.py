@@ -77,6 +77,7 @@ _INTERNAL = _Row(500, _SERVER, "internal_error", says="The server failed on this
 # 504 for a deadline goes with x-should-retry: false: by its status alone OpenAI's clients would repeat what is late.
 _TABLE = {
     "SAGE-1201": _Row(404, _CALLER, "model_not_found", "model"),
+    "SAGE-1202": _Row(400, _CALLER, "invalid_value"),
     "SAGE-1203": _Row(400, _CALLER, "invalid_value"),
     "SAGE-1204": _Row(400, _CALLER, "context_length_exceeded"),
     "SAGE-1301": _Row(500, _SERVER, "flow_failed", says="The flow failed on this request"),

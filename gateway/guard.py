@@ -47,7 +47,7 @@ class Guard:
             return Caller()
         if path in OPEN_ON_LOOPBACK and self._is_loopback:
             return NOBODY
-        key = self._keys().find(_bearer(headers))
+        key = self._keys().find(bearer_of(headers))
         if key is None:
             what = "This key is not good here: it is unknown, or was revoked."
             raise RequestRefused(what, param="authorization", reason="invalid_api_key", status=401)
@@ -67,7 +67,8 @@ def tenant_named(value: bytes, caller: Caller) -> str:
     return name
 
 
-def _bearer(headers: Iterable[tuple[bytes, bytes]]) -> str:
+def bearer_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the key that a call shows; raises RequestRefused (401) where it shows none."""
     for name, value in headers:
         if name == b"authorization":
             scheme, _, key = value.decode("latin-1").partition(" ")

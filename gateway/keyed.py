@@ -1,10 +1,15 @@
-"""Where a gateway listens, and who may call it, by the keys there are. Knows no route."""
+"""Where a gateway and its administration listen, and who may call them, by the keys there are. Knows no route."""
 
 import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
+from gateway.admin import Administered, administration
 from gateway.guard import Guard
 from gateway.key_file import key_file
-from gateway.server import is_loopback, listen
+from gateway.keys import Scope
+from gateway.server import is_loopback, listen, served_beside, url_of
+from sage.base.errors import ConfigInvalid
 from sage.base.settings import GatewaySettings
 
 
@@ -16,3 +21,24 @@ def listen_keyed(settings: GatewaySettings) -> socket.socket:
 def guard_of(settings: GatewaySettings) -> Guard:
     """Return who looks at the keys of every call, as they are by then."""
     return Guard(key_file(settings).current, is_loopback=is_loopback(settings.host))
+
+
+@asynccontextmanager
+async def administered(
+    administered: Administered, settings: GatewaySettings, announce: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """Serve the administration while the block lasts, where there is to be one; say where by one line.
+
+    Raises: ConfigInvalid where the port is taken, or where no key is good for it.
+    """
+    if settings.admin_port is None:
+        yield
+        return
+    keys = key_file(settings).current
+    if not keys().has_live(Scope.ADMIN):
+        do = "Make one: sage-gateway keys add NAME --scope admin."
+        raise ConfigInvalid("the administration needs a key of the scope admin", do, param="gateway.admin_port")
+    with listen("127.0.0.1", settings.admin_port) as bound:
+        async with served_beside(administration(administered, keys), bound):
+            announce(f"Administration at {url_of(bound)}")
+            yield

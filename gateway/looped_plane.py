@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from cluster.jobs.parts import Part
+from cluster.runtime.states import PlaneState
 from cluster.serving.engines.spec import EngineSpec
 from cluster.serving.loop import LoopPlane
 from sage.base.errors import NoEngine
@@ -33,6 +34,18 @@ class LoopedPlane:
     def engines(self) -> tuple[EngineStatus, ...]:
         async def look() -> tuple[EngineStatus, ...]:
             return self._plane.engines()
+
+        return asyncio.run_coroutine_threadsafe(look(), self._loop).result(ANSWER_S)
+
+    def set_policy(self, policy: str | None = None, *, route: str | None = None) -> None:
+        async def change() -> None:
+            self._plane.set_policy(policy, route=route)
+
+        asyncio.run_coroutine_threadsafe(change(), self._loop).result(ANSWER_S)
+
+    def state(self) -> PlaneState:
+        async def look() -> PlaneState:
+            return self._plane.state()
 
         return asyncio.run_coroutine_threadsafe(look(), self._loop).result(ANSWER_S)
 

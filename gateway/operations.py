@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse
-from starlette.exceptions import HTTPException
 
 from cluster.runtime.control_clients import ChatModel
 from gateway.answers import flow_body, model_body
-from gateway.errors import RequestRefused, problem_of
 from gateway.page import page
-from sage.base.errors import InternalError, SageError, UnknownModel
+from gateway.refusals import add_refusals
+from sage.base.errors import UnknownModel
 from sage.base.inference import Inference
 from sage.flow.runner import EngineStatus
 
@@ -61,20 +60,7 @@ def operations(shown: Shown) -> FastAPI:
         html = page(str(request.base_url).rstrip("/"), shown.inference.models(), shown.engines(), shown.flows())
         return HTMLResponse(html, headers=headers)
 
-    @app.exception_handler(HTTPException)
-    async def tell_http(request: Request, error: HTTPException) -> Response:
-        reason = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "invalid_request")
-        what = f"{request.method} {request.url.path} is not served here."
-        return _refusal(RequestRefused(what, reason=reason, status=error.status_code), dict(error.headers or {}))
-
-    @app.exception_handler(SageError)
-    async def tell_sage(_request: Request, error: SageError) -> Response:
-        return _refusal(error)
-
-    @app.exception_handler(Exception)
-    async def tell_any(_request: Request, _error: Exception) -> Response:
-        return _refusal(InternalError("unexpected"))
-
+    add_refusals(app)
     return app
 
 
@@ -120,9 +106,3 @@ def _add_health(app: FastAPI, shown: Shown) -> None:
 
 def _no_engine(starting: Sequence[str]) -> str:
     return f"no engine is ready; starting: {', '.join(starting)}" if starting else "no engine is ready"
-
-
-def _refusal(error: SageError, headers: dict[str, str] | None = None) -> Response:
-    problem = problem_of(error, "none")
-    given = {name.decode(): value.decode() for name, value in problem.headers()}
-    return Response(problem.json(), problem.status, {**(headers or {}), **given}, "application/json")

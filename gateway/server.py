@@ -4,8 +4,8 @@ import asyncio
 import errno
 import ipaddress
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 
 import uvicorn
@@ -103,6 +103,20 @@ async def run_server(
         await entrance.drain(drain_s)
     finally:
         stopping.cancel()
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def served_beside(app: AsgiApp, bound: socket.socket) -> AsyncIterator[None]:
+    """Serve `app` too while the block lasts; closes the socket."""
+    listening = asyncio.Event()
+    server = _Server(_config(app, DEFAULT_LIMITS), listening.set)
+    serving = asyncio.create_task(server.serve(sockets=[bound]))
+    try:
+        await listening.wait()
+        yield
+    finally:
         server.should_exit = True
         await serving
 

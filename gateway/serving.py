@@ -14,11 +14,12 @@ from cluster.serving.closing import close_links
 from cluster.serving.driver import HeldLink
 from cluster.serving.loop import LoopPlane
 from cluster.serving.plane import Plane
+from gateway.admin import PlaneHere
 from gateway.app import create_app
 from gateway.ended import EndedRequests
 from gateway.entrance import Entrance
 from gateway.flows_beside import FlowsBeside
-from gateway.keyed import guard_of, listen_keyed
+from gateway.keyed import administered, guard_of, listen_keyed
 from gateway.plane_metrics import PlaneCollector
 from gateway.ready import WatchedLink
 from gateway.server import run_server, url_of
@@ -94,6 +95,8 @@ async def serve_on_loop(
                 gc.collect()
                 gc.freeze()  # what is loaded now stays: the collector need not walk it again
                 announce(_ready_line([*chats_of(flow), *known] if flow else known, plane, url_of(bound)))
+                async with administered(PlaneHere(plane), settings.gateway, announce):
+                    await serving
             await serving
     finally:
         stop.set()

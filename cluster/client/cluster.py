@@ -40,8 +40,8 @@ from cluster.runtime.control_clients import (
     StopCluster,
     SubmitFlow,
 )
-from cluster.runtime.control_plane import ServeModel
-from cluster.runtime.states import JobState, NodeState
+from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneShown, ServeModel
+from cluster.runtime.states import JobState, NodeState, PlaneState
 from cluster.runtime.travelling_code import Code
 from sage.base.errors import CodeRefused, FlowInvalid, SageError
 from sage.base.ids import JobId, NodeId, RequestId, new_id
@@ -232,6 +232,13 @@ class RemoteCluster(AskedCluster):
     def _serve_model(self, model: str, kind: Kind) -> None:
         """Have engines of a model run, for a call from Python; a flow that answers as it will do."""
         self._line.ask(lambda number: ServeModel(number, model, kind), Done, timeout_s=SUBMIT_S)
+
+    def plane_state(self) -> PlaneState:
+        return self._line.ask(GetPlane, PlaneShown).state
+
+    def set_policy(self, policy: str | None = None, *, route: str | None = None) -> PlaneState:
+        """Order what waits by a policy, choose engines by a route, at once; raises UnknownPolicy."""
+        return self._line.ask(lambda number: ChangePolicy(number, policy, route), PlaneShown).state
 
     def logs(self, job_id: JobId) -> tuple[str, ...]:
         """Return the newest lines that a job printed; raises UnknownJob."""

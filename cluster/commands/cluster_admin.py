@@ -80,6 +80,31 @@ def drain(
         print(f"{node} takes no new work; {left} tasks run there, and it ends after them")
 
 
+def policy(
+    policy: Annotated[
+        str | None, typer.Argument(metavar="POLICY", help="fifo, priority, edf, dlpm or hybrid; none: as it is.")
+    ] = None,
+    route: Annotated[
+        str | None, typer.Option("--route", help="round_robin, least_work, session, prefix or auto; none: as it is.")
+    ] = None,
+    name: Name = DEFAULT_NAME,
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Show in which order requests to models are served and which engine takes them, or change it while all goes on."""
+    with reach(name, address) as cluster:
+        is_asked = policy is None and route is None
+        state = cluster.plane_state() if is_asked else cluster.set_policy(policy, route=route)
+    if json:
+        print_json(state)
+        return
+    print(f"policy {state.policy}, route {state.route}")
+    if state.tenants:
+        from cluster.commands.cluster_tables import tenant_rows
+
+        print_table(tenant_rows(state.tenants))
+
+
 def token(
     role: Annotated[TokenRole, typer.Option("--role", help="What it lets in: a node, or a client.")] = TokenRole.NODE,
     lifetime_s: Annotated[float, typer.Option("--lifetime-s", min=1, help="How long it can be used.")] = 86_400.0,

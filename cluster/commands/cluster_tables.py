@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from cluster.runtime.control_clients import JobAnswer
-from cluster.runtime.states import JobState, NodeState
+from cluster.runtime.states import JobState, NodeState, TenantState
 from sage.base.amounts import megabytes
 from sage.flow.event_time_shown import shown_lag, shown_watermark
 from sage.flow.runner import DeadLetterRecord, EngineStatus
@@ -34,6 +34,23 @@ def node_rows(nodes: Iterable[NodeState]) -> Rows:
             )
         )
     return rows
+
+
+def tenant_rows(tenants: Iterable[TenantState]) -> Rows:
+    """Return a row a tenant: its share, what is left of its quotas, what it waits for."""
+    rows: Rows = [("TENANT", "WEIGHT", "TOKENS LEFT", "REQUESTS LEFT", "OPEN", "WAIT")]
+    for tenant in tenants:
+        tokens = _left(tenant.tokens_left, tenant.tokens_per_minute)
+        requests = _left(tenant.requests_left, tenant.requests_per_minute)
+        waits = (
+            f"{tenant.num_waiting}" if tenant.max_waiting is None else f"{tenant.num_waiting} of {tenant.max_waiting}"
+        )
+        rows.append((tenant.name, f"{tenant.weight:g}", tokens, requests, str(tenant.num_open), waits))
+    return rows
+
+
+def _left(left: float | None, per_minute: int | None) -> str:
+    return "no limit" if left is None or per_minute is None else f"{left:,.0f} of {per_minute:,}"
 
 
 def job_rows(jobs: Iterable[JobState], now_unix_s: float) -> Rows:

@@ -58,7 +58,7 @@ from cluster.runtime.control_clients import (
     SubmitFlow,
     WatchJob,
 )
-from cluster.runtime.control_plane import ServeModel
+from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneShown, ServeModel
 from cluster.runtime.control_state import GetState
 from sage.base.clock import Clock
 from sage.base.errors import ClusterUnreachable, JobInterrupted, NameTaken, SageError
@@ -203,6 +203,8 @@ class ClientDesk:
                     ports.send(peer, Done(question))
                 else:
                     tell(ports.submitter, ModelWanted(peer, message))
+            case GetPlane() | ChangePolicy():
+                ports.send(peer, _plane_shown(ports.plane, message))
             case ListNodes() | ListEngines() | ListModels():
                 ports.send(peer, self._listed(message))
             case GetState():
@@ -308,6 +310,12 @@ class ClientDesk:
         if entry.code is None and entry.view.num_dead_letters:
             num = entry.view.num_dead_letters
             raise JobInterrupted(f"the {num} dead letters of {entry.job_id} were kept by a head that has ended")
+
+
+def _plane_shown(plane: ClusterPlane, message: GetPlane | ChangePolicy) -> PlaneShown:
+    if isinstance(message, ChangePolicy):
+        plane.set_policy(message.policy, route=message.route)
+    return PlaneShown(message.question, plane.state())
 
 
 def _is_served(plane: ClusterPlane, model: str, kind: Kind) -> bool:

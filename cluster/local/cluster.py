@@ -156,9 +156,9 @@ class LocalCluster(AskedCluster):
         """Give up all engines, still running, to the caller, who closes them; whoever asks models starts new ones."""
         return self._plane.release_engines()
 
-    def set_policy(self, name: str) -> None:
-        """Order the requests that wait by another policy, at once; raises UnknownPolicy."""
-        self._plane.set_policy(name)
+    def set_policy(self, policy: str | None = None, *, route: str | None = None) -> None:
+        """Order the requests that wait by a policy, choose engines by a route, at once; raises UnknownPolicy."""
+        self._plane.set_policy(policy, route=route)
 
     def close(self) -> None:
         """Cancel what runs and end every actor, thread and process, within the settings' stop_timeout_s."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from cluster.runtime.states import PlaneState
 from sage.base.errors import NoEngine, SageError
 from sage.base.ids import EngineId, NodeId, RequestId
 from sage.base.inference import Failed, Failure, Inference, ModelCard, ReplyTo, Request
@@ -36,6 +37,14 @@ class ClusterPlane(Inference, Protocol):
         ...
 
     def engines(self) -> tuple[EngineStatus, ...]: ...
+
+    def set_policy(self, policy: str | None = None, *, route: str | None = None) -> None:
+        """Order what waits by another policy, choose engines by another route, at once; raises UnknownPolicy."""
+        ...
+
+    def state(self) -> PlaneState:
+        """Return the policy and the route in force, and the tenants."""
+        ...
 
     def parts_of(self, specs: "Iterable[EngineSpec]") -> "tuple[Part, ...]":
         """Return what `serve` would place on nodes."""
@@ -157,10 +166,21 @@ class EmbeddedPlane:
             return engine
         return msgspec.structs.replace(engine, node=self._supply.node_of(EngineId(engine.engine_id)))
 
-    def set_policy(self, name: str) -> None:
-        """Order what waits by another policy, at once; raises UnknownPolicy."""
+    def set_policy(self, policy: str | None = None, *, route: str | None = None) -> None:
+        """Order what waits by another policy, choose engines by another route, at once; raises UnknownPolicy."""
+        self._client_now().set_policy(policy, route=route)
+
+    def state(self) -> PlaneState:
+        """Return the policy and the route in force, and the tenants."""
+        return self._client_now().state()
+
+    def _client_now(self) -> "PlaneClient":
+        """Return the plane's client; does not wait for engines that start where there is one."""
+        client = self._client
+        if client is not None:
+            return client
         with self._lock:
-            self._started().set_policy(name)
+            return self._started()
 
     def release_engines(self) -> "tuple[HeldLink, ...]":
         """Give up all engines, still running, to whoever calls; what was asked of them is answered."""

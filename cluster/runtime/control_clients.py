@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from cluster.runtime.control import ControlMessage, InferenceAsk, InferenceCancel, InferenceReplies
-from cluster.runtime.control_plane import ServeModel
+from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneShown, ServeModel
 from cluster.runtime.control_state import GetState, StateAnswer
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.states import JobState, NodeState
@@ -178,6 +178,8 @@ ClientToHead = (
     | ListEngines
     | ListModels
     | ServeModel
+    | GetPlane
+    | ChangePolicy
     | GetLogs
     | DrainNode
     | StopCluster
@@ -340,6 +342,7 @@ HeadToClient = (
     | NodeList
     | EngineList
     | ModelList
+    | PlaneShown
     | Explanation
     | Logs
     | LogNews

@@ -1,4 +1,4 @@
-"""How jobs, nodes and tenants are, as a head tells clients. Knows no message."""
+"""How jobs, nodes, tenants and the plane are, as a head tells clients. Knows no message."""
 
 import msgspec
 
@@ -55,3 +55,11 @@ class TenantState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requests_left: float | None
     num_open: int
     num_waiting: int
+
+
+class PlaneState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A control plane: how it orders what waits and chooses engines now, and its tenants."""
+
+    policy: str
+    route: str
+    tenants: tuple[TenantState, ...] = ()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from cluster.runtime.states import PlaneState
 from cluster.serving.closing import close_links
 from cluster.serving.comeback import CameBack, NotBack, begin_again
 from cluster.serving.door import Door, HandedIn
@@ -68,9 +69,13 @@ class LoopPlane:
         """Take all engines back, ready for another plane's `attach`; what runs there is stopped and answered."""
         return self._shell.detach_all()
 
-    def set_policy(self, name: str) -> None:
-        """Order what waits by another policy, at once; raises UnknownPolicy."""
-        self._shell.set_policy(name)
+    def set_policy(self, policy: str | None = None, *, route: str | None = None) -> None:
+        """Order what waits by another policy, choose engines by another route, at once; raises UnknownPolicy."""
+        self._shell.set_policy(policy, route=route)
+
+    def state(self) -> PlaneState:
+        """Return the policy and the route in force, and the tenants."""
+        return self._shell.state()
 
     def view(self) -> PlaneView:
         """Return the plane's numbers."""

@@ -9,6 +9,7 @@ from pykka import ActorRef
 
 from cluster.runtime.actor import Actor, Query, ask, stop, tell
 from cluster.runtime.scheduler import Scheduler
+from cluster.runtime.states import PlaneState
 from cluster.serving.closing import close_links
 from cluster.serving.comeback import CameBack, NotBack, begin_again
 from cluster.serving.door import Door, HandedIn
@@ -49,7 +50,13 @@ class AttachEngine(Query[None]):
 
 @dataclass(frozen=True, slots=True)
 class SetPolicy(Query[None]):
-    name: str
+    policy: str | None
+    route: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GetPlaneState(Query[PlaneState]):
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ Message = (
     | GetDoor
     | AttachEngine
     | SetPolicy
+    | GetPlaneState
     | GetView
     | ReleaseLinks
     | RetireEngines
@@ -167,8 +175,10 @@ class ControlPlane(Actor[Message]):
                 self._shell.retire(engine_ids)
             case EndRestarts():
                 self._shell.end_restarts()
-            case SetPolicy(name):
-                self._shell.set_policy(name)
+            case SetPolicy(policy, route):
+                self._shell.set_policy(policy, route=route)
+            case GetPlaneState():
+                return self._shell.state()
             case GetView():
                 return self._texts.view()
             case ReleaseLinks():
@@ -246,9 +256,13 @@ class PlaneClient:
         """Start no engine again from now on."""
         tell(self._ref, EndRestarts())
 
-    def set_policy(self, name: str) -> None:
-        """Order what waits by another policy, at once; raises UnknownPolicy."""
-        ask(self._ref, SetPolicy(name), timeout_s=_ANSWER_S)
+    def set_policy(self, policy: str | None = None, *, route: str | None = None) -> None:
+        """Order what waits by another policy, choose engines by another route, at once; raises UnknownPolicy."""
+        ask(self._ref, SetPolicy(policy, route), timeout_s=_ANSWER_S)
+
+    def state(self) -> PlaneState:
+        """Return the policy and the route in force, and the tenants."""
+        return ask(self._ref, GetPlaneState(), timeout_s=_ANSWER_S)
 
     def view(self) -> PlaneView:
         """Return the plane's numbers."""

@@ -8,7 +8,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from cluster.runtime.states import TenantState
+from cluster.runtime.states import PlaneState
 from cluster.serving.driver import Again, Driver, HeldLink
 from cluster.serving.engines.host_watch import ASK_EVERY_S
 from cluster.serving.engines.link import EngineLink, HostLost
@@ -96,8 +96,9 @@ class PlaneShell:
     def view(self) -> PlaneView:
         return self._plane.view()
 
-    def tenants(self) -> tuple[TenantState, ...]:
-        return self._plane.tenants(self._clock.monotonic_s())
+    def state(self) -> PlaneState:
+        plane = self._plane
+        return PlaneState(plane.policy, plane.route, plane.tenants(self._clock.monotonic_s()))
 
     def attach(self, link: EngineLink, info: EngineInfo | None = None, again: Again | None = None) -> None:
         """Use an engine; `info` is what another shell knew of it. The shell owns the link until it is detached.

@@ -71,6 +71,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
     keys_file: Annotated[
         str | None, Meta(description="file of the keys that callers need; none: in the user's configuration")
     ] = None
+    admin_port: Annotated[
+        Annotated[int, Meta(ge=0, le=65535)] | None,
+        Meta(description="port of the administration, on this machine alone; none: there is none"),
+    ] = None
     max_body_bytes: Annotated[int, Meta(ge=1, description="longest request body taken")] = 4 * 1024 * 1024
 
 

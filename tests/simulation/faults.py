@@ -243,7 +243,7 @@ class Story:
             self.house.attach(self._rng.choice((CHAT, EMBED)), starts_well=False)
 
     def _change_policy(self) -> None:
-        tell(self.house.plane, SetPolicy(self._rng.choice(("fifo", "priority"))))
+        tell(self.house.plane, SetPolicy(self._rng.choice(("fifo", "priority")), None))
 
     def _engines_trouble(self) -> None:
         for job in self.house.jobs:

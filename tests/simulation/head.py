@@ -23,6 +23,7 @@ from cluster.jobs.parts import Part
 from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import tell
 from cluster.runtime.channel import ControlServer
+from cluster.runtime.states import PlaneState
 from cluster.serving.manager import AttachEngine, ControlPlane, PlaneClient
 from cluster.serving.plane import Plane
 from sage.base.codec import Codec
@@ -88,6 +89,12 @@ class SimulatedPlane:
 
     def models(self) -> tuple[ModelCard, ...]:
         return self._ledger.models()
+
+    def set_policy(self, policy: str | None = None, *, route: str | None = None) -> None:
+        self._client.set_policy(policy, route=route)
+
+    def state(self) -> PlaneState:
+        return self._client.state()
 
     def engines(self) -> tuple[EngineStatus, ...]:
         return self._client.engines()

@@ -1,0 +1,134 @@
+"""The administration of a gateway, by FastAPI: policies, tenants and engines, read and changed while all goes on.
+
+On an address of its own; every call needs a key of the scope admin. Knows no socket.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+from fastapi import Depends, FastAPI, Request, Response
+
+from cluster.runtime.states import PlaneState
+from cluster.serving.loop import LoopPlane
+from cluster.serving.policy import POLICY_NAMES
+from cluster.serving.routes import ROUTE_NAMES
+from gateway.cluster_models import ClusterModels
+from gateway.errors import RequestRefused
+from gateway.guard import bearer_of
+from gateway.keys import KeyBook, Scope
+from gateway.refusals import add_refusals
+from sage.flow.runner import EngineStatus
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+class Administered(Protocol):
+    """What is administered; for the gateway's loop."""
+
+    async def state(self) -> PlaneState: ...
+
+    async def set_policy(self, policy: str | None, route: str | None) -> PlaneState:
+        """Raises UnknownPolicy, and then changes nothing."""
+        ...
+
+    async def engines(self) -> Sequence[EngineStatus]: ...
+
+
+class PlaneHere:
+    """Administered: the plane of this process."""
+
+    def __init__(self, plane: LoopPlane) -> None:
+        self._plane = plane
+
+    async def state(self) -> PlaneState:
+        return self._plane.state()
+
+    async def set_policy(self, policy: str | None, route: str | None) -> PlaneState:
+        self._plane.set_policy(policy, route=route)
+        return self._plane.state()
+
+    async def engines(self) -> Sequence[EngineStatus]:
+        return self._plane.engines()
+
+
+class PlaneOfCluster:
+    """Administered: the plane of a cluster elsewhere."""
+
+    def __init__(self, models: ClusterModels) -> None:
+        self._models = models
+
+    async def state(self) -> PlaneState:
+        return await self._models.plane_state()
+
+    async def set_policy(self, policy: str | None, route: str | None) -> PlaneState:
+        return await self._models.set_policy(policy, route)
+
+    async def engines(self) -> Sequence[EngineStatus]:
+        await self._models.refresh()
+        return self._models.engines()
+
+
+class PolicyWish(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of PUT /admin/v1/policies; what is left out stays as it is."""
+
+    policy: str | None = None
+    route: str | None = None
+
+
+def administration(administered: Administered, keys: Callable[[], KeyBook]) -> FastAPI:
+    """Return the application; `keys` are those that are good now."""
+
+    async def check(request: Request) -> None:
+        key = keys().find(bearer_of(request.headers.raw))
+        if key is None:
+            raise RequestRefused("This key is not good here.", reason="invalid_api_key", status=401)
+        if Scope.ADMIN not in key.scopes:
+            raise RequestRefused("This key is not of the scope admin.", reason="no_scope", status=403)
+
+    app = FastAPI(title="SAGE", docs_url=None, redoc_url=None, openapi_url=None, dependencies=[Depends(check)])
+    add_refusals(app)
+
+    @app.get("/admin/v1/policies")
+    async def show_policies() -> Response:
+        return _shown(await administered.state())
+
+    @app.put("/admin/v1/policies")
+    async def change_policies(request: Request) -> Response:
+        wish = _wish(await _body(request))
+        return _shown(await administered.set_policy(wish.policy, wish.route))
+
+    @app.get("/admin/v1/tenants")
+    async def show_tenants() -> Response:
+        return _json({"tenants": (await administered.state()).tenants})
+
+    @app.get("/admin/v1/engines")
+    async def show_engines() -> Response:
+        return _json({"engines": await administered.engines()})
+
+    return app
+
+
+async def _body(request: Request) -> bytes:
+    data = b""
+    async for piece in request.stream():
+        data += piece
+        if len(data) > MAX_BODY_BYTES:
+            what = f"The body is longer than {MAX_BODY_BYTES} bytes."
+            raise RequestRefused(what, reason="request_too_large", status=413)
+    return data
+
+
+def _wish(data: bytes) -> PolicyWish:
+    try:
+        return msgspec.json.decode(data, type=PolicyWish)
+    except msgspec.MsgspecError as error:
+        raise RequestRefused(f"The body is no change of policy: {error}.", reason="invalid_json") from error
+
+
+def _shown(state: PlaneState) -> Response:
+    return _json({"policy": state.policy, "route": state.route, "policies": POLICY_NAMES, "routes": ROUTE_NAMES})
+
+
+def _json(value: object) -> Response:
+    return Response(msgspec.json.encode(value), media_type="application/json")

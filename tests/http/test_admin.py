@@ -1,0 +1,109 @@
+"""The administration of a gateway that runs: who may, what it shows, and a change of policy under load."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.key_file import KeyFile
+from gateway.keys import Scope
+from tests.http.command import run_serve, serve
+
+pytestmark = pytest.mark.cluster
+
+ENGINE = ("--engine", "simulated:h100,model=sim")
+SETTINGS = """
+[gateway]
+keys_file = "keys/keys.json"
+
+[[tenant]]
+name = "acme"
+tokens_per_minute = 100000
+weight = 2.0
+"""
+
+
+class Gateway:
+    """A gateway with its administration, and keys for both."""
+
+    def __init__(self, url: str, admin_url: str, folder: Path) -> None:
+        self.url = url
+        self.admin_url = f"{admin_url}/admin/v1"
+        file = KeyFile(folder / "keys" / "keys.json")
+        _, self.models_key = file.add("acme", (Scope.MODELS,), 1.0)
+        _, self.admin_key = file.add("ops", (Scope.ADMIN,), 1.0)
+
+    def admin(self, method: str, path: str, body: Any = None, key: str | None = None) -> httpx.Response:
+        headers = {"authorization": f"Bearer {key or self.admin_key}"}
+        return httpx.request(method, f"{self.admin_url}/{path}", json=body, headers=headers, timeout=30.0)
+
+    def ask(self, number: int) -> httpx.Response:
+        body = {"model": "sim", "messages": [{"role": "user", "content": f"Hello {number}"}], "max_tokens": 8}
+        headers = {"authorization": f"Bearer {self.models_key}"}
+        return httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=60.0)
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("admin")
+    (folder / "sage.toml").write_text(SETTINGS, encoding="utf-8")
+    KeyFile(folder / "keys" / "keys.json").add("ops", (Scope.ADMIN,), 1.0)
+    with serve(*ENGINE, "--admin-port", "0", directory=folder) as running:
+        assert running.process.stdout is not None
+        line = running.process.stdout.readline().strip()
+        assert line.startswith("Administration at "), line
+        yield Gateway(running.url, line.rpartition(" at ")[2], folder)
+
+
+def test_only_a_key_of_the_scope_admin_may(gateway: Gateway) -> None:
+    assert httpx.get(f"{gateway.admin_url}/policies").status_code == 401
+    assert gateway.admin("GET", "policies", key=gateway.models_key).status_code == 403
+    assert gateway.admin("GET", "policies").status_code == 200
+    assert httpx.get(f"{gateway.url}/admin/v1/policies").status_code in (401, 404), "not on the callers' port"
+
+
+def test_it_shows_engines_and_tenants(gateway: Gateway) -> None:
+    gateway.ask(0).raise_for_status()
+    [engine] = gateway.admin("GET", "engines").json()["engines"]
+    assert (engine["engine_id"], engine["state"]) == ("sim", "ready")
+    [acme] = gateway.admin("GET", "tenants").json()["tenants"]
+    assert (acme["name"], acme["weight"], acme["tokens_per_minute"]) == ("acme", 2.0, 100_000)
+    assert 0.0 < acme["tokens_left"] <= 100_000.0
+
+
+def test_policy_and_route_change_under_load_without_the_loss_of_a_request(gateway: Gateway) -> None:
+    answers: list[httpx.Response] = []
+    threads = [
+        threading.Thread(target=lambda first=first: answers.extend(gateway.ask(first + n) for n in range(5)))
+        for first in range(0, 40, 5)
+    ]
+    for thread in threads:
+        thread.start()
+    for policy, route in (("fifo", "round_robin"), ("edf", "prefix"), ("dlpm", "session"), ("hybrid", "auto")):
+        changed = gateway.admin("PUT", "policies", {"policy": policy, "route": route})
+        assert (changed.json()["policy"], changed.json()["route"]) == (policy, route)
+    for thread in threads:
+        thread.join(60.0)
+    assert [answer.status_code for answer in answers] == [200] * 40
+    last = gateway.ask(99)
+    assert (last.headers["x-sage-policy"], last.headers["x-sage-route"]) == ("hybrid", "auto")
+
+
+def test_a_name_that_there_is_not_changes_nothing(gateway: Gateway) -> None:
+    before = gateway.admin("GET", "policies").json()
+    refused = gateway.admin("PUT", "policies", {"policy": "fifo", "route": "nearest"})
+    assert refused.status_code == 400
+    assert "nearest" in refused.json()["error"]["message"]
+    assert gateway.admin("PUT", "policies", {"polcy": "fifo"}).status_code == 400
+    assert gateway.admin("PUT", "policies", {"policy": "x" * 100_000}).status_code == 413
+    assert gateway.admin("GET", "policies").json() == before
+
+
+def test_without_a_key_for_it_there_is_no_administration(tmp_path: Path) -> None:
+    (tmp_path / "sage.toml").write_text(SETTINGS, encoding="utf-8")
+    refused = run_serve((*ENGINE, "--port", "0", "--admin-port", "0"), tmp_path)
+    assert refused.returncode == 1
+    assert "scope admin" in refused.stderr
