@@ -35,11 +35,13 @@ class HostProcess:
         log_path: Path | None = None,
         is_tied: bool = True,
         environment: Mapping[str, str] | None = None,
+        shared_fds: Sequence[int] = (),
     ) -> None:
         """Start `python -m ARGUMENTS --alive-fd N`; it may not write to our terminal, only to its log.
 
         `log_path`: by default in `directory`, which is removed with the process. One that is not tied outlives us,
-        unless it is closed, and its directory stays. `environment`: what differs in it from ours.
+        unless it is closed, and its directory stays. `environment`: what differs in it from ours. `shared_fds`: of ours
+        that it gets too, under the same numbers.
         """
         self.directory = directory
         self._remove_directory = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)  # at exit too
@@ -55,7 +57,7 @@ class HostProcess:
                     stdin=subprocess.PIPE if is_tied else subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    pass_fds=(child_fd,),
+                    pass_fds=(child_fd, *shared_fds),
                     start_new_session=not is_tied,
                     process_group=0 if is_tied else None,  # priorities count within a session: Linux' autogroups
                     env={**_environ(), **(environment or {})},

@@ -182,6 +182,7 @@ parser.add_argument("frames")
 parser.add_argument("--link")
 parser.add_argument("--deaf", action="store_true")
 parser.add_argument("--alive-fd")
+parser.add_argument("--page-fd")
 arguments = parser.parse_args()
 if arguments.deaf:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

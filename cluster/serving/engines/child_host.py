@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cluster.runtime.host_process import HostProcess
+from cluster.serving.engines.device_board import page_for_hosts
 from cluster.serving.engines.host_watch import QUESTION, HostWatch
 
 
@@ -67,7 +68,14 @@ class ChildHost(HostProcess):
         max_iteration_s: float = 10.0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(directory, arguments, environment=environment)
+        page = page_for_hosts()
+        pages = () if page is None else (page,)
+        super().__init__(
+            directory,
+            [*arguments, *(f"--page-fd={page}" for page in pages)],
+            environment=environment,
+            shared_fds=pages,
+        )
         self._watch = HostWatch(max_iteration_s)
         self._is_aborted = False
 

@@ -1,15 +1,14 @@
 """What engine hosts on one device tell each other, in shared memory. Decides nothing.
 
 A page with a place for each host that the same process started. A host writes its own place only; the others read it.
-Numbers are doubles, each written and read as a whole. It is gone with the last host; what was left by hosts that were
-killed is swept by the next to come.
+Numbers are doubles, each written and read as a whole. The page has no name: it is gone with the last that has it open,
+however they end.
 """
 
 import fcntl
 import mmap
 import os
-import tempfile
-from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from cluster.serving.sharing import ChatNow, SharingMode
@@ -17,7 +16,6 @@ from cluster.serving.sharing import ChatNow, SharingMode
 _NUM_PLACES = 32
 _NUM_FIELDS = 10
 _LEN_BYTES = 8 * _NUM_PLACES * _NUM_FIELDS
-_MEMORY = Path("/dev/shm")  # noqa: S108  # opened without following links, and only where it is ours
 _STALE_S = 5.0  # a host that has written nothing for so long was killed, or hangs: nobody gives way to it
 _MODES = tuple(SharingMode)
 _CHAT, _EMBED = 1.0, 2.0
@@ -30,12 +28,9 @@ class DeviceBoard:
     """One host's place on the board, and its sight of the others."""
 
     def __init__(self, path: Path) -> None:
-        """Join the board at `path`, made where there is none; raises OSError where that is not ours."""
-        self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        """Join the board at `path`; raises OSError where there is none, or no place on it."""
+        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            if os.fstat(self._fd).st_uid != os.getuid():
-                raise PermissionError(f"{path} belongs to another user")
             fcntl.flock(self._fd, fcntl.LOCK_EX)
             os.ftruncate(self._fd, _LEN_BYTES)
             self._memory = mmap.mmap(self._fd, _LEN_BYTES)
@@ -53,7 +48,7 @@ class DeviceBoard:
                 for field in range(_NUM_FIELDS):
                     self._cells[at + field] = 0.0
                 return at
-        raise OSError(f"{_NUM_PLACES} engine hosts share {self._path} already")
+        raise OSError(f"{_NUM_PLACES} engine hosts share this device already")
 
     def show_chat(self, chat: ChatNow, now_s: float) -> None:
         """Tell the others how chat is here."""
@@ -108,28 +103,29 @@ class DeviceBoard:
         return [at for at in of_role if now_s - cells[at + _WRITTEN] < _STALE_S]
 
     def close(self) -> None:
-        """Leave; the last to leave takes the board away."""
+        """Leave it to the others."""
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         self._cells[self._at + _ROLE] = self._cells[self._at + _PID] = 0.0
-        pids = [int(self._cells[at]) for at in range(0, _NUM_PLACES * _NUM_FIELDS, _NUM_FIELDS)]
-        if not any(map(_is_alive, pids)):
-            self._path.unlink(missing_ok=True)
         self._cells.release()
         self._memory.close()
         os.close(self._fd)
 
 
-def board_of_siblings(parent_pid: int) -> DeviceBoard | None:
-    """Join the board of the engine hosts that a process started; None where it cannot be had."""
-    folder = _MEMORY if _MEMORY.is_dir() else Path(tempfile.gettempdir())
-    mine = f"sage-device-{os.getuid()}-"
-    for path in folder.glob(f"{mine}*"):
-        pid = path.name.removeprefix(mine)
-        if pid.isdecimal() and not _is_alive(int(pid)):
-            with suppress(OSError):
-                path.unlink()
+@cache
+def page_for_hosts() -> int | None:
+    """Return the descriptor of the page for all engine hosts that this process starts; None where there are no such."""
     try:
-        return DeviceBoard(folder / f"{mine}{parent_pid}")
+        return os.memfd_create("sage-device")
+    except (AttributeError, OSError):
+        return None  # not Linux, or not allowed
+
+
+def board_on(page: int | None) -> DeviceBoard | None:
+    """Join the board on a page that was inherited; None where there is none, or it is full."""
+    if page is None:
+        return None
+    try:
+        return DeviceBoard(Path(f"/proc/self/fd/{page}"))  # opened anew: locks are held by those who opened
     except OSError:
         return None
 

@@ -26,7 +26,7 @@ from cluster.runtime.curve import ClientTrust, connect
 from cluster.runtime.host_process import LOG_NAME, tail_of
 from cluster.runtime.keys import ClusterKeys
 from cluster.serving.engines.build import engine_from_spec
-from cluster.serving.engines.device_board import board_of_siblings
+from cluster.serving.engines.device_board import board_on
 from cluster.serving.engines.host_watch import answer_of
 from cluster.serving.engines.link_socket import set_up
 from cluster.serving.engines.port import (
@@ -172,7 +172,7 @@ def main() -> int:
     threading.Thread(target=_answer_parent, args=watch, name="parent-watch", daemon=True).start()
     parent = SocketParent(arguments.link, _trust(arguments))
     spec, log = msgspec.json.decode(arguments.spec, type=EngineSpec), Path(arguments.directory) / LOG_NAME
-    engine = _loaded(spec, EngineId(arguments.engine_id), parent, log)
+    engine = _loaded(spec, EngineId(arguments.engine_id), parent, log, arguments.page_fd)
     if engine is not None:
         started.set()
         with contextlib.suppress(BrokenPipeError):  # the parent is gone: whoever watches for that sees to our end
@@ -205,6 +205,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--keys-folder", default="")
     parser.add_argument("--key", default="")
     parser.add_argument("--head-key", default="")
+    parser.add_argument("--page-fd", type=int)
     parser.add_argument("--alive-fd", type=int, required=True)
     return parser.parse_args()
 
@@ -216,9 +217,9 @@ def _trust(arguments: argparse.Namespace) -> ClientTrust | None:
     return ClientTrust(ClusterKeys(Path(arguments.keys_folder)).curve(arguments.key), arguments.head_key)
 
 
-def _loaded(spec: EngineSpec, engine_id: EngineId, parent: Parent, log: Path) -> Engine | None:
+def _loaded(spec: EngineSpec, engine_id: EngineId, parent: Parent, log: Path, page: int | None) -> Engine | None:
     try:
-        return engine_from_spec(spec, engine_id, board_of_siblings(os.getppid()) if spec.kind == "openvino" else None)
+        return engine_from_spec(spec, engine_id, board_on(page) if spec.kind == "openvino" else None)
     except EngineStartFailed as error:
         do = error.do or f"Its last words:\n{tail_of(log)}"
         parent.offer(StartFailed(Failure.of(EngineStartFailed(error.what, do))))

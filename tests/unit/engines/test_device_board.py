@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.serving.engines.device_board import DeviceBoard, board_of_siblings
+from cluster.serving.engines.device_board import DeviceBoard, board_on, page_for_hosts
 from cluster.serving.sharing import ChatNow, SharingMode
 
 CHAT = ChatNow(3, 1, 0.5, 0.012, 0.04, 7.25)
@@ -14,7 +14,9 @@ CHAT = ChatNow(3, 1, 0.5, 0.012, 0.04, 7.25)
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "board"
+    board = tmp_path / "board"
+    board.touch()
+    return board
 
 
 @pytest.fixture
@@ -62,32 +64,34 @@ def test_a_chat_engine_sees_what_embeddings_want_while_they_have_work(boards: tu
     assert chat.embedding_mode(10.1) == (SharingMode.OFF, None)
 
 
-def test_the_last_to_leave_takes_the_board_away(path: Path) -> None:
-    first, second = DeviceBoard(path), DeviceBoard(path)
-    first.close()
-    # this process lives on, so that a place of its own would keep the board
-    assert path.exists()
-    second.close()
-    assert not path.exists()
-
-
-def test_a_board_behind_a_link_is_not_joined(path: Path, tmp_path: Path) -> None:
-    target = tmp_path / "target"
-    target.write_bytes(b"")
-    path.symlink_to(target)
-    with pytest.raises(OSError, match="symbolic"):
+def test_a_place_that_was_left_or_lost_is_taken_again_and_a_full_board_is_not_joined(path: Path) -> None:
+    first = DeviceBoard(path)
+    others = [DeviceBoard(path) for _ in range(31)]
+    with pytest.raises(OSError, match="32 engine hosts"):
         DeviceBoard(path)
+    first.close()
+    others.append(DeviceBoard(path))
+    for board in others:
+        board.close()
 
 
-def test_hosts_of_one_parent_meet_on_one_board() -> None:
-    pid = os.getpid()
-    first, second = board_of_siblings(pid), board_of_siblings(pid)
+def test_hosts_of_one_parent_meet_on_one_board_that_has_no_name() -> None:
+    page = page_for_hosts()
+    assert page is not None
+    assert page == page_for_hosts()
+    assert os.fstat(page).st_nlink == 0
+    first, second = board_on(page), board_on(page)
     assert first is not None
     assert second is not None
     first.show_chat(CHAT, 10.0)
     assert second.chat_now(10.0) == CHAT
     for board in (first, second):
         board.close()
+
+
+def test_without_a_page_there_is_no_board() -> None:
+    assert board_on(None) is None
+    assert board_on(1_000_000) is None
 
 
 def test_chat_gives_no_turn_to_an_embedding_engine_that_was_killed(boards: tuple[DeviceBoard, DeviceBoard]) -> None:

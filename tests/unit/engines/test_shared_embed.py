@@ -65,6 +65,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
+    (tmp_path / "board").touch()
     bench = Bench(tmp_path / "board")
     yield bench
     bench.engine.close()
