@@ -119,5 +119,7 @@ def user_at_home(prefix: tuple[str, ...] = ()) -> Iterator[ClusterCommand]:
 
 
 def shared_memory() -> set[str]:
+    """Return the names of all shared memory but that of PostgreSQL servers, which other tests start at the same time."""
     folder = Path("/dev/shm")
-    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    return {name for name in names if not name.startswith("PostgreSQL.")}

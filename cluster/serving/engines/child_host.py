@@ -68,16 +68,20 @@ class ChildHost(HostProcess):
         max_iteration_s: float = 10.0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        page = page_for_hosts()
-        pages = () if page is None else (page,)
+        self._page = page_for_hosts()
+        fds = () if self._page is None else (self._page.fd,)
         super().__init__(
             directory,
-            [*arguments, *(f"--page-fd={page}" for page in pages)],
+            [*arguments, *(f"--page-fd={fd}" for fd in fds)],
             environment=environment,
-            shared_fds=pages,
+            shared_fds=fds,
         )
         self._watch = HostWatch(max_iteration_s)
         self._is_aborted = False
+
+    def close(self) -> None:
+        super().close()
+        self._page = None
 
     def ask(self) -> str | None:
         why = self._watch.asked()

@@ -8,7 +8,8 @@ however they end.
 import fcntl
 import mmap
 import os
-from functools import cache
+import threading
+import weakref
 from pathlib import Path
 
 from cluster.serving.sharing import ChatNow, SharingMode
@@ -111,13 +112,30 @@ class DeviceBoard:
         os.close(self._fd)
 
 
-@cache
-def page_for_hosts() -> int | None:
-    """Return the descriptor of the page for all engine hosts that this process starts; None where there are no such."""
-    try:
-        return os.memfd_create("sage-device")
-    except (AttributeError, OSError):
-        return None  # not Linux, or not allowed
+class BoardPage:
+    """The page for all engine hosts that this process starts, by its descriptor; closed when nobody holds it."""
+
+    def __init__(self) -> None:
+        """Make one; raises OSError or AttributeError where there are no such pages."""
+        self.fd = os.memfd_create("sage-device")
+        weakref.finalize(self, os.close, self.fd)
+
+
+_pages: "weakref.WeakSet[BoardPage]" = weakref.WeakSet()
+_making = threading.Lock()
+
+
+def page_for_hosts() -> BoardPage | None:
+    """Return the page that others here hold, or a new one; None where there are no such: not Linux, or not allowed."""
+    with _making:
+        for page in _pages:
+            return page
+        try:
+            page = BoardPage()
+        except (AttributeError, OSError):
+            return None
+        _pages.add(page)
+        return page
 
 
 def board_on(page: int | None) -> DeviceBoard | None:

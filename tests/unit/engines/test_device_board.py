@@ -78,15 +78,19 @@ def test_a_place_that_was_left_or_lost_is_taken_again_and_a_full_board_is_not_jo
 def test_hosts_of_one_parent_meet_on_one_board_that_has_no_name() -> None:
     page = page_for_hosts()
     assert page is not None
-    assert page == page_for_hosts()
-    assert os.fstat(page).st_nlink == 0
-    first, second = board_on(page), board_on(page)
+    assert page is page_for_hosts()
+    fd = page.fd
+    assert os.fstat(fd).st_nlink == 0
+    first, second = board_on(fd), board_on(fd)
     assert first is not None
     assert second is not None
     first.show_chat(CHAT, 10.0)
     assert second.chat_now(10.0) == CHAT
     for board in (first, second):
         board.close()
+    del page
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(fd)
 
 
 def test_without_a_page_there_is_no_board() -> None:
