@@ -8,7 +8,7 @@ from cluster.runtime.states import PlaneState
 from cluster.serving.engines.spec import EngineSpec
 from cluster.serving.loop import LoopPlane
 from sage.base.errors import NoEngine
-from sage.base.ids import NodeId, RequestId
+from sage.base.ids import EngineId, NodeId, RequestId
 from sage.base.inference import ModelCard, ReplyTo, Request
 from sage.flow.runner import EngineStatus
 
@@ -52,11 +52,27 @@ class LoopedPlane:
     def knows(self, model: str) -> bool:
         return any(card.name == model for card in self.models())
 
-    def serve(self, specs: Iterable[EngineSpec]) -> None:
+    def serve(self, specs: Iterable[EngineSpec], *, may_wait: bool = False) -> None:
         """Raise NoEngine for a model that the gateway does not serve."""
         for spec in specs:
             if not self.knows(spec.model):
                 raise NoEngine(f"this gateway serves no model {spec.model!r}")
+
+    def add(self, spec: EngineSpec) -> None:
+        """Refuse: its engines are those that it was started with."""
+        raise _no_cluster()
+
+    def end(self, name: str, *, at_once: bool) -> None:
+        """Refuse, as `add`."""
+        raise _no_cluster()
+
+    def scale(self, name: str, num_replicas: int) -> None:
+        """Refuse, as `add`."""
+        raise _no_cluster()
+
+    def specs(self) -> tuple[EngineSpec, ...]:
+        """Return nothing: nobody may start them but the gateway."""
+        return ()
 
     def parts_of(self, specs: Iterable[EngineSpec]) -> tuple[Part, ...]:
         """Return nothing: its engines are on no node."""
@@ -64,6 +80,9 @@ class LoopedPlane:
 
     def serve_again(self) -> None:
         """Leave that to the gateway."""
+
+    def made_room(self, engine_id: EngineId) -> None:
+        """Let nobody wait: nothing is placed."""
 
     def leave_node(self, node_id: NodeId) -> None:
         """Leave the engines where they are."""
@@ -74,3 +93,8 @@ class LoopedPlane:
     def close(self, timeout_s: float) -> list[str]:
         """Leave the engines to the gateway."""
         return []
+
+
+def _no_cluster() -> NoEngine:
+    do = "Tend those of a cluster: sage-cluster start, then sage-gateway serve --cluster."
+    return NoEngine("the engines of a gateway without a cluster are those that it was started with", do)

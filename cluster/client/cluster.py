@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from cluster.client.collecting import Collecting, Unpack
+from cluster.client.engine_admin import EngineAdmin
 from cluster.client.kept_results import KeptResults, kept_results
 from cluster.client.line import HeadLine
 from cluster.client.line_desk import LineDesk
@@ -225,6 +226,11 @@ class RemoteCluster(AskedCluster):
         `flow`: needed where records are of classes of its own. Raises: UnknownJob; FlowInvalid where it is needed.
         """
         return kept_results(self._line, job_id, self._shipping.unpack(flow if flow is not None else _EMPTY))
+
+    @property
+    def engine_admin(self) -> EngineAdmin:
+        """The engines, to be started and ended while the cluster runs."""
+        return EngineAdmin(self._line)
 
     def engines(self) -> list[EngineStatus]:
         return list(self._line.ask(ListEngines, EngineList).engines)

@@ -15,7 +15,7 @@ from cluster.head.history import sha256_of
 from cluster.head.model_desk import ModelDesk
 from cluster.head.node_desk import NodeDesk
 from cluster.head.state_desk import StateDesk
-from cluster.head.submitter import ModelWanted, ServingBegun, Submission, SubmissionEnded
+from cluster.head.submitter import PlaneOrdered, ServingBegun, Submission, SubmissionEnded
 from cluster.jobs.orders import CancelJob, DeadLettersOf, ExplainJob, NodesNow, SavepointOf
 from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import ask, tell
@@ -58,7 +58,16 @@ from cluster.runtime.control_clients import (
     SubmitFlow,
     WatchJob,
 )
-from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneShown, ServeModel
+from cluster.runtime.control_plane import (
+    ChangePolicy,
+    EndEngines,
+    GetPlane,
+    PlaneOrder,
+    PlaneShown,
+    ScaleEngines,
+    ServeModel,
+    StartEngine,
+)
 from cluster.runtime.control_state import GetState
 from sage.base.clock import Clock
 from sage.base.errors import ClusterUnreachable, JobInterrupted, NameTaken, SageError
@@ -198,11 +207,8 @@ class ClientDesk:
             case StopCluster(question):
                 ports.send(peer, Done(question))
                 ports.stop()
-            case ServeModel(question, model, kind):
-                if ports.chats.answers_as(model) or _is_served(ports.plane, model, kind):
-                    ports.send(peer, Done(question))
-                else:
-                    tell(ports.submitter, ModelWanted(peer, message))
+            case ServeModel() | StartEngine() | EndEngines() | ScaleEngines():
+                self._order_plane(peer, message)
             case GetPlane() | ChangePolicy():
                 ports.send(peer, _plane_shown(ports.plane, message))
             case ListNodes() | ListEngines() | ListModels():
@@ -215,6 +221,16 @@ class ClientDesk:
                 tell(ports.manager, SavepointOf(job_id, path, lambda e: tell_door(SavepointEnded(peer, question, e))))
             case _:
                 self._answer_of_job(peer, message)
+
+    def _order_plane(self, peer: PeerId, order: PlaneOrder) -> None:
+        """Have engines tended; what answers as a model already needs none."""
+        ports = self._ports
+        if isinstance(order, ServeModel) and (
+            ports.chats.answers_as(order.model) or _is_served(ports.plane, order.model, order.kind)
+        ):
+            ports.send(peer, Done(order.question))
+        else:
+            tell(ports.submitter, PlaneOrdered(peer, order))
 
     def _greeting(self, question: int) -> Greeting:
         ports = self._ports

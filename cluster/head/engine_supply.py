@@ -34,8 +34,15 @@ class NodeSupply:
     """A Supply; `launch` may be called on any thread."""
 
     def __init__(
-        self, manager: ActorRef[Any], trust: HeadTrust, context: Context, tell_door: Callable[[object], object]
+        self,
+        manager: ActorRef[Any],
+        trust: HeadTrust,
+        context: Context,
+        tell_door: Callable[[object], object],
+        on_gone: Callable[[EngineId], object],
     ) -> None:
+        """`on_gone` is told, on any thread, when nothing of an engine is left and what it took of its node is free."""
+        self._on_gone = on_gone
         self._manager = manager
         self._trust = trust
         self._context = context
@@ -64,6 +71,7 @@ class NodeSupply:
 
         def let_go() -> None:
             tell(self._manager, LetEngineGo(part.id))
+            self._on_gone(engine_id)
 
         links: list[str] = []
         try:

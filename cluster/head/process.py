@@ -16,7 +16,7 @@ from cluster.head.door import DoorPorts, FromPeer, HeadDoor, NodeProcessEnded, S
 from cluster.head.engine_supply import NodeSupply
 from cluster.head.history import PastJob, take_up
 from cluster.head.local_nodes import EndLocalNodes, KillNode, LocalNodes, node_name
-from cluster.head.submitter import Resumption, ServeWanted, Submitter, SubmitterPorts
+from cluster.head.submitter import EngineGone, Resumption, ServeWanted, Submitter, SubmitterPorts
 from cluster.head.trust import HeadTrust
 from cluster.jobs.checkpoint_start import HERE
 from cluster.jobs.health import Beat
@@ -34,8 +34,8 @@ from cluster.runtime.private_files import make_private_directory
 from cluster.serving.engines.spec import EngineSpec, spec_from_settings
 from sage.base.clock import SystemClock
 from sage.base.codec import Codec
-from sage.base.errors import ClusterRunning, ClusterStartFailed, NoRoom
-from sage.base.ids import NodeId
+from sage.base.errors import ClusterRunning, ClusterStartFailed
+from sage.base.ids import EngineId, NodeId
 from sage.base.log import get_log
 
 START_S = 30.0
@@ -125,12 +125,7 @@ class Head:
 
     def _serve(self, engines: tuple[EngineSpec, ...]) -> None:
         """Start what was wanted from the first; raises NoRoom, unless other machines may join that have it."""
-        try:
-            self._plane.serve(engines)
-        except NoRoom as error:
-            if self._config.listen is None:
-                raise
-            get_log().warning("engines wait for room", why=error.what)
+        self._plane.serve(engines, may_wait=self._config.listen is not None)
 
     def _wait_joined(self) -> None:
         in_time = self._joined.wait(START_S)
@@ -236,10 +231,14 @@ class Head:
             return ()
         from cluster.local.engines import specs_for_needs
 
-        return specs_for_needs(needs, self._engines, lambda name: None)  # which nodes have the files, placement knows
+        known = (*self._engines, *(spec for spec in self._plane.specs() if spec not in self._engines))
+        return specs_for_needs(needs, known, lambda name: None)  # which nodes have the files, placement knows
 
     def _supply(self) -> NodeSupply:
-        return NodeSupply(self._manager, self._trust, self._context, self._tell_door)
+        def gone(engine_id: EngineId) -> None:
+            tell(self._submitter, EngineGone(engine_id))
+
+        return NodeSupply(self._manager, self._trust, self._context, self._tell_door, gone)
 
     def _book_of(self, past: tuple[PastJob, ...]) -> JobBook:
         book = JobBook()

@@ -21,13 +21,13 @@ from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import Actor, ask, tell
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control_clients import KeepFlow, SubmitFlow
-from cluster.runtime.control_plane import ServeModel
+from cluster.runtime.control_plane import EndEngines, PlaneOrder, ScaleEngines, ServeModel, StartEngine
 from cluster.runtime.scheduler import Scheduler, Threads
 from cluster.runtime.travelling_code import ShippedCode
 from cluster.serving.engines.spec import EngineSpec
 from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, SageError
-from sage.base.ids import JobId
+from sage.base.ids import EngineId, JobId
 from sage.base.log import get_log
 from sage.base.settings import Settings
 from sage.flow.checkpoint import Checkpoint
@@ -51,18 +51,18 @@ class Resumption:
 
 
 @dataclass(frozen=True, slots=True)
-class ModelWanted:
-    """A client asks a model that no engine serves: start those that do."""
+class PlaneOrdered:
+    """What a client wants of engines: to start those of a model that none serves, or to tend some."""
 
     peer: PeerId
-    order: ServeModel
+    order: PlaneOrder
 
 
 @dataclass(frozen=True, slots=True)
 class ServingBegun:
-    """`error` None: engines start, or there is one."""
+    """`error` None: it is done, or has begun."""
 
-    wanted: ModelWanted
+    wanted: PlaneOrdered
     error: SageError | None
 
 
@@ -71,6 +71,13 @@ class ServeWanted:
     """A node has come: start the engines that were wanted from the first, or were given up, if there is room."""
 
     engines: tuple[EngineSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineGone:
+    """Nothing of an engine is left: what it took of its node is free."""
+
+    engine_id: EngineId
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ class SubmitterPorts:
     storage: Storage = HERE
 
 
-Message = Submission | Resumption | ServeWanted | ModelWanted
+Message = Submission | Resumption | ServeWanted | EngineGone | PlaneOrdered
 
 
 class Submitter(Actor[Message]):
@@ -122,10 +129,12 @@ class Submitter(Actor[Message]):
         match message:
             case ServeWanted():
                 self._serve_wanted(message)
+            case EngineGone(engine_id):
+                self._ports.plane.made_room(engine_id)
             case Resumption():
                 self._resume(message)
-            case ModelWanted(_, order):
-                self._ports.tell_door(ServingBegun(message, _refusal(lambda: self._serve_model(order))))
+            case PlaneOrdered(_, order):
+                self._ports.tell_door(ServingBegun(message, _refusal(lambda: self._obey(order))))
             case Submission(_, submit):
                 self._ports.tell_door(SubmissionEnded(message, _refusal(lambda: self._submit(submit))))
 
@@ -162,15 +171,24 @@ class Submitter(Actor[Message]):
         wanted = Checkpoint(keep.folder, keep.every_s, keep.num_kept, keep.timeout_s, keep.drop, keep.savepoint)
         return open_checkpoints(plan.graph, wanted, keep.resume, self._ports.clerk, self._ports.storage)
 
-    def _serve_model(self, order: ServeModel) -> None:
-        self._ports.plane.serve(self._ports.specs_for([need_of_call(order.model, order.kind)]))
+    def _obey(self, order: PlaneOrder) -> None:
+        plane = self._ports.plane
+        match order:
+            case ServeModel(_, model, kind):
+                plane.serve(self._ports.specs_for([need_of_call(model, kind)]))
+            case StartEngine(_, spec):
+                plane.add(msgspec.json.decode(spec, type=EngineSpec))
+            case EndEngines(_, name, at_once):
+                plane.end(name, at_once=at_once)
+            case ScaleEngines(_, name, num_replicas):
+                plane.scale(name, num_replicas)
 
     def _serve_wanted(self, wanted: ServeWanted) -> None:
         try:
             if wanted.engines:
-                self._ports.plane.serve(wanted.engines)
+                self._ports.plane.serve(wanted.engines, may_wait=True)
         except SageError as error:
-            get_log().warning("engines wait for room", why=error.what)
+            get_log().warning("engines not started", why=error.what)
         self._ports.plane.serve_again()
 
     def _resume(self, message: Resumption) -> None:

@@ -9,6 +9,7 @@ from sage.base.catalog import CATALOG
 from sage.base.errors import ModelMissing, SageError, UnknownModel
 from sage.base.ids import EngineId
 from sage.base.inference import Kind
+from sage.flow.runner import EngineStatus
 
 CheckFiles = Callable[[str], object]
 """Raises ModelMissing where the files of a model of the catalogue are not on this machine."""
@@ -43,6 +44,23 @@ def specs_for_needs(
         for spec in _specs_for(need, configured, check_files):
             specs[spec.name] = spec
     return tuple(specs.values())
+
+
+def status_of_waiting(engine_id: EngineId, spec: EngineSpec, why: str) -> EngineStatus:
+    """Return the status of an engine that waits for room."""
+    return EngineStatus(
+        engine_id=engine_id,
+        kind=spec.kind,
+        state="waiting",
+        device="",
+        simulated=spec.kind == "simulated",
+        models=(),
+        num_running=0,
+        num_requests=0,
+        prompt_tokens=0,
+        completion_tokens=0,
+        why=why,
+    )
 
 
 def known_models(configured: Iterable[EngineSpec]) -> tuple[str, ...]:

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from cluster.runtime.states import PlaneState
-from sage.base.errors import NoEngine, SageError
+from sage.base.errors import EngineLost, InvalidRequest, NameTaken, NoEngine, NoRoom, SageError
 from sage.base.ids import EngineId, NodeId, RequestId
 from sage.base.inference import Failed, Failure, Inference, ModelCard, ReplyTo, Request
+from sage.base.log import get_log
 from sage.base.settings import PlaneSettings, TenantSettings
 from sage.flow.runner import EngineStatus
 
 if TYPE_CHECKING:
     from cluster.jobs.parts import Part
     from cluster.local.supply import Supply
-    from cluster.serving.driver import HeldLink
+    from cluster.serving.driver import Again, HeldLink
+    from cluster.serving.engines.link import EngineLink
     from cluster.serving.engines.spec import EngineSpec
     from cluster.serving.manager import PlaneClient
 
@@ -28,8 +30,30 @@ if TYPE_CHECKING:
 class ClusterPlane(Inference, Protocol):
     """The control plane of a cluster as its head sees it; for any thread."""
 
-    def serve(self, specs: "Iterable[EngineSpec]") -> None:
-        """Have these engines run; raises what starting them raises, NoEngine where none is started here."""
+    def serve(self, specs: "Iterable[EngineSpec]", *, may_wait: bool = False) -> None:
+        """Have these engines run; raises what starting them raises, NoEngine where none is started here.
+
+        Where they `may_wait`, one that finds no room is started as soon as there is some.
+        """
+        ...
+
+    def add(self, spec: "EngineSpec") -> None:
+        """Have an engine run from now on; where there is no room, once there is. Raises NameTaken, NoEngine."""
+        ...
+
+    def end(self, name: str, *, at_once: bool) -> None:
+        """End an engine, or all replicas of one, for good: once they have answered what they work on, or `at_once`.
+
+        Raises InvalidRequest where there is none, NoEngine where none is started here.
+        """
+        ...
+
+    def scale(self, name: str, num_replicas: int) -> None:
+        """Have so many replicas of an engine run; raises as `end`."""
+        ...
+
+    def specs(self) -> "tuple[EngineSpec, ...]":
+        """Return the engines that were started, or wait for room."""
         ...
 
     def knows(self, model: str) -> bool:
@@ -52,6 +76,10 @@ class ClusterPlane(Inference, Protocol):
 
     def serve_again(self) -> None:
         """Start engines that were given up, if there is room for them now."""
+        ...
+
+    def made_room(self, engine_id: EngineId) -> None:
+        """Know that nothing of an engine is left: others may have waited for its place."""
         ...
 
     def leave_node(self, node_id: NodeId) -> None:
@@ -87,16 +115,76 @@ class EmbeddedPlane:
         self._lock = threading.Lock()
         self._client: PlaneClient | None = None
         self._served: dict[EngineId, EngineSpec] = {}
+        self._waiting: dict[EngineId, tuple[EngineSpec, str]] = {}
+        self._ended: set[EngineId] = set()
 
-    def serve(self, specs: "Iterable[EngineSpec]") -> None:
+    def serve(self, specs: "Iterable[EngineSpec]", *, may_wait: bool = False) -> None:
         """Start those engines that do not run yet, or not any more; their requests wait until they are ready.
+
+        Where they `may_wait`, those without room do, and those that were ended on purpose are left.
 
         Raises NoRoom, EngineStartFailed.
         """
         from cluster.serving.engines.spec import engine_ids
 
         with self._lock:
-            self._launch({engine_id: spec for spec in specs for engine_id in engine_ids(spec)})
+            wanted = {engine_id: spec for spec in specs for engine_id in engine_ids(spec)}
+            if may_wait:
+                self._launch_or_wait({id: spec for id, spec in wanted.items() if id not in self._ended})
+            else:
+                self._launch(wanted)
+
+    def add(self, spec: "EngineSpec") -> None:
+        """Start an engine; where there is no room, it waits for some. Raises NameTaken, EngineStartFailed."""
+        from cluster.serving.engines.spec import engine_ids
+
+        with self._lock:
+            for known in self._wanted().values():
+                if known.name == spec.name:
+                    what = f"there is an engine {spec.name!r} already"
+                    raise NameTaken(what, "Give this one another name: name=NAME.", param="name")
+            self._launch_or_wait(dict.fromkeys(engine_ids(spec), spec))
+
+    def end(self, name: str, *, at_once: bool) -> None:
+        """End an engine, or all replicas of one, for good; raises InvalidRequest where there is none."""
+        with self._lock:
+            self._end(self._named(name), at_once=at_once)
+
+    def scale(self, name: str, num_replicas: int) -> None:
+        """Have so many replicas of an engine run; raises InvalidRequest where there is none."""
+        from cluster.local.replicas import scaled
+
+        with self._lock:
+            present = self._named(name)
+            spec = next(iter(present.values()))
+            begin, end = scaled(spec.name, tuple(present), num_replicas)
+            self._end(dict.fromkeys(end, spec), at_once=False)
+            self._launch_or_wait(dict.fromkeys(begin, spec))
+
+    def specs(self) -> "tuple[EngineSpec, ...]":
+        """Return the engines that were started, or wait for room."""
+        return tuple({spec.name: spec for spec in self._wanted().values()}.values())
+
+    def _wanted(self) -> "dict[EngineId, EngineSpec]":
+        return {**self._served, **{engine_id: spec for engine_id, (spec, _) in tuple(self._waiting.items())}}
+
+    def _named(self, name: str) -> "dict[EngineId, EngineSpec]":
+        wanted = self._wanted()
+        found = {engine_id: spec for engine_id, spec in wanted.items() if name in (engine_id, spec.name)}
+        if not found:
+            names = ", ".join(dict.fromkeys(spec.name for spec in wanted.values())) or "none"
+            raise InvalidRequest(f"no engine is named {name!r}", f"There are: {names}.", param="name")
+        return found
+
+    def _end(self, engines: "Mapping[EngineId, EngineSpec]", *, at_once: bool) -> None:
+        from cluster.serving.events import RETIRE_S
+
+        for engine_id in engines:
+            self._served.pop(engine_id, None)
+            self._waiting.pop(engine_id, None)
+            self._ended.add(engine_id)
+        if self._client is not None:
+            self._client.retire(engines, within_s=0.0 if at_once else RETIRE_S, for_good=True)
 
     def parts_of(self, specs: "Iterable[EngineSpec]") -> "tuple[Part, ...]":
         """Return what `serve` would place on nodes."""
@@ -108,9 +196,15 @@ class EmbeddedPlane:
         """Start those that were given up, if there is room for them now."""
         with self._lock:
             if self._client is not None:
-                for engine_id, spec in self._served.items():
+                for engine_id, spec in self._wanted().items():
                     with suppress(SageError):  # it stays as it was
-                        self._launch({engine_id: spec})
+                        self._launch_or_wait({engine_id: spec})
+
+    def made_room(self, engine_id: EngineId) -> None:
+        """Start what waits for room, unless the engine that is gone comes back to its place."""
+        with self._lock:
+            if engine_id in self._ended and self._client is not None:
+                self._launch_or_wait({waiting: spec for waiting, (spec, _) in self._waiting.items()})
 
     def _launch(self, wanted: "Mapping[EngineId, EngineSpec]") -> None:
         client = self._started()
@@ -120,8 +214,33 @@ class EmbeddedPlane:
         for engine_id, spec in wanted.items():
             if engine_id not in alive:
                 held = self._supply.launch(spec, engine_id)
-                client.attach(held.link, again=held.again)
                 self._served[engine_id] = spec
+                self._ended.discard(engine_id)
+                client.attach(held.link, again=self._again(engine_id, held))
+            self._waiting.pop(engine_id, None)
+
+    def _launch_or_wait(self, wanted: "Mapping[EngineId, EngineSpec]") -> None:
+        for engine_id, spec in wanted.items():
+            try:
+                self._launch({engine_id: spec})
+            except NoRoom as error:
+                self._waiting[engine_id] = (spec, error.what)
+                get_log().warning("engine waits for room", engine_id=engine_id, why=error.what)
+
+    def _again(self, engine_id: EngineId, held: "HeldLink") -> "Again | None":
+        """Return how an engine is started anew, unless it was ended on purpose meanwhile."""
+        begin_again = held.again
+        if begin_again is None:
+            return None
+
+        def again() -> "EngineLink":
+            link = begin_again()
+            if engine_id in self._ended:
+                link.close(0.0)
+                raise EngineLost(f"engine {engine_id} was ended on purpose")
+            return link
+
+        return again
 
     def leave_node(self, node_id: NodeId) -> None:
         """Have the engines of a node begin anew elsewhere, once they have answered what they work on."""
@@ -158,8 +277,14 @@ class EmbeddedPlane:
         return client.models() if client is not None else ()
 
     def engines(self) -> tuple[EngineStatus, ...]:
+        from cluster.local.engines import status_of_waiting
+
         client = self._client
-        return tuple(map(self._with_node, client.engines())) if client is not None else ()
+        waiting = tuple(self._waiting.items())
+        gone = self._ended.union(engine_id for engine_id, _ in waiting)
+        seen = client.engines() if client is not None else ()
+        shown = [engine for engine in seen if engine.state != "lost" or engine.engine_id not in gone]
+        return (*map(self._with_node, shown), *(status_of_waiting(engine_id, *why) for engine_id, why in waiting))
 
     def _with_node(self, engine: EngineStatus) -> EngineStatus:
         if self._supply is None or engine.state == "lost":
@@ -186,6 +311,7 @@ class EmbeddedPlane:
         """Give up all engines, still running, to whoever calls; what was asked of them is answered."""
         with self._lock:
             self._served.clear()
+            self._waiting.clear()
             return self._client.release_links() if self._client is not None else ()
 
     def close(self, timeout_s: float) -> list[str]:

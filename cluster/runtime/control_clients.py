@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from cluster.runtime.control import ControlMessage, InferenceAsk, InferenceCancel, InferenceReplies
-from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneShown, ServeModel
+from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneOrder, PlaneShown
 from cluster.runtime.control_state import GetState, StateAnswer
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.states import JobState, NodeState
@@ -177,7 +177,7 @@ ClientToHead = (
     | ListNodes
     | ListEngines
     | ListModels
-    | ServeModel
+    | PlaneOrder
     | GetPlane
     | ChangePolicy
     | GetLogs

@@ -30,3 +30,31 @@ class ChangePolicy(ControlMessage, frozen=True):
 class PlaneShown(ControlMessage, frozen=True):
     question: int
     state: PlaneState
+
+
+class StartEngine(ControlMessage, frozen=True):
+    """Have an engine run from now on; answered by Done once it starts, or waits for room. `spec`: in JSON."""
+
+    question: int
+    spec: str
+
+
+class EndEngines(ControlMessage, frozen=True):
+    """End an engine, or all replicas of one, for good; answered by Done once they were told to. Not `at_once`: they
+    answer first what they work on."""
+
+    question: int
+    name: str
+    at_once: bool
+
+
+class ScaleEngines(ControlMessage, frozen=True):
+    """Have so many replicas of an engine run; answered by Done once what is new starts, and what is not wanted ends."""
+
+    question: int
+    name: str
+    num_replicas: int
+
+
+TendEngines = StartEngine | EndEngines | ScaleEngines
+PlaneOrder = ServeModel | TendEngines

@@ -10,6 +10,9 @@ from cluster.serving.engines.port import EngineInfo
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failure, Last, Request
 
+RETIRE_S = 30.0
+"""How long an engine that is to end may still work on what it holds."""
+
 
 class Submitted(msgspec.Struct, frozen=True):
     requests: tuple[Request, ...]
@@ -42,9 +45,10 @@ class EngineDown(msgspec.Struct, frozen=True):
 
 
 class EngineRetired(msgspec.Struct, frozen=True):
-    """The engine is to end: it is given nothing more. EndEngine comes once it holds nothing, or after a while."""
+    """The engine is to end: it is given nothing more. EndEngine comes once it holds nothing, or after `within_s`."""
 
     engine_id: EngineId
+    within_s: float = RETIRE_S
 
 
 class FirstTokens(msgspec.Struct, frozen=True):

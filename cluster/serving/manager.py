@@ -16,6 +16,7 @@ from cluster.serving.door import Door, HandedIn
 from cluster.serving.driver import Again, HeldLink
 from cluster.serving.engines.link import EngineLink
 from cluster.serving.engines.port import EngineInfo
+from cluster.serving.events import RETIRE_S
 from cluster.serving.plane import MAX_WAITING, Plane
 from cluster.serving.shell import PlaneShell
 from cluster.serving.statistics import PlaneView, engine_statuses
@@ -71,9 +72,11 @@ class ReleaseLinks(Query[tuple[HeldLink, ...]]):
 
 @dataclass(frozen=True, slots=True)
 class RetireEngines:
-    """Have these end in good order, and begin again where there is room then."""
+    """Have these end in good order, and begin again where there is room then, unless they end `for_good`."""
 
     engine_ids: tuple[EngineId, ...]
+    within_s: float
+    for_good: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +174,8 @@ class ControlPlane(Actor[Message]):
                 self._came_back(message)
             case NotBack(engine_id, failure):
                 self._shell.not_started(engine_id, failure)
-            case RetireEngines(engine_ids):
-                self._shell.retire(engine_ids)
+            case RetireEngines(engine_ids, within_s, for_good):
+                self._shell.retire(engine_ids, within_s=within_s, for_good=for_good)
             case EndRestarts():
                 self._shell.end_restarts()
             case SetPolicy(policy, route):
@@ -248,9 +251,12 @@ class PlaneClient:
         """Take all engines back, ready for another plane's `attach`; what runs there is stopped and answered."""
         return ask(self._ref, ReleaseLinks(), timeout_s=_ANSWER_S)
 
-    def retire(self, engine_ids: Iterable[EngineId]) -> None:
-        """Have engines end once they have answered what they work on, and begin again where there is room then."""
-        tell(self._ref, RetireEngines(tuple(engine_ids)))
+    def retire(self, engine_ids: Iterable[EngineId], *, within_s: float = RETIRE_S, for_good: bool = False) -> None:
+        """Have engines end once they have answered what they work on, or after `within_s`.
+
+        They begin again where there is room then, unless they end `for_good`.
+        """
+        tell(self._ref, RetireEngines(tuple(engine_ids), within_s, for_good))
 
     def end_restarts(self) -> None:
         """Start no engine again from now on."""

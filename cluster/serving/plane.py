@@ -117,8 +117,8 @@ class Plane:
                 self._engine_up(event, orders)
             case EngineDown():
                 self._engine_down(event, orders)
-            case EngineRetired(engine_id):
-                self._retiring.add(self._router.retire(engine_id), now_s)
+            case EngineRetired(engine_id, within_s):
+                self._retiring.add(engine_id, self._router.retire(engine_id), now_s + within_s)
                 self._wakeups.may_be_due = True
             case EngineSeen(engine_id, figures):
                 self._router.saw(engine_id, figures)

@@ -7,22 +7,19 @@ from sage.base.errors import EngineLost
 from sage.base.ids import EngineId
 from sage.base.inference import Failure
 
-RETIRE_S = 30.0
-"""How long an engine that is to end may still work on what it holds."""
-
-_MOVED = Failure.of(EngineLost("it was ended to begin again elsewhere", "Ask again."))
+_ENDED = Failure.of(EngineLost("it was ended on purpose", "Ask again."))
 
 
 class Retiring:
     """The accounts of engines that retire, and until when each may work."""
 
     def __init__(self) -> None:
-        self._accounts: dict[EngineId, tuple[EngineAccount, float]] = {}
+        self._accounts: dict[EngineId, tuple[EngineAccount | None, float]] = {}
 
-    def add(self, account: EngineAccount | None, now_s: float) -> None:
-        """Have the engine of this account end in time; None is no engine."""
-        if account is not None:
-            self._accounts.setdefault(account.info.engine_id, (account, now_s + RETIRE_S))
+    def add(self, engine_id: EngineId, account: EngineAccount | None, due_s: float) -> None:
+        """Have an engine end by `due_s`; one without an account, which is starting, ends at once."""
+        _, before_s = self._accounts.get(engine_id, (None, math.inf))
+        self._accounts[engine_id] = (account, min(due_s, before_s))
 
     def remove(self, engine_id: EngineId) -> None:
         self._accounts.pop(engine_id, None)
@@ -34,8 +31,10 @@ class Retiring:
     def over(self, now_s: float) -> dict[EngineId, Failure]:
         """Return the engines that are to end now, each once: they hold nothing, or have worked long enough."""
         over = [
-            engine_id for engine_id, (account, due_s) in self._accounts.items() if not account.held or due_s <= now_s
+            engine_id
+            for engine_id, (account, due_s) in self._accounts.items()
+            if account is None or not account.held or due_s <= now_s
         ]
         for engine_id in over:
             del self._accounts[engine_id]
-        return dict.fromkeys(over, _MOVED)
+        return dict.fromkeys(over, _ENDED)

@@ -15,6 +15,7 @@ class Returning:
         self._restarts = Restarts()
         self._coming: dict[EngineId, HeldLink] = {}
         self._moving: set[EngineId] = set()
+        self._leaving: set[EngineId] = set()
         self._is_over = False
 
     def ready(self, engine_id: EngineId, now_s: float) -> None:
@@ -23,6 +24,11 @@ class Returning:
     def attached(self, engine_id: EngineId) -> None:
         """It is there again, or for the first time."""
         self._coming.pop(engine_id, None)
+        self._leaving.discard(engine_id)
+
+    def leaves(self, engine_id: EngineId) -> None:
+        """It will be lost on purpose, and does not begin again."""
+        self._leaving.add(engine_id)
 
     def moves(self, engine_id: EngineId) -> None:
         """It will be lost on purpose: it begins again at once, and nothing is held against it."""
@@ -31,7 +37,8 @@ class Returning:
     def begin(self, held: HeldLink, failure: Failure, now_s: float) -> bool:
         """Have an engine that was lost by `failure` started again, if it may be; say whether it is."""
         engine_id = held.link.engine_id
-        if held.again is None or self._is_over:
+        if held.again is None or self._is_over or engine_id in self._leaving:
+            self._leaving.discard(engine_id)
             return False
         if engine_id in self._moving:
             self._moving.discard(engine_id)

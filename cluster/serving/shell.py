@@ -14,6 +14,7 @@ from cluster.serving.engines.host_watch import ASK_EVERY_S
 from cluster.serving.engines.link import EngineLink, HostLost
 from cluster.serving.engines.port import Abort, EngineInfo, FromHost, Ready, Replies, Run, Seen, StartFailed, ToHost
 from cluster.serving.events import (
+    RETIRE_S,
     AbortAt,
     Answer,
     Cancelled,
@@ -151,12 +152,18 @@ class PlaneShell:
         if not self._returning.not_started(engine_id, failure, self._clock.monotonic_s()):
             self._handle(EngineDown(engine_id, failure))
 
-    def retire(self, engine_ids: Iterable[EngineId]) -> None:
-        """Have these end once they have answered what they work on, and begin again where there is room then."""
+    def retire(self, engine_ids: Iterable[EngineId], *, within_s: float = RETIRE_S, for_good: bool = False) -> None:
+        """Have these end once they have answered what they work on, or after `within_s`.
+
+        They begin again where there is room then, unless they end `for_good`.
+        """
         for engine_id in engine_ids:
-            if engine_id in self._links:
+            if for_good:
+                self._returning.leaves(engine_id)
+            elif engine_id in self._links:
                 self._returning.moves(engine_id)
-                self._events.append(EngineRetired(engine_id))
+            if engine_id in self._links:
+                self._events.append(EngineRetired(engine_id, within_s))
         self._run()
 
     def end_restarts(self) -> None:

@@ -74,7 +74,8 @@ class TextsView:
 
 @dataclass(frozen=True, slots=True)
 class EngineView:
-    """`state` is "starting", "ready" or "lost"; `info` is None while it starts; `num_requests` were picked for it.
+    """`state` is "starting", "ready", "draining" or "lost"; `info` is None while it starts; `num_requests` were picked
+    for it.
 
     `forecast_errors`: by how much of their time first tokens came off what was foretold, p50 and p90 of the last 256.
     `figures`: what it last said of itself, if it does.
@@ -251,7 +252,7 @@ class Totals:
         """Return the engines: ready ones, then starting ones, then those lost, the latest last."""
         ready = [
             self._engines[account.info.engine_id].view(
-                "ready",
+                "draining" if account.is_retired else "ready",
                 num_running=len(account.held),
                 load_tokens=account.load_tokens,
                 forecast_errors=account.latency.errors(),

@@ -24,6 +24,7 @@ from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import tell
 from cluster.runtime.channel import ControlServer
 from cluster.runtime.states import PlaneState
+from cluster.serving.engines.spec import EngineSpec
 from cluster.serving.manager import AttachEngine, ControlPlane, PlaneClient
 from cluster.serving.plane import Plane
 from sage.base.codec import Codec
@@ -69,11 +70,26 @@ class SimulatedPlane:
         self._ledger = ledger
         self._client = client
 
-    def serve(self, specs: Iterable[object]) -> None:
+    def serve(self, specs: Iterable[object], *, may_wait: bool = False) -> None:
         assert not list(specs), "the engines are there already"
+
+    def add(self, spec: object) -> None:
+        raise AssertionError("nobody starts engines here")
+
+    def end(self, name: str, *, at_once: bool) -> None:
+        raise AssertionError("nobody ends engines here")
+
+    def scale(self, name: str, num_replicas: int) -> None:
+        raise AssertionError("nobody scales engines here")
+
+    def specs(self) -> tuple[EngineSpec, ...]:
+        return ()
 
     def parts_of(self, specs: Iterable[object]) -> tuple[Part, ...]:
         return ()
+
+    def made_room(self, engine_id: object) -> None:
+        """Nothing waits for room."""
 
     def leave_node(self, node_id: NodeId) -> None:
         """Its engines are on no node."""

@@ -6,8 +6,7 @@ import pytest
 
 from cluster.serving.engines.host_watch import ASK_EVERY_S
 from cluster.serving.engines.link import HostLost
-from cluster.serving.events import EndEngine, EngineDown, EngineRetired
-from cluster.serving.retiring import RETIRE_S
+from cluster.serving.events import RETIRE_S, EndEngine, EngineDown, EngineRetired
 from sage.base.errors import EngineLost, NoEngine, NoRoom
 from sage.base.ids import EngineId
 from sage.base.inference import Failure
@@ -115,6 +114,30 @@ def test_an_engine_that_moves_answers_what_it_has_and_begins_again_at_once(stage
     assert [after_s for _, after_s in stage.driver.again] == [0.0]
     assert come_back(stage).ran() == ["b"]
     assert waiting.outcomes() == {}
+
+
+def test_an_engine_that_ends_for_good_answers_what_it_has_and_does_not_begin_again(stage: Stage) -> None:
+    link = returning(stage)
+    running, waiting = stage.ask(chat("a")), stage.ask(chat("b"))
+    stage.shell.retire([C1], for_good=True)
+    link.reply(finished("a"))
+    stage.come(link)
+    assert running.outcomes() == {"a": "finished"}
+    assert is_closed(link)
+    assert stage.driver.again == []
+    assert waiting.outcomes() == {"b": NoEngine.code}
+
+
+def test_an_engine_that_is_stopped_or_still_starts_ends_at_once(stage: Stage) -> None:
+    link = returning(stage)
+    running = stage.ask(chat("a"))
+    stage.shell.retire([C1], within_s=0.0, for_good=True)
+    assert running.outcomes() == {"a": EngineLost.code}
+    assert is_closed(link)
+    starting = stage.link(chat_engine("c2"), is_ready=False)
+    stage.shell.retire([EngineId("c2")], for_good=True)
+    assert is_closed(starting)
+    assert stage.driver.again == []
 
 
 def test_an_engine_that_retires_is_given_nothing_and_ended_in_time() -> None:

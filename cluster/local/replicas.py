@@ -1,0 +1,20 @@
+"""Which replicas of an engine begin and end where another number of them is wanted. Pure; starts none."""
+
+import itertools
+from collections.abc import Sequence
+
+from sage.base.ids import EngineId
+
+
+def scaled(name: str, present: Sequence[EngineId], num_replicas: int) -> tuple[list[EngineId], list[EngineId]]:
+    """Return the ids that begin and those that end, the newest first, so that `num_replicas` of `present` are left.
+
+    >>> scaled("e", [EngineId("e")], 3)
+    (['e-1', 'e-2'], [])
+    >>> scaled("e", [EngineId("e-1"), EngineId("e-2"), EngineId("e-3")], 1)
+    ([], ['e-3', 'e-2'])
+    """
+    unused = (EngineId(f"{name}-{number}") for number in itertools.count(1))
+    free = (engine_id for engine_id in unused if engine_id not in present)
+    begin = list(itertools.islice(free, max(0, num_replicas - len(present))))
+    return begin, list(reversed(present[num_replicas:]))

@@ -1,0 +1,68 @@
+"""Engines of a running cluster: started, scaled, drained and stopped by the command, while requests go on."""
+
+import json
+from typing import Any
+
+import pytest
+
+from cluster.client.reach import reach_address
+from cluster.serving.engines.spec import spec_from_text
+from tests.cluster.cluster_command import ClusterCommand, user_at_home
+from tests.cluster.waiting import eventually
+
+pytestmark = pytest.mark.cluster
+GONE_S = 40.0
+_SAGE = """
+import sys
+from cluster.commands.engines import engines
+from sage.cli import run_command
+sys.exit(run_command(engines, "sage engines", sys.argv[1:]))
+"""
+
+
+def engines(command: ClusterCommand, *arguments: str, status: int = 0) -> Any:
+    done = command.python("-c", _SAGE, *arguments, "--json")
+    assert done.returncode == status, (done.stdout, done.stderr)
+    return json.loads(done.stdout) if status == 0 else done.stderr
+
+
+def states(command: ClusterCommand) -> dict[str, str]:
+    return {engine["engine_id"]: engine["state"] for engine in engines(command, "list")["engines"]}
+
+
+def test_engines_come_and_go_while_the_cluster_runs() -> None:
+    with user_at_home() as command:
+        command("start", "--nodes", "1", "--cpus", "2")
+        (started,) = engines(command, "start", "simulated:cpu2,model=sim,name=e,cpus=1")
+        assert (started["engine_id"], started["state"]) in [("e", "starting"), ("e", "ready")]
+        with reach_address(command.json("status")["address"]) as cluster:
+            assert cluster.generate(model="sim", prompt="once", max_tokens=2).text == "simulated-1 simulated-2"
+        assert "already" in engines(command, "start", "simulated:cpu2,model=sim,name=e", status=1)
+        shown = {engine["engine_id"]: engine for engine in engines(command, "scale", "e", "3")}
+        assert set(shown) == {"e", "e-1", "e-2"}
+        assert shown["e-2"]["state"] == "waiting"
+        assert "CPUs" in shown["e-2"]["why"]
+        assert "waiting" in command("top", "--once")
+        engines(command, "stop", "e")
+        eventually(lambda: states(command) == {}, GONE_S, lambda: states(command))
+        assert "no engine is named 'e'" in engines(command, "drain", "e", status=1)
+        command("stop")
+        command.wait_gone()
+
+
+def test_what_waits_for_room_begins_once_an_engine_has_made_some() -> None:
+    with user_at_home() as command:
+        command("start", "--nodes", "1", "--cpus", "1", "--engine", "simulated:cpu2,model=one,cpus=1")
+        engines(command, "start", "simulated:cpu2,model=two,cpus=1")
+        assert states(command)["two"] == "waiting"
+        engines(command, "drain", "one")
+        eventually(lambda: states(command) == {"two": "ready"}, GONE_S, lambda: states(command))
+        command("stop")
+        command.wait_gone()
+
+
+def test_a_spec_that_cannot_be_is_refused_before_it_is_sent() -> None:
+    with user_at_home() as command:
+        assert "Did you mean simulated" in engines(command, "start", "simulatd:cpu2", status=1)
+        assert spec_from_text("simulated:cpu2").name == "cpu2"
+        assert engines(command, "list")["engines"] == []
