@@ -119,7 +119,7 @@ def user_at_home(prefix: tuple[str, ...] = ()) -> Iterator[ClusterCommand]:
 
 
 def shared_memory() -> set[str]:
-    """Return the names of all shared memory but that of PostgreSQL servers, which other tests start at the same time."""
+    """Return the names of all shared memory but that of PostgreSQL servers, which other tests start meanwhile."""
     folder = Path("/dev/shm")
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     return {name for name in names if not name.startswith("PostgreSQL.")}
