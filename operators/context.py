@@ -5,18 +5,21 @@ from random import Random
 
 from operators.index import IndexStore
 from operators.turns import ChatTurns, NoTurns
-from sage.base.ids import TaskId
+from sage.base.ids import JobId, TaskId
+
+_NO_JOB = JobId("")
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """`rng` draws request ids: two tasks must not share one. Batches made here hold up to `batch_records`.
 
-    `turns`: where chat requests of the job come from and are answered.
+    `job_id`: whose task it is. `turns`: where chat requests of the job come from and are answered.
     """
 
     task_id: TaskId
     rng: Random
     indexes: IndexStore
     batch_records: int = 1000
+    job_id: JobId = _NO_JOB
     turns: ChatTurns = NoTurns()  # noqa: RUF009 - it has no state

@@ -84,7 +84,7 @@ def _turn_machine(chain: Chain, context: Context) -> Machine:
             assert isinstance(step.spec, MapAsync)
             return MapAsyncMachine(step, step.spec, context.rng, PerTurn(spec.max_in_flight, ordered=spec.ordered))
         case Generate() | Embed():
-            wording = TurnWording(first, _wording(_hearing_values(spec)), context.turns)
+            wording = TurnWording(first, _wording(_hearing_values(spec)), context.turns, context.job_id)
             order = PerTurn(spec.max_in_flight, ordered=spec.ordered)
             return ModelMachine(first, replace(spec, dedup=False), wording, context, order)
         case _:

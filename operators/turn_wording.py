@@ -1,4 +1,4 @@
-"""How a model step speaks for chat requests: with their class, tenant and deadline, aloud where it is the reply.
+"""How a model step speaks for chat requests: with their class, tenant and time, aloud where it is the reply.
 
 Knows neither prompts nor vectors; another wording does.
 """
@@ -11,8 +11,8 @@ import msgspec
 from operators.asking import OpenAsk
 from operators.model import Wording
 from operators.turns import ChatTurns
-from sage.base.ids import RequestId
-from sage.base.inference import ChatRequest, Failed, Finished, GenerateRequest, Last, Request, Sampling, Token
+from sage.base.ids import JobId, RequestId
+from sage.base.inference import ChatRequest, Failed, Finished, GenerateRequest, Last, Origin, Request, Sampling, Token
 from sage.base.turns import Reason, Turn, TurnRecord
 from sage.flow.graph import Step, TurnRole
 
@@ -24,8 +24,9 @@ class TurnWording:
 
     max_texts = 1
 
-    def __init__(self, step: Step, wording: Wording, turns: ChatTurns) -> None:
-        """`wording` knows the values of the records."""
+    def __init__(self, step: Step, wording: Wording, turns: ChatTurns, job_id: JobId) -> None:
+        """`wording` knows the values of the records; the job is the flow whose steps follow each other."""
+        self._flow = str(job_id)
         self._name = step.name
         self._speaks = step.turns is TurnRole.SPEAKS
         self._wording = wording
@@ -40,11 +41,13 @@ class TurnWording:
     def request(self, request_id: RequestId, question: OpenAsk, timeout_s: float | None) -> Request:
         turn = _turn(question)
         self._turns.asks(turn, request_id)
+        left_s = self._turns.left_s(turn)
         request = msgspec.structs.replace(
             self._wording.request(request_id, question, timeout_s),
             service_class=turn.service_class,
             tenant=turn.tenant,
-            timeout_s=_sooner(timeout_s, self._turns.left_s(turn)),
+            timeout_s=_sooner(timeout_s, left_s),
+            origin=Origin(self._flow, self._name, turn.id, left_s),
         )
         if self._speaks and isinstance(request, ChatRequest | GenerateRequest):
             return msgspec.structs.replace(request, sampling=_bounded(request.sampling, turn))

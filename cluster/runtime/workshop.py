@@ -46,4 +46,4 @@ class OperatorWorkshop:
 
     def _context(self, spec: TaskSpec) -> Context:
         rng = Random(self._rng.getrandbits(128))
-        return Context(spec.id, rng, self._indexes, self._batch_records, self._turns(spec.job_id))
+        return Context(spec.id, rng, self._indexes, self._batch_records, spec.job_id, self._turns(spec.job_id))

@@ -12,7 +12,7 @@ from operators.machine import Call, CallResult, Withdraw
 from sage.base.batch import Batch
 from sage.base.errors import ContextOverflow, EngineLost, SageError, UnknownModel
 from sage.base.ids import RequestId
-from sage.base.inference import ChatRequest, ServiceClass
+from sage.base.inference import ChatRequest, Origin, ServiceClass
 from sage.base.turns import Place, TurnRecord
 from sage.flow.graph import OnError, Step, TurnRole
 from sage.flow.spec import Embed, Filter, FlatMap, ForEach, Generate, Map, MapAsync, MapBatches, Reply, Retrieve
@@ -115,6 +115,14 @@ def test_a_model_is_asked_in_the_class_and_for_the_tenant_and_the_time_of_the_re
     assert (request.service_class, request.tenant, request.timeout_s) == (ServiceClass.INTERACTIVE, "acme", 3.0)
     assert (request.sampling.max_tokens, request.sampling.stop) == (7, ("x", "y"))
     assert turns.asked == {request.id: "t"}
+
+
+def test_a_model_is_told_which_step_asks_for_which_request_and_when_that_is_due() -> None:
+    turns = RecordedTurns()
+    turns.seconds_left = 3.0
+    driven = on_way(told(Embed("m", str), "look"), turns=turns)
+    requests = asked(driven.on_batch(Batch([record("hi", "a"), record("ho", "b")])))
+    assert [request.origin for request in requests] == [Origin("j", "look", turn, 3.0) for turn in "ab"]
 
 
 def test_a_model_that_speaks_is_heard_token_by_token_and_its_reply_is_not_said_again() -> None:

@@ -11,7 +11,7 @@ from operators.machine import Machine
 from operators.registry import machine_for
 from operators.turns import TurnReader
 from sage.base.errors import SageError
-from sage.base.ids import RequestId, TaskId
+from sage.base.ids import JobId, RequestId, TaskId
 from sage.base.inference import ServiceClass, Usage
 from sage.base.turns import Place, Reason, Turn, TurnRecord
 from sage.flow.chat import ChatSource
@@ -70,4 +70,5 @@ def on_way(
     *steps: Step, turns: RecordedTurns, role: TurnRole = TurnRole.ON_WAY, indexes: IndexStore | None = None
 ) -> Machine:
     marked: Sequence[Step] = [replace(step, turns=role) for step in steps]
-    return machine_for(chain(*marked), Context(TaskId("task"), Random(1), indexes or IndexStore(), turns=turns))
+    context = Context(TaskId("task"), Random(1), indexes or IndexStore(), job_id=JobId("j"), turns=turns)
+    return machine_for(chain(*marked), context)
