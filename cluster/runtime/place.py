@@ -111,7 +111,7 @@ class ClusterPlace:
         if beacon is not None and not _is_alive(beacon.pid):
             self.wait_ended(_CLEARING_S)  # whoever of it is left clears up, and holds the lock meanwhile
         if not self.lives():
-            self.remove()
+            self._remove_dead()
             return
         how = ", not ready yet"
         if beacon is not None:
@@ -121,6 +121,16 @@ class ClusterPlace:
             f"cluster {self.name} runs already{how}",
             "Look at it: sage-cluster status. End it: sage-cluster stop. Another one beside it: --name NAME.",
         )
+
+    def _remove_dead(self) -> None:
+        """Remove the folder if somebody has lived in it; one that another start has just made stays."""
+        try:
+            held = self._lock(0)
+        except FileNotFoundError:
+            return
+        if held is not None:
+            self.remove()
+            os.close(held)
 
     def wait_ended(self, timeout_s: float) -> bool:
         """Wait until nobody holds the lock; say whether that is so. Looks 50 times a second: flock has no time-out."""

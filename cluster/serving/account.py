@@ -110,7 +110,7 @@ class EngineAccount:
             self.late_s = now_s - ticket.planned_s
         self.latency.saw_first_token(ticket.uncached_tokens, self.num_decoding - 1, took_s, error=error)
         if self.last_first_s >= ticket.arrived_s:  # it had work ever since: time between two prompts counts too
-            self.window.worked_off(ticket.uncached_tokens, now_s - self.last_first_s)
+            self.window.worked_off(ticket.uncached_tokens, now_s - self.last_first_s, ticket.request.tenant)
         self.last_first_s = now_s
         if not self.prefill_tokens:
             self.planned_s, self.late_s = now_s, 0.0

@@ -19,8 +19,9 @@ BEGIN_TOKENS = 8_192.0
 MIN_TOKENS = 1_024.0
 MAX_TOKENS = 16_384.0
 MIN_WORK_S = 0.5
-"""What an engine works off in so long is given in any case. Below that, windows smaller than a prompt were alike, twice
-the window no faster, and both shrank to the least: Azure's code lost 4 % of its tokens (simulated)."""
+"""What an engine works off in so long is given in any case, where one tenant alone has it work: among several what is
+inside is in the way of whoever's turn it is. Below that, windows smaller than a prompt were alike, twice the window no
+faster, and both shrank to the least: Azure's code lost 4 % of its tokens (simulated)."""
 ENOUGH = 0.96  # of the speed with twice the window
 GROW, SHRINK = 1.15, 0.9
 _TURN = 32  # prompts by one of the two, then as many by the other
@@ -53,6 +54,7 @@ class PromptWindow:
         self._tokens = BEGIN_TOKENS if is_adaptive else math.inf
         self._speeds = (_Speed(), _Speed())  # with the window, with twice as much
         self._num_seen = 0
+        self._tenants: set[str] = set()  # whose prompts were seen since the window changed: two turns' worth at most
 
     @property
     def tokens(self) -> float:
@@ -61,14 +63,16 @@ class PromptWindow:
             return math.inf
         return self._tokens * (1 + self._turn())
 
-    def worked_off(self, tokens: int, took_s: float) -> None:
-        """Note that the engine took so long for so many prompt tokens, without having been out of work before."""
+    def worked_off(self, tokens: int, took_s: float, tenant: str) -> None:
+        """Note that the engine took so long for so many prompt tokens of a tenant, and had not been out of work."""
         if not self._is_adaptive:
             return
         self._speeds[self._turn()].saw(tokens, took_s)
+        self._tenants.add(tenant)
         self._num_seen += 1
         if self._num_seen % (2 * _TURN) == 0 and self._num_seen >= 2 * _MIN_SEEN:
             self._adapt()
+            self._tenants.clear()
 
     def _turn(self) -> int:
         return self._num_seen // _TURN % 2
@@ -76,11 +80,17 @@ class PromptWindow:
     def _adapt(self) -> None:
         one, twice = self._speeds
         if one.tokens * twice.took_s >= ENOUGH * twice.tokens * one.took_s:
-            took_s = one.took_s + twice.took_s  # 0 where all first tokens so far came together
-            work_tokens = MIN_WORK_S * (one.tokens + twice.tokens) / took_s if took_s > 0.0 else MAX_TOKENS
-            self._tokens = max(SHRINK * self._tokens, MIN_TOKENS, min(work_tokens, MAX_TOKENS))
+            self._tokens = max(SHRINK * self._tokens, self._least())
         else:
             self._tokens = min(GROW * self._tokens, MAX_TOKENS)
+
+    def _least(self) -> float:
+        if len(self._tenants) > 1:
+            return MIN_TOKENS
+        one, twice = self._speeds
+        took_s = one.took_s + twice.took_s  # 0 where all first tokens so far came together
+        work_tokens = MIN_WORK_S * (one.tokens + twice.tokens) / took_s if took_s > 0.0 else MAX_TOKENS
+        return max(MIN_TOKENS, min(work_tokens, MAX_TOKENS))
 
 
 def is_adaptive(name: str) -> bool:

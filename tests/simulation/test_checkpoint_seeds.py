@@ -47,7 +47,7 @@ def test_many_tasks_go_on_from_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> 
 # The ledger notices: one promise broken on purpose at a time.
 
 
-def wrongs(num_seeds: int = 60) -> str:
+def wrongs(num_seeds: int = 300) -> str:
     """Return what the first story complains of that complains."""
     for seed in range(num_seeds):
         try:

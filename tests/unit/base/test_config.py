@@ -50,7 +50,7 @@ def test_engines_of_flags_replace_those_of_the_file(toml: Path) -> None:
 
 @pytest.mark.parametrize("setting", schema(), ids=lambda setting: setting.env_name)
 def test_every_setting_can_be_given_by_the_environment(setting: Setting) -> None:
-    text = "word" if setting.default is None else str(setting.default)
+    text = "7" if setting.default is None else str(setting.default)
     assert trace_settings({}, {setting.env_name: text}).origins[setting.name] == setting.env_name
 
 

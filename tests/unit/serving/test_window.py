@@ -8,11 +8,14 @@ from sage.base.errors import UnknownPolicy
 from tests.unit.serving.arrange import CheckedPlane, chat, chat_engine, dispatched
 
 
-def driven(overhead_tokens: float, num: int = 4_000, *, token_s: float = 1e-3) -> PromptWindow:
+def driven(
+    overhead_tokens: float, num: int = 4_000, *, token_s: float = 1e-3, tenants: tuple[str, ...] = ("a",)
+) -> PromptWindow:
     """Return a window before an engine that loses `overhead_tokens` for each window's worth that it is given."""
     window = PromptWindow(is_adaptive=True)
-    for _ in range(num):
-        window.worked_off(1_000, token_s * (1_000 + 1_000 * overhead_tokens / window.tokens))
+    for at in range(num):
+        took_s = token_s * (1_000 + 1_000 * overhead_tokens / window.tokens)
+        window.worked_off(1_000, took_s, tenants[at % len(tenants)])
     return window
 
 
@@ -33,6 +36,10 @@ def test_a_fast_engine_is_given_what_it_works_off_in_half_a_second() -> None:
     assert MIN_WORK_S * 1e4 <= window.tokens <= 2.2 * MIN_WORK_S * 1e4
 
 
+def test_where_several_tenants_ask_a_fast_engine_gets_the_smallest_window_too() -> None:
+    assert driven(0.0, token_s=1e-4, tenants=("a", "b")).tokens <= 2 * MIN_TOKENS
+
+
 def test_first_tokens_that_come_together_are_of_an_engine_that_is_fast_enough() -> None:
     assert driven(0.0, token_s=0.0).tokens >= MAX_TOKENS
 
@@ -40,7 +47,7 @@ def test_first_tokens_that_come_together_are_of_an_engine_that_is_fast_enough() 
 def test_a_fixed_window_never_changes_and_holds_nothing_back() -> None:
     window = PromptWindow(is_adaptive=False)
     for _ in range(500):
-        window.worked_off(1_000, 1.0)
+        window.worked_off(1_000, 1.0, "a")
     assert window.tokens == float("inf")
 
 

@@ -72,10 +72,10 @@ def test_the_pooled_cache_is_the_best_that_engines_could_have() -> None:
 
 
 def test_figures_count_what_was_refused_as_missed() -> None:
-    good = Outcome(Arrival(0.0, 100, 11), first_s=1.0, end_s=2.0)
-    late = Outcome(Arrival(0.0, 100, 11), first_s=3.0, end_s=4.0)
-    slow = Outcome(Arrival(0.0, 100, 11), first_s=1.0, end_s=9.0)
-    refused = Outcome(Arrival(0.0, 100, 11), end_s=0.0, why="SAGE-2201")
+    good = Outcome(Arrival(0.0, 100, 11), first_s=1.0, end_s=2.0, asked_s=0.0)
+    late = Outcome(Arrival(0.0, 100, 11), first_s=3.0, end_s=4.0, asked_s=0.0)
+    slow = Outcome(Arrival(0.0, 100, 11), first_s=1.0, end_s=9.0, asked_s=0.0)
+    refused = Outcome(Arrival(0.0, 100, 11), end_s=0.0, why="SAGE-2201", asked_s=0.0)
     figures = figures_of([good, late, slow, refused], 10.0)
     assert (figures.goodput_requests, figures.num_refused, figures.num_ended) == (0.25, 1, 3)
     assert figures.ttft_p50_ms == 1000.0
