@@ -29,6 +29,7 @@ class ScriptedHead:
         self._epoch = epoch
         self._stop_read, self._stop_write = os.pipe()
         self._is_up = threading.Event()
+        self._ending = threading.Lock()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
         assert self._is_up.wait(STOP_S)
@@ -37,12 +38,13 @@ class ScriptedHead:
         socket.connect(f"ipc://{self.path}")
 
     def end(self) -> None:
-        """End at once, connections and all."""
-        if self._thread.is_alive():
-            os.write(self._stop_write, b"x")
-            self._thread.join(STOP_S)
-            os.close(self._stop_read)
-            os.close(self._stop_write)
+        """End at once, connections and all; again, or from another thread meanwhile, it does no more than that."""
+        with self._ending:
+            if self._thread.is_alive():
+                os.write(self._stop_write, b"x")
+                self._thread.join(STOP_S)
+                os.close(self._stop_read)
+                os.close(self._stop_write)
 
     def _serve(self) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
