@@ -164,8 +164,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = 0
     sharing: Annotated[
         Literal["auto", "gated", "alternating", "pinned", "off"],
-        Meta(description="how embeddings share their device with chat; `auto`: by load and target"),
-    ] = "auto"
+        Meta(description="how embeddings give way to chat on their device; `auto`: by load and target"),
+    ] = "off"
     itl_target_ms: Annotated[
         float, Meta(ge=0, description="p99 between two tokens that chat may have beside embeddings; 0: as it has alone")
     ] = 0.0

@@ -61,7 +61,7 @@ class ProcessOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SharingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How an embedding engine shares its device with chat; 0: as `sharing` has it by default."""
 
-    mode: SharingMode = SharingMode.AUTO
+    mode: SharingMode = SharingMode.OFF
     itl_target_ms: float = 0.0
     max_held_ms: float = 0.0
 
@@ -200,6 +200,9 @@ def _sharing(settings: EngineSettings, kinds: tuple[Kind, ...], where: str) -> S
     if said != SharingOptions() and (settings.kind != "openvino" or Kind.EMBED not in kinds):
         what = f"{where}: {', '.join(_OF_SHARING)} are of openvino engines that embed: it is they that give way"
         raise ConfigInvalid(what, "Leave them out here.", param=_OF_SHARING[0])
+    if said.mode is SharingMode.OFF and said != SharingOptions():
+        what = f"{where}: itl_target_ms and max_held_ms say how embeddings give way, and sharing is off"
+        raise ConfigInvalid(what, 'Give sharing="auto" too, or leave them out.', param="sharing")
     return said
 
 

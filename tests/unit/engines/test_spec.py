@@ -109,6 +109,13 @@ def test_only_engines_that_give_way_are_told_how(engine: str) -> None:
         spec_from_text(engine)
 
 
+@pytest.mark.parametrize("option", ["itl_target_ms=60", "max_held_ms=80"])
+def test_how_embeddings_give_way_is_refused_where_they_do_not(option: str) -> None:
+    assert spec_from_text("openvino:minilm").sharing.mode is SharingMode.OFF
+    with pytest.raises(ConfigInvalid, match="sharing is off"):
+        spec_from_text(f"openvino:minilm,{option}")
+
+
 def test_an_unknown_way_of_sharing_is_refused() -> None:
     with pytest.raises(ConfigInvalid, match="sharing"):
         spec_from_text("openvino:minilm,sharing=sometimes")
