@@ -15,7 +15,7 @@ from cluster.serving.engines.openvino_embed import embed_info
 from cluster.serving.engines.shared_embed import SharedEmbed
 from cluster.serving.engines.spec import SharingOptions
 from cluster.serving.model_store import open_store
-from cluster.serving.sharing import ChatNow
+from cluster.serving.sharing import ChatNow, SharingMode
 from sage.base.clock import ManualClock
 from sage.base.config import load_settings
 from sage.base.errors import InvalidRequest, RequestCancelled
@@ -36,6 +36,9 @@ class CountingEncoder:
         return np.array([[len(row), len(rows)] for row in rows], np.float32)
 
 
+AUTO = SharingOptions(SharingMode.AUTO)
+
+
 class Bench:
     def __init__(self, path: Path) -> None:
         self.clock = ManualClock(100.0)
@@ -43,7 +46,7 @@ class Bench:
         info = embed_info(EngineId("e"), CARD, 2)
         jobs = EmbedJobs(info, CARD, open_store(load_settings().models).path("minilm")["tokenizer"])
         board = DeviceBoard(path)
-        self.engine = SharedEmbed(info, jobs, CountingEncoder, board, SharingOptions(), num_cpus=2, clock=self.clock)
+        self.engine = SharedEmbed(info, jobs, CountingEncoder, board, AUTO, num_cpus=2, clock=self.clock)
 
     def chat_is(self, chat: ChatNow) -> None:
         self.chat.show_chat(chat, self.clock.monotonic_s())
