@@ -21,7 +21,7 @@ _NONE = Raw()
 Temperature = Annotated[float, Meta(ge=0.0, le=2.0)]
 TopP = Annotated[float, Meta(gt=0.0, le=1.0)]
 Seed = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-MaxTokens = Annotated[int, Meta(ge=1)]
+MaxTokens = Annotated[int, Meta(ge=1, le=2**31 - 1)]  # more fits no context, and at last no message to an engine
 Stop = Annotated[str, Meta(min_length=1, max_length=64)]
 Stops = Annotated[list[Stop], Meta(max_length=MAX_STOPS)]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]

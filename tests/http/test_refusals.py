@@ -26,6 +26,8 @@ ID = {"x-request-id": "test-1"}
         ({"temperature": "hot"}, "temperature", "invalid_type", None),
         ({"top_p": 0}, "top_p", "invalid_value", None),
         ({"max_tokens": 0}, "max_tokens", "invalid_value", None),
+        ({"max_tokens": 2**31}, "max_tokens", "invalid_value", None),
+        ({"max_tokens": 10**30}, "max_tokens", "invalid_value", None),
         ({"max_tokens": 1.5}, "max_tokens", "invalid_type", None),
         ({"max_tokens": 1, "max_completion_tokens": 2}, "max_completion_tokens", "invalid_value", None),
         ({"seed": 2**64}, "seed", "invalid_value", None),
