@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from itertools import count
 
+import msgspec
+import numpy as np
 import pytest
 
 from cluster.local.inquiries import chat_inquiry, embed_inquiry, embeddings_from, prompt_inquiry
@@ -196,6 +198,66 @@ def test_a_prompt_is_a_message_unless_it_is_raw() -> None:
     assert [message.role for message in chat.messages] == ["system", "user"]
     assert isinstance(raw, GenerateRequest)
     assert raw.prompt == "Hi"
+
+
+def test_texts_of_an_array_become_plain_ones() -> None:
+    inquiry = embed_inquiry(np.array(["a", "b"]), "sim", {})  # type: ignore[arg-type]  # works, though not typed
+    assert msgspec.msgpack.encode(inquiry.requests)
+    assert msgspec.msgpack.encode(prompt_inquiry(np.str_("a"), np.str_("sim"), {}).requests)
+
+
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    ("ask", "param"),
+    [
+        (lambda: chat_inquiry(5, "sim", {}), "messages"),  # type: ignore[arg-type]  # what is refused
+        (lambda: chat_inquiry([ChatMessage("user", 5)], "sim", {}), "messages[0]"),  # type: ignore[arg-type]  # what is refused
+        (lambda: chat_inquiry(HALF, "sim", {}), "messages"),
+        (lambda: chat_inquiry([ChatMessage("user", HALF)], "sim", {}), "messages[0]"),
+        (lambda: prompt_inquiry(HALF, "sim", {}), "prompt"),
+        (lambda: prompt_inquiry("Hi", "sim", {"system": HALF}), "system"),
+        (lambda: embed_inquiry(5, "sim", {}), "texts"),  # type: ignore[arg-type]  # what is refused
+        (lambda: embed_inquiry(["a", HALF], "sim", {}), "texts[1]"),
+        (lambda: embed_inquiry(["a"], HALF, {}), "model"),
+    ],
+)
+def test_what_could_not_be_sent_to_an_engine_is_refused(ask: Callable[[], object], param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        ask()
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("max_tokens", "5"),
+        ("max_tokens", 2.5),
+        ("max_tokens", 2**64),
+        ("temperature", None),
+        ("temperature", float("nan")),
+        ("top_p", "1"),
+        ("seed", 1.5),
+        ("stop", 5),
+        ("stop", ["a", 1]),
+        ("stop", ["a", ""]),
+        ("stop", [HALF]),
+        ("tenant", 5),
+        ("tenant", ["a"]),
+        ("tenant", HALF),
+        ("retries", None),
+        ("retries", 1.5),
+        ("deadline_s", "3"),
+        ("deadline_s", float("inf")),
+        ("priority", ["batch"]),
+    ],
+    ids=lambda value: ascii(value),
+)
+def test_an_option_of_a_wrong_type_is_refused_before_it_reaches_an_engine(option: str, value: object) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        chat_inquiry("Hi", "sim", {option: value})  # type: ignore[misc]  # what is refused
+    assert refused.value.param == option
 
 
 @pytest.mark.parametrize(
