@@ -65,13 +65,13 @@ class Hosted:
     """An engine in a host process."""
 
     def __init__(self, link: HostLink, *, deadline_s: float = DEADLINE_MS / 1000) -> None:
-        """Wait up to `deadline_s` until it is ready."""
+        """Wait up to `deadline_s` until it is ready, and as long for whatever comes next."""
         self.link = link
-        first = next(messages_of(link, round(deadline_s * 1000)))
+        self._messages = messages_of(link, round(deadline_s * 1000))  # what comes with Ready is not lost
+        first = next(self._messages)
         assert isinstance(first, Ready), first
         self.info = first.info
         self.seen: list[EngineFigures] = []
-        self._messages = messages_of(link)
 
     def add(self, requests: Sequence[Request]) -> None:
         assert self.link.send(Run(tuple(requests)))
