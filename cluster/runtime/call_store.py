@@ -9,13 +9,21 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
+from typing import IO
 
+from sage.base.clock import SystemClock
 from sage.base.errors import CacheUnusable
 from sage.base.log import get_log
 
 FILE = "calls.sqlite"
 BUSY_S = 5.0
 """How long a writer waits for another process."""
+
+OPEN_S = 30.0
+"""How long one that opens the cache waits for others that do: each takes some milliseconds, unless it is stopped."""
+
+_LOOK_EVERY_S = 0.02
 
 LEN_ENTRY = 64
 """Bytes that count for an entry beside its answer; the triggers below count them too."""
@@ -38,7 +46,8 @@ CREATE TRIGGER IF NOT EXISTS gone AFTER DELETE ON answers BEGIN
 class CallStore:
     """One process's way to a cache; opened at its first use, and used by one thread. A CallJournal."""
 
-    def __init__(self, folder: str, max_bytes: int) -> None:
+    def __init__(self, folder: str, max_bytes: int, *, open_s: float = OPEN_S) -> None:
+        self._open_s = open_s
         self._file = Path(folder) / FILE
         self._max_bytes = max_bytes
         self._db: sqlite3.Connection | None = None
@@ -93,7 +102,7 @@ class CallStore:
         if self._db is None:
             try:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
-                with _alone(self._file.with_suffix(".lock")):
+                with _alone(self._file.with_suffix(".lock"), self._open_s):
                     self._db = sqlite3.connect(self._file, timeout=BUSY_S, isolation_level=None)
                     self._db.execute("PRAGMA journal_mode = WAL")
                     self._db.execute("PRAGMA synchronous = NORMAL")  # a power cut may take the newest answers, no more
@@ -111,8 +120,24 @@ class CallStore:
 
 
 @contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Wait until nobody else opens the cache: SQLite waits for nobody to begin its log. Who ends lets go."""
+def _alone(lock: Path, within_s: float) -> Iterator[None]:
+    """Wait until nobody else opens the cache: SQLite waits for nobody to begin its log. Raises TimeoutError.
+
+    Who ends lets go. Looks 50 times a second: flock has no time-out.
+    """
+    clock, pause = SystemClock(), Event()
+    until_s = clock.monotonic_s() + within_s
     with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
+        while not _is_taken(held):
+            if clock.monotonic_s() > until_s:
+                raise TimeoutError(f"another process has been opening it for {within_s:g} s")
+            pause.wait(_LOOK_EVERY_S)
         yield
+
+
+def _is_taken(held: IO[str]) -> bool:
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,14 +1,17 @@
 """Answers in a cache: there for every run and process, no more than fit, and never what failed."""
 
+import fcntl
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from cluster.runtime.call_store import FILE, LEN_ENTRY, CallStore
 from sage.base.errors import CacheUnusable
+from sage.base.log import get_log
 from tests.conftest import ROOT
 
 
@@ -58,9 +61,30 @@ def test_what_breaks_later_costs_no_job(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / FILE) as db:
         db.execute("DROP TABLE answers")
     db.close()
-    for _ in range(2):
-        assert store.take(key(1)) is None
-        store.ended([(key(2), b"two")])
+    get_log()  # sets logging up, if nobody has
+    with capture_logs() as logs:
+        for _ in range(2):
+            assert store.take(key(1)) is None
+            store.ended([(key(2), b"two")])
+    store.close()
+    assert logs == [
+        {
+            "event": "the cache of calls is passed over",
+            "log_level": "warning",
+            "file": str(tmp_path / FILE),
+            "why": "no such table: answers",
+        }
+    ], "once, however often"
+
+
+def test_one_that_another_process_opens_for_ever_is_refused_in_time(tmp_path: Path) -> None:
+    store = CallStore(str(tmp_path), 10_000, open_s=0.05)
+    with (tmp_path / "calls.lock").open("w") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        with pytest.raises(CacheUnusable, match=r"another process has been opening it for 0\.05 s"):
+            store.take(key(1))
+    store.ended([(key(1), b"one")])
+    assert store.take(key(1)) == b"one", "it has let go"
     store.close()
 
 
