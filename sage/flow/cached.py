@@ -17,11 +17,13 @@ def kept_by(cache: CallCache | str | os.PathLike[str] | None) -> CallCache | Non
     if cache is None:
         return None
     given = cache if isinstance(cache, CallCache) else CallCache(cache)
-    if not os.fspath(given.folder) or "://" in os.fspath(given.folder):
-        raise refusal(f"{os.fspath(given.folder)!r} is no folder of a machine", "Name one.", param="cache")
+    folder: object = given.folder
+    folder = os.fspath(folder) if isinstance(folder, os.PathLike) else folder
+    if not isinstance(folder, str) or not folder or "://" in folder:
+        raise refusal(f"{folder!r:.80} is no folder of a machine", "Name one.", param="cache")
     if given.max_bytes < 1:
         raise refusal(f"max_bytes is {given.max_bytes}; it is at least 1", param="max_bytes")
-    return CallCache(os.path.abspath(given.folder), given.max_bytes, given.name)
+    return CallCache(os.path.abspath(folder), given.max_bytes, given.name)
 
 
 def named_for(cache: CallCache | None, fn: Callable[..., Any]) -> CallCache | None:
@@ -46,6 +48,7 @@ def _part_of_value(fn: Callable[..., Any], value: object) -> bytes:
 
 def _parts_of_code(code: CodeType) -> Iterator[bytes]:
     yield code.co_code
+    yield code.co_exceptiontable  # what stands in a `try` is told by nothing else
     yield repr((code.co_names, code.co_varnames, code.co_argcount, code.co_kwonlyargcount, code.co_flags)).encode()
     for const in code.co_consts:
         if isinstance(const, CodeType):

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -35,6 +36,32 @@ def test_a_function_is_known_by_its_code_and_what_it_holds() -> None:
     assert len({name_of(fn) for fn in (shout, adder(1), adder(2), adder(1.0), adder("1"))}) == 5
 
 
+async def forgiving(text: str) -> str:
+    try:
+        first = text[0]
+        second = text[1]
+        return first + second
+    except IndexError:
+        return ""
+
+
+async def strict(text: str) -> str:
+    try:
+        first = text[0]
+    except IndexError:
+        return ""
+    else:
+        second = text[1]
+        return first + second
+
+
+def test_what_stands_in_a_try_is_part_of_a_function() -> None:
+    renamed = FunctionType(strict.__code__.replace(co_qualname=forgiving.__qualname__), {})
+    assert renamed.__code__.co_code == forgiving.__code__.co_code
+    assert name_of(renamed).split(":")[0] == name_of(forgiving).split(":")[0]
+    assert name_of(renamed) != name_of(forgiving)
+
+
 @pytest.mark.parametrize("fn", [functools.partial(shout), adder(object()), adder([1]), len])
 def test_what_code_does_not_tell_needs_a_name(fn: Callable[..., Any]) -> None:
     with pytest.raises(FlowInvalid, match="is not known by its code alone"):
@@ -49,9 +76,18 @@ def test_a_folder_is_the_same_wherever_it_is_read_from(monkeypatch: pytest.Monke
     assert stream._builder.step(stream._number).spec.cache.folder == str(tmp_path / "answers")  # type: ignore[union-attr]  # an Embed
 
 
-@pytest.mark.parametrize(("folder", "max_bytes"), [("", 1), ("s3://bucket", 1), ("answers", 0)])
-def test_what_is_no_cache_is_refused(folder: str, max_bytes: int) -> None:
-    with pytest.raises(FlowInvalid):
+REFUSED: list[tuple[Any, Any]] = [
+    ("", 1),
+    ("s3://bucket", 1),
+    (b"answers", 1),
+    (True, 1),
+    ("answers", 0),
+]
+
+
+@pytest.mark.parametrize(("folder", "max_bytes"), REFUSED)
+def test_what_is_no_cache_is_refused(folder: Any, max_bytes: Any) -> None:
+    with pytest.raises(FlowInvalid, match=r"is no folder of a machine|max_bytes is 0"):
         sage.Flow("f").from_collection(["a"]).embed(model="m", cache=sage.CallCache(folder, max_bytes=max_bytes))
 
 
