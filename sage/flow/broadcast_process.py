@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Hashable, MutableMapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from sage.flow.process import KeyedProcess
 
@@ -37,6 +37,10 @@ class BroadcastState(Generic[N, V]):
     def __get__(self, process: KeyedProcess[Any, Any, Any], owner: type) -> MutableMapping[N, V]:
         found: MutableMapping[N, V] = process._store.shared[self.name]
         return found
+
+    def __set__(self, process: KeyedProcess[Any, Any, Any], value: Any) -> NoReturn:
+        do = f"self.{self.name}.clear(), then self.{self.name}.update(...)"
+        raise AttributeError(f"the broadcast state {self.name!r} is a dict to be changed in place: {do}")
 
 
 class BroadcastProcess(KeyedProcess[K, T, U], Generic[K, T, S, U]):

@@ -70,6 +70,8 @@ class Told(sage.BroadcastProcess[int, int, str, Any]):
                 return self.num
             case "gives":
                 return [1]
+            case "assigns":
+                self.rules = {"other": 1}
             case _:
                 self.rules[record] = 1
 
@@ -84,7 +86,12 @@ def told(*records: Any, numbers: Any = (), num_instances: int = 2) -> tuple[sage
 
 @pytest.mark.parametrize(
     ("record", "why"),
-    [("reads a key", "on_broadcast is of no key"), ("gives", "on_broadcast returns None"), (["list"], "unhashable")],
+    [
+        ("reads a key", "on_broadcast is of no key"),
+        ("gives", "on_broadcast returns None"),
+        (["list"], "unhashable"),
+        ("assigns", "is a dict to be changed in place"),
+    ],
 )
 def test_what_on_broadcast_cannot_do_fails_its_record_on_every_instance(record: Any, why: str) -> None:
     flow, out = told("a", record, "b", numbers=[1, 2])
