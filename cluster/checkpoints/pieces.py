@@ -144,7 +144,7 @@ class PieceEncoder:
         for left in frozen_state.left:
             before = copies.pop((left.step, left.pane), None) if left.is_compared else {}
             self._encode_pane(encoding, left, before or {}, is_all=is_whole or before is None)
-        self._plain = frozenset(self._copies)
+        self._plain = frozenset(pane for pane, values in self._copies.items() if values)  # what is empty tells nothing
         for name, step in state.steps.items():
             self._encode_grown(encoding, name, step)
         piece = bytes_of_piece(_head(state, encoding, is_whole=is_whole), encoding.buffers)

@@ -1,5 +1,6 @@
 """For each kind of state: what checkpoints wrote, piece after piece, is all that is held, and no more than changed."""
 
+import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.checkpoints.joining import state_from_pieces
-from cluster.checkpoints.pieces import PieceEncoder, frozen
+from cluster.checkpoints.pieces import FrozenState, PieceEncoder, frozen
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import TaskState
 from operators.machine import Machine
@@ -17,7 +18,7 @@ from operators.state import State, StepState
 from sage.base.batch import Batch
 from sage.base.errors import CheckpointUnusable
 from sage.flow.broadcast_process import BroadcastContext, BroadcastProcess, BroadcastState
-from sage.flow.process import KeyedProcess, ListState, ProcessContext, ValueState
+from sage.flow.process import KeyedProcess, ListState, MapState, ProcessContext, ReducingState, ValueState
 from sage.flow.spec import Aggregate, AsOf, Combine, Fold, Gather, JoinWindows, Process, Reduce, Spec, Window, Within
 from sage.flow.windows import CountWindow, Session, Sliding, Trigger, Tumbling
 from tests.unit.operators.arrange import machine
@@ -45,6 +46,21 @@ class Keeping(KeyedProcess[Any, Record, Any]):
         return ()
 
 
+class Deep(KeyedProcess[Any, Record, Any]):
+    """Changes lists within dicts in place, of each state that can hold them."""
+
+    value = ValueState[dict[str, list[int]]]({})
+    by_side = MapState[int, list[int]]()
+    joined = ReducingState[list[int]](operator.iadd)
+
+    def on_record(self, record: Record, context: ProcessContext[Any]) -> Iterable[Any]:
+        self.value = self.value or {"all": []}
+        self.value["all"].append(record[1])
+        self.by_side.setdefault(record[0], []).append(record[1])
+        self.joined = [record[1]]
+        return ()
+
+
 class Told(BroadcastProcess[Any, int, int, Any]):
     """Counts what comes to a key, and keeps for all what it is told: records of side 1."""
 
@@ -59,6 +75,15 @@ class Told(BroadcastProcess[Any, int, int, Any]):
         self.rules[record % 3] = record
 
 
+class ToldMore(Told):
+    """Keeps lists that it changes in place."""
+
+    lists = BroadcastState[int, list[int]]()
+
+    def on_broadcast(self, record: int, context: BroadcastContext) -> None:
+        self.lists.setdefault(record % 3, []).append(record)
+
+
 def appended(numbers: list[int], record: Record) -> list[int]:
     numbers.append(record[1])
     return numbers
@@ -66,6 +91,22 @@ def appended(numbers: list[int], record: Record) -> list[int]:
 
 def added(one: Record, other: Record) -> Record:
     return 0, one[1] + other[1]
+
+
+def nested(kept: dict[str, Any] | None, record: Record) -> dict[str, Any]:
+    """Change a value in place at every depth."""
+    kept = kept or {"all": [], "by side": {}}
+    kept["all"].append(record[1])
+    kept["by side"].setdefault(record[0], []).append(record[1])
+    return kept
+
+
+def gathered(one: Any, other: Any) -> Any:
+    """Give a list that is changed in place from the third record on."""
+    if not isinstance(one, list):
+        return [one, other]
+    one.append(other)
+    return one
 
 
 def second(record: Record) -> int:
@@ -77,6 +118,7 @@ KINDS: dict[str, Spec] = {
     "sum": SUM,
     "reduce": Reduce(added),
     "fold in place": Fold(list, appended),
+    "fold in place, nested": Fold(lambda: None, nested),
     "tumbling": Window(Tumbling(10), SUM),
     "tumbling, late": Window(Tumbling(10), SUM, allow_late_s=20.0),
     "tumbling, early": Window(Tumbling(10), SUM, trigger=Trigger(every_records=3)),
@@ -93,7 +135,13 @@ KINDS: dict[str, Spec] = {
     "table join": AsOf(is_outer=False),
     "window join": JoinWindows(Tumbling(10)),
     "process": Process(Keeping),
+    "process, deep": Process(Deep),
     "process, told": Process(Told),
+}
+IN_PLACE: dict[str, Spec] = {  # of these nobody knows what has changed
+    "reduce, in place": Reduce(gathered),
+    "fold of nothing, in place": Fold(None, nested),
+    "process, told lists": Process(ToldMore),
 }
 every_kind = pytest.mark.parametrize("spec", KINDS.values(), ids=KINDS)
 
@@ -117,9 +165,20 @@ class Saved:
 
     def save(self) -> int:
         """Take a checkpoint; return how many bytes it wrote."""
+        return self.write(self.take())
+
+    def take(self) -> FrozenState:
+        """Do what is done on the task's thread."""
         state = TaskState(self.machine.snapshot())
-        is_whole, plain = self._encoder.is_due(), self._encoder.plain()
-        piece, is_whole = self._encoder.encode(frozen(state, TYPES, is_whole=is_whole, plain=plain))
+        return frozen(state, TYPES, is_whole=self._encoder.is_due(), plain=self._encoder.plain())
+
+    def write(self, taken: FrozenState) -> int:
+        """Do what is done elsewhere, at any time until the next is taken. Raises CheckpointUnusable."""
+        try:
+            piece, is_whole = self._encoder.encode(taken)
+        except CheckpointUnusable:
+            self._encoder.forget()
+            raise
         self.pieces = [piece] if is_whole else [*self.pieces, piece]
         return len(piece)
 
@@ -164,6 +223,31 @@ def test_pieces_hold_what_a_machine_holds_that_was_never_saved(spec: Spec, drawn
         whole = frozen(TaskState(anew(spec, batches).snapshot()), TYPES)
         expected = state_from_pieces([PieceEncoder().encode(whole)[0]], TYPES).steps
         assert comparable(saved.state()) == comparable(expected)
+
+
+@pytest.mark.parametrize("spec", (KINDS | IN_PLACE).values(), ids=KINDS | IN_PLACE)
+@settings(max_examples=40, deadline=None)
+@given(drawn=DRAWN)
+def test_what_comes_after_a_checkpoint_was_taken_is_not_in_it(spec: Spec, drawn: list[Drawn]) -> None:
+    """Users change values in place, at any depth, while what was taken is being written: it says what was.
+
+    Where plain values give way to such as can change, one checkpoint is refused instead.
+    """
+    saved, batches, latest_s, num_refused = Saved(spec), list[Batch](), 0.0, 0
+    for each in drawn:
+        latest_s = max([latest_s, *(time_s for _, _, time_s in each)])
+        whole = frozen(TaskState(anew(spec, batches).snapshot()), TYPES)
+        expected = state_from_pieces([PieceEncoder().encode(whole)[0]], TYPES).steps
+        taken = saved.take()
+        batches.append(batch_of(each, latest_s - 8.0))
+        saved.machine.on_batch(batches[-1])
+        try:
+            saved.write(taken)
+        except CheckpointUnusable:
+            num_refused += 1
+        else:
+            assert comparable(saved.state()) == comparable(expected)
+    assert num_refused <= (spec is IN_PLACE["reduce, in place"])
 
 
 @every_kind
