@@ -74,9 +74,10 @@ class PartWriter(Actor[SaveState | WriteNow]):
         self._write_waiting()
 
     def _write_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for folder in dict.fromkeys(wanted.folder for wanted in waiting):
-            self._write(folder, [wanted for wanted in waiting if wanted.folder == folder])
+        while self._waiting:
+            folder = self._waiting[0].folder
+            self._write(folder, [wanted for wanted in self._waiting if wanted.folder == folder])
+            self._waiting = [wanted for wanted in self._waiting if wanted.folder != folder]
 
     def on_restart(self, error: BaseException) -> None:
         """Let no checkpoint wait for what was being written."""
