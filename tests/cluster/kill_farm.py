@@ -34,22 +34,24 @@ def live(kind: str, folder: Path) -> None:
 
 def lives(kind: str, folder: Path, for_s: float) -> bool:
     """Let a flow live for so long in a process of its own; say whether it came to its end before it was killed."""
+    gone, held = os.pipe()  # the child holds its end until it ends, however that is
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
+            os.close(gone)
             live(kind, folder)
             status = 0
         finally:
             sys.stderr.flush()
             os._exit(status)
-    watched = os.pidfd_open(pid)
+    os.close(held)
     try:
-        if not select.select([watched], [], [], for_s)[0]:
+        if not select.select([gone], [], [], for_s)[0]:
             os.kill(pid, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     finally:
-        os.close(watched)
+        os.close(gone)
     if status not in (0, -signal.SIGKILL):
         raise SystemExit(f"{kind} in {folder} ended by {status}")
     return status == 0

@@ -29,7 +29,6 @@ def expected(kind: str) -> list[Any]:
     return sorted(json.loads(json.dumps(given.items)))
 
 
-@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the farm watches processes by pidfd, as Linux has it")
 @pytest.mark.timeout(60 + 3 * _NUM_KILLS)
 def test_nothing_is_lost_or_doubled_whenever_the_process_is_killed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.cluster.kill_farm", str(tmp_path), str(_NUM_KILLS), "11"]
