@@ -1,7 +1,6 @@
 """Models asked by coroutines: the other shell around an inquiry. Knows neither engines nor how they start."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from types import TracebackType
 from typing import Literal, Self, Unpack, overload
@@ -9,56 +8,50 @@ from typing import Literal, Self, Unpack, overload
 from cluster.local.inquiries import (
     Inquiry,
     chat_inquiry,
-    completion_from,
     embed_inquiry,
     embeddings_from,
     prompt_inquiry,
 )
 from cluster.local.models import Asker
-from cluster.local.open_inquiry import OpenInquiry
+from cluster.local.read_answer import ReadAnswer
 from sage.base.answers import Completion, Embeddings
-from sage.base.errors import InvalidRequest, RequestCancelled
+from sage.base.errors import RequestCancelled
 from sage.base.inference import Reply, Request, Token
 from sage.flow.models import AskOptions, ChatOptions, Conversation, PromptOptions
 from sage.flow.runner import EngineStatus
 
 
 class _Awaiting:
-    """An inquiry, and the coroutine that awaits it; begins with the first `advance`."""
+    """An inquiry, and the coroutine that awaits it; asked with the first `advance`.
+
+    What nobody has read is no longer than the answer may be.
+    """
 
     def __init__(self, asker: Asker, inquiry: Inquiry) -> None:
         self._asker = asker
         self._inquiry = inquiry
         self._came: asyncio.Queue[Sequence[Reply]] = asyncio.Queue()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._open_inquiry: OpenInquiry | None = None
-
-    @property
-    def open_inquiry(self) -> OpenInquiry:
-        """The inquiry; begun before."""
-        assert self._open_inquiry is not None
-        return self._open_inquiry
+        self.open_inquiry = asker.begin(inquiry)  # its deadline counts from here: the start of an engine is part of it
 
     async def advance(self) -> list[Token]:
         """Wait until tokens are there, and return them; [] once all is over. Raises what the inquiry failed with."""
         try:
-            if self._open_inquiry is None:
+            if self._loop is None and not self.open_inquiry.is_over:
                 self._loop = asyncio.get_running_loop()
                 await asyncio.to_thread(self._asker.prepare, self._inquiry)
-                self._open_inquiry = self._asker.begin(self._inquiry)
-            return await self._advance(self._open_inquiry)
+            return await self._advance()
         except BaseException:
             self.leave()
             raise
 
     def leave(self) -> None:
         """End what is out."""
-        if self._open_inquiry is None:
-            self._open_inquiry = self._asker.begin(self._inquiry)  # and never submitted
-        self._open_inquiry.fail(RequestCancelled("whoever asked has left"))
-        self._asker.leave(self._open_inquiry)
+        self.open_inquiry.fail(RequestCancelled("whoever asked has left"))
+        self._asker.leave(self.open_inquiry)
 
-    async def _advance(self, open_inquiry: OpenInquiry) -> list[Token]:
+    async def _advance(self) -> list[Token]:
+        open_inquiry = self.open_inquiry
         while True:
             if tokens := open_inquiry.take_tokens():
                 return tokens
@@ -67,16 +60,16 @@ class _Awaiting:
                 raise open_inquiry.error
             if open_inquiry.is_over:
                 return []
-            await self._wait(open_inquiry)
+            await self._wait()
 
-    async def _wait(self, open_inquiry: OpenInquiry) -> None:
+    async def _wait(self) -> None:
         try:
-            async with asyncio.timeout(open_inquiry.wait_s(self._now_s())):
+            async with asyncio.timeout(self.open_inquiry.wait_s(self._now_s())):
                 replies = await self._came.get()
         except TimeoutError:
             return
         for reply in replies:
-            open_inquiry.take(reply, self._now_s())
+            self.open_inquiry.take(reply, self._now_s())
 
     def _submit(self, requests: Sequence[Request]) -> None:
         if requests:
@@ -99,29 +92,22 @@ class AwaitedTokens:
 
     def __init__(self, asker: Asker, inquiry: Inquiry) -> None:
         self._awaiting = _Awaiting(asker, inquiry)
-        self._unread: deque[Token] = deque()
-        self._texts: list[str] = []
-        self._answer: Completion | None = None
+        self._read = ReadAnswer(self._awaiting.open_inquiry, "async for token in stream")
 
     @property
     def answer(self) -> Completion:
-        if self._answer is None:
-            raise InvalidRequest("the answer is not whole yet", "Take its tokens first: `async for token in stream`.")
-        return self._answer
+        return self._read.answer
 
     def __aiter__(self) -> AsyncIterator[Token]:
         return self
 
     async def __anext__(self) -> Token:
-        if not self._unread and self._answer is None:
-            self._unread.extend(await self._awaiting.advance())
-        if self._unread:
-            token = self._unread.popleft()
-            self._texts.append(token.text)
-            return token
-        if self._answer is None:
-            self._answer = completion_from("".join(self._texts), *self._awaiting.open_inquiry.lasts())
-        raise StopAsyncIteration
+        if self._read.is_dry:
+            self._read.came(await self._awaiting.advance())
+        token = self._read.next()
+        if token is None:
+            raise StopAsyncIteration
+        return token
 
     async def aclose(self) -> None:
         self._close()
@@ -138,7 +124,7 @@ class AwaitedTokens:
         self._close()
 
     def _close(self) -> None:
-        if self._answer is None:
+        if not self._read.is_whole:
             self._awaiting.leave()
 
 

@@ -1,7 +1,6 @@
 """Models asked from Python, by any thread: the shell around an inquiry. Knows neither engines nor how they start."""
 
 import queue
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from random import Random
@@ -11,16 +10,16 @@ from typing import TYPE_CHECKING, Literal, Self, Unpack, overload
 from cluster.local.inquiries import (
     Inquiry,
     chat_inquiry,
-    completion_from,
     embed_inquiry,
     embeddings_from,
     prompt_inquiry,
 )
 from cluster.local.open_inquiry import InquiryPorts, OpenInquiry
+from cluster.local.read_answer import ReadAnswer
 from cluster.local.retries import RetryBudget
 from sage.base.answers import Completion, Embeddings
 from sage.base.clock import Clock
-from sage.base.errors import InvalidRequest, NoEngine, RequestCancelled
+from sage.base.errors import NoEngine, RequestCancelled
 from sage.base.ids import RequestId, new_id
 from sage.base.inference import Inference, Kind, Reply, Request, Token, kind_of
 from sage.flow.models import AskOptions, AsyncModels, ChatOptions, Conversation, PromptOptions
@@ -48,7 +47,7 @@ class Asker:
         self.engines = engines
         self.clock = clock
         self._serve = serve
-        self._served: set[tuple[str, Kind]] = set()
+        self._served: frozenset[tuple[str, Kind]] = frozenset()  # replaced whole: several threads read and change it
         self._ports = InquiryPorts(lambda: RequestId(f"{prefix}{next(numbers):06x}"), rng.random, RetryBudget())
 
     def prepare(self, inquiry: Inquiry) -> None:
@@ -57,7 +56,7 @@ class Asker:
         wanted = first.model, kind_of(first)
         if wanted not in self._served:
             self._serve(*wanted)
-            self._served.add(wanted)
+            self._served |= {wanted}
 
     def begin(self, inquiry: Inquiry) -> OpenInquiry:
         """Return the inquiry, not asked yet."""
@@ -66,7 +65,7 @@ class Asker:
     def leave(self, open_inquiry: OpenInquiry) -> None:
         """End what is still out of an inquiry that is over, or that nobody waits for any more."""
         if isinstance(open_inquiry.error, NoEngine):  # whoever asks next sees to it that there is one
-            self._served = {served for served in self._served if served[0] != open_inquiry.model}
+            self._served = frozenset(served for served in self._served if served[0] != open_inquiry.model)
         if out := open_inquiry.out():
             self.inference.cancel(out)
 
@@ -75,10 +74,10 @@ class _Waiting:
     """An inquiry, and the thread that waits for it. What nobody has read is no longer than the answer may be."""
 
     def __init__(self, asker: Asker, inquiry: Inquiry) -> None:
-        asker.prepare(inquiry)
         self._asker = asker
         self._came: queue.SimpleQueue[Sequence[Reply]] = queue.SimpleQueue()
-        self.open_inquiry = asker.begin(inquiry)
+        self.open_inquiry = asker.begin(inquiry)  # its deadline counts from here: the start of an engine is part of it
+        asker.prepare(inquiry)
 
     def advance(self) -> list[Token]:
         """Wait until tokens are there, and return them; [] once all is over. Raises what the inquiry failed with."""
@@ -123,32 +122,25 @@ class WaitedTokens:
 
     def __init__(self, asker: Asker, inquiry: Inquiry) -> None:
         self._waiting = _Waiting(asker, inquiry)
-        self._unread: deque[Token] = deque()
-        self._texts: list[str] = []
-        self._answer: Completion | None = None
+        self._read = ReadAnswer(self._waiting.open_inquiry, "for token in stream")
 
     @property
     def answer(self) -> Completion:
-        if self._answer is None:
-            raise InvalidRequest("the answer is not whole yet", "Take its tokens first: `for token in stream`.")
-        return self._answer
+        return self._read.answer
 
     def __iter__(self) -> Iterator[Token]:
         return self
 
     def __next__(self) -> Token:
-        if not self._unread and self._answer is None:
-            self._unread.extend(self._waiting.advance())
-        if self._unread:
-            token = self._unread.popleft()
-            self._texts.append(token.text)
-            return token
-        if self._answer is None:
-            self._answer = completion_from("".join(self._texts), *self._waiting.open_inquiry.lasts())
-        raise StopIteration
+        if self._read.is_dry:
+            self._read.came(self._waiting.advance())
+        token = self._read.next()
+        if token is None:
+            raise StopIteration
+        return token
 
     def close(self) -> None:
-        if self._answer is None:
+        if not self._read.is_whole:
             self._waiting.leave()
 
     def __enter__(self) -> Self:
@@ -160,7 +152,7 @@ class WaitedTokens:
         self.close()
 
     def __del__(self) -> None:
-        if hasattr(self, "_answer"):  # not where the model could not be asked at all
+        if hasattr(self, "_read"):  # not where the model could not be asked at all
             self.close()
 
 
