@@ -11,7 +11,7 @@ from gateway.admin import PlaneOfCluster
 from gateway.app import create_app
 from gateway.cluster_models import ClusterModels
 from gateway.ended import EndedCollector, EndedRequests
-from gateway.keyed import administered, guard_of
+from gateway.keyed import administered, guard_of, say_administered
 from gateway.server import run_server, url_of
 from gateway.serving import DRAIN_S, begin_stop, stop_signals
 from sage.base.settings import Settings
@@ -53,7 +53,8 @@ async def _serve(
 
     try:
         with stop_signals(lambda: begin_stop(stop, entrance)):
-            async with administered(PlaneOfCluster(models), settings.gateway, announce):
+            async with administered(PlaneOfCluster(models), settings.gateway) as admin_url:
+                say_administered(admin_url, announce)
                 await run_server(entrance, bound, stop, drain_s=DRAIN_S, on_ready=say_ready)
     finally:
         await models.close()

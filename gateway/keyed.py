@@ -24,21 +24,27 @@ def guard_of(settings: GatewaySettings) -> Guard:
 
 
 @asynccontextmanager
-async def administered(
-    administered: Administered, settings: GatewaySettings, announce: Callable[[str], None]
-) -> AsyncIterator[None]:
-    """Serve the administration while the block lasts, where there is to be one; say where by one line.
+async def administered(administered: Administered, settings: GatewaySettings) -> AsyncIterator[str | None]:
+    """Serve the administration while the block lasts, where there is to be one; give its URL.
 
     Raises: ConfigInvalid where the port is taken, or where no key is good for it.
     """
     if settings.admin_port is None:
-        yield
+        yield None
         return
     keys = key_file(settings).current
     if not keys().has_live(Scope.ADMIN):
         do = "Make one: sage-gateway keys add NAME --scope admin."
         raise ConfigInvalid("the administration needs a key of the scope admin", do, param="gateway.admin_port")
-    with listen("127.0.0.1", settings.admin_port) as bound:
+    if settings.admin_port == settings.port != 0:  # both may bind, where neither listens yet
+        what = f"port {settings.port} is to be the callers' and the administration's"
+        raise ConfigInvalid(what, "Give another by --admin-port; 0 takes a free one.", param="gateway.admin_port")
+    with listen("127.0.0.1", settings.admin_port, setting="gateway.admin_port") as bound:
         async with served_beside(administration(administered, keys), bound):
-            announce(f"Administration at {url_of(bound)}")
-            yield
+            yield url_of(bound)
+
+
+def say_administered(url: str | None, announce: Callable[[str], None]) -> None:
+    """Say by one line where the administration is, where there is one."""
+    if url is not None:
+        announce(f"Administration at {url}")

@@ -22,8 +22,10 @@ LAST_WRITES_S = 2
 DEFAULT_LIMITS = Limits()
 
 
-def listen(host: str, port: int, *, has_keys: bool = False) -> socket.socket:
+def listen(host: str, port: int, *, has_keys: bool = False, setting: str = "gateway.port") -> socket.socket:
     """Return a socket that is bound, not yet listening; port 0 takes any free one. `has_keys`: callers need one.
+
+    `setting`: where the port is from.
 
     Raises: ConfigInvalid for an address that is not this machine's, is taken, or reaches beyond it without keys.
     """
@@ -43,12 +45,10 @@ def listen(host: str, port: int, *, has_keys: bool = False) -> socket.socket:
     except OSError as error:
         bound.close()
         if error.errno == errno.EADDRINUSE:
-            what, do = (
-                f"port {port} of {host} is taken by another process",
-                "Give another by --port; 0 takes a free one.",
-            )
-            raise ConfigInvalid(what, do, param="gateway.port") from error
-        raise ConfigInvalid(f"cannot listen on {host}:{port}: {error.strerror}", param="gateway.port") from error
+            flag = f"--{setting.rpartition('.')[2].replace('_', '-')}"
+            what, do = f"port {port} of {host} is taken", f"Give another by {flag}; 0 takes a free one."
+            raise ConfigInvalid(what, do, param=setting) from error
+        raise ConfigInvalid(f"cannot listen on {host}:{port}: {error.strerror}", param=setting) from error
     return bound
 
 
@@ -109,14 +109,17 @@ async def run_server(
 
 @asynccontextmanager
 async def served_beside(app: AsgiApp, bound: socket.socket) -> AsyncIterator[None]:
-    """Serve `app` too while the block lasts; closes the socket."""
-    listening = asyncio.Event()
-    server = _Server(_config(app, DEFAULT_LIMITS), listening.set)
-    serving = asyncio.create_task(server.serve(sockets=[bound]))
+    """Serve `app` too while the block lasts; closes the socket. Raises what keeps it from listening."""
+    listens = asyncio.Event()
+    server = _Server(_config(app, DEFAULT_LIMITS), listens.set)
+    serving, listening = asyncio.create_task(server.serve(sockets=[bound])), asyncio.create_task(listens.wait())
     try:
-        await listening.wait()
+        await asyncio.wait((serving, listening), return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            serving.result()
         yield
     finally:
+        listening.cancel()
         server.should_exit = True
         await serving
 

@@ -19,7 +19,7 @@ from gateway.app import create_app
 from gateway.ended import EndedRequests
 from gateway.entrance import Entrance
 from gateway.flows_beside import FlowsBeside
-from gateway.keyed import administered, guard_of, listen_keyed
+from gateway.keyed import administered, guard_of, listen_keyed, say_administered
 from gateway.plane_metrics import PlaneCollector
 from gateway.ready import WatchedLink
 from gateway.server import run_server, url_of
@@ -89,15 +89,15 @@ async def serve_on_loop(
     serving = asyncio.create_task(run_server(entrance, bound, stop, drain_s=drain_s))
     try:
         with stop_signals(lambda: begin_stop(stop, entrance)):
-            if await _are_ready(watched, stop, serving):
-                if flow is not None:
-                    await asked.start(flow, settings)
-                gc.collect()
-                gc.freeze()  # what is loaded now stays: the collector need not walk it again
-                announce(_ready_line([*chats_of(flow), *known] if flow else known, plane, url_of(bound)))
-                async with administered(PlaneHere(plane), settings.gateway, announce):
-                    await serving
-            await serving
+            async with administered(PlaneHere(plane), settings.gateway) as admin_url:
+                if await _are_ready(watched, stop, serving):
+                    if flow is not None:
+                        await asked.start(flow, settings)
+                    gc.collect()
+                    gc.freeze()  # what is loaded now stays: the collector need not walk it again
+                    announce(_ready_line([*chats_of(flow), *known] if flow else known, plane, url_of(bound)))
+                    say_administered(admin_url, announce)
+                await serving
     finally:
         stop.set()
         await asyncio.wait((serving,))

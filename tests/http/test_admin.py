@@ -10,6 +10,7 @@ import pytest
 
 from gateway.key_file import KeyFile
 from gateway.keys import Scope
+from gateway.server import listen, served_beside
 from tests.http.command import run_serve, serve
 
 pytestmark = pytest.mark.cluster
@@ -107,3 +108,32 @@ def test_without_a_key_for_it_there_is_no_administration(tmp_path: Path) -> None
     refused = run_serve((*ENGINE, "--port", "0", "--admin-port", "0"), tmp_path)
     assert refused.returncode == 1
     assert "scope admin" in refused.stderr
+
+
+def test_a_port_of_the_administration_that_is_taken_is_named_before_engines_are_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "sage.toml").write_text(SETTINGS, encoding="utf-8")
+    KeyFile(tmp_path / "keys" / "keys.json").add("ops", (Scope.ADMIN,), 1.0)
+    with listen("127.0.0.1", 0) as bound:
+        bound.listen()
+        port = str(bound.getsockname()[1])
+        refused = run_serve((*ENGINE, "--port", "0", "--admin-port", port), tmp_path)
+    same = run_serve((*ENGINE, "--port", port, "--admin-port", port), tmp_path)
+    for done in (refused, same):
+        assert done.returncode == 1
+        assert done.stdout == "", "it never said that it serves"
+        assert port in done.stderr
+        assert "--admin-port" in done.stderr
+
+
+async def test_a_server_beside_that_cannot_listen_says_why() -> None:
+    with listen("127.0.0.1", 0) as bound:
+        port = bound.getsockname()[1]
+        with listen("127.0.0.1", port) as second:  # two may bind, as long as neither listens
+            bound.listen()
+            with pytest.raises(OSError, match="in use"):
+                async with served_beside(_unused, second):
+                    raise AssertionError("it does not listen")
+
+
+async def _unused(_scope: object, _receive: object, _send: object) -> None:
+    raise AssertionError("nobody calls it")
