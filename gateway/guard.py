@@ -5,10 +5,11 @@ needs one.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from gateway.errors import RequestRefused
+from gateway.hosts import host_of, is_local
 from gateway.keys import MAX_KEY_CHARS, NAME_PATTERN, KeyBook, Scope
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/health"})
@@ -41,11 +42,11 @@ class Guard:
         self._had_keys = self._had_keys or bool(self._keys().keys)
         return self._had_keys
 
-    def caller(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
+    def caller(self, path: str, headers: Collection[tuple[bytes, bytes]]) -> Caller:
         """Return who calls; raises RequestRefused (401, 403)."""
         if path in OPEN_PATHS or not self.needs_keys():
             return Caller()
-        if path in OPEN_ON_LOOPBACK and self._is_loopback:
+        if path in OPEN_ON_LOOPBACK and self._is_loopback and is_local(host_of(headers).decode("latin-1")):
             return NOBODY
         key = self._keys().find(bearer_of(headers))
         if key is None:

@@ -20,7 +20,7 @@ class LocalHosts:
 
     def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Raise RequestRefused where a Host is missing or is not local."""
-        host = next((value for name, value in headers if name == b"host"), b"")
+        host = host_of(headers)
         if host in self._accepted:
             return
         if not is_local(host.decode("latin-1")):
@@ -28,6 +28,11 @@ class LocalHosts:
             raise RequestRefused(what, param="host", reason="host_not_allowed", status=403)
         if len(self._accepted) < MAX_REMEMBERED:
             self._accepted.add(host)
+
+
+def host_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the Host of a request, empty where there is none."""
+    return next((value for name, value in headers if name == b"host"), b"")
 
 
 def is_local(host: str) -> bool:

@@ -13,6 +13,7 @@ from sage.base.errors import KeysUnsafe, NotTrusted
 
 WRITTEN = written_key("abc", "s3-cr_et")
 MODELS = (Scope.MODELS,)
+HERE = [(b"host", b"localhost:8000")]
 BOOK = KeyBook((new_key(WRITTEN, "acme", MODELS, 1.0),))
 
 
@@ -87,11 +88,20 @@ def test_what_is_open_is_open_without_a_key() -> None:
     here, beyond = Guard(lambda: BOOK), Guard(lambda: BOOK, is_loopback=False)
     for path in ("/livez", "/readyz", "/health"):
         beyond.caller(path, [])
-    here.caller("/metrics", [])
+    here.caller("/metrics", HERE)
     for path in ("/metrics", "/", "/v1/models"):
         with pytest.raises(RequestRefused):
-            beyond.caller(path, [])
+            beyond.caller(path, HERE)
     assert beyond.caller("/metrics", bearer(WRITTEN)).tenant == "acme"
+
+
+@pytest.mark.parametrize("headers", [[], [(b"host", b"evil.example")]], ids=["none", "foreign"])
+def test_a_page_on_a_foreign_name_is_shown_no_metrics(headers: list[tuple[bytes, bytes]]) -> None:
+    guard = Guard(lambda: BOOK)
+    for path in ("/metrics", "/"):
+        with pytest.raises(RequestRefused):
+            guard.caller(path, headers)
+        assert guard.caller(path, [*headers, *bearer(WRITTEN)[1:]]).tenant == "acme"
 
 
 def test_a_gateway_that_had_keys_does_not_open_itself_when_they_are_gone() -> None:
