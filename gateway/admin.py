@@ -24,7 +24,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 class Administered(Protocol):
-    """What is administered; for the gateway's loop."""
+    """What is administered; for the gateway's loop. All raise ClusterUnreachable where it is elsewhere and silent."""
 
     async def state(self) -> PlaneState: ...
 
@@ -65,8 +65,7 @@ class PlaneOfCluster:
         return await self._models.set_policy(policy, route)
 
     async def engines(self) -> Sequence[EngineStatus]:
-        await self._models.refresh()
-        return self._models.engines()
+        return await self._models.engines_now()
 
 
 class PolicyWish(msgspec.Struct, forbid_unknown_fields=True):

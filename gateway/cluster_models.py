@@ -28,8 +28,11 @@ LOOK_AT_MOST_EVERY_S = 5.0
 class ClusterModels:
     """An Inference; made and used on the thread of the loop, where `refresh` brings what the others return."""
 
-    def __init__(self, cluster: RemoteCluster, reach: Callable[[], RemoteCluster]) -> None:
-        """`reach` finds the cluster again, on any thread; both are closed by `close`."""
+    def __init__(
+        self, cluster: RemoteCluster, reach: Callable[[], RemoteCluster], *, answer_s: float = ANSWER_S
+    ) -> None:
+        """`reach` finds the cluster again, on any thread; both are closed by `close`. It is to answer in `answer_s`."""
+        self._answer_s = answer_s
         self._loop = asyncio.get_running_loop()
         self._cluster = cluster
         self._reach = reach
@@ -65,19 +68,23 @@ class ClusterModels:
         """Ask the cluster what there is; nothing where it does not answer."""
         try:
             found, engines = await asyncio.gather(self._ask(ListModels, ModelList), self._ask(ListEngines, EngineList))
-        except (SageError, TimeoutError) as error:
+        except SageError as error:
             get_log().warning("cluster does not answer", why=str(error))
             self._models, self._flows, self._engines = (), (), ()
             self._look_again()
             return
         self._models, self._flows, self._engines = found.models, found.chats, engines.engines
 
+    async def engines_now(self) -> tuple[EngineStatus, ...]:
+        """Return the engines of the cluster as they are; raises ClusterUnreachable."""
+        return (await self._ask(ListEngines, EngineList)).engines
+
     async def plane_state(self) -> PlaneState:
-        """Return the policy and the route of the cluster's plane, and its tenants."""
+        """Return the policy and the route of the cluster's plane, and its tenants; raises ClusterUnreachable."""
         return (await self._ask(GetPlane, PlaneShown)).state
 
     async def set_policy(self, policy: str | None, route: str | None) -> PlaneState:
-        """Change the policy and the route of the cluster's plane; raises UnknownPolicy."""
+        """Change the policy and the route of the cluster's plane; raises UnknownPolicy, ClusterUnreachable."""
         return (await self._ask(lambda number: ChangePolicy(number, policy, route), PlaneShown)).state
 
     async def close(self) -> None:
@@ -94,8 +101,12 @@ class ClusterModels:
             self._loop.call_soon_threadsafe(_settle, came, answer)
 
         self._cluster.inference.line.call(ask, put)
-        async with asyncio.timeout(ANSWER_S):
-            answer = await came
+        try:
+            async with asyncio.timeout(self._answer_s):
+                answer = await came
+        except TimeoutError:
+            what = f"the cluster at {self._cluster.where} has not answered within {self._answer_s:g} s"
+            raise ClusterUnreachable(what, "Ask again later.") from None
         if isinstance(answer, SageError):
             raise answer
         assert isinstance(answer, expected), answer

@@ -1,16 +1,19 @@
 """The plane of a gateway's loop, for a head in the same process. Knows no HTTP, and starts no engine."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from cluster.jobs.parts import Part
 from cluster.runtime.states import PlaneState
 from cluster.serving.engines.spec import EngineSpec
 from cluster.serving.loop import LoopPlane
-from sage.base.errors import NoEngine
+from sage.base.errors import NoEngine, Overloaded
 from sage.base.ids import EngineId, NodeId, RequestId
 from sage.base.inference import ModelCard, ReplyTo, Request
 from sage.flow.runner import EngineStatus
+
+A = TypeVar("A")
 
 ANSWER_S = 5.0
 
@@ -32,22 +35,13 @@ class LoopedPlane:
         return self._plane.models()
 
     def engines(self) -> tuple[EngineStatus, ...]:
-        async def look() -> tuple[EngineStatus, ...]:
-            return self._plane.engines()
-
-        return asyncio.run_coroutine_threadsafe(look(), self._loop).result(ANSWER_S)
+        return self._on_loop(self._plane.engines)
 
     def set_policy(self, policy: str | None = None, *, route: str | None = None) -> None:
-        async def change() -> None:
-            self._plane.set_policy(policy, route=route)
-
-        asyncio.run_coroutine_threadsafe(change(), self._loop).result(ANSWER_S)
+        self._on_loop(lambda: self._plane.set_policy(policy, route=route))
 
     def state(self) -> PlaneState:
-        async def look() -> PlaneState:
-            return self._plane.state()
-
-        return asyncio.run_coroutine_threadsafe(look(), self._loop).result(ANSWER_S)
+        return self._on_loop(self._plane.state)
 
     def knows(self, model: str) -> bool:
         return any(card.name == model for card in self.models())
@@ -93,6 +87,17 @@ class LoopedPlane:
     def close(self, timeout_s: float) -> list[str]:
         """Leave the engines to the gateway."""
         return []
+
+    def _on_loop(self, act: Callable[[], A]) -> A:
+        """Return what `act` does on the loop; raises what it raises, Overloaded where the loop is busy for long."""
+
+        async def do() -> A:
+            return act()
+
+        try:
+            return asyncio.run_coroutine_threadsafe(do(), self._loop).result(ANSWER_S)
+        except TimeoutError:
+            raise Overloaded(f"the gateway has been busy for {ANSWER_S:g} s", "Ask again.") from None
 
 
 def _no_cluster() -> NoEngine:
