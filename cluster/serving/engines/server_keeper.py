@@ -3,7 +3,7 @@
 Run as a file, `python -I server_keeper.py STOP_S COMMAND...`, so that the environment is the server's. The input
 belongs to whoever wants the server, so that it ends with them, however they die; the output tells them of its end. All
 that the server starts is in this process' group or becomes its child; if this process itself is killed, the kernel ends
-the server. Knows no engine.
+the server, and whoever wants it kills what it left behind. Knows no engine.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _KILL_ROUNDS = 20
@@ -20,7 +20,7 @@ _KILL_ROUNDS = 20
 
 def keep(command: Sequence[str], stop_s: float) -> None:
     """Run `command` until it ends or our standard input does; then kill what is left of it, and ourselves."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    adopt_orphans()
     woken, waker = os.pipe()
     os.set_blocking(waker, False)
     signal.set_wakeup_fd(waker)
@@ -43,8 +43,35 @@ def keep(command: Sequence[str], stop_s: float) -> None:
     status = server.poll()
     how = "was killed" if status is None else f"ended with exit status {status}"
     print(f"the server {how}", file=sys.stderr, flush=True)
-    _kill_children(server)
+    kill_children()
     os.killpg(0, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Have what descends from this process become its child where its parent is gone, on Linux."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def children() -> list[int]:
+    """Return the children of our main thread, which those that we adopt are too; none where they cannot be had."""
+    pid = os.getpid()
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return [int(child) for child in file.read().split()]
+    except OSError:  # no such file system: whoever asks does what else it can
+        return []
+
+
+def kill_children(spared: Container[int] = ()) -> None:
+    """Kill and reap our children but those `spared`, round by round: what they leave behind becomes ours."""
+    for _ in range(_KILL_ROUNDS):
+        killed = [child for child in children() if child not in spared]
+        if not killed:
+            return
+        for child in killed:
+            os.kill(child, signal.SIGKILL)
+        for child in killed:
+            os.waitpid(child, 0)
 
 
 def _become_server(keeper_pid: int) -> None:
@@ -70,26 +97,6 @@ def _wait(server: "subprocess.Popen[bytes]", timeout_s: float) -> None:
         server.wait(timeout_s)
     except subprocess.TimeoutExpired:
         server.kill()
-
-
-def _kill_children(server: "subprocess.Popen[bytes]") -> None:
-    """Kill what the server left behind in groups of its own: orphans become our children, round by round."""
-    pid = os.getpid()
-    for _ in range(_KILL_ROUNDS):
-        try:
-            with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-                children = [int(child) for child in file.read().split()]
-        except OSError:  # no such file system: the group is killed all the same
-            return
-        if not children:
-            return
-        for child in children:
-            os.kill(child, signal.SIGKILL)
-        for child in children:
-            if child == server.pid:
-                server.wait()
-            else:
-                os.waitpid(child, 0)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -1,6 +1,7 @@
 """A server that belongs to an engine host: started under a keeper, its end noticed, ended with the host.
 
-Knows no engine and speaks no HTTP. What the server prints goes where the host's own errors go.
+Knows no engine and speaks no HTTP. What the server prints goes where the host's own errors go. A host has one server
+and starts nothing else meanwhile: what is left behind by a keeper that was killed becomes its child, and is killed.
 """
 
 import contextlib
@@ -23,6 +24,8 @@ class ServerProcess:
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         """Raises OSError where no process can be started."""
+        server_keeper.adopt_orphans()
+        self._spared = server_keeper.children()
         keeper = [sys.executable, "-I", str(Path(server_keeper.__file__)), str(STOP_S)]
         self._process = subprocess.Popen(
             [*keeper, *command],
@@ -52,4 +55,5 @@ class ServerProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # a keeper that was killed left its group behind
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
+        server_keeper.kill_children(self._spared)
         self._process.stdout.close()
