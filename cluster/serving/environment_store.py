@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from cluster.serving.environment_install import Say, check_import, fill, find_uv
-from cluster.serving.environment_recipes import RECIPES, Recipe, recipe_of, version_in
+from cluster.serving.environment_recipes import RECIPES, SERVER_MODULE, Recipe, recipe_of, version_in
 from sage.base.amounts import megabytes
 from sage.base.errors import ExtraMissing
 from sage.base.settings import EnvironmentsSettings
@@ -92,11 +92,11 @@ class EnvironmentStore:
                 return False
             place = self.folder / name
             (place / _NOTE).unlink(missing_ok=True)
-            version = version_in(_lock(recipe).read_text(encoding="ascii"), recipe.package)
-            say(f"{recipe.package} {version}, into {place} (about {megabytes(recipe.disk_bytes)})")
+            version = version_in(_lock(recipe).read_text(encoding="ascii"), recipe.name)
+            say(f"{name} {version}, into {place} (about {megabytes(recipe.disk_bytes)})")
             self._fill(place, _lock(recipe), recipe.index, say)
-            say(f"looking whether it imports {recipe.module}")
-            self._check(self._python(name), recipe.module)
+            say(f"looking whether it imports {SERVER_MODULE}")
+            self._check(self._python(name), SERVER_MODULE)
             _write_note(place / _NOTE, _Note(_sha256_of_lock(recipe)))
             return True
 
@@ -105,7 +105,7 @@ class EnvironmentStore:
         return tuple(self._stored(recipe) for recipe in RECIPES)
 
     def _stored(self, recipe: Recipe) -> StoredEnvironment:
-        version = version_in(_lock(recipe).read_text(encoding="ascii"), recipe.package)
+        version = version_in(_lock(recipe).read_text(encoding="ascii"), recipe.name)
         return StoredEnvironment(
             recipe.name, recipe.about, self._state(recipe), version, str(self.folder / recipe.name)
         )

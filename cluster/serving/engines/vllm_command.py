@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cluster.serving.engines.spec import EngineSpec
+from cluster.serving.environment_recipes import SERVER_MODULE
 from sage.base.inference import Kind
 
 KEY_ENV = "VLLM_API_KEY"
@@ -14,7 +15,7 @@ _OURS = ("PYTHONPATH", "PYTHONHOME", "PYTHONUNBUFFERED")
 
 def vllm_command(spec: EngineSpec, python: Path, port: int, *, has_gpu: bool) -> list[str]:
     """Return the command of a server of `spec` that listens on `port` of this machine alone."""
-    command = [str(python), "-P", "-m", "vllm.entrypoints.openai.api_server", "--model", spec.target]
+    command = [str(python), "-P", "-m", SERVER_MODULE, "--model", spec.target]
     command += ["--served-model-name", spec.model, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--max-num-seqs", str(spec.server.max_running), "--disable-uvicorn-access-log"]
     if Kind.EMBED in spec.kinds:

@@ -112,7 +112,7 @@ def test_every_package_of_a_lock_has_one_version(name: str) -> None:
     assert all("==" in line for line in lines)
     unconditional = [line.split("==")[0] for line in lines if ";" not in line]
     assert len(set(unconditional)) == len(unconditional) > 100
-    assert version_in("\n".join(lines), recipe.package)
+    assert version_in("\n".join(lines), recipe.name)
 
 
 def test_packages_are_installed_by_pip_where_there_is_no_uv_and_a_failure_is_told(tmp_path: Path) -> None:
