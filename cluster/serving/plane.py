@@ -297,6 +297,7 @@ class Plane:
         self._fail_unserved(None, orders)
 
     def _engine_down(self, event: EngineDown, orders: Decisions) -> None:
+        self._totals.engine_down(event.engine_id, event.failure.what)
         was_starting = self._offer.started(event.engine_id)
         if event.comes_back:
             self._offer.starting(event.engine_id, event.comes_back)
@@ -307,7 +308,6 @@ class Plane:
         account = self._router.remove(event.engine_id)
         if account is None:
             return
-        self._totals.engine_down(event.engine_id)
         lost = Failure.of(EngineLost(f"engine {event.engine_id!r} was lost: {event.failure.what}", event.failure.do))
         for request_id, ticket in account.held.items():
             self._gate.came_to_nothing(ticket, orders.now_s)

@@ -78,7 +78,7 @@ class EngineView:
     for it.
 
     `forecast_errors`: by how much of their time first tokens came off what was foretold, p50 and p90 of the last 256.
-    `figures`: what it last said of itself, if it does.
+    `figures`: what it last said of itself, if it does. `why` it is lost.
     """
 
     engine_id: EngineId
@@ -95,6 +95,7 @@ class EngineView:
     num_texts: int = 0
     forecast_errors: tuple[float, float] | None = None
     figures: EngineFigures | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,7 @@ class EngineTotals:
         load_tokens: int = 0,
         forecast_errors: tuple[float, float] | None = None,
         figures: EngineFigures | None = None,
+        why: str = "",
     ) -> EngineView:
         return EngineView(
             engine_id=self.info.engine_id,
@@ -170,6 +172,7 @@ class EngineTotals:
             num_texts=self.num_texts,
             forecast_errors=forecast_errors,
             figures=figures,
+            why=why,
         )
 
 
@@ -184,6 +187,7 @@ class Totals:
         self._batch_sizes: Counter[int] = Counter()
         self._engines: dict[EngineId, EngineTotals] = {}
         self._lost: deque[EngineTotals] = deque(maxlen=MAX_LOST_ENGINES)
+        self._why_down: dict[EngineId, str] = {}
         self._num_picked_by: dict[tuple[str, str], int] = {}
         self._ordered_by = ("", "")
 
@@ -198,10 +202,17 @@ class Totals:
         if known is not None:
             self._lost.remove(known)
             known.info = info
+        self._why_down.pop(info.engine_id, None)
         self._engines[info.engine_id] = known or EngineTotals(info)
 
-    def engine_down(self, engine_id: EngineId) -> None:
-        self._lost.append(self._engines.pop(engine_id))
+    def engine_down(self, engine_id: EngineId, why: str) -> None:
+        """Note that an engine was lost, or could not be started."""
+        if (totals := self._engines.pop(engine_id, None)) is not None:
+            self._lost.append(totals)
+        self._why_down.pop(engine_id, None)
+        self._why_down[engine_id] = why
+        if len(self._why_down) > MAX_LOST_ENGINES:
+            del self._why_down[next(iter(self._why_down))]
 
     def picked(self, assignment: Assignment, now_s: float) -> None:
         """Note that requests were picked for an engine."""
@@ -249,7 +260,7 @@ class Totals:
         return tuple(sorted(self._batch_sizes.items()))
 
     def engines_view(self, router: Router, starting: Mapping[EngineId, tuple[str, ...]]) -> tuple[EngineView, ...]:
-        """Return the engines: ready ones, then starting ones, then those lost, the latest last."""
+        """Return the engines: ready, then starting ones, then those lost, then those that could not be started."""
         ready = [
             self._engines[account.info.engine_id].view(
                 "draining" if account.is_retired else "ready",
@@ -261,8 +272,10 @@ class Totals:
             for account in router
         ]
         coming = [EngineView(engine_id, "starting", models, None) for engine_id, models in starting.items()]
-        lost = [totals.view("lost") for totals in self._lost if totals.info.engine_id not in starting]
-        return (*ready, *coming, *lost)
+        why = dict(self._why_down)
+        lost = [totals.view("lost", why=why.pop(totals.info.engine_id, "")) for totals in self._lost]
+        lost += [EngineView(engine_id, "lost", (), None, why=what) for engine_id, what in why.items()]
+        return (*ready, *coming, *(engine for engine in lost if engine.engine_id not in starting))
 
 
 def waiting_view(tickets: Iterable[Ticket]) -> tuple[WaitingView, ...]:
@@ -289,6 +302,7 @@ def _engine_status(engine: EngineView) -> EngineStatus:
         num_requests=engine.num_requests,
         prompt_tokens=engine.prompt_tokens,
         completion_tokens=engine.completion_tokens,
+        why=engine.why,
         num_waiting=round(figures.num_waiting) if figures is not None else None,
         kv_used=figures.kv_used if figures is not None else None,
         prefix_hit=figures.prefix_hit if figures is not None else None,

@@ -119,8 +119,9 @@ class NodeView(msgspec.Struct, frozen=True):
 class EngineStatus(msgspec.Struct, frozen=True):
     """An engine as the cluster sees it; `state` is "waiting" (for room), "starting", "ready", "draining", "lost".
 
-    `node`: where its host is. `why`: for what it waits. What some engines say of themselves, else None: `num_waiting`
-    requests inside it, `kv_used` of its memory for keys and values, `prefix_hit` of prompt tokens that it had cached.
+    `node`: where its host is. `why`: for what it waits, or why it is lost. What some engines say of themselves, else
+    None: `num_waiting` requests inside it, `kv_used` of its memory for keys and values, `prefix_hit` of prompt tokens
+    that it had cached.
     """
 
     engine_id: str

@@ -61,6 +61,17 @@ def test_what_waits_for_room_begins_once_an_engine_has_made_some() -> None:
         command.wait_gone()
 
 
+def test_why_an_engine_could_not_be_started_is_shown_until_it_is_stopped() -> None:
+    with user_at_home() as command:
+        command("start", "--nodes", "1")
+        engines(command, "start", "vllm:/no/such/model,python=/bin/sh,name=e")
+        eventually(lambda: states(command) == {"e": "lost"}, GONE_S, lambda: states(command))
+        assert "no folder of a model" in engines(command, "list")["engines"][0]["why"]
+        assert engines(command, "stop", "e") == []
+        command("stop")
+        command.wait_gone()
+
+
 def test_a_spec_that_cannot_be_is_refused_before_it_is_sent() -> None:
     with user_at_home() as command:
         assert "Did you mean simulated" in engines(command, "start", "simulatd:cpu2", status=1)

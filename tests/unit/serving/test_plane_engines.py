@@ -6,7 +6,7 @@ from cluster.serving.abandoned import PATIENCE_S
 from cluster.serving.account import EngineAccount
 from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.events import EndEngine, EngineEnded, EngineSeen
-from cluster.serving.statistics import engine_statuses
+from cluster.serving.statistics import MAX_LOST_ENGINES, engine_statuses
 from sage.base.errors import (
     EngineLost,
     EngineStartFailed,
@@ -25,6 +25,7 @@ from tests.unit.serving.arrange import (
     embed,
     embed_engine,
     embedded,
+    lost,
     sizes,
     wakes,
 )
@@ -48,6 +49,25 @@ def test_what_an_engine_says_of_itself_is_shown_until_it_is_lost() -> None:
     plane.down("c1")
     (status,) = engine_statuses(plane.plane.view())
     assert (status.state, status.num_waiting, status.kv_used, status.prefix_hit) == ("lost", None, None, None)
+
+
+def test_the_view_says_why_an_engine_is_lost_or_never_came_up_until_it_is_back() -> None:
+    plane = CheckedPlane()
+    plane.up(chat_engine("c1"))
+    plane.down("c1")
+    plane.starting("c2", "chat")
+    plane.down("c2", lost("no folder of a model"))
+
+    def why() -> list[tuple[str, str, str]]:
+        return [(engine.engine_id, engine.state, engine.why) for engine in plane.plane.view().engines]
+
+    assert why() == [("c1", "lost", "killed by signal 9"), ("c2", "lost", "no folder of a model")]
+    plane.up(chat_engine("c2"))
+    assert why() == [("c2", "ready", ""), ("c1", "lost", "killed by signal 9")]
+    for number in range(MAX_LOST_ENGINES + 1):
+        plane.starting(f"x{number}", "chat")
+        plane.down(f"x{number}")
+    assert [engine_id for engine_id, *_ in why()[2:]] == [f"x{number}" for number in range(1, MAX_LOST_ENGINES + 1)]
 
 
 def test_an_engine_s_own_times_of_tokens_are_believed() -> None:
