@@ -139,9 +139,10 @@ class EmbeddedPlane:
         from cluster.serving.engines.spec import engine_ids
 
         with self._lock:
-            for known in self._wanted().values():
-                if known.name == spec.name:
-                    what = f"there is an engine {spec.name!r} already"
+            names = {name for engine_id, known in self._wanted().items() for name in (engine_id, known.name)}
+            for name in (spec.name, *engine_ids(spec)):
+                if name in names:
+                    what = f"there is an engine {name!r} already"
                     raise NameTaken(what, "Give this one another name: name=NAME.", param="name")
             self._launch_or_wait(dict.fromkeys(engine_ids(spec), spec))
 
@@ -157,7 +158,9 @@ class EmbeddedPlane:
         with self._lock:
             present = self._named(name)
             spec = next(iter(present.values()))
-            begin, end = scaled(spec.name, tuple(present), num_replicas)
+            if name != spec.name:
+                raise InvalidRequest(f"{name!r} is a replica of the engine {spec.name!r}", "Scale that.", param="name")
+            begin, end = scaled(name, tuple(present), num_replicas, taken=self._wanted())
             self._end(dict.fromkeys(end, spec), at_once=False)
             self._launch_or_wait(dict.fromkeys(begin, spec))
 
@@ -212,6 +215,8 @@ class EmbeddedPlane:
             self._supply = self._make_supply()
         alive = {engine.engine_id for engine in client.engines() if engine.state != "lost"}
         for engine_id, spec in wanted.items():
+            if engine_id in alive and engine_id in self._ended:
+                raise NoRoom(f"the engine {engine_id} that was ended before still works", "Try again once it has left.")
             if engine_id not in alive:
                 held = self._supply.launch(spec, engine_id)
                 self._served[engine_id] = spec
