@@ -75,7 +75,7 @@ class LoopedPlane:
     def serve_again(self) -> None:
         """Leave that to the gateway."""
 
-    def made_room(self, engine_id: EngineId) -> None:
+    def made_room(self, engine_id: EngineId | None = None) -> None:
         """Let nobody wait: nothing is placed."""
 
     def leave_node(self, node_id: NodeId) -> None:

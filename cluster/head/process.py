@@ -16,7 +16,7 @@ from cluster.head.door import DoorPorts, FromPeer, HeadDoor, NodeProcessEnded, S
 from cluster.head.engine_supply import NodeSupply
 from cluster.head.history import PastJob, take_up
 from cluster.head.local_nodes import EndLocalNodes, KillNode, LocalNodes, node_name
-from cluster.head.submitter import EngineGone, Resumption, ServeWanted, Submitter, SubmitterPorts
+from cluster.head.submitter import Resumption, RoomMade, ServeWanted, Submitter, SubmitterPorts
 from cluster.head.trust import HeadTrust
 from cluster.jobs.checkpoint_start import HERE
 from cluster.jobs.health import Beat
@@ -236,7 +236,7 @@ class Head:
 
     def _supply(self) -> NodeSupply:
         def gone(engine_id: EngineId) -> None:
-            tell(self._submitter, EngineGone(engine_id))
+            tell(self._submitter, RoomMade(engine_id))
 
         return NodeSupply(self._manager, self._trust, self._context, self._tell_door, gone)
 

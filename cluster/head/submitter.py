@@ -74,10 +74,10 @@ class ServeWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class EngineGone:
-    """Nothing of an engine is left: what it took of its node is free."""
+class RoomMade:
+    """Nothing of an engine is left, or None: of a job. What it took of its node is free."""
 
-    engine_id: EngineId
+    engine_id: EngineId | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class SubmitterPorts:
     storage: Storage = HERE
 
 
-Message = Submission | Resumption | ServeWanted | EngineGone | PlaneOrdered
+Message = Submission | Resumption | ServeWanted | RoomMade | PlaneOrdered
 
 
 class Submitter(Actor[Message]):
@@ -129,7 +129,7 @@ class Submitter(Actor[Message]):
         match message:
             case ServeWanted():
                 self._serve_wanted(message)
-            case EngineGone(engine_id):
+            case RoomMade(engine_id):
                 self._ports.plane.made_room(engine_id)
             case Resumption():
                 self._resume(message)
@@ -148,11 +148,10 @@ class Submitter(Actor[Message]):
         if specs:
             ports.plane.serve(specs)
         checkpoints = self._checkpoints(plan, order.keep) if order.keep is not None else None
-        job_id, tell_door = order.job_id, ports.tell_door
         submit = SubmitPlan(
             plan,
-            lambda view: tell_door(JobChanged(job_id, view)),
-            job_id,
+            self._telling_of(order.job_id),
+            order.job_id,
             ports.settings.jobs.max_restarts,
             code_bytes(order.code),
             about_order(order, ports.clock.unix_s()),
@@ -164,6 +163,17 @@ class Submitter(Actor[Message]):
             if checkpoints is not None:
                 checkpoints.on_over()
             raise
+
+    def _telling_of(self, job_id: JobId) -> Callable[[JobView], None]:
+        """Return who is told, on the manager's thread, as what a job has changed to."""
+        tell_door, ref = self._ports.tell_door, self.actor_ref
+
+        def changed(view: JobView) -> None:
+            tell_door(JobChanged(job_id, view))
+            if view.is_over:
+                tell(ref, RoomMade(None))
+
+        return changed
 
     def _checkpoints(self, plan: Plan, keep: KeepFlow) -> CheckpointPlan:
         if self._ports.clerk is None:
@@ -192,7 +202,7 @@ class Submitter(Actor[Message]):
         self._ports.plane.serve_again()
 
     def _resume(self, message: Resumption) -> None:
-        ports, job_id, tell_door = self._ports, message.job.record.id, self._ports.tell_door
+        ports = self._ports
         plan, refusal, checkpoints = plan_from_outline(message.job.about.outline), None, None
         try:
             if (keep := message.job.about.keep) is not None:
@@ -204,7 +214,7 @@ class Submitter(Actor[Message]):
         resume = ResumePlan(
             message.job.record,
             plan,
-            lambda view: tell_door(JobChanged(job_id, view)),
+            self._telling_of(message.job.record.id),
             message.after_s,
             refusal,
             checkpoints,

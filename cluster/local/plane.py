@@ -78,8 +78,8 @@ class ClusterPlane(Inference, Protocol):
         """Start engines that were given up, if there is room for them now."""
         ...
 
-    def made_room(self, engine_id: EngineId) -> None:
-        """Know that nothing of an engine is left: others may have waited for its place."""
+    def made_room(self, engine_id: EngineId | None = None) -> None:
+        """Know that nothing of an engine is left, or None: of a job. Others may have waited for its place."""
         ...
 
     def leave_node(self, node_id: NodeId) -> None:
@@ -198,16 +198,13 @@ class EmbeddedPlane:
     def serve_again(self) -> None:
         """Start those that were given up, if there is room for them now."""
         with self._lock:
-            if self._client is not None:
-                for engine_id, spec in self._wanted().items():
-                    with suppress(SageError):  # it stays as it was
-                        self._launch_or_wait({engine_id: spec})
+            self._try(self._wanted())
 
-    def made_room(self, engine_id: EngineId) -> None:
+    def made_room(self, engine_id: EngineId | None = None) -> None:
         """Start what waits for room, unless the engine that is gone comes back to its place."""
         with self._lock:
-            if engine_id in self._ended and self._client is not None:
-                self._launch_or_wait({waiting: spec for waiting, (spec, _) in self._waiting.items()})
+            if engine_id is None or engine_id in self._ended:
+                self._try({waiting: spec for waiting, (spec, _) in self._waiting.items()})
 
     def _launch(self, wanted: "Mapping[EngineId, EngineSpec]") -> None:
         client = self._started()
@@ -229,8 +226,16 @@ class EmbeddedPlane:
             try:
                 self._launch({engine_id: spec})
             except NoRoom as error:
-                self._waiting[engine_id] = (spec, error.what)
-                get_log().warning("engine waits for room", engine_id=engine_id, why=error.what)
+                waits = (spec, error.what)
+                if self._waiting.get(engine_id) != waits:
+                    get_log().warning("engine waits for room", engine_id=engine_id, why=error.what)
+                self._waiting[engine_id] = waits
+
+    def _try(self, engines: "Mapping[EngineId, EngineSpec]") -> None:
+        if self._client is not None:  # else it was closed
+            for engine_id, spec in engines.items():
+                with suppress(SageError):  # it stays as it was
+                    self._launch_or_wait({engine_id: spec})
 
     def _again(self, engine_id: EngineId, held: "HeldLink") -> "Again | None":
         """Return how an engine is started anew, unless it was ended on purpose meanwhile."""

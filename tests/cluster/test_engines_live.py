@@ -1,10 +1,13 @@
 """Engines of a running cluster: started, scaled, drained and stopped by the command, while requests go on."""
 
+import itertools
 import json
 from typing import Any
 
 import pytest
 
+import sage
+from cluster.client.nodes_here import nodes_here
 from cluster.client.reach import reach_address
 from cluster.serving.engines.spec import spec_from_text
 from tests.cluster.cluster_command import ClusterCommand, user_at_home
@@ -59,6 +62,18 @@ def test_what_waits_for_room_begins_once_an_engine_has_made_some() -> None:
         eventually(lambda: states(command) == {"two": "ready"}, GONE_S, lambda: states(command))
         command("stop")
         command.wait_gone()
+
+
+def test_what_waits_for_room_begins_once_a_job_has_made_some() -> None:
+    with nodes_here(1) as cluster:
+        (node,) = cluster.nodes()
+        flow = sage.Flow("endless")
+        flow.from_collection(itertools.count()).map(abs).with_resources(cpus=node.total.cpus).for_each(abs)
+        job = cluster.submit(flow)
+        cluster.engine_admin.start(spec_from_text(f"simulated:cpu2,model=sim,cpus={node.total.cpus}"))
+        assert [engine.state for engine in cluster.engines()] == ["waiting"]
+        job.cancel()
+        eventually(lambda: [engine.state for engine in cluster.engines()] == ["ready"], GONE_S, cluster.engines)
 
 
 def test_why_an_engine_could_not_be_started_is_shown_until_it_is_stopped() -> None:

@@ -88,7 +88,7 @@ class SimulatedPlane:
     def parts_of(self, specs: Iterable[object]) -> tuple[Part, ...]:
         return ()
 
-    def made_room(self, engine_id: object) -> None:
+    def made_room(self, engine_id: object = None) -> None:
         """Nothing waits for room."""
 
     def leave_node(self, node_id: NodeId) -> None:

@@ -67,6 +67,17 @@ def ended(plane: EmbeddedPlane, supply: ScriptedSupply, engine_id: str) -> None:
     plane.made_room(EngineId(engine_id))
 
 
+def test_what_waits_for_room_starts_when_a_job_has_made_some() -> None:
+    with plane_with_room(0) as (plane, supply):
+        plane.add(spec_named("e"))
+        assert states(plane) == [("e", "waiting")]
+        plane.made_room()
+        assert states(plane) == [("e", "waiting")]
+        supply.num_free = 1
+        plane.made_room()
+        assert states(plane) == [("e", "ready")]
+
+
 @pytest.mark.parametrize("name", ["e", "e-1", "e-2"])
 def test_no_engine_is_called_as_another_or_one_of_its_replicas(name: str) -> None:
     with plane_with_room(3) as (plane, _):
