@@ -9,6 +9,7 @@ import msgspec
 
 from cluster.runtime.control import MAX_FRAME_BYTES, InferenceAsk, InferenceCancel
 from cluster.serving.door import Door, HandedIn
+from sage.base.codec import UNSENDABLE
 from sage.base.errors import InvalidRequest, SageError
 from sage.base.ids import RequestId
 from sage.base.inference import Failed, Failure, Inference, Last, ModelCard, Reply, ReplyTo, Request
@@ -82,8 +83,9 @@ class ModelAsker:
         if _fits(requests):
             yield requests
         elif len(requests) == 1:
-            what = f"the request is no valid text or longer than {_FRAME_BYTES:,} bytes"
-            failure = Failure.of(InvalidRequest(what, "Send less, as valid Unicode."))
+            what = f"the request holds what cannot be sent, or is longer than {_FRAME_BYTES:,} bytes"
+            do = "Send less: valid Unicode as plain str, and numbers of 64 bits."
+            failure = Failure.of(InvalidRequest(what, do))
             reply_to([Failed(requests[0].id, failure)])
         else:
             middle = len(requests) // 2
@@ -94,5 +96,5 @@ class ModelAsker:
 def _fits(requests: tuple[Request, ...]) -> bool:
     try:
         return len(msgspec.msgpack.encode(requests)) <= _FRAME_BYTES
-    except UnicodeEncodeError:  # half a surrogate pair
+    except UNSENDABLE:
         return False

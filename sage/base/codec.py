@@ -8,6 +8,9 @@ from sage.base.errors import InternalError
 
 M = TypeVar("M")
 
+UNSENDABLE = (UnicodeEncodeError, OverflowError, TypeError)
+"""What encoding raises for what users gave: half a surrogate pair, a number above 64 bits, a class of their own."""
+
 
 class Codec(Generic[M]):
     """Encodes and decodes one closed union of tagged Structs; not shared between threads."""

@@ -22,7 +22,7 @@ from cluster.serving.engines.port import (
     ToHost,
 )
 from cluster.serving.engines.spec import EngineSpec, engine_ids
-from sage.base.codec import Codec
+from sage.base.codec import UNSENDABLE, Codec
 from sage.base.errors import (
     EngineLost,
     EngineStartFailed,
@@ -96,7 +96,7 @@ class HostLink:
     def _encoded(self, message: ToHost) -> bytes | None:
         try:
             data = self._encoder.encode(message)
-        except UnicodeEncodeError:  # a text with half a surrogate pair cannot travel
+        except UNSENDABLE:
             return None
         return data if len(data) <= MAX_FRAME_BYTES else None
 
@@ -105,7 +105,8 @@ class HostLink:
         data = self._encoded(Run((request,)))
         if data is None:
             error: SageError = InvalidRequest(
-                f"the request is no valid text or longer than {MAX_FRAME_BYTES:,} bytes", "Send less, as valid Unicode."
+                f"the request holds what cannot be sent, or is longer than {MAX_FRAME_BYTES:,} bytes",
+                "Send less: valid Unicode as plain str, and numbers of 64 bits.",
             )
         elif self._socket.send(data):
             return

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from cluster.node.model_asker import ModelAsker
 from cluster.runtime.control import MAX_FRAME_BYTES, InferenceAsk, InferenceCancel
 from sage.base.errors import ClusterUnreachable
@@ -66,7 +68,11 @@ def test_what_was_sent_fails_with_the_head_and_what_comes_after_the_end_is_refus
 def test_requests_too_large_together_travel_apart_and_one_that_cannot_travel_fails_alone() -> None:
     asker, task = ModelAsker(lambda: True), Task()
     large = [request(f"large-{number}", "x" * (MAX_FRAME_BYTES // 2)) for number in range(2)]
-    impossible = [request("huge", "x" * MAX_FRAME_BYTES), request("half", "half a \ud83d character")]
+    impossible = [
+        request("huge", "x" * MAX_FRAME_BYTES),
+        request("half", "half a \ud83d character"),
+        request("foreign", np.str_("a text of NumPy")),
+    ]
     asker.inference.submit([*large, *impossible], task.reply_to)
     assert asker.outgoing() == [InferenceAsk((one,)) for one in large]
-    assert task.codes() == {"huge": "SAGE-1203", "half": "SAGE-1203"}
+    assert task.codes() == {"huge": "SAGE-1203", "half": "SAGE-1203", "foreign": "SAGE-1203"}

@@ -5,6 +5,8 @@ import os
 import signal
 from collections.abc import Sequence
 
+import msgspec
+import numpy as np
 import pytest
 
 from cluster.serving.engines.launch import ChildLink, launch
@@ -12,7 +14,7 @@ from cluster.serving.engines.spec import spec_from_text
 from cluster.serving.loop import LoopPlane
 from cluster.serving.manager import start_control_plane
 from cluster.serving.plane import Plane
-from sage.base.errors import EngineLost, RequestCancelled
+from sage.base.errors import EngineLost, InvalidRequest, RequestCancelled
 from sage.base.ids import RequestId
 from sage.base.inference import Reply, Token
 from tests.unit.serving.arrange import chat, embed, outcome_of
@@ -37,6 +39,24 @@ def test_requests_wait_for_hosts_that_start_and_all_are_answered() -> None:
         assert set(chats.outcomes().values()) == set(embeddings.outcomes().values()) == {"finished"}
         assert {engine.state for engine in client.engines()} == {"ready"}
         assert max(num_texts for num_texts, _ in client.view().batch_sizes) > 1
+    finally:
+        assert client.close() == []
+
+
+def test_a_request_that_cannot_be_written_fails_alone() -> None:
+    client = start_control_plane()
+    try:
+        for link in hosts():
+            client.attach(link)
+        big, foreign = chat("big", max_tokens=2**70), embed("foreign")
+        foreign = msgspec.structs.replace(foreign, texts=(np.str_("a text of NumPy"),))
+        outcomes = ask(client, chat("a", max_tokens=1), big, foreign, embed("b")).outcomes()
+        assert outcomes == {
+            "a": "finished",
+            "big": InvalidRequest.code,
+            "foreign": InvalidRequest.code,
+            "b": "finished",
+        }
     finally:
         assert client.close() == []
 
