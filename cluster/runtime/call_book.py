@@ -6,7 +6,7 @@ A call is known by all that changes its answer: the model, what is asked of it, 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -26,6 +26,7 @@ from sage.base.inference import (
     Usage,
 )
 
+A = TypeVar("A")
 JOURNAL = EngineId("journal")
 """Who answers where no engine was asked."""
 
@@ -133,11 +134,10 @@ class CallBook:
         if isinstance(request, EmbedRequest):
             return self._known_vectors(request, known, counts)
         key = key_of(request)
-        answer = self._journal.take(key)
-        if answer is None:
+        said = _read(_SAID, self._journal.take(key))
+        if said is None:
             self._out[request.id] = _Out([key])
             return request
-        said = _SAID.decode(answer)
         self._count(1, counts)
         known.append(Token(request.id, said.text, said.usage.completion_tokens))
         known.append(Finished(request.id, said.reason, said.usage, JOURNAL))
@@ -151,9 +151,8 @@ class CallBook:
 
     def _known_vectors(self, request: EmbedRequest, known: list[Reply], counts: Counts) -> EmbedRequest | None:
         keys = [key_of_text(request.model, text) for text in request.texts]
-        found = {
-            at: _VECTOR.decode(answer) for at, key in enumerate(keys) if (answer := self._journal.take(key)) is not None
-        }
+        known_vectors = (_read(_VECTOR, self._journal.take(key)) for key in keys)
+        found = {at: vector for at, vector in enumerate(known_vectors) if vector is not None}
         self._count(len(found), counts)
         left = [at for at in range(len(keys)) if at not in found]
         if not left:
@@ -161,6 +160,14 @@ class CallBook:
             return None
         self._out[request.id] = _Out([keys[at] for at in left], found)
         return msgspec.structs.replace(request, texts=tuple(request.texts[at] for at in left))
+
+
+def _read(decoder: msgspec.msgpack.Decoder[A], answer: bytes | None) -> A | None:
+    """Return an answer, or None where there is none that can be read: another version may have kept it."""
+    try:
+        return None if answer is None else decoder.decode(answer)
+    except msgspec.DecodeError:
+        return None
 
 
 def _key(asked: object) -> bytes:

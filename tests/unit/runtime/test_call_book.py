@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from cluster.runtime.call_book import CallBook, key_of
+from cluster.runtime.call_book import CallBook, key_of, key_of_text
 from operators.machine import Counts
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import (
@@ -103,6 +103,15 @@ def test_only_texts_without_a_vector_are_asked_and_all_come_in_order(book: CallB
     [whole] = book.hear([Embedded(ID, b"xxxxyyyy", 1, Usage(prompt_tokens=1), ENGINE)])
     assert isinstance(whole, Embedded)
     assert (whole.vectors, whole.dim, whole.usage.prompt_tokens) == (b"xxxxbbbbyyyyaaaa", 1, 6)
+
+
+@pytest.mark.parametrize("kept", [b"", b"what another version wrote", b"\xc0"])
+def test_an_answer_that_cannot_be_read_counts_as_none(kept: bytes) -> None:
+    journal, counts = MemoryJournal(), Counts()
+    journal.kept = {key_of(ASKED): kept, key_of_text("model", "a"): kept}
+    texts = EmbedRequest(RequestId("r-2"), "model", ("a",))
+    assert CallBook(journal, is_cache=True).ask([ASKED, texts], counts) == ([ASKED, texts], [])
+    assert counts.num_cached == 0
 
 
 def test_texts_that_all_have_vectors_are_not_asked(book: CallBook) -> None:
