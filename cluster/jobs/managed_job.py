@@ -174,11 +174,13 @@ def answer_of_job(job: ManagedJob | None, nodes: Nodes, question: ExplainJob | D
 
 
 def _task_at(job: ManagedJob | None, nodes: Nodes, wanted: FindTask) -> TaskAt:
-    for task in job.run.deployment.tasks if job is not None and job.run.machine.has_begun else ():
-        if task.instance == wanted.instance and any(step.name == wanted.step for step in task.chain.steps):
-            assert job is not None
-            return TaskAt(nodes[job.run.nodes[task.id]], job.run.id, task.id)
-    raise StateUnreachable(f"job {wanted.job_id} does not run now", "It is over, or waits for room: see its status.")
+    if job is not None and job.run.machine.has_begun:
+        for task in job.run.deployment.tasks:
+            is_it = task.instance == wanted.instance and any(step.name == wanted.step for step in task.chain.steps)
+            if is_it and (node_id := job.run.nodes[task.id]) in nodes:  # a lost node's job stops for a while
+                return TaskAt(nodes[node_id], job.run.id, task.id)
+    do = "It is over, waits for room, or begins just now: see its status."
+    raise StateUnreachable(f"job {wanted.job_id} does not run now", do)
 
 
 def take_savepoint(job: ManagedJob | None, target: str, done: Done) -> None:

@@ -12,12 +12,12 @@ import sage
 from cluster.jobs.manager import JobManager
 from cluster.jobs.node_news import CloseNode, NodeJoined, NodeLeft
 from cluster.jobs.node_port import ActorNode, Deployment
-from cluster.jobs.orders import CancelJob, DeadLettersOf, JobView, NodesNow, SubmitPlan
+from cluster.jobs.orders import CancelJob, DeadLettersOf, FindTask, JobView, NodesNow, SubmitPlan
 from cluster.runtime.actor import Actor, ask, stop, tell, watch
 from cluster.runtime.messages import JobOpened, JobStopped, NodeOrder
 from cluster.runtime.saving import CheckpointStage
 from sage.base.clock import SystemClock
-from sage.base.errors import DeviceLost, InternalError, JobCancelled, NameTaken, NodeLost, NoRoom
+from sage.base.errors import DeviceLost, InternalError, JobCancelled, NameTaken, NodeLost, NoRoom, StateUnreachable
 from sage.base.ids import JobId, NodeId
 from sage.base.offer import Gpu, NodeOffer
 from sage.flow.plan import plan_from_graph
@@ -161,6 +161,21 @@ def test_a_job_that_loses_a_node_begins_anew_on_the_others_once_nothing_of_it_ru
     tell(two_nodes.manager, JobOpened(JobId("job~2"), b.id))
     assert b.next_order() == ("begin", "job~2")
     assert a.orders.empty()
+
+
+def test_the_tasks_of_a_lost_node_are_found_nowhere(two_nodes: TwoNodes) -> None:
+    for node in (two_nodes.a, two_nodes.b):
+        tell(two_nodes.manager, JobOpened(JobId("job"), node.id))
+    questions = [FindTask(JobId("job"), "map", instance) for instance in range(2)]
+    found = [ask(two_nodes.manager, question, timeout_s=DEADLINE_S) for question in questions]
+    assert [at.node for at in found] in ([two_nodes.a, two_nodes.b], [two_nodes.b, two_nodes.a])
+    two_nodes.lose(two_nodes.a)
+    for question, at in zip(questions, found, strict=True):
+        if at.node is two_nodes.a:
+            with pytest.raises(StateUnreachable, match="job job does not run now"):
+                ask(two_nodes.manager, question, timeout_s=DEADLINE_S)
+        else:
+            assert ask(two_nodes.manager, question, timeout_s=DEADLINE_S) == at
 
 
 def test_a_job_is_cancelled_while_it_stops_to_begin_anew(two_nodes: TwoNodes) -> None:
