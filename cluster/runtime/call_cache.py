@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from cluster.runtime.call_book import CallBook, CallJournal
-from cluster.runtime.packed import pack_records, unpack_records
+from cluster.runtime.packed import pack_whole, unpack_records
 from cluster.runtime.record_types import RecordTypes
 from operators.machine import Call, CallResult, Counts
 from sage.base.errors import InternalError, RecordUnsendable
@@ -47,8 +47,7 @@ class CachedCalls:
         for result in results:
             key = self._keys.pop(result.call_id, None)
             if key is not None and result.error is None:
-                [piece] = pack_records([result.value], self._types, where=self._where)
-                ended.append((key, piece.packed))
+                ended.append((key, pack_whole([result.value], self._types, where=self._where)))
         self._store.ended(ended)
 
     def close(self) -> None:

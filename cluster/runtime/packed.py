@@ -25,7 +25,7 @@ class Piece(NamedTuple):
 
 def pack_records(records: Sequence[Any], types: RecordTypes, *, where: str) -> Iterator[Piece]:
     """Yield `records` in pieces of about PIECE_BYTES, in order; `where` names the step. Raises RecordUnsendable."""
-    packed = _packed(records, types, where)
+    packed = pack_whole(records, types, where=where)
     if len(packed) <= PIECE_BYTES or len(records) == 1:
         if len(packed) > MAX_RECORD_BYTES:
             what = f"{where} brings a record of {len(packed):,} bytes; {MAX_RECORD_BYTES:,} may travel to the client"
@@ -48,5 +48,6 @@ def unpack_records(packed: bytes, types: RecordTypes) -> Sequence[Any]:
         raise InternalError(f"{len(packed)} bytes that are no packed records: {error}") from error
 
 
-def _packed(records: Sequence[Any], types: RecordTypes, where: str) -> bytes:
+def pack_whole(records: Sequence[Any], types: RecordTypes, *, where: str) -> bytes:
+    """Return `records` as one piece, however long, for what stays on this machine. Raises RecordUnsendable."""
     return msgspec.msgpack.encode([bytes(buffer) for buffer in encode_batch(Batch(records), types, where=where)])
