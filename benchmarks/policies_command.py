@@ -54,13 +54,15 @@ def policies(
     json: Target = None,
 ) -> None:
     """Replay traces against the control plane over simulated engines, by each policy and route."""
+    if find_load is not None and (load or interference):
+        raise typer.BadParameter("it goes neither with --load nor with --interference", param_hint="--find-load")
     wanted = PoliciesWanted(
         traces=tuple(trace or (TraceName.GENERATED,)),
         policies=tuple(policy or ("fifo", "hybrid")),
         routes=tuple(route or ("least_work", "auto")),
         admission=admission,
         num_engines=tuple(engines or (4,)),
-        loads=tuple(load or (1.2,)),
+        loads=() if find_load is not None else tuple(load or (1.2,)),
         is_mixed=mixed_classes,
         with_interference=interference,
         find_load=find_load,

@@ -45,7 +45,7 @@ class PoliciesWanted:
     """Each policy with each route. `load` 1 is the rate at which the engines just get through all that comes.
 
     `is_mixed`: requests are dealt into classes. `with_interference`: tenants are replayed in pairs too. `find_load`:
-    the share of good requests for which the highest load is looked for.
+    the share of good requests for which the highest load is looked for; `loads` is empty then.
     """
 
     traces: tuple[TraceName, ...]

@@ -96,3 +96,20 @@ def test_a_policy_that_is_none_is_named_with_those_there_are(capsys: pytest.Capt
     said = capsys.readouterr().err
     assert "The policies are: fifo, priority, edf, dlpm, hybrid" in said
     assert "Did you mean" not in said
+
+
+@pytest.mark.parametrize("beside", [["--load", "2"], ["--interference"]], ids=["load", "interference"])
+def test_what_a_search_for_the_highest_load_would_ignore_is_refused(
+    beside: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["policies", "--limit", "20", "--policy", "fifo", "--route", "auto", "--find-load", "0.9"]
+    assert run_command(app, "sage-benchmark", [*asked, *beside]) == 2
+    assert "neither with --load nor with --interference" in capsys.readouterr().err
+
+
+def test_the_command_of_a_search_for_the_highest_load_can_be_run_again(tmp_path: Path) -> None:
+    target = tmp_path / "load.json"
+    asked = ["policies", "--limit", "20", "--policy", "fifo", "--route", "auto", "--find-load", "0.9"]
+    assert run_command(app, "sage-benchmark", [*asked, "--json", str(target)]) == 0
+    again = json.loads(target.read_text())["command"].split()[1:]
+    assert run_command(app, "sage-benchmark", again) == 0
