@@ -17,6 +17,8 @@ def report(files: Files, plots: Plots = None, html: Page = None, json: Json = Fa
     """Print the figures of result files; draw them, and put all into one page, where that is wanted."""
     from benchmarks.report import report as report_of
 
+    if json and (plots is not None or html is not None):
+        raise typer.BadParameter("it goes neither with --plots nor with --html", param_hint="--json")
     documents = [read(file) for file in files]
     if plots is not None or html is not None:
         _draw([(file.stem, document) for file, document in zip(files, documents, strict=True)], plots, html)

@@ -113,3 +113,9 @@ def test_the_command_of_a_search_for_the_highest_load_can_be_run_again(tmp_path:
     assert run_command(app, "sage-benchmark", [*asked, "--json", str(target)]) == 0
     again = json.loads(target.read_text())["command"].split()[1:]
     assert run_command(app, "sage-benchmark", again) == 0
+
+
+def test_a_report_as_json_has_no_pictures(result_file: Path, tmp_path: Path) -> None:
+    asked = ["report", str(result_file), "--json", "--plots", str(tmp_path / "plots")]
+    assert run_command(app, "sage-benchmark", asked) == 2
+    assert not (tmp_path / "plots").exists()
