@@ -231,6 +231,7 @@ def _faults_of_generate(spec: Generate) -> Iterator[Fault]:
     yield from _model(spec.model)
     yield from _template(prompt=spec.prompt, system=spec.system)
     yield from _faults_of_calls(spec)
+    yield from _whole_numbers(max_tokens=spec.max_tokens, seed=spec.seed)
     yield from _at_least(1, max_tokens=spec.max_tokens)
     yield from _at_least(0, temperature=spec.temperature)
     yield from _above_zero(deadline_s=spec.deadline_s)
@@ -317,6 +318,12 @@ def _at_least(least: int, **numbers: float | None) -> Iterator[Fault]:
     for param, number in numbers.items():
         if number is not None and not number >= least:
             yield Fault(f"{param} is {number}; it is at least {least}", "", param)
+
+
+def _whole_numbers(**numbers: float | None) -> Iterator[Fault]:
+    for param, number in numbers.items():
+        if isinstance(number, float):  # an engine's host would break over it
+            yield Fault(f"{param} is {number}; it is a whole number", "", param)
 
 
 def _finite(**numbers: float) -> Iterator[Fault]:

@@ -90,6 +90,8 @@ BAD: dict[str, Callable[[Any], object]] = {
     "malformed": lambda s: s.generate(model="m", prompt="{}", system="{"),
     "prompt= takes a template or a function": lambda s: s.generate(model="m", prompt=NOT_CALLABLE),
     "max_tokens is 0": lambda s: s.generate(model="m", prompt="{}", max_tokens=0),
+    "max_tokens is 2.5": lambda s: s.generate(model="m", prompt="{}", max_tokens=2.5),
+    "seed is 1.5": lambda s: s.generate(model="m", prompt="{}", seed=1.5),
     "temperature is -1": lambda s: s.generate(model="m", prompt="{}", temperature=-1),
     "deadline_s is 0": lambda s: s.generate(model="m", prompt="{}", deadline_s=0),
     "stop holds an empty text": lambda s: s.generate(model="m", prompt="{}", stop=""),
