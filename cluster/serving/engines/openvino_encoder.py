@@ -12,11 +12,17 @@ from cluster.serving.engines.micro_batch import padded_length, shapes
 
 
 class Encoder:
-    """One compiled model. With one thread it works on the thread that calls it."""
+    """One compiled model. With one thread it works on the thread that calls it, on whichever core that is."""
 
     def __init__(self, model: Path, num_threads: int) -> None:
         """Load `model` (ONNX or OpenVINO IR)."""
-        properties = {"INFERENCE_NUM_THREADS": num_threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+        properties = {
+            "INFERENCE_NUM_THREADS": num_threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": num_threads
+            > 1,  # the library would keep each encoder of one thread to the first core
+        }
         core = ov.Core()
         pooled = _pooled(core.read_model(str(model)))
         self._names = [port.any_name for port in pooled.inputs]
