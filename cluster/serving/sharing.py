@@ -26,7 +26,11 @@ class SharingMode(StrEnum):
 
 
 MAX_HELD_S = {ServiceClass.INTERACTIVE: 0.06, ServiceClass.STANDARD: 1.0, ServiceClass.BATCH: 5.0}
-"""How long a text of each class is held back for chat at most; half of its own time where it has less."""
+"""How long a text of each class is held back for chat at most, and no longer than half of its own time.
+
+An interactive one from when it comes; others from when they are first in line: what stands behind other texts is not
+held back by chat.
+"""
 
 FREE_TOKENS = 512  # of a micro-batch where nobody is in the way
 GO_TOKENS = 256  # 12-20 ms of one thread: how long chat's prompt waits for a core at most
@@ -90,10 +94,20 @@ def mode_for(chat: ChatNow, wanted: SharingMode, target_s: float | None) -> Shar
     return SharingMode.ALTERNATING if slack >= 1.25 and chat.busy >= 0.6 else SharingMode.GATED
 
 
-def held_until_s(service_class: ServiceClass, timeout_s: float | None, now_s: float, max_held_s: float | None) -> float:
-    """Return when a text that comes now goes whatever chat does; `max_held_s` instead of what its class says."""
+def held_until_s(
+    service_class: ServiceClass,
+    timeout_s: float | None,
+    came_s: float,
+    max_held_s: float | None,
+    *,
+    first_s: float = 0.0,
+) -> float:
+    """Return when a text goes whatever chat does. `max_held_s` instead of what its class says; `first_s`: since when it
+    is first in line, where that is later than it came."""
     held_s = MAX_HELD_S[service_class] if max_held_s is None else max_held_s
-    return now_s + (held_s if timeout_s is None else min(held_s, timeout_s / 2))
+    since_s = came_s if service_class is ServiceClass.INTERACTIVE else max(came_s, first_s)
+    until_s = since_s + held_s
+    return until_s if timeout_s is None else min(until_s, came_s + timeout_s / 2)
 
 
 def next_go(mode: SharingMode, chat: ChatNow, oldest: OldestText, now_s: float) -> Go | None:

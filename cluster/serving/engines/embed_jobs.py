@@ -80,6 +80,10 @@ class EmbedJobs:
             self._waiting.popleft()
         return self._waiting[0].job if self._waiting else None
 
+    def has_interactive(self) -> bool:
+        """Say whether somebody waits for one of the requests in work."""
+        return any(job.service_class is ServiceClass.INTERACTIVE for job in self._jobs.values())
+
     def take(self, budget_tokens: int = BUDGET_TOKENS) -> list[Text]:
         """Take the texts of the next micro-batch out of those that wait; the others keep their order."""
         num = min(_WINDOW_TEXTS, len(self._waiting))

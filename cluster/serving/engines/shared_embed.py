@@ -24,10 +24,11 @@ _RESCUE_AFTER_S = 0.1  # a micro-batch takes 12-20 ms of a core
 
 @dataclass(slots=True, eq=False)
 class _Batch:
-    """Texts at a worker. `is_rescued`: they were given to another too."""
+    """Texts at a worker, which chat could hold back until `held_until_s`. `is_rescued`: another was given them too."""
 
     texts: list[Text]
     go: Go
+    held_until_s: float
     is_rescued: bool = False
 
 
@@ -55,6 +56,7 @@ class SharedEmbed:
         self._workers: EmbedWorkers[_Batch] = EmbedWorkers(make_encoder, num_cpus + 1)
         self._in_work: list[_Batch] = []
         self._is_held = False
+        self._first_s = 0.0  # since when the text that waits longest is first in line
         self.wake_fd: int | None = self._workers.wake_fd
 
     def info(self) -> EngineInfo:
@@ -103,11 +105,13 @@ class SharedEmbed:
             self._is_held = False
             return False
         mode = mode_for(chat, self._options.mode, self._options.target_s)
-        go = next_go(mode, chat, OldestText(oldest.service_class, self._held_until_s(oldest)), now_s)
+        held_until_s = self._held_until_s(oldest)
+        go = next_go(mode, chat, OldestText(oldest.service_class, held_until_s), now_s)
         self._is_held = go is None
         if go is None or not self._has_room(go):
             return False
-        self._give(_Batch(self._jobs.take(go.budget_tokens), go))
+        self._first_s = now_s
+        self._give(_Batch(self._jobs.take(go.budget_tokens), go, held_until_s))
         return True
 
     def _has_room(self, go: Go) -> bool:
@@ -122,14 +126,16 @@ class SharedEmbed:
     def _rescue(self, now_s: float) -> None:
         """Embed once more, at the usual priority, what a meek worker did not come to in time."""
         for batch in self._in_work:
-            is_late = self._held_until_s(batch.texts[0].job) + _RESCUE_AFTER_S <= now_s
+            is_late = batch.held_until_s + _RESCUE_AFTER_S <= now_s
             if batch.go.is_meek and is_late and not batch.is_rescued and self._has_room(Go(0, is_alone=True)):
                 batch.is_rescued = True
-                self._give(_Batch(batch.texts, Go(0, is_alone=True)))
+                self._give(_Batch(batch.texts, Go(0, is_alone=True), batch.held_until_s))
                 break
 
     def _held_until_s(self, job: EmbedJob) -> float:
-        return held_until_s(job.service_class, job.timeout_s, job.came_s, self._options.max_held_s)
+        first_s = 0.0 if self._jobs.has_interactive() else self._first_s  # those before it hold it back too
+        max_held_s = self._options.max_held_s
+        return held_until_s(job.service_class, job.timeout_s, job.came_s, max_held_s, first_s=first_s)
 
     def _tell(self, chat: ChatNow, now_s: float) -> None:
         mode = mode_for(chat, self._options.mode, self._options.target_s)

@@ -108,6 +108,28 @@ def test_a_text_held_as_long_as_it_may_goes_while_chat_still_reads(bench: Bench)
     assert [reply.request_id for reply in bench.replies(1)] == ["a"]
 
 
+def test_a_text_behind_others_is_held_back_only_from_when_it_is_first(bench: Bench) -> None:
+    bench.chat_is(READING)
+    bench.ask("a", "word " * 200)
+    bench.ask("b", "one")
+    bench.clock.advance(1.1)
+    assert [reply.request_id for reply in bench.replies(1)] == ["a"]
+    assert bench.chat.texts_wait(101.1)
+    assert bench.chat.num_in_work(101.1) == 0, "it came as early, and waited for the other"
+    bench.clock.advance(1.0)
+    bench.chat_is(READING)
+    assert [reply.request_id for reply in bench.replies(1)] == ["b"]
+
+
+def test_a_line_does_not_rest_before_a_text_that_somebody_waits_for(bench: Bench) -> None:
+    bench.chat_is(READING)
+    bench.ask("a", "word " * 200)
+    bench.ask("b", "word " * 100)
+    bench.ask("c", "one", service_class=ServiceClass.INTERACTIVE)
+    bench.clock.advance(1.1)
+    assert [reply.request_id for reply in bench.replies(3)] == ["a", "b", "c"]
+
+
 def test_long_texts_behind_and_before_short_ones_all_come(bench: Bench) -> None:
     for number in range(30):
         bench.ask(str(number), "word " * (250 if number % 3 == 0 else 4))

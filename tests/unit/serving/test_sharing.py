@@ -88,6 +88,13 @@ def test_a_text_is_held_by_its_class_its_own_time_and_the_setting() -> None:
     assert held_until_s(INTERACTIVE, None, 10.0, 0.2) == pytest.approx(10.2)
 
 
+def test_time_behind_other_texts_is_not_time_that_chat_took() -> None:
+    assert held_until_s(STANDARD, None, 10.0, None, first_s=14.0) == 15.0
+    assert held_until_s(STANDARD, None, 10.0, None, first_s=9.0) == 11.0
+    assert held_until_s(STANDARD, 8.0, 10.0, None, first_s=14.0) == 14.0, "its own deadline counts from when it came"
+    assert held_until_s(INTERACTIVE, None, 10.0, None, first_s=14.0) == pytest.approx(10.06), "somebody waits for it"
+
+
 def test_a_turn_is_what_the_target_leaves_less_what_was_overrun() -> None:
     turns = TurnBudget()
     assert turns.budget_s(0.050, 0.020) == pytest.approx(0.025)
