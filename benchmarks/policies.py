@@ -3,13 +3,14 @@
 Every replay is checked: each request ended once, and the plane says that it served by what was asked for.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import product
 from random import Random
 
 from benchmarks.document import Result
 from benchmarks.policies_wanted import PoliciesWanted, TraceName
-from benchmarks.policy_result import policy_result
+from benchmarks.policy_result import SetupResult, of_setup, policy_result
 from benchmarks.simulator.arrival import Trace
 from benchmarks.simulator.kv_cache import BlockCache
 from benchmarks.simulator.outcome import figures_of
@@ -28,35 +29,23 @@ _HIGHEST_LOAD, _NEAR_LOAD = 8.0, 0.01
 Say = Callable[[str], object]
 
 
-class LoadResult(Result, frozen=True, kw_only=True):
+class LoadResult(SetupResult, frozen=True, kw_only=True):
     """The highest load, to 1 %, at which the mean share of good requests over the seeds is `goodput_wanted`.
 
     It is looked for by halving, as if goodput only fell with load.
     """
 
-    trace: str
-    policy: str
-    route: str
-    admission: str
-    prompts: str
-    num_engines: int
     num_seeds: int
     goodput_wanted: float
     highest_load: float
 
 
-class InterferenceResult(Result, frozen=True, kw_only=True):
+class InterferenceResult(SetupResult, frozen=True, kw_only=True):
     """What tenant `beside` costs `tenant`: p99 of its times to the first token with only the two, by that alone.
 
     `n` is the number of its requests.
     """
 
-    trace: str
-    policy: str
-    route: str
-    admission: str
-    prompts: str
-    num_engines: int
     load: float
     tenant: str
     beside: str
@@ -132,17 +121,9 @@ def _highest_load(trace: Trace, full_s: float, setup: Setup, wanted: PoliciesWan
         middle = (low + high) / 2
         low, high = (middle, high) if is_good(middle) else (low, middle)
     return LoadResult(
-        engine=f"simulated {wanted.profile}",
+        **of_setup(trace, setup, wanted.profile),
         workload="highest load",
         n=len(trace.arrivals),
-        checked=True,
-        simulated=True,
-        trace=trace.name,
-        policy=setup.policy,
-        route=setup.route,
-        admission=setup.admission,
-        prompts=setup.prompts,
-        num_engines=setup.num_engines,
         num_seeds=wanted.num_seeds,
         goodput_wanted=wanted.find_load,
         highest_load=round(low, 3),
@@ -160,17 +141,9 @@ def _interference(trace: Trace, setup: Setup, load: float, profile: str) -> Iter
         alone_p99_ms = figures_of(alone.outcomes, alone.duration_s).ttft_p99_ms
         if alone_p99_ms:
             yield InterferenceResult(
-                engine=f"simulated {profile}",
+                **of_setup(trace, setup, profile),
                 workload="interference",
                 n=len(own.arrivals),
-                checked=True,
-                simulated=True,
-                trace=trace.name,
-                policy=setup.policy,
-                route=setup.route,
-                admission=setup.admission,
-                prompts=setup.prompts,
-                num_engines=setup.num_engines,
                 load=load,
                 tenant=tenant,
                 beside=beside,
@@ -180,13 +153,8 @@ def _interference(trace: Trace, setup: Setup, load: float, profile: str) -> Iter
 
 def busiest_tenants(trace: Trace) -> list[str]:
     """Return the tenants that ask for most tokens, of those with enough requests for a p99."""
-    tokens: dict[str, int] = {}
-    requests: dict[str, int] = {}
-    for arrival in trace.arrivals:
-        tokens[arrival.tenant] = tokens.get(arrival.tenant, 0) + arrival.prompt_tokens + arrival.answer_tokens
-        requests[arrival.tenant] = requests.get(arrival.tenant, 0) + 1
-    able = [tenant for tenant in tokens if requests[tenant] >= NUM_QUIET]
-    return sorted(able, key=lambda tenant: -tokens[tenant])[:NUM_INTERFERING]
+    tokens = _tokens_of_able(trace)
+    return sorted(tokens, key=lambda tenant: -tokens[tenant])[:NUM_INTERFERING]
 
 
 def quiet_p99_ratio(trace: Trace, run: Replayed, setup: Setup) -> float | None:
@@ -201,13 +169,19 @@ def quiet_p99_ratio(trace: Trace, run: Replayed, setup: Setup) -> float | None:
 
 
 def _quiet_tenant(trace: Trace) -> str | None:
-    tokens: dict[str, int] = {}
-    requests: dict[str, int] = {}
+    tokens = _tokens_of_able(trace)
+    has_others = len({arrival.tenant for arrival in trace.arrivals}) > 1
+    return min(tokens, key=tokens.__getitem__) if has_others and tokens else None
+
+
+def _tokens_of_able(trace: Trace) -> dict[str, int]:
+    """Return how many tokens each tenant asks for that has enough requests for a p99."""
+    tokens: Counter[str] = Counter()
+    requests: Counter[str] = Counter()
     for arrival in trace.arrivals:
-        tokens[arrival.tenant] = tokens.get(arrival.tenant, 0) + arrival.prompt_tokens + arrival.answer_tokens
-        requests[arrival.tenant] = requests.get(arrival.tenant, 0) + 1
-    able = [tenant for tenant in tokens if requests[tenant] >= NUM_QUIET]
-    return min(able, key=tokens.__getitem__) if len(tokens) > 1 and able else None
+        tokens[arrival.tenant] += arrival.prompt_tokens + arrival.answer_tokens
+        requests[arrival.tenant] += 1
+    return {tenant: num for tenant, num in tokens.items() if requests[tenant] >= NUM_QUIET}
 
 
 def full_load_s(trace: Trace, num_engines: int, costs: CostModel) -> float:

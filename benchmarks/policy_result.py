@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from statistics import mean
+from typing import Any
 
 from benchmarks.document import Result
 from benchmarks.intervals import interval
@@ -12,7 +13,18 @@ from benchmarks.simulator.outcome import Figures, attainment, figures_of, record
 from benchmarks.simulator.run import Replayed, Setup
 
 
-class PolicyResult(Result, frozen=True, kw_only=True):
+class SetupResult(Result, frozen=True, kw_only=True):
+    """What all results of replays have: which trace was replayed against what."""
+
+    trace: str
+    policy: str
+    route: str
+    admission: str
+    prompts: str
+    num_engines: int
+
+
+class PolicyResult(SetupResult, frozen=True, kw_only=True):
     """One policy with one route, the mean over `num_seeds` replays; `n` requests were offered in each.
 
     `goodput_*` are shares of what was offered; `_low` and `_high` are the ends of the 95 % interval of the mean over
@@ -28,12 +40,6 @@ class PolicyResult(Result, frozen=True, kw_only=True):
     of their graph of calls, or of which a call failed; None where the trace has none that are due.
     """
 
-    trace: str
-    policy: str
-    route: str
-    admission: str
-    prompts: str
-    num_engines: int
     load: float
     num_seeds: int
     goodput_requests: float
@@ -82,18 +88,18 @@ def policy_result(
     figures = [figures_of(run.outcomes, run.duration_s) for run in runs]
     shown = {name: round(mean(getattr(f, name) for f in figures), 4) for name in asdict(figures[0])}
     seeds = {name: [getattr(each, name) for each in figures] for name in ("goodput_requests", "goodput_tokens")}
+    given: dict[str, Any] = {
+        **of_setup(trace, setup, profile),
+        **_engines(runs),
+        **_intervals(seeds),
+        **_cost(runs, figures, setup.num_engines),
+        **_fairness(runs),
+        **{name: shown[name] for name in _SHOWN},
+    }
     return PolicyResult(
-        engine=f"simulated {profile}",
+        **given,
         workload="replay",
         n=len(trace.arrivals),
-        checked=True,
-        simulated=True,
-        trace=trace.name,
-        policy=setup.policy,
-        route=setup.route,
-        admission=setup.admission,
-        prompts=setup.prompts,
-        num_engines=setup.num_engines,
         load=load,
         num_seeds=len(runs),
         prefix_hit_pooled=round(pooled, 4),
@@ -102,12 +108,22 @@ def policy_result(
         attainment=_attainment(runs),
         seeds=seeds,
         record_misses=_mean_of_known([record_misses(run.outcomes) for run in runs]),
-        **_engines(runs),
-        **_intervals(seeds),
-        **_cost(runs, figures, setup.num_engines),
-        **_fairness(runs),
-        **{name: shown[name] for name in _SHOWN},
     )
+
+
+def of_setup(trace: Trace, setup: Setup, profile: str) -> dict[str, Any]:
+    """Return the fields of a SetupResult that `trace` and `setup` give, beside `workload` and `n`."""
+    return {
+        "engine": f"simulated {profile}",
+        "checked": True,
+        "simulated": True,
+        "trace": trace.name,
+        "policy": setup.policy,
+        "route": setup.route,
+        "admission": setup.admission,
+        "prompts": setup.prompts,
+        "num_engines": setup.num_engines,
+    }
 
 
 def _engines(runs: Sequence[Replayed]) -> dict[str, float]:
