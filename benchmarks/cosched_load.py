@@ -77,6 +77,7 @@ class CoschedTurn:
         self._last_s: dict[RequestId, float] = {}
         self._is_over = False
         self._began_s = self._until_s = 0.0
+        self._seen = TurnSeen(0.0)
         self._poll = select.poll()
         for link in (chat, embed):
             for fd in link.fds():
@@ -87,7 +88,7 @@ class CoschedTurn:
 
         `until_tokens`: of chat and of embeddings; it ends as soon as so many have come.
         """
-        seen = TurnSeen(seconds)
+        self._seen = seen = TurnSeen(seconds)
         start_s = self._clock.monotonic_s()
         self._began_s = start_s + warm_s
         self._until_s = self._began_s + seconds
@@ -106,17 +107,17 @@ class CoschedTurn:
                     self._ask_texts(1, ServiceClass.INTERACTIVE)
                     next_text_s += self._rng.expovariate(self._load.texts_per_s)
                 due_s.append(next_text_s)
-            self._take(min(due_s), seen)
-        self._end(seen)
+            self._take(min(due_s))
+        self._end()
         return seen
 
-    def _end(self, seen: TurnSeen) -> None:
+    def _end(self) -> None:
         self._is_over = True
         for link in (self._chat, self._embed):
             link.send(Abort(tuple(id for id, (at, _) in self._open.items() if at is link)))
         until_s = self._clock.monotonic_s() + END_S
         while self._open and self._clock.monotonic_s() < until_s:
-            self._take(until_s, seen)
+            self._take(until_s)
         if self._open:
             raise InternalError(f"{len(self._open)} requests did not end within {END_S:g} s", "Please report it.")
 
@@ -136,21 +137,21 @@ class CoschedTurn:
         self._open[request.id] = (link, self._clock.monotonic_s())
         if not link.send(Run((request,))):
             raise InternalError(f"engine {link.engine_id} takes no more", "Please report it.")
-        self._hear(link, TurnSeen(0.0))
+        self._hear(link)
 
-    def _take(self, until_s: float, seen: TurnSeen) -> None:
+    def _take(self, until_s: float) -> None:
         """Wait for what comes next, until then at the latest."""
         self._poll.poll(max(0.0, 1000 * (until_s - self._clock.monotonic_s())))
         for link in (self._chat, self._embed):
-            self._hear(link, seen)
+            self._hear(link)
 
-    def _hear(self, link: HostLink, seen: TurnSeen) -> None:
+    def _hear(self, link: HostLink) -> None:
         for message in link.drain():
             now_s = self._clock.monotonic_s()
             match message:
                 case Replies(replies=replies):
                     for reply in replies:
-                        self._heard(reply, now_s, seen)
+                        self._heard(reply, now_s)
                 case HostLost(failure=failure) | StartFailed(failure=failure):
                     raise failure.error()
                 case Seen():
@@ -158,7 +159,8 @@ class CoschedTurn:
                 case Ready():
                     raise InternalError(f"engine {link.engine_id} was ready before", "Please report it.")
 
-    def _heard(self, reply: Token | Finished | Embedded | Failed, now_s: float, seen: TurnSeen) -> None:
+    def _heard(self, reply: Token | Finished | Embedded | Failed, now_s: float) -> None:
+        seen = self._seen
         is_measured = self._began_s <= now_s < self._until_s
         if isinstance(reply, Token):
             last_s = self._last_s.get(reply.request_id)

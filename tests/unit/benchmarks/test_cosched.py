@@ -10,9 +10,13 @@ from benchmarks.cosched import AloneLimits as AloneLimits
 from benchmarks.cosched import add_turn, kept_to, results_of
 from benchmarks.cosched_figures import SetUpTurns, best_of, keeps_chat, percentile, ratio_of
 from benchmarks.cosched_load import CoschedLoad, CoschedTurn, TurnSeen, arrivals_at, wait_ready
-from cluster.serving.engines.launch import launch
+from cluster.serving.engines.launch import HostLink, launch
+from cluster.serving.engines.link import HostLost
+from cluster.serving.engines.port import FromHost, Replies, Run, ToHost
 from cluster.serving.engines.spec import spec_from_text
 from sage.base.clock import SystemClock
+from sage.base.ids import EngineId
+from sage.base.inference import Embedded, Finished, Token, Usage
 
 LIMITS = AloneLimits(10.0, 100.0, 1000.0)
 
@@ -87,6 +91,35 @@ def test_processes_are_kept_to_cores_only_while_they_are_started() -> None:
     with kept_to([min(before)]):
         assert sched_getaffinity(0) == {min(before)}
     assert sched_getaffinity(0) == before
+
+
+class QuickLink(HostLink):
+    """A scripted host: what is asked is answered at once, so that it is read while the next is sent."""
+
+    def __init__(self, model: str) -> None:
+        self.engine_id, self.models = EngineId(model), (model,)
+        self._answers: list[Token | Finished | Embedded] = []
+
+    def fds(self) -> tuple[int, ...]:
+        return ()
+
+    def send(self, message: ToHost) -> bool:
+        for request in message.requests if isinstance(message, Run) else ():
+            self._answers += [Token(request.id, "a"), Token(request.id, "b")]
+            self._answers.append(Finished(request.id, "stop", Usage(1, 2), self.engine_id))
+        return True
+
+    def drain(self) -> list[FromHost | HostLost]:
+        came, self._answers = self._answers, []
+        return [Replies(tuple(came))] if came else []
+
+
+def test_what_comes_while_something_is_sent_counts() -> None:
+    chat, embed = QuickLink("chat"), QuickLink("embed")
+    load = CoschedLoad(tuple((0.0, "a prompt") for _ in range(3)))
+    turn = CoschedTurn(chat, embed, load, [], 1, SystemClock(), Random(1))
+    seen = turn.run(20.0, warm_s=0.0, until_tokens=(6, 0))
+    assert (seen.chat_tokens, len(seen.gaps_ms)) == (6, 3)
 
 
 @pytest.mark.engines
