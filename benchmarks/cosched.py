@@ -29,12 +29,13 @@ from benchmarks.texts import load_corpus, passages
 from cluster.commands.pull import ensure_models
 from cluster.serving.engines.build import engine_from_spec
 from cluster.serving.engines.launch import ChildLink, launch
+from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.port import Replies, Run
 from cluster.serving.engines.spec import spec_from_text
 from sage.base.clock import Clock, SystemClock
 from sage.base.errors import InternalError, InvalidRequest
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Embedded, EmbedRequest
+from sage.base.inference import Embedded, EmbedRequest, Failed
 
 ALONE = "alone"
 TARGETS_LOAD = 0.5
@@ -287,6 +288,10 @@ def _embedded(link: ChildLink, texts: Sequence[str], clock: Clock) -> Embedded:
                 for reply in message.replies:
                     if isinstance(reply, Embedded):
                         return reply
+                    if isinstance(reply, Failed):
+                        raise reply.failure.error()
+            elif isinstance(message, HostLost):
+                raise message.failure.error()
         _wait(link)
     raise InternalError(f"engine {link.engine_id} did not answer within 60 s", "Please report it.")
 
