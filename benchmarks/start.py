@@ -104,7 +104,11 @@ def _started(engine: str, python: Path, clock: Clock) -> tuple[float, int]:
             process.kill()
         first = process.stdout.readline()
         took_s = clock.monotonic_s() - began_s
-        rest, _ = process.communicate(timeout=_TIMEOUT_S)
+        try:
+            rest, _ = process.communicate(timeout=_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            rest, _ = process.communicate(timeout=_TIMEOUT_S)
     words = rest.split()
     expected = [b"%d" % NUM_RECORDS, b"%d" % (NUM_RECORDS * (NUM_RECORDS + 1) // 2)]
     if first != b"first\n" or words[:2] != expected:
