@@ -25,8 +25,8 @@ from sage.base.inference import (
 
 WARM_S = 0.4  # of load before what is measured begins
 END_S = 20.0  # for what was cancelled to end
-TEXTS_A_REQUEST = 16
-REQUESTS_AT_HAND = 6  # of embeddings in a closed loop
+TEXTS_A_REQUEST = 2  # few: of a request that is not whole when a short turn ends, nothing counts
+REQUESTS_AT_HAND = 48  # of embeddings in a closed loop
 MAX_TOKENS = 24
 _READY_S = 180.0
 
