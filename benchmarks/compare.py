@@ -15,9 +15,10 @@ from sage.base.errors import SourceUnreadable
 
 _NAMING = (
     "workload", "trace", "engine", "policy", "route", "admission", "prompts", "num_engines", "load", "tenant", "beside",
-    "data", "latency", "batch_records", "waiting", "engines", "chat_load", "mode", "goodput_wanted",
+    "data", "latency", "batch_records", "waiting", "engines", "chat_load", "mode", "goodput_wanted", "num_instances",
+    "num_in_flight", "num_nodes", "num_shapes",
 )  # fmt: skip
-_NO_FIGURES = frozenset((*_NAMING, "n", "num_rounds", "num_seeds", "num_in_flight"))
+_NO_FIGURES = frozenset((*_NAMING, "n", "num_rounds", "num_seeds"))
 
 Row = Mapping[str, object]
 
@@ -36,10 +37,12 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def compare(first: Document, other: Document) -> list[Comparison]:
-    """Return every figure that both documents have of the same kind of results; raises SourceUnreadable without any."""
+    """Return every figure that both documents have of the same kind of results; raises SourceUnreadable without any,
+    and where two results of a document are of one kind: then nobody could say which is meant."""
     names = [name for name in _NAMING if any(name in row for row in (*first.results, *other.results))]
     names = [name for name in names if not _is_apart(name, first.results, other.results)]
-    others = {_kind(row, names): row for row in other.results}
+    _by_kind(first.results, names)
+    others = _by_kind(other.results, names)
     found = [
         comparison
         for row in first.results
@@ -66,6 +69,16 @@ def comparison_table(comparisons: Sequence[Comparison]) -> str:
 def _is_apart(name: str, first: Sequence[Row], other: Sequence[Row]) -> bool:
     ours, theirs = ({row.get(name) for row in rows} for rows in (first, other))
     return len(ours) == len(theirs) == 1 and ours != theirs
+
+
+def _by_kind(rows: Sequence[Row], names: Sequence[str]) -> dict[tuple[tuple[str, str], ...], Row]:
+    found: dict[tuple[tuple[str, str], ...], Row] = {}
+    for row in rows:
+        if (kind := _kind(row, names)) in found:
+            which = ", ".join(f"{name} {value}" for name, value in kind)
+            raise SourceUnreadable(f"a document has several results of one kind ({which})", "Compare others.")
+        found[kind] = row
+    return found
 
 
 def _kind(row: Row, names: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -7,10 +7,11 @@ import pytest
 
 from benchmarks.cli import app
 from benchmarks.compare import compare
-from benchmarks.document import Document, Hardware, write
+from benchmarks.document import Document, Hardware, read, write
 from benchmarks.plots import page
 from sage.base.errors import SourceUnreadable
 from sage.cli import run_command
+from tests.conftest import ROOT
 
 PNG = b"\x89PNG"
 
@@ -45,6 +46,18 @@ def test_an_interval_is_of_the_ratios_seed_by_seed() -> None:
     assert tokens.low is not None
     assert tokens.high is not None
     assert 1.5 < tokens.low < 2.15 < tokens.high < 3.0
+
+
+def test_two_results_of_one_kind_in_a_document_are_an_error() -> None:
+    twice = msgspec.structs.replace(document("fifo", [0.1]), results=2 * document("fifo", [0.1]).results)
+    with pytest.raises(SourceUnreadable, match=r"several results of one kind \(trace t0, policy fifo\)"):
+        compare(twice, document("fifo", [0.1]))
+
+
+@pytest.mark.parametrize("kept", sorted((ROOT / "benchmarks/results").glob("*.json")), ids=lambda path: path.stem)
+def test_a_document_that_is_kept_is_as_good_as_itself(kept: Path) -> None:
+    found = compare(read(kept), read(kept))
+    assert {each.ratio for each in found} == {1.0}
 
 
 def test_documents_of_different_things_are_an_error() -> None:
