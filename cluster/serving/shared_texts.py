@@ -46,11 +46,15 @@ class _Open:
 
 @dataclass(slots=True, eq=False)
 class _Asked:
-    """What was asked of the plane: its texts by key, in order, and which rows wait for each, the asker's own first."""
+    """What was asked of the plane: its texts by key, in order, and which rows wait for each, the asker's own first.
+
+    `is_old`: models have changed since, so that its vectors are for those who wait only.
+    """
 
     request: EmbedRequest
     owner: _Open
     waiting: dict[TextKey, list[tuple[_Open, int]]] = field(default_factory=dict)
+    is_old: bool = False
 
     def has_sharers(self) -> bool:
         return any(not open.is_over for waiting in self.waiting.values() for open, _ in waiting)
@@ -121,6 +125,13 @@ class SharedTexts:
         orders.cancels.extend(id for id in mine if id in self._asked)
         return orders
 
+    def forget(self) -> None:
+        """Keep and share nothing of what is known or asked by now: a name may come back as another model's."""
+        self.cache.clear()
+        self._under_way.clear()
+        for asked in self._asked.values():
+            asked.is_old = True
+
     def view(self) -> tuple[TextsView, ...]:
         models = sorted({model for model, _ in self._counts})
         ways = ("embedded", "cached", "shared")
@@ -166,7 +177,8 @@ class SharedTexts:
         for number, (key, waiting) in enumerate(asked.waiting.items()):
             start = 4 * last.dim * number
             value = CachedVector(last.vectors[start : start + 4 * last.dim], tokens[number])
-            self.cache.put(key, value)
+            if not asked.is_old:
+                self.cache.put(key, value)
             for place, (open, row) in enumerate(waiting):
                 if not open.is_over:
                     open.engine_id, open.served = last.engine_id, last.served

@@ -73,7 +73,7 @@ class TextDesk:
         if models is not self._served:
             self._served = models
             self._models = frozenset(card.name for card in models if Kind.EMBED in card.kinds)
-            self._texts.cache.clear()  # what came back under a name may be another model
+            self._texts.forget()
 
     def _is_for_us(self, request: EmbedRequest) -> bool:
         """Say whether it can be answered at all; what cannot is refused by the plane, in its words."""

@@ -86,6 +86,20 @@ def vectors_of(texts: Sequence[str]) -> list[bytes]:
     return [hash_vector(text, DIM) for text in texts]
 
 
+def test_what_was_asked_before_models_changed_is_neither_shared_nor_kept() -> None:
+    bench = Bench(cache_bytes=10_000).ask(request("old", "a"))
+    bench.texts.forget()
+    bench.ask(request("new", "a"))
+    assert [one.texts for one in bench.asked] == [("a",), ("a",)]
+    bench.answer(answer(bench.asked[0]))
+    assert isinstance(bench.ended["old"], Embedded)
+    assert "new" not in bench.ended
+    assert len(bench.texts.cache) == 0
+    bench.answer(answer(bench.asked[1]))
+    assert isinstance(bench.ended["new"], Embedded)
+    assert len(bench.texts.cache) == 1
+
+
 def test_equal_texts_of_one_request_are_asked_once_and_scattered_in_order() -> None:
     bench = Bench().ask(request("a", "x", "yy", "x", "zzz"))
     assert [one.texts for one in bench.asked] == [("x", "yy", "zzz")]
