@@ -4,15 +4,12 @@ An answer that cannot be read counts as none, and one that cannot be kept is let
 by it once it is open.
 """
 
-import fcntl
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
-from typing import IO
 
-from sage.base.clock import SystemClock
+from cluster.runtime.file_lock import lock_within
 from sage.base.errors import CacheUnusable
 from sage.base.log import get_log
 
@@ -22,8 +19,6 @@ BUSY_S = 5.0
 
 OPEN_S = 30.0
 """How long one that opens the cache waits for others that do: each takes some milliseconds, unless it is stopped."""
-
-_LOOK_EVERY_S = 0.02
 
 LEN_ENTRY = 64
 """Bytes that count for an entry beside its answer; the triggers below count them too."""
@@ -123,21 +118,9 @@ class CallStore:
 def _alone(lock: Path, within_s: float) -> Iterator[None]:
     """Wait until nobody else opens the cache: SQLite waits for nobody to begin its log. Raises TimeoutError.
 
-    Who ends lets go. Looks 50 times a second: flock has no time-out.
+    Who ends lets go.
     """
-    clock, pause = SystemClock(), Event()
-    until_s = clock.monotonic_s() + within_s
     with lock.open("w") as held:
-        while not _is_taken(held):
-            if clock.monotonic_s() > until_s:
-                raise TimeoutError(f"another process has been opening it for {within_s:g} s")
-            pause.wait(_LOOK_EVERY_S)
+        if not lock_within(held.fileno(), within_s):
+            raise TimeoutError(f"another process has been opening it for {within_s:g} s")
         yield
-
-
-def _is_taken(held: IO[str]) -> bool:
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -1,20 +1,17 @@
 """Files and folders that this user alone may open: made so, checked so, replaced whole. Knows nothing of keys."""
 
-import fcntl
 import os
 import stat
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sage.base.clock import SystemClock
+from cluster.runtime.file_lock import lock_within
 from sage.base.errors import KeysUnsafe
 
 _OTHERS = 0o077
 _LOCK_TIMEOUT_S = 5.0
-_LOCK_RETRY_S = 0.01
 
 
 def make_private_directory(path: Path) -> Path:
@@ -111,16 +108,6 @@ def _sync(folder: Path) -> None:
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    clock = SystemClock()
-    until_s = clock.monotonic_s() + _LOCK_TIMEOUT_S
-    pause = threading.Event()
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if clock.monotonic_s() > until_s:
-                what = f"{path} has been locked by another process for {_LOCK_TIMEOUT_S} s"
-                raise KeysUnsafe(what, "See which sage process hangs.") from error
-            pause.wait(_LOCK_RETRY_S)
-        else:
-            return
+    if not lock_within(descriptor, _LOCK_TIMEOUT_S):
+        what = f"{path} has been locked by another process for {_LOCK_TIMEOUT_S} s"
+        raise KeysUnsafe(what, "See which sage process hangs.")

@@ -12,11 +12,13 @@ import threading
 import weakref
 from pathlib import Path
 
+from cluster.runtime.file_lock import lock_within
 from cluster.serving.sharing import ChatNow, SharingMode
 
 _NUM_PLACES = 32
 _NUM_FIELDS = 10
 _LEN_BYTES = 8 * _NUM_PLACES * _NUM_FIELDS
+_JOIN_S = 5.0  # joining takes microseconds: whoever takes longer was stopped amid it
 _STALE_S = 5.0  # a host that has written nothing for so long was killed, or hangs: nobody gives way to it
 _MODES = tuple(SharingMode)
 _CHAT, _EMBED = 1.0, 2.0
@@ -32,7 +34,8 @@ class DeviceBoard:
         """Join the board at `path`; raises OSError where there is none, or no place on it."""
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            if not lock_within(self._fd, _JOIN_S):
+                raise OSError(f"the board of this device has been locked for {_JOIN_S:g} s")
             os.ftruncate(self._fd, _LEN_BYTES)
             self._memory = mmap.mmap(self._fd, _LEN_BYTES)
             self._cells = memoryview(self._memory).cast("d")
@@ -105,7 +108,6 @@ class DeviceBoard:
 
     def close(self) -> None:
         """Leave it to the others."""
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
         self._cells[self._at + _ROLE] = self._cells[self._at + _PID] = 0.0
         self._cells.release()
         self._memory.close()
