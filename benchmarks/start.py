@@ -57,6 +57,18 @@ stream = op.map("grow", op.input("records", flow, TestingSource(range(NUM))), la
 op.output("end", op.inspect("tell", stream, lambda step, number: tell(number)), TestingSink([]))
 run_main(flow)
 """,
+    "pathway": """
+import pathway
+class Row(pathway.Schema):
+    number: int
+class Rows(pathway.io.python.ConnectorSubject):
+    def run(self):
+        for number in range(NUM):
+            self.next(number=number)
+grown = pathway.io.python.read(Rows(), schema=Row).select(number=pathway.this.number + 1)
+pathway.io.subscribe(grown, lambda key, row, time, is_addition: tell(row["number"]))
+pathway.run(monitoring_level=pathway.MonitoringLevel.NONE)
+""",
 }
 
 
@@ -77,7 +89,7 @@ def measure_start(engines: Sequence[str], *, num_rounds: int, clock: Clock, say:
     """
     pythons: dict[str, Path] = {}
     for engine in engines:
-        found = Path(sys.executable) if engine in ("sage", "python") else python_of(engine, say)
+        found = _python(engine, say)
         if isinstance(found, LeftOut):
             say(f"{engine} is left out of start: {found.why}")
         else:
@@ -87,6 +99,12 @@ def measure_start(engines: Sequence[str], *, num_rounds: int, clock: Clock, say:
         for engine in list(pythons) if number % 2 == 0 else reversed(list(pythons)):
             runs[engine].append(_started(engine, pythons[engine], clock))
     return [_result(engine, found) for engine, found in runs.items()]
+
+
+def _python(engine: str, say: Say) -> Path | LeftOut:
+    if engine not in _FLOWS:
+        return LeftOut("it is not written for it here")
+    return Path(sys.executable) if engine in ("sage", "python") else python_of(engine, say)
 
 
 def _started(engine: str, python: Path, clock: Clock) -> tuple[float, int]:

@@ -10,7 +10,7 @@ from statistics import median
 from benchmarks.document import Result
 from benchmarks.measure import Prepare, Run, in_turns, median_ratio
 from benchmarks.rivals.beside import RivalsBeside
-from benchmarks.wanted import StreamEngine
+from benchmarks.wanted import BATCHED, StreamEngine
 from benchmarks.workloads import Workload
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
@@ -22,7 +22,8 @@ RUN_TIMEOUT_S = 300.0
 class StreamResult(Result, frozen=True, kw_only=True):
     """`records_per_s` is n over the median time; `ratio_to_python` the median over rounds, 1 for the loop itself.
 
-    `data` names the input; `batch_records` is how many records travel together (absent for the loop).
+    `data` names the input; `batch_records` is how many records travel together (absent for the loop, and
+    for rivals that decide it themselves).
     """
 
     data: str
@@ -74,7 +75,7 @@ def measure_stream(
             seconds_median=round(median(seconds[engine]), 6),
             seconds_min=round(min(seconds[engine]), 6),
             num_rounds=num_rounds,
-            batch_records=None if engine == StreamEngine.PYTHON else batch_records,
+            batch_records=batch_records if engine in BATCHED else None,
         )
         for engine in (*engines, *others)
     ]

@@ -10,9 +10,13 @@ class StreamEngine(StrEnum):
     SAGE = "sage"
     PYTHON = "python"
     BYTEWAX = "bytewax"
+    PATHWAY = "pathway"
+    RAY = "ray"
 
 
 OURS = (StreamEngine.SAGE, StreamEngine.PYTHON)
+BATCHED = (StreamEngine.SAGE, StreamEngine.BYTEWAX)
+"""Those whose records travel by as many at a time as they are told."""
 
 
 class StreamWorkload(StrEnum):
