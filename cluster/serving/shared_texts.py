@@ -30,7 +30,10 @@ _URGENCY = {cls: rank for rank, cls in enumerate((ServiceClass.INTERACTIVE, Serv
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A request that is not answered yet; row i is the vector of its text i."""
+    """A request that is not answered yet; row i is the vector of its text i.
+
+    `asks`: what was asked for it; `shares`: what was asked for others, and it waits for.
+    """
 
     request: EmbedRequest
     deadline_s: float
@@ -41,6 +44,7 @@ class _Open:
     engine_id: EngineId | None = None
     served: Served | None = None
     asks: "list[_Asked]" = field(default_factory=list)
+    shares: "list[_Asked]" = field(default_factory=list)
     is_over: bool = False
 
 
@@ -56,7 +60,7 @@ class _Asked:
     waiting: dict[TextKey, list[tuple[_Open, int]]] = field(default_factory=dict)
     is_old: bool = False
 
-    def has_sharers(self) -> bool:
+    def is_waited_for(self) -> bool:
         return any(not open.is_over for waiting in self.waiting.values() for open, _ in waiting)
 
 
@@ -121,8 +125,8 @@ class SharedTexts:
             return None
         error = RequestCancelled("the request was cancelled by whoever asked")
         orders = TextOrders(ended=[self._over(open, _failed(request_id, error))])
-        mine = (asked.request.id for asked in open.asks if not asked.has_sharers())
-        orders.cancels.extend(id for id in mine if id in self._asked)
+        left = (asked.request.id for asked in (*open.asks, *open.shares) if not asked.is_waited_for())
+        orders.cancels.extend(id for id in dict.fromkeys(left) if id in self._asked)
         return orders
 
     def forget(self) -> None:
@@ -152,6 +156,7 @@ class SharedTexts:
             elif (asked := self._under_way.get(key)) is not None and _may_share(open, asked, key):
                 self._counts[request.model, "shared"] += 1
                 asked.waiting[key].append((open, row))
+                open.shares.append(asked)
             else:
                 self._counts[request.model, "embedded"] += 1
                 new[key] = [row]

@@ -205,6 +205,15 @@ def test_what_others_wait_for_goes_on_when_its_asker_leaves() -> None:
     assert bench.vectors("b") == vectors_of(["x"])
 
 
+def test_what_was_asked_for_another_is_stopped_once_the_last_who_waits_for_it_leaves() -> None:
+    bench = Bench().ask(request("a", "x"), request("b", "x", "x"), request("c", "x"))
+    for id in ("a", "b"):
+        bench.cancel(id)
+    assert bench.cancels == []
+    bench.cancel("c")
+    assert bench.cancels == ["a"]
+
+
 def test_an_id_in_use_is_refused_and_one_that_is_over_may_come_again() -> None:
     bench = Bench().ask(request("a", "x"))
     refusal = bench.texts.refusal(request("a", "y"))
