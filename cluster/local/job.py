@@ -23,6 +23,7 @@ from sage.base.ids import JobId
 from sage.flow.graph import Graph, states_of
 from sage.flow.guarantees import guarantees_of
 from sage.flow.runner import STATE_S, DeadLetterRecord, JobMetrics, JobResult, JobStatus
+from sage.flow.waits import check_wait
 
 PROGRESS_EVERY_S = 0.1
 ANSWER_S = 5.0
@@ -168,6 +169,7 @@ class SubmittedJob:
         self, timeout_s: float | None = None, *, on_progress: Callable[[JobMetrics], None] | None = None
     ) -> JobResult:
         """Wait for the end; see sage.flow.runner.Job. Ctrl-C interrupts the wait; the job itself goes on."""
+        check_wait(timeout_s)
         until_s = None if timeout_s is None else self._clock.monotonic_s() + timeout_s
         if on_progress is None:
             self._board.wait_over(timeout_s)
@@ -199,6 +201,7 @@ class SubmittedJob:
 
     def wait_begun(self, timeout_s: float | None = None) -> None:
         """Wait until it runs; raises what made it fail, or JobTimeout."""
+        check_wait(timeout_s)
         if not self._board.wait_begun(timeout_s):
             raise JobTimeout(f"job {self._id} ({self._graph.name}) did not begin within {timeout_s} s; it goes on")
         if (error := self._board.view.error) is not None:
@@ -226,6 +229,7 @@ class SubmittedJob:
 
     def state(self, step: str, key: Hashable, *, timeout_s: float = STATE_S) -> Any:
         """Return what a running step keeps of `key` now; see sage.flow.runner.Job."""
+        check_wait(timeout_s)
         instance = instance_for(self._graph, step, key)
         if step not in self._states:
             raise not_kept(step)

@@ -8,6 +8,7 @@ from sage.flow.connect import connect
 from sage.flow.graph import Graph
 from sage.flow.progress import show_progress
 from sage.flow.runner import Job, JobResult, TakesFlows
+from sage.flow.waits import check_wait
 from sage.flow.where import refusal
 
 
@@ -21,7 +22,8 @@ def run_graph(
     resume: Resume = "auto",
 ) -> JobResult:
     """Run `graph` at `address` and wait for its end; what was started for it is stopped, however it ends."""
-    if timeout_s is not None and not timeout_s > 0:
+    check_wait(timeout_s)
+    if timeout_s == 0:
         raise refusal(f"timeout_s is {timeout_s}; it is more than 0", param="timeout_s")
     with connect(address) as cluster:
         return run_on_cluster(

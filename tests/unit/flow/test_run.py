@@ -158,8 +158,8 @@ def test_a_failed_job_is_not_cancelled() -> None:
     assert asked == ["wait None"]
 
 
-@pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan")])
-def test_a_time_out_of_nothing_is_refused(timeout_s: float) -> None:
+@pytest.mark.parametrize("timeout_s", [0.0, -1.0, float("nan"), float("inf"), 1e12, "5"])
+def test_a_time_out_that_is_none_is_refused(timeout_s: float) -> None:
     flow = Flow("f")
     flow.from_collection([1]).collect()
     with pytest.raises(FlowInvalid, match=r"test_run.py:\d+: timeout_s is"):
