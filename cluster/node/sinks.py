@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cluster.jobs.lease import Lease
-from cluster.node.untaken import Untaken
+from cluster.node.untaken import Gathered, Untaken
 from cluster.runtime.control import RunCollected, RunLogged
 from cluster.runtime.messages import TaskSpec
-from cluster.runtime.packed import pack_records
+from cluster.runtime.packed import Piece, pack_records
 from cluster.runtime.record_types import RecordTypes
 from sage.base.ids import JobId, TaskId
 from sage.flow.graph import Step
@@ -153,18 +153,18 @@ class CollectingSink:
 
 
 class CollectingWriter:
-    """Waits while too many messages were not taken."""
+    """Waits while too much was not taken."""
 
     def __init__(self, step: str, ports: SinkPorts) -> None:
         self._step = step
         self._ports = ports
+        self._gathered = Gathered(self._send)
         self._sent: list[Any] = []
 
     def write(self, records: Sequence[Any]) -> None:
         ports = self._ports
         for piece in pack_records(records, ports.types, where=f"step {self._step!r}"):
-            ports.untaken.take()
-            ports.send(RunCollected(ports.run_id, ports.task_id, self._step, piece.packed, piece.num_records))
+            ports.untaken.bring(piece, self._gathered)
         if ports.keeps:
             self._sent.extend(records)
 
@@ -172,7 +172,12 @@ class CollectingWriter:
         return Written(contents=self._sent)
 
     def close(self, *, complete: bool) -> None:
-        """Nothing to finish: what was sent is on its way before the task's end is."""
+        """Send what waits: it is on its way before the task's end is."""
+        self._ports.untaken.bring_rest(self._gathered)
+
+    def _send(self, piece: Piece) -> None:
+        ports = self._ports
+        ports.send(RunCollected(ports.run_id, ports.task_id, self._step, piece.packed, piece.num_records))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from sage.base.offer import NodeOffer
 from sage.base.turns import TurnNews
 from sage.flow.runner import DeadLetterRecord
 
-CONTROL_WIRE = 16
+CONTROL_WIRE = 17
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
@@ -122,7 +122,10 @@ class RunTaskSaved(ControlMessage, frozen=True):
 
 
 class RunCollected(ControlMessage, frozen=True):
-    """Records of a collecting sink, packed (`packed.py`). A task has NUM_UNTAKEN credits; TakeMore gives them back."""
+    """Records of a collecting sink, packed (`packed.py`), one piece or several joined.
+
+    A task has NUM_UNTAKEN credits; TakeMore gives them back.
+    """
 
     run_id: JobId
     task_id: TaskId

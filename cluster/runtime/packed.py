@@ -17,6 +17,9 @@ from sage.base.errors import InternalError, RecordUnsendable
 PIECE_BYTES = 256 * 1024
 MAX_RECORD_BYTES = 12 * 1024 * 1024
 
+_ARRAY = b"\xdd"  # of MessagePack: as many values as the next four bytes say
+_DECODER = msgspec.msgpack.Decoder(list[bytes | list[bytes]])
+
 
 class Piece(NamedTuple):
     packed: bytes
@@ -37,15 +40,32 @@ def pack_records(records: Sequence[Any], types: RecordTypes, *, where: str) -> I
     yield from pack_records(records[middle:], types, where=where)
 
 
+def join_pieces(pieces: Sequence[Piece]) -> Piece:
+    """Return one or more pieces as one; `unpack_records` gives the records of all, in order."""
+    if len(pieces) == 1:
+        return pieces[0]
+    head = _ARRAY + len(pieces).to_bytes(4, "big")
+    return Piece(head + b"".join(piece.packed for piece in pieces), sum(piece.num_records for piece in pieces))
+
+
 def unpack_records(packed: bytes, types: RecordTypes) -> Sequence[Any]:
     """Return the records of one piece; raises InternalError for bytes that are none."""
     try:
-        buffers = msgspec.msgpack.decode(packed, type=list[bytes])
-        if not buffers:
+        parts = _DECODER.decode(packed)
+        if not parts:
             raise BadFrame("no header")
-        return decode_batch(buffers, types).values
+        if isinstance(parts[0], bytes):
+            return _unpacked(parts, types)
+        return [record for part in parts for record in _unpacked(part if isinstance(part, list) else (), types)]
     except (BadFrame, msgspec.DecodeError) as error:
         raise InternalError(f"{len(packed)} bytes that are no packed records: {error}") from error
+
+
+def _unpacked(part: Sequence[object], types: RecordTypes) -> Sequence[Any]:
+    buffers = [buffer for buffer in part if isinstance(buffer, bytes)]
+    if not buffers or len(buffers) != len(part):
+        raise BadFrame("no header, or pieces among buffers")
+    return decode_batch(buffers, types).values
 
 
 def pack_whole(records: Sequence[Any], types: RecordTypes, *, where: str) -> bytes:

@@ -12,7 +12,7 @@ from cluster.jobs.tasks import tasks_from_plan
 from cluster.node.sinks import CollectingSink, LeasedSink, ResumableLeasedSink, SinkPorts, with_sinks_here
 from cluster.node.untaken import Untaken
 from cluster.runtime.control import NUM_UNTAKEN, RunCollected, RunLogged
-from cluster.runtime.packed import unpack_records
+from cluster.runtime.packed import PIECE_BYTES, unpack_records
 from cluster.runtime.record_types import RecordTypes
 from sage.base.clock import ManualClock
 from sage.base.errors import MembershipOver
@@ -21,6 +21,7 @@ from sage.flow.plan import plan_from_graph
 from sage.flow.spec import ForEach, Write
 
 DEADLINE_S = 10.0
+WHOLE = b"x" * PIECE_BYTES  # a record that waits for no other
 
 
 class RecordedSink:
@@ -57,6 +58,15 @@ def task() -> Task:
     return Task()
 
 
+def records_of(task: Task) -> list[list[object]]:
+    """Return the records of each message that was sent."""
+    return [
+        list(unpack_records(message.records, RecordTypes()))
+        for message in task.sent
+        if isinstance(message, RunCollected)
+    ]
+
+
 def test_what_is_collected_goes_to_the_head_with_its_step(task: Task) -> None:
     CollectingSink("results", task.ports).open().write([1, "two"])
     (message,) = task.sent
@@ -66,14 +76,43 @@ def test_what_is_collected_goes_to_the_head_with_its_step(task: Task) -> None:
 
 def test_a_sink_waits_while_the_head_has_not_taken_what_it_sent(task: Task) -> None:
     sink = CollectingSink("results", task.ports).open()
-    for number in range(NUM_UNTAKEN):
-        sink.write([number])
-    writer = threading.Thread(target=sink.write, args=(["late"],))
+    for _ in range(NUM_UNTAKEN):
+        sink.write([WHOLE])
+    writer = threading.Thread(target=sink.write, args=([WHOLE],))
     writer.start()
     assert len(task.sent) == NUM_UNTAKEN
     task.untaken.give(1)
     writer.join(DEADLINE_S)
     assert len(task.sent) == NUM_UNTAKEN + 1
+
+
+def test_what_comes_while_a_message_is_on_its_way_leaves_with_the_next_one(task: Task) -> None:
+    sink = CollectingSink("results", task.ports).open()
+    for number in range(20):
+        sink.write([number])
+    assert records_of(task) == [[0]]
+    task.untaken.give(1)
+    assert records_of(task) == [[0], list(range(1, 20))]
+    task.untaken.give(1)
+    sink.write([20])
+    assert records_of(task)[2:] == [[20]]
+
+
+def test_what_waits_leaves_before_the_end_and_as_soon_as_it_is_long(task: Task) -> None:
+    sink = CollectingSink("results", task.ports).open()
+    for record in (0, 1, WHOLE, 2):
+        sink.write([record])
+    sink.close(complete=True)
+    assert records_of(task) == [[0], [1, WHOLE], [2]]
+
+
+def test_sinks_of_one_task_wait_each_for_its_own_next_message(task: Task) -> None:
+    first, second = (CollectingSink(step, task.ports).open() for step in ("first", "second"))
+    for number in range(3):
+        first.write([number])
+        second.write([-number])
+    task.untaken.give(1)
+    assert sorted(map(str, records_of(task))) == ["[0, -1, -2]", "[0]", "[1, 2]"]
 
 
 def test_a_sink_that_waits_is_let_go_when_its_run_is_stopped(task: Task) -> None:
@@ -83,7 +122,7 @@ def test_a_sink_that_waits_is_let_go_when_its_run_is_stopped(task: Task) -> None
 
     def write() -> None:
         try:
-            CollectingSink("results", task.ports).open().write([1])
+            CollectingSink("results", task.ports).open().write([WHOLE])
         except MembershipOver as error:
             raised.append(error)
 
@@ -154,8 +193,6 @@ def test_what_was_collected_is_sent_again_where_a_run_goes_on() -> None:
     again = Task(keeps=True)
     resumed = CollectingSink("results", again.ports).resume(None, kept)
     resumed.write([3])
-    (first, second) = again.sent
-    assert isinstance(first, RunCollected)
-    assert isinstance(second, RunCollected)
-    assert [unpack_records(message.records, RecordTypes()) for message in (first, second)] == [[1, 2], [3]]
+    resumed.close(complete=True)
+    assert records_of(again) == [[1, 2], [3]]
     assert list(resumed.written().contents) == [1, 2, 3]
