@@ -1,5 +1,6 @@
 """The command `sage-benchmark policies`: what is wanted, from its options. Knows nothing of how it is simulated."""
 
+from math import isfinite
 from typing import Annotated
 
 import typer
@@ -54,6 +55,8 @@ def policies(
     json: Target = None,
 ) -> None:
     """Replay traces against the control plane over simulated engines, by each policy and route."""
+    _check_numbers(load or [], "--load")
+    _check_numbers([] if find_load is None else [find_load], "--find-load")
     if find_load is not None and (load or interference):
         raise typer.BadParameter("it goes neither with --load nor with --interference", param_hint="--find-load")
     wanted = PoliciesWanted(
@@ -74,6 +77,13 @@ def policies(
         prompts=tuple(prompts or (Prompts.ADAPTIVE,)),
     )
     _run(wanted, json)
+
+
+def _check_numbers(numbers: list[float], option: str) -> None:
+    """Refuse what is read as a number and is none: `inf` and `nan` pass all bounds, or nearly."""
+    for number in numbers:
+        if not isfinite(number):
+            raise typer.BadParameter(f"{number} is no load", param_hint=option)
 
 
 def _run(wanted: PoliciesWanted, json: str | None) -> None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from inspect import iscoroutinefunction
+from itertools import chain
 from math import inf
-from typing import NamedTuple
 
 from sage.base.errors import FlowInvalid
+from sage.flow.check_numbers import Fault, above_zero, at_least, finite, whole_numbers
 from sage.flow.graph import OnError, Step
 from sage.flow.spec import (
     Aggregate,
@@ -85,17 +86,9 @@ _ONE_TASK = {Read: "a source is read", Write: "a sink is written", ToAll: "a str
 _WITHOUT_FUNCTION = (Read, Union, TakeSide, ToAll, Write)
 
 
-class Fault(NamedTuple):
-    """What is wrong, what to do about it, and which parameter it is about."""
-
-    what: str
-    do: str
-    param: str | None = None
-
-
 def check_step(step: Step) -> None:
     """Raise FlowInvalid, naming the user's line, where `step` cannot be honoured as it is."""
-    for fault in (*_faults_of_spec(step.spec), *_faults_of_settings(step)):
+    for fault in chain(_faults_of_spec(step.spec), _faults_of_settings(step)):  # the first: others may come of it
         raise FlowInvalid(f"{step.where}: {fault.what}", fault.do, param=fault.param)
 
 
@@ -121,7 +114,7 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
         case Embed():
             yield from _faults_of_embed(spec)
         case Retrieve(k=k, vector=vector, into=into):
-            yield from _at_least(1, k=k)
+            yield from at_least(1, k=k)
             yield from _field(vector=vector, into=into)
         case IndexInto(text=text, vector=vector, source=source):
             yield from _text_of_record(text)
@@ -155,8 +148,8 @@ def _faults_of_timed(spec: Window | Process | Within | JoinWindows | AsOf) -> It
 
 def _faults_of_lists(spec: MapBatches) -> Iterator[Fault]:
     yield from _callable(spec, spec.fn)
-    yield from _at_least(1, max_records=spec.max_records)
-    yield from _above_zero(max_wait_s=spec.max_wait_s)
+    yield from at_least(1, max_records=spec.max_records)
+    yield from above_zero(max_wait_s=spec.max_wait_s)
     if spec.max_wait_s is not None and spec.max_records is None:
         yield Fault("max_wait_s waits for a full batch, but max_records is not given", "Give both.", "max_records")
 
@@ -172,8 +165,8 @@ def _faults_of_time(spec: AssignTimestamps | Read) -> Iterator[Fault]:
     time = spec.time if isinstance(spec, Read) else spec
     if time is not None:
         yield from _callable(time, time.fn, "timestamp" if isinstance(spec, Read) else "fn")
-        yield from _at_least(0, max_out_of_order_s=time.max_out_of_order_s)
-        yield from _above_zero(idle_after_s=time.idle_after_s)
+        yield from at_least(0, max_out_of_order_s=time.max_out_of_order_s)
+        yield from above_zero(idle_after_s=time.idle_after_s)
         if time.partition is not None:
             yield from _callable(time, time.partition, "partition")
 
@@ -181,16 +174,16 @@ def _faults_of_time(spec: AssignTimestamps | Read) -> Iterator[Fault]:
 def _faults_of_shape(shape: Shape) -> Iterator[Fault]:
     match shape:
         case Tumbling(size_s=size_s):
-            yield from _finite(size_s=size_s)
+            yield from finite(size_s=size_s)
         case Sliding(size_s=size_s, every_s=every_s):
-            yield from _finite(size_s=size_s, every_s=every_s)
+            yield from finite(size_s=size_s, every_s=every_s)
             if every_s > size_s:
                 what = f"a window of {size_s} s every {every_s} s would leave records out"
                 yield Fault(what, "Make every_s at most size_s.", "every_s")
         case Session(gap_s=gap_s):
-            yield from _finite(gap_s=gap_s)
+            yield from finite(gap_s=gap_s)
         case CountWindow(num_records=num_records):
-            yield from _at_least(1, num_records=num_records)
+            yield from at_least(1, num_records=num_records)
 
 
 def _faults_of_window(spec: Window) -> Iterator[Fault]:
@@ -200,9 +193,9 @@ def _faults_of_window(spec: Window) -> Iterator[Fault]:
     if spec.trigger is not None:
         if isinstance(spec.shape, CountWindow):
             yield Fault("a window of a number of records is given when it is full", "Leave trigger away.")
-        yield from _at_least(1, every_records=spec.trigger.every_records)
-        yield from _above_zero(every_s=spec.trigger.every_s)
-    yield from _at_least(0, seconds=spec.allow_late_s)
+        yield from at_least(1, every_records=spec.trigger.every_records)
+        yield from above_zero(every_s=spec.trigger.every_s)
+    yield from at_least(0, seconds=spec.allow_late_s)
     match spec.over:
         case Combine(create=create, add=add, merge=merge, result=result):
             functions = {"create": create, "add": add, "merge": merge, "result": result}
@@ -216,7 +209,7 @@ def _faults_of_window(spec: Window) -> Iterator[Fault]:
 
 def _faults_of_settings(step: Step) -> Iterator[Fault]:
     kind = kind_of_step(step.spec)
-    yield from _at_least(1, parallelism=step.parallelism)
+    yield from at_least(1, parallelism=step.parallelism)
     if step.parallelism > 1 and (whole := _ONE_TASK.get(type(step.spec))) is not None:
         yield Fault(f"{whole} by one task, not by {step.parallelism}", "Put with_parallelism on another step.")
     has_function = not isinstance(step.spec, _WITHOUT_FUNCTION) or getattr(step.spec, "time", None) is not None
@@ -224,17 +217,17 @@ def _faults_of_settings(step: Step) -> Iterator[Fault]:
         yield Fault(f"{kind} takes no on_error: it has no function that is called with a record", "Put it on a map.")
     if step.on_error is OnError.FAIL and step.retries:
         yield Fault('on_error("fail") never tries again', 'Write on_error("retry", retries=...).', "retries")
-    yield from _at_least(1 if step.on_error is OnError.RETRY else 0, retries=step.retries)
+    yield from at_least(1 if step.on_error is OnError.RETRY else 0, retries=step.retries)
 
 
 def _faults_of_generate(spec: Generate) -> Iterator[Fault]:
     yield from _model(spec.model)
     yield from _template(prompt=spec.prompt, system=spec.system)
     yield from _faults_of_calls(spec)
-    yield from _whole_numbers(max_tokens=spec.max_tokens, seed=spec.seed)
-    yield from _at_least(1, max_tokens=spec.max_tokens)
-    yield from _at_least(0, temperature=spec.temperature)
-    yield from _above_zero(deadline_s=spec.deadline_s)
+    yield from whole_numbers(max_tokens=spec.max_tokens, seed=spec.seed)
+    yield from at_least(1, max_tokens=spec.max_tokens)
+    yield from at_least(0, temperature=spec.temperature)
+    yield from above_zero(deadline_s=spec.deadline_s)
     yield from _field(into=spec.into)
     if spec.raw and spec.system is not None:
         yield Fault("a raw prompt has no system message", "Put it into the prompt, or leave raw away.", "system")
@@ -252,15 +245,15 @@ def _faults_of_generate(spec: Generate) -> Iterator[Fault]:
 def _faults_of_embed(spec: Embed) -> Iterator[Fault]:
     yield from _model(spec.model)
     yield from _faults_of_calls(spec)
-    yield from _above_zero(deadline_s=spec.deadline_s)
+    yield from above_zero(deadline_s=spec.deadline_s)
     yield from _field(into=spec.into)
     yield from _text_of_record(spec.text)
 
 
 def _faults_of_calls(spec: MapAsync | Generate | Embed) -> Iterator[Fault]:
-    yield from _at_least(1, max_in_flight=spec.max_in_flight)
-    yield from _above_zero(timeout_s=spec.timeout_s)
-    yield from _at_least(0, backoff_s=spec.backoff_s)
+    yield from at_least(1, max_in_flight=spec.max_in_flight)
+    yield from above_zero(timeout_s=spec.timeout_s)
+    yield from at_least(0, backoff_s=spec.backoff_s)
 
 
 def _text_of_record(text: object) -> Iterator[Fault]:
@@ -312,28 +305,3 @@ def _template(**templates: object) -> Iterator[Fault]:
                 yield Fault(error.what, error.do, param)
         elif template is not None and not callable(template):
             yield Fault(f"{param}= takes a template or a function of the record, got {template!r:.80}", "", param)
-
-
-def _at_least(least: int, **numbers: float | None) -> Iterator[Fault]:
-    for param, number in numbers.items():
-        if number is not None and not number >= least:
-            yield Fault(f"{param} is {number}; it is at least {least}", "", param)
-
-
-def _whole_numbers(**numbers: float | None) -> Iterator[Fault]:
-    for param, number in numbers.items():
-        if isinstance(number, float):  # an engine's host would break over it
-            yield Fault(f"{param} is {number}; it is a whole number", "", param)
-
-
-def _finite(**numbers: float) -> Iterator[Fault]:
-    yield from _above_zero(**numbers)
-    for param, number in numbers.items():
-        if number == inf:
-            yield Fault(f"{param} is infinite: the window would never end", "", param)
-
-
-def _above_zero(**numbers: float | None) -> Iterator[Fault]:
-    for param, number in numbers.items():
-        if number is not None and not number > 0:
-            yield Fault(f"{param} is {number}; it is more than 0", "", param)

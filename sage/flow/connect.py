@@ -22,6 +22,9 @@ def connect(address: str | None = None) -> Cluster:
 
 def runner_of_address(address: str | None, offers: Mapping[str, EntryPoint]) -> Runner:
     """Return the one of `offers` that serves `address`; raises UnknownAddress, which lists them."""
+    if not isinstance(address, str | None):
+        what = f"an address is text, got {address!r:.80} ({type(address).__name__})"
+        raise UnknownAddress(what, 'Write sage.connect("local:4") or sage.connect("tcp://HOST:PORT").')
     scheme = "local" if address is None else address.partition(":")[0]
     if scheme not in offers:
         raise UnknownAddress(f"no runner serves the address {address or 'local'!r}", _advice(scheme, sorted(offers)))

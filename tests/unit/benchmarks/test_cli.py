@@ -107,6 +107,13 @@ def test_what_a_search_for_the_highest_load_would_ignore_is_refused(
     assert "neither with --load nor with --interference" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--load", "--find-load"])
+@pytest.mark.parametrize("number", ["inf", "nan"])
+def test_a_load_that_is_no_number_is_refused(option: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(app, "sage-benchmark", ["policies", "--limit", "20", option, number]) == 2
+    assert option in capsys.readouterr().err
+
+
 def test_the_command_of_a_search_for_the_highest_load_can_be_run_again(tmp_path: Path) -> None:
     target = tmp_path / "load.json"
     asked = ["policies", "--limit", "20", "--policy", "fifo", "--route", "auto", "--find-load", "0.9"]

@@ -37,3 +37,8 @@ def test_a_flow_is_refused_before_anything_is_started_where_nobody_serves_the_ad
     flow.from_collection([1]).collect()
     with pytest.raises(UnknownAddress):
         flow.run("no-such-place://x")
+
+
+def test_an_address_that_is_no_text_is_refused_as_such() -> None:
+    with pytest.raises(UnknownAddress, match=r"an address is text, got 5 \(int\)"):
+        runner_of_address(5, OFFERS)  # type: ignore[arg-type]  # what a user without a type checker may write

@@ -1,0 +1,48 @@
+"""Whether numbers that a step is told are numbers, and in range. Knows no step."""
+
+from collections.abc import Callable, Iterator, Mapping
+from math import inf
+from numbers import Integral, Real
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """What is wrong, what to do about it, and which parameter it is about."""
+
+    what: str
+    do: str
+    param: str | None = None
+
+
+def at_least(least: int, **numbers: object) -> Iterator[Fault]:
+    """Yield a fault for each of `numbers` that is none, or below `least`; None is not looked at."""
+    yield from _each(lambda number: number >= least, f"it is at least {least}", numbers)
+
+
+def above_zero(**numbers: object) -> Iterator[Fault]:
+    yield from _each(lambda number: number > 0, "it is more than 0", numbers)
+
+
+def finite(**numbers: object) -> Iterator[Fault]:
+    """Yield a fault for each that is not above 0, or for ever."""
+    yield from above_zero(**numbers)
+    for param, number in numbers.items():
+        if number == inf:
+            yield Fault(f"{param} is infinite; it is to be over at some time", "", param)
+
+
+def whole_numbers(**numbers: object) -> Iterator[Fault]:
+    for param, number in numbers.items():
+        if number is not None and not isinstance(number, Integral):  # an engine's host would break over it
+            yield Fault(f"{param} is {_shown(number)}; it is a whole number", "", param)
+
+
+def _each(holds: Callable[[Real], bool], rule: str, numbers: Mapping[str, object]) -> Iterator[Fault]:
+    for param, number in numbers.items():
+        if number is not None and not (isinstance(number, Real) and holds(number)):
+            yield Fault(f"{param} is {_shown(number)}; {rule}", "", param)
+
+
+def _shown(number: object) -> str:
+    """Return a number as it is, and what is none with what it is."""
+    return str(number) if isinstance(number, Real) else f"{number!r:.80} ({type(number).__name__})"
