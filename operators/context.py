@@ -1,5 +1,7 @@
 """What a machine is lent by whoever builds it. Knows nothing of the machines."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -14,7 +16,8 @@ _NO_JOB = JobId("")
 class Context:
     """`rng` draws request ids: two tasks must not share one. Batches made here hold up to `batch_records`.
 
-    `job_id`: whose task it is. `turns`: where chat requests of the job come from and are answered.
+    `job_id`: whose task it is. `unix_s` returns seconds since the epoch. `turns`: where chat requests of the job come
+    from and are answered.
     """
 
     task_id: TaskId
@@ -22,4 +25,5 @@ class Context:
     indexes: IndexStore
     batch_records: int = 1000
     job_id: JobId = _NO_JOB
+    unix_s: Callable[[], float] = time.time
     turns: ChatTurns = NoTurns()  # noqa: RUF009 - it has no state

@@ -9,7 +9,7 @@ from operators.asking import OpenAsk
 from operators.fields import setter, text_getter
 from sage.base.errors import InternalError
 from sage.base.ids import RequestId
-from sage.base.inference import MAX_EMBED_TEXTS, Embedded, EmbedRequest, Last, Request, Token
+from sage.base.inference import MAX_EMBED_TEXTS, Embedded, EmbedRequest, Last, Origin, Request, Token
 from sage.flow.spec import Embed
 
 
@@ -18,8 +18,10 @@ class Embedding:
 
     max_texts = MAX_EMBED_TEXTS
 
-    def __init__(self, spec: Embed) -> None:
+    def __init__(self, spec: Embed, origin: Origin) -> None:
+        """`origin`: the step that asks."""
         self._spec = spec
+        self._origin = origin
         self.put = setter(spec.into)
         self._text_of = text_getter(spec.text)
 
@@ -31,7 +33,7 @@ class Embedding:
 
     def request(self, request_id: RequestId, question: OpenAsk, timeout_s: float | None) -> Request:
         spec, texts = self._spec, tuple(text for (text,) in question.texts)
-        return EmbedRequest(request_id, spec.model, texts, spec.priority, spec.tenant, timeout_s)
+        return EmbedRequest(request_id, spec.model, texts, spec.priority, spec.tenant, timeout_s, self._origin)
 
     def hear(self, question: OpenAsk, token: Token) -> None:
         raise InternalError("a token came for a request to embed")

@@ -13,6 +13,7 @@ from sage.base.inference import (
     Finished,
     GenerateRequest,
     Last,
+    Origin,
     Request,
     Sampling,
     Token,
@@ -25,8 +26,10 @@ class Generation:
 
     max_texts = 1
 
-    def __init__(self, spec: Generate) -> None:
+    def __init__(self, spec: Generate, origin: Origin | None = None) -> None:
+        """`origin`: the step that asks."""
         self._spec = spec
+        self._origin = origin
         self.put = setter(spec.into)
         fields = [spec.prompt] if spec.system is None else [spec.system, spec.prompt]
         self._renders = [template_getter(field) for field in fields]
@@ -44,11 +47,13 @@ class Generation:
         spec, [texts] = self._spec, question.texts
         if spec.raw:
             return GenerateRequest(
-                request_id, spec.model, texts[-1], self._sampling, spec.priority, spec.tenant, timeout_s
+                request_id, spec.model, texts[-1], self._sampling, spec.priority, spec.tenant, timeout_s, self._origin
             )
         user = ChatMessage("user", texts[-1])
         messages = (user,) if len(texts) == 1 else (ChatMessage("system", texts[0]), user)
-        return ChatRequest(request_id, spec.model, messages, self._sampling, spec.priority, spec.tenant, timeout_s)
+        return ChatRequest(
+            request_id, spec.model, messages, self._sampling, spec.priority, spec.tenant, timeout_s, self._origin
+        )
 
     def hear(self, question: OpenAsk, token: Token) -> None:
         question.pieces.append(token.text)

@@ -6,6 +6,9 @@ from typing import Any
 from operators.buffering import BufferingMachine
 from operators.chain import fused_machine
 from operators.context import Context
+from operators.due_machine import DueLeavingMachine, DueMachine
+from operators.due_steps import on_dues
+from operators.due_wording import DueWording
 from operators.generation import Generation
 from operators.machine import Machine
 from operators.model import ModelMachine, Wording
@@ -14,8 +17,9 @@ from operators.turn_steps import on_turns
 from operators.turn_wording import TurnWording
 from operators.waiting import MapAsyncMachine
 from sage.base.errors import SourceUnreadable
+from sage.base.inference import Origin
 from sage.flow.chat import ChatSource
-from sage.flow.graph import TurnRole
+from sage.flow.graph import DueRole, Step, TurnRole
 from sage.flow.plan import Chain
 from sage.flow.ports import RewindableSource, SourceReader
 from sage.flow.spec import Embed, Generate, MapAsync, MapBatches, Read
@@ -25,9 +29,9 @@ def machine_for(chain: Chain, context: Context) -> Machine:
     """Return a new machine for one instance of `chain`: steps that wait stand alone, all others are fused."""
     match chain.steps[0].turns:
         case None:
-            return _machine(chain, context)
+            return _due_machine(chain, context)
         case TurnRole.LEAVES:
-            return LeavingMachine(_machine(chain, context))
+            return LeavingMachine(_due_machine(chain, context))
         case TurnRole.ON_WAY | TurnRole.SPEAKS:
             return TurnMachine(_turn_machine(chain, context), context.turns)
 
@@ -41,6 +45,24 @@ def reader_for(chain: Chain, context: Context) -> SourceReader[Any] | None:
     return context.turns.reader(first.name, source) if isinstance(source, ChatSource) else source.open()
 
 
+def _due_machine(chain: Chain, context: Context) -> Machine:
+    """Return the machine of a chain that no chat request passes; its records may be due at some time."""
+    first = chain.steps[0]
+    match first.dues:
+        case None:
+            return _machine(chain, context)
+        case DueRole.LEAVES:
+            return DueLeavingMachine(_machine(chain, context))
+        case DueRole.ON_WAY:
+            steps = tuple(on_dues(step) for step in chain.steps)
+            spec = steps[0].spec
+            if not isinstance(spec, Generate | Embed):
+                return DueMachine(_machine(replace(chain, steps=steps), context))
+            origin = _origin(first, context)
+            wording = DueWording(_wording(spec, origin), origin, context.unix_s)
+            return DueMachine(ModelMachine(steps[0], spec, wording, context))
+
+
 def _machine(chain: Chain, context: Context) -> Machine:
     first = chain.steps[0]
     spec = first.spec if len(chain.steps) == 1 else None
@@ -48,7 +70,7 @@ def _machine(chain: Chain, context: Context) -> Machine:
         case MapAsync():
             return MapAsyncMachine(first, _own(spec), context.rng)
         case Generate() | Embed():
-            return ModelMachine(first, spec, _wording(spec), context)
+            return ModelMachine(first, spec, _wording(spec, _origin(first, context)), context)
         case MapBatches(max_wait_s=float() | int() as max_wait_s):
             return BufferingMachine(first, spec, max_wait_s, context.batch_records)
         case _:
@@ -84,7 +106,9 @@ def _turn_machine(chain: Chain, context: Context) -> Machine:
             assert isinstance(step.spec, MapAsync)
             return MapAsyncMachine(step, step.spec, context.rng, PerTurn(spec.max_in_flight, ordered=spec.ordered))
         case Generate() | Embed():
-            wording = TurnWording(first, _wording(_hearing_values(spec)), context.turns, context.job_id)
+            wording = TurnWording(
+                first, _wording(_hearing_values(spec), _origin(first, context)), context.turns, context.job_id
+            )
             order = PerTurn(spec.max_in_flight, ordered=spec.ordered)
             return ModelMachine(first, replace(spec, dedup=False), wording, context, order)
         case _:
@@ -92,12 +116,17 @@ def _turn_machine(chain: Chain, context: Context) -> Machine:
             return _machine(replace(chain, steps=steps), context)
 
 
-def _wording(spec: Generate | Embed) -> Wording:
+def _origin(step: Step, context: Context) -> Origin:
+    """Return who asks; of a flow each run learns for itself how long its steps take."""
+    return Origin(str(context.job_id), step.name)
+
+
+def _wording(spec: Generate | Embed, origin: Origin) -> Wording:
     if isinstance(spec, Generate):
-        return Generation(spec)
+        return Generation(spec, origin)
     from operators.embedding import Embedding  # numpy is loaded by flows that embed, not by the others
 
-    return Embedding(spec)
+    return Embedding(spec, origin)
 
 
 def _hearing_values(spec: Generate | Embed) -> Generate | Embed:

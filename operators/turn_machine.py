@@ -1,13 +1,13 @@
 """Machines on the way of chat requests, and beside it. Knows no kind of step, nor where answers go."""
 
 from collections import deque
-from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from operators.around import Around
 from operators.inflight import InOrder, Slot
-from operators.machine import CallResult, Command, Counts, DeadLetter, Machine, Queryable
-from operators.state import State, not_kept
+from operators.machine import Command, DeadLetter, Machine
+from operators.state import State
 from operators.turns import ChatTurns
 from sage.base.batch import Batch
 from sage.base.errors import (
@@ -22,7 +22,6 @@ from sage.base.errors import (
     RequestFailed,
     SageError,
 )
-from sage.base.inference import Reply
 from sage.base.turns import TurnRecord
 
 _SAID_AS_IT_IS = (
@@ -62,66 +61,15 @@ class PerTurn(InOrder):
         return Batch(results) if results else None
 
 
-class _Around:
-    """Another machine, with something done to what goes in or comes out."""
-
-    def __init__(self, inner: Machine) -> None:
-        self._inner = inner
-        self.counts: Counts = inner.counts
-
-    def open(self) -> None:
-        self._inner.open()
-
-    def snapshot(self) -> State:
-        return self._inner.snapshot()
-
-    def restore(self, state: State) -> list[Command]:
-        return self._out(self._inner.restore(state))
-
-    def room(self) -> int:
-        return self._inner.room()
-
-    def is_done(self) -> bool:
-        return self._inner.is_done()
-
-    def on_batch(self, batch: Batch) -> list[Command]:
-        return self._out(self._inner.on_batch(self._in(batch)))
-
-    def on_replies(self, replies: Sequence[Reply]) -> list[Command]:
-        return self._out(self._inner.on_replies(replies))
-
-    def on_results(self, results: Sequence[CallResult]) -> list[Command]:
-        return self._out(self._inner.on_results(results))
-
-    def on_timer(self, timer_id: int) -> list[Command]:
-        return self._out(self._inner.on_timer(timer_id))
-
-    def on_end(self) -> list[Command]:
-        return self._out(self._inner.on_end())
-
-    def close(self, *, complete: bool) -> list[Command]:
-        return self._out(self._inner.close(complete=complete))
-
-    def _in(self, batch: Batch) -> Batch:
-        return batch
-
-    def _out(self, commands: list[Command]) -> list[Command]:
-        return commands
-
-
-class LeavingMachine(_Around):
+class LeavingMachine(Around):
     """Is given records of chat requests, and lets its machine see their values."""
 
-    def value_of(self, step: str, key: Hashable) -> Any:
-        if not isinstance(self._inner, Queryable):
-            raise not_kept(step)
-        return self._inner.value_of(step, key)
-
     def _in(self, batch: Batch) -> Batch:
-        return replace(batch, values=[record.value for record in batch.values])
+        values = [record.value if isinstance(record, TurnRecord) else record for record in batch.values]
+        return replace(batch, values=values)
 
 
-class TurnMachine(_Around):
+class TurnMachine(Around):
     """Tells the caller where a record of his request became a dead letter."""
 
     def __init__(self, inner: Machine, turns: ChatTurns) -> None:

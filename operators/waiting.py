@@ -12,6 +12,7 @@ from operators.machine import Call, CallResult, Command, Counts, Emit, SetTimer
 from operators.state import State, StepState
 from operators.twins import Twins, key_function
 from sage.base.batch import Batch
+from sage.base.dues import like, value_of
 from sage.base.errors import InternalError
 from sage.base.inference import Reply
 from sage.flow.graph import Step
@@ -66,7 +67,7 @@ class MapAsyncMachine:
             slot = self._running.pop(result.call_id)
             if result.error is None:
                 for each in self._with_twins(slot):
-                    self._order.finish(each, result.value)
+                    self._order.finish(each, like(each.record, result.value))
             else:
                 calls.extend(self._failed(slot, result.error))
         return [*calls, *self._start(), *self._let_go()]
@@ -126,7 +127,7 @@ class MapAsyncMachine:
 
     def _call(self, slot: Slot) -> Call:
         self._running[slot.number] = slot
-        return Call(slot.number, self._spec.fn, slot.record, self._spec.timeout_s)
+        return Call(slot.number, self._spec.fn, value_of(slot.record), self._spec.timeout_s)
 
     def _let_go(self) -> list[Command]:
         dead = self._failures.take()

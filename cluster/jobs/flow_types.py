@@ -15,8 +15,10 @@ from typing import Any
 import msgspec
 
 from cluster.runtime.record_types import RecordTypes
+from sage.base.dues import DueRecord
 from sage.base.inference import ServiceClass
 from sage.base.turns import Place, Turn, TurnRecord
+from sage.flow.dues import has_dues
 from sage.flow.graph import Graph
 from sage.flow.turns import chats_of
 from sage.flow.windows import WindowResult
@@ -37,6 +39,8 @@ def flow_types(graph: Graph) -> RecordTypes:
             seen.add(value)
     if chats_of(graph):
         table.update({f"sage:{cls.__name__}": cls for cls in (TurnRecord, Turn, Place, ServiceClass)})
+    if has_dues(graph):
+        table["sage:DueRecord"] = DueRecord
     return RecordTypes(table)
 
 

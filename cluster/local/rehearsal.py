@@ -213,7 +213,8 @@ class RehearsedFlow:
         )
         self._tasks = tasks
         rng = Random(self._rng.getrandbits(64))
-        workshop = OperatorWorkshop(IndexStore(), batch_records=self._settings.batch_records, rng=rng)
+        records = self._settings.batch_records
+        workshop = OperatorWorkshop(IndexStore(), batch_records=records, rng=rng, clock=self._clock)
         self._guarded(lambda: tasks.begin(workshop))
         return tasks
 

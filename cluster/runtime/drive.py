@@ -11,6 +11,7 @@ from enum import Enum, auto
 from cluster.runtime.answers import Answers
 from cluster.runtime.commits import Commits
 from cluster.runtime.drive_ports import Hands, Workshop
+from cluster.runtime.due_marks import dues_of
 from cluster.runtime.failures import dead_letter_record, lineage_of
 from cluster.runtime.gauge import Gauge
 from cluster.runtime.idleness import IDLE_TIMER, Idleness
@@ -75,7 +76,7 @@ class Drive:
         self._pace = ReadPace(settings.batch_records)
         self._phase = _Phase.OPENING
         self._machine: Machine | None = None
-        self._source = TaskSource(spec)
+        self._source = TaskSource(spec, dues_of(spec, clock.unix_s))
         self._checkpoints = Answers()
         self._commits = Commits()
         self._is_final = False

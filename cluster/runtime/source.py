@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from cluster.runtime.due_marks import DueMarks
 from cluster.runtime.failures import source_errors
 from cluster.runtime.messages import TaskSpec
 from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore
@@ -30,8 +31,10 @@ class ReaderWorkshop(Protocol):
 class TaskSource:
     """What one task reads; nothing where its chain does not begin with a Read."""
 
-    def __init__(self, spec: TaskSpec) -> None:
+    def __init__(self, spec: TaskSpec, dues: DueMarks | None = None) -> None:
+        """`dues`: marks records that are due some time after they came."""
         self._spec = spec
+        self._dues = dues
         self._reader: Reader | None = None
         self._marked: MarkedReader[Any] | None = None  # the same, where it knows event time
         self._paced: PacedReader[Any] | None = None
@@ -94,7 +97,9 @@ class TaskSource:
             self._check_passed()
             return None
         self._num_read += len(values)
-        return values if num_before <= 0 else []
+        if num_before > 0:
+            return []
+        return values if self._dues is None or not values else self._dues.mark(values)
 
     def watermark_s(self) -> float | None:
         """Return how far event time is, where the source knows and it is news. Raises SourceUnreadable."""

@@ -10,6 +10,7 @@ from operators.index import IndexStore
 from operators.machine import Machine
 from operators.registry import machine_for, reader_at, reader_for
 from operators.turns import ChatTurns, NoTurns
+from sage.base.clock import Clock, SystemClock
 from sage.base.ids import JobId
 from sage.flow.ports import SourceReader
 
@@ -23,12 +24,14 @@ class OperatorWorkshop:
         *,
         batch_records: int,
         rng: Random | None = None,
+        clock: Clock | None = None,
         turns: Callable[[JobId], ChatTurns] = lambda job_id: NoTurns(),
     ) -> None:
         """`rng` draws the seeds of the generators that tasks get; by default, one seeded by the system.
 
-        `turns`: the chat requests of a job.
+        `clock`: by which tasks know what is due; by default the machine's. `turns`: the chat requests of a job.
         """
+        self._unix_s = (clock if clock is not None else SystemClock()).unix_s
         self._turns = turns
         self._indexes = indexes
         self._batch_records = batch_records
@@ -46,4 +49,5 @@ class OperatorWorkshop:
 
     def _context(self, spec: TaskSpec) -> Context:
         rng = Random(self._rng.getrandbits(128))
-        return Context(spec.id, rng, self._indexes, self._batch_records, spec.job_id, self._turns(spec.job_id))
+        turns = self._turns(spec.job_id)
+        return Context(spec.id, rng, self._indexes, self._batch_records, spec.job_id, self._unix_s, turns)

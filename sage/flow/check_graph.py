@@ -5,6 +5,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from sage.base.errors import FlowInvalid
 from sage.flow.check_step import check_step, kind_of_step
+from sage.flow.dues import with_dues
 from sage.flow.graph import Graph, Step, consumers_of
 from sage.flow.ports import Repeats, repeats_of
 from sage.flow.spec import (
@@ -52,7 +53,7 @@ def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
     _check_ends(name, ordered)
     _check_waits(ordered, by_name)
     _check_time(ordered)
-    return Graph(name, with_turns(ordered))
+    return Graph(name, with_dues(with_turns(ordered)))
 
 
 def _by_name(steps: tuple[Step, ...]) -> dict[str, Step]:

@@ -16,11 +16,11 @@ class Fault(NamedTuple):
 
 def at_least(least: int, **numbers: object) -> Iterator[Fault]:
     """Yield a fault for each of `numbers` that is none, or below `least`; None is not looked at."""
-    yield from _each(lambda number: number >= least, f"it is at least {least}", numbers)
+    yield from _each(lambda number: float(number) >= least, f"it is at least {least}", numbers)
 
 
 def above_zero(**numbers: object) -> Iterator[Fault]:
-    yield from _each(lambda number: number > 0, "it is more than 0", numbers)
+    yield from _each(lambda number: float(number) > 0.0, "it is more than 0", numbers)
 
 
 def finite(**numbers: object) -> Iterator[Fault]:

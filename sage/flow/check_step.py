@@ -162,6 +162,8 @@ def _faults_of_split(spec: Split) -> Iterator[Fault]:
 
 
 def _faults_of_time(spec: AssignTimestamps | Read) -> Iterator[Fault]:
+    if isinstance(spec, Read):
+        yield from finite(due_in_s=spec.due_in_s)
     time = spec.time if isinstance(spec, Read) else spec
     if time is not None:
         yield from _callable(time, time.fn, "timestamp" if isinstance(spec, Read) else "fn")

@@ -22,13 +22,17 @@ def connect(address: str | None = None) -> Cluster:
 
 def runner_of_address(address: str | None, offers: Mapping[str, EntryPoint]) -> Runner:
     """Return the one of `offers` that serves `address`; raises UnknownAddress, which lists them."""
-    if not isinstance(address, str | None):
-        what = f"an address is text, got {address!r:.80} ({type(address).__name__})"
-        raise UnknownAddress(what, 'Write sage.connect("local:4") or sage.connect("tcp://HOST:PORT").')
-    scheme = "local" if address is None else address.partition(":")[0]
+    scheme = "local" if address is None else _scheme(address)
     if scheme not in offers:
         raise UnknownAddress(f"no runner serves the address {address or 'local'!r}", _advice(scheme, sorted(offers)))
     return cast(Runner, offers[scheme].load())
+
+
+def _scheme(address: object) -> str:
+    if not isinstance(address, str):
+        what = f"an address is text, got {address!r:.80} ({type(address).__name__})"
+        raise UnknownAddress(what, 'Write sage.connect("local:4") or sage.connect("tcp://HOST:PORT").')
+    return address.partition(":")[0]
 
 
 def _advice(scheme: str, known: list[str]) -> str:

@@ -25,6 +25,13 @@ class TurnRole(StrEnum):
     LEAVES = "leaves"  # its input are shares of requests, its output are not: it leads to no reply
 
 
+class DueRole(StrEnum):
+    """What a step does about when the records that reach it are due (`sage.flow.dues` decides it)."""
+
+    ON_WAY = "on_way"  # its records are due, and lead to a model
+    LEAVES = "leaves"  # its input is due, its output is not: it leads to no model
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """The user's line that made a step."""
@@ -42,7 +49,7 @@ class Step:
 
     `parallelism` is the number of instances, each of which asks for `demand`. `retries`: how often a record is tried
     again under RETRY before the job fails, and under DEAD_LETTER before the record becomes a dead letter. `turns`: None
-    where no chat request comes by.
+    where no chat request comes by; `dues`: None where no record is due at any time.
     """
 
     name: str
@@ -54,6 +61,7 @@ class Step:
     on_error: OnError = OnError.FAIL
     retries: int = 0
     turns: TurnRole | None = None
+    dues: DueRole | None = None
 
 
 @dataclass(frozen=True, slots=True)

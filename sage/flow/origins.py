@@ -16,7 +16,7 @@ from sage.flow.ports import Source
 from sage.flow.sources import JsonLinesSource, TextSource
 from sage.flow.spec import Read
 from sage.flow.stream import Stream
-from sage.flow.time_options import TimeOptions, event_time
+from sage.flow.time_options import TimeOptions, read_with
 from sage.flow.where import refusal
 
 T = TypeVar("T")
@@ -209,9 +209,8 @@ class Origins:
         return self._begin(source, "from_kafka", time)
 
     def _begin(self, source: Source[T], kind: str, time: TimeOptions[T] | None = None) -> Stream[T]:
-        return Stream(
-            self._builder, self._builder.add(Read(source, None if time is None else event_time(**time)), kind=kind)
-        )
+        step = Read(source) if time is None else read_with(source, time)
+        return Stream(self._builder, self._builder.add(step, kind=kind))
 
 
 def followed(path: str) -> FollowSource:

@@ -37,10 +37,14 @@ class AssignTimestamps:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Begin a stream with what `source` gives; `time`, where it has event time."""
+    """Begin a stream with what `source` gives; `time`, where it has event time.
+
+    `due_in_s`: how long after it was read a record is due at the end of the flow; None: at no time.
+    """
 
     source: Source[Any]
     time: AssignTimestamps | None = None
+    due_in_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

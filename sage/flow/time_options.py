@@ -1,9 +1,10 @@
-"""What a source can be told of event time, as users write it. Knows no source."""
+"""What a source can be told of time, as users write it: event time, and when records are due. Knows no source."""
 
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypedDict, TypeVar
 
-from sage.flow.spec import AssignTimestamps
+from sage.flow.ports import Source
+from sage.flow.spec import AssignTimestamps, Read
 from sage.flow.where import refusal
 
 T = TypeVar("T")
@@ -25,9 +26,20 @@ class ClockOptions(TypedDict, Generic[T], total=False):
 
 
 class TimeOptions(ClockOptions[T], Generic[T], total=False):
-    """The keywords that every source takes; `timestamp`: the event time of a record in seconds since the epoch."""
+    """The keywords that every source takes; `timestamp`: the event time of a record in seconds since the epoch.
+
+    `due_in_s`: how long after it was read a record is due at the end of the flow. Among requests of a class that wait
+    for an engine, those come first whose records have the least time to spare; a record that is late does not fail.
+    """
 
     timestamp: Callable[[T], float] | None
+    due_in_s: float | None
+
+
+def read_with(source: Source[Any], told: TimeOptions[Any]) -> Read:
+    """Return how `source` is read; raises FlowInvalid."""
+    clock = {name: value for name, value in told.items() if name != "due_in_s"}
+    return Read(source, event_time(**clock), told.get("due_in_s"))  # type: ignore[arg-type]  # the rest of its keywords
 
 
 def event_time(

@@ -30,6 +30,10 @@ class Word:
     place: int
 
 
+def in_place(word: Word, answer: str) -> Word:
+    return Word(answer, word.place)
+
+
 @pytest.fixture(autouse=True)
 def plain_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No sage.toml of this folder, no settings of the environment."""
@@ -100,6 +104,9 @@ def test_model_steps_ask_the_engines_of_the_head() -> None:
     texts = flow.from_collection([{"text": f"text {n}"} for n in range(50)])
     answers = texts.generate(model="sim", prompt="{text}", max_tokens=3, into="answer").with_parallelism(2).collect()
     vectors = texts.embed(model="sim", text="text", into="vector").collect()
+    due = flow.from_collection([Word(f"word {n}", n) for n in range(20)], due_in_s=30.0)
+    words = due.generate(model="sim", prompt="{text}", max_tokens=3, into=in_place).with_parallelism(2)
+    again = words.generate(model="sim", prompt="{text}", max_tokens=3, into=in_place).collect()
     with nodes_here(2, settings=Settings(engines=(SIMULATED,))) as cluster:
         job = cluster.submit(flow)
         job.wait(DEADLINE_S)
@@ -107,6 +114,7 @@ def test_model_steps_ask_the_engines_of_the_head() -> None:
         assert sum(chain.completion_tokens for chain in job.metrics().chains) > 0
     assert {record["text"] for record in answers.items} == {f"text {n}" for n in range(50)}
     assert all(record["answer"] for record in answers.items)
+    assert sorted(word.place for word in again.items) == list(range(20))
     assert {len(record["vector"]) for record in vectors.items} == {len(vectors.items[0]["vector"])}
 
 

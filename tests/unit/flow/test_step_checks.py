@@ -90,9 +90,7 @@ BAD: dict[str, Callable[[Any], object]] = {
     "malformed": lambda s: s.generate(model="m", prompt="{}", system="{"),
     "prompt= takes a template or a function": lambda s: s.generate(model="m", prompt=NOT_CALLABLE),
     "max_tokens is 0": lambda s: s.generate(model="m", prompt="{}", max_tokens=0),
-    "max_tokens is 'wrong' (str); it is a whole number": lambda s: s.generate(
-        model="m", prompt="{}", max_tokens=WRONG
-    ),
+    "max_tokens is 'wrong' (str); it is a whole number": lambda s: s.generate(model="m", prompt="{}", max_tokens=WRONG),
     "seed is 'wrong' (str)": lambda s: s.generate(model="m", prompt="{}", seed=WRONG),
     "deadline_s is 'wrong' (str); it is more than 0": lambda s: s.embed(model="m", deadline_s=WRONG),
     "max_in_flight is 'wrong' (str)": lambda s: s.embed(model="m", max_in_flight=WRONG),

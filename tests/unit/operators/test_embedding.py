@@ -18,7 +18,7 @@ from sage.base.errors import (
     RequestFailed,
 )
 from sage.base.ids import EngineId
-from sage.base.inference import Embedded, EmbedRequest, Reply, ServiceClass, Token, Usage
+from sage.base.inference import Embedded, EmbedRequest, Origin, Reply, ServiceClass, Token, Usage
 from sage.flow.graph import OnError
 from sage.flow.spec import Embed, Field
 from tests.unit.operators.arrange import dead_of, machine, step, values_of
@@ -42,7 +42,7 @@ def test_what_is_there_is_packed_into_requests_of_64_and_nothing_waits() -> None
 def test_a_request_says_who_asks_and_how_urgently() -> None:
     spec = Embed("minilm", "text", ServiceClass.BATCH, 2.0, "us")
     [request] = embeds(machine(spec).on_batch(Batch([{"text": "a"}])))
-    assert request == EmbedRequest(request.id, "minilm", ("a",), ServiceClass.BATCH, "us", 2.0)
+    assert request == EmbedRequest(request.id, "minilm", ("a",), ServiceClass.BATCH, "us", 2.0, Origin("", "step-0"))
 
 
 def test_a_text_is_a_field_a_template_a_function_or_the_record() -> None:

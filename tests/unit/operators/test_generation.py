@@ -23,6 +23,7 @@ from sage.base.inference import (
     ChatRequest,
     Embedded,
     GenerateRequest,
+    Origin,
     Sampling,
     ServiceClass,
     Token,
@@ -58,12 +59,13 @@ def test_a_prompt_is_a_user_message_after_the_system_message() -> None:
         ServiceClass.BATCH,
         "us",
         9.0,
+        Origin("", "step-0"),
     )
 
 
 def test_a_raw_prompt_goes_as_it_is_and_a_function_may_write_it() -> None:
     [request] = asked(machine(Generate("chat", str.upper, raw=True)).on_batch(Batch(["go"])))
-    assert request == GenerateRequest(request.id, "chat", "GO")
+    assert request == GenerateRequest(request.id, "chat", "GO", origin=Origin("", "step-0"))
 
 
 def test_each_request_has_an_id_of_its_own() -> None:
