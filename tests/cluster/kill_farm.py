@@ -2,8 +2,8 @@
 
     python -m tests.cluster.kill_farm FOLDER NUM_KILLS SEED
 
-Each flow is killed up to NUM_TRIES times, then it runs to its end. A line of output for each: its folder, its kind, and
-how often it was killed. Nothing here has threads: a process may be forked.
+Each flow is killed up to NUM_TRIES times, then it runs to its end. A line of output for each kill, and for each flow:
+its folder, its kind, and how often it was killed. Nothing here has threads: a process may be forked.
 """
 
 import os
@@ -17,7 +17,7 @@ from random import Random
 
 import sage
 from cluster.local import LocalCluster  # noqa: F401 - loaded before anything is forked
-from tests.cluster.killed_flows import KINDS
+from tests.cluster.killed_flows import KINDS, PacedNumbers
 
 NUM_TRIES = 7
 _LIVES_AT_MOST_S = 0.4
@@ -28,7 +28,7 @@ _EVERY_S = 0.01
 def live(kind: str, folder: Path) -> None:
     """Run a flow, or go on with it."""
     flow = sage.Flow("killed")
-    KINDS[kind](flow).write_jsonl(folder / "out.jsonl")
+    KINDS[kind](flow, PacedNumbers()).write_jsonl(folder / "out.jsonl")
     flow.run(timeout_s=_DEADLINE_S, progress=False, checkpoint=sage.Checkpoint(folder / "kept", every_s=_EVERY_S))
 
 
@@ -57,22 +57,22 @@ def lives(kind: str, folder: Path, for_s: float) -> bool:
     return status == 0
 
 
-def farm(folder: Path, num_kills: int, rng: Random) -> Iterator[tuple[str, str, int]]:
-    """Give the folder of each flow that came to its end, its kind, and how often it was killed."""
+def farm(folder: Path, num_kills: int, rng: Random) -> Iterator[str]:
     for number, kind in zip(count(), cycle(KINDS), strict=False):
-        own = folder / str(number)
+        own = folder / f"process-{number}"
         own.mkdir()
         num = 0
         while num < min(NUM_TRIES, num_kills) and not lives(kind, own, rng.uniform(0.0, _LIVES_AT_MOST_S)):
             num += 1
+            yield "killed,process"
         if not (own / "out.jsonl").exists() and not lives(kind, own, _DEADLINE_S):
             raise SystemExit(f"{kind} in {own} did not come to its end")
         num_kills -= num
-        yield own.name, kind, num
+        yield f"ended,{own.name},{kind},{num}"
         if num_kills <= 0 and number >= len(KINDS) - 1:
             return
 
 
 if __name__ == "__main__":
-    for name, of_kind, num_killed in farm(Path(sys.argv[1]), int(sys.argv[2]), Random(int(sys.argv[3]))):
-        print(f"{name},{of_kind},{num_killed}", flush=True)
+    for said in farm(Path(sys.argv[1]), int(sys.argv[2]), Random(int(sys.argv[3]))):
+        print(said, flush=True)

@@ -17,28 +17,29 @@ _PAUSE_S = 0.001
 
 @dataclass(frozen=True, slots=True)
 class PacedNumbers:
-    """Numbers, some at a time, so that a run takes some checkpoints; its reader says where it is."""
+    """Numbers, one each `pause_s`, so that a run takes some checkpoints; its reader says where it is."""
 
     num: int = NUM_RECORDS
+    pause_s: float = _PAUSE_S
 
     def open(self) -> "PacedNumbersReader":
-        return PacedNumbersReader(self.num, 0)
+        return self.open_at(0)
 
     def open_at(self, position: int) -> "PacedNumbersReader":
-        return PacedNumbersReader(self.num, position)
+        return PacedNumbersReader(self, position)
 
 
 class PacedNumbersReader:
-    def __init__(self, num: int, next_number: int) -> None:
-        self._num = num
+    def __init__(self, source: PacedNumbers, next_number: int) -> None:
+        self._source = source
         self._next = next_number
         self._pause = threading.Event()
 
     def read(self, max_records: int) -> Sequence[int] | None:
-        if self._next >= self._num:
+        if self._next >= self._source.num:
             return None
-        self._pause.wait(_PAUSE_S)
-        numbers = range(self._next, min(self._num, self._next + min(LEN_READ, max_records)))
+        numbers = range(self._next, min(self._source.num, self._next + min(LEN_READ, max_records)))
+        self._pause.wait(self._source.pause_s * len(numbers))
         self._next = numbers.stop
         return list(numbers)
 
@@ -82,16 +83,23 @@ def added(numbers: list[int], number: int) -> list[int]:
     return numbers
 
 
-def _keyed(flow: sage.Flow, time: Callable[[int], float] = float) -> Any:
-    return flow.from_source(PacedNumbers(), timestamp=time, max_out_of_order_s=30.0).key_by(by_key)
+def newest(pair: tuple[int, list[int]]) -> tuple[int, int, int]:
+    key, numbers = pair
+    return key, len(numbers), numbers[-1]
 
 
-KINDS: dict[str, Callable[[sage.Flow], Any]] = {
-    "fold": lambda flow: _keyed(flow).fold(list, added).map(lambda pair: (pair[0], len(pair[1]), pair[1][-1])),
-    "windows": lambda flow: _keyed(flow).window(sage.Sliding(60, 20)).sum().with_parallelism(2).map(shown),
-    "gathered": lambda flow: _keyed(flow).window(sage.Tumbling(60)).collect().map(shown),
-    "sessions": lambda flow: _keyed(flow, times).window(sage.Session(12)).sum().map(shown),
-    "count windows": lambda flow: _keyed(flow).window(sage.CountWindow(9)).sum().map(shown),
-    "joins": lambda flow: _keyed(flow).join(_keyed(flow)).within(10, 10),
-    "process": lambda flow: _keyed(flow).process(Stretches).with_parallelism(2),
+def _keyed(flow: sage.Flow, numbers: PacedNumbers, time: Callable[[int], float] = float) -> Any:
+    return flow.from_source(numbers, timestamp=time, max_out_of_order_s=30.0).key_by(by_key)
+
+
+Kind = Callable[[sage.Flow, PacedNumbers], Any]
+KINDS: dict[str, Kind] = {
+    "fold": lambda flow, nums: _keyed(flow, nums).fold(list, added).map(newest),
+    "windows": lambda flow, nums: _keyed(flow, nums).window(sage.Sliding(60, 20)).sum().with_parallelism(2).map(shown),
+    "gathered": lambda flow, nums: _keyed(flow, nums).window(sage.Tumbling(60)).collect().map(shown),
+    "sessions": lambda flow, nums: _keyed(flow, nums, times).window(sage.Session(12)).sum().map(shown),
+    "count windows": lambda flow, nums: _keyed(flow, nums).window(sage.CountWindow(9)).sum().map(shown),
+    "joins": lambda flow, nums: _keyed(flow, nums).join(_keyed(flow, nums)).within(10, 10),
+    "process": lambda flow, nums: _keyed(flow, nums).process(Stretches).with_parallelism(2),
 }
+"""By its name, what gives the stream of a flow over those numbers."""

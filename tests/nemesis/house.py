@@ -67,7 +67,7 @@ class House:
 
     def gone_unix_s(self, name: str, since_unix_s: float) -> float | None:
         """Return when the head gave a node up, after `since_unix_s`, as it says in its log; None: it has not."""
-        for line in _place(self.users[0]).log.read_text().splitlines():
+        for line in place_of(self.users[0]).log.read_text().splitlines():
             said = json.loads(line) if line.startswith("{") else {}
             if said.get("event") == "node gone" and said["node"] == name:
                 at_unix_s = datetime.fromisoformat(said["timestamp"]).timestamp()
@@ -82,14 +82,16 @@ class House:
             self.users[0]("start", "--nodes", str(NUM_NODES))
         else:
             self.users[0]("start", "--nodes", "0", "--address", self._address())
-        self._cluster = _client(self.users[0])
+        self._cluster = client_of(self.users[0])
 
     def kill_head(self) -> None:
         """Kill the head; when this returns, it is gone, with the nodes that are its own and the files of them all."""
         os.kill(self.cluster.head_pid, signal.SIGKILL)
         if self.where is Where.ONE:
             self.users[0].wait_gone()
-        elif not _place(self.users[0]).wait_ended(GONE_S):  # alone on its machine: its files stay until its next start
+        elif not place_of(self.users[0]).wait_ended(
+            GONE_S
+        ):  # alone on its machine: its files stay until its next start
             raise LeftBehind("the head outlived SIGKILL")
 
     def stop(self) -> None:
@@ -140,15 +142,17 @@ def house(where: Where, switch: str) -> Iterator[House]:
         _expect_none(sorted(shared_memory() - memory), "shared memory is left")
 
 
-def _client(user: ClusterCommand) -> RemoteCluster:
-    beacon = _place(user).beacon()
+def client_of(user: ClusterCommand, *, reconnect_s: float = 0.0) -> RemoteCluster:
+    """Connect to the cluster that a user has started; whoever waits looks so long for a head that was lost."""
+    beacon = place_of(user).beacon()
     assert beacon is not None, "no cluster runs"
     keys = ClusterKeys(user.home / ".config/sage/clusters" / DEFAULT_NAME)
-    line = HeadLine(attach_by(beacon.control), where=beacon.control)
+    line = HeadLine(attach_by(beacon.control), where=beacon.control, reconnect_s=reconnect_s)
     return RemoteCluster(line, line.greet("nemesis"), shipping_by(keys.signing()), where=beacon.control)
 
 
-def _place(user: ClusterCommand) -> ClusterPlace:
+def place_of(user: ClusterCommand) -> ClusterPlace:
+    """Return where the cluster is that a user has started, or may start."""
     return place_of_cluster(DEFAULT_NAME, user.environ())
 
 
