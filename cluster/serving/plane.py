@@ -280,6 +280,7 @@ class Plane:
             self._gate.ended(ticket, last, orders.now_s)
             if not isinstance(last, Failed):
                 self._slack.ended(ticket, orders.now_s)
+                self._router.route.answered(ticket, last.usage)
                 self._queue.policy.ended(ticket, last.usage.prompt_tokens + last.usage.completion_tokens)
             if self._abandoned.pop(ticket.request.id) is None:
                 del self._running[ticket.request.id]

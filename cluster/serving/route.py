@@ -98,6 +98,7 @@ class Router:
         account = self._accounts.pop(engine_id, None)
         if account is None:
             return None
+        self._route.gone(engine_id)
         account.version += 1
         for serving in self._serving_of.pop(engine_id):
             serving.accounts.remove(account)

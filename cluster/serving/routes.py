@@ -15,13 +15,14 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from cluster.serving.account import EngineAccount
+from cluster.serving.engine_caches import EngineCaches
 from cluster.serving.names import unknown
 from cluster.serving.prefix_index import PrefixIndex
 from cluster.serving.recent import Recent
 from cluster.serving.size import PromptPrefix, Sizing
-from cluster.serving.ticket import Ticket
+from cluster.serving.ticket import Ticket, engine_of
 from sage.base.ids import EngineId
-from sage.base.inference import Kind
+from sage.base.inference import Kind, Usage
 
 ROUTE_NAMES = ("round_robin", "least_work", "session", "prefix", "auto")
 
@@ -58,6 +59,14 @@ class EngineRoute(Protocol):
         """Remember that a ticket is given to an engine now; return how much of its prompt is not cached there."""
         ...
 
+    def answered(self, ticket: Ticket, usage: Usage) -> None:
+        """Learn from how much of its prompt the engine of a ticket had cached."""
+        ...
+
+    def gone(self, engine_id: EngineId) -> None:
+        """Forget what an engine had cached that is no more."""
+        ...
+
     def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
         """Return how much of its prompt is not cached at an engine, as far as is known."""
         ...
@@ -80,6 +89,12 @@ class LeastWork:
 
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
         return ticket.size.prompt_tokens
+
+    def answered(self, ticket: Ticket, usage: Usage) -> None:
+        """Nothing to learn."""
+
+    def gone(self, engine_id: EngineId) -> None:
+        """Nothing to forget."""
 
     def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
         return ticket.size.prompt_tokens
@@ -125,13 +140,21 @@ class _ByPrefix(LeastWork):
     def __init__(self, sizing: Sizing) -> None:
         self._sizing = sizing
         self._index = PrefixIndex()
+        self._caches = EngineCaches()
         self._looked_up: tuple[Ticket | None, dict[EngineId, int]] = (None, {})  # the last, until the index changes
 
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
         uncached_tokens = self.uncached_tokens(ticket, account)
         self._looked_up = (None, {})
-        self._index.add(self._prefix_of(ticket), account.info.engine_id)
+        prefix, engine_id = self._prefix_of(ticket), account.info.engine_id
+        ticket.given_before = self._caches.given(prefix, engine_id)
+        self._index.add(prefix, engine_id)
         return uncached_tokens
+
+    def answered(self, ticket: Ticket, usage: Usage) -> None:
+        if ticket.given_before and usage.prompt_tokens:
+            told = usage.cached_tokens * ticket.size.prompt_tokens / usage.prompt_tokens
+            self._caches.told(engine_of(ticket), ticket.given_before, told, ticket.size.prompt_tokens)
 
     def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
         return max(1, ticket.size.prompt_tokens - self._cached_tokens(ticket).get(account.info.engine_id, 0))
@@ -152,8 +175,16 @@ class _ByPrefix(LeastWork):
 
     def _cached_tokens(self, ticket: Ticket) -> dict[EngineId, int]:
         if self._looked_up[0] is not ticket:
-            self._looked_up = (ticket, self._index.cached_tokens(self._prefix_of(ticket)))
+            self._looked_up = (ticket, self._still_cached(self._prefix_of(ticket)))
         return self._looked_up[1]
+
+    def gone(self, engine_id: EngineId) -> None:
+        self._looked_up = (None, {})
+        self._caches.forget(engine_id)
+
+    def _still_cached(self, prefix: PromptPrefix) -> dict[EngineId, int]:
+        given, still = self._index.cached_tokens(prefix), self._caches.still_cached
+        return {id: left for id, tokens in given.items() if (left := still(prefix, id, tokens))}
 
     def _prefix_of(self, ticket: Ticket) -> PromptPrefix:
         if ticket.prefix is None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from cluster.serving.engine_caches import Run
 from cluster.serving.size import PromptPrefix, Size
 from sage.base.ids import EngineId
 from sage.base.inference import Kind, Request, ServiceClass, kind_of
@@ -45,6 +46,7 @@ class Ticket:
       plan it would have its first token; the same, by how late the engine was then |
     | cached_tokens | when it arrived, where that was looked at: what of its prompt an engine had cached |
     | forecast_s | when it arrived: seconds until its first token, as was foretold; None where nothing was known |
+    | given_before | when it was sent: what of its prompt that engine had been given, and how much it was given since |
     | prefix, affinity_tokens | set where asked for: the prompt's blocks; how much of it an engine had cached |
     """
 
@@ -72,6 +74,7 @@ class Ticket:
     first_s: float | None = None
     prefix: PromptPrefix | None = None
     affinity_tokens: float | None = None
+    given_before: tuple[Run, ...] = ()
     is_waiting: bool = False
     is_answered: bool = False
 

@@ -11,7 +11,7 @@ from cluster.serving.routes import ROUTE_NAMES, route_named
 from cluster.serving.size import PromptPrefix, TextSizing
 from sage.base.errors import UnknownPolicy
 from sage.base.ids import EngineId
-from sage.base.inference import ChatMessage, ChatRequest, Request
+from sage.base.inference import ChatMessage, ChatRequest, Request, Usage
 from tests.unit.serving.arrange import chat, chat_engine, waiting
 
 SYSTEM = "You answer questions about trains. " * 20
@@ -104,6 +104,23 @@ def test_one_prompt_asked_by_many_at_once_spreads_once_its_engine_is_busy(route:
     routed = Routed(route, *engines(4))
     share = Counter(routed.give(turn(f"r{n}", "same", 2)) for n in range(80))
     assert max(share.values()) <= 1.5 * 20
+
+
+@pytest.mark.parametrize("route", ["prefix", "auto"])
+def test_an_engine_that_told_what_it_dropped_is_preferred_no_more(route: str) -> None:
+    routed = Routed(route, *engines(2))
+    first = routed.give_and_end(turn("a1", "a", 2))
+    again = waiting(turn("a2", "a", 2))
+    router = routed.router
+    assert router.affinity_tokens(again) > 0
+    for number in range(3):
+        other = waiting(turn(f"b{number}", "b", 2))
+        account = router.account(EngineId(first))
+        assert account is not None
+        router.charge(account, (other,), 0.0)
+        routed.end(first, f"b{number}")
+        router.route.answered(other, Usage(other.size.prompt_tokens, 1, 64))
+    assert router.affinity_tokens(waiting(turn("a3", "a", 2))) == 0, "more was dropped than has come since"
 
 
 def test_a_holder_without_room_is_passed_over() -> None:
