@@ -1,14 +1,16 @@
 """A process that keeps another for as long as its standard input is open, and leaves nothing of it running.
 
-Run as a file, `python -I server_keeper.py STOP_S COMMAND...`, so that the environment is the server's. The input
-belongs to whoever wants the server, so that it ends with them, however they die; the output tells them of its end. All
-that the server starts is in this process' group or becomes its child; if this process itself is killed, the kernel ends
-the server, and whoever wants it kills what it left behind. Knows no engine.
+Run as a file, `python -I server_keeper.py STOP_S FOLDER COMMAND...`, so that the environment is the server's; FOLDER,
+with its temporary files, goes with it. The input belongs to whoever wants the server, so that it ends with them,
+however they die; the output tells them of its end. All that the server starts is in this process' group or becomes its
+child; if this process itself is killed, the kernel ends the server, and whoever wants it kills what it left behind.
+Knows no engine.
 """
 
 import ctypes
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _KILL_ROUNDS = 20
 
 
-def keep(command: Sequence[str], stop_s: float) -> None:
+def keep(command: Sequence[str], stop_s: float, folder: str) -> None:
     """Run `command` until it ends or our standard input does; then kill what is left of it, and ourselves."""
     adopt_orphans()
     woken, waker = os.pipe()
@@ -44,6 +46,7 @@ def keep(command: Sequence[str], stop_s: float) -> None:
     how = "was killed" if status is None else f"ended with exit status {status}"
     print(f"the server {how}", file=sys.stderr, flush=True)
     kill_children()
+    shutil.rmtree(folder, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 
 
@@ -105,4 +108,4 @@ def _prctl(option: int, value: int) -> None:
 
 
 if __name__ == "__main__":
-    keep(sys.argv[2:], float(sys.argv[1]))
+    keep(sys.argv[3:], float(sys.argv[1]), sys.argv[2])

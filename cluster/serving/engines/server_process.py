@@ -7,6 +7,7 @@ and starts nothing else meanwhile: what is left behind by a keeper that was kill
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,16 +23,20 @@ _KILLED_S = 10.0
 class ServerProcess:
     """Started at once; to be closed. `ended_fd` becomes readable once nothing of it runs any more."""
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
-        """Raises OSError where no process can be started."""
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str], folder: Path) -> None:
+        """Own `folder`, in which the server keeps its temporary files and which is removed with it.
+
+        Raises: OSError where no process can be started, and then removes nothing.
+        """
+        self._folder = folder
         server_keeper.adopt_orphans()
         self._spared = server_keeper.children()
-        keeper = [sys.executable, "-I", str(Path(server_keeper.__file__)), str(STOP_S)]
+        keeper = [sys.executable, "-I", str(Path(server_keeper.__file__)), str(STOP_S), str(folder)]
         self._process = subprocess.Popen(
             [*keeper, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=dict(environ),
+            env={**environ, "TMPDIR": str(folder)},
             start_new_session=True,
         )
         assert self._process.stdout is not None
@@ -56,4 +61,5 @@ class ServerProcess:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
         server_keeper.kill_children(self._spared)
+        shutil.rmtree(self._folder, ignore_errors=True)  # of a keeper that was killed
         self._process.stdout.close()

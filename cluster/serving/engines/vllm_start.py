@@ -3,10 +3,12 @@
 import http.client
 import os
 import secrets
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from cluster.runtime.host_process import private_directory
 from cluster.serving.engines.environment import VISIBLE
 from cluster.serving.engines.openai_engine import OpenaiEngine
 from cluster.serving.engines.openai_start import Server, engine_of_server
@@ -35,9 +37,11 @@ def vllm_engine(spec: EngineSpec, engine_id: EngineId, python_of: PythonOf) -> O
     _check_target(spec)
     port, key = spec.process.port or _free_port(), secrets.token_urlsafe(24)
     environ = vllm_environ(spec, os.environ, key, has_gpu=has_gpu)
+    folder = private_directory()
     try:
-        process = ServerProcess(vllm_command(spec, python, port, has_gpu=has_gpu), environ)
+        process = ServerProcess(vllm_command(spec, python, port, has_gpu=has_gpu), environ, folder)
     except OSError as error:
+        shutil.rmtree(folder)
         raise EngineStartFailed(f"{python} cannot be started: {error}") from error
     try:
         _wait_healthy(process, port, spec.start_timeout_s)

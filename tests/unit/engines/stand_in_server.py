@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -85,6 +86,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
     child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"], start_new_session=True)
     print(f"child {child.pid}", flush=True)
+    Path(tempfile.gettempdir(), "left behind").touch()
     _Handler.how = how
     port = int(sys.argv[sys.argv.index("--port") + 1])
     ThreadingHTTPServer(("127.0.0.1", port), _Handler).serve_forever()

@@ -59,17 +59,22 @@ def test_a_server_is_started_looked_at_asked_with_its_key_and_ended_with_all_it_
 
 
 @pytest.mark.parametrize("who", ["host", "keeper", "server"])
-def test_whoever_is_killed_nothing_runs_on_and_the_engine_is_lost(tmp_path: Path, who: str) -> None:
+def test_whoever_is_killed_nothing_runs_on_nothing_stays_and_the_engine_is_lost(
+    tmp_path: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(short_path))
     with started(tmp_path) as link:
         messages = messages_of(link)
         assert isinstance(next(messages), Ready)
         keeper, *others = running = processes_of(link)
         assert len({os.getsid(process.pid) for process in running}) == 2, "a child of the server has its own session"
         server = next(process for process in others if process.ppid() == keeper.pid)
+        assert [path.parent.parent for path in short_path.rglob("left behind")] == [short_path]
         os.kill({"host": link.pid, "keeper": keeper.pid, "server": server.pid}[who], signal.SIGKILL)
         *_, lost = messages
         assert isinstance(lost, HostLost)
     wait_gone(running)
+    assert list(short_path.rglob("left behind")) == []
 
 
 def test_a_server_that_dies_before_it_is_healthy_is_said_with_its_last_words(tmp_path: Path) -> None:
