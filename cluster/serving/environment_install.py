@@ -41,7 +41,7 @@ def fill(folder: Path, lock: Path, index: str, say: Say, *, uv: tuple[str, ...] 
     if uv is not None:
         _run([*uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(folder)])
         install = [*uv, "pip", "install", "--python", str(python), "--index-strategy", "unsafe-best-match"]
-        install += uv_options(_pip_config())
+        install += ["--compile-bytecode", *uv_options(_pip_config())]  # each process of a server imports it all anew
     else:
         _run([sys.executable, "-P", "-m", "venv", "--without-pip", str(folder)])
         install = [sys.executable, "-P", "-m", "pip", "--python", str(python), "install", "--quiet"]
