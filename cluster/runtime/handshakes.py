@@ -6,6 +6,8 @@ from enum import IntEnum
 
 import zmq
 
+from cluster.runtime.socket_frames import frames_from, has_come
+
 
 class Handshake(IntEnum):
     """What libzmq says of a connection. NO_DETAIL: it ended before there was anything to judge, or ran out of time."""
@@ -56,12 +58,9 @@ class HandshakeMonitor:
 
     def drain(self) -> None:
         """Count what has happened, without waiting."""
-        while True:
-            try:
-                head, *_ = self._events.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            number: int = struct.unpack_from("=H", head)[0]
+        while has_come(self._events):
+            head, *_ = frames_from(self._events)
+            number: int = struct.unpack_from("=H", head.buffer)[0]
             if number in tuple(Handshake):
                 self.counts[Handshake(number)] += 1
                 self.recent.append(Handshake(number))

@@ -10,8 +10,9 @@ from pathlib import Path
 import zmq
 
 from cluster.runtime.columns import BadFrame, Buffer
-from cluster.runtime.data_sockets import Context, DataSockets, data_socket, frames_from, has_come, send_frames
+from cluster.runtime.data_sockets import Context, DataSockets, data_socket
 from cluster.runtime.numbering import Numbering
+from cluster.runtime.socket_frames import frames_from, has_come, send_frames
 from cluster.runtime.wire import (
     WIRE_VERSION,
     Hello,

@@ -10,16 +10,9 @@ import threading
 
 import zmq
 
-from cluster.runtime.data_sockets import (
-    Context,
-    DataSockets,
-    data_socket,
-    events_of,
-    frames_from,
-    has_come,
-    send_frames,
-)
+from cluster.runtime.data_sockets import Context, DataSockets, data_socket
 from cluster.runtime.outgoing import Outgoing
+from cluster.runtime.socket_frames import events_of, frames_from, has_come, send_frames
 from cluster.runtime.wire import ToConnector, Welcome, frames_of, hello, read_to_connector
 from sage.base.errors import NodeLost, SageError
 from sage.base.ids import NodeId
