@@ -12,7 +12,7 @@ from math import inf
 from cluster.runtime.links import Link
 
 FIRST_RECORDS = 16
-GROW_BELOW_S = 0.0025
+GROW_BELOW_S = 0.005
 SHRINK_ABOVE_S = 0.010
 STIFF_RATIO = 1.5
 """Half the records taking so much longer each: what takes long is the batch, and smaller ones do not help."""
