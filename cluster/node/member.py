@@ -1,7 +1,6 @@
 """Member: the actor that speaks to the head for a node. What it does about its membership `Standing` decides.
 
-It owns the connection to the head. What comes from there becomes orders to the node's actor, and what that says goes
-back; requests of tasks to models take the same way.
+It owns the connection: what comes becomes orders to the node's actor, what that says, or asks of models, goes back.
 """
 
 from collections.abc import Hashable, Sequence
@@ -24,7 +23,7 @@ from cluster.node.member_ports import (
     TurnsSpoken,
 )
 from cluster.node.model_asker import ModelAsker
-from cluster.node.running import Running
+from cluster.node.running import Rest, Running
 from cluster.node.standing import (
     JOIN_TIMEOUT_S,
     Disconnect,
@@ -37,6 +36,7 @@ from cluster.node.standing import (
     StopRuns,
 )
 from cluster.node.turns_here import TurnsHere
+from cluster.node.untaken import REST_S
 from cluster.runtime.actor import Actor, stop, tell
 from cluster.runtime.channel import ChannelLost, ControlClient
 from cluster.runtime.control import (
@@ -56,6 +56,7 @@ from cluster.runtime.control import (
     OfferChanged,
     Rejected,
     RunBroken,
+    RunCollected,
     StartEngineHost,
     StopRun,
     TakeMore,
@@ -106,6 +107,8 @@ class Member(Actor[MemberMessage]):
                 self._report(fact)
             case SayToHead(said):
                 self._send(said)
+                if isinstance(said, RunCollected):
+                    self.set_timer(Rest(said.run_id, said.task_id), REST_S)
             case ModelsAsked():
                 self._ask_models()
             case TurnsSpoken():
@@ -140,6 +143,9 @@ class Member(Actor[MemberMessage]):
                 self._beat()
             case "hosts":
                 self._hosts.ask()
+            case Rest():
+                if self._running.has_rested(timer_id):
+                    self.set_timer(timer_id, REST_S)
             case _:
                 self._check_lease()
         self._drain()
@@ -217,10 +223,7 @@ class Member(Actor[MemberMessage]):
             self.set_timer(_LEASE, max(0.0, self._lease.left_s()))
 
     def _check_lease(self) -> None:
-        """Stop everything where the lease is over, before anything else: time may have passed unseen.
-
-        A node that leaves has ended it already.
-        """
+        """Stop everything, first of all, where the lease is over; a node that leaves has ended it already."""
         if self._standing.stand is Stand.MEMBER and self._lease.left_s() <= 0.0:
             self._lost(MembershipOver(f"the head was not heard for {self._lease_s:g} s"))
 

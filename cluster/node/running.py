@@ -5,7 +5,7 @@ Knows neither the connection nor the tasks' threads.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from cluster.jobs.lease import Lease
 from cluster.node.loading import RunLoaded
@@ -23,6 +23,13 @@ from sage.base.errors import InternalError, SageError
 from sage.base.ids import JobId, TaskId
 
 MAX_SHOWN_CHARS = 10_000
+
+
+class Rest(NamedTuple):
+    """The time after a message of a task's collecting sinks in which no other one leaves."""
+
+    run_id: JobId
+    task_id: TaskId
 
 
 class Running:
@@ -53,6 +60,11 @@ class Running:
         untaken = self._untaken.get(run_id, {}).get(task_id)
         if untaken is not None:
             untaken.give(num)
+
+    def has_rested(self, rest: Rest) -> bool:
+        """Let what a task has gathered leave; say whether it is to rest again. Unknown ones are passed over."""
+        untaken = self._untaken.get(rest.run_id, {}).get(rest.task_id)
+        return untaken is not None and untaken.has_rested()
 
     def look_up(self, order: LookUpState, tell: Callable[[LookUp], object], send: Callable[[StateFound], bool]) -> None:
         """`tell` the node to ask the task; `send` takes its answer, on any thread."""

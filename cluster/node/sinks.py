@@ -172,8 +172,9 @@ class CollectingWriter:
         return Written(contents=self._sent)
 
     def close(self, *, complete: bool) -> None:
-        """Send what waits: it is on its way before the task's end is."""
-        self._ports.untaken.bring_rest(self._gathered)
+        """Send what waits: it is on its way before the task's end is. Of a run that was stopped nobody wants it."""
+        if complete or not self._ports.untaken.is_over:
+            self._ports.untaken.bring_rest(self._gathered)
 
     def _send(self, piece: Piece) -> None:
         ports = self._ports

@@ -13,8 +13,12 @@ from sage.base.errors import MembershipOver
 _LOOK_EVERY_S = 1.0
 
 
+REST_S = 0.05
+"""Half the time after which progress is reported; a record that comes alone does not wait."""
+
+
 class Gathered:
-    """Pieces of one sink that leave together: what comes while a message is on its way goes with the next one.
+    """Pieces of one sink that leave together: what comes within REST_S of a message goes with the next one.
 
     Every message wakes seven threads on its way to whoever collects and back: tasks that end one batch after the other
     would spend a tenth of two cores on that (measured 2026-11-23).
@@ -53,7 +57,13 @@ class Untaken:
         self._changed = changed
         self._num_left = NUM_UNTAKEN
         self._is_over = False
+        self._is_resting = False
         self._waiting: list[Gathered] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether `end` was called."""
+        return self._is_over
 
     def take(self) -> None:
         """Take one credit, waiting for it until `end`; raises MembershipOver once that was called."""
@@ -61,18 +71,17 @@ class Untaken:
             self._take()
 
     def bring(self, piece: Piece, gathered: Gathered) -> None:
-        """Let `piece` leave: at once where nothing is on its way, else with the next message of its sink.
+        """Let `piece` leave: at once, unless something has left lately; then with the next message of its sink.
 
-        Waits for credit where that would be too long, as `take` does, and raises what that raises.
+        Waits for credit, as `take` does, where that would be too long; raises what that raises.
         """
         with self._changed:
             gathered.add(piece)
-            if self._num_left < NUM_UNTAKEN and not gathered.is_full:
-                if gathered not in self._waiting:
-                    self._waiting.append(gathered)
-                return
-            self._take()
-            self._let_go(gathered)
+            if not self._is_resting or gathered.is_full:
+                self._take()
+                self._let_go(gathered)
+            elif gathered not in self._waiting:
+                self._waiting.append(gathered)
 
     def bring_rest(self, gathered: Gathered) -> None:
         """Let everything leave that waits; waits for credit, and raises, as `take` does."""
@@ -81,14 +90,20 @@ class Untaken:
                 self._take()
                 self._let_go(gathered)
 
+    def has_rested(self) -> bool:
+        """Let leave what waits, as far as there is credit; say whether to call again: REST_S after each call and each
+        message that has left."""
+        with self._changed:
+            self._is_resting = bool(self._waiting) and not self._is_over
+            for gathered in self._waiting[: self._num_left] if self._is_resting else ():
+                self._num_left -= 1
+                self._let_go(gathered)
+            return self._is_resting
+
     def give(self, num: int) -> None:
-        """Give credits back; more than were taken count for nothing. What waits leaves once nothing is on its way."""
+        """Give credits back; more than were taken count for nothing."""
         with self._changed:
             self._num_left = min(NUM_UNTAKEN, self._num_left + num)
-            if self._num_left == NUM_UNTAKEN and not self._is_over:
-                for gathered in self._waiting[:NUM_UNTAKEN]:
-                    self._num_left -= 1
-                    self._let_go(gathered)
             self._changed.notify_all()
 
     def end(self) -> None:
@@ -111,4 +126,5 @@ class Untaken:
         if gathered.is_empty:
             self._num_left += 1
         else:
+            self._is_resting = True
             gathered.leave()

@@ -86,16 +86,28 @@ def test_a_sink_waits_while_the_head_has_not_taken_what_it_sent(task: Task) -> N
     assert len(task.sent) == NUM_UNTAKEN + 1
 
 
-def test_what_comes_while_a_message_is_on_its_way_leaves_with_the_next_one(task: Task) -> None:
+def test_what_comes_soon_after_a_message_leaves_with_the_next_one(task: Task) -> None:
     sink = CollectingSink("results", task.ports).open()
     for number in range(20):
         sink.write([number])
     assert records_of(task) == [[0]]
-    task.untaken.give(1)
+    assert task.untaken.has_rested()
     assert records_of(task) == [[0], list(range(1, 20))]
-    task.untaken.give(1)
+    assert not task.untaken.has_rested()
     sink.write([20])
     assert records_of(task)[2:] == [[20]]
+
+
+def test_what_waits_stays_while_there_is_no_credit(task: Task) -> None:
+    sink = CollectingSink("results", task.ports).open()
+    for _ in range(NUM_UNTAKEN):
+        sink.write([WHOLE])
+    sink.write([1])
+    assert task.untaken.has_rested()
+    assert len(task.sent) == NUM_UNTAKEN
+    task.untaken.give(1)
+    assert task.untaken.has_rested()
+    assert records_of(task)[NUM_UNTAKEN:] == [[1]]
 
 
 def test_what_waits_leaves_before_the_end_and_as_soon_as_it_is_long(task: Task) -> None:
@@ -106,13 +118,24 @@ def test_what_waits_leaves_before_the_end_and_as_soon_as_it_is_long(task: Task) 
     assert records_of(task) == [[0], [1, WHOLE], [2]]
 
 
+def test_what_waits_is_let_go_where_the_run_was_stopped_and_no_good_end_is_feigned(task: Task) -> None:
+    sink = CollectingSink("results", task.ports).open()
+    sink.write([1])
+    sink.write([2])
+    task.untaken.end()
+    sink.close(complete=False)
+    with pytest.raises(MembershipOver):
+        sink.close(complete=True)
+    assert records_of(task) == [[1]]
+
+
 def test_sinks_of_one_task_wait_each_for_its_own_next_message(task: Task) -> None:
     first, second = (CollectingSink(step, task.ports).open() for step in ("first", "second"))
     for number in range(3):
         first.write([number])
         second.write([-number])
-    task.untaken.give(1)
-    assert sorted(map(str, records_of(task))) == ["[0, -1, -2]", "[0]", "[1, 2]"]
+    assert task.untaken.has_rested()
+    assert records_of(task) == [[0], [0, -1, -2], [1, 2]]
 
 
 def test_a_sink_that_waits_is_let_go_when_its_run_is_stopped(task: Task) -> None:
