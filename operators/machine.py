@@ -6,7 +6,7 @@ what it wants done it returns as commands, in the order in which they are to be 
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from operators.state import State
 from sage.base.batch import Batch
@@ -37,8 +37,7 @@ class Withdraw:
     request_ids: tuple[RequestId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """Run the coroutine that `fn(value)` makes, for at most `timeout_s`; its outcome comes through `on_results`."""
 
     call_id: int
@@ -75,8 +74,7 @@ class DeadLetter:
 Command = Emit | Ask | Withdraw | Call | SetTimer | DeadLetter
 
 
-@dataclass(frozen=True, slots=True)
-class CallResult:
+class CallResult(NamedTuple):
     """How a Call ended: exactly one of `value` and `error` counts; `error` None means that it returned."""
 
     call_id: int

@@ -42,6 +42,7 @@ class ThreadCoroutines:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._running: dict[asyncio.Task[None], str] = {}  # owners; touched on the loop's thread only
+        self._came: dict[Results, list[CallResult]] = {}  # likewise: what has ended in this turn of the loop
 
     @property
     def thread(self) -> threading.Thread | None:
@@ -90,10 +91,22 @@ class ThreadCoroutines:
         import asyncio
 
         loop = asyncio.get_running_loop()
+
+        def ended(results: Sequence[CallResult]) -> None:
+            """Give what ends in one turn of the loop as one: each time the task's thread wakes, the loop's waits."""
+            if not self._came:
+                loop.call_soon(self._hand_on)
+            self._came.setdefault(done, []).extend(results)
+
         for call in calls:
-            task = loop.create_task(run_call(call, done))
+            task = loop.create_task(run_call(call, ended))
             self._running[task] = owner
             task.add_done_callback(self._forget)
+
+    def _hand_on(self) -> None:
+        came, self._came = self._came, {}
+        for done, results in came.items():
+            done(results)
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
         del self._running[task]
@@ -116,8 +129,11 @@ async def run_call(call: Call, done: Results) -> None:
     import asyncio
 
     try:
-        async with asyncio.timeout(call.timeout_s):
+        if call.timeout_s is None:  # to have none took a tenth of what a call takes here
             value = await call.fn(call.value)
+        else:
+            async with asyncio.timeout(call.timeout_s):
+                value = await call.fn(call.value)
     except asyncio.CancelledError:
         current = asyncio.current_task()
         if current is not None and current.cancelling():
