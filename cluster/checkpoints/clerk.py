@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cluster.checkpoints.folder import CheckpointFolder
+from cluster.checkpoints.letters import LetterPart
 from cluster.checkpoints.manifest import Manifest
 from cluster.checkpoints.savepoint import write_savepoint
 from cluster.runtime.actor import Actor
@@ -17,12 +18,13 @@ Done = Callable[[SageError | None], object]
 
 @dataclass(frozen=True, slots=True)
 class CompleteCheckpoint:
-    """Make a checkpoint complete; then forget all but the `num_kept` newest."""
+    """Make a checkpoint complete; then forget all but the `num_kept` newest. `letters`: a file that it needs."""
 
     folder: str
     manifest: Manifest
     num_kept: int
     done: Done
+    letters: LetterPart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ class CheckpointClerk(Actor[ClerkOrder]):
     def _obey(self, order: ClerkOrder) -> None:
         folder = self._open_folder(order.folder)
         match order:
-            case CompleteCheckpoint(manifest=manifest, num_kept=num_kept):
+            case CompleteCheckpoint(manifest=manifest, num_kept=num_kept, letters=letters):
+                if letters is not None:
+                    folder.write(letters.piece.file, [letters.content])
                 folder.complete(manifest, num_kept)
             case CopyCheckpoint(manifest=manifest, target=target):
                 write_savepoint(manifest, folder, self._open_folder(target))

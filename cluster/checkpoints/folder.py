@@ -159,9 +159,8 @@ class CheckpointFolder:
             return None
 
     def _check(self, manifest: Manifest) -> None:
-        for task in manifest.tasks:
-            for piece in task.pieces:
-                self.piece(piece)
+        for piece in manifest.pieces():
+            self.piece(piece)
 
     def _ids(self) -> list[int]:
         try:

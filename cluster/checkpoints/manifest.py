@@ -8,7 +8,7 @@ from zlib import crc32
 
 import msgspec
 
-from cluster.runtime.saving import SavedPieces
+from cluster.runtime.saving import SavedPiece, SavedPieces
 from sage.base.errors import CheckpointUnusable
 from sage.base.ids import JobId
 
@@ -27,17 +27,26 @@ class SavedTask(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """`run_id`: the run that took it; `ended_unix_s`: when it was complete."""
+    """`run_id`: the run that took it; `ended_unix_s`: when it was complete.
+
+    `letters`: where the newest dead letters are that were set aside by then, `num_letters` in all.
+    """
 
     checkpoint_id: int
     flow: str
     run_id: JobId
     ended_unix_s: float
     tasks: tuple[SavedTask, ...]
+    letters: SavedPieces = ()
+    num_letters: int = 0
+
+    def pieces(self) -> list[SavedPiece]:
+        """Return all of which it consists."""
+        return [*(piece for task in self.tasks for piece in task.pieces), *self.letters]
 
     def files(self) -> set[str]:
         """Return the names of the files in which something of it is."""
-        return {piece.file for task in self.tasks for piece in task.pieces}
+        return {piece.file for piece in self.pieces()}
 
 
 _DECODER = msgspec.json.Decoder(Manifest)

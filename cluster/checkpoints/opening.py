@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from cluster.checkpoints.folder import CheckpointFolder, FoundCheckpoints
+from cluster.checkpoints.letters import NO_LETTERS, HeldLetters, letters_held
 from cluster.checkpoints.manifest import Manifest
 from cluster.checkpoints.sections import steps_in_piece
 from sage.base.errors import CheckpointUnusable, FlowInvalid
@@ -16,12 +17,13 @@ from sage.flow.graph import Graph
 class Beginning:
     """`begins_at`: the checkpoint from which a run goes on, None for the start; `next_id`: the number of its first.
 
-    `notes` are for people: what was passed over, and why.
+    `notes` are for people: what was passed over, and why. `letters`: those that the checkpoint holds.
     """
 
     begins_at: int | None
     next_id: int
     notes: tuple[str, ...]
+    letters: HeldLetters = NO_LETTERS
 
 
 def folder_name(flow: str) -> str:
@@ -50,7 +52,7 @@ def beginning(graph: Graph, folder: CheckpointFolder, resume: Resume, dropped: t
     folder.sweep()
     newest = found.newest.checkpoint_id
     notes = tuple(f"checkpoint {bad} is passed over for {newest}: {why}" for bad, why in found.bad.items())
-    return Beginning(newest, found.next_id, notes)
+    return Beginning(newest, found.next_id, notes, letters_held(folder, found.newest))
 
 
 def _refuse_nothing(graph: Graph, found: FoundCheckpoints, resume: Resume) -> None:

@@ -5,8 +5,8 @@ from zlib import crc32
 import msgspec
 
 from cluster.checkpoints.folder import CheckpointFolder
-from cluster.checkpoints.manifest import Manifest, SavedTask
-from cluster.runtime.saving import SavedPiece
+from cluster.checkpoints.manifest import Manifest
+from cluster.runtime.saving import SavedPiece, SavedPieces
 from sage.base.errors import NameTaken
 
 _PART = "savepoint.part"
@@ -20,15 +20,19 @@ def write_savepoint(manifest: Manifest, source: CheckpointFolder, target: Checkp
     if target.find().next_id > 1:
         raise NameTaken("the folder of the savepoint holds another checkpoint", "Name one that is new.")
     chunks: list[bytes] = []
-    tasks: list[SavedTask] = []
-    offset_bytes = 0
-    for task in manifest.tasks:
-        pieces: list[SavedPiece] = []
-        for piece in task.pieces:
+    len_bytes = 0
+
+    def copied(pieces: SavedPieces) -> SavedPieces:
+        nonlocal len_bytes
+        copies: list[SavedPiece] = []
+        for piece in pieces:
             content = source.piece(piece)
             chunks.append(content)
-            pieces.append(SavedPiece(_PART, offset_bytes, len(content), crc32(content)))
-            offset_bytes += len(content)
-        tasks.append(msgspec.structs.replace(task, pieces=tuple(pieces)))
+            copies.append(SavedPiece(_PART, len_bytes, len(content), crc32(content)))
+            len_bytes += len(content)
+        return tuple(copies)
+
+    tasks = tuple(msgspec.structs.replace(task, pieces=copied(task.pieces)) for task in manifest.tasks)
+    letters = copied(manifest.letters)
     target.write(_PART, chunks)
-    target.complete(msgspec.structs.replace(manifest, tasks=tuple(tasks)), 1)
+    target.complete(msgspec.structs.replace(manifest, tasks=tasks, letters=letters), 1)

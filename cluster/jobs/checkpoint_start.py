@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from pykka import ActorRef
@@ -69,6 +69,7 @@ def open_checkpoints(
         begins_in=begins_in,
         next_id=found.next_id,
         clerk=clerk,
+        letters=found.letters,
         types=flow_types(graph),
         on_over=held.release,
     )
@@ -81,4 +82,4 @@ def _beginning(graph: Graph, wanted: Checkpoint, resume: Resume, path: str, stor
         return path, beginning(graph, own, resume, wanted.drop)
     other = flow_folder(wanted.savepoint, graph.name)
     begins = beginning(graph, storage.open_folder(other), "must", wanted.drop)
-    return other, Beginning(begins.begins_at, own.find().next_id, begins.notes)
+    return other, Beginning(begins.begins_at, own.find().next_id, begins.notes, replace(begins.letters, pieces=()))

@@ -1,5 +1,6 @@
 """The checkpoints of one job over all of its runs: obeys their deciders. Knows nothing of placing and of jobs' ends."""
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from pykka import ActorRef
 
 from cluster.checkpoints.clerk import CompleteCheckpoint, CopyCheckpoint, Done, ForgetCheckpoints, LetGo
+from cluster.checkpoints.letters import NO_LETTERS, HeldLetters, LetterPart, is_due, letter_part
 from cluster.checkpoints.manifest import Manifest, SavedTask
 from cluster.jobs.checkpointing import (
     Checkpointing,
@@ -20,22 +22,27 @@ from cluster.jobs.checkpointing import (
 )
 from cluster.jobs.nodes import Nodes
 from cluster.jobs.run import JobRun
+from cluster.jobs.set_aside import JobLetters
 from cluster.runtime.actor import tell
 from cluster.runtime.messages import JobTaskSaved
 from cluster.runtime.record_types import RecordTypes
-from cluster.runtime.saving import CheckpointStage, Keeping
+from cluster.runtime.saving import CheckpointStage, Keeping, SavedPieces
 from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, InternalError, SageError
 from sage.base.ids import JobId, TaskId
 from sage.base.log import get_log
+
+_NUM_SAVED = 4
+"""States of a task that may yet be part of a checkpoint: that of the one on its way, and its last."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointPlan:
     """How a job takes checkpoints. `folder`: that of its flow; `next_id`: the number of its first.
 
-    `begins_at`: from which one of `begins_in` it goes on, None for its start. `clerk` completes them. `on_over` is
-    called once nothing more is written.
+
+    `begins_at`: from which one of `begins_in` it goes on, None for its start; that holds `letters`. `clerk` completes
+    them. `on_over` is called once nothing more is written.
     """
 
     folder: str
@@ -46,6 +53,7 @@ class CheckpointPlan:
     begins_in: str
     next_id: int
     clerk: ActorRef[Any]
+    letters: HeldLetters = NO_LETTERS
     types: RecordTypes = field(default_factory=RecordTypes)
     on_over: Callable[[], object] = lambda: None
 
@@ -88,14 +96,15 @@ class JobCheckpoints:
         self._run: JobRun | None = None
         self._machine: Checkpointing | None = None
         self._manifest: Manifest | None = None
-        self._num_letters: dict[TaskId, int] = {}
+        self._num_letters: dict[TaskId, deque[tuple[SavedPieces, int]]] = {}
         self._savepoints: list[tuple[str, Done]] = []
         self._copying: list[tuple[str, Done]] = []
         self._is_over = False
         self.is_writing = False
         self.is_leaving = False
         self.num_complete = 0
-        self.letters_kept: dict[TaskId, int] = {}
+        self.letters = JobLetters(plan.letters.newest, plan.letters.num)
+        self._letter_pieces = plan.letters.pieces
 
     @property
     def keeping(self) -> Keeping:
@@ -129,7 +138,8 @@ class JobCheckpoints:
     def saved(self, fact: JobTaskSaved) -> None:
         if self._machine is not None:
             if fact.pieces is not None:
-                self._num_letters[fact.task_id] = fact.num_letters
+                saved = self._num_letters.setdefault(fact.task_id, deque(maxlen=_NUM_SAVED))
+                saved.append((fact.pieces, fact.num_letters))
             orders = self._machine.saved(
                 fact.task_id, fact.checkpoint_id, fact.pieces, fact.error, self._now_s(), commits=fact.commits
             )
@@ -153,7 +163,8 @@ class JobCheckpoints:
         if error is None:
             self._begins_at, self._begins_in = manifest.checkpoint_id, self._plan.folder
             self.num_complete += 1
-            self.letters_kept = dict(self._num_letters)
+            self._letter_pieces = manifest.letters
+        self.letters.completed(is_good=error is None)
         for target, done in copying:
             if error is not None:
                 done(error)
@@ -225,12 +236,33 @@ class JobCheckpoints:
             for spec in run.deployment.tasks
         )
         clock, plan = self._ports.clock, self._plan
-        self._manifest = Manifest(order.checkpoint_id, self._flow, run.id, clock.unix_s(), tasks)
+        part, pieces = self._letters_of(run, order)
+        self._manifest = Manifest(
+            order.checkpoint_id, self._flow, run.id, clock.unix_s(), tasks, pieces, self.letters.num_held
+        )
         self._copying, self._savepoints = self._savepoints, []
         self.is_writing = True
-        wanted = CompleteCheckpoint(plan.folder, self._manifest, plan.num_kept, self._ports.written)
+        wanted = CompleteCheckpoint(plan.folder, self._manifest, plan.num_kept, self._ports.written, part)
         if not tell(plan.clerk, wanted):
             self._ports.written(InternalError("the checkpoint clerk has ended"))
+
+    def _letters_of(self, run: JobRun, order: WriteManifest) -> tuple[LetterPart | None, SavedPieces]:
+        """Return a file to be written, where letters are new, and what then makes the letters of a checkpoint."""
+        new = self.letters.cut(
+            {
+                task_id: num
+                for task_id, pieces in order.tasks.items()
+                for saved, num in self._num_letters[task_id]
+                if saved is pieces
+            }
+        )
+        if not new and (self._letter_pieces or not self.letters.num_held):
+            return None, self._letter_pieces
+        if is_due(self._letter_pieces):
+            part = letter_part(self.letters.held(), run.id, order.checkpoint_id)
+            return part, (part.piece,)
+        part = letter_part(new, run.id, order.checkpoint_id)
+        return part, (*self._letter_pieces, part.piece)
 
     def _tell(self, run: JobRun, checkpoint_id: int, stage: CheckpointStage) -> None:
         for node_id in dict.fromkeys(run.nodes.values()):

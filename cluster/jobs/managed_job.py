@@ -1,7 +1,6 @@
 """A job as its manager has it: its newest run, what it set aside, how often it may begin anew. Decides nothing."""
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,16 +22,14 @@ from cluster.jobs.orders import (
     TaskAt,
 )
 from cluster.jobs.run import JobRun
+from cluster.jobs.set_aside import JobLetters
 from cluster.runtime.actor import tell
 from cluster.runtime.messages import JobTaskSaved
 from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, JournalUnusable, NoRoom, SageError, StateUnreachable
-from sage.base.ids import JobId, TaskId
+from sage.base.ids import JobId
 from sage.flow.plan import Plan
-from sage.flow.runner import DeadLetterRecord, JobMetrics, JobStatus
-
-MAX_DEAD_LETTERS = 10_000
-"""Dead letters of a job that are kept; the newest stay, all are counted."""
+from sage.flow.runner import JobMetrics, JobStatus
 
 
 @dataclass(slots=True)
@@ -45,8 +42,7 @@ class ManagedJob:
     started_s: float
     num_restarts_left: int
     num_restarts: int = 0
-    letters: deque[DeadLetterRecord] = field(default_factory=lambda: deque(maxlen=MAX_DEAD_LETTERS))
-    num_letters: int = 0
+    letters: JobLetters = field(default_factory=JobLetters)
     loss: SageError | None = None  # why the newest run was begun
     waits_for: NoRoom | JournalUnusable | None = None  # why it has not begun yet
     checkpoints: JobCheckpoints | None = None
@@ -71,17 +67,18 @@ class ManagedJob:
     def view(self, now_s: float) -> JobView:
         is_leaving = self.checkpoints is not None and self.checkpoints.is_leaving
         is_over = self.run.machine.is_over and not is_leaving
-        return JobView(self.metrics(now_s), self.error(), self.num_letters, is_over, self.run.id, self.num_restarts)
+        return JobView(self.metrics(now_s), self.error(), self.letters.num, is_over, self.run.id, self.num_restarts)
 
     def last_view(self, error: SageError) -> JobView:
         """Return what to tell where nobody is there any more to run it."""
         metrics = self.run.accounts.metrics(JobStatus.FAILED, 0.0)
-        return JobView(metrics, error, self.num_letters, True, self.run.id, self.num_restarts)
+        return JobView(metrics, error, self.letters.num, True, self.run.id, self.num_restarts)
 
-    def set_aside(self, letters: Iterable[DeadLetterRecord]) -> None:
-        for letter in letters:
-            self.letters.append(letter)
-            self.num_letters += 1
+    def keep_by(self, checkpoints: JobCheckpoints | None) -> None:
+        """Let checkpoints, if there are to be any, hold what the job does, its dead letters too."""
+        if checkpoints is not None:
+            self.checkpoints = checkpoints
+            self.letters = checkpoints.letters
 
     def outlook(self) -> tuple[object, ...]:
         """Return what others wait to hear of a job; how far it is can wait."""
@@ -129,11 +126,7 @@ class ManagedJob:
         self.loss = self.run.machine.error
         self.num_restarts += 1
         self.num_restarts_left -= 1
-        kept = self.checkpoints.letters_kept if self.checkpoints is not None else {}
-        letters = [letter for letter in self.letters if not _comes_again(letter.id, self.run.id, kept)]
-        self.letters.clear()
-        self.letters.extend(letters)
-        self.num_letters = sum(kept.values())
+        self.letters.lose_run()
         if self.checkpoints is not None:
             self.checkpoints.end_run()
 
@@ -168,7 +161,7 @@ def answer_of_job(job: ManagedJob | None, nodes: Nodes, question: ExplainJob | D
         case ExplainJob():
             return nodes.explain(job.run.placement) if job is not None else []
         case DeadLettersOf():
-            return list(job.letters) if job is not None else []
+            return job.letters.newest() if job is not None else []
         case FindTask():
             return _task_at(job, nodes, question)
 
@@ -189,9 +182,3 @@ def take_savepoint(job: ManagedJob | None, target: str, done: Done) -> None:
         done(CheckpointUnusable("the job takes no checkpoints", 'Submit it with checkpoint=sage.Checkpoint("DIR").'))
     else:
         job.checkpoints.savepoint(target, done)
-
-
-def _comes_again(letter_id: str, run_id: JobId, kept: Mapping[TaskId, int]) -> bool:
-    """Say whether a dead letter is of this run and came after the checkpoint: its number is its task's."""
-    task_id, _, number = letter_id.rpartition("/")
-    return task_id.startswith(f"{run_id}/") and int(number) > kept.get(TaskId(task_id), 0)

@@ -147,7 +147,7 @@ class JobManager(Actor[ManagerMessage]):
             started_s=self.clock.monotonic_s(),
             num_restarts_left=wanted.num_restarts,
         )
-        job.checkpoints = self._checkpoints(job_id, wanted)
+        job.keep_by(self._checkpoints(job_id, wanted))
         self._deploy(job)
         return job_id
 
@@ -162,7 +162,7 @@ class JobManager(Actor[ManagerMessage]):
             num_restarts_left=record.num_restarts_left,
             num_restarts=record.num_restarts,
         )
-        job.checkpoints = self._checkpoints(record.id, wanted)
+        job.keep_by(self._checkpoints(record.id, wanted))
         if wanted.refusal is not None:
             return self._give_up(job, wanted.refusal)
         self._waiting.add(record.id, now_s, wanted.after_s)
@@ -276,7 +276,7 @@ class JobManager(Actor[ManagerMessage]):
             job.run.accounts.report(fact.tasks)
             self._tell_soon(job)
         else:
-            job.set_aside(fact.letters)
+            job.letters.add(fact.letters)
 
     def _tell_soon(self, job: ManagedJob) -> None:
         """Tell of progress within PROGRESS_EVERY_S: every node reports as often, and the sums take time."""
@@ -298,7 +298,7 @@ class JobManager(Actor[ManagerMessage]):
     def _changed(self, job: ManagedJob) -> None:
         view = job.view(self.clock.monotonic_s())
         self._books.note(
-            job.run, view.metrics, num_restarts=job.num_restarts, num_dead_letters=job.num_letters, error=view.error
+            job.run, view.metrics, num_restarts=job.num_restarts, num_dead_letters=job.letters.num, error=view.error
         )
         job.on_change(view)
 

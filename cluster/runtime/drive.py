@@ -16,15 +16,9 @@ from cluster.runtime.failures import dead_letter_record, lineage_of
 from cluster.runtime.gauge import Gauge
 from cluster.runtime.idleness import IDLE_TIMER, Idleness
 from cluster.runtime.inputs import Inputs
+from cluster.runtime.letter_ids import letter_id
 from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, TaskMessage
-from cluster.runtime.messages import (
-    TaskDrained,
-    TaskFinished,
-    TaskOpened,
-    TaskSaved,
-    TaskSetAside,
-    TaskSpec,
-)
+from cluster.runtime.messages import TaskDrained, TaskFinished, TaskOpened, TaskSaved, TaskSetAside, TaskSpec
 from cluster.runtime.outputs import Outputs, Split
 from cluster.runtime.pace import ReadPace
 from cluster.runtime.saving import CheckpointStage, StateKeeper, TaskState
@@ -343,8 +337,8 @@ class Drive:
         records = []
         for letter in letters:
             self._num_letters += 1
-            letter_id = f"{self._spec.id}/{self._num_letters}"
-            record = dead_letter_record(letter_id, letter, lineage_of(self._spec, letter, self._num_before))
+            own_id = letter_id(self._spec.id, self._num_letters)
+            record = dead_letter_record(own_id, letter, lineage_of(self._spec, letter, self._num_before))
             self._hands.keep_letter(record, letter)
             records.append(record)
         self._hands.report(TaskSetAside(self._spec.id, tuple(records)))

@@ -12,6 +12,7 @@ from sage.flow.windows import WindowResult
 NUM_RECORDS = 1_500
 LEN_READ = 15
 NUM_KEYS = 7
+UNLUCKY = range(0, NUM_RECORDS, 50)
 _PAUSE_S = 0.001
 
 
@@ -81,6 +82,12 @@ def shown(result: WindowResult[int, Any]) -> tuple[Any, ...]:
 def added(numbers: list[int], number: int) -> list[int]:
     numbers.append(number)
     return numbers
+
+
+def unlucky(number: int) -> int:
+    if number in UNLUCKY:
+        raise ValueError(number)
+    return number
 
 
 def newest(pair: tuple[int, list[int]]) -> tuple[int, int, int]:

@@ -29,7 +29,7 @@ from sage.base.errors import ClusterUnreachable
 from sage.base.settings import JobsSettings, Settings
 from tests.cluster.checkpointed import SqliteLedger
 from tests.cluster.cluster_command import ClusterCommand, user_at_home
-from tests.cluster.killed_flows import KINDS, PacedNumbers
+from tests.cluster.killed_flows import KINDS, PacedNumbers, unlucky
 from tests.cluster.waiting import eventually
 from tests.nemesis.house import client_of, place_of
 from tests.unit.two_phases import LedgerSink
@@ -116,10 +116,12 @@ def started_cluster() -> Iterator[Hurt]:
 
 
 def submitted(cluster: RemoteCluster, kind: str, folder: Path) -> SubmittedJob:
-    """Start a flow whose results go to a file and into a table."""
+    """Start a flow whose results go to a file and into a table, and some of whose records are set aside."""
     folder.mkdir()
     flow = sage.Flow(folder.name)
-    results = KINDS[kind](flow, PacedNumbers(pause_s=_PAUSE_S)).map(json.dumps)
+    numbers = PacedNumbers(pause_s=_PAUSE_S)
+    flow.from_source(numbers).map(unlucky).on_error("dead_letter").for_each(abs)
+    results = KINDS[kind](flow, numbers).map(json.dumps)
     results.write_text(folder / "out.jsonl")
     results.to(LedgerSink(SqliteLedger(str(folder / "out.db"))))
     return cluster.submit(flow, checkpoint=sage.Checkpoint(folder / "kept", every_s=_EVERY_S))
@@ -136,7 +138,10 @@ def live(hurt: Hurt, kinds: Iterable[tuple[Path, str]], num_kills: int, rng: Ran
             number += 1
             yield f"killed,{killed}"
     for folder, kind, job in jobs:
-        job.wait(_DEADLINE_S)
+        num_letters = job.wait(_DEADLINE_S).dead_letters
+        letters = [[letter.id, letter.value] for letter in job.dead_letters()]
+        assert num_letters == len(letters)
+        (folder / "letters.json").write_text(json.dumps(letters))
         yield f"ended,{folder.name},{kind},{cluster.describe(job.id).state.num_restarts}"
 
 

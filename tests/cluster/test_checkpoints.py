@@ -102,6 +102,44 @@ def test_a_flow_that_failed_goes_on_once_it_is_mended(tmp_path: Path) -> None:
         flow.run(timeout_s=DEADLINE_S, progress=False, checkpoint=kept, resume="must")
 
 
+def test_dead_letters_are_there_once_for_whoever_goes_on_with_a_flow(tmp_path: Path) -> None:
+    """Also by way of a savepoint, and after many checkpoints, each of which adds some."""
+    slowly = threading.Event()
+
+    def flow_that(fails_at: int) -> sage.Flow:
+        def checked(number: int) -> int:
+            if number % 10 == 0:
+                slowly.wait(0.002)  # so that there are checkpoints before it fails
+            if number % 25 == 0:
+                raise KeyError(number)
+            return number
+
+        def failing(number: int) -> int:
+            if number == fails_at:
+                raise ValueError(number)
+            return number
+
+        flow = sage.Flow("set-aside")
+        flow.from_collection(range(4_000)).map(failing).map(checked).on_error("dead_letter").for_each(abs)
+        return flow
+
+    kept = sage.Checkpoint(tmp_path / "kept", every_s=0.005)
+    with sage.connect() as cluster:
+        job = cluster.submit(flow_that(-1), checkpoint=kept)
+        job.savepoint(tmp_path / "saved")
+        job.cancel()
+        for fails_at in (2_001, 3_001):
+            with pytest.raises(RecordFailed):
+                cluster.submit(flow_that(fails_at), checkpoint=kept).wait(DEADLINE_S)
+        begun = sage.Checkpoint(tmp_path / "other", every_s=0.005, savepoint=tmp_path / "saved")
+        for checkpoint in (kept, begun):
+            job = cluster.submit(flow_that(-1), checkpoint=checkpoint)
+            result = job.wait(DEADLINE_S)
+            letters = job.dead_letters()
+            assert [letter.value for letter in letters] == [str(number) for number in range(0, 4_000, 25)]
+            assert len({letter.id for letter in letters}) == result.dead_letters == len(letters)
+
+
 def test_a_flow_begins_again_as_soon_as_its_end_is_told(tmp_path: Path) -> None:
     kept = sage.Checkpoint(tmp_path / "kept")
     with sage.connect() as cluster:

@@ -16,7 +16,7 @@ import pytest
 
 import sage
 from tests.cluster.checkpointed import SqliteLedger
-from tests.cluster.killed_flows import KINDS, PacedNumbers
+from tests.cluster.killed_flows import KINDS, UNLUCKY, PacedNumbers
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.cluster
@@ -73,4 +73,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed_and_whenever(tmp_path: Pa
     for name, kind, num_restarts in (about for word, *about in ended[1] + ended[2] if word == "ended"):
         table = SqliteLedger(str(tmp_path / name / "out.db")).numbers()
         assert sorted(map(json.loads, map(str, table))) == unhurt[kind], f"{kind} in the table of {name}"
+        ids, values = zip(*json.loads((tmp_path / name / "letters.json").read_text()), strict=True)
+        assert sorted(map(int, values)) == list(UNLUCKY), f"dead letters of {name}"
+        assert len({*ids}) == len(UNLUCKY)
         assert int(num_restarts) > 0, f"{name} bore no kill"

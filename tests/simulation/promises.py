@@ -7,7 +7,7 @@ from cluster.jobs.orders import NodesNow
 from cluster.node.standing import Stand
 from cluster.runtime.node import Node
 from cluster.serving.manager import GetView
-from sage.base.errors import JobInterrupted, NodeLost, SageError, TaskStuck
+from sage.base.errors import NodeLost, SageError, TaskStuck
 from sage.base.ids import NodeId
 from tests.simulation.client import WantedJob
 from tests.simulation.cluster import ClusterSettings, SimulatedCluster
@@ -104,8 +104,7 @@ class WatchedCluster:
         assert job.result is not None
         assert job.job is not None
         result, outside = job.result, self.cluster.stored(job.job.id)
-        are_lost = job.kept is not None and JobInterrupted in job.causes and job.flow.sets_aside
-        if job.letters is None or are_lost:  # a head that is no more took those with it that came before the checkpoint
+        if job.letters is None:  # of a job that was over before its head ended
             return job.flow.wrong((), is_whole=False, outside=outside)
         wrong = job.flow.wrong(job.letters, is_whole=True, outside=outside)
         if len(job.letters) != result.dead_letters:
