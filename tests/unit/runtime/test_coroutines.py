@@ -25,6 +25,19 @@ async def leave(value: object) -> None:
     raise SystemExit(value)
 
 
+class Gate:
+    """Calls that wait for another one, and all end right after it."""
+
+    def __init__(self) -> None:
+        self._is_open = asyncio.Event()
+
+    async def wait(self, value: object) -> None:
+        await self._is_open.wait()
+
+    async def open(self, value: object) -> None:
+        self._is_open.set()
+
+
 class Results:
     def __init__(self) -> None:
         self._box: queue.SimpleQueue[CallResult] = queue.SimpleQueue()
@@ -60,6 +73,16 @@ def test_whatever_a_call_raises_is_its_result(call: Call, kind: type[BaseExcepti
     coroutines, results = ThreadCoroutines("test"), Results()
     coroutines.start("task", [call], results)
     assert isinstance(results.take(1)[1].error, kind)
+    assert coroutines.close(DEADLINE_S) is None
+
+
+def test_what_ends_in_one_turn_of_the_loop_is_given_as_one() -> None:
+    came: queue.SimpleQueue[Sequence[CallResult]] = queue.SimpleQueue()
+    gate = Gate()
+    coroutines = ThreadCoroutines("test coroutines")
+    waiting = [Call(number, gate.wait, None, None) for number in range(5)]
+    coroutines.start("task", [*waiting, Call(5, gate.open, None, None)], came.put)
+    assert sorted(result.call_id for result in came.get(timeout=DEADLINE_S)) == [0, 1, 2, 3, 4, 5]
     assert coroutines.close(DEADLINE_S) is None
 
 
