@@ -2,7 +2,7 @@
 
 | mode | what embeddings do while chat runs |
 | --- | --- |
-| gated | run beside steps that only decode, in what those leave; pause while a request lacks its first token |
+| gated | run beside steps that only decode, on half of the CPUs; pause while a prompt is read |
 | alternating | run between two steps of chat, in the time that its target leaves; chat waits for them |
 | pinned | have a core of their own; chat has the others |
 
@@ -33,9 +33,9 @@ held back by chat.
 """
 
 FREE_TOKENS = 512  # of a micro-batch where nobody is in the way
-GO_TOKENS = 256  # 12-20 ms of one thread: how long chat's prompt waits for a core at most
+GO_TOKENS = 128  # 16 ms of one thread, in stages of 1-2 ms; 256 are no faster a token
 LATE_TOKENS = 128  # of one that goes though a prompt is being read
-_TOKENS_PER_S = 18_000.0  # of one thread: 1.5 ms and 0.05 ms a token of short texts, findings of 2026-11-22
+_TOKENS_PER_S = 8_000.0  # of one thread, alike from 64 tokens at once on (MiniLM int8, measured 2026-11-23)
 _LEAST_TURN_S = 0.003
 _MARGIN = 0.1  # of the target: a step that takes longer than expected, and the way to and fro
 
@@ -68,12 +68,13 @@ class OldestText:
 class Go:
     """Embed about `budget_tokens` next. `is_meek`: only in time that nobody else wants (SCHED_IDLE).
 
-    `is_alone`: by one worker at a time.
+    `is_alone`: by one worker at a time. `rests`: it stops between two layers of the model wherever it `must_rest`.
     """
 
     budget_tokens: int
     is_meek: bool = False
     is_alone: bool = False
+    rests: bool = False
 
 
 def mode_for(chat: ChatNow, wanted: SharingMode, target_s: float | None) -> SharingMode:
@@ -124,8 +125,26 @@ def next_go(mode: SharingMode, chat: ChatNow, oldest: OldestText, now_s: float) 
     if chat.num_lacking:
         return None
     if oldest.service_class is ServiceClass.INTERACTIVE:
-        return Go(GO_TOKENS, is_alone=True)
-    return Go(GO_TOKENS, is_meek=True)
+        return Go(GO_TOKENS, is_alone=True, rests=True)
+    return Go(GO_TOKENS, is_meek=True, rests=True)
+
+
+def most_beside(go: Go, num_cpus: int) -> int:
+    """Return by how many workers at once such micro-batches may be embedded.
+
+    Meek ones on half of the CPUs: on all of them they slow chat's steps by 15 to 20 %, and more of them overlap.
+
+    >>> most_beside(Go(256, is_meek=True), 2), most_beside(Go(512), 2), most_beside(Go(256, is_alone=True), 8)
+    (1, 2, 1)
+    """
+    if go.is_alone:
+        return 1
+    return max(1, num_cpus // 2) if go.is_meek else num_cpus
+
+
+def must_rest(chat: ChatNow, held_until_s: float, now_s: float) -> bool:
+    """Say whether a gated micro-batch in work stops here until a prompt is read, or its texts may wait no longer."""
+    return chat.num_lacking > 0 and now_s < held_until_s
 
 
 class TurnBudget:

@@ -12,7 +12,7 @@ from cluster.serving.engines.simulated import SimulatedEngine
 from cluster.serving.engines.spec import EngineSpec
 from cluster.serving.environment_store import open_environments
 from cluster.serving.model_store import open_store
-from cluster.serving.sharing import SharingMode
+from cluster.serving.sharing import GO_TOKENS, SharingMode
 from sage.base.catalog import entry_of
 from sage.base.clock import SystemClock
 from sage.base.config import load_settings
@@ -78,7 +78,7 @@ def _embedding(
     from cluster.serving.engines.embed_jobs import EmbedJobs
     from cluster.serving.engines.openvino_embed import OpenvinoEmbed, embed_info
     from cluster.serving.engines.openvino_encoder import Encoder
-    from cluster.serving.engines.shared_chat import usable_cpus
+    from cluster.serving.engines.shared_chat import pause, usable_cpus
     from cluster.serving.engines.shared_embed import SharedEmbed
 
     num_cpus = len(usable_cpus())
@@ -91,9 +91,9 @@ def _embedding(
     info = embed_info(engine_id, card, num_cpus)
 
     def encoder() -> Encoder:
-        made = Encoder(files["model"], 1)
+        made = Encoder(files["model"], 1, staged_tokens=GO_TOKENS)
         made.prewarm(card.context_tokens)
         return made
 
     jobs = EmbedJobs(info, card, files["tokenizer"])
-    return SharedEmbed(info, jobs, encoder, board, spec.sharing, num_cpus=num_cpus, clock=SystemClock())
+    return SharedEmbed(info, jobs, encoder, board, spec.sharing, num_cpus=num_cpus, clock=SystemClock(), sleep=pause)

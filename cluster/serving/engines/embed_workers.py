@@ -21,15 +21,16 @@ T = TypeVar("T")
 
 
 class RowEncoder(Protocol):
-    """What turns rows of tokens into vectors, on the thread that calls it."""
+    """What turns rows of tokens into vectors, on the thread that calls it; `rest` is called wherever it may rest."""
 
-    def vectors(self, rows: Sequence[list[int]]) -> NDArray[np.float32]: ...
+    def vectors(self, rows: Sequence[list[int]], rest: Callable[[], None] | None = None) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Work(Generic[T]):
     tag: T
     rows: Sequence[list[int]]
+    rest: Callable[[], None] | None
 
 
 class _Slot(Generic[T]):
@@ -50,7 +51,7 @@ class _Slot(Generic[T]):
             become_meek()
         while (work := self.orders[is_meek].get()) is not None:
             try:
-                outcome: NDArray[np.float32] | Exception = self.encoder.vectors(work.rows).copy()
+                outcome: NDArray[np.float32] | Exception = self.encoder.vectors(work.rows, work.rest).copy()
             except Exception as error:  # noqa: BLE001 - a library's own: raised where it is taken
                 outcome = error
             self._done(_Done(self, work, outcome))
@@ -84,11 +85,14 @@ class EmbedWorkers(Generic[T]):
     def num_free(self) -> int:
         return len(self._slots) - self.num_busy()
 
-    def give(self, tag: T, rows: Sequence[list[int]], *, is_meek: bool) -> None:
-        """Have a free slot embed `rows` of tokens; there must be one. `tag` comes back with what is done."""
+    def give(self, tag: T, rows: Sequence[list[int]], *, is_meek: bool, rest: Callable[[], None] | None = None) -> None:
+        """Have a free slot embed `rows` of tokens; there must be one. `tag` comes back with what is done.
+
+        `rest`: called by the slot's thread wherever the encoder may rest; it may wait.
+        """
         slot = next(slot for slot in self._slots if not slot.is_busy)
         slot.is_busy = True
-        slot.orders[is_meek].put(_Work(tag, rows))
+        slot.orders[is_meek].put(_Work(tag, rows, rest))
 
     def take_done(self) -> list[tuple[T, NDArray[np.float32]]]:
         """Return what is done: its tag, and float32 [num_rows, dim]; raises what a library raised."""

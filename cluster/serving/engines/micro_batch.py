@@ -45,10 +45,10 @@ def next_texts(lengths: Sequence[int], budget_tokens: int = BUDGET_TOKENS) -> li
     return chosen[: _power_of_two(len(chosen))]
 
 
-def shapes(max_length: int) -> Iterator[tuple[int, int]]:
+def shapes(max_length: int, budget_tokens: int = BUDGET_TOKENS) -> Iterator[tuple[int, int]]:
     """Give every (texts, padded length) that can come up for texts of up to `max_length` tokens."""
     for padded in sorted({padded_length(length) for length in range(1, max_length + 1)}):
-        num = max_texts(padded)
+        num = max_texts(padded, budget_tokens)
         while num:
             yield num, padded
             num //= 2

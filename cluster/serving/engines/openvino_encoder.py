@@ -1,6 +1,6 @@
 """A BERT encoder with OpenVINO: rows of tokens in, vectors out. Knows no request."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +8,18 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as ops
 
+from cluster.serving.engines.encoder_stages import CARRIED, in_stages
 from cluster.serving.engines.micro_batch import padded_length, shapes
 
 
 class Encoder:
     """One compiled model. With one thread it works on the thread that calls it, on whichever core that is."""
 
-    def __init__(self, model: Path, num_threads: int) -> None:
-        """Load `model` (ONNX or OpenVINO IR)."""
+    def __init__(self, model: Path, num_threads: int, *, staged_tokens: int = 0) -> None:
+        """Load `model` (ONNX or OpenVINO IR).
+
+        `staged_tokens`: up to so many at once can be embedded in stages too, between which it may rest; 0: none.
+        """
         properties = {
             "INFERENCE_NUM_THREADS": num_threads,
             "PERFORMANCE_HINT": "LATENCY",
@@ -25,24 +29,42 @@ class Encoder:
         }
         core = ov.Core()
         pooled = _pooled(core.read_model(str(model)))
-        self._names = [port.any_name for port in pooled.inputs]
-        self._infer = core.compile_model(pooled, "CPU", properties).create_infer_request()
+        self._staged_tokens = staged_tokens
+
+        def ready(stage: ov.Model) -> tuple[ov.InferRequest, list[str]]:
+            request = core.compile_model(stage, "CPU", properties).create_infer_request()
+            return request, [port.any_name for port in stage.inputs]
+
+        self._whole = [ready(pooled)]
+        self._stages = [ready(stage) for stage in in_stages(pooled)] if staged_tokens else self._whole
 
     def prewarm(self, max_length: int) -> None:
         """Prepare every shape that can come up for texts of up to `max_length` tokens."""
         for num, length in shapes(max_length):
             self.vectors([[0] * length] * num)
+        if self._staged_tokens:
+            for num, length in shapes(max_length, self._staged_tokens):
+                self.vectors([[0] * length] * num, lambda: None)
 
-    def vectors(self, rows: Sequence[list[int]]) -> NDArray[np.float32]:
-        """Return float32 [num_rows, dim], of length 1; valid until the next call."""
+    def vectors(self, rows: Sequence[list[int]], rest: Callable[[], None] | None = None) -> NDArray[np.float32]:
+        """Return float32 [num_rows, dim], of length 1; valid until the next call.
+
+        `rest`: called between two stages; it may wait. Stages take a tenth more time than the whole.
+        """
         shape = (len(rows), padded_length(max(map(len, rows))))
         ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
         for number, row in enumerate(rows):
             ids[number, : len(row)] = row
             mask[number, : len(row)] = 1
-        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros(shape, np.int64)}
-        self._infer.infer({name: inputs[name] for name in self._names}, share_inputs=True)
-        vectors: NDArray[np.float32] = self._infer.get_output_tensor(0).data
+        types = np.zeros(shape, np.int64)
+        values: dict[str, NDArray[np.generic]] = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        stages = self._whole if rest is None else self._stages
+        for number, (request, names) in enumerate(stages):
+            if rest is not None and number:
+                rest()
+            request.infer({name: values[name] for name in names}, share_inputs=True)
+            values[CARRIED] = request.get_output_tensor(0).data
+        vectors: NDArray[np.float32] = stages[-1][0].get_output_tensor(0).data
         return vectors
 
 

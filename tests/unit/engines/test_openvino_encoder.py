@@ -3,6 +3,7 @@
 import os
 import threading
 
+import numpy as np
 import pytest
 
 from cluster.serving.engines.openvino_encoder import Encoder
@@ -30,3 +31,13 @@ def test_an_encoder_of_one_thread_leaves_it_to_every_core() -> None:
             break
     thread.join()
     assert seen == {allowed}
+
+
+def test_stages_give_the_vectors_of_the_whole_and_may_rest_between_two_of_them() -> None:
+    encoder = Encoder(open_store(load_settings().models).path("minilm")["model"], 1, staged_tokens=128)
+    rests: list[None] = []
+    for rows in ([[101, 7592, 102]], [[101, *range(2000, 2000 + num), 102] for num in (30, 21, 27, 24)]):
+        whole = encoder.vectors(rows).copy()
+        staged = encoder.vectors(rows, lambda: rests.append(None))
+        assert (whole * staged).sum(axis=1) == pytest.approx(np.ones(len(rows)), abs=1e-5)
+    assert len(rests) == 2 * 11, "between the parts of six layers, attention and feed-forward"

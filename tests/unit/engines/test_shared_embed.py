@@ -1,7 +1,8 @@
 """An embedding engine that gives way to chat, with an encoder made for it."""
 
 import select
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +31,15 @@ DEADLINE_MS = 10_000
 
 
 class CountingEncoder:
-    """A vector is the number of tokens of its row, and that of rows beside it."""
+    """A vector is the number of tokens of its row, and that of rows beside it. `amid` happens before it may rest."""
 
-    def vectors(self, rows: Sequence[list[int]]) -> NDArray[np.float32]:
+    def __init__(self, amid: Callable[[], None]) -> None:
+        self._amid = amid
+
+    def vectors(self, rows: Sequence[list[int]], rest: Callable[[], None] | None = None) -> NDArray[np.float32]:
+        if rest is not None:
+            self._amid()
+            rest()
         return np.array([[len(row), len(rows)] for row in rows], np.float32)
 
 
@@ -46,7 +53,18 @@ class Bench:
         info = embed_info(EngineId("e"), CARD, 2)
         jobs = EmbedJobs(info, CARD, open_store(load_settings().models).path("minilm")["tokenizer"])
         board = DeviceBoard(path)
-        self.engine = SharedEmbed(info, jobs, CountingEncoder, board, AUTO, num_cpus=2, clock=self.clock)
+        self.amid_work: Callable[[], None] = lambda: None
+        self.while_resting: Callable[[], None] = lambda: None
+        self.engine = SharedEmbed(
+            info,
+            jobs,
+            lambda: CountingEncoder(lambda: self.amid_work()),
+            board,
+            AUTO,
+            num_cpus=2,
+            clock=self.clock,
+            sleep=lambda _: self.while_resting(),
+        )
 
     def chat_is(self, chat: ChatNow) -> None:
         self.chat.show_chat(chat, self.clock.monotonic_s())
@@ -108,6 +126,53 @@ def test_a_text_held_as_long_as_it_may_goes_while_chat_still_reads(bench: Bench)
     assert [reply.request_id for reply in bench.replies(1)] == ["a"]
 
 
+def test_a_micro_batch_in_work_rests_until_a_prompt_is_read(bench: Bench) -> None:
+    read: list[ChatNow] = []
+
+    def end_reading() -> None:
+        read.append(bench.chat.chat_now(100.0))
+        bench.chat_is(DECODING)
+
+    bench.amid_work = lambda: bench.chat_is(READING)
+    bench.while_resting = end_reading
+    bench.chat_is(DECODING)
+    bench.ask("a", "one")
+    assert [reply.request_id for reply in bench.replies(1)] == ["a"]
+    assert len(read) == 1, "it rested once, and went on as soon as it might"
+
+
+def test_what_rests_amid_its_work_does_not_keep_an_engine_from_closing(tmp_path: Path) -> None:
+    (tmp_path / "board").touch()
+    bench, is_resting = Bench(tmp_path / "board"), threading.Event()
+    bench.amid_work = lambda: bench.chat_is(READING)
+    bench.while_resting = is_resting.set
+    bench.chat_is(DECODING)
+    before = set(threading.enumerate())
+    assert len(before) > 1
+    bench.ask("a", "one")
+    assert bench.engine.step() == []
+    assert is_resting.wait(DEADLINE_MS / 1000)
+    bench.engine.close()
+    bench.chat.close()
+    workers = [thread for thread in before if thread.name.startswith("embed-")]
+    assert not [thread for thread in workers if thread.is_alive()]
+
+
+def test_beside_chat_patient_texts_have_half_of_the_cpus_and_without_it_all_of_them(bench: Bench) -> None:
+    may_go_on = threading.Event()
+    bench.amid_work = lambda: (may_go_on.wait(DEADLINE_MS / 1000), None)[1]
+    bench.chat_is(DECODING)
+    for number in range(3):
+        bench.ask(str(number), "word " * 120)
+    assert bench.engine.step() == []
+    assert bench.chat.num_in_work(100.0) == 1
+    bench.chat_is(ChatNow())
+    assert bench.engine.step() == []
+    assert bench.chat.num_in_work(100.0) == 2
+    may_go_on.set()
+    bench.replies(3)
+
+
 def test_a_text_behind_others_is_held_back_only_from_when_it_is_first(bench: Bench) -> None:
     bench.chat_is(READING)
     bench.ask("a", "word " * 200)
@@ -152,7 +217,7 @@ def test_a_bad_text_fails_its_request_alone_and_a_cancelled_one_ends(bench: Benc
 
 def test_what_a_library_raises_reaches_whoever_steps() -> None:
     class Broken:
-        def vectors(self, rows: Sequence[list[int]]) -> NDArray[np.float32]:
+        def vectors(self, rows: Sequence[list[int]], rest: Callable[[], None] | None = None) -> NDArray[np.float32]:
             raise RuntimeError("no more memory")
 
     workers: EmbedWorkers[str] = EmbedWorkers(Broken, 1)

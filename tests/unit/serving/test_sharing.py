@@ -17,6 +17,7 @@ from cluster.serving.sharing import (
     TurnBudget,
     held_until_s,
     mode_for,
+    must_rest,
     next_go,
 )
 from sage.base.inference import ServiceClass
@@ -37,13 +38,19 @@ def test_without_chat_everything_goes_at_once(mode: SharingMode) -> None:
 
 
 def test_gated_texts_run_meekly_beside_decoding_and_pause_while_a_prompt_is_read() -> None:
-    assert next_go(GATED, DECODING, oldest(), 10.0) == Go(GO_TOKENS, is_meek=True)
+    assert next_go(GATED, DECODING, oldest(), 10.0) == Go(GO_TOKENS, is_meek=True, rests=True)
     assert next_go(GATED, READING, oldest(), 10.0) is None
 
 
 def test_a_text_that_somebody_waits_for_is_not_left_to_time_that_nobody_wants() -> None:
-    assert next_go(GATED, DECODING, oldest(INTERACTIVE), 10.0) == Go(GO_TOKENS, is_alone=True)
+    assert next_go(GATED, DECODING, oldest(INTERACTIVE), 10.0) == Go(GO_TOKENS, is_alone=True, rests=True)
     assert next_go(GATED, READING, oldest(INTERACTIVE), 10.0) is None
+
+
+def test_a_micro_batch_rests_amid_its_work_while_a_prompt_is_read_but_not_beyond_its_time() -> None:
+    assert must_rest(READING, held_until_s=10.1, now_s=10.0)
+    assert not must_rest(DECODING, held_until_s=10.1, now_s=10.0)
+    assert not must_rest(READING, held_until_s=10.0, now_s=10.0)
 
 
 @pytest.mark.parametrize("mode", [GATED, ALTERNATING])
@@ -55,8 +62,8 @@ def test_a_text_held_as_long_as_it_may_goes_pause_or_not(mode: SharingMode) -> N
 def test_alternating_texts_go_only_as_far_as_their_turn_reaches() -> None:
     assert next_go(ALTERNATING, DECODING, oldest(), 10.0) is None
     turn = ChatNow(4, 0, 0.7, 0.02, 0.045, turn_until_s=10.005)
-    assert next_go(ALTERNATING, turn, oldest(), 10.0) == Go(90)
-    assert next_go(ALTERNATING, turn, oldest(), 10.0045) is None
+    assert next_go(ALTERNATING, turn, oldest(), 10.0) == Go(40)
+    assert next_go(ALTERNATING, turn, oldest(), 10.0035) is None
 
 
 def test_pinned_texts_do_not_look_at_prompts() -> None:
