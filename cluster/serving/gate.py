@@ -10,7 +10,7 @@ from cluster.serving.quota import Quotas
 from cluster.serving.route import Router
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.errors import Overloaded, QuotaExceeded, SageError
-from sage.base.inference import Last, Request
+from sage.base.inference import Failed, Last, Request
 
 MIN_RETRY_S = 0.1
 
@@ -66,6 +66,8 @@ class Gate:
         """Note that an engine is done with a request."""
         if self.is_by_deadline:
             self.forecast.ended(ticket, now_s)
+            if not isinstance(last, Failed):
+                self._preference.answered(ticket, last.usage.completion_tokens)
         if self._has_terms:
             self._quotas.settle(ticket, last, now_s)
 
@@ -121,6 +123,8 @@ class Gate:
         """Return why a request is not let in that would, as far as is known, begin after it is due."""
         ticket.forecast_s = self.forecast.first_token_in_s(ticket, now_s)
         caution = self.forecast.caution * self._preference.came(ticket)
+        if self._queue.policy.is_by_work:
+            caution *= self._preference.came_to_work(ticket)
         forecast_s = None if ticket.forecast_s is None else caution * ticket.forecast_s
         due_in_s = ticket.due_s - now_s
         if forecast_s is None:

@@ -52,6 +52,12 @@ class Policy(Protocol):
         """Say whether tenants are served alike."""
         ...
 
+    @property
+    def is_by_work(self) -> bool:
+        """Say whether what makes clearly more work than others must have time to spare to be let in, where what would
+        be late is not."""
+        ...
+
     def order(self) -> Order:
         """Return a new, empty order."""
         ...
@@ -68,6 +74,7 @@ class FirstComeFirstServed:
     is_by_class = False
     is_by_due = False
     is_fair = False
+    is_by_work = False
 
     def order(self) -> Order:
         return Ranked(lambda ticket: 0.0)
@@ -83,6 +90,7 @@ class ClassesInOrder:
     is_by_class = True
     is_by_due = False
     is_fair = False
+    is_by_work = False
 
     def __init__(self) -> None:
         self._floors = Floors(FLOOR_SHARES, AGEING_S)
@@ -101,6 +109,7 @@ class EarliestDueFirst:
     is_by_class = False
     is_by_due = True
     is_fair = False
+    is_by_work = False
 
     def order(self) -> Order:
         return Ranked(lambda ticket: ticket.due_s)
@@ -116,6 +125,7 @@ class FairWithLocality:
     is_by_class = False
     is_by_due = False
     is_fair = True
+    is_by_work = False
 
     def __init__(self, affinity_tokens: Affinity | None, weight_of: WeightOf) -> None:
         self._counters = Counters(weight_of)
@@ -138,6 +148,7 @@ class Hybrid(FairWithLocality):
     is_by_class = True
     is_by_due = True
     is_fair = True
+    is_by_work = True
 
     def __init__(self, affinity_tokens: Affinity | None, weight_of: WeightOf) -> None:
         super().__init__(affinity_tokens, weight_of)

@@ -19,7 +19,7 @@ WORK_OF_ANSWER_TOKEN = 8.0
 and H100, 4 for two CPU cores (`engines/cost.py`, decode at the largest batch over prefill)."""
 
 
-def work_of(prompt_tokens: int, answer_tokens: int) -> float:
+def work_of(prompt_tokens: int, answer_tokens: float) -> float:
     """Return the work of so many tokens, in prompt tokens."""
     return prompt_tokens + WORK_OF_ANSWER_TOKEN * answer_tokens
 

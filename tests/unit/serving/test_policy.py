@@ -135,3 +135,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(name: str, nearest: str) ->
     with pytest.raises(UnknownPolicy, match=f"Did you mean '{nearest}'") as caught:
         policy_named(name)
     assert caught.value.param == "policy"
+
+
+def test_only_hybrid_asks_what_makes_more_work_to_have_time_to_spare() -> None:
+    assert [name for name in POLICY_NAMES if policy_named(name).is_by_work] == ["hybrid"]
