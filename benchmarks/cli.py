@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.calibrate_command import calibrate
 from benchmarks.cluster_wanted import ClusterWanted, ClusterWorkload
 from benchmarks.cosched_command import cosched
 from benchmarks.plane_command import plane
@@ -20,6 +21,7 @@ app = new_app("Measure streams and serving.")
 
 DEFAULT_SEED = 7
 
+app.command()(calibrate)
 app.command()(cosched)
 app.command()(plane)
 app.command()(policies)

@@ -5,11 +5,11 @@ ourselves are late is measured and reported beside the rest.
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 
-from benchmarks.replay_figures import ReplayedCall, ReplayPlace, ReplayResult, replay_result
+from benchmarks.replay_figures import ReplayedCall, ReplayPlace, ReplayResult, forecast_errors_of, replay_result
 from benchmarks.replay_prompts import TokenRate, prompt_of, rate_of, text_of
 from benchmarks.replay_wanted import ReplayWanted
 from benchmarks.simulator.arrival import Arrival, Trace, trace_of
@@ -30,9 +30,13 @@ def measure_replay(wanted: ReplayWanted, say: Callable[[str], object]) -> list[R
     if wanted.trace == AGENT_GRAPHS:
         do = "Replay it in simulation: sage-benchmark policies --trace agent-graphs."
         raise InvalidRequest(f"calls of {AGENT_GRAPHS} follow one another, and a server is asked at set times", do)
+    return [asyncio.run(_replayed(wanted, trace_wanted(wanted), say))]
+
+
+def trace_wanted(wanted: ReplayWanted) -> Trace:
+    """Return the trace as long, and as fast, as it is wanted; raises SourceUnreadable."""
     trace = shortened(load_trace(wanted.trace, limit=wanted.limit, seed=wanted.seed), wanted.lengths)
-    trace = trace.lasting(trace.duration_s / wanted.speed)
-    return [asyncio.run(_replayed(wanted, trace, say))]
+    return trace.lasting(trace.duration_s / wanted.speed)
 
 
 def shortened(trace: Trace, share: float) -> Trace:
@@ -53,22 +57,63 @@ def _shortened(arrival: Arrival, share: float) -> Arrival:
 
 
 async def _replayed(wanted: ReplayWanted, trace: Trace, say: Callable[[str], object]) -> ReplayResult:
-    url = server_url(wanted.url, "--url")
-    upstream = Upstream(url, key_env=wanted.key_env, max_silence_s=wanted.max_silence_s)
-    try:
+    async with reached(wanted) as upstream:
         listed = await upstream.listed(wanted.model)
-        replay = _Replay(wanted, trace, upstream, listed)
+        replay = Replay(wanted, trace, upstream, listed)
         rate = await replay.token_rate()
         say(f"{len(trace.arrivals):,} requests in {trace.duration_s:,.0f} s; {rate.per_word:.2f} tokens a word")
         calls, duration_s = await replay.run(rate)
+        return replay_result(place_of(wanted, listed), calls, duration_s, await _forecast_errors(upstream))
+
+
+@asynccontextmanager
+async def reached(wanted: ReplayWanted) -> AsyncIterator[Upstream]:
+    """Give the way to the server for as long as the block lasts; raises ConfigInvalid."""
+    url = server_url(wanted.url, "--url")
+    upstream = Upstream(url, key_env=wanted.key_env, max_silence_s=wanted.max_silence_s)
+    try:
+        yield upstream
     finally:
         await upstream.close()
-    kind = "simulated" if listed.simulated else "openai"
-    facts = ReplayPlace(kind, trace.name, wanted.model, url, wanted.speed, listed.simulated)
-    return replay_result(facts, calls, duration_s)
 
 
-class _Replay:
+def place_of(wanted: ReplayWanted, listed: ListedModel) -> ReplayPlace:
+    """Return where a trace was replayed, by what its server says of the model."""
+    kind, url = "simulated" if listed.simulated else "openai", server_url(wanted.url, "--url")
+    return ReplayPlace(kind, wanted.trace, wanted.model, url, wanted.speed, listed.simulated)
+
+
+async def _forecast_errors(upstream: Upstream) -> tuple[float, float] | None:
+    try:
+        return forecast_errors_of(await upstream.metrics())
+    except SageError:  # a server without metrics, or with metrics for others, foretells nothing that we may see
+        return None
+
+
+async def ask(
+    upstream: Upstream, card: ModelCard, call: ReplayedCall, request: ChatRequest, now_s: Callable[[], float]
+) -> None:
+    """Send a request and note in `call` what comes, and when."""
+    reason = None
+    try:
+        async with aclosing(upstream.generate(request, card)) as pieces:
+            async for piece in pieces:
+                if piece.text:
+                    call.piece_s.append(now_s())
+                reason, call.usage = piece.reason or reason, piece.usage or call.usage
+        call.why = None if reason else "cut off"
+    except SageError as error:
+        call.why = type(error).__name__
+    finally:
+        call.end_s = now_s()
+
+
+def chat_request(name: str, model: str, prompt: str, max_tokens: int) -> ChatRequest:
+    """Return a request of one message."""
+    return ChatRequest(RequestId(name), model, (ChatMessage("user", prompt),), Sampling(max_tokens))
+
+
+class Replay:
     """One replay; used once, on one event loop."""
 
     def __init__(self, wanted: ReplayWanted, trace: Trace, upstream: Upstream, listed: ListedModel) -> None:
@@ -117,15 +162,14 @@ class _Replay:
         return calls, self._now_s()
 
     def _request(self, name: str, prompt: str, max_tokens: int) -> ChatRequest:
-        messages = (ChatMessage("user", prompt),)
-        return ChatRequest(RequestId(name), self._wanted.model, messages, Sampling(max_tokens))
+        return chat_request(name, self._wanted.model, prompt, max_tokens)
 
     def _now_s(self) -> float:
         return self._loop.time() - self._start_s
 
     def _send(self, call: ReplayedCall, request: ChatRequest) -> None:
         call.sent_s = self._now_s()
-        task = self._loop.create_task(self._call(call, request))
+        task = self._loop.create_task(ask(self._upstream, self._card, call, request, self._now_s))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
@@ -134,17 +178,3 @@ class _Replay:
         self._num_open -= 1
         if not self._num_open:
             self._over.set()
-
-    async def _call(self, call: ReplayedCall, request: ChatRequest) -> None:
-        reason = None
-        try:
-            async with aclosing(self._upstream.generate(request, self._card)) as pieces:
-                async for piece in pieces:
-                    if piece.text:
-                        call.piece_s.append(self._now_s())
-                    reason, call.usage = piece.reason or reason, piece.usage or call.usage
-            call.why = None if reason else "cut off"
-        except SageError as error:
-            call.why = type(error).__name__
-        finally:
-            call.end_s = self._now_s()

@@ -14,6 +14,7 @@ from benchmarks.document import Result
 from benchmarks.simulator.arrival import Arrival
 from benchmarks.simulator.outcome import FIRST_TOKEN_S, PER_TOKEN_S, PROMPT_TOKENS_PER_S, quantile
 from sage.base.inference import Usage
+from sage.base.metrics import FORECAST_ERROR
 
 
 @dataclass(slots=True)
@@ -54,7 +55,8 @@ class ReplayResult(Result, frozen=True, kw_only=True):
 
     `goodput_*` are shares of what was offered. `lag_*`: by how much we sent later than the trace says. `errors`: how
     many requests ended with each kind of error. `*_tokens_ratio`: what the server counted by what the trace says.
-    `checked`: every request ended once, and no answer was longer than asked.
+    `checked`: every request ended once, and no answer was longer than asked. `forecast_error_*`: where the server is
+    one of ours, by how much of their time first tokens came off what its plane foretold, the last 256 of each engine.
     """
 
     trace: str
@@ -87,6 +89,8 @@ class ReplayResult(Result, frozen=True, kw_only=True):
     lag_p50_ms: float
     lag_p99_ms: float
     lag_max_ms: float
+    forecast_error_p50: float | None = None
+    forecast_error_p90: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,12 @@ class ReplayPlace:
     simulated: bool
 
 
-def replay_result(facts: ReplayPlace, calls: Sequence[ReplayedCall], duration_s: float) -> ReplayResult:
+def replay_result(
+    facts: ReplayPlace,
+    calls: Sequence[ReplayedCall],
+    duration_s: float,
+    forecast_errors: tuple[float, float] | None = None,
+) -> ReplayResult:
     """Return the figures of a replay that lasted `duration_s`; percentiles are of answered requests."""
     answered = [call for call in calls if call.is_answered]
     good = [call for call in calls if call.is_good()]
@@ -136,7 +145,32 @@ def replay_result(facts: ReplayPlace, calls: Sequence[ReplayedCall], duration_s:
         lag_p50_ms=quantile(lags, 0.5),
         lag_p99_ms=quantile(lags, 0.99),
         lag_max_ms=quantile(lags, 1.0),
+        **_forecasts(forecast_errors),
     )
+
+
+def forecast_errors_of(metrics: str) -> tuple[float, float] | None:
+    """Return the errors of forecasts, p50 and p90, that a gateway shows; the mean over its engines, None without any.
+
+    >>> line = 'sage_engine_forecast_error{engine="e",quantile="0.5"} 0.1'
+    >>> forecast_errors_of(line), forecast_errors_of(f"{line}\\n{line.replace('0.5', '0.9')}")
+    (None, (0.1, 0.1))
+    """
+    found: dict[str, list[float]] = {"0.5": [], "0.9": []}
+    for line in metrics.splitlines():
+        if line.startswith(f"{FORECAST_ERROR.name}{{"):
+            labels, _, value = line.rpartition(" ")
+            for quantile_name, values in found.items():
+                if f'quantile="{quantile_name}"' in labels:
+                    values.append(float(value))
+    if not all(found.values()):
+        return None
+    p50, p90 = (round(sum(values) / len(values), 4) for values in found.values())
+    return p50, p90
+
+
+def _forecasts(errors: tuple[float, float] | None) -> dict[str, float]:
+    return {} if errors is None else {"forecast_error_p50": errors[0], "forecast_error_p90": errors[1]}
 
 
 def _percentiles(answered: Sequence[ReplayedCall]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from gateway.ended import EndedRequests
 from sage.base.metrics import (
     ENGINE_RUNNING,
     ENGINE_UP,
+    FORECAST_ERROR,
     PICKED,
     QUEUE_WAITING,
     REQUESTS,
@@ -76,14 +77,17 @@ def _waiting(view: PlaneView) -> Family:
 
 
 def _engines(view: PlaneView) -> Iterator[Family]:
-    up, running = _gauge(ENGINE_UP), _gauge(ENGINE_RUNNING)
+    up, running, errors = _gauge(ENGINE_UP), _gauge(ENGINE_RUNNING), _gauge(FORECAST_ERROR)
     latest = {engine.engine_id: engine for engine in reversed(view.engines)}  # an id that came back is not lost
     for engine in latest.values():
         up.add_metric((engine.engine_id,), engine.state == "ready")
         if engine.state == "ready":
             running.add_metric((engine.engine_id, ",".join(engine.models)), engine.num_running)
+        for quantile, error in zip(("0.5", "0.9"), engine.forecast_errors or (), strict=False):
+            errors.add_metric((engine.engine_id, quantile), error)
     yield up
     yield running
+    yield errors
 
 
 def _texts(view: PlaneView) -> Iterator[Family]:

@@ -60,6 +60,12 @@ QUEUE_WAITING = Metric("sage_queue_waiting", MetricKind.GAUGE, "Requests that wa
 ENGINE_RUNNING = Metric(
     "sage_engine_running", MetricKind.GAUGE, "Requests that an engine works on", ("engine", "model")
 )
+FORECAST_ERROR = Metric(
+    "sage_engine_forecast_error",
+    MetricKind.GAUGE,
+    "By how much of their time first tokens came off what was foretold: quantiles of the last 256",
+    ("engine", "quantile"),
+)
 TEXTS = Metric(
     "sage_texts_total",
     MetricKind.COUNTER,
@@ -79,6 +85,7 @@ METRICS = (
     TOKENS,
     QUEUE_WAITING,
     ENGINE_RUNNING,
+    FORECAST_ERROR,
     ENGINE_UP,
     TEXTS,
     VECTOR_CACHE_BYTES,

@@ -1,0 +1,116 @@
+"""`sage-benchmark calibrate`: fits a simulated engine to a server, and says how well it foretells a trace there.
+
+The server is asked prompts of rising length one at a time, then rising numbers of requests at once; from that the
+costs are fitted. A trace is replayed on the server, and simulated with these costs: it was not used for the fit.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from benchmarks.calibrate_fit import CalibrationResult, Together, calibration_result, costs_of, trace_seen
+from benchmarks.calibrate_wanted import CalibrateWanted
+from benchmarks.document import Result
+from benchmarks.replay import Replay, ask, chat_request, place_of, reached, trace_wanted
+from benchmarks.replay_figures import ReplayedCall, ReplayPlace, ReplayResult, replay_result
+from benchmarks.replay_prompts import TokenRate, text_of
+from benchmarks.simulator.arrival import Arrival
+from benchmarks.simulator.outcome import figures_of
+from benchmarks.simulator.run import Setup, replay
+from cluster.serving.engines.cost import CostModel
+from cluster.serving.engines.openai_upstream import Upstream
+from sage.base.errors import RequestFailed
+from sage.base.inference import Kind, ModelCard
+
+_LEAST_PROMPT_TOKENS = 64
+_SHORT_PROMPT_TOKENS = 32
+_ANSWER_TOKENS = 48
+_KV_TOKENS = 1 << 40  # of a small trace all fits
+
+
+def measure_calibration(wanted: CalibrateWanted, say: Callable[[str], object]) -> list[Result]:
+    """Return the replay on the server, and the simulation beside it; raises as `measure_replay` does."""
+    return asyncio.run(_measured(wanted, say))
+
+
+async def _measured(wanted: CalibrateWanted, say: Callable[[str], object]) -> list[Result]:
+    trace = trace_wanted(wanted.replay)
+    async with reached(wanted.replay) as upstream:
+        listed = await upstream.listed(wanted.replay.model)
+        real = Replay(wanted.replay, trace, upstream, listed)
+        rate = await real.token_rate()
+        context = listed.context_tokens or listed.max_model_len or 0
+        probe = _Probe(wanted, upstream, ModelCard(wanted.replay.model, (Kind.CHAT,), context), rate)
+        costs = costs_of(await probe.prompts(), await probe.together(), f"{wanted.replay.model} at {upstream.where}")
+        say(f"fitted: {costs.prefill_fixed_ms:.1f} ms and {costs.prefill_token_ms:.3f} ms a token of a prompt; ")
+        say(f"ms a token by sequences: {dict(costs.decode_ms)}; {costs.max_running} at once")
+        calls, duration_s = await real.run(rate)
+    place = place_of(wanted.replay, listed)
+    seen = replay_result(place, calls, duration_s)
+    return [seen, simulated_beside(place, costs, seen, calls)]
+
+
+def simulated_beside(
+    place: ReplayPlace, costs: CostModel, seen: ReplayResult, calls: Sequence[ReplayedCall]
+) -> CalibrationResult:
+    """Simulate what the server answered, with fitted costs, and return how far that is off."""
+    trace = trace_seen(place.trace, calls)
+    setup = Setup("fifo", "least_work", "none", num_engines=1, costs=costs, kv_tokens=_KV_TOKENS)
+    run = replay(trace, setup)
+    return calibration_result(place, costs, seen, figures_of(run.outcomes, run.duration_s))
+
+
+class _Probe:
+    """Asks a server what fits its costs; on one event loop. No two prompts begin alike."""
+
+    def __init__(self, wanted: CalibrateWanted, upstream: Upstream, card: ModelCard, rate: TokenRate) -> None:
+        self._wanted = wanted
+        self._upstream = upstream
+        self._card = card
+        self._rate = rate
+        self._loop = asyncio.get_running_loop()
+        self._num_asked = 0
+
+    async def prompts(self) -> list[tuple[int, float]]:
+        """Return (tokens, seconds to the first) of prompts that had the server for themselves."""
+        points: list[tuple[int, float]] = []
+        most = min(self._wanted.max_prompt_tokens, (self._card.context_tokens or 1 << 30) // 2)
+        lengths = _doubling(_LEAST_PROMPT_TOKENS, most)
+        for _ in range(self._wanted.num_rounds):
+            for tokens in lengths:
+                (call,) = await self._asked(1, tokens, 1)
+                if call.why is not None or call.usage is None or call.end_s is None:
+                    raise RequestFailed(f"{self._upstream.where} did not answer a prompt: {call.why}")
+                first_s = call.piece_s[0] if call.piece_s else call.end_s
+                points.append((call.usage.prompt_tokens - call.usage.cached_tokens, first_s))
+        return points
+
+    async def together(self) -> list[Together]:
+        """Return what became of 1, 2, 4, ... requests at once, each as often as is wanted."""
+        found: list[Together] = []
+        for number in _doubling(1, self._wanted.max_sequences):
+            rounds = [await self._asked(number, _SHORT_PROMPT_TOKENS, _ANSWER_TOKENS) for _ in range(2)]
+            found.append(Together(number, tuple(rounds[-1])))  # the first of its size may have had to warm up
+        return found
+
+    async def _asked(self, number: int, prompt_tokens: int, answer_tokens: int) -> list[ReplayedCall]:
+        """Send so many at once and wait for all; their times begin with the first."""
+        num_words = max(1, self._rate.words(prompt_tokens - self._rate.fixed))
+        calls = [ReplayedCall(Arrival(0.0, prompt_tokens, answer_tokens)) for _ in range(number)]
+        start_s = self._loop.time()
+        async with asyncio.TaskGroup() as group:
+            for call in calls:
+                self._num_asked += 1
+                name = f"calibrate {self._num_asked}"
+                prompt = text_of(num_words, f"{self._wanted.replay.seed} {name}").rstrip()
+                request = chat_request(name, self._wanted.replay.model, prompt, answer_tokens)
+                group.create_task(ask(self._upstream, self._card, call, request, lambda: self._loop.time() - start_s))
+        return calls
+
+
+def _doubling(least: int, most: int) -> list[int]:
+    """Return least, twice as many, and so on, up to most.
+
+    >>> _doubling(1, 9)
+    [1, 2, 4, 8]
+    """
+    return [least << power for power in range(max(1, (most // least).bit_length()))]
