@@ -1,4 +1,4 @@
-"""The administration of a gateway, by FastAPI: policies, tenants and engines, read and changed while all goes on.
+"""The administration of a gateway, by FastAPI: policies, tenants, engines, jobs and nodes, while all goes on.
 
 On an address of its own; every call needs a key of the scope admin. Knows no socket.
 """
@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 from fastapi import Depends, FastAPI, Request, Response
 
-from cluster.runtime.states import PlaneState
+from cluster.runtime.states import JobState, NodeState, PlaneState
 from cluster.serving.loop import LoopPlane
 from cluster.serving.policy import POLICY_NAMES
 from cluster.serving.routes import ROUTE_NAMES
@@ -34,6 +34,14 @@ class Administered(Protocol):
 
     async def engines(self) -> Sequence[EngineStatus]: ...
 
+    async def jobs(self) -> Sequence[JobState]:
+        """Raises RequestRefused where there is no cluster that could have any."""
+        ...
+
+    async def nodes(self) -> Sequence[NodeState]:
+        """Raises RequestRefused where there is no cluster that could have any."""
+        ...
+
 
 class PlaneHere:
     """Administered: the plane of this process."""
@@ -51,6 +59,12 @@ class PlaneHere:
     async def engines(self) -> Sequence[EngineStatus]:
         return self._plane.engines()
 
+    async def jobs(self) -> Sequence[JobState]:
+        raise _no_cluster("jobs")
+
+    async def nodes(self) -> Sequence[NodeState]:
+        raise _no_cluster("nodes")
+
 
 class PlaneOfCluster:
     """Administered: the plane of a cluster elsewhere."""
@@ -66,6 +80,12 @@ class PlaneOfCluster:
 
     async def engines(self) -> Sequence[EngineStatus]:
         return await self._models.engines_now()
+
+    async def jobs(self) -> Sequence[JobState]:
+        return await self._models.jobs()
+
+    async def nodes(self) -> Sequence[NodeState]:
+        return await self._models.nodes()
 
 
 class PolicyWish(msgspec.Struct, forbid_unknown_fields=True):
@@ -105,7 +125,20 @@ def administration(administered: Administered, keys: Callable[[], KeyBook]) -> F
     async def show_engines() -> Response:
         return _json({"engines": await administered.engines()})
 
+    @app.get("/admin/v1/jobs")
+    async def show_jobs() -> Response:
+        return _json({"jobs": await administered.jobs()})
+
+    @app.get("/admin/v1/nodes")
+    async def show_nodes() -> Response:
+        return _json({"nodes": await administered.nodes()})
+
     return app
+
+
+def _no_cluster(what: str) -> RequestRefused:
+    said = f"This gateway serves engines of its own and no cluster: it has no {what}. See sage-gateway serve --cluster."
+    return RequestRefused(said, reason="no_cluster", status=404)
 
 
 async def _body(request: Request) -> bytes:

@@ -9,9 +9,19 @@ from typing import TypeVar
 
 from cluster.client.cluster import RemoteCluster
 from cluster.runtime.control import ControlMessage
-from cluster.runtime.control_clients import ChatModel, EngineList, ListEngines, ListModels, ModelList
+from cluster.runtime.control_clients import (
+    ChatModel,
+    EngineList,
+    JobList,
+    ListEngines,
+    ListJobs,
+    ListModels,
+    ListNodes,
+    ModelList,
+    NodeList,
+)
 from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneShown
-from cluster.runtime.states import PlaneState
+from cluster.runtime.states import JobState, NodeState, PlaneState
 from sage.base.errors import ClusterUnreachable, SageError
 from sage.base.ids import RequestId
 from sage.base.inference import Failed, ModelCard, Reply, ReplyTo, Request
@@ -78,6 +88,14 @@ class ClusterModels:
     async def engines_now(self) -> tuple[EngineStatus, ...]:
         """Return the engines of the cluster as they are; raises ClusterUnreachable."""
         return (await self._ask(ListEngines, EngineList)).engines
+
+    async def jobs(self) -> tuple[JobState, ...]:
+        """Return every job that the cluster knows, as it is; raises ClusterUnreachable."""
+        return (await self._ask(ListJobs, JobList)).jobs
+
+    async def nodes(self) -> tuple[NodeState, ...]:
+        """Return every node of the cluster, as it is; raises ClusterUnreachable."""
+        return (await self._ask(ListNodes, NodeList)).nodes
 
     async def plane_state(self) -> PlaneState:
         """Return the policy and the route of the cluster's plane, and its tenants; raises ClusterUnreachable."""

@@ -45,12 +45,30 @@ def install(name: Environment, json: Json = False) -> None:
 
 
 @engines.command(name="list")
-def list_engines(name: Name = DEFAULT_NAME, address: Address = None, json: Json = False) -> None:
+def list_engines(
+    name: Name = DEFAULT_NAME,
+    address: Address = None,
+    gateway: Annotated[
+        str | None,
+        typer.Option(
+            "--gateway", metavar="URL", help="The engines of a gateway, by the address of its administration."
+        ),
+    ] = None,
+    key_env: Annotated[
+        str, typer.Option("--key-env", metavar="NAME", help="Environment variable with the gateway's key.")
+    ] = "",
+    json: Json = False,
+) -> None:
     """List the kinds of engines that can start here, their environments, and the engines of a cluster, if one runs."""
     from cluster.commands.cluster_tables import engine_rows
     from cluster.commands.machine_facts import engine_facts
 
-    environments, kinds, running = _store().list(), engine_facts(), _running(name, address)
+    if gateway is None and key_env:
+        raise typer.BadParameter("a key is for a gateway: name it by --gateway", param_hint="--key-env")
+    if gateway is not None and (address is not None or name != DEFAULT_NAME):
+        raise typer.BadParameter("a gateway is asked by its own address", param_hint="--gateway")
+    running = _running(name, address) if gateway is None else _running_at(gateway, key_env)
+    environments, kinds = _store().list(), engine_facts()
     if json:
         print_json({"kinds": kinds, "environments": environments, "engines": running})
         return
@@ -135,6 +153,12 @@ def _running(name: str, address: str | None) -> "list[EngineStatus]":
         if address is not None or name != DEFAULT_NAME:
             raise
         return []
+
+
+def _running_at(gateway: str, key_env: str) -> "list[EngineStatus]":
+    from cluster.commands.gateway_engines import engines_of_gateway
+
+    return engines_of_gateway(gateway, key_env)
 
 
 def _store() -> "EnvironmentStore":

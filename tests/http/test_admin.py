@@ -1,5 +1,6 @@
 """The administration of a gateway that runs: who may, what it shows, and a change of policy under load."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from cluster.commands.engines import engines
 from gateway.key_file import KeyFile
 from gateway.keys import Scope
 from gateway.server import listen, served_beside
+from sage.cli import run_command
 from tests.http.command import run_serve, serve
 
 pytestmark = pytest.mark.cluster
@@ -73,6 +76,33 @@ def test_it_shows_engines_and_tenants(gateway: Gateway) -> None:
     [acme] = gateway.admin("GET", "tenants").json()["tenants"]
     assert (acme["name"], acme["weight"], acme["tokens_per_minute"]) == ("acme", 2.0, 100_000)
     assert 0.0 < acme["tokens_left"] <= 100_000.0
+
+
+def test_a_gateway_without_a_cluster_has_no_jobs_and_nodes_and_says_so(gateway: Gateway) -> None:
+    for what in ("jobs", "nodes"):
+        refused = gateway.admin("GET", what)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (404, "no_cluster")
+        assert "--cluster" in refused.json()["error"]["message"]
+
+
+def test_its_engines_are_listed_by_the_command(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = gateway.admin_url.removesuffix("/admin/v1")
+    monkeypatch.setenv("ADMIN_KEY", gateway.admin_key)
+    listed = ["list", "--gateway", url, "--key-env", "ADMIN_KEY"]
+    assert run_command(engines, "sage engines", [*listed, "--json"]) == 0
+    [engine] = json.loads(capsys.readouterr().out)["engines"]
+    assert (engine["engine_id"], engine["state"], engine["simulated"]) == ("sim", "ready", True)
+    assert run_command(engines, "sage engines", listed) == 0
+    assert "sim" in capsys.readouterr().out
+    monkeypatch.setenv("ADMIN_KEY", gateway.models_key)
+    assert run_command(engines, "sage engines", listed) == 1
+    assert "scope admin" in capsys.readouterr().err
+    assert run_command(engines, "sage engines", ["list", "--gateway", url]) == 1
+    assert "--key-env" in capsys.readouterr().err
+    assert run_command(engines, "sage engines", ["list", "--gateway", "http://127.0.0.1:9", *listed[3:]]) == 1
+    assert "http://127.0.0.1:9" in capsys.readouterr().err
 
 
 def test_policy_and_route_change_under_load_without_the_loss_of_a_request(gateway: Gateway) -> None:
