@@ -47,6 +47,14 @@ BatchRecords = Annotated[
 ]
 Rounds = Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed, in turns.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of generated text.")]
+ModelEngine = Annotated[
+    str,
+    typer.Option(
+        "--model-engine",
+        metavar="SPEC",
+        help="What embed, generate and windows run on: KIND:TARGET[,KEY=VALUE...]; by default as configured.",
+    ),
+]
 Target = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result document.")]
 
 
@@ -67,6 +75,7 @@ def stream(
     batch: BatchRecords = None,
     rounds: Rounds = 7,
     seed: Seed = DEFAULT_SEED,
+    model_engine: ModelEngine = "",
     json: Target = None,
 ) -> None:
     """Time streams against their limit in the same run: a plain Python loop, or the engine called directly."""
@@ -75,6 +84,8 @@ def stream(
         raise typer.BadParameter(
             "embed and generate run on sage and on the engine called directly", param_hint="--engine"
         )
+    if model_engine and not MODEL_WORKLOADS.issuperset(workloads):
+        raise typer.BadParameter("only embed, generate and windows ask a model", param_hint="--model-engine")
     from benchmarks.deliver import deliver
     from benchmarks.document import document_of
     from benchmarks.session import measure
@@ -86,6 +97,7 @@ def stream(
         batch_records=batch,
         num_rounds=rounds,
         seed=seed,
+        model_engine=model_engine,
     )
     document = document_of(wanted.command(), seed=seed, clock=SystemClock(), results=lambda: measure(wanted, _say))
     deliver(document, json)

@@ -127,10 +127,7 @@ def _stream(workload: Workload, wanted: Wanted, settings: Settings, rivals: Riva
 
 def _models(workload: StreamWorkload, wanted: Wanted, settings: Settings) -> Sequence[Result]:
     embeds = workload is StreamWorkload.EMBED
-    model = settings.models.embed if embeds else settings.models.chat
-    if model not in {table.model for table in settings.engines}:
-        ensure_models([model])
-    spec = spec_of_model(settings, model)
+    spec = _model_engine(wanted, settings, settings.models.embed if embeds else settings.models.chat)
     corpus = load_corpus(None, seed=wanted.seed)
     engine = engine_from_spec(spec, EngineId("direct"))
     try:
@@ -144,10 +141,7 @@ def _models(workload: StreamWorkload, wanted: Wanted, settings: Settings) -> Seq
 
 
 def _windows(wanted: Wanted, settings: Settings) -> Sequence[Result]:
-    model = settings.models.chat
-    if model not in {table.model for table in settings.engines}:
-        ensure_models([model])
-    spec = spec_of_model(settings, model)
+    spec = _model_engine(wanted, settings, settings.models.chat)
     prompts = texts_of(load_corpus(None, seed=wanted.seed), wanted.num_records or NUM_PROMPTS)
     with ExitStack() as stack:
         clusters = {
@@ -162,6 +156,15 @@ def _windows(wanted: Wanted, settings: Settings) -> Sequence[Result]:
 
 def _with_window(settings: Settings, name: str) -> Settings:
     return replace(settings, plane=replace(settings.plane, window=name), engines=())
+
+
+def _model_engine(wanted: Wanted, settings: Settings, model: str) -> EngineSpec:
+    """Return the engine that is wanted, else the one of `model`, which is brought here where it is missing."""
+    if wanted.model_engine:
+        return spec_from_text(wanted.model_engine)
+    if model not in {table.model for table in settings.engines}:
+        ensure_models([model])
+    return spec_of_model(settings, model)
 
 
 def spec_of_model(settings: Settings, model: str) -> EngineSpec:

@@ -1,5 +1,6 @@
 """What a user of `sage-benchmark stream` asks for, as a value. Knows nothing of how it is measured."""
 
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,7 +45,7 @@ MODEL_WORKLOADS = frozenset((StreamWorkload.EMBED, StreamWorkload.GENERATE, Stre
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """One measurement. None stands for the workload's own number of records, or for the settings' batch; no engine
-    for both."""
+    for both. `model_engine`: what workloads of a model run on, as KIND:TARGET[,KEY=VALUE...]; none: as configured."""
 
     workloads: tuple[StreamWorkload, ...]
     engines: tuple[StreamEngine, ...]
@@ -52,6 +53,7 @@ class Wanted:
     batch_records: int | None
     num_rounds: int
     seed: int
+    model_engine: str = ""
 
     @property
     def own_engines(self) -> tuple[StreamEngine, ...]:
@@ -74,4 +76,5 @@ class Wanted:
         words += [f"--engine {engine}" for engine in self.engines]
         words += [f"--records {self.num_records}"] if self.num_records is not None else []
         words += [f"--batch {self.batch_records}"] if self.batch_records is not None else []
+        words += [f"--model-engine {shlex.quote(self.model_engine)}"] if self.model_engine else []
         return " ".join([*words, f"--rounds {self.num_rounds}", f"--seed {self.seed}"])

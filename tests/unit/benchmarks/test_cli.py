@@ -76,6 +76,24 @@ def test_an_engine_is_refused_for_a_workload_that_has_others(capsys: pytest.Capt
     assert "engine called directly" in capsys.readouterr().err
 
 
+def test_windows_are_measured_on_the_engine_that_is_named(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    asked = ["--model-engine", "simulated:h100,model=sim", "--records", "3", "--rounds", "1", "--json", str(target)]
+    assert run_command(app, "sage-benchmark", ["stream", "--workload", "windows", *asked]) == 0
+    document = json.loads(target.read_text())
+    assert "--model-engine simulated:h100,model=sim" in document["command"]
+    assert {(each["engine"], each["model"], each["simulated"]) for each in document["results"]} == {
+        ("fixed", "sim", True),
+        ("adaptive", "sim", True),
+    }
+
+
+def test_an_engine_of_models_is_refused_for_what_asks_none(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["stream", "--workload", "W1", "--model-engine", "simulated:h100,model=sim"]
+    assert run_command(app, "sage-benchmark", asked) == 2
+    assert "--model-engine" in capsys.readouterr().err
+
+
 def test_an_unknown_workload_is_a_usage_error_that_lists_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(app, "sage-benchmark", ["stream", "--workload", "W9"]) == 2
     assert "'W1', 'W2', 'W3', 'W4', 'W5', 'embed', 'generate'" in capsys.readouterr().err
