@@ -7,7 +7,7 @@ costs are fitted. A trace is replayed on the server, and simulated with these co
 import asyncio
 from collections.abc import Callable, Sequence
 
-from benchmarks.calibrate_fit import CalibrationResult, Together, calibration_result, costs_of, trace_seen
+from benchmarks.calibrate_fit import CalibrationResult, Fitted, Together, calibration_result, fitted_to, trace_seen
 from benchmarks.calibrate_wanted import CalibrateWanted
 from benchmarks.document import Result
 from benchmarks.replay import Replay, ask, chat_request, place_of, reached, trace_wanted
@@ -16,7 +16,6 @@ from benchmarks.replay_prompts import TokenRate, text_of
 from benchmarks.simulator.arrival import Arrival
 from benchmarks.simulator.outcome import figures_of
 from benchmarks.simulator.run import Setup, replay
-from cluster.serving.engines.cost import CostModel
 from cluster.serving.engines.openai_upstream import Upstream
 from sage.base.errors import RequestFailed
 from sage.base.inference import Kind, ModelCard
@@ -40,23 +39,26 @@ async def _measured(wanted: CalibrateWanted, say: Callable[[str], object]) -> li
         rate = await real.token_rate()
         context = listed.context_tokens or listed.max_model_len or 0
         probe = _Probe(wanted, upstream, ModelCard(wanted.replay.model, (Kind.CHAT,), context), rate)
-        costs = costs_of(await probe.prompts(), await probe.together(), f"{wanted.replay.model} at {upstream.where}")
-        say(f"fitted: {costs.prefill_fixed_ms:.1f} ms and {costs.prefill_token_ms:.3f} ms a token of a prompt; ")
+        name = f"{wanted.replay.model} at {upstream.where}"
+        prompts, together = await probe.prompts(), await probe.together()
+        fitted = fitted_to(prompts, together, name, chunk_tokens=wanted.chunk_tokens)
+        costs = fitted.costs
+        say(f"fitted: {fitted.overhead_ms:.1f} ms, and {costs.prefill_token_ms:.3f} ms a token of a prompt")
         say(f"ms a token by sequences: {dict(costs.decode_ms)}; {costs.max_running} at once")
         calls, duration_s = await real.run(rate)
     place = place_of(wanted.replay, listed)
     seen = replay_result(place, calls, duration_s)
-    return [seen, simulated_beside(place, costs, seen, calls)]
+    return [seen, simulated_beside(place, fitted, seen, calls)]
 
 
 def simulated_beside(
-    place: ReplayPlace, costs: CostModel, seen: ReplayResult, calls: Sequence[ReplayedCall]
+    place: ReplayPlace, fitted: Fitted, seen: ReplayResult, calls: Sequence[ReplayedCall]
 ) -> CalibrationResult:
     """Simulate what the server answered, with fitted costs, and return how far that is off."""
     trace = trace_seen(place.trace, calls)
-    setup = Setup("fifo", "least_work", "none", num_engines=1, costs=costs, kv_tokens=_KV_TOKENS)
+    setup = Setup("fifo", "least_work", "none", num_engines=1, costs=fitted.costs, kv_tokens=_KV_TOKENS)
     run = replay(trace, setup)
-    return calibration_result(place, costs, seen, figures_of(run.outcomes, run.duration_s))
+    return calibration_result(place, fitted, seen, figures_of(run.outcomes, run.duration_s))
 
 
 class _Probe:
@@ -71,18 +73,20 @@ class _Probe:
         self._num_asked = 0
 
     async def prompts(self) -> list[tuple[int, float]]:
-        """Return (tokens, seconds to the first) of prompts that had the server for themselves."""
-        points: list[tuple[int, float]] = []
+        """Return (tokens, seconds to the first) of prompts that had the server for themselves, a median a length."""
+        points: dict[int, list[tuple[int, float]]] = {}
         most = min(self._wanted.max_prompt_tokens, (self._card.context_tokens or 1 << 30) // 2)
         lengths = _doubling(_LEAST_PROMPT_TOKENS, most)
-        for _ in range(self._wanted.num_rounds):
+        for number in range(1 + self._wanted.num_rounds):  # the first of its length may have had to warm up
             for tokens in lengths:
                 (call,) = await self._asked(1, tokens, 1)
                 if call.why is not None or call.usage is None or call.end_s is None:
                     raise RequestFailed(f"{self._upstream.where} did not answer a prompt: {call.why}")
                 first_s = call.piece_s[0] if call.piece_s else call.end_s
-                points.append((call.usage.prompt_tokens - call.usage.cached_tokens, first_s))
-        return points
+                if number:
+                    uncached_tokens = call.usage.prompt_tokens - call.usage.cached_tokens
+                    points.setdefault(tokens, []).append((uncached_tokens, first_s))
+        return [sorted(each, key=lambda point: point[1])[len(each) // 2] for each in points.values()]
 
     async def together(self) -> list[Together]:
         """Return what became of 1, 2, 4, ... requests at once, each as often as is wanted."""

@@ -23,6 +23,9 @@ def calibrate(
     max_sequences: Annotated[int, typer.Option("--max-sequences", min=1, help="Requests at once, for the fit.")] = 32,
     max_prompt: Annotated[int, typer.Option("--max-prompt", min=128, help="Longest prompt, in tokens.")] = 1024,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each prompt's length is timed.")] = 5,
+    chunk: Annotated[
+        int, typer.Option("--chunk", min=1, help="Prompt tokens that the engine works off in one iteration.")
+    ] = 256,
     json: Target = None,
 ) -> None:
     """Fit a simulated engine to a server, and say how far it is off when both replay a trace."""
@@ -31,7 +34,7 @@ def calibrate(
     from benchmarks.document import document_of
 
     asked = ReplayWanted(trace, url, model, speed, lengths, limit, seed, key_env, max_silence)
-    wanted = CalibrateWanted(asked, max_sequences, max_prompt, rounds)
+    wanted = CalibrateWanted(asked, max_sequences, max_prompt, rounds, chunk)
     document = document_of(
         wanted.command(),
         seed=seed,

@@ -1,8 +1,9 @@
 """An engine's costs from what a server was seen to take, and how far a simulation with them is off. Pure.
 
 Fitted: a line over the tokens of a prompt that had the engine for itself, a table of seconds a token over how many
-decoded together, and how many it takes at once. Prompts are taken to be worked off whole: in how many pieces a server
-cuts them cannot be seen from outside, and the line has what they cost in it.
+decoded together, and how many it takes at once. In how many pieces an engine cuts a prompt must be said: each piece is
+an iteration, which costs what one sequence costs to decode, and its tokens; what else stands before the first token
+(the way there and back) keeps no engine busy, and is added to the times to the first token.
 """
 
 from collections.abc import Sequence
@@ -15,8 +16,15 @@ from benchmarks.simulator.arrival import Trace, trace_of
 from benchmarks.simulator.outcome import Figures
 from cluster.serving.engines.cost import CostModel
 
-WHOLE_PROMPT_TOKENS = 8192
 MIN_TOKENS_TIMED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """`overhead_ms` is on top of what the engine takes for a prompt."""
+
+    costs: CostModel
+    overhead_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,37 +48,42 @@ class Together:
         return sum(not call.piece_s or call.piece_s[0] <= first_end_s for call in self.calls)
 
 
-def costs_of(prompts: Sequence[tuple[int, float]], together: Sequence[Together], name: str) -> CostModel:
+def fitted_to(
+    prompts: Sequence[tuple[int, float]], together: Sequence[Together], name: str, *, chunk_tokens: int
+) -> Fitted:
     """Return the costs; `prompts` are (tokens, seconds to the first token), one at a time, `together` by rising number.
 
     >>> from benchmarks.simulator.arrival import Arrival
     >>> from sage.base.inference import Usage
     >>> one = ReplayedCall(Arrival(0.0, 8, 11), piece_s=[0.1], end_s=0.2, usage=Usage(8, 11))
-    >>> fitted = costs_of([(100, 0.2), (300, 0.4)], [Together(1, (one,))], "m")
-    >>> round(fitted.prefill_fixed_ms), round(fitted.prefill_token_ms, 3), fitted.decode_ms, fitted.max_running
-    (100, 1.0, ((1, 10.0),), 1)
+    >>> fitted = fitted_to([(100, 0.2), (300, 0.4)], [Together(1, (one,))], "m", chunk_tokens=100)
+    >>> costs = fitted.costs
+    >>> round(fitted.overhead_ms), round(costs.prefill_fixed_ms), round(costs.prefill_token_ms, 3), costs.decode_ms
+    (100, 10, 0.9, ((1, 10.0),))
     """
-    fixed_s, token_s = _line(prompts)
+    start_s, token_s = _line(prompts)
     table: list[tuple[int, float]] = []
     for each in together:
         if (seconds := each.token_s()) is not None:
             least = table[-1][1] if table else 0.0
             table.append((each.asked, max(least, round(1e3 * seconds, 4))))
+    piece_ms = table[0][1] if table else 0.0
     full = [each for each in together if each.num_begun() < each.asked - 1]
-    return CostModel(
+    costs = CostModel(
         name="fitted",
         device=f"simulated: fitted to {name}",
-        prefill_fixed_ms=1e3 * fixed_s,
-        prefill_token_ms=1e3 * token_s,
+        prefill_fixed_ms=piece_ms,
+        prefill_token_ms=max(0.0, 1e3 * token_s - piece_ms / chunk_tokens),
         decode_ms=tuple(table) or ((1, 0.0),),
         text_fixed_ms=0.0,
         text_token_ms=0.0,
         text_token_per_100_ms=0.0,
         max_running=full[0].num_begun() if full else max(each.asked for each in together),
-        chunk_tokens=WHOLE_PROMPT_TOKENS,
+        chunk_tokens=chunk_tokens,
         context_tokens=1 << 30,
         max_batch_texts=1,
     )
+    return Fitted(costs, 1e3 * start_s)
 
 
 def _line(points: Sequence[tuple[int, float]]) -> tuple[float, float]:
@@ -111,6 +124,8 @@ class CalibrationResult(Result, frozen=True, kw_only=True):
     model: str
     url: str
     speed: float
+    overhead_ms: float
+    chunk_tokens: int
     prefill_fixed_ms: float
     prefill_token_ms: float
     decode_ms: dict[str, float]
@@ -126,10 +141,9 @@ class CalibrationResult(Result, frozen=True, kw_only=True):
     tpot_p50_error: float
 
 
-def calibration_result(
-    place: ReplayPlace, costs: CostModel, seen: ReplayResult, simulated: Figures
-) -> CalibrationResult:
+def calibration_result(place: ReplayPlace, fitted: Fitted, seen: ReplayResult, simulated: Figures) -> CalibrationResult:
     """Return how far the simulation is off."""
+    costs, ttft_p50_ms = fitted.costs, round(simulated.ttft_p50_ms + fitted.overhead_ms, 3)
     return CalibrationResult(
         engine="simulated",
         workload="calibrate",
@@ -140,6 +154,8 @@ def calibration_result(
         model=place.model,
         url=place.url,
         speed=place.speed,
+        overhead_ms=round(fitted.overhead_ms, 3),
+        chunk_tokens=costs.chunk_tokens,
         prefill_fixed_ms=round(costs.prefill_fixed_ms, 3),
         prefill_token_ms=round(costs.prefill_token_ms, 5),
         decode_ms={str(number): each_ms for number, each_ms in costs.decode_ms},
@@ -148,8 +164,8 @@ def calibration_result(
         simulated_tokens_per_s=simulated.tokens_per_s,
         tokens_per_s_error=error_of(simulated.tokens_per_s, seen.tokens_per_s),
         seen_ttft_p50_ms=seen.ttft_p50_ms,
-        simulated_ttft_p50_ms=simulated.ttft_p50_ms,
-        ttft_p50_error=error_of(simulated.ttft_p50_ms, seen.ttft_p50_ms),
+        simulated_ttft_p50_ms=ttft_p50_ms,
+        ttft_p50_error=error_of(ttft_p50_ms, seen.ttft_p50_ms),
         seen_tpot_p50_ms=seen.tpot_p50_ms,
         simulated_tpot_p50_ms=simulated.tpot_p50_ms,
         tpot_p50_error=error_of(simulated.tpot_p50_ms, seen.tpot_p50_ms),

@@ -8,20 +8,21 @@ from benchmarks.replay_wanted import ReplayWanted
 @dataclass(frozen=True, slots=True)
 class CalibrateWanted:
     """The replay by which a fitted engine is judged, and how it is fitted: with up to `max_sequences` at once, prompts
-    up to `max_prompt_tokens`, each asked `num_rounds` times."""
+    up to `max_prompt_tokens`, each asked `num_rounds` times. `chunk_tokens`: of prompts, in an iteration."""
 
     replay: ReplayWanted
     max_sequences: int = 32
     max_prompt_tokens: int = 1024
     num_rounds: int = 5
+    chunk_tokens: int = 256
 
     def command(self) -> str:
         """Return the command line that asks for this.
 
         >>> from benchmarks.policies_wanted import TraceName
         >>> CalibrateWanted(ReplayWanted(TraceName.GENERATED, "http://h:1", "m"), 8).command()  # doctest: +ELLIPSIS
-        'sage-benchmark calibrate generated --url http://h:1 ... --max-sequences 8 --max-prompt 1024 --rounds 5'
+        'sage-benchmark calibrate generated --url http://h:1 ... 8 --max-prompt 1024 --rounds 5 --chunk 256'
         """
         asked = self.replay.command().replace("sage-benchmark replay", "sage-benchmark calibrate", 1)
         sizes = f"--max-sequences {self.max_sequences} --max-prompt {self.max_prompt_tokens}"
-        return f"{asked} {sizes} --rounds {self.num_rounds}"
+        return f"{asked} {sizes} --rounds {self.num_rounds} --chunk {self.chunk_tokens}"

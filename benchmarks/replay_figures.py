@@ -117,7 +117,6 @@ def replay_result(
     lasted_s = max(1e-9, duration_s)
     counted = [call.usage for call in answered if call.usage is not None]
     prompt_tokens = sum(usage.prompt_tokens for usage in counted)
-    lags = sorted(1e3 * (call.sent_s - call.arrival.at_s) for call in calls)
     return ReplayResult(
         engine=facts.engine,
         workload="replay",
@@ -142,9 +141,7 @@ def replay_result(
         ),
         prefix_hit=_share(sum(usage.cached_tokens for usage in counted), prompt_tokens),
         **_percentiles(answered),
-        lag_p50_ms=quantile(lags, 0.5),
-        lag_p99_ms=quantile(lags, 0.99),
-        lag_max_ms=quantile(lags, 1.0),
+        **_lags(calls),
         **_forecasts(forecast_errors),
     )
 
@@ -167,6 +164,11 @@ def forecast_errors_of(metrics: str) -> tuple[float, float] | None:
         return None
     p50, p90 = (round(sum(values) / len(values), 4) for values in found.values())
     return p50, p90
+
+
+def _lags(calls: Sequence[ReplayedCall]) -> dict[str, float]:
+    lags = sorted(1e3 * (call.sent_s - call.arrival.at_s) for call in calls)
+    return {f"lag_{name}_ms": quantile(lags, share) for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))}
 
 
 def _forecasts(errors: tuple[float, float] | None) -> dict[str, float]:

@@ -1,11 +1,12 @@
 """Costs fitted to what a server was seen to take: tables, full engines, and how far a simulation is off."""
 
 from benchmarks.calibrate import simulated_beside
-from benchmarks.calibrate_fit import Together, costs_of, trace_seen
+from benchmarks.calibrate_fit import Together, fitted_to, trace_seen
 from benchmarks.replay_figures import ReplayedCall, ReplayPlace, replay_result
 from benchmarks.simulator.arrival import Arrival
 from sage.base.inference import Usage
 
+CHUNK_TOKENS = 100
 PLACE = ReplayPlace("openai", "generated", "m", "http://h/v1", 1.0, False)
 
 
@@ -22,22 +23,24 @@ def together(asked: int, num_first: int, token_s: float) -> Together:
 
 def test_an_engine_that_begins_fewer_than_asked_has_so_many_places() -> None:
     rising = [together(1, 1, 0.01), together(2, 2, 0.02), together(4, 4, 0.03), together(8, 4, 0.03)]
-    costs = costs_of([(100, 0.2), (200, 0.3)], rising, "m")
+    costs = fitted_to([(100, 0.2), (200, 0.3)], rising, "m", chunk_tokens=CHUNK_TOKENS).costs
     assert costs.max_running == 4
     assert [number for number, _ in costs.decode_ms] == [1, 2, 4, 8]
-    assert costs_of([(100, 0.2)], rising[:3], "m").max_running == 4
+    fewer = fitted_to([(100, 0.2)], rising[:3], "m", chunk_tokens=CHUNK_TOKENS)
+    assert fewer.costs.max_running == 4
 
 
 def test_a_token_never_gets_faster_with_more_sequences_and_too_short_answers_tell_nothing() -> None:
     rising = [together(1, 1, 0.02), together(2, 2, 0.01), Together(4, (answered(0.0, 0.1, 0.2, tokens=2),))]
-    assert costs_of([(100, 0.2)], rising, "m").decode_ms == ((1, 20.0), (2, 20.0))
+    fitted = fitted_to([(100, 0.2)], rising, "m", chunk_tokens=CHUNK_TOKENS)
+    assert fitted.costs.decode_ms == ((1, 20.0), (2, 20.0))
 
 
 def test_a_line_through_prompts_is_never_below_zero() -> None:
-    falling = costs_of([(100, 0.3), (200, 0.2)], [together(1, 1, 0.01)], "m")
-    assert (falling.prefill_token_ms, round(falling.prefill_fixed_ms)) == (0.0, 250)
-    steep = costs_of([(100, 0.1), (200, 0.3)], [together(1, 1, 0.01)], "m")
-    assert (round(steep.prefill_token_ms, 6), steep.prefill_fixed_ms) == (2.0, 0.0)
+    falling = fitted_to([(100, 0.3), (200, 0.2)], [together(1, 1, 0.01)], "m", chunk_tokens=CHUNK_TOKENS)
+    assert (falling.costs.prefill_token_ms, round(falling.overhead_ms)) == (0.0, 250)
+    steep = fitted_to([(100, 0.1), (200, 0.3)], [together(1, 1, 0.01)], "m", chunk_tokens=CHUNK_TOKENS)
+    assert (round(steep.costs.prefill_token_ms, 6), steep.overhead_ms) == (1.9, 0.0)
 
 
 def test_what_was_cached_or_failed_is_not_simulated() -> None:
@@ -51,7 +54,7 @@ def test_what_was_cached_or_failed_is_not_simulated() -> None:
 
 
 def test_a_server_that_is_as_its_costs_say_is_foretold() -> None:
-    costs = costs_of([(80, 0.1), (160, 0.2)], [together(1, 1, 0.01)], "m")
+    costs = fitted_to([(80, 0.1), (160, 0.2)], [together(1, 1, 0.01)], "m", chunk_tokens=80)
     calls = [answered(float(n), n + 0.1, n + 0.2) for n in range(20)]  # 80 tokens not cached, then ten of 10 ms
     result = simulated_beside(PLACE, costs, replay_result(PLACE, calls, 19.2), calls)
     assert (result.simulated, result.checked, result.n) == (True, True, 20)
