@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from sage.base.errors import UnknownModel
 from sage.base.inference import Failed, Last, Request, kind_of
-from sage.base.metrics import PICKED, REQUESTS, TOKENS
+from sage.base.metrics import PICKED, REQUESTS, TAKEN_BACK, TOKENS
 
 FINISHED = "finished"
 
@@ -23,6 +23,7 @@ class EndedRequests:
         self.ended: Counter[tuple[str, str, str, str]] = Counter()
         self.tokens: Counter[tuple[str, str]] = Counter()
         self.picked: Counter[tuple[str, str]] = Counter()
+        self.num_taken_back = 0
 
     def count(self, request: Request, last: Last) -> None:
         """Account for the end of a request."""
@@ -34,6 +35,7 @@ class EndedRequests:
             usage, served = last.usage, last.served
             if served is not None:
                 self.picked[served.policy, served.route] += 1
+                self.num_taken_back += served.num_taken_back
             self.tokens[request.model, "prompt"] += usage.prompt_tokens
             self.tokens[request.model, "cached"] += usage.cached_tokens
             self.tokens[request.model, "completion"] += usage.completion_tokens
@@ -59,4 +61,5 @@ class EndedCollector(Collector):
         picked = CounterMetricFamily(PICKED.name, PICKED.help, labels=PICKED.labels)
         for names, num_picked in self._requests.picked.items():
             picked.add_metric(names, num_picked)
-        yield from (requests, tokens, picked)
+        taken_back = CounterMetricFamily(TAKEN_BACK.name, TAKEN_BACK.help, value=self._requests.num_taken_back)
+        yield from (requests, tokens, picked, taken_back)

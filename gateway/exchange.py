@@ -150,6 +150,8 @@ class Exchange:
         if self.served is not None:
             own.append((b"x-sage-policy", self.served.policy.encode()))
             own.append((b"x-sage-route", self.served.route.encode()))
+            if self.served.num_taken_back:
+                own.append((b"x-sage-taken-back", str(self.served.num_taken_back).encode()))
         if self.engines:
             own.append((b"x-sage-engine", ", ".join(dict.fromkeys(self.engines)).encode()))
         return own

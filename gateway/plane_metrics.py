@@ -14,6 +14,7 @@ from sage.base.metrics import (
     PICKED,
     QUEUE_WAITING,
     REQUESTS,
+    TAKEN_BACK,
     TEXTS,
     TOKENS,
     VECTOR_CACHE_BYTES,
@@ -37,6 +38,8 @@ class PlaneCollector(Collector):
         self._others.add_to(requests, tokens)
         yield from (requests, tokens)
         yield _picked(view)
+        num_taken_back = view.num_taken_back + self._others.num_taken_back
+        yield CounterMetricFamily(TAKEN_BACK.name, TAKEN_BACK.help, value=num_taken_back)
         yield _waiting(view)
         yield from _engines(view)
         yield from _texts(view)

@@ -24,6 +24,7 @@ from cluster.serving.events import (
     Event,
     FirstTokens,
     Submitted,
+    TakeBack,
     TimePassed,
     WakeAt,
 )
@@ -238,7 +239,7 @@ class _Replay:
                     self._loads[number] += arrival.prompt_tokens
                     self._jobs[request.id] = (number, self._engines[number].add(request.id, arrival, now_s))
                 self._expect(number)
-            case AbortAt(engine_id, request_ids):
+            case AbortAt(engine_id, request_ids) | TakeBack(engine_id, request_ids):
                 number = int(engine_id)
                 lasts: list[Last] = []
                 for request_id in request_ids:

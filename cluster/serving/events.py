@@ -113,6 +113,15 @@ class AbortAt(msgspec.Struct, frozen=True):
     request_ids: tuple[RequestId, ...]
 
 
+class TakeBack(msgspec.Struct, frozen=True):
+    """Tell the engine to stop working on those of these that nobody has a token of yet, and pass on none of theirs
+    from now on. What it stops is given to an engine again later; what ended before all the same is answered by that.
+    """
+
+    engine_id: EngineId
+    request_ids: tuple[RequestId, ...]
+
+
 class EndEngine(msgspec.Struct, frozen=True):
     """End the engine's process: it does not obey, or has retired. EngineDown, with this failure, comes of it."""
 
@@ -132,4 +141,4 @@ class WakeAt(msgspec.Struct, frozen=True):
     at_s: float
 
 
-Command = Dispatch | AbortAt | EndEngine | Answer | WakeAt
+Command = Dispatch | AbortAt | TakeBack | EndEngine | Answer | WakeAt

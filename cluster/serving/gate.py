@@ -46,7 +46,11 @@ class Gate:
         return "deadline" if self.is_by_deadline else "none"
 
     def is_full(self) -> bool:
-        return len(self._queue) >= self.max_waiting
+        return len(self._queue) + self._queue.num_reserved >= self.max_waiting
+
+    def is_over_full(self) -> bool:
+        """Say whether one more waits than may, and an engine is to take one at once."""
+        return len(self._queue) + self._queue.num_reserved > self.max_waiting
 
     def left(self, num: int, now_s: float) -> None:
         """Note that requests left the queue for engines."""

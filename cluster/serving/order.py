@@ -303,7 +303,8 @@ class Classes:
     def take(self, now_s: float) -> Ticket:
         picked = self.first()
         assert picked is not None, "nothing waits"
-        if self._floors.is_due(picked):
+        picked.is_by_floor = self._floors.is_due(picked)
+        if picked.is_by_floor:
             self._floors.paid(picked)
         else:
             less_urgent = self._heads[self._heads.index(picked) + 1 :]

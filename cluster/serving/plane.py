@@ -6,12 +6,14 @@ A machine: events in, commands out. Knows nothing of sockets, threads, clocks or
        |                 |
        +--> answered     +--> answered, and abandoned: the engine holds its slot until it says that it ended;
     (cancelled, past its deadline, engine lost)         an engine that never does is given up
+
+What engines give back before its first token, for an urgent one, waits again (`preemption`).
 """
 
 from collections.abc import Iterable
 
 from cluster.runtime.states import TenantState
-from cluster.serving.abandoned import SILENT, Abandoned
+from cluster.serving.abandoned import Abandoned
 from cluster.serving.admission import Offer, is_by_deadline
 from cluster.serving.batch import Batcher
 from cluster.serving.deadlines import Deadlines, deadline_exceeded
@@ -33,8 +35,10 @@ from cluster.serving.events import (
     TimePassed,
 )
 from cluster.serving.gate import Gate
+from cluster.serving.plane_check import check_plane
 from cluster.serving.plane_view import plane_view, tenant_states
 from cluster.serving.policy import Policy, policy_named
+from cluster.serving.preemption import Preemption
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.quota import Quotas
 from cluster.serving.retiring import Retiring
@@ -93,8 +97,9 @@ class Plane:
         self._totals.ordered_by(self.policy, self.route)
         self._running: dict[RequestId, Ticket] = {}
         self._abandoned = Abandoned()
+        self._preemption = Preemption(self._queue, self._router)
         self._retiring = Retiring()
-        self._wakeups = WakeUps(self._deadlines, self._abandoned, self._retiring)
+        self._wakeups = WakeUps(self._deadlines, self._abandoned, self._preemption.coming, self._retiring)
         self._num_arrived = 0
 
     def handle(self, event: Event, now_s: float) -> list[Command]:
@@ -149,7 +154,7 @@ class Plane:
     def view(self) -> PlaneView:
         """Return the plane's numbers; costs O(waiting)."""
         parts = self._queue, self._router, self._gate, self._offer, self._totals
-        return plane_view(*parts, num_running=len(self._running))
+        return plane_view(*parts, num_running=len(self._running), num_taken_back=self._preemption.num_taken_back)
 
     def tenants(self, now_s: float) -> tuple[TenantState, ...]:
         """Return what tenants may ask for, and have asked for; costs O(waiting)."""
@@ -157,8 +162,6 @@ class Plane:
 
     def _policy_named(self, name: str) -> Policy:
         return policy_named(name, self._router.affinity_tokens, self._quotas.weight)
-
-    # Arrival.
 
     def _submitted(self, requests: tuple[Request, ...], orders: Decisions) -> None:
         for request in requests:
@@ -170,7 +173,8 @@ class Plane:
                 if not self._gate.is_wide_open:
                     if self._gate.must_look(ticket):
                         self._assign(orders)
-                    error = self._gate.turned_away(ticket, orders.now_s)
+                        error = self._gate.no_room(lane, orders.now_s)  # what comes back has a place by now
+                    error = error or self._gate.turned_away(ticket, orders.now_s)
             if error is None:
                 self._let_in(ticket, orders)
             else:
@@ -193,7 +197,7 @@ class Plane:
         if self._deadlines.add(ticket):
             self._wakeups.may_be_due = True
         orders.lanes[ticket.lane] = None
-        if len(self._queue) > self._gate.max_waiting:
+        if self._gate.is_over_full():
             self._assign(orders)
 
     def _refuse(self, request: Request, error: SageError, orders: Decisions) -> None:
@@ -201,21 +205,21 @@ class Plane:
         self._totals.ended(request, failed, is_known=self._offer.knows(request.model))
         orders.ended.append(failed)
 
-    # The pick.
-
     def _assign(self, orders: Decisions) -> None:
         """Give engines what they have room for, from the lanes in which something changed."""
         for assignment in self._batcher.assign(orders.lanes, orders.now_s):
             tickets = assignment.tickets
             for ticket in tickets:
                 self._running[ticket.request.id] = ticket
+            self._preemption.given(tickets)
             self._totals.picked(assignment, orders.now_s)
             self._gate.left(len(tickets), orders.now_s)
             requests = tuple([ticket.request for ticket in tickets])
             orders.dispatches.append(Dispatch(assignment.account.info.engine_id, requests))
+        if taken_back := self._preemption.choose(orders.lanes, self._gate.max_waiting, orders.now_s):
+            orders.take_back(taken_back)
+            self._wakeups.may_be_due = True
         orders.lanes.clear()
-
-    # The end.
 
     def _answer(self, ticket: Ticket, last: Last, orders: Decisions) -> None:
         assert not ticket.is_answered, ticket
@@ -244,14 +248,14 @@ class Plane:
             if where == "ran":
                 self._abandon(request.id, orders)
             self._fail(ticket, Failure.of(deadline_exceeded(request, where)), orders)
-        if self._abandoned.earliest_s() <= orders.now_s:
-            orders.over.update(dict.fromkeys(map(engine_of, self._abandoned.overdue(orders.now_s)), SILENT))
+        orders.over.update(self._wakeups.silent(orders.now_s))
 
     def _abandon(self, request_id: RequestId, orders: Decisions) -> Ticket | None:
         """Have the engine stop a running request; its slot is free once the engine says so. None if it does not run."""
         ticket = self._running.pop(request_id, None)
         if ticket is None:
             return None
+        self._preemption.goes_on(request_id)
         self._abandoned.add(ticket, orders.now_s)
         self._wakeups.may_be_due = True
         orders.aborts.setdefault(engine_of(ticket), []).append(request_id)
@@ -263,6 +267,7 @@ class Plane:
             return
         for request_id in request_ids:
             if (ticket := account.held.get(request_id)) is not None:
+                self._preemption.goes_on(request_id)
                 if self._router.saw_first_token(account, ticket, now_s):
                     orders.lanes.update(dict.fromkeys(account.lanes))
                 self._gate.began(ticket, now_s)
@@ -277,6 +282,9 @@ class Plane:
             tokens[last.request_id] = 0 if isinstance(last, Failed) else last.usage.completion_tokens
         for ticket in self._router.release(account, tokens, orders.now_s):
             last = lasts[ticket.request.id]
+            if self._preemption.comes_back(ticket, last):
+                self._wait_again(ticket)
+                continue
             self._gate.ended(ticket, last, orders.now_s)
             if not isinstance(last, Failed):
                 self._slack.ended(ticket, orders.now_s)
@@ -288,7 +296,11 @@ class Plane:
         for lane in account.lanes:
             orders.lanes[lane] = None
 
-    # Engines come and go.
+    def _wait_again(self, ticket: Ticket) -> None:
+        """Let a request that an engine gave back wait where it stood; nobody is charged for what was not done."""
+        del self._running[ticket.request.id]
+        self._queue.policy.ended(ticket, 0)
+        self._queue.add(ticket)
 
     def _engine_up(self, event: EngineUp, orders: Decisions) -> None:
         self._offer.started(event.info.engine_id, (card.name for card in event.info.models))
@@ -311,6 +323,7 @@ class Plane:
             return
         lost = Failure.of(EngineLost(f"engine {event.engine_id!r} was lost: {event.failure.what}", event.failure.do))
         for request_id, ticket in account.held.items():
+            self._preemption.goes_on(request_id)
             self._gate.came_to_nothing(ticket, orders.now_s)
             if self._abandoned.pop(request_id) is None:
                 del self._running[request_id]
@@ -325,8 +338,6 @@ class Plane:
                 for ticket in self._queue.take_all(lane, orders.now_s):
                     self._fail(ticket, why, orders)
 
-    # What leaves.
-
     def _commands(self, orders: Decisions) -> list[Command]:
         orders.over.update(self._retiring.over(orders.now_s))
         commands, wake_at = orders.commands(), self._wakeups.order()
@@ -334,17 +345,6 @@ class Plane:
 
     def check(self) -> None:
         """Assert what always holds between two events; for tests: costs O(everything)."""
-        waiting = {ticket.request.id: ticket for ticket in self._queue.tickets()}
-        assert len(waiting) <= self._gate.max_waiting, len(waiting)
-        held = {id: ticket for account in self._router for id, ticket in account.held.items()}
-        abandoned = self._abandoned.tickets
-        assert held == {**self._running, **abandoned}, "what engines hold is running or abandoned"
-        num = len(waiting) + len(self._running) + len(abandoned)
-        assert num == len(waiting.keys() | held.keys()), "each request is in exactly one state"
-        assert self._quotas.num_open() <= num, "what is over was settled"
-        assert all(not ticket.is_answered for ticket in (*waiting.values(), *self._running.values()))
-        assert all(ticket.is_answered for ticket in abandoned.values())
-        assert all(self._offer.is_served(ticket.lane) for ticket in waiting.values()), "nobody waits in vain"
-        for ticket in waiting.values():
-            assert self._router.pick(ticket.lane) is None, "nothing waits while an engine has room for it"
-        self._router.check()
+        parts = self._queue, self._router, self._gate, self._offer, self._quotas
+        running, abandoned = self._running, self._abandoned.tickets
+        check_plane(*parts, preemption=self._preemption, running=running, abandoned=abandoned)

@@ -12,7 +12,14 @@ from cluster.serving.statistics import PlaneView, Totals, waiting_view
 
 
 def plane_view(
-    queue: WaitingQueue, router: Router, gate: Gate, offer: Offer, totals: Totals, *, num_running: int
+    queue: WaitingQueue,
+    router: Router,
+    gate: Gate,
+    offer: Offer,
+    totals: Totals,
+    *,
+    num_running: int,
+    num_taken_back: int,
 ) -> PlaneView:
     """Return a plane at this moment; costs O(waiting)."""
     return PlaneView(
@@ -30,6 +37,7 @@ def plane_view(
         tokens=totals.tokens_view(),
         batch_sizes=totals.batch_sizes(),
         picked=totals.picked_view(),
+        num_taken_back=num_taken_back,
     )
 
 

@@ -7,6 +7,9 @@ from cluster.serving.order import Key, Order, WeightOf, alike
 from cluster.serving.policy import Policy
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.ids import RequestId
+from sage.base.inference import ServiceClass
+
+_INTERACTIVE = ServiceClass.INTERACTIVE
 
 
 class WaitingQueue:
@@ -20,6 +23,9 @@ class WaitingQueue:
         self._tickets: dict[RequestId, Ticket] = {}
         self._orders: dict[Lane, Order] = {}
         self._num_in: dict[Lane, int] = {}
+        self._num_urgent: dict[Lane, int] = {}
+        self.num_reserved = 0
+        """Places that are kept for what comes back from engines."""
         self._is_summed = is_summed
         self._backlog = Backlog(weight_of)
         self._num_removed = 0  # since the orders were last made anew: at most so many of their places are empty
@@ -41,6 +47,8 @@ class WaitingQueue:
         self._tickets[request_id] = ticket
         ticket.is_waiting = True
         self._num_in[lane] = self._num_in.get(lane, 0) + 1
+        if ticket.request.service_class is _INTERACTIVE:
+            self._num_urgent[lane] = self._num_urgent.get(lane, 0) + 1
         if self._is_summed:
             self._backlog.add(ticket)
         self._order(lane).add(ticket)
@@ -48,6 +56,10 @@ class WaitingQueue:
     def waits_in(self, lane: Lane) -> bool:
         """Say whether anything waits in `lane`."""
         return lane in self._num_in
+
+    def num_urgent(self, lane: Lane) -> int:
+        """Return how many interactive requests wait in `lane`."""
+        return self._num_urgent.get(lane, 0)
 
     def head(self, lane: Lane) -> Key | None:
         """Return where the first of `lane` stands among lanes; lower goes first. None where nothing waits."""
@@ -128,9 +140,12 @@ class WaitingQueue:
         if self._is_summed:
             self._backlog.remove(ticket)
         lane = ticket.lane
+        if ticket.request.service_class is _INTERACTIVE:
+            self._num_urgent[lane] -= 1
         self._num_in[lane] -= 1
         if not self._num_in[lane]:
             del self._num_in[lane], self._orders[lane]
+            self._num_urgent.pop(lane, None)
 
     def _order(self, lane: Lane) -> Order:
         order = self._orders.get(lane)

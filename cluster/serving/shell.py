@@ -31,19 +31,19 @@ from cluster.serving.events import (
     FirstTokens,
     PolicyChanged,
     Submitted,
+    TakeBack,
     TimePassed,
     WakeAt,
 )
 from cluster.serving.ordering import check_names
-from cluster.serving.outbox import Outbox
 from cluster.serving.plane import Plane
+from cluster.serving.replying import Replying
 from cluster.serving.returning import Returning
-from cluster.serving.stamps import Stamps
 from cluster.serving.statistics import PlaneView
 from sage.base.clock import Clock, SystemClock
 from sage.base.errors import EngineLost, InternalError, InvalidRequest, NoEngine, RequestCancelled, SageError
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Failed, Failure, Last, ModelCard, ReplyTo, Request, Served, Token
+from sage.base.inference import Failed, Failure, Last, ModelCard, ReplyTo, Request, Token
 from sage.base.log import get_log
 
 
@@ -59,9 +59,7 @@ class PlaneShell:
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._links: dict[EngineId, HeldLink] = {}
         self._engines_by_fd: dict[int, EngineId] = {}
-        self._askers: dict[RequestId, ReplyTo] = {}
-        self._stamps = Stamps()
-        self._outbox = Outbox()
+        self._replying = Replying()
         self._events: deque[Event] = deque()
         self._models: tuple[ModelCard, ...] = ()
         self._returning = Returning(driver)
@@ -76,10 +74,10 @@ class PlaneShell:
         for request in requests:
             refusal = self._refusal(request)
             if refusal is None:
-                self._askers[request.id] = reply_to
+                self._replying.asked(request.id, reply_to)
                 fresh.append(request)
             else:
-                self._outbox.give(reply_to, refusal)
+                self._replying.give(reply_to, refusal)
         self._handle(Submitted(tuple(fresh)))
 
     def cancel(self, request_ids: Sequence[RequestId]) -> None:
@@ -174,7 +172,7 @@ class PlaneShell:
         """Let go of all engines, ready for another shell's `attach`; what ran there is stopped and answered."""
         for engine_id in self._returning.let_go():
             self._events.append(EngineDown(engine_id, Failure.of(EngineLost("its control plane was closed"))))
-        open_ids = tuple(self._askers)
+        open_ids = self._replying.open_ids()
         failure = Failure.of(EngineLost("it was handed over to another control plane"))
         held_links = tuple(self._links.values())
         for held in held_links:
@@ -188,7 +186,7 @@ class PlaneShell:
     def close(self) -> tuple[HeldLink, ...]:
         """Answer everything, refuse what comes later, and let go of all engines; their links are to be closed."""
         self._closed = self._closed or NoEngine("the control plane is closed")
-        self._answer_all(RequestCancelled("the control plane was closed before the request ended"))
+        self._replying.fail_all(RequestCancelled("the control plane was closed before the request ended"))
         return self.detach_all()
 
     # Events in, commands out.
@@ -202,10 +200,10 @@ class PlaneShell:
             return
         self._is_busy = True
         try:
-            while self._events or self._outbox:
+            while self._events or self._replying:
                 while self._events:
                     self._step(self._events.popleft())
-                self._outbox.deliver()
+                self._replying.deliver()
         except Exception as error:  # noqa: BLE001  # the last handler of the plane: all who asked are answered
             self._break(error)
         finally:
@@ -226,29 +224,25 @@ class PlaneShell:
         self._models = ()
         self._events.clear()
         self._closed = InternalError(f"the control plane failed: {error!r}", "Please report it.")
-        self._answer_all(self._closed)
-        self._outbox.deliver()
-
-    def _answer_all(self, error: SageError) -> None:
-        failure = Failure.of(error)
-        askers, self._askers = self._askers, {}
-        self._stamps.clear()
-        for request_id, reply_to in askers.items():
-            self._outbox.give(reply_to, Failed(request_id, failure))
+        self._replying.fail_all(self._closed)
+        self._replying.deliver()
 
     def _obey(self, command: Command) -> None:
         match command:
             case Dispatch(engine_id, requests):
-                self._stamps.sent(requests, Served(self._plane.policy, self._plane.route, engine_id))
+                self._replying.sent(requests, self._plane.policy, self._plane.route, engine_id)
                 self._send(engine_id, Run(requests))
             case AbortAt(engine_id, request_ids):
                 self._send(engine_id, Abort(request_ids))
+            case TakeBack(engine_id, request_ids):
+                if silent := self._replying.take_back(request_ids):
+                    self._send(engine_id, Abort(silent))
             case EndEngine(engine_id, failure):
                 if engine_id in self._links:
                     self._give_up(engine_id, failure)
             case Answer(ended):
                 for last in ended:
-                    self._answer(last)
+                    self._replying.last(last)
             case WakeAt(at_s):
                 self._plane_wake_s = at_s
                 self._set_wake()
@@ -258,16 +252,10 @@ class PlaneShell:
         if at_s < math.inf:
             self._driver.wake_at(at_s)
 
-    def _answer(self, last: Last) -> None:
-        stamped = self._stamps.last(last)
-        reply_to = self._askers.pop(last.request_id, None)
-        if reply_to is not None:
-            self._outbox.give(reply_to, stamped)
-
     def _refusal(self, request: Request) -> Failed | None:
         if self._closed is not None:
             return Failed(request.id, Failure.of(self._closed))
-        if request.id in self._askers:
+        if request.id in self._replying:
             what = f"a request with the id {request.id!r} is still being worked on"
             error = InvalidRequest(what, "Give each request an id of its own.", param="id")
             return Failed(request.id, Failure.of(error))
@@ -308,11 +296,8 @@ class PlaneShell:
                 for reply in replies:
                     if not isinstance(reply, Token):
                         ended.append(reply)
-                    elif (reply_to := self._askers.get(reply.request_id)) is not None:
-                        stamped = self._stamps.first(reply)
-                        if stamped is not None:
-                            first.append(reply.request_id)
-                        self._outbox.give(reply_to, stamped or reply)
+                    elif self._replying.token(reply):
+                        first.append(reply.request_id)
                 return None
             case Seen(figures):
                 self._events.append(EngineSeen(held.link.engine_id, figures))

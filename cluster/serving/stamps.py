@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from sage.base.ids import RequestId
+from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Embedded, Finished, Last, Request, Served, Token
 
 
@@ -13,11 +13,18 @@ class Stamps:
         self._served: dict[RequestId, Served] = {}
         self._before_first: set[RequestId] = set()  # no token of theirs came yet
 
-    def sent(self, requests: Iterable[Request], served: Served) -> None:
-        """Take note of who serves these from now on."""
+    def sent(self, requests: Iterable[Request], policy: str, route: str, engine_id: EngineId) -> None:
+        """Take note of who serves these from now on; one that is known already was taken back before."""
+        served = Served(policy, route, engine_id)
         for request in requests:
-            self._served[request.id] = served
+            before = self._served.get(request.id)
+            again = None if before is None else Served(policy, route, engine_id, before.num_taken_back + 1)
+            self._served[request.id] = again or served
             self._before_first.add(request.id)
+
+    def is_before_first(self, request_id: RequestId) -> bool:
+        """Say whether an engine has it and no token of it came yet."""
+        return request_id in self._before_first
 
     def first(self, token: Token) -> Token | None:
         """Return the first token of a request, stamped; None for any other."""

@@ -102,7 +102,8 @@ class EngineView:
 class PlaneView:
     """The plane at one moment. `batch_sizes`: (texts in a micro-batch, how many batches had so many).
 
-    `vector_cache_bytes`: what vectors of texts embedded before take.
+    `vector_cache_bytes`: what vectors of texts embedded before take. `num_taken_back`: how often engines gave back a
+    request before its first token.
     """
 
     policy: str
@@ -121,6 +122,7 @@ class PlaneView:
     picked: tuple[PickedView, ...] = ()
     texts: tuple[TextsView, ...] = ()
     vector_cache_bytes: int = 0
+    num_taken_back: int = 0
 
 
 @dataclass(slots=True)

@@ -47,6 +47,8 @@ class Ticket:
     | cached_tokens | when it arrived, where that was looked at: what of its prompt an engine had cached |
     | forecast_s | when it arrived: seconds until its first token, as was foretold; None where nothing was known |
     | given_before | when it was sent: what of its prompt that engine had been given, and how much it was given since |
+    | is_by_floor, num_taken_back | when it was taken from its order: before more urgent ones, since its class was due;
+      how often an engine gave it back before its first token |
     | prefix, affinity_tokens | set where asked for: the prompt's blocks; how much of it an engine had cached |
     """
 
@@ -75,6 +77,8 @@ class Ticket:
     prefix: PromptPrefix | None = None
     affinity_tokens: float | None = None
     given_before: tuple[Run, ...] = ()
+    is_by_floor: bool = False
+    num_taken_back: int = 0
     is_waiting: bool = False
     is_answered: bool = False
 

@@ -145,11 +145,15 @@ class Failure(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Served(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who served a request: the policy that picked it, the route that chose the engine, and the engine."""
+    """Who served a request: the policy that picked it, the route that chose the engine, and the engine.
+
+    `num_taken_back`: how often an engine gave it back before its first token, so that an urgent one began.
+    """
 
     policy: str
     route: str
     engine_id: EngineId
+    num_taken_back: int = 0
 
 
 class Token(msgspec.Struct, frozen=True, tag="token", forbid_unknown_fields=True):

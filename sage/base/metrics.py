@@ -36,6 +36,12 @@ PICKED = Metric(
     "Requests given to engines, by the policy that picked them and the route that chose the engine",
     ("policy", "route"),
 )
+TAKEN_BACK = Metric(
+    "sage_requests_taken_back_total",
+    MetricKind.COUNTER,
+    "Requests that an engine gave back before their first token, so that an urgent one began",
+    (),
+)
 TTFT = Metric(
     "sage_request_ttft_seconds",
     MetricKind.HISTOGRAM,
@@ -80,6 +86,7 @@ ENGINE_UP = Metric("sage_engine_up", MetricKind.GAUGE, "1 while an engine is rea
 METRICS = (
     REQUESTS,
     PICKED,
+    TAKEN_BACK,
     TTFT,
     DURATION,
     TOKENS,

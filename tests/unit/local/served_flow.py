@@ -17,6 +17,7 @@ from cluster.serving.events import (
     Event,
     FirstTokens,
     Submitted,
+    TakeBack,
     TimePassed,
     WakeAt,
 )
@@ -86,7 +87,7 @@ class ServedFlow(RehearsedFlow):
         match command:
             case Dispatch(engine_id, requests):
                 self._engines[engine_id].add(requests)
-            case AbortAt(engine_id, request_ids):
+            case AbortAt(engine_id, request_ids) | TakeBack(engine_id, request_ids):
                 self._engines[engine_id].cancel(request_ids)
             case Answer(ended):
                 self._answered(ended)

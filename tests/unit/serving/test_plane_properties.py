@@ -22,6 +22,7 @@ from cluster.serving.events import (
     FirstTokens,
     PolicyChanged,
     Submitted,
+    TakeBack,
     TimePassed,
     WakeAt,
 )
@@ -77,6 +78,11 @@ class World:
         self.answered: Counter[RequestId] = Counter()
         self.cancelled: set[RequestId] = set()
         self.given_up: list[EngineId] = []
+        self.begun: set[RequestId] = set()
+        self.num_arrived = 0
+        self.arrived: dict[RequestId, int] = {}
+        self.taken_back: list[Request] = []
+        self.giving_back: dict[RequestId, Request] = {}
 
     # What may happen.
 
@@ -149,9 +155,20 @@ class World:
         engine_id = self.rng.choice([id for id in self.engines if self.held[id]] or [None])
         if engine_id is None:
             return None
-        return FirstTokens(engine_id, tuple(self.rng.sample(list(self.held[engine_id]), 1)))
+        ids = tuple(self.rng.sample(list(self.held[engine_id]), 1))
+        self.begun.update(ids)
+        for id in ids:
+            self.giving_back.pop(id, None)
+        return FirstTokens(engine_id, ids)
 
     def end_of(self, request: Request, engine_id: EngineId) -> Last:
+        if self.giving_back.pop(request.id, None) is not None:
+            if self.rng.random() < 0.3:
+                return finished(request.id, engine_id)
+            self.waiting = dict(
+                sorted({**self.waiting, request.id: request}.items(), key=lambda item: self.arrived[item[0]])
+            )
+            return Failed(request.id, Failure.of(RequestCancelled("given back")))
         if request.id in self.cancelled and self.rng.random() < 0.8:
             return Failed(request.id, Failure.of(RequestCancelled("stopped")))
         ends = embedded if lane_of(request).model == "embed" else finished
@@ -174,8 +191,10 @@ class World:
         if isinstance(event, Submitted):
             for request in event.requests:
                 self.submitted[request.id] += 1
-                if not any(request.id in held for held in self.held.values()):
-                    self.waiting.setdefault(request.id, request)
+                self.num_arrived += 1
+                is_held = any(request.id in held for held in self.held.values())
+                if not is_held and self.waiting.setdefault(request.id, request) is request:
+                    self.arrived[request.id] = self.num_arrived
         commands = self.plane.handle(event, self.now_s)
         self.plane.check()
         if isinstance(event, TimePassed):
@@ -193,6 +212,8 @@ class World:
                 return requests
             case AbortAt(engine_id, request_ids):
                 self.cancelled.update(request_ids)
+            case TakeBack(engine_id, request_ids):
+                self.told_to_give_back(engine_id, request_ids)
             case EndEngine(engine_id):
                 self.given_up.append(engine_id)
             case Answer(ended):
@@ -209,8 +230,18 @@ class World:
             assert info.card(lane.model, lane.kind) is not None, "an engine gets only what it serves"
             assert request.id not in held, "nothing is dispatched twice"
             held[request.id] = request
+            self.begun.discard(request.id)
             del self.waiting[request.id]
         assert len(held) <= info.max_running, "the window is never exceeded"
+
+    def told_to_give_back(self, engine_id: EngineId, request_ids: tuple[RequestId, ...]) -> None:
+        for request_id in request_ids:
+            request = self.held[engine_id][request_id]
+            assert request.service_class is ServiceClass.BATCH, "only of the least urgent"
+            assert request_id not in self.begun, "nothing is taken back after its first token"
+            assert not any(request is other for other in self.taken_back), "once at most"
+            self.taken_back.append(request)
+            self.giving_back[request_id] = request
 
     def ended(self, last: Last) -> None:
         self.answered[last.request_id] += 1
@@ -220,6 +251,7 @@ class World:
         )
         if not is_duplicate:
             self.waiting.pop(last.request_id, None)
+            self.giving_back.pop(last.request_id, None)
 
     def check_order(self, picked: list[Request], waited: dict[RequestId, Request]) -> None:
         """By fifo, nothing that waited before the event and still waits came before what was picked."""
@@ -280,3 +312,16 @@ def test_the_lanes_of_the_random_world_are_really_used() -> None:
     outcomes = {outcome for _, outcome in used}
     codes = {"SAGE-1201", "SAGE-1203", "SAGE-2201", "SAGE-2202", "SAGE-2203", "SAGE-2205", "SAGE-2206", "SAGE-2208"}
     assert outcomes >= {"finished", *codes}
+
+
+def test_requests_are_given_back_in_the_random_world_and_some_end_before_they_can_be() -> None:
+    num_taken, num_back = 0, 0
+    for seed in range(30):
+        world = World(seed)
+        for _ in range(120):
+            event = world.rng.choice(HAPPENINGS)(world)
+            if event is not None:
+                world.handle(event)
+        num_taken += len(world.taken_back)
+        num_back += world.plane.view().num_taken_back
+    assert num_taken > num_back > 3

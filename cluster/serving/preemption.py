@@ -1,0 +1,110 @@
+"""Which requests engines give back before their first token, so that urgent ones begin. Knows no clock and no answer.
+
+Where classes go before each other, an interactive request that finds no room takes the place of one of class batch
+that an engine was given and has said nothing of yet: the one given last, which has lost the least. That one waits
+again where it stood. It is taken back once at most, and never where its floor let it go before others: so the bound of
+its wait holds.
+
+    given --chosen--> told to the engine --stopped--> waits again
+                           +--its first token or its end came before--> goes on
+"""
+
+from collections.abc import Iterable
+
+from cluster.serving.abandoned import Abandoned
+from cluster.serving.queue import WaitingQueue
+from cluster.serving.route import Router
+from cluster.serving.ticket import Lane, Ticket, engine_of
+from sage.base.errors import RequestCancelled
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Failed, Kind, Last, ServiceClass
+
+MAX_TAKEN_BACK = 1  # times, of one request
+MAX_LOOKED_AT = 16  # of those that could be taken back, for one that waits
+
+_LATE_KINDS = ("openai", "vllm")
+"""What a server behind HTTP had sent before it was told to stop may still come, and would be taken for the next run."""
+
+_BATCH = ServiceClass.BATCH
+
+
+class Preemption:
+    """Reads queue and engines; remembers what could be taken back, and what was and has not come yet."""
+
+    def __init__(self, queue: WaitingQueue, router: Router) -> None:
+        self._queue = queue
+        self._router = router
+        self._given: dict[RequestId, Ticket] = {}  # in the order in which they were
+        self.coming = Abandoned()
+        self.num_taken_back = 0
+
+    def given(self, tickets: Iterable[Ticket]) -> None:
+        """Note what engines are given."""
+        for ticket in tickets:
+            if ticket.request.service_class is _BATCH and _may_come_back(ticket):
+                self._given[ticket.request.id] = ticket
+
+    def goes_on(self, request_id: RequestId) -> None:
+        """Note that a request has its first token, or is over: it is not taken back any more."""
+        self._given.pop(request_id, None)
+        if self.coming.pop(request_id) is not None:
+            self._queue.num_reserved -= 1
+
+    def choose(self, lanes: Iterable[Lane], max_waiting: int, now_s: float) -> dict[EngineId, list[RequestId]]:
+        """Return what engines are to give back now; for each, one that is urgent and waits in `lanes` gets its place.
+
+        Costs nothing where no request of class batch is before its first token.
+        """
+        if not self._given or not self._queue.policy.is_by_class:
+            return {}
+        chosen: dict[EngineId, list[RequestId]] = {}
+        for lane in lanes:
+            while self._has_room_to_wait(max_waiting) and (ticket := self._choice(lane)) is not None:
+                del self._given[ticket.request.id]
+                self.coming.add(ticket, now_s)
+                self._queue.num_reserved += 1
+                chosen.setdefault(engine_of(ticket), []).append(ticket.request.id)
+        return chosen
+
+    def comes_back(self, ticket: Ticket, last: Last) -> bool:
+        """Take how a request ended at its engine; say whether it was taken back, and is to wait again."""
+        was_coming = ticket.request.id in self.coming
+        self.goes_on(ticket.request.id)
+        if not was_coming or not isinstance(last, Failed) or last.failure.code != RequestCancelled.code:
+            return False
+        self.num_taken_back += 1
+        ticket.num_taken_back += 1
+        ticket.engine_id = ticket.affinity_tokens = None
+        return True
+
+    def _has_room_to_wait(self, max_waiting: int) -> bool:
+        return len(self._queue) + self._queue.num_reserved < max_waiting
+
+    def _choice(self, lane: Lane) -> Ticket | None:
+        """Return the request whose place the first of `lane` is to have; None where it is to wait."""
+        num_coming = sum(lane in self._lanes_of(ticket) for ticket in self.coming.tickets.values())
+        if self._queue.num_urgent(lane) <= num_coming or self._router.pick(lane) is not None:
+            return None
+        first = self._queue.first(lane)
+        if first is None or first.request.service_class is not ServiceClass.INTERACTIVE:
+            return None
+        newest = zip(reversed(self._given.values()), range(MAX_LOOKED_AT), strict=False)
+        return next((ticket for ticket, _ in newest if self._makes_room(ticket, lane)), None)
+
+    def _makes_room(self, ticket: Ticket, lane: Lane) -> bool:
+        """Say whether its engine would have room for a prompt of `lane` without it."""
+        engine_id = engine_of(ticket)
+        account = self._router.account(engine_id)
+        if account is None or account.is_retired or lane not in account.lanes or account.info.kind in _LATE_KINDS:
+            return False
+        coming = [each for each in self.coming.tickets.values() if each.engine_id == engine_id]
+        left = account.prefill_tokens - sum(each.uncached_tokens for each in (*coming, ticket))
+        return left <= account.window.tokens
+
+    def _lanes_of(self, ticket: Ticket) -> tuple[Lane, ...]:
+        account = self._router.account(engine_of(ticket))
+        return () if account is None else account.lanes
+
+
+def _may_come_back(ticket: Ticket) -> bool:
+    return not ticket.is_by_floor and ticket.num_taken_back < MAX_TAKEN_BACK and ticket.lane.kind is not Kind.EMBED
