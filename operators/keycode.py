@@ -4,7 +4,7 @@ Python's own `hash` differs between processes for texts, and is the same for num
 """
 
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -22,7 +22,7 @@ _NUMBERS = (int, float, complex, Decimal, Fraction, Number)
 
 
 def bytes_of_key(key: Hashable) -> bytes:
-    """Return bytes that are equal for equal keys, in any process.
+    """Return bytes that are equal for equal keys, in any process, and mostly differ for others.
 
     Numbers are equal by value (1, 1.0 and True), named tuples equal plain ones, each nan is one key. Raises
     RecordFailed where a key is of a type that has no such bytes.
@@ -30,6 +30,42 @@ def bytes_of_key(key: Hashable) -> bytes:
     >>> bytes_of_key(1) == bytes_of_key(1.0) == bytes_of_key(True) != bytes_of_key("1")
     True
     """
+    return _bytes(key, _hashed)
+
+
+def exact_bytes_of_key(key: Hashable) -> bytes:
+    """As `bytes_of_key`, and they differ for keys that differ.
+
+    >>> bytes_of_key(-1) == bytes_of_key(-2), exact_bytes_of_key(-1) == exact_bytes_of_key(-2)
+    (True, False)
+    """
+    return _bytes(key, _exact)
+
+
+def _hashed(number: Any) -> bytes:
+    return b"an" if number != number else hash(number).to_bytes(8, "little", signed=True)
+
+
+def _exact(number: Any) -> bytes:
+    """Numbers that are equal have one fraction in lowest terms."""
+    if type(number) is int:
+        return b"%d" % number
+    if number != number:
+        return b"an"
+    if isinstance(number, complex):
+        return _exact(number.real) + (b"+" + _exact(number.imag) if number.imag else b"")
+    try:
+        top, bottom = number.as_integer_ratio()
+    except OverflowError:
+        return b"inf" if number > 0 else b"-inf"
+    except AttributeError:
+        top, bottom = int(number), 1
+        if top != number:
+            raise no_key(number) from None
+    return b"%d" % top if bottom == 1 else b"%d/%d" % (top, bottom)
+
+
+def _bytes(key: Hashable, of_number: Callable[[Any], bytes]) -> bytes:
     if isinstance(key, str):
         return b"s" + key.encode("utf-8", "surrogatepass")
     if isinstance(key, bytes):
@@ -37,15 +73,15 @@ def bytes_of_key(key: Hashable) -> bytes:
     if key is None:
         return b"0"
     if isinstance(key, _NUMBERS):
-        return b"n" + (b"an" if key != key else hash(key).to_bytes(8, "little", signed=True))
+        return b"n" + of_number(key)
     if isinstance(key, tuple):
-        return b"t" + _joined(key)
+        return b"t" + _joined(key, of_number)
     if isinstance(key, frozenset):
-        return b"f" + _joined_bytes(sorted(bytes_of_key(item) for item in key))
-    return _bytes_of_value(key)
+        return b"f" + _joined_bytes(sorted(_bytes(item, of_number) for item in key))
+    return _bytes_of_value(key, of_number)
 
 
-def _bytes_of_value(key: Hashable) -> bytes:
+def _bytes_of_value(key: Hashable, of_number: Callable[[Any], bytes]) -> bytes:
     """Values of a class: its short name and what makes them equal (a file run as a script has another module name)."""
     name = type(key).__qualname__.encode()
     match key:
@@ -56,11 +92,11 @@ def _bytes_of_value(key: Hashable) -> bytes:
         case date() | time():
             return b"d" + key.isoformat().encode()
         case timedelta():
-            return b"d" + _joined((key.days, key.seconds, key.microseconds))
+            return b"d" + _joined((key.days, key.seconds, key.microseconds), of_number)
         case UUID():
             return b"u" + key.bytes
         case _:
-            return b"v" + _joined_bytes([name, _joined(_fields_of_value(key))])
+            return b"v" + _joined_bytes([name, _joined(_fields_of_value(key), of_number)])
 
 
 def _fields_of_value(key: Any) -> tuple[Any, ...]:
@@ -81,8 +117,8 @@ def no_key(key: Any) -> RecordFailed:
     )
 
 
-def _joined(keys: Sequence[Any]) -> bytes:
-    return _joined_bytes([bytes_of_key(key) for key in keys])
+def _joined(keys: Sequence[Any], of_number: Callable[[Any], bytes]) -> bytes:
+    return _joined_bytes([_bytes(key, of_number) for key in keys])
 
 
 def _joined_bytes(parts: Sequence[bytes]) -> bytes:

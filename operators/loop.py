@@ -30,6 +30,7 @@ class Loop:
         self._functions: dict[bool, tuple[LoopFunction, Recover]] = {}
         self._alone: dict[tuple[int, bool], Generated] = {}
         self._rest: dict[int, Loop] = {}
+        self._spilled = [each.state.spilled for each in operations if each.state.spilled is not None]
         self._num_read = 0
 
     def run(
@@ -41,6 +42,8 @@ class Loop:
         function, recover = self._function(timed=timed)
         function(values, keys, timestamps_s, output, self._num_read, recover)
         self._num_read += len(values)
+        for spilled in self._spilled:
+            spilled.trim()
         return (
             output.values,
             output.keys if gives_keys(self._operations) else None,

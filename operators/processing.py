@@ -2,14 +2,16 @@
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 from math import inf, isfinite
 from typing import Any
 
 from operators.alarms import Alarms
+from operators.due import Dues, DuesInMemory, StoredDues
 from operators.failure import Failures, Numbers
 from operators.sides import Sides
+from operators.spilled import Spilled, refuse_stored
 from operators.state import SavedRows, StepState
+from operators.tables import Table
 from operators.timed_state import Fired
 from sage.flow.graph import Step
 from sage.flow.process import KeyedProcess, Store
@@ -17,15 +19,27 @@ from sage.flow.process import KeyedProcess, Store
 
 @dataclass(slots=True)
 class _OfKey:
-    """What a key has. `expiry_s`: of values that expire. `alarm`: its number, and after how many seconds it rings."""
+    """What a key has, but for its alarm. `expiry_s`: of values that expire."""
 
     values: dict[str, Any] = field(default_factory=dict)
     timers: set[float] = field(default_factory=set)
     expiry_s: dict[str, float] = field(default_factory=dict)
-    alarm: tuple[int, float] | None = None
 
     def is_empty(self) -> bool:
-        return not (self.values or self.timers or self.alarm)
+        return not (self.values or self.timers)
+
+
+_Row = tuple[dict[str, Any], tuple[float, ...], dict[str, float], float | None]
+"""What is saved of a key: values, timers, when values expire, and after how many seconds its alarm rings."""
+
+
+def _row_of(own: _OfKey) -> _Row:
+    return own.values, tuple(sorted(own.timers)), own.expiry_s, None
+
+
+def _of_row(row: _Row) -> _OfKey:
+    values, timers, expiry_s, _ = row
+    return _OfKey(dict(values), set(timers), dict(expiry_s))
 
 
 class _Context(Store):
@@ -50,10 +64,10 @@ class _Context(Store):
         self.forgotten()
 
     def set_alarm(self, after_s: float) -> None:
-        self._processing.set_alarm(self.key, self.own, after_s)
+        self._processing.set_alarm(self.key, after_s)
 
     def drop_alarm(self) -> None:
-        self._processing.drop_alarm(self.own)
+        self._processing.drop_alarm(self.key)
         self.forgotten()
 
     def aside(self, tag: str, record: Any) -> None:
@@ -68,21 +82,33 @@ class _Context(Store):
 
 
 class Processing:
-    """The state of all keys; `due` are times at which a timer fires or a value expires, the earliest first."""
+    """The state of all keys; `due` are times at which a timer fires or a value expires.
+
+    `ringing`: the alarm of each key that has one: its number, and after how many seconds it rings.
+    """
 
     def __init__(
-        self, step: Step, process: KeyedProcess[Any, Any, Any], failures: Failures, sides: Sides, alarms: Alarms
+        self,
+        step: Step,
+        process: KeyedProcess[Any, Any, Any],
+        failures: Failures,
+        sides: Sides,
+        alarms: Alarms,
+        table: Table | None = None,
     ) -> None:
+        """`table`: where keys are that memory has no room for; None: all are held in memory."""
         self._step = step
         self._process = process
         self._failures = failures
         self._sides = sides
         self._alarms = alarms
         self._context = process._store = _Context(self)
-        self._kept: dict[Hashable, _OfKey] = {}
+        self._spilled = None if table is None else Spilled(table, to_row=_row_of, from_row=_of_row)
+        self._stored_dues = None if table is None else StoredDues(table)
+        self._kept: dict[Hashable, _OfKey] = {} if self._spilled is None else self._spilled
+        self._due: Dues = self._stored_dues or DuesInMemory()
+        self._ringing: dict[Hashable, tuple[int, float]] = {}
         self._perhaps_empty: list[Hashable] = []
-        self._due: list[tuple[float, int, Hashable, str | None]] = []
-        self._num_due = 0
         self._rung: Fired = ([], [])
         self._has_ended = False
         self._rows = SavedRows(self._row)
@@ -114,16 +140,19 @@ class Processing:
         if watermark_s is not None and watermark_s > self.watermark_s:
             before_s, self.watermark_s = self.watermark_s, watermark_s
             self._has_ended = watermark_s == inf
-            last = self._num_due
-            while self._due and self._due[0][0] <= watermark_s:
-                time_s, number, key, name = heappop(self._due)
+            while (due := self._due.pop(watermark_s)) is not None:
+                time_s, key, name = due
                 if name is not None:
                     self._expire(time_s, key, name)
-                elif not (self._has_ended and number > last):
+                else:
                     self._fire(time_s, key, fired, max(time_s, before_s))
+                if self._spilled is not None:
+                    self._spilled.trim()
         for key in self._perhaps_empty:
             self._tidy(key)
         self._perhaps_empty.clear()
+        if self._spilled is not None:
+            self._spilled.trim()
         return fired
 
     # What a process asks for.
@@ -135,18 +164,17 @@ class Processing:
             raise ValueError(f"{time_s!r} is no event time for a timer")
         if time_s not in own.timers and not self._has_ended:
             own.timers.add(time_s)
-            self._push(time_s, key, None)
+            self._due.push(time_s, key, None)
 
-    def set_alarm(self, key: Hashable, own: _OfKey, after_s: float) -> None:
+    def set_alarm(self, key: Hashable, after_s: float) -> None:
         if not 0 <= after_s < inf:
             raise ValueError(f"set_alarm({after_s!r}) is no time from now")
-        self.drop_alarm(own)
-        own.alarm = self._alarms.set(after_s, lambda: self._ring(key)), after_s
+        self.drop_alarm(key)
+        self._ringing[key] = self._alarms.set(after_s, lambda: self._ring(key)), after_s
 
-    def drop_alarm(self, own: _OfKey) -> None:
-        if own.alarm is not None:
-            self._alarms.drop(own.alarm[0])
-            own.alarm = None
+    def drop_alarm(self, key: Hashable) -> None:
+        if (alarm := self._ringing.pop(key, None)) is not None:
+            self._alarms.drop(alarm[0])
 
     def aside(self, tag: str, record: Any, time_s: float | None) -> None:
         self._sides.add(tag, record, time_s)
@@ -160,13 +188,9 @@ class Processing:
         is_due = name in own.expiry_s
         own.expiry_s[name] = time_s
         if not is_due:
-            self._push(time_s, key, name)
+            self._due.push(time_s, key, name)
 
     # Timers, alarms and values that expire.
-
-    def _push(self, time_s: float, key: Hashable, name: str | None) -> None:
-        self._num_due += 1
-        heappush(self._due, (time_s, self._num_due, key, name))
 
     def _fire(self, time_s: float, key: Hashable, fired: Fired, given_s: float) -> None:
         own = self._kept.get(key)
@@ -178,8 +202,8 @@ class Processing:
         self._tidy(key)
 
     def _ring(self, key: Hashable) -> None:
-        own = self._kept[key]
-        own.alarm = None
+        own = self._kept.get(key) or self._begin(key)
+        del self._ringing[key]
         time_s = None if self.watermark_s == -inf else self.watermark_s
         self._at(key, own, time_s)
         self._run(self._rung, time_s, (key, None), lambda: self._process.on_alarm(self._context))
@@ -203,7 +227,7 @@ class Processing:
         if own is None or name not in own.expiry_s:
             return
         if own.expiry_s[name] > time_s:
-            self._push(own.expiry_s[name], key, name)  # it was written since
+            self._due.push(own.expiry_s[name], key, name)  # it was written since
             return
         self._rows.marks.touch(key)
         del own.expiry_s[name]
@@ -223,7 +247,7 @@ class Processing:
     def _tidy(self, key: Hashable) -> None:
         """Forget a key that has nothing."""
         own = self._kept.get(key)
-        if own is not None and own.is_empty():
+        if own is not None and own.is_empty() and key not in self._ringing:
             del self._kept[key]
 
     # What is saved, and seen by others.
@@ -234,19 +258,35 @@ class Processing:
         return dict(own.values) if own is not None else None
 
     def snapshot(self) -> StepState:
-        return self._rows.snapshot(self._kept.keys())
+        """Where keys are in a table: lay it down, and beside it the alarms of keys."""
+        if self._spilled is None or self._stored_dues is None:
+            return self._rows.snapshot(self._kept.keys())
+        self._stored_dues.write()
+        return self._spilled.snapshot({key: ({}, (), {}, after_s) for key, (_, after_s) in self._ringing.items()})
 
-    def _row(self, key: Hashable) -> tuple[Any, ...]:
+    def _row(self, key: Hashable) -> _Row:
         own = self._kept[key]
-        alarm_after_s = None if own.alarm is None else own.alarm[1]
+        alarm_after_s = self._ringing[key][1] if key in self._ringing else None
         return dict(own.values), tuple(sorted(own.timers)), dict(own.expiry_s), alarm_after_s
 
     def restore(self, state: StepState) -> None:
-        for key, (values, timers, expiry_s, alarm_after_s) in (state.keyed or {}).items():
-            own = self._kept[key] = _OfKey(dict(values), set(timers))
-            for time_s in timers:
-                self._push(time_s, key, None)
-            for name, time_s in expiry_s.items():
-                self.expire(key, own, name, time_s)
-            if alarm_after_s is not None:
-                self.set_alarm(key, own, alarm_after_s)
+        if self._spilled is None or self._stored_dues is None:
+            refuse_stored(state)
+        elif state.stored:
+            self._spilled.restore(state)
+            self._stored_dues.restore()
+        for key, row in (state.keyed or {}).items():
+            if not state.stored:
+                self._restore(key, row)
+            if row[3] is not None:
+                self.set_alarm(key, row[3])
+
+    def _restore(self, key: Hashable, row: _Row) -> None:
+        values, timers, expiry_s, _ = row
+        own = self._kept[key] = _OfKey(dict(values), set(timers))
+        for time_s in timers:
+            self._due.push(time_s, key, None)
+        for name, time_s in expiry_s.items():
+            self.expire(key, own, name, time_s)
+        if self._spilled is not None:
+            self._spilled.trim()

@@ -23,7 +23,8 @@ def dealt_out(states: Sequence[StepState], instance: int, num_instances: int) ->
     held = _piece([item for state in states for item in state.held], instance, num_instances)
     heard = [each for state in states for each in state.heard]
     shared = states[0].shared if states else None
-    return StepState(panes.pop(KEYED, None), grown, held, shared=shared, panes=panes, heard=heard)
+    stored = [each for state in states for each in state.stored]
+    return StepState(panes.pop(KEYED, None), grown, held, shared=shared, panes=panes, heard=heard, stored=stored)
 
 
 def is_divisible(states: Iterable[StepState]) -> bool:

@@ -12,6 +12,7 @@ from operators.processing import Processing
 from operators.shapes import pairs_of_window, windows_for
 from operators.sides import Sides
 from operators.table_join import TableJoin
+from operators.tables import Table
 from sage.flow.broadcast_process import BroadcastProcess
 from sage.flow.graph import Step
 from sage.flow.process import KeyedProcess
@@ -21,9 +22,17 @@ TimedSpec = Window | Process | Within | JoinWindows | AsOf
 
 
 def timed_operations(
-    step: Step, spec: TimedSpec, failures: Failures, alarms: Alarms, leave_out: Callable[[object, float | None], None]
+    step: Step,
+    spec: TimedSpec,
+    failures: Failures,
+    alarms: Alarms,
+    leave_out: Callable[[object, float | None], None],
+    table_for: Callable[[Step], Table | None],
 ) -> list[Operation]:
-    """Return what one instance of `step` does; `leave_out` is told of records that come too late."""
+    """Return what one instance of `step` does; `leave_out` is told of records that come too late.
+
+    `table_for`: where a process keeps what memory has no room for.
+    """
     match spec:
         case Window(late_to=str() as tag):
             sides = Sides(step.name, [tag])
@@ -34,7 +43,11 @@ def timed_operations(
             return [Operation(step, spec, timed=windows_for(step, spec, failures, leave_out, alarms))]
         case Process(make=make, sides=tags):
             sides = Sides(step.name, tags)
-            return [Operation(step, spec, timed=_processing(step, make(), failures, sides, alarms), sides=sides)]
+            return [
+                Operation(
+                    step, spec, timed=_processing(step, make(), failures, sides, alarms, table_for(step)), sides=sides
+                )
+            ]
         case Within(before_s=before_s, after_s=after_s):
             return [Operation(step, spec, timed=IntervalJoin(before_s, after_s, leave_out))]
         case AsOf(is_outer=is_outer):
@@ -46,8 +59,13 @@ def timed_operations(
 
 
 def _processing(
-    step: Step, process: KeyedProcess[Any, Any, Any], failures: Failures, sides: Sides, alarms: Alarms
+    step: Step,
+    process: KeyedProcess[Any, Any, Any],
+    failures: Failures,
+    sides: Sides,
+    alarms: Alarms,
+    table: Table | None,
 ) -> Processing:
     if isinstance(process, BroadcastProcess):
-        return Broadcasting(step, process, failures, sides, alarms)
-    return Processing(step, process, failures, sides, alarms)
+        return Broadcasting(step, process, failures, sides, alarms, table)
+    return Processing(step, process, failures, sides, alarms, table)

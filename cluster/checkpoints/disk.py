@@ -1,19 +1,30 @@
 """Files as checkpoints need them, as a port: what is acknowledged is on the disk. Knows nothing of what is written."""
 
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
+
+STORE = ".store"
+"""How names of folders end that hold a table as it was laid down: they are whole, and never changed."""
+
+LIVE = ".live"
+"""How names of folders end that hold a table at work."""
 
 
 class Disk(Protocol):
     """One folder. Every method raises OSError as the system does."""
 
     def names(self) -> list[str]:
-        """Return the names of all files; makes the folder where there is none."""
+        """Return the names of all files, and of folders of tables; makes the folder where there is none."""
         ...
 
-    def write(self, name: str, chunks: Sequence[bytes]) -> None:
+    def files_of(self, name: str) -> dict[str, int]:
+        """Return the files in the folder of a table, as names in this folder, and how many bytes each has."""
+        ...
+
+    def write(self, name: str, chunks: Iterable[bytes]) -> None:
         """Write a file that is new; it and its content are on the disk once this returns."""
         ...
 
@@ -30,7 +41,7 @@ class Disk(Protocol):
     def rename(self, name: str, new_name: str) -> None: ...
 
     def remove(self, name: str) -> None:
-        """Remove a file; one that is not there is passed over."""
+        """Remove a file, or the folder of a table; one that is not there is passed over."""
         ...
 
 
@@ -42,17 +53,26 @@ class RealDisk:
 
     def names(self) -> list[str]:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return sorted(entry.name for entry in os.scandir(self._folder) if entry.is_file())
+        return sorted(
+            entry.name
+            for entry in os.scandir(self._folder)
+            if entry.is_file() or (entry.is_dir() and entry.name.endswith((STORE, LIVE)))
+        )
 
-    def write(self, name: str, chunks: Sequence[bytes]) -> None:
+    def files_of(self, name: str) -> dict[str, int]:
+        return {f"{name}/{entry.name}": entry.stat().st_size for entry in os.scandir(self._folder / name)}
+
+    def write(self, name: str, chunks: Iterable[bytes]) -> None:
+        path = self._folder / name
+        path.parent.mkdir(exist_ok=True, mode=0o700)
         self._write(name, chunks, os.O_EXCL)
-        self._settle_folder()
+        _settle_folder(path.parent)
 
     def replace(self, name: str, content: bytes) -> None:
         beside = f"{name}.new"
         self._write(beside, [content], os.O_TRUNC)
         os.replace(self._folder / beside, self._folder / name)
-        self._settle_folder()
+        _settle_folder(self._folder)
 
     def read(self, name: str) -> bytes:
         return (self._folder / name).read_bytes()
@@ -64,12 +84,15 @@ class RealDisk:
 
     def rename(self, name: str, new_name: str) -> None:
         os.replace(self._folder / name, self._folder / new_name)
-        self._settle_folder()
+        _settle_folder(self._folder)
 
     def remove(self, name: str) -> None:
-        (self._folder / name).unlink(missing_ok=True)
+        if name.endswith((STORE, LIVE)):
+            shutil.rmtree(self._folder / name)
+        else:
+            (self._folder / name).unlink(missing_ok=True)
 
-    def _write(self, name: str, chunks: Sequence[bytes], flag: int) -> None:
+    def _write(self, name: str, chunks: Iterable[bytes], flag: int) -> None:
         number = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | flag, 0o600)
         try:
             for chunk in chunks:
@@ -80,13 +103,6 @@ class RealDisk:
         finally:
             os.close(number)
 
-    def _settle_folder(self) -> None:
-        number = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
-
 
 def _read_all(number: int, len_bytes: int) -> bytes:
     found: list[bytes] = []
@@ -94,6 +110,14 @@ def _read_all(number: int, len_bytes: int) -> bytes:
         found.append(piece)
         len_bytes -= len(piece)
     return b"".join(found)
+
+
+def _settle_folder(folder: Path) -> None:
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _settle(number: int) -> None:

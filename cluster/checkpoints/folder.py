@@ -1,6 +1,7 @@
 """The checkpoints of one flow in a folder: found, checked, completed, forgotten. Knows neither actors nor jobs.
 
     0000000007.manifest    checkpoint 7: which parts of which files are whose state; written last, by rename
+    node-x-3-7.store       a table of one task in RocksDB, laid down for a checkpoint: a folder
     job-x-node-3.part      what tasks of one node had saved by then, one piece after the other; never changed
     0000000007-...calls    model calls that tasks made since checkpoint 7
     lock                   held by whoever may write
@@ -8,18 +9,19 @@
 A checkpoint is complete once its manifest is there, and good if every piece that it names has its checksum.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from zlib import crc32
 
-from cluster.checkpoints.disk import Disk
+from cluster.checkpoints.disk import LIVE, STORE, Disk
 from cluster.checkpoints.manifest import SUFFIX, Manifest, bytes_of_manifest, manifest_from_bytes, manifest_name
 from cluster.runtime.saving import SavedPiece
 from sage.base.errors import CheckpointUnusable
 
 PART = ".part"
 CALLS = ".calls"
+_LEN_COPIED = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,25 @@ class CheckpointFolder:
             )
         return found
 
-    def write(self, name: str, chunks: Sequence[bytes]) -> None:
+    def store(self, name: str) -> SavedPiece:
+        """Return what a manifest says of a table that was laid down; raises CheckpointUnusable."""
+        try:
+            files = self._disk.files_of(name)
+        except OSError as error:
+            raise self._unreadable(name, error) from error
+        listing = "\n".join(f"{file} {num_bytes}" for file, num_bytes in sorted(files.items()))
+        return SavedPiece(name, 0, sum(files.values()), crc32(listing.encode()))
+
+    def copy_store(self, name: str, target: "CheckpointFolder") -> None:
+        """Copy a table to another folder; raises CheckpointUnusable."""
+        try:
+            for file, num_bytes in self._disk.files_of(name).items():
+                parts = range(0, num_bytes, _LEN_COPIED)
+                target.write(file, (self._disk.read_part(file, start, _LEN_COPIED) for start in parts))
+        except OSError as error:
+            raise self._unreadable(name, error) from error
+
+    def write(self, name: str, chunks: Iterable[bytes]) -> None:
         """Write a new file; raises CheckpointUnusable."""
         try:
             self._disk.names()  # makes the folder
@@ -114,7 +134,7 @@ class CheckpointFolder:
         """Forget every checkpoint: the flow has come to its end. Raises CheckpointUnusable."""
         try:
             for name in reversed(self._disk.names()):
-                if name.endswith((SUFFIX, PART, CALLS, f"{SUFFIX}.new")):
+                if name.endswith((SUFFIX, PART, CALLS, STORE, LIVE, f"{SUFFIX}.new")):
                     self._disk.remove(name)
         except OSError as error:
             raise disk_refused(self._where, error) from error
@@ -126,7 +146,7 @@ class CheckpointFolder:
             return
         try:
             for name in self._disk.names():
-                if name.endswith(f"{SUFFIX}.new") or (name.endswith(PART) and name not in needed):
+                if name.endswith((LIVE, f"{SUFFIX}.new")) or (name.endswith((PART, STORE)) and name not in needed):
                     self._disk.remove(name)
             self._forget_calls()
         except OSError as error:
@@ -160,7 +180,10 @@ class CheckpointFolder:
 
     def _check(self, manifest: Manifest) -> None:
         for piece in manifest.pieces():
-            self.piece(piece)
+            if not piece.is_store:
+                self.piece(piece)
+            elif self.store(piece.file) != piece:
+                raise CheckpointUnusable(f"{piece.file} in {self._where} is not as it was laid down")
 
     def _ids(self) -> list[int]:
         try:

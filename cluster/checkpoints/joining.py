@@ -20,11 +20,12 @@ class _Joining:
     grown: list[Any] = field(default_factory=list)
     held: list[Any] = field(default_factory=list)
     shared: dict[tuple[str, Hashable], Any] | None = None
+    stored: list[tuple[str, int]] = field(default_factory=list)
     fixed: Any = None
 
     def forget_unlasting(self) -> None:
         """Forget what each piece says anew."""
-        self.heard, self.held, self.shared, self.fixed = [], [], None, None
+        self.heard, self.held, self.shared, self.stored, self.fixed = [], [], None, [], None
 
     def join(self, kind: SectionKind, pane: str, batch: Batch) -> None:
         match kind:
@@ -46,12 +47,15 @@ class _Joining:
             case SectionKind.SHARED:
                 keys = cast("Sequence[tuple[str, Hashable]]", batch.keys or ())
                 self.shared = {**(self.shared or {}), **dict(zip(keys, batch.values, strict=True))}
+            case SectionKind.STORED:
+                self.stored = list(batch.values)
             case _:
                 self.fixed = batch.values[0]
 
     def state(self) -> StepState:
         panes = {name: values for name, values in self.panes.items() if name != KEYED}
-        return StepState(self.panes.get(KEYED), self.grown, self.held, self.fixed, self.shared, panes, self.heard)
+        keyed = self.panes.get(KEYED)
+        return StepState(keyed, self.grown, self.held, self.fixed, self.shared, panes, self.heard, self.stored)
 
 
 def state_from_pieces(pieces: Sequence[bytes], types: RecordTypes) -> TaskState:

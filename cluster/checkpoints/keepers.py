@@ -1,6 +1,8 @@
 """Who keeps what the tasks of one process hold: in folders, by one writer. Knows nothing of jobs."""
 
+import os
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -13,14 +15,18 @@ from cluster.checkpoints.joining import state_from_pieces
 from cluster.checkpoints.manifest import SavedTask
 from cluster.checkpoints.pieces import PieceEncoder, frozen
 from cluster.checkpoints.restoring import state_for_task
+from cluster.checkpoints.rocks import RocksTables
 from cluster.checkpoints.writer import PartWriter, SavedChain, SaveState
 from cluster.runtime.actor import tell
 from cluster.runtime.messages import TaskFact, TaskSaved, TaskSpec
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import Keeping, StateKeeper, TaskState
 from cluster.runtime.scheduler import Scheduler
+from operators.state import StepState
+from operators.tables import Tables
 from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, InternalError
+from sage.base.ids import new_id
 from sage.flow.spec import Embed, Generate
 
 
@@ -48,6 +54,8 @@ class Keepers:
         self._rng = rng if rng is not None else Random()
         self._scheduler = scheduler
         self._writer: ActorRef[Any] | None = None
+        self._prefix = new_id("node", self._rng, num_chars=8)
+        self._num_tasks = 0
 
     def __call__(
         self, keeping: Keeping, types: RecordTypes, report: Callable[[TaskFact], None]
@@ -68,7 +76,16 @@ class Keepers:
             writer=writer,
             report=report,
             calls=self._calls(spec, keeping),
+            tables=self._tables(spec, keeping, types),
         )
+
+    def _tables(self, spec: TaskSpec, keeping: Keeping, types: RecordTypes) -> Tables | None:
+        if keeping.state == "memory":
+            return None
+        self._num_tasks += 1
+        prefix = f"{self._prefix}-{self._num_tasks}"
+        instances = spec.chain.parallelism
+        return RocksTables(keeping.folder, prefix, types, instance=spec.instance, num_instances=instances)
 
     def _calls(self, spec: TaskSpec, keeping: Keeping) -> FolderCalls | None:
         step = spec.chain.steps[0]
@@ -83,7 +100,7 @@ class Keepers:
 
 
 class FolderKeeper:
-    """Keeps what one task holds; used by the task's thread."""
+    """Keeps what one task holds; used by the task's thread. `tables`: None where all state is in memory."""
 
     def __init__(
         self,
@@ -96,8 +113,10 @@ class FolderKeeper:
         writer: ActorRef[Any],
         report: Callable[[TaskSaved], None],
         calls: FolderCalls | None,
+        tables: Tables | None,
     ) -> None:
         self._spec = spec
+        self._tables = tables
         self._calls = calls
         self._keeping = keeping
         self._types = types
@@ -116,6 +135,9 @@ class FolderKeeper:
 
     def calls(self) -> FolderCalls | None:
         return self._calls
+
+    def tables(self) -> Tables | None:
+        return self._tables
 
     def save(self, checkpoint_id: int | None, state: TaskState, *, commits: bool) -> None:
         """Raises RecordUnsendable for what cannot be saved."""
@@ -139,4 +161,13 @@ class FolderKeeper:
             ) from error
 
     def _load(self, task: SavedTask) -> TaskState:
-        return state_from_pieces([self._folder.piece(piece) for piece in task.pieces], self._types)
+        pieces = [self._folder.piece(piece) for piece in task.pieces if not piece.is_store]
+        state = state_from_pieces(pieces, self._types)
+        return replace(state, steps={name: self._placed(step) for name, step in state.steps.items()})
+
+    def _placed(self, step: StepState) -> StepState:
+        """Say where on this machine the tables of a step are."""
+        if not step.stored:
+            return step
+        folder = self._keeping.begins_in or self._keeping.folder
+        return replace(step, stored=[(os.path.join(folder, name), instances) for name, instances in step.stored])

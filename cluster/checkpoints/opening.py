@@ -75,7 +75,8 @@ def _check_fit(graph: Graph, manifest: Manifest, folder: CheckpointFolder, dropp
         raise CheckpointUnusable(
             f"the checkpoint is of flow {manifest.flow!r}, and this is {graph.name!r}", "Give each flow its own folder."
         )
-    held = {name for task in manifest.tasks for piece in task.pieces for name in steps_in_piece(folder.piece(piece))}
+    pieces = [piece for task in manifest.tasks for piece in task.pieces if not piece.is_store]
+    held = {name for piece in pieces for name in steps_in_piece(folder.piece(piece))}
     names = {step.name for step in graph.steps}
     if unknown := sorted(set(dropped) & names):
         raise FlowInvalid(

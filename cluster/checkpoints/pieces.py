@@ -45,6 +45,10 @@ class FrozenState:
     left: tuple[_Left, ...]
     is_whole: bool
 
+    def lasting(self) -> Collection[StepState]:
+        """Return the steps whose keys are still needed: not those of a task that has said all."""
+        return () if self.state.is_final else self.state.steps.values()
+
 
 def frozen(
     state: TaskState, types: RecordTypes, *, is_whole: bool = True, plain: Collection[PaneOfStep] = ()
@@ -59,6 +63,8 @@ def frozen(
     for name, step in state.steps.items():
         if not state.is_final:  # what has said all needs its keys no more
             left += _frozen_panes(name, step, encoding, plain, is_whole=is_whole)
+            if step.stored:
+                encoding.add(name, SectionKind.STORED, Batch(list(step.stored)))
         if step.heard:
             encoding.add(name, SectionKind.HEARD, Batch(step.heard))
         if step.held:

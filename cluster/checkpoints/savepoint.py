@@ -26,6 +26,10 @@ def write_savepoint(manifest: Manifest, source: CheckpointFolder, target: Checkp
         nonlocal len_bytes
         copies: list[SavedPiece] = []
         for piece in pieces:
+            if piece.is_store:
+                source.copy_store(piece.file, target)
+                copies.append(target.store(piece.file))
+                continue
             content = source.piece(piece)
             chunks.append(content)
             copies.append(SavedPiece(_PART, len_bytes, len(content), crc32(content)))

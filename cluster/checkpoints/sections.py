@@ -33,6 +33,7 @@ class SectionKind(StrEnum):
     GROWN = "grown"  # what was added
     HELD = "held"
     SHARED = "shared"  # entries that every instance has alike
+    STORED = "stored"  # tables that were laid down
     FIXED = "fixed"
     WAITING = "waiting"
     POSITION = "position"

@@ -9,7 +9,7 @@ from random import Random
 from zlib import crc32
 
 from cluster.checkpoints.disk import Disk
-from cluster.checkpoints.folder import PART, disk_refused
+from cluster.checkpoints.folder import PART, CheckpointFolder, disk_refused
 from cluster.checkpoints.pieces import FrozenState, PieceEncoder
 from cluster.runtime.actor import Actor, tell
 from cluster.runtime.messages import TaskSaved
@@ -40,6 +40,14 @@ class SaveState:
     settle: tuple[Callable[[], None], ...]
     commits: bool
     report: Callable[[TaskSaved], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    wanted: SaveState
+    piece: bytes
+    is_whole: bool
+    tables: SavedPieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +94,12 @@ class PartWriter(Actor[SaveState | WriteNow]):
             self._cannot(wanted, InternalError(f"the checkpoint writer broke: {type(error).__name__}: {error}"))
 
     def _write(self, folder: str, wanted: list[SaveState]) -> None:
-        encoded: list[tuple[SaveState, bytes, bool]] = []
+        encoded: list[_Encoded] = []
         for one in wanted:
             try:
                 for settle in one.settle:
                     settle()
-                encoded.append((one, *one.chain.encoder.encode(one.state)))
+                encoded.append(_Encoded(one, *one.chain.encoder.encode(one.state), self._tables(one)))
             except SageError as error:
                 self._cannot(one, error)
         if not encoded:
@@ -99,22 +107,31 @@ class PartWriter(Actor[SaveState | WriteNow]):
         self._num_files += 1
         name = f"{self._prefix}-{self._num_files}{PART}"
         try:
-            self._open_disk(folder).write(name, [piece for _, piece, _ in encoded])
+            self._open_disk(folder).write(name, [each.piece for each in encoded])
         except OSError as error:
-            for one, _, _ in encoded:
-                self._cannot(one, disk_refused(folder, error))
+            for each in encoded:
+                self._cannot(each.wanted, disk_refused(folder, error))
             return
         self._tell(name, encoded)
 
-    def _tell(self, name: str, encoded: list[tuple[SaveState, bytes, bool]]) -> None:
+    def _tables(self, wanted: SaveState) -> SavedPieces:
+        """Return the tables that were laid down for a state; raises CheckpointUnusable."""
+        folder = CheckpointFolder(self._open_disk(wanted.folder), wanted.folder)
+        return tuple(folder.store(name) for step in wanted.state.lasting() for name, _ in step.stored)
+
+    def _tell(self, name: str, encoded: list[_Encoded]) -> None:
         offset_bytes = 0
-        for one, piece, is_whole in encoded:
+        for each in encoded:
+            wanted, piece = each.wanted, each.piece
             saved = SavedPiece(name, offset_bytes, len(piece), crc32(piece))
             offset_bytes += len(piece)
-            one.chain.pieces = (saved,) if is_whole else (*one.chain.pieces, saved)
-            num_letters = one.state.state.num_letters
-            one.report(
-                TaskSaved(one.chain.task_id, one.checkpoint_id, one.chain.pieces, num_letters, commits=one.commits)
+            before = () if each.is_whole else tuple(old for old in wanted.chain.pieces if not old.is_store)
+            wanted.chain.pieces = (*before, saved, *each.tables)
+            num_letters = wanted.state.state.num_letters
+            wanted.report(
+                TaskSaved(
+                    wanted.chain.task_id, wanted.checkpoint_id, wanted.chain.pieces, num_letters, commits=wanted.commits
+                )
             )
 
     def _cannot(self, wanted: SaveState, error: SageError) -> None:

@@ -332,7 +332,9 @@ def _keep_flow(wanted: Checkpoint, resume: Resume) -> KeepFlow:
     """Return how a flow takes checkpoints, with paths that mean the same everywhere."""
     savepoint = os.path.abspath(wanted.savepoint) if wanted.savepoint is not None else None
     folder = os.path.abspath(wanted.folder)
-    return KeepFlow(folder, wanted.every_s, wanted.num_kept, wanted.timeout_s, wanted.drop, savepoint, resume)
+    return KeepFlow(
+        folder, wanted.every_s, wanted.num_kept, wanted.timeout_s, wanted.drop, savepoint, resume, wanted.state
+    )
 
 
 def _no_records(data: bytes) -> Sequence[Any]:

@@ -19,6 +19,13 @@ class ResumeChoice(StrEnum):
     NEVER = "never"
 
 
+class StateChoice(StrEnum):
+    """Where the state of keys is while a flow runs."""
+
+    MEMORY = "memory"
+    ROCKSDB = "rocksdb"
+
+
 CheckpointFolder = Annotated[
     str | None,
     typer.Option("--checkpoint", metavar="FOLDER", help="Take checkpoints there, and go on from its newest."),
@@ -31,20 +38,25 @@ Savepoint = Annotated[
 ResumeOption = Annotated[
     ResumeChoice, typer.Option("--resume", help="With --checkpoint: go on if there is one, insist on one, or forget.")
 ]
+StateOption = Annotated[
+    StateChoice,
+    typer.Option("--state", help="With --checkpoint: where the state of keys is while the flow runs."),
+]
 
 
 def checkpoint_of(
-    folder: str | None, every_s: float, savepoint: str | None, resume: ResumeChoice
+    folder: str | None, every_s: float, savepoint: str | None, resume: ResumeChoice, state: StateChoice
 ) -> "Checkpoint | None":
     """Return what a user asks for; raises BadParameter for what means nothing without a folder."""
     if folder is not None:
         from sage.flow.checkpoint import Checkpoint
 
-        return Checkpoint(folder, every_s=every_s, savepoint=savepoint)
+        return Checkpoint(folder, every_s=every_s, savepoint=savepoint, state=state.value)
     for name, is_given in (
         ("--every-s", every_s != EVERY_S),
         ("--savepoint", savepoint is not None),
         ("--resume", resume is not ResumeChoice.AUTO),
+        ("--state", state is not StateChoice.MEMORY),
     ):
         if is_given:
             raise typer.BadParameter("it goes with --checkpoint", param_hint=name)

@@ -13,6 +13,8 @@ from cluster.commands.checkpoint_options import (
     ResumeChoice,
     ResumeOption,
     Savepoint,
+    StateChoice,
+    StateOption,
     checkpoint_of,
 )
 from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Name, reach
@@ -39,6 +41,7 @@ def submit(
     every_s: EveryS = EVERY_S,
     savepoint: Savepoint = None,
     resume: ResumeOption = ResumeChoice.AUTO,
+    state: StateOption = StateChoice.MEMORY,
     name: Name = DEFAULT_NAME,
     address: Address = None,
     json: Json = False,
@@ -51,7 +54,7 @@ def submit(
         raise typer.BadParameter("it goes with --wait", param_hint="--timeout-s")
     from cluster.commands.flow_choice import chosen_flow
 
-    kept = checkpoint_of(checkpoint, every_s, savepoint, resume)
+    kept = checkpoint_of(checkpoint, every_s, savepoint, resume, state)
     graph = chosen_flow(target, "sage-cluster submit").graph()
     with reach(name, address) as cluster:
         if wait:

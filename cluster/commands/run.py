@@ -12,6 +12,8 @@ from cluster.commands.checkpoint_options import (
     ResumeChoice,
     ResumeOption,
     Savepoint,
+    StateChoice,
+    StateOption,
     checkpoint_of,
 )
 from cluster.commands.show import INTERRUPTED, Json, calls_line, print_json
@@ -30,6 +32,7 @@ def run(
     every_s: EveryS = EVERY_S,
     savepoint: Savepoint = None,
     resume: ResumeOption = ResumeChoice.AUTO,
+    state: StateOption = StateChoice.MEMORY,
     json: Json = False,
 ) -> None:
     """Run a flow of a Python file to its end.
@@ -38,10 +41,10 @@ def run(
     """
     from cluster.commands.flow_choice import chosen_flow
 
-    kept = checkpoint_of(checkpoint, every_s, savepoint, resume)
+    kept = checkpoint_of(checkpoint, every_s, savepoint, resume, state)
     graph = chosen_flow(target, "sage run").graph()
     if explain:
-        _explain(graph, address, json=json)
+        _explain(graph, address, state, json=json)
         return
     from cluster.commands.pull import ensure_models
     from sage.flow.run import run_graph
@@ -68,7 +71,7 @@ def show_result(flow_name: str, result: "JobResult", *, json: bool) -> None:
         print(f"calls answered from a cache: {result.num_cached:,}")
 
 
-def _explain(graph: "Graph", address: str | None, *, json: bool) -> None:
+def _explain(graph: "Graph", address: str | None, state: StateChoice, *, json: bool) -> None:
     """Explain the plan, and where it runs as far as that is known here: a cluster decides when it is submitted."""
     from cluster.local.explain import explain_here
     from sage.base.config import load_settings
@@ -76,7 +79,8 @@ def _explain(graph: "Graph", address: str | None, *, json: bool) -> None:
     from sage.flow.plan import plan_from_graph
 
     plan = plan_from_graph(graph)
-    explained = explain(plan, explain_here(plan, load_settings()) if address in (None, "local") else ())
+    placement = explain_here(plan, load_settings()) if address in (None, "local") else ()
+    explained = explain(plan, placement, state.value)
     if json:
         print_json(explained)
     else:

@@ -178,7 +178,9 @@ class Submitter(Actor[Message]):
     def _checkpoints(self, plan: Plan, keep: KeepFlow) -> CheckpointPlan:
         if self._ports.clerk is None:
             raise CheckpointUnusable("this head keeps no checkpoints", "Submit the flow without.")
-        wanted = Checkpoint(keep.folder, keep.every_s, keep.num_kept, keep.timeout_s, keep.drop, keep.savepoint)
+        wanted = Checkpoint(
+            keep.folder, keep.every_s, keep.num_kept, keep.timeout_s, keep.drop, keep.savepoint, keep.state
+        )
         return open_checkpoints(plan.graph, wanted, keep.resume, self._ports.clerk, self._ports.storage)
 
     def _obey(self, order: PlaneOrder) -> None:

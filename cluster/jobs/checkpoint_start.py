@@ -70,6 +70,7 @@ def open_checkpoints(
         next_id=found.next_id,
         clerk=clerk,
         letters=found.letters,
+        state=wanted.state,
         types=flow_types(graph),
         on_over=held.release,
     )

@@ -31,6 +31,7 @@ from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, InternalError, SageError
 from sage.base.ids import JobId, TaskId
 from sage.base.log import get_log
+from sage.flow.checkpoint import StateKept
 
 _NUM_SAVED = 4
 """States of a task that may yet be part of a checkpoint: that of the one on its way, and its last."""
@@ -54,6 +55,7 @@ class CheckpointPlan:
     next_id: int
     clerk: ActorRef[Any]
     letters: HeldLetters = NO_LETTERS
+    state: StateKept = "memory"
     types: RecordTypes = field(default_factory=RecordTypes)
     on_over: Callable[[], object] = lambda: None
 
@@ -109,7 +111,7 @@ class JobCheckpoints:
     @property
     def keeping(self) -> Keeping:
         """Where the tasks of the next run save, and what they go on from."""
-        return Keeping(self._plan.folder, self._begins_at, self._begins_in)
+        return Keeping(self._plan.folder, self._begins_at, self._begins_in, self._plan.state)
 
     @property
     def types(self) -> RecordTypes:

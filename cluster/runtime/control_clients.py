@@ -12,6 +12,7 @@ from cluster.runtime.states import JobState, NodeState
 from cluster.runtime.travelling_code import Code
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.base.inference import Failure, ModelCard
+from sage.flow.checkpoint import StateKept
 from sage.flow.runner import DeadLetterRecord, EngineStatus
 
 # Client to head. Every question has a number that is not used twice; its answer carries it.
@@ -38,6 +39,7 @@ class KeepFlow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drop: tuple[str, ...]
     savepoint: str | None
     resume: Literal["auto", "must", "never"]
+    state: StateKept = "memory"
 
 
 class SubmitFlow(ControlMessage, frozen=True):

@@ -92,7 +92,8 @@ class Drive:
 
     def open(self, workshop: Workshop) -> None:
         """Make the machine, open source and sink, and say so."""
-        machine = self._machine = workshop.machine(self._spec)
+        tables = self._keeper.tables() if self._keeper is not None else None
+        machine = self._machine = workshop.machine(self._spec, tables)
         saved = self._keeper.saved() if self._keeper is not None else None
         self._source.open(workshop, saved.reading if saved is not None else None)
         self._source.wake_by(self._hands.wake)

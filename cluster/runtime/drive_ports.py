@@ -7,6 +7,7 @@ from cluster.runtime.links import TaskMessage
 from cluster.runtime.messages import TaskFact, TaskSpec
 from cluster.runtime.source import ReaderWorkshop
 from operators.machine import Call, DeadLetter, Machine
+from operators.tables import Tables
 from sage.base.ids import RequestId
 from sage.base.inference import Request
 from sage.flow.runner import DeadLetterRecord
@@ -15,7 +16,9 @@ from sage.flow.runner import DeadLetterRecord
 class Workshop(ReaderWorkshop, Protocol):
     """Makes what a task works with. Called on the task's thread."""
 
-    def machine(self, spec: TaskSpec) -> Machine: ...
+    def machine(self, spec: TaskSpec, tables: Tables | None = None) -> Machine:
+        """`tables`: where its steps keep the state of keys; None: in memory."""
+        ...
 
 
 class Hands(Protocol):

@@ -54,6 +54,9 @@ class KeptInMemory:
     def saved(self) -> TaskState | None:
         return self.begins_at
 
+    def tables(self) -> None:
+        return None
+
     def calls(self) -> None:
         return None
 

@@ -9,7 +9,9 @@ import msgspec
 
 from cluster.runtime.call_book import CallJournal
 from operators.state import State
+from operators.tables import Tables
 from sage.base.batch import Batch
+from sage.flow.checkpoint import StateKept
 
 
 class CheckpointStage(StrEnum):
@@ -68,28 +70,37 @@ class TaskState:
 
 
 class SavedPiece(msgspec.Struct, frozen=True, array_like=True):
-    """Bytes of a file in which something of a task's state is; `crc32` is that of the bytes."""
+    """Bytes of a file in which something of a task's state is; `crc32` is that of the bytes.
+
+    Or a table of a task, in a folder of files: `crc32` is that of their names and sizes. What is in them has checksums
+    of its own.
+    """
 
     file: str
     offset_bytes: int
     len_bytes: int
     crc32: int
 
+    @property
+    def is_store(self) -> bool:
+        return self.file.endswith(".store")
+
 
 SavedPieces = tuple[SavedPiece, ...]
-"""What makes a task's state: first one that holds all, then what changed, in order."""
+"""What makes a task's state: first one that holds all, then what changed, in order; and its tables."""
 
 
 class Keeping(msgspec.Struct, frozen=True):
     """Where what the tasks of a run hold is saved, and what they go on from.
 
     `folder`: that of the flow; `begins_at`: the checkpoint of `begins_in` from which the run goes on, None for its
-    start.
+    start. `state`: where the state of keys is.
     """
 
     folder: str
     begins_at: int | None = None
     begins_in: str = ""
+    state: StateKept = "memory"
 
 
 class StateKeeper(Protocol):
@@ -97,6 +108,10 @@ class StateKeeper(Protocol):
 
     def saved(self) -> TaskState | None:
         """Return what the task goes on from; None where it begins. Raises CheckpointUnusable."""
+        ...
+
+    def tables(self) -> Tables | None:
+        """Return where steps keep the state of keys; None: in memory."""
         ...
 
     def calls(self) -> CallJournal | None:

@@ -1,6 +1,7 @@
 """Machines and readers from the operators' registry, with what this node lends them. Knows no operator."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -9,6 +10,7 @@ from operators.context import Context
 from operators.index import IndexStore
 from operators.machine import Machine
 from operators.registry import machine_for, reader_at, reader_for
+from operators.tables import Tables
 from operators.turns import ChatTurns, NoTurns
 from sage.base.clock import Clock, SystemClock
 from sage.base.ids import JobId
@@ -37,9 +39,9 @@ class OperatorWorkshop:
         self._batch_records = batch_records
         self._rng = rng if rng is not None else Random()
 
-    def machine(self, spec: TaskSpec) -> Machine:
+    def machine(self, spec: TaskSpec, tables: Tables | None = None) -> Machine:
         """Return the machine of one task; request ids are drawn from a generator of its own."""
-        return machine_for(spec.chain, self._context(spec))
+        return machine_for(spec.chain, replace(self._context(spec), tables=tables))
 
     def reader(self, spec: TaskSpec) -> SourceReader[Any] | None:
         return reader_for(spec.chain, self._context(spec))

@@ -2,12 +2,15 @@
 
 import os
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sage.flow.where import refusal
 
 Resume = Literal["auto", "must", "never"]
 """`auto`: go on from the newest checkpoint, if there is one; `must`: insist on one; `never`: forget all, begin anew."""
+
+StateKept = Literal["memory", "rocksdb"]
+"""Where the state of keys is while a flow runs: in memory, or in RocksDB, by the extra `rocksdb`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,9 @@ class Checkpoint:
     Every node must reach the folder by this path. The newest `num_kept` checkpoints stay. One that takes longer than
     `timeout_s` is given up, and the job fails once three in a row were. `drop`: steps that the flow had and has no
     more, and whose state may be lost. `savepoint`: the folder of one, from which a flow begins that has no checkpoint.
+
+    `state`: "rocksdb" keeps running aggregates and processes in tables in the folder, for more keys than memory has
+    room for; "memory" is faster.
 
     >>> import sage
     >>> sage.Checkpoint("checkpoints", every_s=5.0).num_kept
@@ -29,6 +35,7 @@ class Checkpoint:
     timeout_s: float = 60.0
     drop: tuple[str, ...] = ()
     savepoint: str | os.PathLike[str] | None = None
+    state: StateKept = "memory"
 
     def __post_init__(self) -> None:
         """Raises FlowInvalid."""
@@ -43,6 +50,8 @@ class Checkpoint:
                 raise refusal(f"{name} is {getattr(self, name)}; it is more than 0", param=name)
         if self.num_kept < 1:
             raise refusal(f"num_kept is {self.num_kept}; it is at least 1", param="num_kept")
+        if self.state not in get_args(StateKept):
+            raise refusal(f"state is {self.state!r}", 'It is "memory" or "rocksdb".', param="state")
 
 
 def checked_resume(resume: str, checkpoint: Checkpoint | None) -> Resume:

@@ -7,8 +7,10 @@ import msgspec
 from sage.base.aligned import aligned
 from sage.base.amounts import megabytes
 from sage.base.demand import Demand
+from sage.flow.checkpoint import StateKept
 from sage.flow.guarantees import guarantees_of
 from sage.flow.plan import Plan
+from sage.flow.state_kept import state_lines
 
 
 class ExplainedChain(msgspec.Struct, frozen=True):
@@ -36,13 +38,14 @@ class Explained(msgspec.Struct, frozen=True):
     placement: tuple[str, ...]
     guarantees: tuple[str, ...]
     guarantees_with_checkpoints: tuple[str, ...]
+    state: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "\n\n".join(_sections(self))
 
 
-def explain(plan: Plan, placement: Iterable[str] = ()) -> Explained:
-    """Return `plan` as it is shown and printed as JSON. Pure."""
+def explain(plan: Plan, placement: Iterable[str] = (), state: StateKept = "memory") -> Explained:
+    """Return `plan` as it is shown and printed as JSON; `state`: where that of keys is. Pure."""
     return Explained(
         plan.graph.name,
         tuple(
@@ -59,6 +62,7 @@ def explain(plan: Plan, placement: Iterable[str] = ()) -> Explained:
         tuple(placement),
         guarantees_of(plan.graph, 0),
         guarantees_of(plan.graph, 0, is_kept=True),
+        state_lines(plan.graph, state),
     )
 
 
@@ -73,6 +77,8 @@ def _sections(explained: Explained) -> Iterator[str]:
     if explained.guarantees:
         yield "\n".join(["WHAT EACH SINK IS PROMISED", *explained.guarantees])
         yield "\n".join(["AND WITH CHECKPOINTS", *explained.guarantees_with_checkpoints])
+    if explained.state:
+        yield "\n".join(["WHERE STATE IS KEPT", *explained.state])
     if explained.placement:
         yield "\n".join(["WHERE AND WHY", *explained.placement])
 

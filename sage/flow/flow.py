@@ -143,10 +143,11 @@ class Flow(Origins):
             resume=checked_resume(resume, checkpoint),
         )
 
-    def explain(self) -> Explained:
+    def explain(self, checkpoint: Checkpoint | None = None) -> Explained:
         """Return how the flow would run: what is fused into one task, the ways between tasks, what sinks are promised.
 
-        `sage run FILE --explain` prints the same, and where each task would be. Raises FlowInvalid as `graph` does.
+        `sage run FILE --explain` prints the same, and where each task would be. `checkpoint`: says where state is
+        kept. Raises FlowInvalid as `graph` does.
 
         >>> import sage
         >>> flow = sage.Flow("f")
@@ -159,7 +160,7 @@ class Flow(Origins):
         from_collection  count    keyed
         count            collect  round_robin
         """
-        return explain(plan_from_graph(self.graph()))
+        return explain(plan_from_graph(self.graph()), state=checkpoint.state if checkpoint is not None else "memory")
 
     def to_mermaid(self) -> str:
         """Return the flow, finished or not, as a Mermaid flowchart."""

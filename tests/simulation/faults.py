@@ -16,6 +16,7 @@ from cluster.runtime.source import Reader
 from cluster.runtime.task import Task
 from cluster.serving.manager import SetPolicy
 from operators.machine import Command, Machine
+from operators.tables import Tables
 from sage.base.batch import Batch
 from sage.base.errors import (
     InternalError,
@@ -49,8 +50,8 @@ class BreakingWorkshop:
         self._workshop = workshop
         self._breaks = breaks
 
-    def machine(self, spec: TaskSpec) -> Machine:
-        machine = self._workshop.machine(spec)
+    def machine(self, spec: TaskSpec, tables: Tables | None = None) -> Machine:
+        machine = self._workshop.machine(spec, tables)
         take = machine.on_batch
 
         def on_batch(batch: Batch) -> list[Command]:

@@ -3,7 +3,7 @@
 What a write acknowledged is there for good. Whoever dies while writing leaves a file of which the end is missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from errno import ENOSPC
 
 from sage.base.errors import CheckpointUnusable
@@ -66,7 +66,10 @@ class SharedFolder:
     def names(self) -> list[str]:
         return sorted(self._files)
 
-    def write(self, name: str, chunks: Sequence[bytes]) -> None:
+    def files_of(self, name: str) -> dict[str, int]:
+        return {file: len(content) for file, content in self._files.items() if file.startswith(f"{name}/")}
+
+    def write(self, name: str, chunks: Iterable[bytes]) -> None:
         if name in self._files:
             raise FileExistsError(name)
         self._put(name, b"".join(chunks))

@@ -1,7 +1,7 @@
 """A folder in memory that can be full, break, flip bits and lose tails. Knows nothing of what is written."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 
 class MemoryDisk:
@@ -19,7 +19,10 @@ class MemoryDisk:
     def names(self) -> list[str]:
         return sorted(self.files)
 
-    def write(self, name: str, chunks: Sequence[bytes]) -> None:
+    def files_of(self, name: str) -> dict[str, int]:
+        return {file: len(content) for file, content in self.files.items() if file.startswith(f"{name}/")}
+
+    def write(self, name: str, chunks: Iterable[bytes]) -> None:
         if name in self.files:
             raise FileExistsError(errno.EEXIST, "File exists")
         self._write(name, b"".join(chunks))

@@ -31,6 +31,7 @@ from cluster.runtime.outputs import OutputSpec
 from cluster.runtime.task import Task
 from operators.machine import Ask, CallResult, Command, Counts, DeadLetter, Emit, SetTimer, Withdraw
 from operators.state import State
+from operators.tables import Tables
 from sage.base.batch import Batch
 from sage.base.clock import SystemClock
 from sage.base.errors import InternalError, RecordFailed
@@ -100,7 +101,7 @@ class FixedWorkshop:
     def __init__(self, machine: ScriptedMachine) -> None:
         self._machine = machine
 
-    def machine(self, spec: TaskSpec) -> ScriptedMachine:
+    def machine(self, spec: TaskSpec, tables: Tables | None = None) -> ScriptedMachine:
         return self._machine
 
     def reader(self, spec: TaskSpec) -> None:

@@ -1,0 +1,272 @@
+"""Tables in RocksDB: one data base a step's instance, in the folder of the flow's checkpoints. Knows no step.
+
+    node-x-3.live     a table at work; of no use once its process has ended
+    node-x-3-7.store  a table as it was laid down for a checkpoint: never changed; its files are hard links, so that
+                      files that have not changed since the checkpoint before are there once
+
+A row's key is its key group (a byte), then the bytes of its key. The data base writes no log of its own: what counts is
+what is laid down.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from pathlib import Path
+from threading import Event, Lock
+from time import monotonic
+from typing import Any
+
+from xxhash import xxh3_64_intdigest
+
+from cluster.checkpoints.disk import LIVE, STORE
+from cluster.checkpoints.rows import RowCodec
+from cluster.runtime.record_types import RecordTypes
+from operators.keycode import bytes_of_key, exact_bytes_of_key
+from operators.partition import NUM_KEY_GROUPS, instance_of_hash
+from operators.tables import DueRow, LaidDown, Stored
+from sage.base.errors import CheckpointUnusable
+from sage.flow.connectors.extras import library
+
+MEMTABLE_BYTES = 4 << 20
+BLOCK_CACHE_BYTES = 16 << 20
+_FLUSH_TIMEOUT_S = 60.0
+_ROWS, _DUE, _END = b"k", b"t", b"u"
+_PENDING = ("mem-table-flush-pending", "num-running-flushes", "num-immutable-mem-table")
+
+
+class RocksTable:
+    """The rows of one step's instance. What it lays down is settled by another thread, or before the next write."""
+
+    def __init__(self, folder: str, name: str, codec: RowCodec, *, instance: int, num_instances: int) -> None:
+        """`name` is unique in `folder`. Raises ExtraMissing."""
+        self._rocks = library("rocksdict", "rocksdb")
+        self._folder = Path(folder)
+        self._name = name
+        self._codec = codec
+        self._instance = instance
+        self._num_instances = num_instances
+        self._lock = Lock()
+        self._pending: str | None = None
+        self._num_laid_down = 0
+        self._unlogged = self._rocks.WriteOptions()
+        self._unlogged.disable_wal = True
+        self._live = self._folder / f"{name}{LIVE}"
+        self._database: Any = None
+
+    def get(self, key: Hashable, default: Any) -> Any:
+        found = self._opened().get(_row_key(key))
+        return default if found is None else self._codec.decode(found)[1]
+
+    def write(self, rows: Iterable[tuple[Hashable, Any]], gone: Collection[Hashable]) -> int:
+        encode, num_bytes = self._codec.encode, 0
+        batch = self._rocks.WriteBatch(raw_mode=True)
+        for key, value in rows:
+            row = encode(key, value)
+            num_bytes += len(row)
+            batch.put(_row_key(key), row)
+        for key in gone:
+            batch.delete(_row_key(key))
+        self._write(batch)
+        return num_bytes
+
+    def items(self) -> Iterator[tuple[Hashable, Any]]:
+        return (self._codec.decode(row) for _, row in _between(self._opened(), _ROWS, _DUE))
+
+    def write_due(self, rows: Iterable[DueRow], done: Iterable[bytes]) -> None:
+        batch = self._rocks.WriteBatch(raw_mode=True)
+        for place, key, name in rows:
+            batch.put(_DUE + place, self._codec.encode(key, name))
+        for place in done:
+            batch.delete(_DUE + place)
+        self._write(batch)
+
+    def due(self, begin: bytes, max_rows: int) -> list[DueRow]:
+        found: list[DueRow] = []
+        for place, row in _between(self._opened(), _DUE + begin, _END):
+            key, name = self._codec.decode(row)
+            found.append((place[len(_DUE) :], key, name))
+            if len(found) == max_rows:
+                break
+        return found
+
+    def lay_down(self) -> LaidDown:
+        """Say where the table will be; nothing is written to it until it is there."""
+        with self._lock:
+            self._settle()
+            self._num_laid_down += 1
+            name = f"{self._name}-{self._num_laid_down}{STORE}"
+            self._opened()
+            self._pending = name
+        return LaidDown([(name, self._num_instances)], lambda: self._settled(name))
+
+    def take_up(self, stored: Stored) -> None:
+        """Raises CheckpointUnusable."""
+        try:
+            if len(stored) == 1 and stored[0][1] == self._num_instances:
+                _linked(Path(stored[0][0]), self._live)
+                return
+            for at, (place, _) in enumerate(stored):
+                self._take_rows(Path(place), self._folder / f"{self._name}-from-{at}{LIVE}")
+        except OSError as error:
+            raise CheckpointUnusable(
+                f"a table of the checkpoint cannot be read: {error}",
+                'Resume from an older checkpoint, or begin anew: resume="never".',
+            ) from error
+
+    def close(self) -> None:
+        with self._lock:
+            try:
+                self._settle()
+            finally:
+                if self._database is not None:
+                    self._database.close()
+                self._database = None
+                shutil.rmtree(self._live, ignore_errors=True)
+
+    def _opened(self) -> Any:
+        if self._database is None:
+            self._database = self._open(self._live)
+        return self._database
+
+    def _open(self, path: Path) -> Any:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            return self._rocks.Rdict(str(path), _options(self._rocks))
+        except Exception as error:  # the library raises nothing narrower
+            raise _broken(path, error) from error
+
+    def _write(self, batch: Any) -> None:
+        with self._lock:
+            self._settle()
+            try:
+                self._opened().write(batch, self._unlogged)
+            except Exception as error:
+                raise _broken(self._live, error) from error
+
+    def _settled(self, name: str) -> None:
+        with self._lock:
+            if self._pending == name:
+                self._settle()
+            if not (self._folder / name).is_dir():
+                raise CheckpointUnusable(f"{name} in {self._folder} was not laid down", "The next checkpoint is whole.")
+
+    def _settle(self) -> None:
+        """Lay down what is pending, while nobody writes.
+
+        The flush comes first and is waited for, since the library holds all of Python while it lays a table down
+        (480 ms with a flush in it, 3 to 20 without; measured 2026-11-23).
+        """
+        if self._pending is None:
+            return
+        name, self._pending = self._pending, None
+        try:
+            self._database.flush(False)
+            _wait(lambda: not any(self._database.property_int_value(f"rocksdb.{each}") for each in _PENDING))
+            self._rocks.Checkpoint(self._database).create_checkpoint(str(self._folder / name))
+        except Exception as error:
+            raise _broken(self._folder / name, error) from error
+
+    def _take_rows(self, place: Path, beside: Path) -> None:
+        """Take what is this instance's of a table that was another's."""
+        _linked(place, beside)
+        other = self._open(beside)
+        try:
+            for rows in self._own_rows(other):
+                batch = self._rocks.WriteBatch(raw_mode=True)
+                for row_key, row in rows:
+                    batch.put(row_key, row)
+                self._write(batch)
+        finally:
+            other.close()
+            shutil.rmtree(beside, ignore_errors=True)
+
+    def _own_rows(self, other: Any) -> Iterator[list[tuple[bytes, bytes]]]:
+        own: list[tuple[bytes, bytes]] = []
+        for row_key, row in _between(other, _ROWS, _END):
+            key_hash = row_key[1] if row_key[:1] == _ROWS and self._num_instances <= NUM_KEY_GROUPS else None
+            if key_hash is None:
+                key_hash = xxh3_64_intdigest(bytes_of_key(self._codec.decode(row)[0]))
+            if instance_of_hash(key_hash, self._num_instances) == self._instance:
+                own.append((row_key, row))
+            if len(own) == 1_000:
+                yield own
+                own = []
+        yield own
+
+
+class RocksTables:
+    """Makes the tables of one task."""
+
+    def __init__(self, folder: str, prefix: str, types: RecordTypes, *, instance: int, num_instances: int) -> None:
+        """`prefix`: that of their names, unique in `folder`."""
+        self._folder = folder
+        self._prefix = prefix
+        self._types = types
+        self._instance = instance
+        self._num_instances = num_instances
+        self._num_opened = 0
+
+    def open(self, step: str) -> RocksTable:
+        self._num_opened += 1
+        return RocksTable(
+            self._folder,
+            f"{self._prefix}-{self._num_opened}",
+            RowCodec(self._types, step),
+            instance=self._instance,
+            num_instances=self._num_instances,
+        )
+
+
+def _row_key(key: Hashable) -> bytes:
+    group = xxh3_64_intdigest(bytes_of_key(key)) % NUM_KEY_GROUPS
+    return b"%b%c%b" % (_ROWS, group, exact_bytes_of_key(key))
+
+
+def _between(database: Any, begin: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for row_key, row in database.items(from_key=begin):
+        if row_key >= end:
+            return
+        yield row_key, row
+
+
+def _wait(is_done: Callable[[], bool]) -> None:
+    """Raises TimeoutError."""
+    due_s, never = monotonic() + _FLUSH_TIMEOUT_S, Event()
+    while not is_done():
+        if monotonic() > due_s:
+            raise TimeoutError(f"not flushed within {_FLUSH_TIMEOUT_S:g} s")
+        never.wait(0.001)
+
+
+def _linked(source: Path, target: Path) -> None:
+    """Copy a table: by links to what never changes, where both are on one file system."""
+    target.mkdir(parents=True, mode=0o700)
+    for entry in os.scandir(source):
+        if not entry.name.endswith(".sst"):
+            shutil.copyfile(entry.path, target / entry.name)
+            continue
+        try:
+            os.link(entry.path, target / entry.name)
+        except OSError:
+            shutil.copyfile(entry.path, target / entry.name)
+
+
+def _options(rocks: Any) -> Any:
+    options = rocks.Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_write_buffer_size(MEMTABLE_BYTES)
+    options.set_max_write_buffer_number(3)
+    options.set_max_open_files(256)
+    options.set_keep_log_file_num(1)
+    options.set_target_file_size_base(16 << 20)
+    blocks = rocks.BlockBasedOptions()
+    blocks.set_block_cache(rocks.Cache(BLOCK_CACHE_BYTES))
+    blocks.set_bloom_filter(10, False)
+    options.set_block_based_table_factory(blocks)
+    return options
+
+
+def _broken(path: Path, error: Exception) -> CheckpointUnusable:
+    return CheckpointUnusable(
+        f"RocksDB cannot work in {path}: {error}", "Check the folder, its permissions and its room, and the library."
+    )
