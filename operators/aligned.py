@@ -20,7 +20,7 @@ from operators.timed_state import Fired
 from operators.windows import WindowResults
 from sage.flow.graph import Step
 from sage.flow.spec import Aggregate, Window
-from sage.flow.windows import Sliding, Tumbling
+from sage.flow.windows import Sliding, Tumbling, WindowResult
 
 Values = dict[Hashable, Any]
 _SINCE = "since "
@@ -110,6 +110,15 @@ class AlignedWindows:
         last_given = self._last_given()
         heard = () if last_given is None else (last_given,)
         return StepState(panes=kept | since, heard=heard, touched=self._touched())
+
+    def value_of(self, key: Hashable) -> list[WindowResult[Any, Any]] | None:
+        """Return what each window of a key that may still change has so far, the earlier first."""
+        found: list[WindowResult[Any, Any]] = []
+        for window in self._open():
+            parts = [values[key] for home in self._homes(window) if key in (values := self._kept.get(home, {}))]
+            if parts and self._end_s(window) + self._allow_late_s > self._watermark_s:
+                found.append(self._results.so_far(key, window * self._pane_s, self._end_s(window), parts))
+        return found or None
 
     def _touched(self) -> dict[str, frozenset[Hashable]]:
         if isinstance(self._over, Aggregate):

@@ -63,6 +63,14 @@ class CountedWindows:
                     times += [] if window.time_s is None else [window.time_s] * (len(results) - len(times))
         return results, times
 
+    def value_of(self, key: Hashable) -> list[WindowResult[Any, Any]] | None:
+        """Return what the window of a key has so far; None where it has no record yet."""
+        window = self._kept.get(key)
+        if window is None or not window.num:
+            return None
+        value = window.value if self._finish is None else self._finish(window.value)
+        return [WindowResult(key, window.start, window.start + window.num, value)]
+
     def snapshot(self) -> StepState:
         return self._rows.snapshot(self._kept.keys())
 

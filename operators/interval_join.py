@@ -73,6 +73,13 @@ class IntervalJoin:
         if not any(sides):
             del self._kept[key]
 
+    def value_of(self, key: Hashable) -> dict[str, list[tuple[float, Any]]] | None:
+        """Return the records of a key, with their times, that may still meet others: those of either stream."""
+        sides = self._kept.get(key)
+        if sides is None:
+            return None
+        return {name: [(t, x) for t, _, x in side] for name, side in zip(("left", "right"), sides, strict=True)}
+
     def snapshot(self) -> StepState:
         return self._rows.snapshot(self._kept.keys())
 

@@ -19,7 +19,7 @@ from operators.timed_state import Fired
 from operators.windows import WindowResults
 from sage.flow.graph import Step
 from sage.flow.spec import Combine, Gather, Window
-from sage.flow.windows import Session
+from sage.flow.windows import Session, WindowResult
 
 
 class _Span:
@@ -117,6 +117,11 @@ class SessionWindows:
             else:
                 self._look_again(key, span)
         return fired
+
+    def value_of(self, key: Hashable) -> list[WindowResult[Any, Any]] | None:
+        """Return what each session of a key that may still change has so far, the earlier first."""
+        spans = self._kept.get(key, ())
+        return [self._results.so_far(key, s.first_s, self._end_s(s), (s.value,)) for s in spans] or None
 
     def snapshot(self) -> StepState:
         return self._rows.snapshot(self._kept.keys())

@@ -85,7 +85,7 @@ def not_kept(step: str) -> UnknownState:
     """Return the error for a step of which no state can be asked for."""
     return UnknownState(
         f"step {step!r} keeps nothing by key that could be asked for",
-        "Ask for the state of an aggregate without window, or of a process: job.states() lists them.",
+        "Ask for the state of an aggregate, a window, a join or a process: job.states() lists them.",
     )
 
 

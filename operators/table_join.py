@@ -70,6 +70,14 @@ class TableJoin:
         del rows[: max(0, bisect_right(rows, (time_s, inf)) - 1)]
         return rows
 
+    def value_of(self, key: Hashable) -> dict[str, list[tuple[float, Any]]] | None:
+        """Return the records of a key that wait, and the rows that may still be met, with their times."""
+        left = sorted((each for each in self._waiting if each[2] == key), key=lambda each: each[:2])
+        right = self._rows.get(key, ())
+        if not left and not right:
+            return None
+        return {"left": [(t, record) for t, _, _, record in left], "right": [(t, row) for t, _, row in right]}
+
     def snapshot(self) -> StepState:
         for time_s, _, key, record in sorted(self._waiting, key=lambda each: each[:2]):
             self._waiting_of.setdefault(key, []).append((time_s, record))

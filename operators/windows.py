@@ -52,6 +52,10 @@ class WindowResults:
             results.append(WindowResult(key, start_s, end_s, value))
         times.extend([end_s if self._ends_inside else _last_moment(end_s)] * (len(results) - num_before))
 
+    def so_far(self, key: Hashable, start_s: float, end_s: float, parts: Sequence[Any]) -> WindowResult[Any, Any]:
+        """Return what the result of a window would be now; raises what the user's functions raise."""
+        return WindowResult(key, start_s, end_s, self._value(parts))
+
     def _value(self, parts: Sequence[Any]) -> Any:
         whole = parts[0]
         if len(parts) > 1:

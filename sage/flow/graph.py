@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from sage.base.demand import Demand
 from sage.base.inference import Kind
-from sage.flow.spec import Aggregate, Embed, Fold, Generate, Process, Reduce, Spec
+from sage.flow.spec import HOLDS_KEYS, Embed, Generate, Spec
 
 
 class OnError(StrEnum):
@@ -91,8 +91,8 @@ def models_of(graph: Graph) -> tuple[ModelUse, ...]:
 
 
 def states_of(graph: Graph) -> tuple[str, ...]:
-    """Return the steps that keep a state for each key that can be asked for: aggregates and processes."""
-    return tuple(step.name for step in graph.steps if isinstance(step.spec, Aggregate | Reduce | Fold | Process))
+    """Return the steps that keep a state for each key that can be asked for: aggregates, windows, joins, processes."""
+    return tuple(step.name for step in graph.steps if isinstance(step.spec, HOLDS_KEYS))
 
 
 def consumers_of(steps: tuple[Step, ...]) -> Mapping[str, tuple[Step, ...]]:

@@ -178,8 +178,10 @@ class Job(Protocol):
     def state(self, step: str, key: Hashable, *, timeout_s: float = STATE_S) -> Any:
         """Return what a running step keeps of `key` now, between two batches: a copy, or None where it keeps nothing.
 
-        Of an aggregate that is its value, of a process a dict of the key's states by name. Raises UnknownState;
-        StateUnreachable where the job is over, has no place or does not answer in `timeout_s`.
+        Of an aggregate that is its value, of a process a dict of the key's states by name, of a window a list of a
+        WindowResult for each that may still change, with its value so far; of a join, where records wait for others, a
+        dict of `(time_s, record)` of its "left" and its "right". Raises UnknownState; StateUnreachable where the job
+        is over, has no place or does not answer in `timeout_s`.
         """
         ...
 

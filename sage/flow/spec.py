@@ -308,6 +308,12 @@ Waiting = MapAsync | Generate | Embed
 """Steps that ask somebody and go on when the reply comes."""
 
 Spec = Read | Union | Inline | Waiting
+SPILLS = (Aggregate, Reduce, Fold, Process)
+"""Steps whose state may be larger than memory, where the user says so."""
+
+HOLDS_KEYS = (*SPILLS, Window, Within, JoinWindows, AsOf)
+"""Steps that keep something of each key."""
+
 SINKS = (IndexInto, Write, ForEach, Reply)
 
 

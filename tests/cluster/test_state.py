@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -75,3 +76,31 @@ def test_what_does_not_answer_in_time_says_so() -> None:
         with pytest.raises(StateUnreachable, match="did not answer within 0 s"):
             job.state("count", 1, timeout_s=0.0)
         job.cancel()
+
+
+@pytest.mark.parametrize("address", ["local", "local:2"])
+def test_windows_and_joins_say_what_they_keep_of_a_key(address: str) -> None:
+    flow = sage.Flow("windows")
+    left, right = (
+        flow.from_source(Scripted([*range(30), Pause(600)]), timestamp=float, max_out_of_order_s=5).key_by(bool)
+        for _ in range(2)
+    )
+    left.window(sage.Tumbling(10)).sum().named("sums").with_parallelism(2).for_each(lambda result: None)
+    left.join(right).within(before_s=0, after_s=1).named("pairs").for_each(lambda pair: None)
+    with sage.connect(address) as cluster:
+        job = cluster.submit(flow)
+        assert job.states() == ("sums", "pairs")
+        sums = [sage.WindowResult(True, 20, 30, sum(range(20, 30)))]
+        eventually(lambda: found(job, "sums") == sums, DEADLINE_S)
+        eventually(
+            lambda: [n for _, n in (found(job, "pairs") or {}).get("right", [])][-3:] == [27, 28, 29], DEADLINE_S
+        )
+        assert job.state("sums", "other") is None
+        job.cancel()
+
+
+def found(job: sage.Job, step: str) -> Any:
+    try:
+        return job.state(step, True, timeout_s=DEADLINE_S)
+    except StateUnreachable:  # it has not begun
+        return None
