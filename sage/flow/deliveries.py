@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 from sage.flow.builder import StepNumber
 from sage.flow.connectors.kafka_client import Setting, Settings, settings_from
 from sage.flow.ending import Ending
-from sage.flow.files import is_url
 from sage.flow.graph import OnError
 from sage.flow.handle import Handle
 from sage.flow.ports import Repeats, Sink
@@ -43,12 +42,13 @@ class Deliveries(Handle, Generic[T_co]):
     def write_jsonl(self, path: Path) -> Ending:
         """End the stream in a file of one JSON value a line, which appears, whole, when the job ends well.
 
-        Records may be what JSON knows, dataclasses, Structs, dates, NumPy numbers and arrays.
+        Records may be what JSON knows, dataclasses, Structs, dates, NumPy numbers and arrays. With the extra `fsspec`
+        the path may be a URL, as it may of all files.
 
         >>> import sage
         >>> end = sage.Flow("f").from_collection([{"id": 1}]).write_jsonl("out.jsonl")
         """
-        return self._end(Write(JsonLinesSink(file_here(path))), "write_jsonl")
+        return self._end(Write(JsonLinesSink(os.fspath(path))), "write_jsonl")
 
     def write_text(self, path: Path) -> Ending:
         """End the stream of texts in a UTF-8 file of one a line, which appears, whole, when the job ends well.
@@ -58,7 +58,7 @@ class Deliveries(Handle, Generic[T_co]):
         """
         from sage.flow.connectors.text_sinks import TextSink
 
-        return self._end(Write(TextSink(file_here(path))), "write_text")
+        return self._end(Write(TextSink(os.fspath(path))), "write_text")
 
     def write_csv(self, path: Path, *, columns: Iterable[str] | None = None, delimiter: str = ",") -> Ending:
         """End the stream in a CSV file, a row a record, which appears, whole, when the job ends well.
@@ -72,7 +72,7 @@ class Deliveries(Handle, Generic[T_co]):
         from sage.flow.connectors.text_sinks import CsvSink
 
         chosen = checked_columns(columns)
-        return self._end(Write(CsvSink(file_here(path), chosen, checked_delimiter(delimiter))), "write_csv")
+        return self._end(Write(CsvSink(os.fspath(path), chosen, checked_delimiter(delimiter))), "write_csv")
 
     def write_parquet(self, path: Path, *, schema: "pa.Schema | None" = None) -> Ending:
         """End the stream in a Parquet file, a row a record, which appears, whole, when the job ends well.
@@ -88,7 +88,7 @@ class Deliveries(Handle, Generic[T_co]):
 
         if is_packed(os.fspath(path)):
             raise refusal(f"Parquet is packed by itself, and {path} is to be packed once more", "Name it .parquet.")
-        return self._end(Write(ParquetSink(file_here(path), schema)), "write_parquet")
+        return self._end(Write(ParquetSink(os.fspath(path), schema)), "write_parquet")
 
     def to_sql(self, url: str, table: str, *, key: str | Iterable[str]) -> Ending:
         """End the stream in a table of the database at an SQLAlchemy URL: rows are put in, or over those of their key.
@@ -184,20 +184,6 @@ def checked_hook(url: str, method: str) -> str:
     if method not in ("POST", "PUT", "PATCH"):
         raise refusal(f"method={method!r:.80} sends no record", 'Known are "POST", "PUT", "PATCH".', param="method")
     return url
-
-
-def file_here(path: Path) -> str:
-    """Return the path of a file on a machine; raises FlowInvalid for a URL, which would be taken for a folder's name.
-
-    A file appears, whole, by being renamed, and is gone on with after a kill; stores behind URLs know neither.
-    """
-    name = os.fspath(path)
-    if is_url(name):
-        advice = "Write a file of this machine and copy it, or end the stream in a sink of your own: to(sink)."
-        raise refusal(
-            f"files are written to disks that nodes have, not to URLs, got {name!r:.80}", advice, param="path"
-        )
-    return name
 
 
 def checked_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:

@@ -43,7 +43,7 @@ def is_url(path: str) -> bool:
 def opened(path: str, *, offset_bytes: int = 0) -> Iterator[IO[bytes]]:
     """Open a file, unpacked, at an offset in its content; what goes wrong until it is closed is SourceUnreadable."""
     try:
-        with _opened_raw(path) as raw, unpacked(path, raw) as file:
+        with opened_raw(path) as raw, unpacked(path, raw) as file:
             if offset_bytes and file.seek(offset_bytes) < offset_bytes:
                 raise too_short(path, file.tell(), offset_bytes)
             yield file
@@ -99,7 +99,15 @@ def file_system(url: str) -> tuple[Any, str]:
     return system, path
 
 
-def _opened_raw(path: str) -> IO[bytes]:
+def exists(path: str) -> bool:
+    if not is_url(path):
+        return os.path.exists(path)
+    system, name = file_system(path)
+    return bool(system.exists(name))
+
+
+def opened_raw(path: str) -> IO[bytes]:
+    """Open a file as it is; raises OSError."""
     if is_url(path):
         system, name = file_system(path)
         found: IO[bytes] = system.open(name, "rb")

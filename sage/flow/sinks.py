@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from sage.base.errors import SinkUnwritable
-from sage.flow.partial_file import PartialFile, begin_file, resume_file
 from sage.flow.ports import Repeats, Written
+from sage.flow.whole_file import WholeFile, begin_whole, resume_whole
 
 T = TypeVar("T")
 
@@ -76,14 +76,14 @@ class JsonLinesSink:
 
     def open(self) -> "JsonLinesWriter":
         """Start a temporary file beside `path`; raises SinkUnwritable."""
-        return JsonLinesWriter(begin_file(self.path))
+        return JsonLinesWriter(begin_whole(self.path))
 
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "JsonLinesWriter":
-        return JsonLinesWriter(resume_file(self.path, position))
+        return JsonLinesWriter(resume_whole(self.path, position))
 
 
 class JsonLinesWriter:
-    def __init__(self, file: PartialFile) -> None:
+    def __init__(self, file: WholeFile) -> None:
         self._file = file
         self._num_written = 0
         self._encoder = msgspec.json.Encoder(enc_hook=_plain)

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 from sage.base.errors import SinkUnwritable
 from sage.flow.connectors.extras import library
 from sage.flow.connectors.rows import check_columns, rows_from_records
-from sage.flow.partial_file import PartialFile, begin_file, resume_file
+from sage.flow.files import exists, opened_raw
 from sage.flow.ports import Repeats, Written
+from sage.flow.whole_file import WholeFile, begin_whole, resume_whole
 
 LEN_GROUP_ROWS = 1 << 16
 _WRITING = "sage.writing"  # in the finished file: which writing it came of
@@ -30,24 +31,24 @@ class ParquetSink:
 
     def open(self) -> "ParquetWriter":
         """Start a temporary file beside `path`; raises SinkUnwritable, ExtraMissing."""
-        return ParquetWriter(begin_file(self.path), self.schema)
+        return ParquetWriter(begin_whole(self.path), self.schema)
 
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "ParquetWriter":
         place, head, num_rows = position
         partial = place[0]
         if not os.path.exists(partial) and (batches := _finished(self.path, partial, num_rows)) is not None:
-            writer = ParquetWriter(begin_file(self.path), self.schema)  # it had come to its end, after the checkpoint
+            writer = ParquetWriter(begin_whole(self.path), self.schema)  # it had come to its end, after the checkpoint
             for batch in batches:
                 writer.add(batch)
             return writer
-        writer = ParquetWriter(resume_file(self.path, place), self.schema)
+        writer = ParquetWriter(resume_whole(self.path, place), self.schema)
         if head is not None:
             writer.go_on(bytes(head), num_rows)
         return writer
 
 
 class ParquetWriter:
-    def __init__(self, file: PartialFile, schema: Any) -> None:
+    def __init__(self, file: WholeFile, schema: Any) -> None:
         self._file = file
         self._arrow = library("pyarrow", "arrow")
         self._schema = schema
@@ -122,11 +123,11 @@ class ParquetWriter:
 
 def _finished(path: str, partial: str, num_rows: int) -> list[Any] | None:
     """Return the first rows of a file that came of this writing; None where it did not."""
-    if not os.path.exists(path):
+    if not exists(path):
         return None
     arrow, parquet = library("pyarrow", "arrow"), library("pyarrow.parquet", "arrow")
     try:
-        with parquet.ParquetFile(path) as file:
+        with opened_raw(path) as raw, parquet.ParquetFile(raw) as file:
             if (file.metadata.metadata or {}).get(_WRITING.encode()) != partial.encode():
                 return None
             batches, num_left = [], num_rows

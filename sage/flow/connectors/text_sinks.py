@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 
 from sage.base.errors import SinkUnwritable
 from sage.flow.connectors.rows import check_columns, rows_from_records
-from sage.flow.partial_file import PartialFile, begin_file, resume_file
 from sage.flow.ports import Repeats, Written
+from sage.flow.whole_file import WholeFile, begin_whole, resume_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,14 @@ class TextSink:
 
     def open(self) -> "TextWriter":
         """Start a temporary file beside `path`; raises SinkUnwritable."""
-        return TextWriter(begin_file(self.path))
+        return TextWriter(begin_whole(self.path))
 
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "TextWriter":
-        return TextWriter(resume_file(self.path, position))
+        return TextWriter(resume_whole(self.path, position))
 
 
 class TextWriter:
-    def __init__(self, file: PartialFile) -> None:
+    def __init__(self, file: WholeFile) -> None:
         self._file = file
 
     def write(self, records: Sequence[object]) -> None:
@@ -64,15 +64,15 @@ class CsvSink:
 
     def open(self) -> "CsvWriter":
         """Start a temporary file beside `path`; raises SinkUnwritable."""
-        return CsvWriter(self, begin_file(self.path), None)
+        return CsvWriter(self, begin_whole(self.path), None)
 
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "CsvWriter":
         place, columns = position
-        return CsvWriter(self, resume_file(self.path, place), columns)
+        return CsvWriter(self, resume_whole(self.path, place), columns)
 
 
 class CsvWriter:
-    def __init__(self, sink: CsvSink, file: PartialFile, columns: Sequence[str] | None) -> None:
+    def __init__(self, sink: CsvSink, file: WholeFile, columns: Sequence[str] | None) -> None:
         """`columns`: those whose names are in the file."""
         self._file = file
         self._sink = sink

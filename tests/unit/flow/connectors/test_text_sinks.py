@@ -63,10 +63,3 @@ def test_a_sink_of_the_users_ends_a_stream(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == "a\nb\n"
     with pytest.raises(FlowInvalid, match="to takes a sink, got 5"):
         flow.from_collection("ab").to(5)  # type: ignore[arg-type]  # that is the mistake
-
-
-@pytest.mark.parametrize("verb", ["write_text", "write_jsonl", "write_csv", "write_parquet"])
-def test_a_url_is_no_file_to_write(verb: str) -> None:
-    stream = sage.Flow("f").from_collection([{"n": 1}])
-    with pytest.raises(FlowInvalid, match=r"test_text_sinks.py:\d+: files are written to disks .* got 's3://shop/a"):
-        getattr(stream, verb)("s3://shop/a.out")

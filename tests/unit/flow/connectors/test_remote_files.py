@@ -1,0 +1,140 @@
+"""Files at URLs as sinks: whole at a good end, gone on with from a checkpoint, in memory and on a disk by fsspec."""
+
+import gzip
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import fsspec
+import pytest
+
+import sage
+from sage.base.errors import RecordFailed, SinkUnwritable
+from sage.flow.connectors.parquet_sink import ParquetSink
+from sage.flow.connectors.text_sinks import CsvSink, TextSink
+from sage.flow.ports import Written
+from sage.flow.sinks import JsonLinesSink
+
+KINDS: dict[str, tuple[Any, list[Any]]] = {
+    "a.txt": (TextSink, ["one", "two", "three", "four"]),
+    "a.txt.gz": (TextSink, ["one", "two", "three", "four"]),
+    "a.jsonl": (JsonLinesSink, [1, 2, 3, 4]),
+    "a.csv": (CsvSink, [{"n": "1"}, {"n": "2"}, {"n": "3"}, {"n": "4"}]),
+    "a.parquet": (ParquetSink, [{"n": 1}, {"n": 2}, {"n": 3}, {"n": 4}]),
+}
+
+
+@pytest.fixture(params=["memory", "file"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A URL under which nothing is."""
+    return f"memory://{uuid4().hex}" if request.param == "memory" else f"file://{tmp_path}"
+
+
+def names(place: str) -> list[str]:
+    system, path = fsspec.url_to_fs(place)
+    return sorted(name.removeprefix(path).strip("/") for name in system.find(path)) if system.exists(path) else []
+
+
+def read(url: str) -> list[Any]:
+    """Return what a flow reads there."""
+    flow = sage.Flow("read")
+    by_name: dict[str, Any] = {"jsonl": flow.read_jsonl, "csv": flow.read_csv, "parquet": flow.read_parquet}
+    found = by_name.get(url.rpartition(".")[2], flow.read_text)(url).collect()
+    flow.run(progress=False)
+    return list(found.items)
+
+
+def saved(writer: Any) -> Any:
+    written: Written = writer.written()
+    assert written.settle is not None
+    written.settle()
+    return written.position
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_nothing_is_seen_before_the_end_and_then_all(name: str, place: str) -> None:
+    make, records = KINDS[name]
+    url = f"{place}/deep/{name}"
+    writer = make(url).open()
+    writer.write(records[:2])
+    saved(writer)
+    writer.write(records[2:])
+    assert all(".parts/" in found for found in names(place))
+    writer.close(complete=True)
+    assert names(place) == [f"deep/{name}"]
+    assert read(url) == records
+
+
+@pytest.mark.parametrize("is_over", [False, True], ids=["before the end", "after the end"])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_writing_is_gone_on_with_where_a_checkpoint_was(name: str, is_over: bool, place: str) -> None:
+    make, records = KINDS[name]
+    sink = make(f"{place}/{name}")
+    first = sink.open()
+    first.write(records[:2])
+    position = saved(first)
+    first.write(["lost"] if make is TextSink else records[:1])
+    if not is_over:
+        saved(first)  # a checkpoint that was never complete
+    first.close(complete=is_over)
+    second = sink.resume(position, ())
+    second.write(records[2:])
+    second.close(complete=True)
+    assert names(place) == [name]
+    assert read(f"{place}/{name}") == records
+
+
+def test_a_packed_file_is_packed(place: str) -> None:
+    writer = TextSink(f"{place}/a.txt.gz").open()
+    writer.write(["one"])
+    saved(writer)
+    writer.close(complete=True)
+    system, path = fsspec.url_to_fs(f"{place}/a.txt.gz")
+    assert gzip.decompress(system.cat(path)) == b"one\n"
+
+
+def test_a_job_that_fails_leaves_nothing_but_what_a_checkpoint_counts_on(place: str) -> None:
+    flow = sage.Flow("fails")
+    flow.from_collection([1, 0]).map(lambda n: str(1 // n)).write_text(f"{place}/a.txt")
+    with pytest.raises(RecordFailed):
+        flow.run(progress=False)
+    assert names(place) == []
+
+
+def test_a_flow_with_checkpoints_writes_to_a_url(place: str, tmp_path: Path) -> None:
+    numbers = [str(number) for number in range(20_000)]
+
+    def to(fails_at: str) -> tuple[sage.Flow, Any]:
+        def checked(number: str) -> str:
+            if number == fails_at:
+                raise ValueError(number)
+            return number
+
+        flow = sage.Flow("flow")
+        flow.from_collection(numbers).map(checked).write_text(f"{place}/a.txt")
+        return flow, sage.Checkpoint(tmp_path / "kept", every_s=0.01)
+
+    flow, kept = to("19999")
+    with pytest.raises(RecordFailed):
+        flow.run(progress=False, checkpoint=kept)
+    assert f"{place}/a.txt" not in names(place)
+    flow, kept = to("none")
+    result = flow.run(progress=False, checkpoint=kept)
+    assert "exactly once" in result.guarantees[-1]
+    assert read(f"{place}/a.txt") == numbers
+    assert "a.txt" in names(place)
+    assert not [name for name in names(place) if "parts" in name]
+
+
+def test_parts_that_are_gone_and_stores_that_are_unknown_are_said(place: str) -> None:
+    writer = TextSink(f"{place}/a.txt").open()
+    writer.write(["one"])
+    position: Sequence[Any] = saved(writer)
+    writer.close(complete=False)
+    system, path = fsspec.url_to_fs(position[0])
+    system.rm(path, recursive=True)
+    with pytest.raises(SinkUnwritable, match="is gone"):
+        TextSink(f"{place}/a.txt").resume(position, ())
+    with pytest.raises(SinkUnwritable, match="fsspec cannot open nowhere://a"):
+        TextSink("nowhere://a").open()
