@@ -109,7 +109,9 @@ class _Cutter:
             case AssignTimestamps() as spec:
                 self._take_operation(Operation(step, spec, clock=self._clock(spec)))
             case Window() | Process() | Within() | AsOf() | JoinWindows() as spec:
-                for operation in timed_operations(step, spec, self.failures, self.alarms, self._left_out, self._table):
+                for operation in timed_operations(
+                    step, spec, self.failures, self.alarms, self._left_out, table_for=self._table
+                ):
                     self._take_operation(operation)
             case Map() | Filter() | FlatMap() | KeyBy() | ForEach() as spec:
                 self._take_operation(Operation(step, spec))

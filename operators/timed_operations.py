@@ -27,6 +27,7 @@ def timed_operations(
     failures: Failures,
     alarms: Alarms,
     leave_out: Callable[[object, float | None], None],
+    *,
     table_for: Callable[[Step], Table | None],
 ) -> list[Operation]:
     """Return what one instance of `step` does; `leave_out` is told of records that come too late.

@@ -153,8 +153,8 @@ class RocksTable:
     def _settle(self) -> None:
         """Lay down what is pending, while nobody writes.
 
-        The flush comes first and is waited for, since the library holds all of Python while it lays a table down
-        (480 ms with a flush in it, 3 to 20 without; measured 2026-11-23).
+        The flush comes first and is waited for, since the library holds all of Python while it lays a table down:
+        roughly half a second with a flush in it, some milliseconds without.
         """
         if self._pending is None:
             return

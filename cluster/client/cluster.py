@@ -32,7 +32,6 @@ from cluster.runtime.control_clients import (
     JobAnswer,
     JobList,
     JobSubmitted,
-    KeepFlow,
     ListEngines,
     ListJobs,
     ListNodes,
@@ -42,6 +41,7 @@ from cluster.runtime.control_clients import (
     SubmitFlow,
 )
 from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneShown, ServeModel
+from cluster.runtime.keep_flow import KeepFlow
 from cluster.runtime.states import JobState, NodeState, PlaneState
 from cluster.runtime.travelling_code import Code
 from sage.base.errors import CodeRefused, FlowInvalid, SageError

@@ -14,8 +14,9 @@ from cluster.jobs.journal import JobRecord, Journal
 from cluster.jobs.outline import plan_from_outline
 from cluster.jobs.recovery import BeginAgain, interrupted, recover
 from cluster.jobs.run import run_id_of
-from cluster.runtime.control_clients import KeepFlow, SubmitFlow
+from cluster.runtime.control_clients import SubmitFlow
 from cluster.runtime.job_outline import PlanOutline
+from cluster.runtime.keep_flow import KeepFlow
 from cluster.runtime.travelling_code import Code
 from sage.base.errors import SageError
 from sage.base.ids import JobId

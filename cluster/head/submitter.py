@@ -20,8 +20,9 @@ from cluster.local.needs import Need, need_of_call, needs_of_graph
 from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import Actor, ask, tell
 from cluster.runtime.channel import PeerId
-from cluster.runtime.control_clients import KeepFlow, SubmitFlow
+from cluster.runtime.control_clients import SubmitFlow
 from cluster.runtime.control_plane import EndEngines, PlaneOrder, ScaleEngines, ServeModel, StartEngine
+from cluster.runtime.keep_flow import KeepFlow
 from cluster.runtime.scheduler import Scheduler, Threads
 from cluster.runtime.travelling_code import ShippedCode
 from cluster.serving.engines.spec import EngineSpec

@@ -1,18 +1,16 @@
 """What clients and the head say to each other: two closed unions. Knows no socket and no actor."""
 
-from typing import Literal
-
 import msgspec
 
 from cluster.runtime.control import ControlMessage, InferenceAsk, InferenceCancel, InferenceReplies
 from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneOrder, PlaneShown
 from cluster.runtime.control_state import GetState, StateAnswer
 from cluster.runtime.job_outline import PlanOutline
+from cluster.runtime.keep_flow import KeepFlow
 from cluster.runtime.states import JobState, NodeState
 from cluster.runtime.travelling_code import Code
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.base.inference import Failure, ModelCard
-from sage.flow.checkpoint import StateKept
 from sage.flow.runner import DeadLetterRecord, EngineStatus
 
 # Client to head. Every question has a number that is not used twice; its answer carries it.
@@ -27,19 +25,6 @@ class Greet(ControlMessage, frozen=True):
 
 class StillThere(ControlMessage, frozen=True):
     """At least every `heartbeat_s` of the Greeting, answered by StillHere; who is silent for `lease_s` is forgotten."""
-
-
-class KeepFlow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a flow takes checkpoints, as sage.Checkpoint says it: every node reaches the folders by these paths."""
-
-    folder: str
-    every_s: float
-    num_kept: int
-    timeout_s: float
-    drop: tuple[str, ...]
-    savepoint: str | None
-    resume: Literal["auto", "must", "never"]
-    state: StateKept = "memory"
 
 
 class SubmitFlow(ControlMessage, frozen=True):

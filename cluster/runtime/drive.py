@@ -92,8 +92,7 @@ class Drive:
 
     def open(self, workshop: Workshop) -> None:
         """Make the machine, open source and sink, and say so."""
-        tables = self._keeper.tables() if self._keeper is not None else None
-        machine = self._machine = workshop.machine(self._spec, tables)
+        machine = self._machine = workshop.machine(self._spec, self._keeper.tables() if self._keeper else None)
         saved = self._keeper.saved() if self._keeper is not None else None
         self._source.open(workshop, saved.reading if saved is not None else None)
         self._source.wake_by(self._hands.wake)

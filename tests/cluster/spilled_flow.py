@@ -12,9 +12,9 @@ import sage
 from sage.flow.checkpoint import StateKept
 from tests.cluster.killed_flows import PacedNumbers
 
-NUM_RECORDS = 30_000
-NUM_KEYS = 7_000
-LEN_VALUE = 2_000
+NUM_RECORDS = 9_000
+NUM_KEYS = 2_500
+LEN_VALUE = 4_000
 KIB_ALLOWED = 100_000
 """What a run with more state than that may take beside what Python and the library take."""
 
@@ -45,15 +45,15 @@ def expected(num_records: int, num_keys: int) -> list[tuple[int, int, int]]:
 
 
 def flow_of(folder: Path, dies: int, num_records: int, num_keys: int, parallelism: int = 2) -> sage.Flow:
-    """Return the flow; its process is killed at record number `dies`."""
+    """Return the flow; its process is killed at record `dies`, or at the first one then that follows a checkpoint."""
 
     def told(number: int) -> int:
-        if number == dies:
+        if 0 <= dies <= number and list((folder / "kept" / "spilled").glob("*.manifest")):
             os.kill(os.getpid(), signal.SIGKILL)
         return number
 
     flow = sage.Flow("spilled")
-    source: Any = PacedNumbers(num_records, pause_s=2e-5)
+    source: Any = PacedNumbers(num_records, pause_s=1e-4 if num_records == NUM_RECORDS else 0.0)
     numbers = flow.from_source(source, timestamp=float).map(told).named("told")
     keyed = numbers.key_by(lambda number: number % num_keys)
     keyed.process(Summed).named("summed").with_parallelism(parallelism).write_jsonl(folder / "out.jsonl")
@@ -64,7 +64,7 @@ def flow_of(folder: Path, dies: int, num_records: int, num_keys: int, parallelis
 def main(folder: str, dies: str, state: StateKept, num_records: str, num_keys: str) -> None:
     flow = flow_of(Path(folder), int(dies), int(num_records), int(num_keys))
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    kept = sage.Checkpoint(Path(folder) / "kept", every_s=0.2, state=state)
+    kept = sage.Checkpoint(Path(folder) / "kept", every_s=0.1, state=state)
     result = flow.run(timeout_s=100, progress=False, checkpoint=kept)
     print(result.records_in, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib)
 

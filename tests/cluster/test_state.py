@@ -82,7 +82,7 @@ def test_what_does_not_answer_in_time_says_so() -> None:
 def test_windows_and_joins_say_what_they_keep_of_a_key(address: str) -> None:
     flow = sage.Flow("windows")
     left, right = (
-        flow.from_source(Scripted([*range(30), Pause(600)]), timestamp=float, max_out_of_order_s=5).key_by(bool)
+        flow.from_source(Scripted(list(range(30)), Pause(600)), timestamp=float, max_out_of_order_s=5).key_by(bool)
         for _ in range(2)
     )
     left.window(sage.Tumbling(10)).sum().named("sums").with_parallelism(2).for_each(lambda result: None)
