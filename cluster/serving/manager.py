@@ -287,8 +287,8 @@ class PlaneClient:
 def start_control_plane(
     known_models: Iterable[str] = (),
     *,
-    policy: str = "priority",
-    route: str = "least_work",
+    policy: str = "hybrid",
+    route: str = "auto",
     admission: str = "none",
     window: str = "fixed",
     max_waiting: int = MAX_WAITING,

@@ -45,11 +45,11 @@ class JobsSettings(msgspec.Struct, frozen=True, kw_only=True):
 class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
     policy: Annotated[
         str, Meta(description="order of waiting requests: `fifo`, `priority`, `edf`, `dlpm`, `hybrid`")
-    ] = "priority"
+    ] = "hybrid"
     route: Annotated[
         str,
         Meta(description="which engine takes a request: `round_robin`, `least_work`, `session`, `prefix`, `auto`"),
-    ] = "least_work"
+    ] = "auto"
     admission: Annotated[
         str, Meta(description="`deadline` refuses at the door what would begin after it is due; `none` lets all wait")
     ] = "none"

@@ -62,7 +62,7 @@ def test_a_chat_is_answered_with_its_usage(cluster: sage.Cluster) -> None:
     assert answer.text
     assert (answer.reason, answer.usage.completion_tokens) == ("length", 5)
     assert answer.engine_id == "sim"
-    assert answer.served == Served("priority", "least_work", EngineId("sim"))
+    assert answer.served == Served("hybrid", "auto", EngineId("sim"))
     assert answer == cluster.generate("Why is the sky blue?", model="sim", max_tokens=5)
     raw = cluster.generate("Why is the sky blue?", model="sim", raw=True, max_tokens=2)
     assert raw.usage.completion_tokens == 2

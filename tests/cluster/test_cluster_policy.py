@@ -66,7 +66,7 @@ def test_the_command_shows_and_changes_them() -> None:
     with user_at_home() as user:
         user("start", "--nodes", "1", "--engine", "simulated:h100,model=sim")
         try:
-            assert user("policy") == "policy priority, route least_work\n"
+            assert user("policy") == "policy hybrid, route auto\n"
             changed = user.json("policy", "edf", "--route", "prefix")
             assert (changed["policy"], changed["route"]) == ("edf", "prefix")
             assert user.json("policy") == changed

@@ -54,14 +54,14 @@ def test_an_answer_says_which_policy_and_route_served_it_and_metrics_count_them(
     embedded = httpx.post(f"{command.url}/v1/embeddings", json=texts)
     for answer in (whole, streamed, embedded):
         said = [answer.headers[f"x-sage-{what}"] for what in ("policy", "route", "engine")]
-        assert said == ["priority", "least_work", "sim"]
+        assert said == ["hybrid", "auto", "sim"]
     cached = httpx.post(f"{command.url}/v1/embeddings", json=texts)
     assert (cached.headers["x-sage-engine"], "x-sage-policy" in cached.headers) == ("cache", False)
     refused = httpx.post(url, json={**body, "model": "nobody"})
     assert "x-sage-policy" not in refused.headers
     [line] = [line for line in httpx.get(f"{command.url}/metrics").text.splitlines() if line.startswith(PICKED.name)]
     labels, _, value = line.rpartition(" ")
-    assert labels == PICKED.name + '{policy="priority",route="least_work"}'
+    assert labels == PICKED.name + '{policy="hybrid",route="auto"}'
     assert float(value) >= 4.0
 
 

@@ -95,7 +95,7 @@ def test_other_threads_ask_through_the_door() -> None:
 
         await loop.run_in_executor(None, plane.door.submit, [chat("a")], take)
         got = [await ends.get() for _ in range(3)]
-        assert got[-1] == replace(finished("a"), served=Served("priority", "least_work", EngineId("c1")))
+        assert got[-1] == replace(finished("a"), served=Served("hybrid", "auto", EngineId("c1")))
 
     on_loop(body)
 

@@ -31,7 +31,7 @@ from tests.unit.serving.stage import Asker, Stage
 
 def served_by(reply: Token | Finished) -> Token | Finished:
     """Return a reply as the shell stamps it, unless it was told of another policy."""
-    return replace(reply, served=Served("priority", "least_work", EngineId("c1")))
+    return replace(reply, served=Served("hybrid", "auto", EngineId("c1")))
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_replies_say_the_policy_and_the_route_that_were_in_force_at_the_pick(sta
     by_edf = Served("edf", "round_robin", EngineId("c1"))
     assert later.calls == [[replace(token("b"), served=by_edf), replace(finished("b"), served=by_edf)]]
     assert [(one.policy, one.route, one.num_picked) for one in stage.shell.view().picked] == [
-        ("priority", "least_work", 1),
+        ("hybrid", "auto", 1),
         ("edf", "round_robin", 1),
     ]
 
@@ -85,7 +85,7 @@ def test_replies_say_the_policy_and_the_route_that_were_in_force_at_the_pick(sta
 def test_an_unknown_route_changes_nothing_of_the_policy_either(stage: Stage) -> None:
     with pytest.raises(UnknownPolicy, match="least_wrk"):
         stage.shell.set_policy("edf", route="least_wrk")
-    assert (stage.shell.view().policy, stage.shell.view().route) == ("priority", "least_work")
+    assert (stage.shell.view().policy, stage.shell.view().route) == ("hybrid", "auto")
 
 
 def test_what_came_while_sending_is_taken_without_another_signal(stage: Stage) -> None:
@@ -242,7 +242,7 @@ def test_a_second_engine_of_one_id_is_refused(stage: Stage) -> None:
 def test_changing_the_policy_by_an_unknown_name_changes_nothing(stage: Stage) -> None:
     with pytest.raises(UnknownPolicy):
         stage.shell.set_policy("shortest")
-    assert stage.shell.view().policy == "priority"
+    assert stage.shell.view().policy == "hybrid"
     stage.shell.set_policy("fifo")
     assert stage.shell.view().policy == "fifo"
 

@@ -52,7 +52,7 @@ def test_a_fixed_window_never_changes_and_holds_nothing_back() -> None:
 
 
 def test_the_next_prompt_is_given_once_the_one_before_has_its_first_token() -> None:
-    plane = CheckedPlane(Plane(("chat",), window="adaptive"))
+    plane = CheckedPlane(Plane(("chat",), policy="priority", route="least_work", window="adaptive"))
     plane.up(chat_engine(max_running=8))
     long = 4 * int(BEGIN_TOKENS) + 400
     first = plane.submit(*(chat(f"r{n}", num_characters=long) for n in range(3)))
@@ -63,14 +63,14 @@ def test_the_next_prompt_is_given_once_the_one_before_has_its_first_token() -> N
 
 
 def test_short_prompts_fill_the_window_together() -> None:
-    plane = CheckedPlane(Plane(("chat",), window="adaptive"))
+    plane = CheckedPlane(Plane(("chat",), policy="priority", route="least_work", window="adaptive"))
     plane.up(chat_engine(max_running=8))
     ids = [f"r{n}" for n in range(6)]
     assert dispatched(plane.submit(*map(chat, ids))) == [("c1", ids)]
 
 
 def test_a_cancelled_prompt_leaves_its_place_in_the_window() -> None:
-    plane = CheckedPlane(Plane(("chat",), window="adaptive"))
+    plane = CheckedPlane(Plane(("chat",), policy="priority", route="least_work", window="adaptive"))
     plane.up(chat_engine(max_running=8))
     plane.submit(chat("gone", num_characters=4 * int(BEGIN_TOKENS) + 400), chat("next"))
     plane.cancel("gone")
