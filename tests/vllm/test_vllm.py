@@ -64,6 +64,15 @@ def test_many_answers_come_at_once_token_by_token_with_usage(server: VllmServer,
     assert figures.decode_s > 0 == figures.num_waiting
 
 
+def test_it_says_how_much_of_a_prompt_it_had_kept(engine: Hosted) -> None:
+    story = (ChatMessage("user", "once upon a time " * 200),)
+    usages = []
+    for number in range(2):
+        request = ChatRequest(RequestId(f"k{number}"), "tiny", story, Sampling(1))
+        usages.append(answer(engine, [request]).finished(request.id).usage)
+    assert usages[0].cached_tokens < usages[1].cached_tokens < usages[1].prompt_tokens == usages[0].prompt_tokens
+
+
 def test_what_is_cancelled_stops_at_the_server_too(server: VllmServer, engine: Hosted) -> None:
     cancelled, after = (RequestId("cancelled"), RequestId("after"))
     before = server.metric("vllm:generation_tokens_total")

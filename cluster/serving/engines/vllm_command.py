@@ -20,6 +20,8 @@ def vllm_command(spec: EngineSpec, python: Path, port: int, *, has_gpu: bool) ->
     command += ["--max-num-seqs", str(spec.server.max_running), "--disable-uvicorn-access-log"]
     if Kind.EMBED in spec.kinds:
         command += ["--runner", "pooling"]
+    else:
+        command += ["--enable-prompt-tokens-details"]  # how much of a prompt was cached: routes learn by it
     if spec.server.context_tokens:
         command += ["--max-model-len", str(spec.server.context_tokens)]
     if not has_gpu:

@@ -19,10 +19,13 @@ def test_it_listens_on_this_machine_alone_and_serves_the_model_by_its_name() -> 
     assert "--max-num-seqs 7" in said
     assert "--max-model-len 99" in said
     assert "--runner" not in said
+    assert "--enable-prompt-tokens-details" in said
 
 
 def test_what_embeds_is_a_server_of_its_own_kind() -> None:
-    assert "--runner pooling" in command("vllm:/models/e,role=embedding")
+    said = command("vllm:/models/e,role=embedding")
+    assert "--runner pooling" in said
+    assert "--enable-prompt-tokens-details" not in said
 
 
 def test_on_cpus_nothing_is_compiled_and_on_gpus_what_is_its_own_is_said() -> None:

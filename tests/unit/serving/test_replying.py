@@ -13,7 +13,7 @@ from tests.unit.serving.arrange import BATCH, INTERACTIVE, chat, chat_engine, fi
 from tests.unit.serving.links import ScriptedLink, token
 from tests.unit.serving.stage import Stage
 
-SERVED = Served("priority", "least_work", EngineId("c1"))
+SERVED = Served("hybrid", "auto", EngineId("c1"))
 
 
 @pytest.fixture
