@@ -13,7 +13,7 @@ from operators.state import StepState, Values
 from operators.tables import Table
 from sage.base.errors import CheckpointUnusable
 
-_CACHE_BYTES = 8 << 20
+_CACHE_BYTES = 4 << 20
 """Of rows, as they are in the table, that are kept in memory as Python's objects: some five times as much there."""
 
 _MAX_ROWS = 16_384
@@ -78,7 +78,7 @@ class Spilled(dict[Hashable, Any]):
         rows = [(key, self._to_row(value)) for key, value in super().items()]
         num_bytes = self.table.write(rows, [key for key in self._gone if _get(self, key, MISSING) is MISSING])
         if rows:
-            room = max(1, _CACHE_BYTES * len(rows) // max(num_bytes, 1))
+            room = max(1, _CACHE_BYTES // 2 * len(rows) // max(num_bytes, 1))  # of two: touched, and clean
             self._max_rows = min(_MAX_ROWS, 2 * self._max_rows, room)
         self._clean |= self
         if len(self._clean) > self._max_rows:

@@ -27,8 +27,8 @@ from operators.tables import DueRow, LaidDown, Stored
 from sage.base.errors import CheckpointUnusable
 from sage.flow.connectors.extras import library
 
-MEMTABLE_BYTES = 4 << 20
-BLOCK_CACHE_BYTES = 16 << 20
+MEMTABLE_BYTES = 2 << 20
+BLOCK_CACHE_BYTES = 4 << 20
 _FLUSH_TIMEOUT_S = 60.0
 _ROWS, _DUE, _END = b"k", b"t", b"u"
 _PENDING = ("mem-table-flush-pending", "num-running-flushes", "num-immutable-mem-table")
@@ -255,7 +255,7 @@ def _options(rocks: Any) -> Any:
     options = rocks.Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_write_buffer_size(MEMTABLE_BYTES)
-    options.set_max_write_buffer_number(3)
+    options.set_max_write_buffer_number(2)
     options.set_max_open_files(256)
     options.set_keep_log_file_num(1)
     options.set_target_file_size_base(16 << 20)
