@@ -1,8 +1,7 @@
-"""The three hot routes: a body becomes requests, replies become an answer. Knows no socket and no engine."""
+"""The hot routes: a body becomes requests, replies become an answer. Knows no socket and no engine."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from itertools import count
 from random import Random
 from typing import Generic, TypeVar
 
@@ -15,24 +14,15 @@ from gateway.errors import RequestRefused
 from gateway.exchange import BodyLimits, Exchange
 from gateway.generation import answer_events, answer_whole
 from gateway.headers import CallHeaders
+from gateway.ids import Ids
 from gateway.schema import ChatBody, CompletionBody, EmbeddingsBody, decode_body
+from gateway.scores import RerankBody, RerankRoute, ScoreBody, ScoreRoute
 from sage.base.clock import Clock
-from sage.base.ids import RequestId, new_id
+from sage.base.ids import RequestId
 from sage.base.inference import MAX_EMBED_TEXTS, ChatRequest, Embedded, Failed, GenerateRequest
 
 B = TypeVar("B", ChatBody, CompletionBody)
 Route = Callable[[Exchange], Awaitable[None]]
-
-
-class Ids:
-    """Ids that no other process makes: a drawn prefix and a running number."""
-
-    def __init__(self, rng: Random) -> None:
-        self._prefix = new_id("r", rng, num_chars=10)
-        self._numbers = count()
-
-    def next(self) -> RequestId:
-        return RequestId(f"{self._prefix}{next(self._numbers):06x}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,4 +96,6 @@ def hot_routes(bridge: Bridge, clock: Clock, rng: Random, limits: BodyLimits) ->
             bridge, clock, ids, limits, completion, completion_request, CompletionAnswer
         ),
         "/v1/embeddings": EmbeddingsRoute(bridge, ids, limits, msgspec.json.Decoder(EmbeddingsBody)),
+        "/v1/rerank": RerankRoute(bridge, ids, limits, msgspec.json.Decoder(RerankBody)),
+        "/v1/score": ScoreRoute(bridge, clock, ids, limits, msgspec.json.Decoder(ScoreBody)),
     }

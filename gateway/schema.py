@@ -5,6 +5,7 @@ that changes nothing (`HARMLESS`). Everything else is unknown and refused by nam
 """
 
 import re
+from functools import cache
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -16,7 +17,7 @@ B = TypeVar("B", bound=msgspec.Struct)
 
 MAX_STOPS = 16
 MAX_EMBED_INPUTS = 2048
-_NONE = Raw()
+NONE = Raw()
 
 Temperature = Annotated[float, Meta(ge=0.0, le=2.0)]
 TopP = Annotated[float, Meta(gt=0.0, le=1.0)]
@@ -39,17 +40,17 @@ class MessageBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[TextPart]
-    name: Raw = _NONE
-    refusal: Raw = _NONE
-    annotations: Raw = _NONE
-    audio: Raw = _NONE
-    function_call: Raw = _NONE
-    tool_calls: Raw = _NONE
+    name: Raw = NONE
+    refusal: Raw = NONE
+    annotations: Raw = NONE
+    audio: Raw = NONE
+    function_call: Raw = NONE
+    tool_calls: Raw = NONE
 
 
 class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     include_usage: bool | None = None
-    include_obfuscation: Raw = _NONE
+    include_obfuscation: Raw = NONE
 
 
 class ChatBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,29 +68,29 @@ class ChatBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     stream_options: StreamOptions | None = None
     user: str | None = None
     safety_identifier: str | None = None
-    audio: Raw = _NONE
-    frequency_penalty: Raw = _NONE
-    function_call: Raw = _NONE
-    functions: Raw = _NONE
-    logit_bias: Raw = _NONE
-    logprobs: Raw = _NONE
-    metadata: Raw = _NONE
-    modalities: Raw = _NONE
-    n: Raw = _NONE
-    parallel_tool_calls: Raw = _NONE
-    prediction: Raw = _NONE
-    presence_penalty: Raw = _NONE
-    prompt_cache_key: Raw = _NONE
-    prompt_cache_retention: Raw = _NONE
-    reasoning_effort: Raw = _NONE
-    response_format: Raw = _NONE
-    service_tier: Raw = _NONE
-    store: Raw = _NONE
-    tool_choice: Raw = _NONE
-    tools: Raw = _NONE
-    top_logprobs: Raw = _NONE
-    verbosity: Raw = _NONE
-    web_search_options: Raw = _NONE
+    audio: Raw = NONE
+    frequency_penalty: Raw = NONE
+    function_call: Raw = NONE
+    functions: Raw = NONE
+    logit_bias: Raw = NONE
+    logprobs: Raw = NONE
+    metadata: Raw = NONE
+    modalities: Raw = NONE
+    n: Raw = NONE
+    parallel_tool_calls: Raw = NONE
+    prediction: Raw = NONE
+    presence_penalty: Raw = NONE
+    prompt_cache_key: Raw = NONE
+    prompt_cache_retention: Raw = NONE
+    reasoning_effort: Raw = NONE
+    response_format: Raw = NONE
+    service_tier: Raw = NONE
+    store: Raw = NONE
+    tool_choice: Raw = NONE
+    tools: Raw = NONE
+    top_logprobs: Raw = NONE
+    verbosity: Raw = NONE
+    web_search_options: Raw = NONE
 
 
 class CompletionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -105,14 +106,14 @@ class CompletionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
-    best_of: Raw = _NONE
-    echo: Raw = _NONE
-    frequency_penalty: Raw = _NONE
-    logit_bias: Raw = _NONE
-    logprobs: Raw = _NONE
-    n: Raw = _NONE
-    presence_penalty: Raw = _NONE
-    suffix: Raw = _NONE
+    best_of: Raw = NONE
+    echo: Raw = NONE
+    frequency_penalty: Raw = NONE
+    logit_bias: Raw = NONE
+    logprobs: Raw = NONE
+    n: Raw = NONE
+    presence_penalty: Raw = NONE
+    suffix: Raw = NONE
 
 
 class EmbeddingsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -165,9 +166,9 @@ def decode_body(decoder: msgspec.json.Decoder[B], data: bytes | bytearray) -> B:
 
 def refuse_unhonoured(body: msgspec.Struct, at: str = "") -> None:
     """Raise RequestRefused where a field that we cannot honour holds more than a harmless value."""
-    for field in _RAW_FIELDS[type(body)]:
+    for field in _raw_fields(type(body)):
         raw: Raw = getattr(body, field)
-        if raw is _NONE:
+        if raw is NONE:
             continue
         if not _is_harmless(field, msgspec.json.decode(raw)):
             param = f"{at}{field}"
@@ -180,10 +181,9 @@ def _is_harmless(field: str, value: object) -> bool:
     return value is None or any(type(value) is type(one) and value == one for one in fine)  # True is no 1 here
 
 
-_RAW_FIELDS: dict[type[msgspec.Struct], tuple[str, ...]] = {
-    body: tuple(field.name for field in msgspec.structs.fields(body) if field.type is Raw)
-    for body in (ChatBody, CompletionBody, EmbeddingsBody, MessageBody, StreamOptions)
-}
+@cache
+def _raw_fields(body: type[msgspec.Struct]) -> tuple[str, ...]:
+    return tuple(field.name for field in msgspec.structs.fields(body) if field.type is Raw)
 
 
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>[^`]*)`")

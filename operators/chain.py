@@ -44,6 +44,7 @@ from sage.flow.spec import (
     Read,
     Reduce,
     Reply,
+    Rerank,
     Retrieve,
     Spec,
     Split,
@@ -133,7 +134,7 @@ class _Cutter:
                 self.stateful[step.name] = writing
             case Reply():
                 raise InternalError(f"step {step.name!r} replies to chat requests, and its records are none")
-            case Generate() | Embed() | MapAsync() | MapBatches() as spec:
+            case Generate() | Embed() | Rerank() | MapAsync() | MapBatches() as spec:
                 raise InternalError(f"a {type(spec).__name__} waits and cannot be fused: step {step.name!r}")
 
     def _table(self, step: Step) -> Table | None:

@@ -31,6 +31,9 @@ class DueWording:
     def texts_of(self, record: Any) -> tuple[str, ...]:
         return self._wording.texts_of(value_of(record))
 
+    def unasked(self, texts: tuple[str, ...]) -> tuple[Any] | None:
+        return self._wording.unasked(texts)
+
     def request(self, request_id: RequestId, question: OpenAsk, timeout_s: float | None) -> Request:
         request = self._wording.request(request_id, question, timeout_s)
         dues = [slot.record for slot in question.slots if type(slot.record) is DueRecord]

@@ -31,6 +31,9 @@ class Embedding:
     def texts_of(self, record: Any) -> tuple[str, ...]:
         return (self._text_of(record),)
 
+    def unasked(self, texts: tuple[str, ...]) -> tuple[Any] | None:
+        return None
+
     def request(self, request_id: RequestId, question: OpenAsk, timeout_s: float | None) -> Request:
         spec, texts = self._spec, tuple(text for (text,) in question.texts)
         return EmbedRequest(request_id, spec.model, texts, spec.priority, spec.tenant, timeout_s, self._origin)

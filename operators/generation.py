@@ -43,6 +43,9 @@ class Generation:
     def texts_of(self, record: Any) -> tuple[str, ...]:
         return tuple(render(record) for render in self._renders)
 
+    def unasked(self, texts: tuple[str, ...]) -> tuple[Any] | None:
+        return None
+
     def request(self, request_id: RequestId, question: OpenAsk, timeout_s: float | None) -> Request:
         spec, [texts] = self._spec, question.texts
         if spec.raw:

@@ -18,7 +18,7 @@ from sage.base.errors import InternalError
 from sage.base.ids import RequestId, new_id
 from sage.base.inference import Failed, Last, Reply, Request, Token
 from sage.flow.graph import Step
-from sage.flow.spec import Embed, Generate
+from sage.flow.spec import Generate, ModelStep
 
 
 class Wording(Protocol):
@@ -32,6 +32,10 @@ class Wording(Protocol):
 
     def texts_of(self, record: Any) -> tuple[str, ...]:
         """Return what is asked about `record`; may raise anything that a user's function may."""
+        ...
+
+    def unasked(self, texts: tuple[str, ...]) -> tuple[Any] | None:
+        """Return the reply where it is known without asking, as a tuple of one."""
         ...
 
     def request(self, request_id: RequestId, question: OpenAsk, timeout_s: float | None) -> Request: ...
@@ -57,7 +61,7 @@ class ModelMachine:
     """
 
     def __init__(
-        self, step: Step, spec: Generate | Embed, wording: Wording, context: Context, order: InOrder | None = None
+        self, step: Step, spec: ModelStep, wording: Wording, context: Context, order: InOrder | None = None
     ) -> None:
         """`order`: in which records leave; by default as the step says."""
         self.counts = Counts()
@@ -227,6 +231,8 @@ class ModelMachine:
                 made = self._failures.tried(self._step, slot.record, slot.number, self._wording.texts_of, slot.record)
                 if made is None:
                     self._order.drop(slot)
+                elif (known := self._wording.unasked(made[0])) is not None:
+                    self._finish(slot, known[0])
                 elif self._twins is not None and self._twins.joins(made[0], slot):
                     self._order.give_back(slot)
                 else:
@@ -265,8 +271,8 @@ class ModelMachine:
         raise InternalError(f"{len(results)} results came to step {self._step.name!r}, which calls no coroutine")
 
 
-def _shares(spec: Generate | Embed) -> bool:
+def _shares(spec: ModelStep) -> bool:
     """Say whether records about which the same is asked share a request."""
     if spec.dedup is None:
-        return isinstance(spec, Embed) or has_one_answer(spec)
+        return not isinstance(spec, Generate) or has_one_answer(spec)
     return spec.dedup

@@ -12,6 +12,7 @@ from operators.due_wording import DueWording
 from operators.generation import Generation
 from operators.machine import Machine
 from operators.model import ModelMachine, Wording
+from operators.reranking import Reranking
 from operators.turn_machine import LeavingMachine, PerTurn, TurnMachine
 from operators.turn_steps import on_turns
 from operators.turn_wording import TurnWording
@@ -22,7 +23,7 @@ from sage.flow.chat import ChatSource
 from sage.flow.graph import DueRole, Step, TurnRole
 from sage.flow.plan import Chain
 from sage.flow.ports import RewindableSource, SourceReader
-from sage.flow.spec import Embed, Generate, MapAsync, MapBatches, Read
+from sage.flow.spec import Embed, Generate, MapAsync, MapBatches, ModelStep, Read, Rerank
 
 
 def machine_for(chain: Chain, context: Context) -> Machine:
@@ -56,7 +57,7 @@ def _due_machine(chain: Chain, context: Context) -> Machine:
         case DueRole.ON_WAY:
             steps = tuple(on_dues(step) for step in chain.steps)
             spec = steps[0].spec
-            if not isinstance(spec, Generate | Embed):
+            if not isinstance(spec, ModelStep):
                 return DueMachine(_machine(replace(chain, steps=steps), context))
             origin = _origin(first, context)
             wording = DueWording(_wording(spec, origin), origin, context.unix_s)
@@ -69,7 +70,7 @@ def _machine(chain: Chain, context: Context) -> Machine:
     match spec:
         case MapAsync():
             return MapAsyncMachine(first, _own(spec), context.rng)
-        case Generate() | Embed():
+        case Generate() | Embed() | Rerank():
             return ModelMachine(first, spec, _wording(spec, _origin(first, context)), context)
         case MapBatches(max_wait_s=float() | int() as max_wait_s):
             return BufferingMachine(first, spec, max_wait_s, context.batch_records)
@@ -105,7 +106,7 @@ def _turn_machine(chain: Chain, context: Context) -> Machine:
             step = on_turns(replace(first, spec=_own(spec)), context.turns)
             assert isinstance(step.spec, MapAsync)
             return MapAsyncMachine(step, step.spec, context.rng, PerTurn(spec.max_in_flight, ordered=spec.ordered))
-        case Generate() | Embed():
+        case Generate() | Embed() | Rerank():
             wording = TurnWording(
                 first, _wording(_hearing_values(spec), _origin(first, context)), context.turns, context.job_id
             )
@@ -121,17 +122,19 @@ def _origin(step: Step, context: Context) -> Origin:
     return Origin(str(context.job_id), step.name)
 
 
-def _wording(spec: Generate | Embed, origin: Origin) -> Wording:
+def _wording(spec: ModelStep, origin: Origin) -> Wording:
     if isinstance(spec, Generate):
         return Generation(spec, origin)
+    if isinstance(spec, Rerank):
+        return Reranking(spec, origin)
     from operators.embedding import Embedding  # numpy is loaded by flows that embed, not by the others
 
     return Embedding(spec, origin)
 
 
-def _hearing_values(spec: Generate | Embed) -> Generate | Embed:
+def _hearing_values(spec: ModelStep) -> ModelStep:
     """Return `spec` with an `on_token` that is given values, though it is called with records of chat requests."""
-    if isinstance(spec, Embed) or spec.on_token is None:
+    if not isinstance(spec, Generate) or spec.on_token is None:
         return spec
     on_token = spec.on_token
     return replace(spec, on_token=lambda record, text: on_token(record.value, text))

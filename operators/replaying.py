@@ -5,6 +5,7 @@ from typing import Any
 
 from operators.fields import text_getter
 from operators.generation import Generation
+from operators.reranking import Reranking
 from sage.flow.spec import (
     Aggregate,
     AssignTimestamps,
@@ -18,6 +19,7 @@ from sage.flow.spec import (
     MapBatches,
     Read,
     Reply,
+    Rerank,
     Spec,
     Split,
 )
@@ -45,6 +47,8 @@ def replaying(spec: Spec) -> Callable[[Any], Any] | None:
             return Generation(spec).texts_of
         case Embed(text=text):
             return text_getter(text)
+        case Rerank():
+            return Reranking(spec).texts_of
         case Reply(text=text) if text is not None:
             return text_getter(text)
         case _:

@@ -38,6 +38,9 @@ class TurnWording:
     def texts_of(self, record: TurnRecord) -> tuple[str, ...]:
         return self._wording.texts_of(record.value)
 
+    def unasked(self, texts: tuple[str, ...]) -> tuple[Any] | None:
+        return self._wording.unasked(texts)
+
     def request(self, request_id: RequestId, question: OpenAsk, timeout_s: float | None) -> Request:
         turn = _turn(question)
         self._turns.asks(turn, request_id)

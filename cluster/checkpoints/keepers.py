@@ -27,7 +27,7 @@ from operators.tables import Tables
 from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, InternalError
 from sage.base.ids import new_id
-from sage.flow.spec import Embed, Generate
+from sage.flow.spec import ModelStep
 
 
 class Keepers:
@@ -89,7 +89,7 @@ class Keepers:
 
     def _calls(self, spec: TaskSpec, keeping: Keeping) -> FolderCalls | None:
         step = spec.chain.steps[0]
-        if not self._keep_calls or step.turns is not None or not isinstance(step.spec, Generate | Embed):
+        if not self._keep_calls or step.turns is not None or not isinstance(step.spec, ModelStep):
             return None
         is_own = keeping.begins_in in ("", keeping.folder)
         return FolderCalls(keeping.folder, (keeping.begins_at or 0) if is_own else 0, spec)

@@ -91,8 +91,8 @@ def _models_to_pull(graph: "Graph") -> list[str]:
     """Return the models that `graph` asks, that the catalogue has, and that no engine of the settings serves."""
     from sage.base.catalog import CATALOG
     from sage.base.config import load_settings
-    from sage.flow.spec import Embed, Generate
+    from sage.flow.spec import ModelStep
 
-    asked = [step.spec.model for step in graph.steps if isinstance(step.spec, Generate | Embed)]
+    asked = [step.spec.model for step in graph.steps if isinstance(step.spec, ModelStep)]
     served = {engine.model for engine in load_settings().engines}
     return [entry.name for entry in CATALOG if entry.name in asked and entry.name not in served]

@@ -10,7 +10,7 @@ from sage.base.errors import FlowInvalid, InternalError
 from sage.flow.chat import ChatSource
 from sage.flow.graph import Graph, Step, Where, states_of
 from sage.flow.plan import Chain, Channel, Plan
-from sage.flow.spec import Embed, Fold, ForEach, Generate, IndexInto, Map, Read, Reply, Retrieve, Spec, Write
+from sage.flow.spec import Embed, Fold, ForEach, Generate, IndexInto, Map, Read, Reply, Rerank, Retrieve, Spec, Write
 
 
 def outline_from_plan(plan: Plan) -> PlanOutline:
@@ -85,6 +85,8 @@ def _kind_of(spec: Spec) -> tuple[StepKind, str]:
             return "index_into", index
         case Retrieve(index=index):
             return "retrieve", index
+        case Rerank(model=model):
+            return "rerank", model
         case Write():
             return "write", ""
         case ForEach():
@@ -114,6 +116,8 @@ def _spec(step: StepOutline) -> Spec:
             return IndexInto(step.uses, "", "")
         case "retrieve":
             return Retrieve(step.uses, 1, "")
+        case "rerank":
+            return Rerank(step.uses, "")
         case "write":
             return Write(_Elsewhere())
         case "for_each":

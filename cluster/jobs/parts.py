@@ -8,7 +8,7 @@ from cluster.runtime.messages import TaskSpec
 from sage.base.demand import Demand
 from sage.flow.graph import Step
 from sage.flow.plan import Routing
-from sage.flow.spec import Embed, Generate
+from sage.flow.spec import ModelStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def name_of_instance(steps: Sequence[str], wheres: Sequence[str], instance: int,
 
 
 def _model_of(step: Step) -> str | None:
-    return step.spec.model if isinstance(step.spec, Generate | Embed) else None
+    return step.spec.model if isinstance(step.spec, ModelStep) else None
 
 
 def _neighbours(task: TaskSpec) -> Iterable[str]:

@@ -13,10 +13,11 @@ from cluster.local.inquiries import (
     prompt_inquiry,
 )
 from cluster.local.models import Asker
+from cluster.local.rankings import rank_inquiry
 from cluster.local.read_answer import ReadAnswer
-from sage.base.answers import Completion, Embeddings
+from sage.base.answers import Completion, Embeddings, Ranking
 from sage.base.errors import RequestCancelled
-from sage.base.inference import Reply, Request, Token
+from sage.base.inference import Last, Reply, Request, Token
 from sage.flow.models import AskOptions, ChatOptions, Conversation, PromptOptions
 from sage.flow.runner import EngineStatus
 
@@ -164,10 +165,26 @@ class CoroutineModels:
 
     async def embed(self, texts: str | Sequence[str], *, model: str, **options: Unpack[AskOptions]) -> Embeddings:
         """Return one vector a text."""
-        awaiting = _Awaiting(self._asker, embed_inquiry(texts, model, options))
+        return embeddings_from(await self._lasts(embed_inquiry(texts, model, options)))
+
+    async def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        model: str,
+        k: int | None = None,
+        **options: Unpack[AskOptions],
+    ) -> Ranking:
+        """Return the documents by how well they answer `query`, the best first; with `k`, so many of them."""
+        asked = rank_inquiry(query, documents, model, k, options)
+        return asked.ranking(await self._lasts(asked.inquiry))
+
+    async def _lasts(self, inquiry: Inquiry) -> list[Last]:
+        awaiting = _Awaiting(self._asker, inquiry)
         while await awaiting.advance():
             pass
-        return embeddings_from(awaiting.open_inquiry.lasts())
+        return awaiting.open_inquiry.lasts()
 
     async def engines(self) -> list[EngineStatus]:
         """Return the engines that run, start or were lost."""

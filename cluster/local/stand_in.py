@@ -16,6 +16,8 @@ from sage.base.inference import (
     Finished,
     Reply,
     Request,
+    ScoreRequest,
+    TextsRequest,
     Token,
     Usage,
 )
@@ -39,6 +41,8 @@ def replies_of(request: Request, models: Mapping[str, Model]) -> tuple[Reply, ..
     try:
         if isinstance(request, EmbedRequest):
             return (_embedded(request, [_vector(model(text)) for text in request.texts]),)
+        if isinstance(request, ScoreRequest):
+            return (_embedded(request, _scores(request, model)),)
         prompt = request.messages[-1].content if isinstance(request, ChatRequest) else request.prompt
         return (Token(request.id, _text(model(prompt))), Finished(request.id, "stop", Usage(), _ENGINE))
     except SageError as error:
@@ -61,7 +65,13 @@ def _vector(numbers: object) -> list[float]:
     return [number / length for number in numbers]
 
 
-def _embedded(request: EmbedRequest, vectors: Sequence[Sequence[float]]) -> Embedded:
+def _scores(request: ScoreRequest, model: Model) -> list[list[float]]:
+    """Return the cosines of what the model gives for the query and each text."""
+    query = _vector(model(request.query))
+    return [[sum(a * b for a, b in zip(query, _vector(model(text)), strict=True))] for text in request.texts]
+
+
+def _embedded(request: TextsRequest, vectors: Sequence[Sequence[float]]) -> Embedded:
     flat = array("f", [number for vector in vectors for number in vector])
     if byteorder == "big":
         flat.byteswap()

@@ -56,6 +56,15 @@ def checked_terms(options: Mapping[str, object], wanted: type[T]) -> T:
     return wanted(**{name: _checked(name, value, types) for name, value in options.items()})
 
 
+def checked_count(value: object, param: str) -> int:
+    """Return a whole number of at least 1; raises InvalidRequest that names `param`."""
+    try:
+        number: int = msgspec.convert(value, Annotated[int, Meta(ge=1)])
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"{param}={value!r:.80} is refused: {error}", param=param) from error
+    return number
+
+
 def checked_text(value: object, param: str) -> str:
     """Return a text that is not empty and can be sent; raises InvalidRequest that names `param`."""
     if not isinstance(value, str):

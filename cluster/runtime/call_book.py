@@ -22,6 +22,7 @@ from sage.base.inference import (
     Last,
     Reply,
     Request,
+    TextsRequest,
     Token,
     Usage,
 )
@@ -131,7 +132,7 @@ class CallBook:
 
     def _known_texts(self, request: Request, known: list[Reply], counts: Counts) -> Request | None:
         """Return what is left to be asked of a request; a reply goes to `known` where nothing is."""
-        if isinstance(request, EmbedRequest):
+        if isinstance(request, TextsRequest):
             return self._known_vectors(request, known, counts)
         key = key_of(request)
         said = _read(_SAID, self._journal.take(key))
@@ -149,8 +150,8 @@ class CallBook:
         else:
             counts.num_replayed += num_known
 
-    def _known_vectors(self, request: EmbedRequest, known: list[Reply], counts: Counts) -> EmbedRequest | None:
-        keys = [key_of_text(request.model, text) for text in request.texts]
+    def _known_vectors(self, request: TextsRequest, known: list[Reply], counts: Counts) -> TextsRequest | None:
+        keys = keys_of_texts(request)
         known_vectors = (_read(_VECTOR, self._journal.take(key)) for key in keys)
         found = {at: vector for at, vector in enumerate(known_vectors) if vector is not None}
         self._count(len(found), counts)
@@ -172,6 +173,13 @@ def _read(decoder: msgspec.msgpack.Decoder[A], answer: bytes | None) -> A | None
 
 def _key(asked: object) -> bytes:
     return blake2b(_ENCODER.encode(asked), digest_size=16).digest()
+
+
+def keys_of_texts(request: TextsRequest) -> list[bytes]:
+    """Return by what the answer to each text is known: its vector, or how it answers the query."""
+    if isinstance(request, EmbedRequest):
+        return [key_of_text(request.model, text) for text in request.texts]
+    return [_key(("score", request.model, request.query, text)) for text in request.texts]
 
 
 def key_of_text(model: str, text: str) -> bytes:

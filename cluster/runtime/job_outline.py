@@ -8,7 +8,7 @@ from sage.base.demand import Demand
 from sage.flow.plan import Routing, Side
 
 StepKind = Literal[
-    "read", "generate", "embed", "index_into", "retrieve", "write", "for_each", "from_chat", "reply", "other"
+    "read", "generate", "embed", "index_into", "retrieve", "rerank", "write", "for_each", "from_chat", "reply", "other"
 ]
 
 

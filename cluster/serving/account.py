@@ -8,11 +8,9 @@ from cluster.serving.latency import LatencyModel
 from cluster.serving.ticket import Lane, Ticket
 from cluster.serving.window import PromptWindow
 from sage.base.ids import RequestId
-from sage.base.inference import Kind
+from sage.base.inference import TEXT_KINDS, Kind
 
 MAX_EMBEDDING_BATCHES = 2  # one in work, one at hand: the engine never idles, and the rest can still be ordered here
-
-_EMBED = Kind.EMBED  # an attribute of an enum costs as much as a call
 
 MIN_TOKENS_TIMED = 4  # the time between fewer tokens is mostly that of one iteration and of the way
 
@@ -51,7 +49,7 @@ class EngineAccount:
 
     def has_room(self, kind: Kind) -> bool:
         """Say whether it may be given something of `kind` now."""
-        if kind is not _EMBED:
+        if kind not in TEXT_KINDS:
             return self.has_room_for_prompt()
         return not self.is_retired and len(self.batches) < MAX_EMBEDDING_BATCHES and self.free_slots() > 0
 
@@ -67,7 +65,7 @@ class EngineAccount:
         self.held[ticket.request.id] = ticket
         self.load_tokens += ticket.cost_tokens
         self.work += work
-        if ticket.lane.kind is not _EMBED:
+        if ticket.lane.kind not in TEXT_KINDS:
             if not self.prefill_tokens:
                 self.late_s = 0.0
             ticket.prefill_s = self.latency.first_token_s(uncached_tokens, self.num_decoding) or 0.0
@@ -97,7 +95,7 @@ class EngineAccount:
 
     def saw_first_token(self, ticket: Ticket, now_s: float) -> None:
         """Note that the first token of a ticket that is held came now."""
-        if ticket.first_s is not None or ticket.lane.kind is _EMBED:
+        if ticket.first_s is not None or ticket.lane.kind in TEXT_KINDS:
             return
         ticket.first_s = now_s
         self.prefill_tokens -= ticket.uncached_tokens
@@ -120,7 +118,7 @@ class EngineAccount:
         del self.held[ticket.request.id]
         self.load_tokens -= ticket.cost_tokens
         self.work = self.work - ticket.work if self.held else 0.0  # what rounding left goes with the last
-        if ticket.lane.kind is _EMBED:
+        if ticket.lane.kind in TEXT_KINDS:
             return
         if ticket.first_s is None:
             self.prefill_tokens -= ticket.uncached_tokens

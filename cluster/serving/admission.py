@@ -8,7 +8,7 @@ from cluster.serving.route import Router
 from cluster.serving.ticket import Lane
 from sage.base.errors import InvalidRequest, NoEngine, SageError, UnknownModel
 from sage.base.ids import EngineId
-from sage.base.inference import MAX_EMBED_TEXTS, EmbedRequest, Request
+from sage.base.inference import MAX_EMBED_TEXTS, MAX_SCORE_TEXTS, EmbedRequest, Request, ScoreRequest
 
 RETRY_NO_ENGINE_S = 5.0  # about what an embedded engine needs to start (measured: 3 s to load a 98 MB model)
 
@@ -53,10 +53,17 @@ class Offer:
 
     def invalid(self, request: Request) -> SageError | None:
         """Return what is wrong with the fields of `request`, if anything is."""
-        if not isinstance(request, EmbedRequest) or 1 <= len(request.texts) <= MAX_EMBED_TEXTS:
+        match request:
+            case EmbedRequest(texts=texts):
+                what, most = "an embedding request", MAX_EMBED_TEXTS
+            case ScoreRequest(texts=texts):
+                what, most = "a request to score", MAX_SCORE_TEXTS
+            case _:
+                return None
+        if 1 <= len(texts) <= most:
             return None
         return InvalidRequest(
-            f"an embedding request holds 1 to {MAX_EMBED_TEXTS} texts, not {len(request.texts)}",
+            f"{what} holds 1 to {most} texts, not {len(texts)}",
             "Split longer lists into several requests.",
             param="texts",
         )

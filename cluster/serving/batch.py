@@ -12,9 +12,7 @@ from cluster.serving.account import EngineAccount
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.route import Router
 from cluster.serving.ticket import Lane, Ticket
-from sage.base.inference import EmbedRequest, Kind
-
-_EMBED = Kind.EMBED
+from sage.base.inference import TEXT_KINDS, TextsRequest
 
 
 @dataclass(slots=True)
@@ -65,8 +63,8 @@ class Batcher:
         first = self._queue.first(lane)
         assert first is not None, "something waits"
         account = self._router.choose_beside(with_room, first)
-        if lane.kind is _EMBED:
-            assignments.append(self._embedding_batch(lane, account, now_s))
+        if lane.kind in TEXT_KINDS:
+            assignments.append(self._batch_of_texts(lane, account, now_s))
         else:
             self._generation(lane, account, messages, assignments, now_s)
         return True
@@ -87,7 +85,7 @@ class Batcher:
             assignments.append(message)
         message.tickets.append(ticket)
 
-    def _embedding_batch(self, lane: Lane, account: EngineAccount, now_s: float) -> Assignment:
+    def _batch_of_texts(self, lane: Lane, account: EngineAccount, now_s: float) -> Assignment:
         """Take the first request, and those behind it while their texts fit the engine's best batch."""
         first = self._queue.take(lane, now_s)
         batch = Assignment(account, [first], num_texts(first))
@@ -103,6 +101,6 @@ class Batcher:
 
 
 def num_texts(ticket: Ticket) -> int:
-    """Return how many texts a ticket embeds; 0 for generation."""
+    """Return how many texts a ticket embeds or scores; 0 for generation."""
     request = ticket.request
-    return len(request.texts) if isinstance(request, EmbedRequest) else 0
+    return len(request.texts) if isinstance(request, TextsRequest) else 0

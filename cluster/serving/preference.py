@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from cluster.serving.recent import Recent
 from cluster.serving.size import work_of
 from cluster.serving.ticket import Lane, Ticket
-from sage.base.inference import EmbedRequest, Request
+from sage.base.inference import Request, TextsRequest
 
 STRENGTH = 2.0
 """By how much longer a forecast counts that has a share of 1 less cached: 2 gains requests over 1 and loses no tokens,
@@ -102,7 +102,7 @@ class Preference:
 
 def _most_tokens(request: Request) -> float:
     """Return how long its answer may be."""
-    named = None if isinstance(request, EmbedRequest) else request.sampling.max_tokens
+    named = None if isinstance(request, TextsRequest) else request.sampling.max_tokens
     return math.inf if named is None else named
 
 

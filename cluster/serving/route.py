@@ -12,11 +12,9 @@ from cluster.serving.size import work_of
 from cluster.serving.ticket import Lane, Ticket, lane_for
 from cluster.serving.window import PromptWindow, is_adaptive
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Kind, ModelCard
+from sage.base.inference import TEXT_KINDS, Kind, ModelCard
 
 _Place = tuple[float, int, int, EngineAccount]  # standing by the route, last pick (unique unless 0), version, account
-
-_EMBED = Kind.EMBED
 
 
 @dataclass(slots=True, eq=False)
@@ -213,7 +211,7 @@ class Router:
             return
         place = (self._route.standing(account), account.last_pick, account.version, account)
         for serving in self._serving_of[account.info.engine_id]:
-            if account.has_room(_EMBED) if serving.lane.kind is _EMBED else is_open:
+            if account.has_room(serving.lane.kind) if serving.lane.kind in TEXT_KINDS else is_open:
                 heapq.heappush(serving.heap, place)
                 if len(serving.heap) > 4 * len(serving.accounts) + 16:
                     serving.heap = serving.swept()
@@ -226,7 +224,7 @@ class Router:
             assert account.load_tokens == sum(ticket.cost_tokens for ticket in held), "load is what is held"
             started = [ticket for ticket in held if ticket.first_s is not None]
             assert account.num_decoding == len(started), "who decodes is known"
-            rest = [ticket for ticket in held if ticket.first_s is None and ticket.lane.kind is not Kind.EMBED]
+            rest = [ticket for ticket in held if ticket.first_s is None and ticket.lane.kind not in TEXT_KINDS]
             assert account.prefill_tokens == sum(ticket.uncached_tokens for ticket in rest)
             assert abs(account.work - sum(ticket.work for ticket in held)) < 1.0, "work is what is held"
             assert all(ticket.engine_id == account.info.engine_id for ticket in held)

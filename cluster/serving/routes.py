@@ -22,7 +22,7 @@ from cluster.serving.recent import Recent
 from cluster.serving.size import PromptPrefix, Sizing
 from cluster.serving.ticket import Ticket, engine_of
 from sage.base.ids import EngineId
-from sage.base.inference import Kind, Usage
+from sage.base.inference import TEXT_KINDS, Usage
 
 ROUTE_NAMES = ("round_robin", "least_work", "session", "prefix", "auto")
 
@@ -122,14 +122,14 @@ class BySession(LeastWork):
         self._engines: Recent[int, EngineId] = Recent(MAX_SESSIONS)
 
     def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
-        if ticket.lane.kind is Kind.EMBED:
+        if ticket.lane.kind in TEXT_KINDS:
             return first
         engine_id = self._engines.get(self._sizing.session(ticket.request))
         before = accounts.get(engine_id) if engine_id is not None else None
         return before if before is not None and _has_room(before, ticket) else first
 
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
-        if ticket.lane.kind is not Kind.EMBED:
+        if ticket.lane.kind not in TEXT_KINDS:
             self._engines.put(self._sizing.session(ticket.request), account.info.engine_id)
         return ticket.size.prompt_tokens
 

@@ -1,8 +1,10 @@
-"""Which texts of a request to embed must be asked of an engine, and what became of them. A machine; knows no engine.
+"""Which texts of a request must be asked of an engine, and what became of them. A machine; knows no engine.
 
     text --cached--> answered at once
          --asked by another just now--> waits for that answer
-         --else--> asked, once, with the other new texts of its request
+         --else--> asked, once, with the other new texts of its request, as many at a time as an engine takes
+
+What is asked about a text is its vector, or how well it answers a query.
 
 What is shared is shared within a tenant. A request waits on another's only where that one is at least as urgent and is
 over before its own deadline; where that one fails, it asks for itself.
@@ -20,7 +22,20 @@ from cluster.serving.statistics import TextsView
 from cluster.serving.vector_cache import CachedVector, TextKey, VectorCache, text_key
 from sage.base.errors import InternalError, InvalidRequest, RequestCancelled, SageError
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Embedded, EmbedRequest, Failed, Failure, Finished, Last, Served, ServiceClass, Usage
+from sage.base.inference import (
+    MAX_EMBED_TEXTS,
+    MAX_SCORE_PAIRS,
+    Embedded,
+    EmbedRequest,
+    Failed,
+    Failure,
+    Finished,
+    Last,
+    Served,
+    ServiceClass,
+    TextsRequest,
+    Usage,
+)
 
 MAX_SHARERS = 256
 """Rows that wait for one asked text at most: those behind are asked again, so that the plane's bounds hold for all."""
@@ -35,7 +50,7 @@ class _Open:
     `asks`: what was asked for it; `shares`: what was asked for others, and it waits for.
     """
 
-    request: EmbedRequest
+    request: TextsRequest
     deadline_s: float
     rows: list[bytes]
     num_left: int = 0
@@ -55,7 +70,7 @@ class _Asked:
     `is_old`: models have changed since, so that its vectors are for those who wait only.
     """
 
-    request: EmbedRequest
+    request: TextsRequest
     owner: _Open
     waiting: dict[TextKey, list[tuple[_Open, int]]] = field(default_factory=dict)
     is_old: bool = False
@@ -68,13 +83,13 @@ class _Asked:
 class TextOrders:
     """What is to be done: `asks` go to the plane, `cancels` name what it is to stop, `ended` go to whoever asked."""
 
-    asks: list[EmbedRequest] = field(default_factory=list)
+    asks: list[TextsRequest] = field(default_factory=list)
     cancels: list[RequestId] = field(default_factory=list)
     ended: list[Last] = field(default_factory=list)
 
 
 class SharedTexts:
-    """Holds open requests to embed; each ends in exactly one Last. Driven by the thread of the plane."""
+    """Holds open requests about texts; each ends in exactly one Last. Driven by the thread of the plane."""
 
     def __init__(self, cache: VectorCache) -> None:
         self.cache = cache
@@ -83,21 +98,21 @@ class SharedTexts:
         self._under_way: dict[TextKey, _Asked] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
 
-    def refusal(self, request: EmbedRequest) -> Failed | None:
+    def refusal(self, request: TextsRequest) -> Failed | None:
         """Return the end of a request whose id is still in use."""
         if request.id not in self._open and request.id not in self._asked:
             return None
         what = f"a request with the id {request.id!r} is still being worked on"
         return _failed(request.id, InvalidRequest(what, "Give each request an id of its own.", param="id"))
 
-    def submitted(self, request: EmbedRequest, now_s: float) -> TextOrders:
+    def submitted(self, request: TextsRequest, now_s: float) -> TextOrders:
         """Take a request of at least one text that is not refused."""
         assert self.refusal(request) is None, request
         orders = TextOrders()
         deadline_s = math.inf if request.timeout_s is None else now_s + request.timeout_s
         open = _Open(request, deadline_s, [b""] * len(request.texts), num_left=len(request.texts))
         self._open[request.id] = open
-        self._ask(open, self._new_texts(open), request.id, orders, now_s)
+        self._ask(open, self._new_texts(open), orders, now_s, is_first=True)
         self._end_if_whole(open, orders)
         return orders
 
@@ -125,8 +140,7 @@ class SharedTexts:
             return None
         error = RequestCancelled("the request was cancelled by whoever asked")
         orders = TextOrders(ended=[self._over(open, _failed(request_id, error))])
-        left = (asked.request.id for asked in (*open.asks, *open.shares) if not asked.is_waited_for())
-        orders.cancels.extend(id for id in dict.fromkeys(left) if id in self._asked)
+        self._stop(open, orders)
         return orders
 
     def forget(self) -> None:
@@ -144,8 +158,9 @@ class SharedTexts:
     def _new_texts(self, open: _Open) -> dict[TextKey, list[int]]:
         """Fill or share what can be; return the rows of the texts that must be asked, by key, in order."""
         request, new = open.request, dict[TextKey, list[int]]()
+        query = None if isinstance(request, EmbedRequest) else request.query
         for row, text in enumerate(request.texts):
-            key = text_key(request.tenant, request.model, text)
+            key = text_key(request.tenant, request.model, text, query)
             cached = self.cache.get(key)
             if cached is not None:
                 self._counts[request.model, "cached"] += 1
@@ -162,9 +177,20 @@ class SharedTexts:
                 new[key] = [row]
         return new
 
-    def _ask(self, open: _Open, new: dict[TextKey, list[int]], id: RequestId, orders: TextOrders, now_s: float) -> None:
-        if not new:
-            return
+    def _ask(
+        self, open: _Open, new: dict[TextKey, list[int]], orders: TextOrders, now_s: float, *, is_first: bool = False
+    ) -> None:
+        """Ask for the rows of `new`, as many texts at a time as go into one request; the first has the asker's id."""
+        most = MAX_EMBED_TEXTS if isinstance(open.request, EmbedRequest) else MAX_SCORE_PAIRS
+        entries = list(new.items())
+        for start in range(0, len(entries), most):
+            own = open.request.id
+            id = own if is_first and not start else RequestId(f"{own}/{len(open.asks) + 1}")
+            self._ask_once(open, dict(entries[start : start + most]), id, orders, now_s)
+
+    def _ask_once(
+        self, open: _Open, new: dict[TextKey, list[int]], id: RequestId, orders: TextOrders, now_s: float
+    ) -> None:
         request = open.request
         texts = tuple(request.texts[rows[0]] for rows in new.values())
         timeout_s = None if math.isinf(open.deadline_s) else open.deadline_s - now_s
@@ -194,6 +220,7 @@ class SharedTexts:
         """End the asker by its failure; whoever shared asks for itself, and shares no more with others before it."""
         if not asked.owner.is_over:
             orders.ended.append(self._over(asked.owner, Failed(asked.owner.request.id, failure)))
+            self._stop(asked.owner, orders)
         again: dict[_Open, dict[TextKey, list[int]]] = {}
         for key, waiting in asked.waiting.items():
             for open, row in waiting:
@@ -204,8 +231,7 @@ class SharedTexts:
                 late = deadline_exceeded(open.request, "waited for an engine")
                 orders.ended.append(self._over(open, _failed(open.request.id, late)))
                 continue
-            id = RequestId(f"{open.request.id}/{len(open.asks) + 1}")
-            self._ask(open, new, id, orders, now_s)
+            self._ask(open, new, orders, now_s)
 
     def _end_if_whole(self, open: _Open, orders: TextOrders) -> None:
         if open.num_left == 0 and not open.is_over:
@@ -214,6 +240,11 @@ class SharedTexts:
             engine_id = open.engine_id if open.engine_id is not None else EngineId("cache")
             last = Embedded(open.request.id, b"".join(open.rows), dim, usage, engine_id, served=open.served)
             orders.ended.append(self._over(open, last))
+
+    def _stop(self, open: _Open, orders: TextOrders) -> None:
+        """Stop what a request that is over was waiting for, and nobody else is."""
+        left = (asked.request.id for asked in (*open.asks, *open.shares) if not asked.is_waited_for())
+        orders.cancels.extend(id for id in dict.fromkeys(left) if id in self._asked)
 
     def _over(self, open: _Open, last: Last) -> Last:
         open.is_over = True

@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 from xxhash import xxh3_64_intdigest
 
-from sage.base.inference import ChatRequest, EmbedRequest, GenerateRequest, Request
+from sage.base.inference import ChatRequest, EmbedRequest, GenerateRequest, Request, ScoreRequest
 
 CHARACTERS_PER_TOKEN = 4  # English text and byte-pair vocabularies; only the ratios between requests matter
 ASSUMED_ANSWER_TOKENS = 256  # where a request names no max_tokens
@@ -76,6 +76,8 @@ class TextSizing:
                 return _generation(len(request.prompt), request.sampling.max_tokens)
             case EmbedRequest():
                 return Size(1 + sum(map(len, request.texts)) // CHARACTERS_PER_TOKEN)
+            case ScoreRequest(query=query, texts=texts):  # each text is read with the query before it
+                return Size(1 + (sum(map(len, texts)) + len(texts) * len(query)) // CHARACTERS_PER_TOKEN)
 
     def prefix(self, request: Request) -> PromptPrefix:
         text = _prompt_bytes(request)
@@ -96,7 +98,7 @@ class TextSizing:
                 opening = "\x00".join(f"{message.role}\x01{message.content}" for message in messages[:first])
             case GenerateRequest(prompt=prompt):
                 opening = prompt[:BLOCK_BYTES]
-            case EmbedRequest():
+            case EmbedRequest() | ScoreRequest():
                 opening = ""
         return xxh3_64_intdigest(f"{request.tenant}\x02{request.model}\x02{opening}".encode("utf-8", "surrogatepass"))
 
@@ -112,7 +114,7 @@ def _prompt_bytes(request: Request) -> bytes:
             text = "\x00".join([f"{message.role}\x01{message.content}" for message in messages])
         case GenerateRequest(prompt=prompt):
             text = prompt
-        case EmbedRequest():
+        case EmbedRequest() | ScoreRequest():
             text = ""
     return text.encode("utf-8", "surrogatepass")
 

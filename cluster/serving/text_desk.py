@@ -1,18 +1,34 @@
-"""Where requests to embed come past before the plane: cached and shared texts are answered here. Decides nothing.
+"""Where requests to embed and to score come past before the plane: cached and shared texts are answered here.
 
-All other requests go straight on. Used on the thread of the plane's shell, in front of it.
+A model that embeds scores too: by the cosine of the vectors of query and text. All other requests go straight on. Used
+on the thread of the plane's shell, in front of it. Decides nothing.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from cluster.serving.cosines import scores_from, texts_with_query
 from cluster.serving.shared_texts import SharedTexts, TextOrders
 from cluster.serving.shell import PlaneShell
 from cluster.serving.statistics import PlaneView
 from cluster.serving.vector_cache import VectorCache
 from sage.base.clock import Clock, SystemClock
 from sage.base.ids import RequestId
-from sage.base.inference import MAX_EMBED_TEXTS, EmbedRequest, Kind, Last, ModelCard, Reply, ReplyTo, Request, Token
+from sage.base.inference import (
+    MAX_EMBED_TEXTS,
+    MAX_SCORE_TEXTS,
+    EmbedRequest,
+    Kind,
+    Last,
+    ModelCard,
+    Reply,
+    ReplyTo,
+    Request,
+    ScoreRequest,
+    TextsRequest,
+    Token,
+    kind_of,
+)
 from sage.base.log import get_log
 
 VECTOR_CACHE_BYTES = 64 * 1024 * 1024
@@ -30,6 +46,7 @@ class TextDesk:
         self._askers: dict[RequestId, ReplyTo] = {}
         self._served: tuple[ModelCard, ...] = ()
         self._models: frozenset[str] = frozenset()
+        self._cosines: set[RequestId] = set()  # asked for as vectors
 
     def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
         """Take `requests`; see Inference.submit. `reply_to` is hashable."""
@@ -38,13 +55,16 @@ class TextDesk:
         outcomes: list[TextOrders] = []
         refused: list[Reply] = []
         for request in requests:
-            if not (isinstance(request, EmbedRequest) and self._is_for_us(request)):
+            texts = self._texts_of(request)
+            if texts is None:
                 others.append(request)
-            elif (refusal := self._texts.refusal(request)) is not None:
+            elif (refusal := self._texts.refusal(texts)) is not None:
                 refused.append(refusal)
             else:
                 self._askers[request.id] = reply_to
-                outcomes.append(self._texts.submitted(request, self._clock.monotonic_s()))
+                if kind_of(texts) is not kind_of(request):
+                    self._cosines.add(request.id)
+                outcomes.append(self._texts.submitted(texts, self._clock.monotonic_s()))
         if refused:
             _give(reply_to, refused)
         self._obey(outcomes)
@@ -75,9 +95,15 @@ class TextDesk:
             self._models = frozenset(card.name for card in models if Kind.EMBED in card.kinds)
             self._texts.forget()
 
-    def _is_for_us(self, request: EmbedRequest) -> bool:
-        """Say whether it can be answered at all; what cannot is refused by the plane, in its words."""
-        return request.model in self._models and 1 <= len(request.texts) <= MAX_EMBED_TEXTS
+    def _texts_of(self, request: Request) -> TextsRequest | None:
+        """Return what is asked about texts; None where the plane has to do with it, as it has with all it refuses."""
+        match request:
+            case EmbedRequest(model=model, texts=texts):
+                return request if model in self._models and 1 <= len(texts) <= MAX_EMBED_TEXTS else None
+            case ScoreRequest(model=model, texts=texts) if 1 <= len(texts) <= MAX_SCORE_TEXTS:
+                return texts_with_query(request) if model in self._models else request
+            case _:
+                return None
 
     def _heard(self, replies: Sequence[Reply]) -> None:
         now_s = self._clock.monotonic_s()
@@ -96,6 +122,9 @@ class TextDesk:
     def _answer(self, ended: Iterable[Last]) -> None:
         by_asker: dict[ReplyTo, list[Reply]] = {}
         for last in ended:
+            if last.request_id in self._cosines:
+                self._cosines.remove(last.request_id)
+                last = scores_from(last)
             by_asker.setdefault(self._askers.pop(last.request_id), []).append(last)
         for reply_to, replies in by_asker.items():
             _give(reply_to, replies)

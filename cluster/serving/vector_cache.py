@@ -92,9 +92,14 @@ class VectorCache:
             assert share.num_bytes == sum(map(_num_bytes, share.entries.values()))
 
 
-def text_key(tenant: str, model: str, text: str) -> TextKey:
-    """Return by what a text is known; half a surrogate pair is kept as it is."""
-    return TextKey(tenant, model, blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest())
+def text_key(tenant: str, model: str, text: str, query: str | None = None) -> TextKey:
+    """Return by what a text is known, or how it answers a `query`; half a surrogate pair is kept as it is."""
+    key = _digest(text)
+    return TextKey(tenant, model, key if query is None else blake2b(_digest(query) + key, digest_size=16).digest())
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _num_bytes(value: CachedVector) -> int:

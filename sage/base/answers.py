@@ -35,3 +35,21 @@ class Embeddings:
     vectors: "NDArray[np.float32]"
     usage: Usage
     served: tuple[Served, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RankedDocument:
+    """One of the documents given: its place among them, how well it answers the query, and its text."""
+
+    index: int
+    score: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Documents by how well they answer a query, the best first. `served` as of Embeddings."""
+
+    results: tuple[RankedDocument, ...]
+    usage: Usage
+    served: tuple[Served, ...]

@@ -25,6 +25,7 @@ class Kind(StrEnum):
     CHAT = "chat"
     GENERATE = "generate"
     EMBED = "embed"
+    SCORE = "score"
 
 
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,11 +104,42 @@ class EmbedRequest(msgspec.Struct, frozen=True, tag="embed", forbid_unknown_fiel
     origin: Origin | None = None
 
 
+class ScoreRequest(msgspec.Struct, frozen=True, tag="score", forbid_unknown_fields=True):
+    """Ask how well each text answers `query`: one number a text, in order, the greater the better.
+
+    At most MAX_SCORE_TEXTS texts. It is answered by an Embedded with vectors of one number.
+    """
+
+    id: RequestId
+    model: str
+    query: str
+    texts: tuple[str, ...]
+    service_class: ServiceClass = ServiceClass.STANDARD
+    tenant: str = "default"
+    timeout_s: float | None = None
+    origin: Origin | None = None
+
+
 MAX_EMBED_TEXTS = 64  # a request of this many texts keeps an engine busy 0.1-0.5 s: the longest that urgent ones wait
 
-_KINDS: dict[type, Kind] = {ChatRequest: Kind.CHAT, GenerateRequest: Kind.GENERATE, EmbedRequest: Kind.EMBED}
+MAX_SCORE_TEXTS = 1024  # of which an engine gets MAX_SCORE_PAIRS at a time
 
-Request = ChatRequest | GenerateRequest | EmbedRequest
+MAX_SCORE_PAIRS = 32  # each is read with the query: twice as long as a text to embed
+
+TextsRequest = EmbedRequest | ScoreRequest
+"""What is asked of many texts at once, with an answer a text: engines do it in batches, and equal texts share one."""
+
+TEXT_KINDS = (Kind.EMBED, Kind.SCORE)
+"""The kinds of a TextsRequest."""
+
+_KINDS: dict[type, Kind] = {
+    ChatRequest: Kind.CHAT,
+    GenerateRequest: Kind.GENERATE,
+    EmbedRequest: Kind.EMBED,
+    ScoreRequest: Kind.SCORE,
+}
+
+Request = ChatRequest | GenerateRequest | EmbedRequest | ScoreRequest
 
 
 def kind_of(request: Request) -> Kind:
@@ -179,7 +211,7 @@ class Finished(msgspec.Struct, frozen=True, tag="finished", forbid_unknown_field
 
 
 class Embedded(msgspec.Struct, frozen=True, tag="embedded", forbid_unknown_fields=True, omit_defaults=True):
-    """`vectors`: little-endian float32 [num_texts, dim], row-major, in the order of the texts.
+    """`vectors`: little-endian float32 [num_texts, dim], row-major, in the order of the texts; of scores, dim is 1.
 
     `text_tokens`: what each text has, in that order, where an engine can tell; it goes no further than the plane.
     """

@@ -127,7 +127,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     device: Annotated[str, Meta(description="device it runs on")] = "CPU"
     replicas: Annotated[int, Meta(ge=1, description="how many of it are started")] = 1
     roles: Annotated[
-        tuple[Literal["chat", "embedding"], ...], Meta(description="`chat`, `embedding`; none: what the model can do")
+        tuple[Literal["chat", "embedding", "rerank"], ...],
+        Meta(description="`chat`, `embedding`, `rerank`; none: what the model can do"),
     ] = ()
     cpus: Annotated[float, Meta(ge=0, description="CPUs that are kept for it on its node")] = 0.0
     memory_bytes: Annotated[int, Meta(ge=0, description="main memory that is kept for it")] = 0

@@ -9,7 +9,7 @@ from sage.base.inference import ServiceClass
 from sage.flow.check_graph import graph_from_steps
 from sage.flow.check_step import check_step, kind_of_step
 from sage.flow.graph import Graph, Step
-from sage.flow.spec import Embed, IndexInto, Spec
+from sage.flow.spec import Embed, Field, IndexInto, Spec
 from sage.flow.where import users_line
 
 StepNumber = NewType("StepNumber", int)
@@ -66,6 +66,16 @@ class Builder:
             )
             for number, draft in enumerate(self._drafts)
         )
+
+    def text_embedded_before(self, number: StepNumber) -> Field | None:
+        """Return of which text the vectors were made that reach this step; None where no step before it embeds."""
+        at = [number]
+        while at:
+            draft = self._drafts[at[0]]
+            if isinstance(draft.step.spec, Embed):
+                return draft.step.spec.text
+            at = list(draft.inputs)
+        return None
 
     def graph(self) -> Graph:
         """Return the whole flow; raises FlowInvalid where it cannot run."""

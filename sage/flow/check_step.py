@@ -30,12 +30,14 @@ from sage.flow.spec import (
     Read,
     Reduce,
     Reply,
+    Rerank,
     Retrieve,
     Spec,
     Split,
     TakeSide,
     ToAll,
     Union,
+    Waiting,
     Window,
     Within,
     Write,
@@ -67,6 +69,7 @@ NAMES = {
     Embed: "embed",
     IndexInto: "index_into",
     Retrieve: "retrieve",
+    Rerank: "rerank",
     Write: "write",
     ForEach: "for_each",
     Reply: "reply",
@@ -113,6 +116,8 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
             yield from _faults_of_generate(spec)
         case Embed():
             yield from _faults_of_embed(spec)
+        case Rerank():
+            yield from _faults_of_rerank(spec)
         case Retrieve(k=k, vector=vector, into=into):
             yield from at_least(1, k=k)
             yield from _field(vector=vector, into=into)
@@ -252,20 +257,30 @@ def _faults_of_embed(spec: Embed) -> Iterator[Fault]:
     yield from _text_of_record(spec.text)
 
 
-def _faults_of_calls(spec: MapAsync | Generate | Embed) -> Iterator[Fault]:
+def _faults_of_rerank(spec: Rerank) -> Iterator[Fault]:
+    yield from _model(spec.model)
+    yield from _faults_of_calls(spec)
+    yield from whole_numbers(k=spec.k)
+    yield from at_least(1, k=spec.k)
+    yield from above_zero(deadline_s=spec.deadline_s)
+    yield from _field(passages=spec.passages, into=spec.into)
+    yield from _text_of_record(spec.query, "query")
+
+
+def _faults_of_calls(spec: Waiting) -> Iterator[Fault]:
     yield from at_least(1, max_in_flight=spec.max_in_flight)
     yield from above_zero(timeout_s=spec.timeout_s)
     yield from at_least(0, backoff_s=spec.backoff_s)
 
 
-def _text_of_record(text: object) -> Iterator[Fault]:
+def _text_of_record(text: object, param: str = "text") -> Iterator[Fault]:
     if isinstance(text, str) and text.isidentifier():
         return
-    faults = list(_template(text=text))
+    faults = list(_template(**{param: text}))
     yield from faults
     if isinstance(text, str) and not faults and not fields_of_template(text):
         yield Fault(
-            f"text={text!r:.80} names no field: each record would have the same", 'Write text="{body}".', "text"
+            f"{param}={text!r:.80} names no field: each record would have the same", f'Write {param}="{{body}}".', param
         )
 
 

@@ -15,13 +15,14 @@ from sage.flow.spec import (
     MapAsync,
     MapBatches,
     Read,
+    Rerank,
     Retrieve,
     Split,
     TakeSide,
     Union,
 )
 
-_ASKING = (Generate, Embed)
+_ASKING = (Generate, Embed, Rerank)
 _KEEPING = (
     *(Read, Union, Map, Filter, FlatMap, MapAsync, MapBatches, AssignTimestamps, KeyBy, Split, TakeSide, Retrieve),
     *_ASKING,

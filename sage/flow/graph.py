@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from sage.base.demand import Demand
 from sage.base.inference import Kind
-from sage.flow.spec import HOLDS_KEYS, Embed, Generate, Spec
+from sage.flow.spec import HOLDS_KEYS, Embed, Generate, Rerank, Spec
 
 
 class OnError(StrEnum):
@@ -110,5 +110,7 @@ def _model_use(step: Step) -> ModelUse | None:
             return ModelUse(model, Kind.GENERATE if raw else Kind.CHAT, step)
         case Embed(model=model):
             return ModelUse(model, Kind.EMBED, step)
+        case Rerank(model=model):
+            return ModelUse(model, Kind.SCORE, step)
         case _:
             return None

@@ -10,7 +10,7 @@ from sage.base.demand import Demand, labels_from_mapping
 from sage.flow.builder import Builder, StepNumber
 from sage.flow.graph import OnError
 from sage.flow.picture import html_from_steps
-from sage.flow.spec import Embed, Generate, MapAsync
+from sage.flow.spec import Waiting
 from sage.flow.where import refusal
 
 DEFAULT_RETRIES = 3
@@ -99,7 +99,7 @@ class Handle:
         chosen = _policy(policy)
         if retries is None:
             step = self._builder.step(self._number)
-            retries = step.retries if isinstance(step.spec, MapAsync | Generate | Embed) else 0
+            retries = step.retries if isinstance(step.spec, Waiting) else 0
             if chosen is OnError.RETRY:
                 retries = retries or DEFAULT_RETRIES
             elif chosen is OnError.FAIL and retries:

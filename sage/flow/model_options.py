@@ -68,6 +68,20 @@ class EmbedOptions(CallOptions, Generic[T], total=False):
     dedup: bool | None
 
 
+class RerankOptions(CallOptions, Generic[T], total=False):
+    """The keywords of `rerank` that do not change the type of its result."""
+
+    model: Required[str]
+    query: Text[T] | None
+    passages: Value[T]
+    k: int | None
+    priority: Priority
+    deadline_s: float | None
+    tenant: str
+    max_in_flight: int
+    dedup: bool | None
+
+
 def service_class(priority: str) -> ServiceClass:
     """Return the class of this name; raises FlowInvalid."""
     try:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal, Protocol, Self, TypedDict, Unpack, overload
 
-from sage.base.answers import Completion, Embeddings
+from sage.base.answers import Completion, Embeddings, Ranking
 from sage.base.inference import ChatMessage, Token
 from sage.flow.model_options import Priority, Stop
 
@@ -124,6 +124,18 @@ class AsyncModels(Protocol):
         """Return one vector a text."""
         ...
 
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        model: str,
+        k: int | None = None,
+        **options: Unpack[AskOptions],
+    ) -> Awaitable[Ranking]:
+        """Return the documents by how well they answer `query`, the best first."""
+        ...
+
     def engines(self) -> "Awaitable[list[EngineStatus]]": ...
 
 
@@ -165,6 +177,18 @@ class Models(Protocol):
 
     def embed(self, texts: str | Sequence[str], *, model: str, **options: Unpack[AskOptions]) -> Embeddings:
         """Return one vector a text."""
+        ...
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[str],
+        *,
+        model: str,
+        k: int | None = None,
+        **options: Unpack[AskOptions],
+    ) -> Ranking:
+        """Return the documents by how well they answer `query`, the best first; with `k`, so many of them."""
         ...
 
     def engines(self) -> "list[EngineStatus]": ...

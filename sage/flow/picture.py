@@ -6,7 +6,7 @@ from html import escape
 from sage.flow.check_graph import fills
 from sage.flow.check_step import kind_of_step
 from sage.flow.graph import Step
-from sage.flow.spec import SINKS, Embed, Generate, Read
+from sage.flow.spec import SINKS, ModelStep, Read
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 150, 42, 36, 16, 8  # pixels
 LANE_Y = 6  # pixels above a row at which arrows run along it
@@ -40,7 +40,7 @@ def _mermaid_shape(step: Step) -> str:
     label = "".join(
         character if character.isalnum() or character in " _-." else f"#{ord(character)};" for character in step.name
     )
-    model = f"<br/>{escape(step.spec.model)}" if isinstance(step.spec, Generate | Embed) else ""
+    model = f"<br/>{escape(step.spec.model)}" if isinstance(step.spec, ModelStep) else ""
     count = f" x{step.parallelism}" if step.parallelism > 1 else ""
     opening, closing = {"source": ("([", "])"), "model": ("{{", "}}"), "sink": ("[(", ")]"), "step": ("[", "]")}[
         _role(step)
@@ -51,7 +51,7 @@ def _mermaid_shape(step: Step) -> str:
 def _role(step: Step) -> str:
     if isinstance(step.spec, Read):
         return "source"
-    if isinstance(step.spec, Generate | Embed):
+    if isinstance(step.spec, ModelStep):
         return "model"
     return "sink" if isinstance(step.spec, SINKS) else "step"
 
@@ -102,7 +102,7 @@ def _arrow(start: tuple[int, int], end: tuple[int, int], *, dashed: bool = False
 
 
 def _box(step: Step, x: int, y: int, *, marked: bool) -> str:
-    kind = kind_of_step(step.spec) + (f" · {step.spec.model}" if isinstance(step.spec, Generate | Embed) else "")
+    kind = kind_of_step(step.spec) + (f" · {step.spec.model}" if isinstance(step.spec, ModelStep) else "")
     if step.parallelism > 1:
         kind += f" x{step.parallelism}"
     colour = _COLOURS[_role(step)]

@@ -21,12 +21,14 @@ from sage.flow.model_options import (
     EmbedOptions,
     GenerateOptions,
     Priority,
+    RerankOptions,
     Stop,
     Text,
     Value,
     service_class,
     stop_texts,
 )
+from sage.flow.where import refusal
 
 if TYPE_CHECKING:  # importing NumPy takes longer than all of `import sage`
     import numpy as np
@@ -175,9 +177,54 @@ class Questions(Batches[T_co]):
 
         return Stream(self._builder, self._then(spec.Retrieve(index_name(index), k, vector, into)))
 
+    @overload
+    def rerank(self, *, into: str = "passages", **asked: Unpack[RerankOptions[T_co]]) -> Stream[T_co]: ...
+    @overload
+    def rerank(self, *, into: None, **asked: Unpack[RerankOptions[T_co]]) -> Stream[list[Passage]]: ...
+    @overload
+    def rerank(
+        self, *, into: Callable[[T_co, list[Passage]], U], **asked: Unpack[RerankOptions[T_co]]
+    ) -> Stream[U]: ...
+    def rerank(
+        self,
+        *,
+        model: str,
+        query: Text[T_co] | None = None,
+        passages: Value[T_co] = "passages",
+        k: int | None = None,
+        into: spec.Into = "passages",
+        priority: Priority = ServiceClass.STANDARD,
+        deadline_s: float | None = None,
+        tenant: str = "default",
+        max_in_flight: int = 64,
+        dedup: bool | None = None,
+        **calls: Unpack[CallOptions],
+    ) -> Stream[Any]:
+        """Have `model` score how well each of a record's passages answers its query; keep the best `k`, best first.
+
+        `query` is a field's name, a template of them or a function of the record; without it the text that the last
+        `embed` before this step made vectors of. `passages`, a field's name or a function, are what `retrieve` gives,
+        or texts; each leaves as a Passage with its new score. `k` None keeps all. `into` is where the list goes, as in
+        `retrieve`; with None it takes the record's place. A model that embeds scores too, by the cosine of the vectors.
+        Equal questions share a request while it is out, unless `dedup` is False. The rest is as in `embed`.
+
+        >>> import sage
+        >>> found = sage.Flow("f").from_collection([{"question": "Why?", "passages": ["Because.", "No."]}])
+        >>> ranked = found.rerank(model="minilm", query="question", k=1)
+        """
+        from sage.flow.stream import Stream  # which has this method: one thought in two files
+
+        asked = self._builder.text_embedded_before(self._number) if query is None else query
+        if asked is None:
+            what = "rerank does not know what the passages are to answer: no step before it embeds a text of the record"
+            raise refusal(what, 'Say which: query="question".', param="query")
+        chosen = service_class(priority)
+        step = spec.Rerank(model, asked, passages, k, chosen, deadline_s, tenant, into, max_in_flight, dedup=dedup)
+        return Stream(self._builder, self._ask_model(step, **calls))
+
     def _ask_model(
         self,
-        step: spec.Generate | spec.Embed,
+        step: spec.ModelStep,
         *,
         timeout_s: float | None = None,
         retries: int = 0,

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from sage.base.inference import ServiceClass
 from sage.flow.call_cache import CallCache
 from sage.flow.ports import Sink, Source
+from sage.flow.reranking import Rerank as Rerank
 from sage.flow.two_inputs import AsOf as AsOf
 from sage.flow.two_inputs import JoinWindows as JoinWindows
 from sage.flow.two_inputs import Process as Process
@@ -304,7 +305,10 @@ Inline = (
 )
 """Steps that need no wait: a chain of them is fused into one function (MapBatches with `max_wait_s` excepted)."""
 
-Waiting = MapAsync | Generate | Embed
+ModelStep = Generate | Embed | Rerank
+"""Steps that ask a model about each record."""
+
+Waiting = MapAsync | ModelStep
 """Steps that ask somebody and go on when the reply comes."""
 
 Spec = Read | Union | Inline | Waiting

@@ -6,9 +6,24 @@ from dataclasses import replace
 from sage.base.errors import FlowInvalid
 from sage.flow.chat import ChatSource
 from sage.flow.graph import Graph, OnError, Step, TurnRole, consumers_of
-from sage.flow.spec import Embed, Filter, FlatMap, Generate, Map, MapAsync, MapBatches, Read, Reply, Retrieve, Union
+from sage.flow.spec import (
+    Embed,
+    Filter,
+    FlatMap,
+    Generate,
+    Map,
+    MapAsync,
+    MapBatches,
+    ModelStep,
+    Read,
+    Reply,
+    Rerank,
+    Retrieve,
+    Union,
+    Waiting,
+)
 
-_ONE_BY_ONE = (Read, Union, Map, Filter, FlatMap, MapAsync, MapBatches, Generate, Embed, Retrieve, Reply)
+_ONE_BY_ONE = (Read, Union, Map, Filter, FlatMap, MapAsync, MapBatches, Generate, Embed, Retrieve, Rerank, Reply)
 """Steps of whose every output it is known which record it came of."""
 
 
@@ -91,7 +106,7 @@ def _check_names(steps: tuple[Step, ...], chats: list[Step]) -> None:
             what = f"{step.where}: two streams take the chat requests of {name!r}; the other is at {twin.where}"
             raise FlowInvalid(what, "Give one of them another name, or read the first stream twice.")
     for step in steps:
-        if isinstance(step.spec, Generate | Embed) and step.spec.model in names:
+        if isinstance(step.spec, ModelStep) and step.spec.model in names:
             what = f"{step.where}: the flow asks the model {step.spec.model!r}, which is the flow itself"
             raise FlowInvalid(what, "Give the chat stream another name than the model.", param="model")
 
@@ -104,11 +119,11 @@ def _check_on_way(step: Step, on_way: set[str]) -> None:
             "Let it read from the chat stream beside the way to reply, or use map, filter, flat_map, map_async or a "
             "model step.",
         )
-    if isinstance(step.spec, MapAsync | Generate | Embed) and step.spec.dedup:
+    if isinstance(step.spec, Waiting) and step.spec.dedup:
         raise FlowInvalid(
             f"{step.where}: chat requests share no call: each ends with its caller", "Leave dedup away.", param="dedup"
         )
-    if isinstance(step.spec, MapAsync | Generate | Embed) and step.spec.cache is not None:
+    if isinstance(step.spec, Waiting) and step.spec.cache is not None:
         raise FlowInvalid(
             f"{step.where}: what chat requests are answered is kept in no cache", "Leave cache away.", param="cache"
         )

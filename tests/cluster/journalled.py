@@ -8,9 +8,9 @@ from pathlib import Path
 
 import sage
 from cluster.local import LocalCluster
-from cluster.runtime.call_book import key_of, key_of_text
+from cluster.runtime.call_book import key_of, keys_of_texts
 from cluster.serving.engines.spec import spec_from_text
-from sage.base.inference import EmbedRequest, Inference, ReplyTo, Request
+from sage.base.inference import Inference, ReplyTo, Request, TextsRequest
 from sage.base.settings import Settings
 
 NUM_RECORDS = 300
@@ -29,8 +29,8 @@ def count_calls(door: Inference, path: Path) -> None:
 
 
 def keys_of(request: Request) -> list[bytes]:
-    if isinstance(request, EmbedRequest):
-        return [key_of_text(request.model, text) for text in request.texts]
+    if isinstance(request, TextsRequest):
+        return keys_of_texts(request)
     return [key_of(request)]
 
 

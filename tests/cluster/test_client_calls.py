@@ -198,3 +198,35 @@ def test_a_cluster_by_its_address_is_asked_and_ctrl_c_ends_the_request_there() -
         finally:
             user("stop")
             user.wait_gone()
+
+
+def test_documents_are_ranked_by_the_cosines_of_their_vectors(cluster: sage.Cluster) -> None:
+    documents = [f"document {number}" for number in range(70)]
+    query, *vectors = cluster.embed(["why", *documents], model="sim").vectors
+    expected = np.array(vectors) @ query
+    ranking = cluster.rerank("why", documents, model="sim")
+    assert sorted(ranked.index for ranked in ranking.results) == list(range(70))
+    assert [ranked.text for ranked in ranking.results] == [documents[ranked.index] for ranked in ranking.results]
+    np.testing.assert_allclose([ranked.score for ranked in ranking.results], np.sort(expected)[::-1], atol=1e-6)
+    assert ranking.usage.cached_tokens == ranking.usage.prompt_tokens > 70  # all vectors were known
+    best = asyncio.run(_best(cluster, documents))
+    assert best == ranking.results[:3]
+
+
+async def _best(cluster: sage.Cluster, documents: list[str]) -> tuple[object, ...]:
+    return (await cluster.aio.rerank("why", documents, model="sim", k=3)).results
+
+
+def test_what_cannot_be_ranked_is_refused_by_name(cluster: sage.Cluster) -> None:
+    bad: list[tuple[str, object, object, object]] = [
+        ("query", "", ["a"], None),
+        ("documents", "q", [], None),
+        ("documents", "q", "one text", None),
+        ("documents[1]", "q", ["a", 7], None),
+        ("k", "q", ["a"], 0),
+        ("k", "q", ["a"], True),
+    ]
+    for param, query, documents, k in bad:
+        with pytest.raises(InvalidRequest) as caught:
+            cluster.rerank(query, documents, model="sim", k=k)  # type: ignore[arg-type]  # what a checker would refuse
+        assert caught.value.param == param

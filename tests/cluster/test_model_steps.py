@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -54,6 +55,28 @@ def test_an_index_filled_by_embeddings_answers_the_questions_of_the_same_flow(mo
     found = questions.embed(model="sim", text="text", into="vector").retrieve(index, k=1).collect()
     model_cluster.submit(flow).wait(DEADLINE_S)
     assert [record["passages"][0].text for record in found.items] == texts
+
+
+def test_what_was_retrieved_is_ranked_anew_and_kept_in_a_cache(model_cluster: LocalCluster, tmp_path: Path) -> None:
+    texts = [f"text number {n}" for n in range(50)]
+    flow, index = sage.Flow("ranked"), sage.Index("docs")
+    documents = flow.from_collection([{"text": text} for text in texts])
+    documents.embed(model="sim", text="text", into="vector").index_into(index, source="text")
+    asked: list[dict[str, Any]] = [{"question": text} for text in texts[:20]]
+    found = flow.from_collection(asked).embed(model="sim", text="question", into="vector").retrieve(index, k=40)
+    ranked = found.rerank(model="sim", k=4, cache=tmp_path).collect()
+    first = model_cluster.submit(flow).wait(DEADLINE_S)
+    before = ranked.items
+    assert [record["passages"][0].source for record in before] == texts[:20]  # nearest to itself
+    assert all(
+        [passage.score for passage in record["passages"]]
+        == sorted((passage.score for passage in record["passages"]), reverse=True)
+        and len(record["passages"]) == 4
+        for record in before
+    )
+    second = model_cluster.submit(flow).wait(DEADLINE_S)
+    assert (first.num_cached, second.num_cached) == (0, 20 * 40)
+    assert [record["passages"][0].source for record in ranked.items] == texts[:20]
 
 
 def test_tokens_are_told_as_they_come(model_cluster: LocalCluster) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.serving.engines.build import openvino_engine
+from cluster.serving.engines.build import cross_encoder_engine, openvino_engine, scoring
 from cluster.serving.engines.cost import CPU2
 from cluster.serving.engines.launch import launch
 from cluster.serving.engines.simulated import SimulatedEngine
@@ -17,6 +17,7 @@ from sage.base.clock import ManualClock
 from sage.base.config import load_settings
 from sage.base.errors import ModelMissing
 from sage.base.ids import EngineId
+from tests.contract.cross_encoder import tiny_cross_encoder
 from tests.contract.driven import DrivenEngine, Hosted, InProcess, closing
 from tests.http.command import serve
 
@@ -27,6 +28,14 @@ _SIMULATED = [
 _REMOTE = pytest.param("openai", id="openai-in-a-host-before-a-gateway", marks=pytest.mark.cluster)
 _CHAT = [*_SIMULATED, _REMOTE, pytest.param("smollm2", id="openvino-in-process", marks=pytest.mark.engines)]
 _EMBED = [*_SIMULATED, _REMOTE, pytest.param("minilm", id="openvino-in-process", marks=pytest.mark.engines)]
+
+
+_SCORE = [
+    *_SIMULATED,
+    pytest.param("openai-rerank", id="openai-in-a-host-before-a-gateway", marks=pytest.mark.cluster),
+    pytest.param("minilm", id="openvino-by-vectors", marks=pytest.mark.engines),
+    pytest.param("cross-encoder", id="openvino-cross-encoder", marks=pytest.mark.engines),
+]
 
 
 def model_files(name: str) -> dict[str, Path]:
@@ -45,10 +54,19 @@ def _engine(how: str, request: pytest.FixtureRequest) -> DrivenEngine:
         gateway = request.getfixturevalue("gateway_url")
         return Hosted(launch(spec_from_text(f"openai:{gateway},model=sim,role=chat,role=embedding,max_running=8")))
     if how in ("smollm2", "minilm"):
-        return InProcess(openvino_engine(spec_from_text(f"openvino:{how}"), EngineId(how), model_files(how)))
+        spec = spec_from_text(f"openvino:{how}")
+        return InProcess(scoring(spec, lambda asked: openvino_engine(asked, EngineId(how), model_files(how))))
+    if how == "cross-encoder":
+        folder = tiny_cross_encoder(request.getfixturevalue("tmp_path_factory").mktemp("cross"))
+        return InProcess(cross_encoder_engine(spec_from_text(f"openvino:{folder}"), EngineId(how)))
+    if how == "openai-rerank":
+        gateway = request.getfixturevalue("gateway_url")
+        return Hosted(launch(spec_from_text(f"openai:{gateway},model=sim,role=rerank,max_running=8")))
     if how == "simulated":
         clock = ManualClock()
-        return InProcess(SimulatedEngine(EngineId("sim"), "sim", CPU2, clock), clock)
+        spec = spec_from_text("simulated:cpu2,model=sim")
+        simulated = scoring(spec, lambda asked: SimulatedEngine(EngineId("sim"), "sim", CPU2, clock, kinds=asked.kinds))
+        return InProcess(simulated, clock)
     return Hosted(launch(spec_from_text(how)))
 
 
@@ -67,6 +85,12 @@ def chat_engine(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
 
 @pytest.fixture(scope="module", params=_EMBED)
 def embed_engine(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
+    with closing(_engine(request.param, request)) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module", params=_SCORE)
+def score_engine(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
     with closing(_engine(request.param, request)) as engine:
         yield engine
 

@@ -3,10 +3,12 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from sage.base.ids import RequestId
 from sage.base.inference import (
     MAX_EMBED_TEXTS,
+    MAX_SCORE_PAIRS,
     ChatMessage,
     ChatRequest,
     Embedded,
@@ -14,6 +16,7 @@ from sage.base.inference import (
     GenerateRequest,
     Request,
     Sampling,
+    ScoreRequest,
 )
 from tests.contract.driven import DrivenEngine, Hosted, Record, answer, wait_for
 
@@ -53,6 +56,10 @@ def generate(
 
 def embed(engine: DrivenEngine, *texts: str) -> EmbedRequest:
     return EmbedRequest(_new_id(), _model(engine), texts)
+
+
+def score(engine: DrivenEngine, query: str, *texts: str) -> ScoreRequest:
+    return ScoreRequest(_new_id(), _model(engine), query, texts)
 
 
 def vectors(last: Embedded) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -218,6 +225,47 @@ def test_embeddings_end_in_the_order_asked_and_can_be_cancelled(embed_engine: Dr
     embed_engine.add(requests)
     embed_engine.cancel([requests[2].id])
     record = wait_for(embed_engine, [request.id for request in requests])
+    assert record.failed_code(requests[2].id) == "SAGE-2206"
+    assert [id for id in record.ended if id != requests[2].id] == [requests[n].id for n in (0, 1, 3)]
+
+
+def test_scores_are_one_a_text_in_order_whatever_is_asked_beside_them(score_engine: DrivenEngine) -> None:
+    texts = ["snakes eat because they can", "the sea is wide", "why snakes talk " * 40, "x", ""]
+    together = score(score_engine, "why snakes eat", *texts)
+    record = answer(score_engine, [together, score(score_engine, "the sea", *texts)])
+    scores = vectors(record.embedded(together.id))
+    assert scores.shape == (5, 1)
+    assert np.isfinite(scores).all()
+    apart = [score(score_engine, "why snakes eat", text) for text in texts]
+    singles = answer(score_engine, apart)
+    one_by_one = np.concatenate([vectors(singles.embedded(request.id)) for request in apart])
+    np.testing.assert_allclose(one_by_one, scores, atol=0.05)
+    assert record.embedded(together.id).usage.prompt_tokens >= 5
+
+
+def test_a_text_that_answers_the_query_has_the_greater_score(score_engine: DrivenEngine) -> None:
+    if score_engine.info.simulated:
+        pytest.skip("a simulated engine says what a hash says")
+    request = score(score_engine, "why snakes eat", "the sea is wide", "snakes eat because they can")
+    first, second = vectors(answer(score_engine, [request]).embedded(request.id))[:, 0]
+    assert second > first + 0.1
+
+
+def test_a_bad_request_to_score_fails_alone(score_engine: DrivenEngine) -> None:
+    fine = [score(score_engine, "why", f"text {n}") for n in range(3)]
+    empty, surrogate = score(score_engine, "why"), score(score_engine, "why", "fine", "not \ud800 text")
+    half, crowd = score(score_engine, "\ud800", "x"), score(score_engine, "why", *["x"] * (MAX_SCORE_PAIRS + 1))
+    bad = (empty, surrogate, half, crowd)
+    record = answer(score_engine, [fine[0], empty, fine[1], surrogate, half, crowd, fine[2]])
+    assert [record.failed_code(request.id) for request in bad] == ["SAGE-1203"] * 4
+    assert all(len(vectors(record.embedded(request.id))) == 1 for request in fine)
+
+
+def test_requests_to_score_can_be_cancelled(score_engine: DrivenEngine) -> None:
+    requests = [score(score_engine, "why", *[f"text {n} number {m}" for m in range(20)]) for n in range(4)]
+    score_engine.add(requests)
+    score_engine.cancel([requests[2].id])
+    record = wait_for(score_engine, [request.id for request in requests])
     assert record.failed_code(requests[2].id) == "SAGE-2206"
     assert [id for id in record.ended if id != requests[2].id] == [requests[n].id for n in (0, 1, 3)]
 

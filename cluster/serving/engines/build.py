@@ -1,15 +1,17 @@
 """From the description of an engine to the engine itself: the one place that names the adapters."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from cluster.serving.engines.by_vectors import ScoringByVectors
 from cluster.serving.engines.cost import profile_of
 from cluster.serving.engines.device_board import DeviceBoard
 from cluster.serving.engines.port import Engine
 from cluster.serving.engines.simulated import SimulatedEngine
-from cluster.serving.engines.spec import EngineSpec
+from cluster.serving.engines.spec import EngineSpec, is_folder
 from cluster.serving.environment_store import open_environments
 from cluster.serving.model_store import open_store
 from cluster.serving.sharing import GO_TOKENS, SharingMode
@@ -20,6 +22,9 @@ from sage.base.errors import ExtraMissing
 from sage.base.ids import EngineId
 from sage.base.inference import Kind, ModelCard
 
+if TYPE_CHECKING:
+    from cluster.serving.engines.openvino_encoder import Encoder
+
 MAX_WORKERS = 8  # threads that embed side by side, each with the model's weights for itself
 
 
@@ -29,13 +34,34 @@ def engine_from_spec(spec: EngineSpec, engine_id: EngineId, board: DeviceBoard |
 
     Raises: ModelMissing, ExtraMissing, EngineStartFailed, ConfigInvalid.
     """
+    return scoring(spec, lambda asked: _loaded(asked, engine_id, board))
+
+
+def scoring(spec: EngineSpec, load: Callable[[EngineSpec], Engine]) -> Engine:
+    """Return the engine that `load` makes; one that embeds and is asked for scores too makes them of its vectors."""
+    if Kind.SCORE not in spec.kinds or not _scores_by_vectors(spec):
+        return load(spec)
+    embeds = tuple(dict.fromkeys(Kind.EMBED if kind is Kind.SCORE else kind for kind in spec.kinds))
+    return ScoringByVectors(load(msgspec.structs.replace(spec, kinds=embeds)), spec.kinds)
+
+
+def _loaded(spec: EngineSpec, engine_id: EngineId, board: DeviceBoard | None) -> Engine:
     match spec.kind:
         case "simulated":
             return SimulatedEngine(engine_id, spec.model, profile_of(spec.target), SystemClock(), kinds=spec.kinds)
         case "openai" | "vllm":
             return _remote_engine(spec, engine_id)
+        case "openvino" if is_folder(spec.target):
+            return cross_encoder_engine(spec, engine_id, board)
         case "openvino":
             return openvino_engine(spec, engine_id, open_store(load_settings().models).path(spec.target), board)
+
+
+def _scores_by_vectors(spec: EngineSpec) -> bool:
+    """Say whether the model embeds, and so scores by the cosines of its vectors, or was made to score pairs."""
+    if Kind.EMBED in spec.kinds:
+        return True
+    return spec.kind == "simulated" or (spec.kind == "openvino" and not is_folder(spec.target))
 
 
 def _remote_engine(spec: EngineSpec, engine_id: EngineId) -> Engine:
@@ -60,7 +86,12 @@ def openvino_engine(
     card = msgspec.structs.replace(entry_of(spec.target).card(), name=spec.model, kinds=spec.kinds)
     try:
         if Kind.EMBED in card.kinds:
-            return _embedding(spec, engine_id, card, files, board)
+            from cluster.serving.engines.openvino_encoder import Encoder
+
+            def encoder(num_threads: int, staged_tokens: int) -> Encoder:
+                return Encoder(files["model"], num_threads, staged_tokens=staged_tokens)
+
+            return _of_texts(spec, engine_id, card, files["tokenizer"], board, encoder)
         from cluster.serving.engines.openvino_chat import OpenvinoChat
         from cluster.serving.engines.shared_chat import SharedChat, pause, usable_cpus
 
@@ -72,12 +103,31 @@ def openvino_engine(
         raise ExtraMissing(what, "Run: pip install 'sage-engine[engines]'") from error
 
 
-def _embedding(
-    spec: EngineSpec, engine_id: EngineId, card: ModelCard, files: Mapping[str, Path], board: DeviceBoard | None
+def cross_encoder_engine(spec: EngineSpec, engine_id: EngineId, board: DeviceBoard | None = None) -> Engine:
+    """Load a model that scores pairs, from a folder; raises EngineStartFailed, ExtraMissing."""
+    try:
+        from cluster.serving.engines.cross_encoder import found_in
+
+        found = found_in(Path(spec.target).expanduser(), spec.model)
+        return _of_texts(
+            spec, engine_id, found.card, found.tokenizer, board, lambda threads, _staged: found.encoder(threads)
+        )
+    except ModuleNotFoundError as error:
+        what = f"engine {engine_id} needs the package {error.name}, which is not installed"
+        raise ExtraMissing(what, "Run: pip install 'sage-engine[engines]'") from error
+
+
+def _of_texts(
+    spec: EngineSpec,
+    engine_id: EngineId,
+    card: ModelCard,
+    tokenizer: Path,
+    board: DeviceBoard | None,
+    make_encoder: "Callable[[int, int], Encoder]",
 ) -> Engine:
+    """Return the engine that embeds or scores; `make_encoder` is given threads and staged tokens."""
     from cluster.serving.engines.embed_jobs import EmbedJobs
     from cluster.serving.engines.openvino_embed import OpenvinoEmbed, embed_info
-    from cluster.serving.engines.openvino_encoder import Encoder
     from cluster.serving.engines.shared_chat import pause, usable_cpus
     from cluster.serving.engines.shared_embed import SharedEmbed
 
@@ -86,14 +136,14 @@ def _embedding(
         board.close()
         board = None
     if board is None:
-        return OpenvinoEmbed(engine_id, card, files["model"], files["tokenizer"], num_threads=num_cpus)
+        return OpenvinoEmbed(engine_id, card, tokenizer, lambda threads: make_encoder(threads, 0), num_threads=num_cpus)
     num_cpus = min(num_cpus, MAX_WORKERS)
     info = embed_info(engine_id, card, num_cpus)
 
-    def encoder() -> Encoder:
-        made = Encoder(files["model"], 1, staged_tokens=GO_TOKENS)
+    def encoder() -> "Encoder":
+        made = make_encoder(1, GO_TOKENS)
         made.prewarm(card.context_tokens)
         return made
 
-    jobs = EmbedJobs(info, card, files["tokenizer"])
+    jobs = EmbedJobs(info, card, tokenizer)
     return SharedEmbed(info, jobs, encoder, board, spec.sharing, num_cpus=num_cpus, clock=SystemClock(), sleep=pause)

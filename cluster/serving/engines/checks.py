@@ -5,6 +5,7 @@ from sage.base.errors import ContextOverflow, InvalidRequest, RequestCancelled, 
 from sage.base.ids import RequestId
 from sage.base.inference import (
     MAX_EMBED_TEXTS,
+    MAX_SCORE_PAIRS,
     ChatRequest,
     EmbedRequest,
     Failed,
@@ -14,6 +15,7 @@ from sage.base.inference import (
     ModelCard,
     Request,
     Sampling,
+    TextsRequest,
     kind_of,
 )
 
@@ -46,14 +48,15 @@ def check_sampling(sampling: Sampling) -> None:
         raise _out_of_range("stop", sampling.stop, "strings of at least one character")
 
 
-def check_texts(request: EmbedRequest) -> None:
-    """Raise InvalidRequest unless it holds 1 to MAX_EMBED_TEXTS texts, all of valid Unicode."""
-    if not 1 <= len(request.texts) <= MAX_EMBED_TEXTS:
-        raise InvalidRequest(
-            f"the request holds {len(request.texts)} texts", f"Send 1 to {MAX_EMBED_TEXTS} at once.", param="input"
-        )
+def check_texts(request: TextsRequest) -> None:
+    """Raise InvalidRequest unless it holds as many texts as an engine takes, 1 or more, all of valid Unicode."""
+    most, param = (MAX_EMBED_TEXTS, "input") if isinstance(request, EmbedRequest) else (MAX_SCORE_PAIRS, "documents")
+    if not 1 <= len(request.texts) <= most:
+        raise InvalidRequest(f"the request holds {len(request.texts)} texts", f"Send 1 to {most} at once.", param=param)
+    if not isinstance(request, EmbedRequest):
+        check_unicode(request.query, "the query", "query")
     for number, text in enumerate(request.texts):
-        check_unicode(text, f"text {number}", "input")
+        check_unicode(text, f"text {number}", param)
 
 
 def check_prompt(request: ChatRequest | GenerateRequest) -> None:

@@ -1,4 +1,7 @@
-"""Requests to embed in work at an engine: their texts as tokens, in micro-batches, and their vectors. Runs no model."""
+"""Requests about texts in work at an engine: texts, or pairs, as tokens in micro-batches, and what came of each.
+
+Runs no model.
+"""
 
 import itertools
 from collections import deque
@@ -15,7 +18,17 @@ from cluster.serving.engines.micro_batch import BUDGET_TOKENS, next_texts
 from cluster.serving.engines.port import EngineInfo
 from sage.base.errors import SageError
 from sage.base.ids import RequestId
-from sage.base.inference import Embedded, EmbedRequest, ModelCard, Reply, Request, ServiceClass, Usage
+from sage.base.inference import (
+    Embedded,
+    EmbedRequest,
+    ModelCard,
+    Reply,
+    Request,
+    ScoreRequest,
+    ServiceClass,
+    TextsRequest,
+    Usage,
+)
 
 _WINDOW_TEXTS = 128  # waiting texts among which those of one length are looked for
 _MAX_CHARS_PER_TOKEN = 32  # a text is cut there before it is tokenised; beyond it the model sees nothing anyway
@@ -46,12 +59,14 @@ class Text:
 
 
 class EmbedJobs:
-    """Holds requests from `add` to their end; of a text, the model sees the first `card.context_tokens` tokens."""
+    """Holds requests from `add` to their end; of a text, the model sees the first `card.context_tokens` tokens.
+
+    Of a pair that is longer it sees less of the longer part.
+    """
 
     def __init__(self, info: EngineInfo, card: ModelCard, tokenizer: Path) -> None:
-        assert card.dim is not None, card
         self._info = info
-        self._dim = card.dim
+        self._dim = card.dim or 1  # a score
         self._context_tokens = card.context_tokens
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()
@@ -121,15 +136,19 @@ class EmbedJobs:
     def _start(self, request: Request, now_s: float) -> None:
         assert request.id not in self._jobs, request.id
         served_card(request, self._info)
-        assert isinstance(request, EmbedRequest), request  # no card of ours does anything else
+        assert isinstance(request, TextsRequest), request  # no card of ours does anything else
         check_texts(request)
-        longest = self._context_tokens * _MAX_CHARS_PER_TOKEN
-        rows = [encoding.ids for encoding in self._tokenizer.encode_batch([text[:longest] for text in request.texts])]
+        rows = [encoding.ids for encoding in self._tokenizer.encode_batch(self._inputs(request))]
         vectors = np.empty((len(rows), self._dim), np.float32)
         tokens = tuple(map(len, rows))
         job = EmbedJob(request.id, vectors, len(rows), tokens, request.service_class, request.timeout_s, now_s)
         self._jobs[request.id] = job
         self._waiting.extend(Text(job, number, ids) for number, ids in enumerate(rows))
+
+    def _inputs(self, request: EmbedRequest | ScoreRequest) -> list[str] | list[tuple[str, str]]:
+        longest = self._context_tokens * _MAX_CHARS_PER_TOKEN
+        texts = [text[:longest] for text in request.texts]
+        return texts if isinstance(request, EmbedRequest) else [(request.query[:longest], text) for text in texts]
 
     def _end_if_whole(self, job: EmbedJob) -> None:
         job.num_left -= 1

@@ -21,6 +21,7 @@ from sage.base.inference import (
     ModelCard,
     Reply,
     Request,
+    TextsRequest,
     Token,
     Usage,
 )
@@ -60,8 +61,8 @@ class OpenaiCalls:
     async def _call(self, request: Request, card: ModelCard) -> None:
         try:
             async with self._slots:
-                if isinstance(request, EmbedRequest):
-                    await self._embed(request, card)
+                if isinstance(request, TextsRequest):
+                    await self._texts(request, card)
                 else:
                     await self._generate(request, card)
         except ContextOverflow as error:
@@ -75,8 +76,11 @@ class OpenaiCalls:
             traceback.print_exc()
             self._came(failed(request.id, InternalError(f"{type(error).__name__}: {error}")))
 
-    async def _embed(self, request: EmbedRequest, card: ModelCard) -> None:
-        vectors, usage = await self._upstream.embed(request, card.dim)
+    async def _texts(self, request: TextsRequest, card: ModelCard) -> None:
+        if isinstance(request, EmbedRequest):
+            vectors, usage = await self._upstream.embed(request, card.dim)
+        else:
+            vectors, usage = await self._upstream.score(request)
         data = vectors.astype("<f4", copy=False).tobytes()
         dim = int(vectors.shape[1])
         assert vectors.dtype == np.float32, vectors.dtype

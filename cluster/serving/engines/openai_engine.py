@@ -26,7 +26,7 @@ from cluster.serving.engines.server_process import ServerProcess
 from cluster.serving.engines.server_watch import ServerWatch
 from sage.base.errors import SageError
 from sage.base.ids import RequestId
-from sage.base.inference import EmbedRequest, ModelCard, Reply, Request, Token
+from sage.base.inference import ModelCard, Reply, Request, TextsRequest, Token
 
 _CLOSE_S = 2.0
 _MAX_WAKES = 65_536
@@ -44,7 +44,7 @@ class OpenaiEngine:
         self._process = process
         self._calls = OpenaiCalls(info, upstream, self._came)
         self._open: set[RequestId] = set()
-        self._embeddings = EndingOrder()
+        self._of_texts = EndingOrder()
         self._arrived: deque[Reply | Unreachable] = deque()  # filled on the loop's thread, emptied on ours
         self._replies: list[Reply] = []
         self._lost: Unreachable | None = None
@@ -69,8 +69,8 @@ class OpenaiEngine:
                 self._replies.append(failed(request.id, error))
                 continue
             self._open.add(request.id)
-            if isinstance(request, EmbedRequest):
-                self._embeddings.begin(request.id)
+            if isinstance(request, TextsRequest):
+                self._of_texts.begin(request.id)
             self._thread.loop.call_soon_threadsafe(self._calls.begin, request, card)
 
     def cancel(self, request_ids: Sequence[RequestId]) -> None:
@@ -125,7 +125,7 @@ class OpenaiEngine:
 
     def _end(self, last: Reply) -> None:
         """Give the end of a request; of embeddings, once those asked before have ended."""
-        for reply in self._embeddings.ended(last):
+        for reply in self._of_texts.ended(last):
             self._open.discard(reply.request_id)
             self._replies.append(reply)
 
@@ -151,7 +151,7 @@ class OpenaiEngine:
 
 def _checked(request: Request, info: EngineInfo) -> ModelCard:
     card = served_card(request, info)
-    if isinstance(request, EmbedRequest):
+    if isinstance(request, TextsRequest):
         check_texts(request)
     else:
         check_sampling(request.sampling)

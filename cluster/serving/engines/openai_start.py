@@ -15,7 +15,7 @@ from cluster.serving.engines.server_process import ServerProcess
 from cluster.serving.engines.spec import EngineSpec
 from sage.base.errors import ConfigInvalid, EngineStartFailed, SageError
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import EmbedRequest, Kind, ModelCard
+from sage.base.inference import TEXT_KINDS, EmbedRequest, Kind, ModelCard, ScoreRequest
 
 APPEAR_S = 20.0  # a server that is started anew may take as long to listen
 _PAUSE_S = 0.25
@@ -69,11 +69,13 @@ async def _found(spec: EngineSpec, engine_id: EngineId, server: Server, appear_s
     try:
         listed = await _listed(upstream, spec.model, appear_s)
         dim = await _dim(upstream, spec) if Kind.EMBED in spec.kinds else None
+        if Kind.SCORE in spec.kinds and dim is None:  # what embeds scores by its vectors
+            await _check_scores(upstream, spec)
         card = ModelCard(spec.model, spec.kinds, _context_tokens(spec, listed), dim)
     except BaseException:
         await upstream.close()
         raise
-    texts = _MAX_BATCH_TEXTS if dim else 0
+    texts = 0 if set(spec.kinds).isdisjoint(TEXT_KINDS) else _MAX_BATCH_TEXTS
     return upstream, EngineInfo(
         engine_id, spec.kind, server.device, listed.simulated, (card,), spec.server.max_running, texts
     )
@@ -101,6 +103,14 @@ async def _dim(upstream: Upstream, spec: EngineSpec) -> int:
     except SageError as error:
         raise EngineStartFailed(f"{spec.model!r} does not embed: {error.what}", error.do) from error
     return int(vectors.shape[1])
+
+
+async def _check_scores(upstream: Upstream, spec: EngineSpec) -> None:
+    """Ask for one score, so that what does not rerank is found now."""
+    try:
+        await upstream.score(ScoreRequest(RequestId("start"), spec.model, "start", ("start",)))
+    except SageError as error:
+        raise EngineStartFailed(f"{spec.model!r} does not rerank: {error.what}", error.do) from error
 
 
 def _context_tokens(spec: EngineSpec, listed: ListedModel) -> int:

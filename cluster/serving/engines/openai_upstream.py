@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cluster.serving.engines.openai_failure import error_of_answer, error_of_event
+from cluster.serving.engines.openai_scores import rerank_body, scores_of
 from cluster.serving.engines.openai_wire import (
     DONE,
     AnswerPiece,
@@ -26,7 +27,7 @@ from cluster.serving.engines.openai_wire import (
 )
 from cluster.serving.engines.server_events import EventReader
 from sage.base.errors import ConfigInvalid, EngineLost, RequestFailed, SageError
-from sage.base.inference import ChatRequest, EmbedRequest, GenerateRequest, ModelCard, Usage
+from sage.base.inference import ChatRequest, EmbedRequest, GenerateRequest, ModelCard, ScoreRequest, Usage
 
 CONNECT_S = 5.0
 _LIST_PATIENCE = aiohttp.ClientTimeout(total=10.0)
@@ -84,6 +85,11 @@ class Upstream:
         """Return float32 [num_texts, dim]."""
         async with self._answer("POST", "/embeddings", embedding_body(request)) as answer:
             return vectors_of(await self._body(answer), len(request.texts), dim, self.where)
+
+    async def score(self, request: ScoreRequest) -> tuple[NDArray[np.float32], Usage]:
+        """Return float32 [num_texts, 1]."""
+        async with self._answer("POST", "/rerank", rerank_body(request)) as answer:
+            return scores_of(await self._body(answer), len(request.texts), self.where)
 
     async def generate(self, request: ChatRequest | GenerateRequest, card: ModelCard) -> AsyncGenerator[AnswerPiece]:
         """Give the answer as it comes; the last piece has a reason. Leaving early ends the connection."""

@@ -27,7 +27,6 @@ from sage.base.errors import InvalidRequest, RequestFailed, SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import (
     ChatRequest,
-    EmbedRequest,
     Finished,
     GenerateRequest,
     ModelCard,
@@ -137,7 +136,7 @@ class OpenvinoChat:
     def _start(self, request: Request) -> _Answer:
         assert request.id not in self._answers, request.id
         card = served_card(request, self._info)
-        assert not isinstance(request, EmbedRequest), request  # no card of ours embeds
+        assert isinstance(request, ChatRequest | GenerateRequest), request  # no card of ours does anything else
         check_prompt(request)
         check_sampling(request.sampling)
         ids = self._prompt_ids(request, card)

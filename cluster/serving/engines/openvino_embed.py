@@ -1,7 +1,6 @@
-"""Embeddings with OpenVINO: an encoder and its tokenizer, a micro-batch a step. Knows no process and no plane."""
+"""Embeddings and scores with OpenVINO: an encoder and its tokenizer, a micro-batch a step. Knows no process."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cluster.serving.engines.embed_jobs import EmbedJobs
@@ -16,7 +15,9 @@ MAX_RUNNING = 64  # requests of one text each that make two batches: one in work
 
 
 class OpenvinoEmbed:
-    """One embedding model that has the device to itself; an Engine. Vectors are means over the tokens, of length 1.
+    """One embedding model that has the device to itself, or one that scores; an Engine.
+
+    Vectors are means over the tokens, of length 1; scores are between 0 and 1.
 
     Of a text, the model sees the first `card.context_tokens` tokens (256 of all-MiniLM-L6-v2, as its card says).
     """
@@ -24,13 +25,18 @@ class OpenvinoEmbed:
     wake_fd: int | None = None
 
     def __init__(
-        self, engine_id: EngineId, card: ModelCard, model: Path, tokenizer: Path, *, num_threads: int | None = None
+        self,
+        engine_id: EngineId,
+        card: ModelCard,
+        tokenizer: Path,
+        make_encoder: Callable[[int], Encoder],
+        *,
+        num_threads: int,
     ) -> None:
-        """Load and prewarm `model` (ONNX or OpenVINO IR) with its `tokenizer` (tokenizer.json)."""
-        threads = num_threads or os.cpu_count() or 1
-        self._info = embed_info(engine_id, card, threads)
+        """Load and prewarm what `make_encoder(num_threads)` returns, with its `tokenizer` (tokenizer.json)."""
+        self._info = embed_info(engine_id, card, num_threads)
         self._jobs = EmbedJobs(self._info, card, tokenizer)
-        self._encoder = Encoder(model, threads)
+        self._encoder = make_encoder(num_threads)
         self._encoder.prewarm(card.context_tokens)
 
     def info(self) -> EngineInfo:

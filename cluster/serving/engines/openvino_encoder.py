@@ -1,4 +1,4 @@
-"""A BERT encoder with OpenVINO: rows of tokens in, vectors out. Knows no request."""
+"""A BERT encoder with OpenVINO: rows of tokens in, vectors out, or of pairs their scores. Knows no request."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,15 +10,26 @@ from openvino import opset13 as ops
 
 from cluster.serving.engines.encoder_stages import CARRIED, in_stages
 from cluster.serving.engines.micro_batch import padded_length, shapes
+from sage.base.errors import EngineStartFailed
 
 
 class Encoder:
     """One compiled model. With one thread it works on the thread that calls it, on whichever core that is."""
 
-    def __init__(self, model: Path, num_threads: int, *, staged_tokens: int = 0) -> None:
+    def __init__(
+        self,
+        model: Path,
+        num_threads: int,
+        *,
+        staged_tokens: int = 0,
+        head: "Callable[[ov.Model], ov.Model] | None" = None,
+        separator: int | None = None,
+    ) -> None:
         """Load `model` (ONNX or OpenVINO IR).
 
         `staged_tokens`: up to so many at once can be embedded in stages too, between which it may rest; 0: none.
+        `head` makes what is given of its output: by default the mean. `separator`: the token after which the second
+        part of a row begins, where rows are pairs.
         """
         properties = {
             "INFERENCE_NUM_THREADS": num_threads,
@@ -28,7 +39,8 @@ class Encoder:
             > 1,  # the library would keep each encoder of one thread to the first core
         }
         core = ov.Core()
-        pooled = _pooled(core.read_model(str(model)))
+        pooled = (head or _pooled)(core.read_model(str(model)))
+        self._separator = separator
         self._staged_tokens = staged_tokens
 
         def ready(stage: ov.Model) -> tuple[ov.InferRequest, list[str]]:
@@ -52,12 +64,13 @@ class Encoder:
         `rest`: called between two stages; it may wait. Stages take a tenth more time than the whole.
         """
         shape = (len(rows), padded_length(max(map(len, rows))))
-        ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+        ids, mask, parts = (np.zeros(shape, np.int64) for _ in range(3))
         for number, row in enumerate(rows):
             ids[number, : len(row)] = row
             mask[number, : len(row)] = 1
-        types = np.zeros(shape, np.int64)
-        values: dict[str, NDArray[np.generic]] = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+            if self._separator in row:
+                parts[number, row.index(self._separator) + 1 : len(row)] = 1
+        values: dict[str, NDArray[np.generic]] = {"input_ids": ids, "attention_mask": mask, "token_type_ids": parts}
         stages = self._whole if rest is None else self._stages
         for number, (request, names) in enumerate(stages):
             if rest is not None and number:
@@ -75,3 +88,16 @@ def _pooled(encoder: ov.Model) -> ov.Model:
     weights = ops.unsqueeze(ops.convert(mask, np.float32), np.int64(2))
     total = ops.reduce_sum(ops.multiply(hidden, weights), np.int64(1))  # the norm makes the sum a mean
     return ov.Model([ops.normalize_l2(total, np.int64(1), 1e-12, "max")], encoder.get_parameters(), "pooled")
+
+
+def scored(classifier: ov.Model) -> ov.Model:
+    """Return `classifier` (one number a pair, [batch, 1]) with the number brought between 0 and 1 as its output.
+
+    Raises: EngineStartFailed where it gives another number of them.
+    """
+    logits = classifier.output(0).get_node().input_value(0)
+    shape = logits.get_partial_shape()
+    if shape.rank.get_length() != 2 or (shape[1].is_static and shape[1].get_length() != 1):
+        what = f"the model gives {shape} for a batch of pairs, and a cross-encoder gives one number a pair"
+        raise EngineStartFailed(what, "Name a model that was made to rerank.")
+    return ov.Model([ops.sigmoid(logits)], classifier.get_parameters(), "scored")

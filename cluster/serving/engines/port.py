@@ -14,7 +14,7 @@ class EngineInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An engine that is ready.
 
     `max_running`: requests it works on at once (generation: sequences of its batch; embeddings: requests held).
-    `max_batch_texts`: texts it embeds best in one go; 0 where it does not embed.
+    `max_batch_texts`: texts it embeds or scores best in one go; 0 where it does neither.
     """
 
     engine_id: EngineId
@@ -117,6 +117,6 @@ class Seen(msgspec.Struct, frozen=True, tag="seen", forbid_unknown_fields=True):
 
 FromHost = Ready | StartFailed | Replies | Seen
 
-WIRE_VERSION = 3
+WIRE_VERSION = 4
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_FRAMES = 1000  # that wait in either direction; then the sender is told

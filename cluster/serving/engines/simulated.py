@@ -35,6 +35,7 @@ from sage.base.inference import (
     ModelCard,
     Reply,
     Request,
+    ScoreRequest,
     Token,
     Usage,
 )
@@ -123,6 +124,8 @@ class SimulatedEngine:
                 check_texts(request)
                 work = _Texts(request.id, texts, tuple(min(num_tokens(text), card.context_tokens) for text in texts))
                 self._texts.append(work)
+            case ScoreRequest():
+                raise AssertionError(f"no card of ours scores: {request.id}")
             case ChatRequest() | GenerateRequest():
                 work = _sequence(request, card)
                 self._waiting.append(work)

@@ -13,15 +13,19 @@ from sage.base.catalog import entry_of
 from sage.base.demand import Demand, labels_from_mapping
 from sage.base.errors import ConfigInvalid, UnknownModel
 from sage.base.ids import EngineId
-from sage.base.inference import Kind
+from sage.base.inference import TEXT_KINDS, Kind
 from sage.base.settings import EngineSettings
 
-Role = Literal["chat", "embedding"]
+Role = Literal["chat", "embedding", "rerank"]
 EngineKind = Literal["openai", "openvino", "simulated", "vllm"]
 
-_ROLES: dict[str, Role] = {"chat": "chat", "embedding": "embedding"}
+_ROLES: dict[str, Role] = {role: role for role in get_args(Role)}
 _ENGINE_KINDS: dict[str, EngineKind] = {kind: kind for kind in get_args(EngineKind)}
-_KINDS_OF_ROLE: dict[Role, tuple[Kind, ...]] = {"chat": (Kind.CHAT, Kind.GENERATE), "embedding": (Kind.EMBED,)}
+_KINDS_OF_ROLE: dict[Role, tuple[Kind, ...]] = {
+    "chat": (Kind.CHAT, Kind.GENERATE),
+    "embedding": (Kind.EMBED, Kind.SCORE),
+    "rerank": (Kind.SCORE,),
+}
 _OF_SERVERS = ("key_env", "max_running", "context_tokens", "max_silence_s")
 _OF_SHARING = ("sharing", "itl_target_ms", "max_held_ms")
 _OF_PROCESSES = ("port", "python", "kv_cache_bytes")
@@ -77,10 +81,10 @@ class SharingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An engine that can be started. `model` is the name it serves, `kinds` what it serves it for.
 
-    `target`: of `openvino` the model's name in the catalogue, of `simulated` the name of its cost profile, of `openai`
-    the URL after which `/chat/completions` follows, of `vllm` a folder, or a name of the hub. `demand`: what each
-    replica takes of its node. One whose iteration lasts longer than `max_iteration_s` counts as hung, and one that is
-    not ready within `start_timeout_s` as failed.
+    `target`: of `openvino` the model's name in the catalogue, or the folder of a cross-encoder, of `simulated` the
+    name of its cost profile, of `openai` the URL after which `/chat/completions` follows, of `vllm` a folder, or a name
+    of the hub. `demand`: what each replica takes of its node. One whose iteration lasts longer than `max_iteration_s`
+    counts as hung, and one that is not ready within `start_timeout_s` as failed.
     """
 
     name: str
@@ -101,7 +105,7 @@ def spec_from_text(text: str) -> EngineSpec:
     """Return the engine that `KIND:TARGET[,KEY=VALUE...]` describes; `role` and `label` may come twice.
 
     >>> spec_from_text("openvino:minilm,role=embedding").kinds
-    (<Kind.EMBED: 'embed'>,)
+    (<Kind.EMBED: 'embed'>, <Kind.SCORE: 'score'>)
     >>> spec_from_text("simulated:h100,model=sim").model
     'sim'
 
@@ -151,7 +155,12 @@ def _model_name(kind: str, target: str) -> str:
     >>> _model_name("vllm", "/models/qwen3/")
     'qwen3'
     """
-    return target.rstrip("/").rpartition("/")[2] if kind == "vllm" else target
+    return target.rstrip("/").rpartition("/")[2] if kind in ("vllm", "openvino") else target
+
+
+def is_folder(target: str) -> bool:
+    """Say whether the target of an `openvino` engine is a folder and no name of the catalogue: it has a slash."""
+    return "/" in target
 
 
 def spec_from_settings(settings: EngineSettings) -> EngineSpec:
@@ -167,18 +176,20 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
     if kind == "simulated":
         target = settings.target or "cpu2"
         profile_of(target)
-        kinds: tuple[Kind, ...] = (Kind.CHAT, Kind.GENERATE, Kind.EMBED)
+        kinds: tuple[Kind, ...] = (Kind.CHAT, Kind.GENERATE, Kind.EMBED, Kind.SCORE)
     elif kind == "openai":
         target = server_url(settings.target or "", where)
         kinds = tuple(kind for role in settings.roles or ("chat",) for kind in _KINDS_OF_ROLE[role])
     elif kind == "vllm":
         target = settings.target or settings.model
         if len(set(settings.roles)) > 1:
-            raise ConfigInvalid(f"{where}: a vllm server is for chat or for embeddings", "Name two.", param="role")
+            raise ConfigInvalid(
+                f"{where}: a vllm server is for chat, for embeddings or for rerank", "Name several.", param="role"
+            )
         kinds = _KINDS_OF_ROLE[(settings.roles or ("chat",))[0]]
     else:
         target = settings.target or settings.model
-        kinds = _catalogued_kinds(target, where)
+        kinds = (Kind.SCORE,) if is_folder(target) else _catalogued_kinds(target, where)
     return EngineSpec(
         settings.name,
         kind,
@@ -197,8 +208,10 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
 
 def _sharing(settings: EngineSettings, kinds: tuple[Kind, ...], where: str) -> SharingOptions:
     said = SharingOptions(SharingMode(settings.sharing), settings.itl_target_ms, settings.max_held_ms)
-    if said != SharingOptions() and (settings.kind != "openvino" or Kind.EMBED not in kinds):
-        what = f"{where}: {', '.join(_OF_SHARING)} are of openvino engines that embed: it is they that give way"
+    if said != SharingOptions() and (settings.kind != "openvino" or set(kinds).isdisjoint(TEXT_KINDS)):
+        what = (
+            f"{where}: {', '.join(_OF_SHARING)} are of openvino engines that embed or rerank: it is they that give way"
+        )
         raise ConfigInvalid(what, "Leave them out here.", param=_OF_SHARING[0])
     if said.mode is SharingMode.OFF and said != SharingOptions():
         what = f"{where}: itl_target_ms and max_held_ms say how embeddings give way, and sharing is off"

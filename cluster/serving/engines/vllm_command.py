@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cluster.serving.engines.spec import EngineSpec
 from cluster.serving.environment_recipes import SERVER_MODULE
-from sage.base.inference import Kind
+from sage.base.inference import TEXT_KINDS
 
 KEY_ENV = "VLLM_API_KEY"
 _GIB = 1 << 30
@@ -18,7 +18,7 @@ def vllm_command(spec: EngineSpec, python: Path, port: int, *, has_gpu: bool) ->
     command = [str(python), "-P", "-m", SERVER_MODULE, "--model", spec.target]
     command += ["--served-model-name", spec.model, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--max-num-seqs", str(spec.server.max_running), "--disable-uvicorn-access-log"]
-    if Kind.EMBED in spec.kinds:
+    if not set(spec.kinds).isdisjoint(TEXT_KINDS):
         command += ["--runner", "pooling"]
     else:
         command += ["--enable-prompt-tokens-details"]  # how much of a prompt was cached: routes learn by it

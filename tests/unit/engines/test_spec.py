@@ -15,7 +15,7 @@ from sage.base.errors import ConfigInvalid, UnknownModel
 from sage.base.inference import Kind
 from sage.base.settings import EngineSettings
 
-_ALL = (Kind.CHAT, Kind.GENERATE, Kind.EMBED)
+_ALL = (Kind.CHAT, Kind.GENERATE, Kind.EMBED, Kind.SCORE)
 
 
 def test_an_engine_on_a_command_line_is_kind_target_and_keys() -> None:
@@ -31,8 +31,19 @@ def test_a_settings_table_says_the_same() -> None:
 
 def test_a_role_leaves_only_its_kinds() -> None:
     assert spec_from_text("simulated:h100,role=chat").kinds == (Kind.CHAT, Kind.GENERATE)
-    assert spec_from_text("simulated:h100,role=embedding").kinds == (Kind.EMBED,)
+    assert spec_from_text("simulated:h100,role=embedding").kinds == (Kind.EMBED, Kind.SCORE)
     assert spec_from_text("simulated:h100,role=embedding,role=chat").kinds == _ALL
+
+
+def test_what_scores_is_named_by_its_role_or_its_folder() -> None:
+    for text in ("simulated:h100", "openvino:minilm", "openai:http://h,model=m", "vllm:/models/judge"):
+        assert spec_from_text(f"{text},role=rerank").kinds == (Kind.SCORE,)
+    folder = spec_from_text("openvino:/models/ms-marco/")
+    assert (folder.model, folder.kinds) == ("ms-marco", (Kind.SCORE,))
+    with pytest.raises(ConfigInvalid, match="cannot take the role"):
+        spec_from_text("openvino:/models/ms-marco,role=embedding")
+    with pytest.raises(ConfigInvalid, match="cannot take the role"):
+        spec_from_text("openvino:smollm2,role=rerank")
 
 
 def test_a_real_model_is_served_for_what_the_catalogue_says_under_a_name_of_choice() -> None:
@@ -41,14 +52,14 @@ def test_a_real_model_is_served_for_what_the_catalogue_says_under_a_name_of_choi
     )
     assert spec_from_text("openvino:minilm,role=embedding,model=small").model == "small"
     by_table = spec_from_settings(EngineSettings(name="e", kind="openvino", model="minilm"))
-    assert (by_table.target, by_table.kinds) == ("minilm", (Kind.EMBED,))
+    assert (by_table.target, by_table.kinds) == ("minilm", (Kind.EMBED, Kind.SCORE))
 
 
 def test_a_server_is_named_by_its_url_and_does_what_its_roles_say() -> None:
     spec = spec_from_text("openai:http://127.0.0.1:9001,model=mock,max_running=3,key_env=MY_KEY,context_tokens=99")
     assert (spec.target, spec.model, spec.kinds) == ("http://127.0.0.1:9001/v1", "mock", (Kind.CHAT, Kind.GENERATE))
     assert spec.server == ServerOptions("MY_KEY", 3, 99)
-    assert spec_from_text("openai:https://h/api/v3/,model=m,role=embedding").kinds == (Kind.EMBED,)
+    assert spec_from_text("openai:https://h/api/v3/,model=m,role=embedding").kinds == (Kind.EMBED, Kind.SCORE)
     assert spec_from_text("openai:https://h/api/v3/,model=m").target == "https://h/api/v3"
 
 

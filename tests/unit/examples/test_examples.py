@@ -32,6 +32,7 @@ def test_every_example_is_run_here() -> None:
         "ask_files",
         "enrich",
         "rag_bot",
+        "best_lines",
     }
 
 
@@ -70,6 +71,17 @@ def test_files_are_asked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     answer, sources = capsys.readouterr().out.rsplit("\n--", 1)
     assert answer.strip()
     assert sources.split(", ")[0].strip().endswith("release.md")
+
+
+@pytest.mark.engines
+def test_the_lines_that_answer_a_question_best_are_found(tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("The sea is wide.\n\nWe release on Tuesdays.\n")
+    (tmp_path / "b.md").write_text("Snakes eat mice.\nThe staging database is called otter.\n")
+    (tmp_path / "empty.md").write_text("\n")
+    best = load("best_lines").best_lines(str(tmp_path / "*.md"), "When do we release?", k=2)
+    assert len(best) == 2
+    assert best[0][1:] == (str(tmp_path / "a.md"), "We release on Tuesdays.")
+    assert best[0][0] > best[1][0]
 
 
 @pytest.mark.cluster

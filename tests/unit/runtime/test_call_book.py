@@ -19,6 +19,7 @@ from sage.base.inference import (
     Reply,
     Request,
     Sampling,
+    ScoreRequest,
     ServiceClass,
     Token,
     Usage,
@@ -103,6 +104,24 @@ def test_only_texts_without_a_vector_are_asked_and_all_come_in_order(book: CallB
     [whole] = book.hear([Embedded(ID, b"xxxxyyyy", 1, Usage(prompt_tokens=1), ENGINE)])
     assert isinstance(whole, Embedded)
     assert (whole.vectors, whole.dim, whole.usage.prompt_tokens) == (b"xxxxbbbbyyyyaaaa", 1, 6)
+
+
+def test_a_score_is_known_by_query_and_text(book: CallBook) -> None:
+    book.ask([ScoreRequest(ID, "model", "q", ("a", "b"))], Counts())
+    book.hear([Embedded(ID, b"aaaabbbb", 1, Usage(prompt_tokens=5), ENGINE)])
+    others: list[Request] = [
+        ScoreRequest(RequestId("r-2"), "model", "p", ("a",)),
+        ScoreRequest(RequestId("r-3"), "other", "q", ("a",)),
+        EmbedRequest(RequestId("r-4"), "model", ("a",)),
+    ]
+    counts = Counts()
+    assert book.ask(others, counts) == (others, [])
+    [left], known = book.ask([ScoreRequest(RequestId("r-5"), "model", "q", ("b", "c", "a"))], counts)
+    assert isinstance(left, ScoreRequest)
+    assert (left.query, left.texts, known, counts.num_replayed) == ("q", ("c",), [], 2)
+    [whole] = book.hear([Embedded(RequestId("r-5"), b"cccc", 1, Usage(), ENGINE)])
+    assert isinstance(whole, Embedded)
+    assert whole.vectors == b"bbbbccccaaaa"
 
 
 @pytest.mark.parametrize("kept", [b"", b"what another version wrote", b"\xc0"])

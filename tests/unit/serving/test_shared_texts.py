@@ -12,7 +12,19 @@ from cluster.serving.shared_texts import MAX_SHARERS, SharedTexts, TextOrders, t
 from cluster.serving.vector_cache import VectorCache
 from sage.base.errors import DeadlineExceeded, EngineLost, InternalError, InvalidRequest, RequestCancelled
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Embedded, EmbedRequest, Failed, Failure, Finished, Last, ServiceClass, Usage
+from sage.base.inference import (
+    MAX_SCORE_PAIRS,
+    Embedded,
+    EmbedRequest,
+    Failed,
+    Failure,
+    Finished,
+    Last,
+    ScoreRequest,
+    ServiceClass,
+    TextsRequest,
+    Usage,
+)
 
 DIM = 4
 ENGINE = EngineId("e1")
@@ -29,14 +41,14 @@ def request(
     return EmbedRequest(RequestId(id), "embed", texts, service_class, tenant, timeout_s)
 
 
-def answer(asked: EmbedRequest) -> Embedded:
+def answer(asked: TextsRequest) -> Embedded:
     """Answer as an engine would: a text has as many tokens as letters."""
     vectors = b"".join(hash_vector(text, DIM) for text in asked.texts)
     tokens = tuple(map(len, asked.texts))
     return Embedded(asked.id, vectors, DIM, Usage(prompt_tokens=sum(tokens)), ENGINE, tokens)
 
 
-def failed(asked: EmbedRequest, what: str = "lost") -> Failed:
+def failed(asked: TextsRequest, what: str = "lost") -> Failed:
     return Failed(asked.id, Failure.of(EngineLost(what)))
 
 
@@ -46,11 +58,11 @@ class Bench:
     def __init__(self, cache_bytes: int = 0) -> None:
         self.texts = SharedTexts(VectorCache(cache_bytes))
         self.now_s = 10.0
-        self.asked: list[EmbedRequest] = []
+        self.asked: list[TextsRequest] = []
         self.cancels: list[str] = []
         self.ended: dict[str, Last] = {}
 
-    def ask(self, *args: EmbedRequest) -> "Bench":
+    def ask(self, *args: TextsRequest) -> "Bench":
         for one in args:
             self._take(self.texts.submitted(one, self.now_s))
         return self
@@ -250,7 +262,7 @@ def test_where_the_engine_does_not_tell_tokens_are_shared_out_by_length() -> Non
 def test_each_request_ends_once_with_its_own_vectors_whatever_happens(seed: int, cache_bytes: int) -> None:
     rng, bench = random.Random(seed), Bench(cache_bytes)
     wanted: dict[str, EmbedRequest] = {}
-    pending: list[EmbedRequest] = []
+    pending: list[TextsRequest] = []
     for number in range(60):
         seen = len(bench.asked)
         match rng.randrange(4):
@@ -277,3 +289,38 @@ def test_each_request_ends_once_with_its_own_vectors_whatever_happens(seed: int,
     for id, one in wanted.items():
         if isinstance(bench.ended[id], Embedded):
             assert bench.vectors(id) == vectors_of(one.texts)
+
+
+def pairs(id: str, query: str, *texts: str, tenant: str = "default") -> ScoreRequest:
+    return ScoreRequest(RequestId(id), "judge", query, texts, STANDARD, tenant)
+
+
+def test_a_pair_is_known_by_both_its_texts_its_tenant_and_what_is_asked() -> None:
+    bench = Bench(cache_bytes=10_000).ask(pairs("a", "q", "x", "y"))
+    bench.answer(answer(bench.asked[0]))
+    bench.ask(pairs("b", "q", "y"), pairs("c", "p", "y"), pairs("d", "q", "y", tenant="other"), request("e", "y"))
+    assert bench.vectors("b") == vectors_of(["y"])
+    assert [one.id for one in bench.asked[1:]] == ["c", "d", "e"]
+
+
+def test_many_pairs_go_to_engines_in_parts_and_come_back_in_order() -> None:
+    texts = [f"text {number}" for number in range(2 * MAX_SCORE_PAIRS + 3)]
+    bench = Bench().ask(pairs("a", "q", *texts))
+    assert [(one.id, len(one.texts)) for one in bench.asked] == [("a", 32), ("a/2", 32), ("a/3", 3)]
+    for one in reversed(bench.asked):
+        assert "a" not in bench.ended
+        bench.answer(answer(one))
+    assert bench.vectors("a") == vectors_of(texts)
+    last = bench.ended["a"]
+    assert isinstance(last, Embedded)
+    assert last.usage.prompt_tokens == sum(map(len, texts))
+
+
+def test_when_a_part_fails_the_rest_is_stopped_unless_others_wait_for_it() -> None:
+    texts = [f"text {number}" for number in range(3 * MAX_SCORE_PAIRS)]
+    bench = Bench().ask(pairs("a", "q", *texts), pairs("b", "q", texts[-1]))
+    bench.answer(failed(bench.asked[0]))
+    assert bench.error("a") == EngineLost.code
+    assert bench.cancels == ["a/2"]
+    bench.answer(answer(bench.asked[2]))
+    assert bench.vectors("b") == vectors_of([texts[-1]])

@@ -9,7 +9,7 @@ from cluster.serving.engines.port import EngineInfo, Run
 from cluster.serving.text_desk import TextDesk
 from sage.base.errors import EngineLost, InvalidRequest, RequestCancelled, UnknownModel
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Embedded, EmbedRequest, Reply, Request, ServiceClass, Usage
+from sage.base.inference import Embedded, EmbedRequest, Reply, Request, ScoreRequest, ServiceClass, Usage
 from tests.unit.serving.arrange import chat, chat_engine, embed_engine, lost
 from tests.unit.serving.links import ScriptedLink
 from tests.unit.serving.stage import Asker, Stage
@@ -123,6 +123,32 @@ def test_when_an_engine_is_lost_each_request_ends_and_its_vectors_are_forgotten(
     fresh = stage.ask(texts("d", "x"))
     assert fresh.outcomes() == {"d": "finished"}
     assert stage.desk.view().texts[0].num_cached == 0
+
+
+def test_a_model_that_embeds_scores_by_its_vectors_which_are_kept(stage: DeskStage) -> None:
+    link = stage.engine()
+    stage.ask(texts("a", "x"))
+    asker = stage.ask(ScoreRequest(RequestId("s"), "embed", "x", ("y", "x")))
+    assert asker.outcomes() == {"s": "finished"}
+    assert ran_texts(link) == [("x",), ("y",)]
+    (scored,) = asker.calls[0]
+    assert isinstance(scored, Embedded)
+    assert (scored.dim, len(scored.vectors)) == (1, 8)
+    assert scored.usage == Usage(prompt_tokens=9, cached_tokens=6)
+
+
+def test_what_nobody_scores_is_refused_in_the_planes_words(stage: DeskStage) -> None:
+    stage.engine()
+    none, many = ("x",), tuple(map(str, range(1025)))
+    asker = stage.ask(
+        ScoreRequest(RequestId("a"), "nobody", "q", none),
+        ScoreRequest(RequestId("b"), "embed", "q", many),
+        ScoreRequest(RequestId("c"), "embed", "q", ()),
+    )
+    outcomes = asker.outcomes()
+    assert outcomes["a"] == UnknownModel.code
+    assert set(outcomes) == {"a", "b", "c"}
+    assert "finished" not in outcomes.values()
 
 
 def test_an_asker_that_raises_harms_no_other(stage: DeskStage) -> None:
