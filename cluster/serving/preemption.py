@@ -17,7 +17,7 @@ from cluster.serving.route import Router
 from cluster.serving.ticket import Lane, Ticket, engine_of
 from sage.base.errors import RequestCancelled
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Failed, Kind, Last, ServiceClass
+from sage.base.inference import TEXT_KINDS, Failed, Last, ServiceClass
 
 MAX_TAKEN_BACK = 1  # times, of one request
 MAX_LOOKED_AT = 16  # of those that could be taken back, for one that waits
@@ -95,6 +95,8 @@ class Preemption:
         """Say whether its engine would have room for a prompt of `lane` without it."""
         engine_id = engine_of(ticket)
         account = self._router.account(engine_id)
+        if lane.kind in TEXT_KINDS:  # these wait for a batch to end, and no prompt's end gives them room
+            return False
         if account is None or account.is_retired or lane not in account.lanes or account.info.kind in _LATE_KINDS:
             return False
         coming = [each for each in self.coming.tickets.values() if each.engine_id == engine_id]
@@ -107,4 +109,4 @@ class Preemption:
 
 
 def _may_come_back(ticket: Ticket) -> bool:
-    return not ticket.is_by_floor and ticket.num_taken_back < MAX_TAKEN_BACK and ticket.lane.kind is not Kind.EMBED
+    return not ticket.is_by_floor and ticket.num_taken_back < MAX_TAKEN_BACK and ticket.lane.kind not in TEXT_KINDS

@@ -1,13 +1,14 @@
 """Requests of class batch give their place to interactive ones, until they have their first token."""
 
 import pytest
+from msgspec.structs import replace
 
 from cluster.serving.abandoned import PATIENCE_S
 from cluster.serving.events import Command, EndEngine, EngineEnded, TakeBack
 from cluster.serving.plane import Plane
 from sage.base.errors import DeadlineExceeded, EngineLost, Overloaded, RequestCancelled
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Failed, Failure
+from sage.base.inference import Failed, Failure, Kind, ModelCard, ScoreRequest
 from tests.unit.serving.arrange import (
     BATCH,
     INTERACTIVE,
@@ -126,6 +127,23 @@ def test_embeddings_are_not_taken_back() -> None:
     plane.up(embed_engine(max_running=1))
     plane.submit(embed("b", 1, BATCH))
     assert taken_back(plane.submit(embed("i", 1, INTERACTIVE))) == []
+
+
+def test_requests_to_score_are_not_taken_back() -> None:
+    plane = CheckedPlane(Plane(("rank",), policy="priority"))
+    plane.up(replace(embed_engine(max_running=1), models=(ModelCard("rank", (Kind.SCORE,), 512),)))
+    plane.submit(ScoreRequest(RequestId("b"), "rank", "why", ("text",), BATCH))
+    assert taken_back(plane.submit(ScoreRequest(RequestId("i"), "rank", "why", ("text",), INTERACTIVE))) == []
+    assert dispatched(plane.end("e1", "b")) == [("e1", ["i"])]
+
+
+def test_a_prompt_is_not_taken_back_for_texts_that_wait_for_a_batch_to_end() -> None:
+    plane = CheckedPlane(Plane(("both",), policy="priority"))
+    plane.up(replace(embed_engine(), models=(ModelCard("both", (Kind.CHAT, Kind.EMBED), 512, 384),)))
+    first, second, third = (replace(embed(id, 8, INTERACTIVE), model="both") for id in ("e1", "e2", "e3"))
+    plane.submit(replace(chat("b", BATCH), model="both"), first)
+    plane.submit(second)
+    assert taken_back(plane.submit(third)) == []
 
 
 def test_what_comes_back_has_a_place_to_wait() -> None:
