@@ -14,9 +14,6 @@ PATIENCE_S = 60.0
 SILENT = Failure.of(EngineLost(f"it had not stopped a request {PATIENCE_S:g} s after it was told to"))
 """Why an engine that takes longer is given up."""
 
-SILENT = Failure.of(EngineLost(f"it had not stopped a request {PATIENCE_S:g} s after it was told to"))
-"""What is said of an engine that never does."""
-
 
 class Abandoned:
     """Tickets whose engine still holds them, by id, and since when each has been waited for."""
