@@ -29,7 +29,10 @@ class DocumentBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RerankBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """POST /v1/rerank, as Jina, Cohere and vLLM have it. `top_n`: only so many, the best."""
+    """POST /v1/rerank, as Jina, Cohere and vLLM have it.
+
+    `top_n`: only so many, the best; all where it is 0, as vLLM has it.
+    """
 
     model: Name
     query: _Query
@@ -137,7 +140,7 @@ class RerankRoute:
         texts = [document if isinstance(document, str) else document.text for document in body.documents]
         requests = score_requests(body.model, [(body.query, text) for text in texts], exchange.call, self.ids)
         scored = await _scored(self.bridge, exchange, requests)
-        order = sorted(range(len(texts)), key=lambda index: -scored.scores[index])[: body.top_n]
+        order = sorted(range(len(texts)), key=lambda index: -scored.scores[index])[: body.top_n or None]
         with_texts = body.return_documents is not False
         results = [
             {"index": at, "relevance_score": scored.scores[at]}

@@ -58,6 +58,12 @@ def test_only_so_many_and_without_their_texts() -> None:
     assert ask("/v1/rerank", body)[1]["results"] == [{"index": 1, "relevance_score": 2.0}]
 
 
+@pytest.mark.parametrize(("top_n", "indexes"), [(0, [0, 2, 1]), (2, [0, 2]), (3, [0, 2, 1]), (100, [0, 2, 1])])
+def test_at_most_so_many_come_back_and_all_where_none_are_said(top_n: int, indexes: list[int]) -> None:
+    results = ask("/v1/rerank", {**QUERY, "documents": DOCUMENTS, "top_n": top_n})[1]["results"]
+    assert [result["index"] for result in results] == indexes
+
+
 def test_a_request_says_how_urgent_it_is_and_travels_whole() -> None:
     inference = ScriptedInference(lengths)
     ask("/v1/rerank", {**QUERY, "documents": ["x"] * MAX_SCORE_TEXTS}, inference)
