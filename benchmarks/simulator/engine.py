@@ -130,12 +130,19 @@ class EngineModel:
                 queue.remove(job)
                 if queue is self._prefilling:
                     self._held_tokens -= _tokens(job)
+                    self._forget_rest(job)
         gone = [entry for entry in self._decoding if entry[2].is_cancelled]
         if gone:
             self._decoding = [entry for entry in self._decoding if not entry[2].is_cancelled]
             heapq.heapify(self._decoding)
             self._num_decoding -= len(gone)
             self._held_tokens -= sum(_tokens(job) for _, _, job in gone)
+
+    def _forget_rest(self, job: Sequenced) -> None:
+        """Cache no more what nobody worked off: from the first block of its own that is not whole."""
+        arrival = job.arrival
+        done = max(1, arrival.prompt_tokens - job.cached_tokens) - job.left_tokens
+        self._cache.forget(arrival.blocks[(job.cached_tokens + done) // arrival.block_tokens :])
 
     def _let_in(self) -> None:
         """Begin with what waits, as long as there is a sequence and memory for it."""

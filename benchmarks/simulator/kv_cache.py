@@ -29,3 +29,8 @@ class BlockCache:
             known.move_to_end(block)
         while len(known) > self._max_blocks:
             known.popitem(last=False)  # of a plain dict, the first is found ever later, behind all that were dropped
+
+    def forget(self, blocks: Sequence[int]) -> None:
+        """Cache these no more: what would be in them was not worked off."""
+        for block in blocks:
+            self._blocks.pop(block, None)

@@ -105,6 +105,16 @@ def test_a_cancelled_request_ends_nowhere_and_leaves_its_place() -> None:
     assert ids == ["stays", "stays"]
 
 
+def test_what_of_a_cancelled_prompt_was_not_worked_off_is_not_cached() -> None:
+    engine = EngineModel(H100, kv_tokens=1_000_000)
+    arrival = Arrival(0.0, 100 * 512, 2, blocks=tuple(range(100)))
+    gone = engine.add(RequestId("gone"), arrival, 0.0)
+    engine.cancel(gone, 0.0)
+    engine.advance(engine.next_s())
+    again = engine.add(RequestId("again"), arrival, 1.0)
+    assert again.cached_tokens == H100.chunk_tokens // 512 * 512
+
+
 def test_a_prompt_that_was_seen_is_worked_off_at_its_end_only() -> None:
     engine = EngineModel(H100, kv_tokens=100_000)
     arrival = Arrival(0.0, 5_200, 1, tuple(range(10)))
