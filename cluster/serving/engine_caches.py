@@ -83,6 +83,18 @@ class EngineCaches:
             cache.drop_oldest()
         return runs
 
+    def not_worked_off(self, prefix: PromptPrefix, engine_id: EngineId, cached_tokens: int) -> None:
+        """Note that an engine gave a prompt back: of its blocks it has those within `cached_tokens` only, which it had
+        before, and those that another prompt used since."""
+        cache = self._caches.get(engine_id)
+        if cache is None or not prefix.hashes:
+            return
+        used = cache.used
+        given = used.get(prefix.hashes[-1])
+        for block, ends in zip(prefix.hashes, prefix.ends_tokens, strict=True):
+            if ends > cached_tokens and used.get(block) == given:
+                used.pop(block, None)
+
     def forget(self, engine_id: EngineId) -> None:
         """Forget an engine that is gone: one that comes back has nothing cached."""
         self._caches.pop(engine_id, None)

@@ -1,9 +1,9 @@
 """Which requests engines give back before their first token, so that urgent ones begin. Knows no clock and no answer.
 
 Where classes go before each other, an interactive request that finds no room takes the place of one of class batch
-that an engine was given and has said nothing of yet: the one given last, which has lost the least. That one waits
-again where it stood. It is taken back once at most, and never where its floor let it go before others: so the bound of
-its wait holds.
+that an engine was given and has said nothing of yet, if it is foretold to gain more by that than is thrown away
+(`giving_back`). That one waits again where it stood. It is taken back once at most, and never where its floor let it go
+before others: so the bound of its wait holds.
 
     given --chosen--> told to the engine --stopped--> waits again
                            +--its first token or its end came before--> goes on
@@ -12,6 +12,7 @@ its wait holds.
 from collections.abc import Iterable
 
 from cluster.serving.abandoned import Abandoned
+from cluster.serving.giving_back import best_to_take_back
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.route import Router
 from cluster.serving.ticket import Lane, Ticket, engine_of
@@ -59,7 +60,7 @@ class Preemption:
             return {}
         chosen: dict[EngineId, list[RequestId]] = {}
         for lane in lanes:
-            while self._has_room_to_wait(max_waiting) and (ticket := self._choice(lane)) is not None:
+            while self._has_room_to_wait(max_waiting) and (ticket := self._choice(lane, now_s)) is not None:
                 del self._given[ticket.request.id]
                 self.coming.add(ticket, now_s)
                 self._queue.num_reserved += 1
@@ -72,6 +73,7 @@ class Preemption:
         self.goes_on(ticket.request.id)
         if not was_coming or not isinstance(last, Failed) or last.failure.code != RequestCancelled.code:
             return False
+        self._router.route.given_back(ticket)
         self.num_taken_back += 1
         ticket.num_taken_back += 1
         ticket.engine_id = ticket.affinity_tokens = None
@@ -80,7 +82,7 @@ class Preemption:
     def _has_room_to_wait(self, max_waiting: int) -> bool:
         return len(self._queue) + self._queue.num_reserved < max_waiting
 
-    def _choice(self, lane: Lane) -> Ticket | None:
+    def _choice(self, lane: Lane, now_s: float) -> Ticket | None:
         """Return the request whose place the first of `lane` is to have; None where it is to wait."""
         num_coming = sum(lane in self._lanes_of(ticket) for ticket in self.coming.tickets.values())
         if self._queue.num_urgent(lane) <= num_coming or self._router.pick(lane) is not None:
@@ -89,7 +91,8 @@ class Preemption:
         if first is None or first.request.service_class is not ServiceClass.INTERACTIVE:
             return None
         newest = zip(reversed(self._given.values()), range(MAX_LOOKED_AT), strict=False)
-        return next((ticket for ticket, _ in newest if self._makes_room(ticket, lane)), None)
+        able = [ticket for ticket, _ in newest if self._makes_room(ticket, lane)]
+        return best_to_take_back(first, able, self._router, now_s)
 
     def _makes_room(self, ticket: Ticket, lane: Lane) -> bool:
         """Say whether its engine would have room for a prompt of `lane` without it."""

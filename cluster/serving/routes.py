@@ -63,6 +63,10 @@ class EngineRoute(Protocol):
         """Learn from how much of its prompt the engine of a ticket had cached."""
         ...
 
+    def given_back(self, ticket: Ticket) -> None:
+        """Forget that the engine of a ticket was given it: it stopped before the first token."""
+        ...
+
     def gone(self, engine_id: EngineId) -> None:
         """Forget what an engine had cached that is no more."""
         ...
@@ -92,6 +96,9 @@ class LeastWork:
 
     def answered(self, ticket: Ticket, usage: Usage) -> None:
         """Nothing to learn."""
+
+    def given_back(self, ticket: Ticket) -> None:
+        """Nothing to forget."""
 
     def gone(self, engine_id: EngineId) -> None:
         """Nothing to forget."""
@@ -155,6 +162,11 @@ class _ByPrefix(LeastWork):
         if ticket.given_before and usage.prompt_tokens:
             told = usage.cached_tokens * ticket.size.prompt_tokens / usage.prompt_tokens
             self._caches.told(engine_of(ticket), ticket.given_before, told, ticket.size.prompt_tokens)
+
+    def given_back(self, ticket: Ticket) -> None:
+        self._looked_up = (None, {})
+        had_tokens = ticket.size.prompt_tokens - ticket.uncached_tokens
+        self._caches.not_worked_off(self._prefix_of(ticket), engine_of(ticket), had_tokens)
 
     def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
         return max(1, ticket.size.prompt_tokens - self._cached_tokens(ticket).get(account.info.engine_id, 0))

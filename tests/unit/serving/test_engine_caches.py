@@ -121,3 +121,14 @@ def test_what_is_believed_is_never_more_than_was_given(asked: list[list[int]], n
         engine.ask(*blocks)
         whole.update(blocks)
     assert engine.caches.kept_tokens(_ID) > 0.0
+
+
+def test_a_prompt_that_was_given_back_is_cached_as_far_as_it_was_before_or_as_others_use_it() -> None:
+    caches = EngineCaches()
+    caches.given(_prefix(1, 2), _ID)
+    caches.given(_prefix(1, 2, 3, 4), _ID)
+    caches.given(_prefix(1, 2, 3), _ID)
+    caches.not_worked_off(_prefix(1, 2, 3, 4), _ID, 2 * _BLOCK)
+    assert caches.still_cached(_prefix(1, 2, 3, 4), _ID, 4 * _BLOCK) == 3 * _BLOCK
+    caches.not_worked_off(_prefix(1, 2, 3), _ID, 2 * _BLOCK)
+    assert caches.still_cached(_prefix(1, 2, 3, 4), _ID, 4 * _BLOCK) == 2 * _BLOCK
