@@ -109,9 +109,7 @@ def cross_encoder_engine(spec: EngineSpec, engine_id: EngineId, board: DeviceBoa
         from cluster.serving.engines.cross_encoder import found_in
 
         found = found_in(Path(spec.target).expanduser(), spec.model)
-        return _of_texts(
-            spec, engine_id, found.card, found.tokenizer, board, lambda threads, _staged: found.encoder(threads)
-        )
+        return _of_texts(spec, engine_id, found.card, found.tokenizer, board, found.encoder)
     except ModuleNotFoundError as error:
         what = f"engine {engine_id} needs the package {error.name}, which is not installed"
         raise ExtraMissing(what, "Run: pip install 'sage-engine[engines]'") from error

@@ -16,15 +16,16 @@ _CONTEXT_TOKENS = 512  # BERT's, where no config.json says
 
 @dataclass(frozen=True, slots=True)
 class CrossEncoder:
-    """What was found; `encoder(num_threads)` loads it."""
+    """What was found; `encoder` loads it."""
 
     card: ModelCard
     model: Path
     tokenizer: Path
     separator: int | None
 
-    def encoder(self, num_threads: int) -> Encoder:
-        return Encoder(self.model, num_threads, head=scored, separator=self.separator)
+    def encoder(self, num_threads: int, staged_tokens: int) -> Encoder:
+        """Return it loaded; `staged_tokens` as of Encoder."""
+        return Encoder(self.model, num_threads, staged_tokens=staged_tokens, head=scored, separator=self.separator)
 
 
 def found_in(folder: Path, name: str) -> CrossEncoder:
