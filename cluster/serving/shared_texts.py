@@ -20,7 +20,7 @@ import msgspec
 from cluster.serving.deadlines import deadline_exceeded
 from cluster.serving.statistics import TextsView
 from cluster.serving.vector_cache import CachedVector, TextKey, VectorCache, text_key
-from sage.base.errors import InternalError, InvalidRequest, RequestCancelled, SageError
+from sage.base.errors import InternalError, InvalidRequest, RequestCancelled, RequestFailed, SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import (
     MAX_EMBED_TEXTS,
@@ -235,11 +235,7 @@ class SharedTexts:
 
     def _end_if_whole(self, open: _Open, orders: TextOrders) -> None:
         if open.num_left == 0 and not open.is_over:
-            dim = len(open.rows[0]) // 4
-            usage = Usage(prompt_tokens=open.num_tokens, cached_tokens=open.cached_tokens)
-            engine_id = open.engine_id if open.engine_id is not None else EngineId("cache")
-            last = Embedded(open.request.id, b"".join(open.rows), dim, usage, engine_id, served=open.served)
-            orders.ended.append(self._over(open, last))
+            orders.ended.append(self._over(open, _joined(open)))
 
     def _stop(self, open: _Open, orders: TextOrders) -> None:
         """Stop what a request that is over was waiting for, and nobody else is."""
@@ -295,6 +291,18 @@ def _fill_row(open: _Open, row: int, value: CachedVector, *, is_own: bool) -> No
     open.num_tokens += value.num_tokens
     if not is_own:
         open.cached_tokens += value.num_tokens
+
+
+def _joined(open: _Open) -> Last:
+    """Return the answer of all its rows. Vectors of two lengths are no answer: they came from two models."""
+    lengths = sorted({len(row) // 4 for row in open.rows})
+    if len(lengths) > 1:
+        what = f"the vectors of {open.request.model!r} have {' and '.join(map(str, lengths))} numbers"
+        error = RequestFailed(what, "Give models that are not the same names of their own.")
+        return _failed(open.request.id, error)
+    usage = Usage(prompt_tokens=open.num_tokens, cached_tokens=open.cached_tokens)
+    engine_id = open.engine_id if open.engine_id is not None else EngineId("cache")
+    return Embedded(open.request.id, b"".join(open.rows), lengths[0], usage, engine_id, served=open.served)
 
 
 def _rows(asked: _Asked) -> Iterator[tuple[_Open, int]]:

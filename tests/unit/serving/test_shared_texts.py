@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from cluster.serving.engines.simulated_content import hash_vector
 from cluster.serving.shared_texts import MAX_SHARERS, SharedTexts, TextOrders, tokens_of_texts
 from cluster.serving.vector_cache import VectorCache
-from sage.base.errors import DeadlineExceeded, EngineLost, InternalError, InvalidRequest, RequestCancelled
+from sage.base.errors import (
+    DeadlineExceeded,
+    EngineLost,
+    InternalError,
+    InvalidRequest,
+    RequestCancelled,
+    RequestFailed,
+)
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import (
     MAX_SCORE_PAIRS,
@@ -244,6 +251,14 @@ def test_an_answer_of_another_length_or_kind_fails_its_asker() -> None:
     bench.answer(Embedded(RequestId("a"), bytes(4 * DIM), DIM, Usage(2), ENGINE))
     bench.answer(Finished(RequestId("b"), "stop", Usage(), ENGINE))
     assert [bench.error(id) for id in "ab"] == [InternalError.code] * 2
+
+
+def test_vectors_of_two_lengths_are_no_answer() -> None:
+    bench = Bench().ask(request("a", "x"), request("b", "x", "y"))
+    bench.answer(answer(bench.asked[0]))
+    tokens = Usage(prompt_tokens=1)
+    bench.answer(Embedded(bench.asked[1].id, bytes(4 * (DIM + 1)), DIM + 1, tokens, EngineId("another")))
+    assert bench.error("b") == RequestFailed.code
 
 
 def test_a_crowd_behind_one_text_is_bounded() -> None:
