@@ -8,12 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from sage.base.errors import SageError
+from sage.base.errors import NameTaken, SageError
 from sage.base.ids import JobId
 
 FIRST_RETRY_S = 0.2
 LAST_RETRY_S = 5.0
 JOIN_TIMEOUT_S = 3.0
+NAME_TAKEN_S = 4.0
+"""How long a name may be taken by who has ended: longer than the head counts on any member that it does not hear."""
+
+NAME_RETRY_S = 0.5
 NUM_SENT = 64
 
 
@@ -69,6 +73,7 @@ class Standing:
         self._num_sent = 0
         self._joined_s = 0.0
         self._was_member = False
+        self._taken_since_s: float | None = None  # when the first wish of those was sent that found the name taken
         self.stand = Stand.OUT
 
     # Runs.
@@ -129,12 +134,24 @@ class Standing:
         return None if sent_s is None else sent_s + lease_s
 
     def refused(self, error: SageError, *, may_rejoin: bool) -> list[StandOrder]:
-        """The head does not count this node as a member. One that never was may be told something that will not pass:
-        its name is taken, its key is not trusted; so it ends."""
-        return self.lost(error, may_rejoin=may_rejoin and self._was_member)
+        """The head does not count this node as a member. One that never was may be told something that will not pass,
+        such as that its key is not trusted; so it ends. That its name is taken passes if the other has ended, say an
+        earlier process of this node: it asks again until the head must have noticed."""
+        is_waiting = isinstance(error, NameTaken) and not self._was_member and self._waits_for_name()
+        return self._lose(error, may_rejoin=may_rejoin and (self._was_member or is_waiting))
 
     def lost(self, error: SageError, *, may_rejoin: bool = True) -> list[StandOrder]:
         """The connection is gone, or the lease is over: stop everything, then try again or end."""
+        self._taken_since_s = None
+        return self._lose(error, may_rejoin=may_rejoin)
+
+    def _waits_for_name(self) -> bool:
+        if self._taken_since_s is None:
+            self._taken_since_s = self._joined_s
+        self._retry_s = min(self._retry_s, NAME_RETRY_S)
+        return self._joined_s < self._taken_since_s + NAME_TAKEN_S
+
+    def _lose(self, error: SageError, *, may_rejoin: bool) -> list[StandOrder]:
         if self.stand in (Stand.OUT, Stand.FENCING, Stand.ENDED):
             return []
         self._error = error

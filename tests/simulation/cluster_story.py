@@ -7,7 +7,7 @@ been, unless it was cancelled or cannot end well.
 from collections.abc import Callable
 from functools import partial
 
-from cluster.node.standing import Stand
+from cluster.node.standing import NAME_TAKEN_S, Stand
 from cluster.runtime.task import Task
 from sage.base.errors import CheckpointUnusable, JobCancelled, JobInterrupted, RecordFailed, SourceUnreadable, TaskStuck
 from sage.base.ids import NodeId
@@ -22,7 +22,7 @@ from tests.simulation.world import World
 _FAULTS_END_S = (3.0, 6.0, 10.0)
 _KEPT_FAULTS_END_S = (2.0, 4.0)
 _WITHIN_S = 900.0
-_SETTLE_S = (3.0, 16.0)  # clients that were killed are forgotten only later
+_SETTLE_S = (NAME_TAKEN_S, 16.0)  # by then a node that returned has its name; killed clients are forgotten only later
 _LOOK_EVERY = 10  # steps
 _SHORT_S = (0.3, 1.5, 2.2, 2.6)
 _LONG_S = (4.0, 10.0)

@@ -122,7 +122,7 @@ class WatchedCluster:
 
     def _of_node(self, node: SimulatedNode) -> list[str]:
         if node.has_ended:
-            return []
+            return [] if node.error is None else [f"{node.node_id} has ended by {node.error!r}"]
         member = node.actor
         if member is None or member._standing.stand is not Stand.MEMBER:
             return [f"{node.node_id} is no member: {member and member._standing.stand}"]

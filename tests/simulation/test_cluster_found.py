@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
+
 from cluster.runtime.task import Task
 from tests.simulation.client import WantedJob
 from tests.simulation.cluster import ClusterSettings
+from tests.simulation.cluster_story import ClusterStory
 from tests.simulation.head import HEAD
 from tests.simulation.promises import WatchedCluster
 from tests.simulation.world import World
@@ -84,3 +87,21 @@ def test_a_node_that_leaves_takes_nothing_more_though_the_head_does_not_know_yet
     client.let_go()
     small.cluster.start_node("node-1")
     assert small.run_to_the_end() == []
+
+
+@pytest.mark.parametrize("silently", [False, True], ids=["killed", "loses power"])
+def test_a_node_that_returns_before_its_earlier_life_was_given_up_is_let_in_by_itself(silently: bool) -> None:
+    small = Small(SPREAD)
+    small.run_until_tasks()
+    small.cluster.nodes["node-1"].die(silently=silently)
+    small.cluster.start_node("node-1")
+    began_s, epoch = small.world.clock.monotonic_s(), small.cluster.members()["node-1"].epoch
+    small.world.run_until(lambda: small.watched.num_given_up == 1, "the end of the earlier life", within_s=5.0)
+    assert small.world.clock.monotonic_s() - began_s >= 1.0
+    small.world.run_until(lambda: "node-1" in small.cluster.members(), "the node", within_s=1.0)
+    assert small.cluster.members()["node-1"].epoch > epoch
+    assert small.run_to_the_end() == []
+
+
+def test_nodes_that_are_killed_and_return_at_once_leave_no_job_without_room() -> None:
+    ClusterStory(10, fault="kill_node", is_kept=True).run()

@@ -3,8 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cluster.jobs.health import Beat
 from cluster.node.standing import (
     FIRST_RETRY_S,
+    NAME_RETRY_S,
+    NAME_TAKEN_S,
     NUM_SENT,
     Disconnect,
     EndNodeNow,
@@ -15,11 +18,12 @@ from cluster.node.standing import (
     StandOrder,
     StopRuns,
 )
-from sage.base.errors import MembershipOver
+from sage.base.errors import MembershipOver, NameTaken, NotTrusted
 from sage.base.ids import JobId
 
 RUN = JobId("job")
 LOST = MembershipOver("silent")
+TAKEN = NameTaken("a node of this name is a member already")
 LEASE_S = 2.0
 
 
@@ -81,6 +85,55 @@ def test_a_node_that_may_not_come_back_ends_with_the_reason() -> None:
     assert standing.stand is Stand.ENDED
 
 
+def asks_until_it_ends(standing: Standing, now_s: float) -> list[float]:
+    """Have each wish be answered by TAKEN; return when those were sent, the last one being that after which it ends."""
+    sent_s = []
+    while standing.connect(now_s):
+        sent_s.append(now_s)
+        match standing.refused(TAKEN, may_rejoin=True)[-1]:
+            case RetryIn(after_s):
+                now_s += after_s
+            case ended:
+                assert ended == EndNodeNow(TAKEN)
+    return sent_s
+
+
+def test_a_node_whose_name_is_taken_asks_until_the_head_has_noticed_that_the_other_ended() -> None:
+    standing = Standing()
+    first_s, *more_s, last_s = asks_until_it_ends(standing, 100.0)
+    assert first_s == 100.0
+    assert more_s[-1] < 100.0 + NAME_TAKEN_S <= last_s <= 100.0 + NAME_TAKEN_S + NAME_RETRY_S
+    assert max(b - a for a, b in zip([first_s, *more_s], [*more_s, last_s], strict=True)) <= NAME_RETRY_S
+    assert standing.stand is Stand.ENDED
+    assert Beat().lost_after_s + NAME_RETRY_S < NAME_TAKEN_S
+
+
+def test_a_head_that_was_silent_in_between_is_asked_as_long_anew() -> None:
+    standing = Standing()
+    standing.connect(0.0)
+    assert standing.refused(TAKEN, may_rejoin=True)[-1] == RetryIn(FIRST_RETRY_S)
+    standing.connect(0.2)
+    standing.lost(LOST)
+    standing.connect(60.0)
+    assert isinstance(standing.refused(TAKEN, may_rejoin=True)[-1], RetryIn)
+
+
+def test_a_name_that_becomes_free_is_taken() -> None:
+    standing = Standing()
+    standing.connect(0.0)
+    standing.refused(TAKEN, may_rejoin=True)
+    standing.connect(0.2)
+    assert standing.admitted(LEASE_S) == 0.2 + LEASE_S
+    assert standing.stand is Stand.MEMBER
+
+
+def test_what_does_not_pass_ends_a_node_that_never_was_a_member_at_once() -> None:
+    for error, may_rejoin in ((NotTrusted("a stranger"), True), (TAKEN, False)):
+        standing = Standing()
+        standing.connect(0.0)
+        assert standing.refused(error, may_rejoin=may_rejoin)[-1] == EndNodeNow(error)
+
+
 def test_a_node_that_is_told_to_end_does_so_once_nothing_runs() -> None:
     standing = member()
     standing.began(RUN)
@@ -101,7 +154,7 @@ def test_the_lease_counts_from_when_a_heartbeat_was_sent() -> None:
     assert standing.beat_taken(old, LEASE_S) is None
 
 
-STEPS = ["connect", "admitted", "lost", "refused", "end", "began", "stopped"]
+STEPS = ["connect", "admitted", "lost", "refused", "taken", "end", "began", "stopped"]
 
 
 @given(st.lists(st.sampled_from(STEPS), max_size=30))
@@ -119,6 +172,8 @@ def test_whatever_happens_nothing_runs_when_it_joins_and_it_ends_once(steps: lis
                 orders = standing.lost(LOST)
             case "refused":
                 orders = standing.lost(LOST, may_rejoin=False)
+            case "taken":
+                orders = standing.refused(TAKEN, may_rejoin=True)
             case "end":
                 orders = standing.told_to_end()
             case "began" if standing.stand is Stand.MEMBER:
