@@ -74,13 +74,17 @@ class StartedCluster:
     def kill(self, rng: Random, number: int) -> str | None:
         if number != _HEAD_KILL:
             return kill_node(self.cluster, "node", rng)
+        self.kill_head()
+        return "head"
+
+    def kill_head(self) -> None:
+        """Kill it, and start it again; returns once it has given out tasks."""
         beacon = place_of(self.user).beacon()
         assert beacon is not None, "its head has ended"
         os.kill(beacon.pid, signal.SIGKILL)
         eventually(lambda: not self.user.processes(), _DEADLINE_S)
         start(self.user)
         eventually(lambda: any(node.num_tasks for node in self.cluster.nodes()), _DEADLINE_S)
-        return "head"
 
 
 def kill_node(cluster: RemoteCluster, what: str, rng: Random) -> str | None:
