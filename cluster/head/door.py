@@ -3,17 +3,13 @@
 What comes from nodes goes to `NodeDesk`, what comes from clients to `ClientDesk`.
 """
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Hashable
 from types import TracebackType
-from typing import Any
-
-from pykka import ActorRef
 
 from cluster.head.all_models import AllModels
-from cluster.head.book import JobBook
 from cluster.head.chat_desk import ChatDesk, ChatPorts
 from cluster.head.client_desk import LEASE_S, ClientDesk, ClientPorts, SavepointEnded
+from cluster.head.door_ports import DoorMessage, DoorPorts, FromPeer, NodeProcessEnded, StopAll
 from cluster.head.engine_desk import EngineDesk
 from cluster.head.engine_host import EndHostOn, StartHostOn
 from cluster.head.model_desk import ModelDesk, RepliesFor
@@ -21,87 +17,22 @@ from cluster.head.node_desk import NodeDesk, NodeDeskPorts
 from cluster.head.remote_node import OrderToNode
 from cluster.head.state_desk import StateDesk
 from cluster.head.submitter import JobChanged, ServingBegun, SubmissionEnded
-from cluster.head.trust import HeadTrust
-from cluster.jobs.health import Beat
 from cluster.jobs.orders import CancelJob
-from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, watch
-from cluster.runtime.channel import ControlServer, PeerBroke, PeerId, PeerMessage
-from cluster.runtime.control import InferenceReplies, Join, NodeToHead, StopRun
+from cluster.runtime.channel import PeerBroke, PeerId, PeerMessage
+from cluster.runtime.control import InferenceReplies, Join, StopRun
 from cluster.runtime.control_clients import ClientToHead, Declined, JobNews
 from cluster.runtime.control_state import StateFound
 from cluster.runtime.enrolment import Enrol, Enrolled
 from cluster.runtime.numbering import OutOfOrder
-from cluster.runtime.scheduler import Scheduler, Threads
-from sage.base.clock import Clock
 from sage.base.errors import ClusterUnreachable, MembershipOver, NodeLost, SageError
 from sage.base.ids import NodeId
 from sage.base.inference import Failure
 from sage.base.log import get_log
-from sage.base.settings import ChatSettings
 
-FromPeer = NodeToHead | ClientToHead | Enrol
 LAST_WORDS_MS = 500
 _NODES_END_S = 3.0
 _HEALTH, _CLIENTS, _CHATS, _STOP = "health", "clients", "chats", "stop"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeProcessEnded:
-    """The process of a node that this head started is gone: nothing of it runs any more. `how` it ended, in words."""
-
-    name: str
-    how: str
-
-
-@dataclass(frozen=True, slots=True)
-class StopAll:
-    """Cancel what runs, have every node end, then tell whoever waits."""
-
-
-DoorMessage = (
-    OrderToNode
-    | RepliesFor
-    | SubmissionEnded
-    | ServingBegun
-    | JobChanged
-    | NodeProcessEnded
-    | StopAll
-    | ActorEnded
-    | ActorFailed
-)
-
-
-@dataclass(frozen=True, slots=True)
-class DoorPorts:
-    """What the door works with. `server` and `trust` are used on its thread alone; the others are called there.
-
-    `book`: the jobs that are known already. `first_epoch`: of all memberships, greater than any before.
-    `returns_within_s`: how long a client that was lost is expected back.
-    `on_members`: told the number of members when that changes, or what one offers. `on_stop_asked`: a client wants the
-    cluster to end. `on_stopped`: no node is a member any more. `kill_own`: kills a node that this head has started, and
-    says so by NodeProcessEnded; False for any other.
-    """
-
-    cluster: str
-    pid: int
-    server: ControlServer[FromPeer]
-    trust: HeadTrust
-    manager: ActorRef[Any]
-    submitter: ActorRef[Any]
-    plane: ClusterPlane
-    on_members: Callable[[int], object]
-    on_stop_asked: Callable[[], object]
-    on_stopped: Callable[[], object]
-    beat: Beat
-    stop_timeout_s: float
-    chat: ChatSettings
-    clock: Clock
-    first_epoch: int = 1
-    returns_within_s: float = 30.0
-    scheduler: Scheduler = field(default_factory=Threads)
-    book: JobBook = field(default_factory=JobBook)
-    kill_own: Callable[[NodeId], bool] = lambda node_id: False  # where it has started none
 
 
 class HeadDoor(Actor[DoorMessage]):

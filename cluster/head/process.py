@@ -12,7 +12,8 @@ from pykka import ActorRef
 from cluster.checkpoints.clerk import CheckpointClerk
 from cluster.head.book import JobBook
 from cluster.head.config import HeadConfig, HeadReady
-from cluster.head.door import DoorPorts, FromPeer, HeadDoor, NodeProcessEnded, StopAll
+from cluster.head.door import HeadDoor
+from cluster.head.door_ports import DoorPorts, FromPeer, NodeProcessEnded, StopAll
 from cluster.head.engine_supply import NodeSupply
 from cluster.head.history import PastJob, take_up
 from cluster.head.local_nodes import EndLocalNodes, KillNode, LocalNodes, node_name

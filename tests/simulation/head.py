@@ -9,7 +9,8 @@ from pykka import ActorRef
 from cluster.checkpoints.clerk import CheckpointClerk
 from cluster.head.book import JobBook
 from cluster.head.config import HeadConfig
-from cluster.head.door import DoorPorts, FromPeer, HeadDoor
+from cluster.head.door import HeadDoor
+from cluster.head.door_ports import DoorPorts, FromPeer
 from cluster.head.history import PastJob, take_up
 from cluster.head.submitter import Resumption, Submitter, SubmitterPorts
 from cluster.head.trust import HeadTrust
