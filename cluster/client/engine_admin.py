@@ -4,8 +4,10 @@ import msgspec
 
 from cluster.client.line import HeadLine
 from cluster.runtime.control_clients import Done
+from cluster.runtime.control_engine_log import EngineLog, GetEngineLog, LogMark
 from cluster.runtime.control_plane import EndEngines, ScaleEngines, StartEngine
 from cluster.serving.engines.spec import EngineSpec
+from sage.base.ids import EngineId
 
 _ANSWER_S = 30.0
 
@@ -32,3 +34,10 @@ class EngineAdmin:
     def scale(self, name: str, num_replicas: int) -> None:
         """Have so many replicas of an engine run; those too many are drained. Raises InvalidRequest."""
         self._line.ask(lambda number: ScaleEngines(number, name, num_replicas), Done, timeout_s=_ANSWER_S)
+
+    def log(self, engine_id: EngineId, mark: LogMark | None = None) -> EngineLog:
+        """Return what the process of an engine wrote after `mark`, or the newest; on whichever node it runs.
+
+        Raises: InvalidRequest where no such engine runs.
+        """
+        return self._line.ask(lambda number: GetEngineLog(number, engine_id, mark), EngineLog, timeout_s=_ANSWER_S)

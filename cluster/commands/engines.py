@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Name, reach
+from cluster.commands.engine_logs import logs
 from cluster.commands.show import Json, print_json, print_table
 from sage.cli import new_app
 
@@ -125,6 +126,9 @@ def scale(
     with reach(name, address) as cluster:
         cluster.engine_admin.scale(engine, replicas)
         _show_engines(cluster, engine, json)
+
+
+engines.command()(logs)
 
 
 def _show_engines(cluster: "RemoteCluster", name: str, json: bool) -> None:

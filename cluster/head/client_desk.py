@@ -12,6 +12,7 @@ from pykka import ActorRef
 from cluster.head.book import JobBook, JobEntry
 from cluster.head.chat_desk import ChatDesk
 from cluster.head.history import sha256_of
+from cluster.head.log_desk import LogDesk
 from cluster.head.model_desk import ModelDesk
 from cluster.head.node_desk import NodeDesk
 from cluster.head.state_desk import StateDesk
@@ -58,6 +59,7 @@ from cluster.runtime.control_clients import (
     SubmitFlow,
     WatchJob,
 )
+from cluster.runtime.control_engine_log import GetEngineLog
 from cluster.runtime.control_plane import (
     ChangePolicy,
     EndEngines,
@@ -105,6 +107,7 @@ class ClientPorts:
     models: ModelDesk
     nodes: NodeDesk
     states: StateDesk
+    logs: LogDesk
     plane: ClusterPlane
     manager: ActorRef[Any]
     submitter: ActorRef[Any]
@@ -215,6 +218,8 @@ class ClientDesk:
                 ports.send(peer, self._listed(message))
             case GetState():
                 ports.states.ask(peer, message)
+            case GetEngineLog():
+                ports.logs.ask(peer, message)
             case SavepointFlow(question, job_id, path):
                 ports.book.entry(job_id)
                 tell_door = ports.tell_door

@@ -12,6 +12,7 @@ from cluster.head.client_desk import LEASE_S, ClientDesk, ClientPorts, Savepoint
 from cluster.head.door_ports import DoorMessage, DoorPorts, FromPeer, NodeProcessEnded, StopAll
 from cluster.head.engine_desk import EngineDesk
 from cluster.head.engine_host import EndHostOn, StartHostOn
+from cluster.head.log_desk import LogDesk
 from cluster.head.model_desk import ModelDesk, RepliesFor
 from cluster.head.node_desk import NodeDesk, NodeDeskPorts
 from cluster.head.remote_node import OrderToNode
@@ -22,6 +23,7 @@ from cluster.runtime.actor import Actor, ActorEnded, ActorFailed, tell, watch
 from cluster.runtime.channel import PeerBroke, PeerId, PeerMessage
 from cluster.runtime.control import InferenceReplies, Join, StopRun
 from cluster.runtime.control_clients import ClientToHead, Declined, JobNews
+from cluster.runtime.control_engine_log import HostLogRead
 from cluster.runtime.control_state import StateFound
 from cluster.runtime.enrolment import Enrol, Enrolled
 from cluster.runtime.numbering import OutOfOrder
@@ -50,6 +52,7 @@ class HeadDoor(Actor[DoorMessage]):
         )
         self._nodes = NodeDesk(self._node_ports())
         self._states = StateDesk(self._book, self._nodes.tell, ports.server.send, ports.clock.monotonic_s)
+        self._logs = LogDesk(self._engines, self._nodes.tell, ports.server.send, ports.clock.monotonic_s)
         self._clients = ClientDesk(self._client_ports())
         self._num_not_trusted = 0
         self._is_stopping = False
@@ -149,6 +152,8 @@ class HeadDoor(Actor[DoorMessage]):
             self._nodes.join(came.peer, message, came.key)
         elif isinstance(message, StateFound) and member is not None:
             self._states.found(message)
+        elif isinstance(message, HostLogRead) and member is not None:
+            self._logs.read(member.node_id, message)
         elif member is not None:
             self._nodes.take(member, message, came.epoch)
         elif isinstance(message, ClientToHead):
@@ -266,6 +271,7 @@ class HeadDoor(Actor[DoorMessage]):
             models=self._models,
             nodes=self._nodes,
             states=self._states,
+            logs=self._logs,
             plane=ports.plane,
             manager=ports.manager,
             submitter=ports.submitter,

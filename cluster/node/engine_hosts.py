@@ -7,9 +7,11 @@ from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from cluster.runtime.control import EndEngineHost, EngineHostEnded, StartEngineHost
+from cluster.runtime.control_engine_log import MAX_PIECE_BYTES, HostLogRead, ReadHostLog
+from cluster.runtime.control_message import RemoteFailure
 from cluster.serving.engines.child_host import ChildHost
 from cluster.serving.engines.host_watch import ASK_EVERY_S
-from sage.base.errors import EngineStartFailed, SageError
+from sage.base.errors import EngineStartFailed, InvalidRequest, SageError
 from sage.base.log import get_log
 
 TIMER = "hosts"
@@ -37,7 +39,7 @@ class Owner(Protocol):
 class EngineHosts:
     """Used by one thread."""
 
-    def __init__(self, owner: Owner, start: StartHost, say: Callable[[EngineHostEnded], object]) -> None:
+    def __init__(self, owner: Owner, start: StartHost, say: Callable[[EngineHostEnded | HostLogRead], object]) -> None:
         """`say` tells the head."""
         self._owner = owner
         self._start = start
@@ -46,9 +48,15 @@ class EngineHosts:
         self._starts: dict[int, int] = {}  # by descriptor
         self._hangs: dict[int, str] = {}
 
-    def obey(self, order: StartEngineHost | EndEngineHost) -> None:
-        """Start a host, or end one; one that is unknown is passed over."""
-        self._begin(order) if isinstance(order, StartEngineHost) else self._end(order)
+    def obey(self, order: StartEngineHost | EndEngineHost | ReadHostLog) -> None:
+        """Start a host, end one or read its log; the end of one that is unknown is passed over."""
+        match order:
+            case StartEngineHost():
+                self._begin(order)
+            case EndEngineHost():
+                self._end(order)
+            case ReadHostLog():
+                self._say(self._read(order))
 
     def _begin(self, order: StartEngineHost) -> None:
         try:
@@ -71,6 +79,18 @@ class EngineHosts:
             self._over(order.start)
         else:
             host.terminate()
+
+    def _read(self, order: ReadHostLog) -> HostLogRead:
+        host = self._hosts.get(order.start)
+        if host is None:
+            gone = InvalidRequest("the process of the engine has just ended", "sage engines list says why.")
+            return HostLogRead(order.number, order.start, b"", 0, RemoteFailure.of(gone))
+        try:
+            data, next_byte = host.log_piece(order.at_byte, MAX_PIECE_BYTES)
+        except OSError as error:
+            lost = InvalidRequest(f"the log of the engine cannot be read: {error}")
+            return HostLogRead(order.number, order.start, b"", 0, RemoteFailure.of(lost))
+        return HostLogRead(order.number, order.start, data, next_byte)
 
     def readable(self, fd: int) -> None:
         """Take what a host has said; other descriptors are passed over."""

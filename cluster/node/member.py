@@ -63,6 +63,7 @@ from cluster.runtime.control import (
     TurnsAsked,
     TurnsWithdrawn,
 )
+from cluster.runtime.control_engine_log import ReadHostLog
 from cluster.runtime.control_state import LookUpState
 from cluster.runtime.data_thread import PeerLost
 from cluster.runtime.messages import BeginJob, CheckpointJob, DeployTasks, JobStopped, NodeFact, StopJob
@@ -269,7 +270,7 @@ class Member(Actor[MemberMessage]):
                 self._running.look_up(message, lambda to: tell(node, to), lambda said: tell(self_ref, SayToHead(said)))
             case InferenceReplies(replies):
                 self._asking.replied(replies)
-            case StartEngineHost() | EndEngineHost():
+            case StartEngineHost() | EndEngineHost() | ReadHostLog():
                 self._hosts.obey(message)
             case TurnsAsked(run_id, step, requests):
                 if self._standing.goes_on(run_id):  # of one that is over the head has answered

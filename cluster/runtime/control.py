@@ -6,6 +6,7 @@ nodes know runs only, so that nothing of an older run can be taken for the new o
 
 import msgspec
 
+from cluster.runtime.control_engine_log import HostLogRead, ReadHostLog
 from cluster.runtime.control_message import MAX_NOTES as MAX_NOTES
 from cluster.runtime.control_message import MAX_TEXT_CHARS as MAX_TEXT_CHARS
 from cluster.runtime.control_message import ControlMessage as ControlMessage
@@ -192,6 +193,7 @@ NodeToHead = (
     | InferenceCancel
     | TurnsSaid
     | StateFound
+    | HostLogRead
     | EngineHostEnded
     | Leave
 )
@@ -319,6 +321,7 @@ HeadToNode = (
     | StopRun
     | TakeMore
     | LookUpState
+    | ReadHostLog
     | StartEngineHost
     | EndEngineHost
     | InferenceReplies

@@ -3,6 +3,7 @@
 import msgspec
 
 from cluster.runtime.control import ControlMessage, InferenceAsk, InferenceCancel, InferenceReplies
+from cluster.runtime.control_engine_log import EngineLog, GetEngineLog
 from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneOrder, PlaneShown
 from cluster.runtime.control_state import GetState, StateAnswer
 from cluster.runtime.job_outline import PlanOutline
@@ -161,6 +162,7 @@ ClientToHead = (
     | ExplainFlow
     | GetDeadLetters
     | GetState
+    | GetEngineLog
     | ListNodes
     | ListEngines
     | ListModels
@@ -326,6 +328,7 @@ HeadToClient = (
     | JobAnswer
     | DeadLetterList
     | StateAnswer
+    | EngineLog
     | NodeList
     | EngineList
     | ModelList

@@ -119,6 +119,18 @@ class HostProcess:
         """Return the end of what it wrote, trimmed; "" where it wrote nothing."""
         return tail_of(self._log)
 
+    def log_piece(self, at_byte: int | None, max_bytes: int) -> tuple[bytes, int]:
+        """Return so much of its log from `at_byte` on, the newest where that is None, and where the next piece begins.
+
+        Raises: OSError where it cannot be read.
+        """
+        with self._log.open("rb") as file:
+            num_bytes = file.seek(0, os.SEEK_END)
+            begin = max(0, num_bytes - max_bytes) if at_byte is None else min(at_byte, num_bytes)
+            file.seek(begin)
+            data = file.read(max_bytes)
+        return data, begin + len(data)
+
     def let_go(self) -> None:
         """Leave it running, which must not be tied, and close our ends of its pipes."""
         self._process.returncode = 0  # or Popen would complain that nobody waits for it

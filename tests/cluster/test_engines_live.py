@@ -2,6 +2,9 @@
 
 import itertools
 import json
+import os
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +12,9 @@ import pytest
 import sage
 from cluster.client.nodes_here import nodes_here
 from cluster.client.reach import reach_address
+from cluster.commands.engine_logs import pieces_of
 from cluster.serving.engines.spec import spec_from_text
+from sage.base.ids import EngineId
 from tests.cluster.cluster_command import ClusterCommand, user_at_home
 from tests.cluster.waiting import eventually
 
@@ -83,6 +88,38 @@ def test_why_an_engine_could_not_be_started_is_shown_until_it_is_stopped() -> No
         eventually(lambda: states(command) == {"e": "lost"}, GONE_S, lambda: states(command))
         assert "no folder of a model" in engines(command, "list")["engines"][0]["why"]
         assert engines(command, "stop", "e") == []
+        command("stop")
+        command.wait_gone()
+
+
+def server_that_prints(folder: Path) -> str:
+    """Return a spec whose server prints a line at once, another when one is written to `more`, and serves nothing."""
+    (folder / "config.json").write_text("{}")
+    os.mkfifo(folder / "more")
+    server = folder / "server"
+    server.write_text(f"#!/bin/sh\necho one >&2\nread line < {folder}/more\necho $line >&2\nexec sleep 600\n")
+    server.chmod(0o700)
+    return f"vllm:{folder},python={server},name=e"
+
+
+def test_the_log_of_an_engine_is_shown_and_followed_wherever_its_host_runs(tmp_path: Path) -> None:
+    with user_at_home() as command:
+        command("start", "--nodes", "1", "--engine", server_that_prints(tmp_path))
+        address = command.json("status")["address"]
+        with reach_address(address) as cluster:
+            eventually(lambda: states(command) == {"e": "starting"}, GONE_S, lambda: states(command))
+            eventually(lambda: cluster.engine_admin.log(EngineId("e")).data == b"one\n", GONE_S, cluster.engines)
+            assert engines(command, "logs", "e") == {"engine_id": "e", "lines": ["one"]}
+            pieces = pieces_of(
+                lambda mark: cluster.engine_admin.log(EngineId("e"), mark), lambda: threading.Event().wait(0.05)
+            )
+            assert next(pieces) == "one\n"
+            (tmp_path / "more").write_text("two\n")
+            assert next(pieces) == "two\n"
+        assert "no process of an engine 'other'" in engines(command, "logs", "other", status=1)
+        engines(command, "stop", "e")
+        eventually(lambda: states(command) == {}, GONE_S, lambda: states(command))
+        assert "no process of an engine 'e'" in engines(command, "logs", "e", status=1)
         command("stop")
         command.wait_gone()
 

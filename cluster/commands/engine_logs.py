@@ -1,0 +1,72 @@
+"""Print what the process of an engine wrote, and go on with what it writes. Knows not where it runs.
+
+What the verb needs is imported where it runs, to keep --help light.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Name, reach
+from cluster.commands.show import INTERRUPTED, Json, print_json
+
+if TYPE_CHECKING:
+    from cluster.runtime.control_engine_log import EngineLog, LogMark
+
+LOOK_EVERY_S = 0.5
+
+ReadLog = Callable[["LogMark | None"], "EngineLog"]
+"""Returns what follows a mark, or the newest."""
+
+OneEngine = Annotated[str, typer.Argument(metavar="NAME", help="An engine, or one replica of it: see list.")]
+
+
+def logs(
+    engine: OneEngine,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the engine ends, or Ctrl-C.")] = False,
+    name: Name = DEFAULT_NAME,
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Print the newest that the process of an engine of a running cluster wrote, on whichever node: 64 KiB at most."""
+    from sage.base.ids import EngineId
+
+    if follow and json:
+        raise typer.BadParameter("lines that are still to come are no JSON document", param_hint="--json")
+    with reach(name, address) as cluster:
+        pieces = pieces_of(lambda mark: cluster.engine_admin.log(EngineId(engine), mark), _wait)
+        if json:
+            print_json({"engine_id": engine, "lines": next(pieces).splitlines()})
+            return
+        try:
+            for text in pieces:
+                print(text, end="", flush=True)
+                if not follow:
+                    return
+        except KeyboardInterrupt as stop:
+            raise typer.Exit(INTERRUPTED) from stop
+
+
+def pieces_of(read: ReadLog, wait: Callable[[], object]) -> Iterator[str]:
+    """Give the newest of a log from a line's beginning on, then, for ever, what comes; `wait` is called where none is.
+
+    What is no UTF-8 is shown as such; a character may be cut between two pieces.
+    """
+    import codecs
+
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    log = read(None)
+    is_cut = log.mark.at_byte > len(log.data)
+    yield decoder.decode(log.data.partition(b"\n")[2] if is_cut else log.data)
+    while True:
+        log = read(log.mark)
+        if log.data:
+            yield decoder.decode(log.data)
+        else:
+            wait()
+
+
+def _wait() -> None:
+    threading.Event().wait(LOOK_EVERY_S)
