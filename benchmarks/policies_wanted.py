@@ -72,6 +72,9 @@ class PoliciesWanted:
         >>> print(wanted.command())
         sage-benchmark policies --trace generated --policy fifo --route auto --admission none --engines 4 --load 1.2 \
 --profile h100 --seed 7 --seeds 1 --prompts adaptive --limit 100
+        >>> from dataclasses import replace
+        >>> "--load 1.2" in replace(wanted, find_load=0.95).command()
+        False
         """
         words = ["sage-benchmark policies"]
         words += [f"--trace {name}" for name in self.traces]
@@ -79,7 +82,7 @@ class PoliciesWanted:
         words += [f"--route {name}" for name in self.routes]
         words += [f"--admission {self.admission}"]
         words += [f"--engines {num}" for num in self.num_engines]
-        words += [f"--load {load:g}" for load in self.loads]
+        words += [f"--load {load:g}" for load in self.loads if self.find_load is None]
         words += [f"--profile {self.profile} --seed {self.seed} --seeds {self.num_seeds}"]
         words += [f"--prompts {prompts}" for prompts in self.prompts]
         words += ["--mixed-classes"] if self.is_mixed else []
