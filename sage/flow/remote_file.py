@@ -1,17 +1,19 @@
 """A file at a URL that fsspec knows, which appears, whole, when all is well. Knows no format.
 
 Stores behind URLs cannot go on with a file. What is written until a checkpoint lies there as a part of its own, beside
-the file: `NAME.1a2b3c4d.parts/00000007`. At a good end the parts are put together on this machine, and take their place
-by one move. What came after the last checkpoint lies in a temporary file of this machine.
+the file: `NAME.1a2b3c4d.parts/00000007-5e6f7a8b`, with a token of who wrote it: a run that was given up, and brings its
+part late, takes no place of the run that goes on. At a good end the parts are put together on this machine, and take
+their place by one move. What came after the last checkpoint lies in a temporary file of this machine.
 """
 
 import os
 import shutil
+import zlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from sage.base.errors import SinkUnwritable, SourceUnreadable
 from sage.flow.files import file_system
@@ -22,6 +24,35 @@ _LEN_PACKED_BYTES = 1 << 18
 _LEN_COPIED_BYTES = 1 << 22
 
 
+class Parts(NamedTuple):
+    """What is kept of a file. `writers`: the token of each who wrote parts, and the number of the part after its last.
+
+    `crc` is CRC-32 of the `len_bytes` that are in the parts together.
+    """
+
+    folder: str
+    writers: tuple[tuple[str, int], ...] = ()
+    len_bytes: int = 0
+    crc: int = 0
+
+    @property
+    def num(self) -> int:
+        return self.writers[-1][1] if self.writers else 0
+
+    def names(self) -> list[str]:
+        """Return the names of the parts, in their order.
+
+        >>> Parts("f", (("a", 2), ("b", 3))).names()
+        ['00000000-a', '00000001-a', '00000002-b']
+        """
+        starts = (0, *(end for _, end in self.writers))
+        return [
+            f"{number:08d}-{token}"
+            for (token, end), start in zip(self.writers, starts, strict=False)
+            for number in range(start, end)
+        ]
+
+
 class RemoteFile:
     """Written by one thread; a part is brought to its place by another, before the checkpoint that counts on it.
 
@@ -29,15 +60,18 @@ class RemoteFile:
     Only the thread that writes closes files: what it reads at the end stays open, whatever the other does.
     """
 
-    def __init__(self, path: str, partial: str, *, num_parts: int = 0, len_bytes: int = 0) -> None:
-        """`partial`: the folder of its parts; `len_bytes`: what is in them together."""
+    def __init__(self, path: str, kept: Parts) -> None:
+        """`kept`: its parts so far, none where it begins."""
         self.path = path
-        self.partial = partial
+        self.partial = kept.folder
         self._system, self._place = _writable(path)
-        self._parts = _writable(partial)[1]
-        self._num_parts = num_parts
-        self._len_bytes = len_bytes
-        self._is_kept = num_parts > 0
+        self._parts = _writable(kept.folder)[1]
+        self._names = kept.names()
+        self._before = kept.writers
+        self._token = os.urandom(4).hex()
+        self._len_bytes = kept.len_bytes
+        self._crc = kept.crc
+        self._is_kept = bool(self._names)
         self._pack = packer_of(path)
         self._unpacked = bytearray()
         self._tail: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed when it is a part, or at the end
@@ -62,12 +96,12 @@ class RemoteFile:
             self._there.popleft().close()
         if len_tail := self._tail.tell():
             self._tail.flush()
-            self._here[self._num_parts] = self._tail
-            self._num_parts += 1
+            self._here[len(self._names)] = self._tail
+            self._names.append(f"{len(self._names):08d}-{self._token}")
             self._len_bytes += len_tail
             self._tail = TemporaryFile()  # noqa: SIM115 - closed when it is a part, or at the end
         self._is_kept = True
-        return Written((self.partial, self._num_parts, self._len_bytes), settle=self._settle)
+        return Written(tuple(self._kept()), settle=self._settle)
 
     def rewrite(self, make: Callable[[IO[bytes], IO[bytes]], None]) -> None:
         """Have `make(source, target)` turn what was written into what `close` puts in its place.
@@ -91,27 +125,39 @@ class RemoteFile:
             for file in (self._tail, self._made, *self._here.values(), *self._there):
                 if file is not None:
                     file.close()
-            if not self._is_kept and self._num_parts:
+            if not self._is_kept and self._names:
                 with suppress(Exception):  # what cannot be removed stays, and does no harm
                     self._system.rm(self._parts, recursive=True)
 
     def has_parts(self) -> bool:
-        return bool(self._system.exists(self._part(self._num_parts - 1)))
+        """Say whether all that was kept is there."""
+        try:
+            self._system.invalidate_cache(self._parts)
+            there = {os.path.basename(name) for name in self._system.ls(self._parts, detail=False)}
+        except FileNotFoundError:
+            return False
+        return there.issuperset(self._names)
 
-    def take(self, len_bytes: int) -> bool:
-        """Take so much of what is at the URL as written; False where there is less."""
-        if not self._system.exists(self._place) or self._system.size(self._place) < len_bytes:
+    def take(self, kept: Parts) -> bool:
+        """Take what was kept from what is at the URL; False where that does not begin so."""
+        if not self._system.exists(self._place) or self._system.size(self._place) < kept.len_bytes:
             return False
         with self._system.open(self._place, "rb") as source:
-            shutil.copyfileobj(source, self._tail, _LEN_COPIED_BYTES)
-        self._tail.flush()
-        self._tail.truncate(len_bytes)
-        self._tail.seek(len_bytes)
-        return True
+            while (len_left := kept.len_bytes - self._tail.tell()) and (
+                piece := source.read(min(_LEN_COPIED_BYTES, len_left))
+            ):
+                self._append(piece)
+        return self._crc == kept.crc
+
+    def _kept(self) -> Parts:
+        num_before = self._before[-1][1] if self._before else 0
+        mine = ((self._token, len(self._names)),) if len(self._names) > num_before else ()
+        return Parts(self.partial, (*self._before, *mine), self._len_bytes, self._crc)
 
     def _append(self, data: bytes) -> None:
         try:
             self._tail.write(data)
+            self._crc = zlib.crc32(data, self._crc)
         except OSError as error:
             raise unwritable(self.path, error) from error
 
@@ -155,7 +201,7 @@ class RemoteFile:
         whole: IO[bytes] = TemporaryFile()  # noqa: SIM115 - the caller closes it
         try:
             self._tail.flush()
-            for number in range(self._num_parts):
+            for number in range(len(self._names)):
                 if (here := self._here.get(number)) is not None:
                     _copy(here, whole)
                     continue
@@ -170,7 +216,7 @@ class RemoteFile:
         return whole
 
     def _part(self, number: int) -> str:
-        return f"{self._parts}/{number:08d}"
+        return f"{self._parts}/{self._names[number]}"
 
 
 def _copy(source: IO[bytes], target: IO[bytes]) -> None:
@@ -183,26 +229,27 @@ def _copy(source: IO[bytes], target: IO[bytes]) -> None:
 
 def begin_remote(path: str) -> RemoteFile:
     """Start to write; nothing is there before the first checkpoint, or the end. Raises SinkUnwritable, ExtraMissing."""
-    return RemoteFile(path, f"{path}.{os.urandom(4).hex()}.parts")
+    return RemoteFile(path, Parts(f"{path}.{os.urandom(4).hex()}.parts"))
 
 
 def resume_remote(path: str, position: Sequence[Any]) -> RemoteFile:
     """Go on where an earlier writing said it was; raises SinkUnwritable where its parts are gone."""
-    partial, num_parts, len_bytes = position
-    file = RemoteFile(path, partial, num_parts=num_parts, len_bytes=len_bytes)
-    if num_parts and not file.has_parts():
+    folder, writers, len_bytes, crc = position
+    kept = Parts(folder, tuple((token, end) for token, end in writers), len_bytes, crc)
+    file = RemoteFile(path, kept)
+    if kept.num and not file.has_parts():
         file.close(complete=False)
-        return _begun_with(path, partial, len_bytes)
+        return _begun_with(path, kept)
     return file
 
 
-def _begun_with(path: str, partial: str, len_bytes: int) -> RemoteFile:
+def _begun_with(path: str, kept: Parts) -> RemoteFile:
     """Begin with what is at the URL: it had come to its end, after the checkpoint."""
     begun = begin_remote(path)
-    if not begun.take(len_bytes):
+    if not begun.take(kept):
         begun.close(complete=False)
         raise SinkUnwritable(
-            f"{partial}, in which {path} was written before, is gone",
+            f"{kept.folder}, in which {path} was written before, is gone, or parts of it are",
             'Begin anew, without the checkpoint: resume="never".',
         )
     return begun

@@ -138,3 +138,52 @@ def test_parts_that_are_gone_and_stores_that_are_unknown_are_said(place: str) ->
         TextSink(f"{place}/a.txt").resume(position, ())
     with pytest.raises(SinkUnwritable, match="fsspec cannot open nowhere://a"):
         TextSink("nowhere://a").open()
+
+
+def begun(url: str, records: list[str]) -> tuple[Any, Sequence[Any]]:
+    """Return a writer with a part for each record, and where it is."""
+    writer = TextSink(url).open()
+    position: Sequence[Any] = ()
+    for record in records:
+        writer.write([record])
+        position = saved(writer)
+    return writer, position
+
+
+def test_a_file_of_somebody_else_is_not_gone_on_with(place: str) -> None:
+    writer, position = begun(f"{place}/a.txt", ["one"])
+    writer.write(["two"])
+    writer.close(complete=True)
+    system, path = fsspec.url_to_fs(f"{place}/a.txt")
+    system.pipe(path, b"ONE\nand more\n")
+    with pytest.raises(SinkUnwritable, match="is gone"):
+        TextSink(f"{place}/a.txt").resume(position, ())
+    assert system.cat(path) == b"ONE\nand more\n"
+
+
+def test_a_part_that_a_lost_run_brings_late_is_not_taken_for_that_of_the_next(place: str) -> None:
+    lost, position = begun(f"{place}/a.txt", ["one"])
+    lost.write(["zombie"])
+    late = lost.written()
+    assert late.settle is not None
+    second = TextSink(f"{place}/a.txt").resume(position, ())
+    second.write(["two"])
+    position = saved(second)
+    late.settle()
+    lost.close(complete=False)
+    second.close(complete=False)
+    third = TextSink(f"{place}/a.txt").resume(position, ())
+    third.write(["three"])
+    saved(third)
+    third.close(complete=True)
+    assert read(f"{place}/a.txt") == ["one", "two", "three"]
+    assert names(place) == ["a.txt"]
+
+
+def test_any_part_that_is_gone_is_said_when_it_is_gone_on_with(place: str) -> None:
+    writer, position = begun(f"{place}/a.txt", ["one", "two", "three"])
+    writer.close(complete=False)
+    system, path = fsspec.url_to_fs(position[0])
+    system.rm(sorted(system.find(path))[1])
+    with pytest.raises(SinkUnwritable, match="or parts of it are"):
+        TextSink(f"{place}/a.txt").resume(position, ())
