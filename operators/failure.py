@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from operators.machine import DeadLetter
-from sage.base.errors import CallerError, RecordFailed, SageError
+from sage.base.errors import CallerError, CheckpointUnusable, RecordFailed, SageError
 from sage.flow.graph import OnError, Step
 
 GENERATED = "<fused steps>"
@@ -48,7 +48,12 @@ class Failures:
         key: Hashable = None,
         timestamp_s: float | None = None,
     ) -> None:
-        """Set `records` aside, or raise RecordFailed, as the step's policy says."""
+        """Set `records` aside, or raise RecordFailed, as the step's policy says.
+
+        Raises `error` itself where state cannot be read or written: no record is to blame for that.
+        """
+        if isinstance(error, CheckpointUnusable):
+            raise error
         if step.on_error is not OnError.DEAD_LETTER:
             raise record_failed(step, error, records, numbers) from error
         text, traceback = last_line(error), user_traceback(step, error)
@@ -90,7 +95,7 @@ class Failures:
 
 def num_tries_left(step: Step, error: BaseException) -> int:
     """Return how often `step` may be called again after its first `error`; a CallerError would only come again."""
-    return 0 if isinstance(error, CallerError) else step.retries
+    return 0 if isinstance(error, CallerError | CheckpointUnusable) else step.retries
 
 
 def record_failed(step: Step, error: BaseException, records: list[Any], numbers: Numbers) -> RecordFailed:

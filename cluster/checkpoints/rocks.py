@@ -54,7 +54,12 @@ class RocksTable:
         self._database: Any = None
 
     def get(self, key: Hashable, default: Any) -> Any:
-        found = self._opened().get(_row_key(key))
+        try:
+            found = self._opened().get(_row_key(key))
+        except CheckpointUnusable:
+            raise
+        except Exception as error:  # the library raises nothing narrower
+            raise _broken(self._live, error) from error
         return default if found is None else self._codec.decode(found)[1]
 
     def write(self, rows: Iterable[tuple[Hashable, Any]], gone: Collection[Hashable]) -> int:
@@ -223,10 +228,19 @@ def _row_key(key: Hashable) -> bytes:
 
 
 def _between(database: Any, begin: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-    for row_key, row in database.items(from_key=begin):
+    """Raises CheckpointUnusable where a row cannot be read: the library's own iterators end there as at the last."""
+    rows = database.iter()
+    rows.seek(begin)
+    while rows.valid():
+        row_key = rows.key()
         if row_key >= end:
             return
-        yield row_key, row
+        yield row_key, rows.value()
+        rows.next()
+    try:
+        rows.status()
+    except Exception as error:  # the library raises nothing narrower
+        raise _broken(Path(database.path()), error) from error
 
 
 def _wait(is_done: Callable[[], bool]) -> None:

@@ -28,9 +28,10 @@ from operators.spilled import Spilled
 from operators.state import State
 from sage.base.batch import Batch
 from sage.base.errors import CheckpointUnusable, RecordUnsendable
+from sage.flow.graph import OnError
 from sage.flow.process import KeyedProcess, ListState, MapState, ProcessContext, ReducingState, ValueState
 from sage.flow.spec import Aggregate, Fold, Process, Reduce, Spec
-from tests.unit.operators.arrange import chain, context, values_of
+from tests.unit.operators.arrange import chain, context, step, values_of
 
 TYPES = RecordTypes()
 Record = tuple[int, int]
@@ -279,3 +280,55 @@ def test_what_was_held_in_memory_goes_on_in_a_table(kind: str, tmp_path: Path) -
     found = rocks.take([1, 2], [5, 6], [0.0, 0.0], 0.0) + rocks.end()
     assert sorted(map(repr, found)) == sorted(map(repr, expected))
     rocks.close()
+
+
+def damaged(folder: Path) -> Path:
+    """Return a table that was laid down, and most of whose blocks a disk has changed since."""
+    table = opened(folder, "before")
+    table.write([(number, "v" * 500) for number in range(5000)], [])
+    table.write_due([(b"%08d" % number, number, "timer") for number in range(5000)], [])
+    laid = table.lay_down()
+    laid.settle()
+    table.close()
+    store = folder / laid.stored[0][0]
+    for file in store.glob("*.sst"):
+        data = bytearray(file.read_bytes())
+        data[200 : 6 * len(data) // 10] = bytes(byte ^ 0xFF for byte in data[200 : 6 * len(data) // 10])
+        file.write_bytes(data)
+    return store
+
+
+def test_rows_that_cannot_be_read_are_said_and_not_passed_over(tmp_path: Path) -> None:
+    stored = [(str(damaged(tmp_path)), 1)]
+    whole = opened(tmp_path, "whole")
+    whole.take_up(stored)
+    for read in (lambda: whole.get(3, None), lambda: list(whole.items())):
+        with pytest.raises(CheckpointUnusable, match="RocksDB cannot work in"):
+            read()
+    whole.close()
+    half = RocksTable(str(tmp_path), "half", RowCodec(TYPES, "step"), instance=0, num_instances=2)
+    with pytest.raises(CheckpointUnusable, match="RocksDB cannot work in"):
+        half.take_up(stored)
+    half.close()
+
+
+def test_no_record_is_set_aside_where_state_cannot_be_read(tmp_path: Path) -> None:
+    sums = step(Aggregate("sum", number_of), "step-0", on_error=OnError.DEAD_LETTER, retries=2)
+    tables = RocksTables(str(tmp_path), "one", TYPES, instance=0, num_instances=1)
+    machine = machine_for(chain(sums), replace(context(), tables=tables))
+    machine.open()
+    machine.on_batch(Batch([(number, number) for number in range(20_000)], list(range(20_000))))
+    [kept] = machine.snapshot().values()
+    assert kept.settle is not None
+    kept.settle()
+    machine.close(complete=True)
+    for name, _ in kept.stored:
+        for file in (tmp_path / name).glob("*.sst"):
+            file.write_bytes(file.read_bytes()[:200] + bytes(byte ^ 0xFF for byte in file.read_bytes()[200:-4000]))
+    tables = RocksTables(str(tmp_path), "two", TYPES, instance=0, num_instances=1)
+    machine = machine_for(chain(sums), replace(context(), tables=tables))
+    placed = replace(kept, stored=[(str(tmp_path / name), num) for name, num in kept.stored])
+    machine.restore({"step-0": placed})
+    with pytest.raises(CheckpointUnusable, match="RocksDB cannot work in"):
+        machine.on_batch(Batch([(number, number) for number in range(20_000)], list(range(20_000))))
+    machine.close(complete=False)
