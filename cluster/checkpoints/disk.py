@@ -9,8 +9,13 @@ from typing import Protocol
 STORE = ".store"
 """How names of folders end that hold a table as it was laid down: they are whole, and never changed."""
 
+STAGED = f"{STORE}.tmp"
+"""How names of folders end in which RocksDB makes a table that is being laid down: of no use once it has stopped."""
+
 LIVE = ".live"
 """How names of folders end that hold a table at work."""
+
+_TABLES = (STORE, STAGED, LIVE)
 
 
 class Disk(Protocol):
@@ -56,7 +61,7 @@ class RealDisk:
         return sorted(
             entry.name
             for entry in os.scandir(self._folder)
-            if entry.is_file() or (entry.is_dir() and entry.name.endswith((STORE, LIVE)))
+            if entry.is_file() or (entry.is_dir() and entry.name.endswith(_TABLES))
         )
 
     def files_of(self, name: str) -> dict[str, int]:
@@ -87,7 +92,7 @@ class RealDisk:
         _settle_folder(self._folder)
 
     def remove(self, name: str) -> None:
-        if name.endswith((STORE, LIVE)):
+        if name.endswith(_TABLES):
             shutil.rmtree(self._folder / name)
         else:
             (self._folder / name).unlink(missing_ok=True)

@@ -14,13 +14,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from zlib import crc32
 
-from cluster.checkpoints.disk import LIVE, STORE, Disk
+from cluster.checkpoints.disk import LIVE, STAGED, STORE, Disk
 from cluster.checkpoints.manifest import SUFFIX, Manifest, bytes_of_manifest, manifest_from_bytes, manifest_name
 from cluster.runtime.saving import SavedPiece
 from sage.base.errors import CheckpointUnusable
 
 PART = ".part"
 CALLS = ".calls"
+_LEFT = (LIVE, STAGED, f"{SUFFIX}.new")
+"""How names end of what is of no use once its process has ended."""
+
 _LEN_COPIED = 8 << 20
 
 
@@ -134,7 +137,7 @@ class CheckpointFolder:
         """Forget every checkpoint: the flow has come to its end. Raises CheckpointUnusable."""
         try:
             for name in reversed(self._disk.names()):
-                if name.endswith((SUFFIX, PART, CALLS, STORE, LIVE, f"{SUFFIX}.new")):
+                if name.endswith((SUFFIX, PART, CALLS, STORE, *_LEFT)):
                     self._disk.remove(name)
         except OSError as error:
             raise disk_refused(self._where, error) from error
@@ -146,7 +149,7 @@ class CheckpointFolder:
             return
         try:
             for name in self._disk.names():
-                if name.endswith((LIVE, f"{SUFFIX}.new")) or (name.endswith((PART, STORE)) and name not in needed):
+                if name.endswith(_LEFT) or (name.endswith((PART, STORE)) and name not in needed):
                     self._disk.remove(name)
             self._forget_calls()
         except OSError as error:

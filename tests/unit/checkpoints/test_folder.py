@@ -180,6 +180,17 @@ def test_what_no_checkpoint_needs_is_swept_away() -> None:
     assert disk.names() == ["0000000001.manifest", "0000000002.manifest", "1.part", "2.part", "notes.txt"]
 
 
+@pytest.mark.parametrize("ends", ["swept", "cleared"])
+def test_a_table_whose_laying_down_was_cut_off_goes(ends: str, tmp_path: Path) -> None:
+    staged = tmp_path / "node-x-1-1.store.tmp"  # as the library calls it
+    staged.mkdir()
+    (staged / "000008.sst").write_bytes(b"x")
+    written = Written(RealDisk(str(tmp_path)), 1)
+    written.folder.sweep() if ends == "swept" else written.folder.clear()
+    assert not staged.exists()
+    assert written.disk.names() == (["0000000001.manifest", "1.part"] if ends == "swept" else [])
+
+
 # What a run begins with.
 
 

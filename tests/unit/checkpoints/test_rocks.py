@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.checkpoints.disk import STAGED
 from cluster.checkpoints.rocks import RocksTable, RocksTables
 from cluster.checkpoints.rows import RowCodec
 from cluster.runtime.record_types import RecordTypes
@@ -280,6 +281,16 @@ def test_what_was_held_in_memory_goes_on_in_a_table(kind: str, tmp_path: Path) -
     found = rocks.take([1, 2], [5, 6], [0.0, 0.0], 0.0) + rocks.end()
     assert sorted(map(repr, found)) == sorted(map(repr, expected))
     rocks.close()
+
+
+def test_the_library_makes_a_table_where_one_that_was_cut_off_is_looked_for(tmp_path: Path) -> None:
+    """It clears that place first: so it shows which place that is."""
+    table, staged = opened(tmp_path), tmp_path / f"one-1{STAGED}"
+    staged.mkdir()
+    (staged / "left").write_text("of a process that was killed")
+    table.lay_down().settle()
+    assert not staged.exists()
+    table.close()
 
 
 def damaged(folder: Path) -> Path:
