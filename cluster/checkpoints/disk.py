@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -93,7 +94,8 @@ class RealDisk:
 
     def remove(self, name: str) -> None:
         if name.endswith(_TABLES):
-            shutil.rmtree(self._folder / name)
+            with suppress(FileNotFoundError):
+                shutil.rmtree(self._folder / name)
         else:
             (self._folder / name).unlink(missing_ok=True)
 

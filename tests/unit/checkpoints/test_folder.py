@@ -191,6 +191,31 @@ def test_a_table_whose_laying_down_was_cut_off_goes(ends: str, tmp_path: Path) -
     assert written.disk.names() == (["0000000001.manifest", "1.part"] if ends == "swept" else [])
 
 
+class OthersClearToo(RealDisk):
+    """A folder whose tables another removes once their names were read."""
+
+    def names(self) -> list[str]:
+        names = super().names()
+        for name in names:
+            if name.endswith(".store"):
+                super().remove(name)
+        return names
+
+
+def test_a_folder_is_cleared_though_another_removes_its_tables(tmp_path: Path) -> None:
+    written = Written(OthersClearToo(str(tmp_path)), 1)
+    (tmp_path / "node-x-1-1.store").mkdir()
+    written.folder.clear()
+    assert written.disk.names() == []
+
+
+@pytest.mark.parametrize("name", ["1.part", "node-x-1-1.store", "node-x-1-1.store.tmp", "node-x-1.live"])
+def test_what_is_not_there_is_removed_without_an_error(name: str, tmp_path: Path) -> None:
+    disk = RealDisk(str(tmp_path))
+    disk.remove(name)
+    assert disk.names() == []
+
+
 # What a run begins with.
 
 
