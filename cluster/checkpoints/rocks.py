@@ -54,10 +54,9 @@ class RocksTable:
         self._database: Any = None
 
     def get(self, key: Hashable, default: Any) -> Any:
+        row_key, database = _row_key(key), self._opened()
         try:
-            found = self._opened().get(_row_key(key))
-        except CheckpointUnusable:
-            raise
+            found = database.get(row_key)
         except Exception as error:  # the library raises nothing narrower
             raise _broken(self._live, error) from error
         return default if found is None else self._codec.decode(found)[1]
