@@ -119,7 +119,7 @@ class CheckpointFolder:
             self._disk.replace(manifest_name(manifest.checkpoint_id), bytes_of_manifest(manifest))
         except OSError as error:
             raise disk_refused(self._where, error) from error
-        self._forget([*self._ids()][:-num_kept])
+        self._forget([*self._ids()][:-num_kept], self._passed(manifest))
         with suppress(CheckpointUnusable, OSError):
             self._forget_calls()
 
@@ -162,9 +162,22 @@ class CheckpointFolder:
             if name.endswith(CALLS) and name[:10].isdecimal() and int(name[:10]) < ids[0]:
                 self._disk.remove(name)
 
-    def _forget(self, old: list[int]) -> None:
-        """Remove manifests first, then what only they needed. What cannot be removed stays, and does no harm."""
-        loose: set[str] = set()
+    def _passed(self, manifest: Manifest) -> set[str]:
+        """Return tables that were laid down before those of a checkpoint: where one was given up, nothing names its."""
+        newest = dict(_table_and_number(piece.file) for piece in manifest.pieces() if piece.is_store)
+        passed: set[str] = set()
+        with suppress(OSError):
+            for name in self._disk.names() if newest else ():
+                table, number = _table_and_number(name)
+                if name.endswith(STORE) and number < newest.get(table, 0):
+                    passed.add(name)
+        return passed
+
+    def _forget(self, old: list[int], loose: set[str]) -> None:
+        """Remove manifests first, then what only they needed, and what of `loose` none that is left needs.
+
+        What cannot be removed stays, and does no harm.
+        """
         for checkpoint_id in old:
             with suppress(CheckpointUnusable, OSError):
                 loose |= self.manifest(checkpoint_id).files()
@@ -201,6 +214,12 @@ class CheckpointFolder:
             f"{name} in {self._where} cannot be read: {error.strerror}",
             'Check the folder and its permissions, or begin anew: resume="never".',
         )
+
+
+def _table_and_number(name: str) -> tuple[str, int]:
+    """Take the name of a table as it was laid down apart: of which table it is, and how many came before."""
+    table, _, number = name.removesuffix(STORE).rpartition("-")
+    return table, int(number) if number.isdecimal() else 0
 
 
 def disk_refused(where: str, error: OSError) -> CheckpointUnusable:

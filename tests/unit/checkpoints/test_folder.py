@@ -191,6 +191,18 @@ def test_a_table_whose_laying_down_was_cut_off_goes(ends: str, tmp_path: Path) -
     assert written.disk.names() == (["0000000001.manifest", "1.part"] if ends == "swept" else [])
 
 
+def test_tables_of_a_checkpoint_that_was_given_up_go_with_the_next_that_is_complete(tmp_path: Path) -> None:
+    disk = RealDisk(str(tmp_path))
+    folder = CheckpointFolder(disk, "the folder")
+    for name in ("x-1-8", "x-1-9", "x-1-10", "x-1-11", "x-11-1"):  # 9 was given up; 11 is for the next
+        (tmp_path / f"{name}.store").mkdir()
+    for checkpoint_id, name in enumerate(("x-1-8", "x-1-10"), 1):
+        task = SavedTask(("count",), 0, 1, (folder.store(f"{name}.store"),))
+        folder.complete(Manifest(checkpoint_id, "words", JobId("job-1"), 1.0, (task,)), 2)
+    left = [name for name in disk.names() if name.endswith(".store")]
+    assert left == ["x-1-10.store", "x-1-11.store", "x-1-8.store", "x-11-1.store"]
+
+
 class OthersClearToo(RealDisk):
     """A folder whose tables another removes once their names were read."""
 
