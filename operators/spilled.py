@@ -17,7 +17,8 @@ _CACHE_BYTES = 4 << 20
 """Of rows, as they are in the table, that are kept in memory as Python's objects: some five times as much there."""
 
 _MAX_ROWS = 16_384
-_FIRST_ROWS = 256
+_FIRST_ROWS = 16
+"""Rows are measured when they are written: the first soon, since nobody knows yet how large they are."""
 
 _get = dict.get
 

@@ -7,6 +7,7 @@ from cluster.checkpoints.rocks import RocksTables
 from cluster.runtime.record_types import RecordTypes
 from operators.machine import DeadLetter
 from operators.registry import machine_for
+from operators.spilled import Spilled
 from sage.base.batch import Batch
 from sage.base.errors import RecordFailed
 from sage.flow.graph import OnError
@@ -27,3 +28,14 @@ def test_a_record_is_set_aside_for_what_cannot_be_a_key(tmp_path: Path) -> None:
     assert (letter.value, type(letter.cause)) == (6, RecordFailed)
     assert values_of(commands) == [(1, 5), (1, 12)]
     machine.close(complete=False)
+
+
+def test_few_large_rows_are_in_memory_from_the_first_on(tmp_path: Path) -> None:
+    spilled, most_bytes = Spilled(tables_in(tmp_path).open("step")), 0
+    for key in range(300):
+        spilled[key] = "x" * (64 << 10)
+        most_bytes = max(most_bytes, sum(map(len, dict.values(spilled))))
+        spilled.trim()
+    assert most_bytes < 4 << 20
+    assert len(spilled.items()) == 300
+    spilled.table.close()
