@@ -6,7 +6,8 @@
     0000000007-...calls    model calls that tasks made since checkpoint 7
     lock                   held by whoever may write
 
-A checkpoint is complete once its manifest is there, and good if every piece that it names has its checksum.
+A checkpoint is complete once its manifest is there, and good if every piece that it names has its checksum, and every
+table its files by name and size: what is in these has checksums of RocksDB's own, asked when a block is read.
 """
 
 from collections.abc import Iterable
@@ -45,7 +46,10 @@ class CheckpointFolder:
         self._where = where
 
     def find(self) -> FoundCheckpoints:
-        """Look for the newest good checkpoint; reads all of it. Raises CheckpointUnusable where none can be read."""
+        """Look for the newest good checkpoint; reads all of it but tables.
+
+        Raises CheckpointUnusable where none can be read.
+        """
         bad: dict[int, str] = {}
         ids = self._ids()
         next_id = max(ids, default=0) + 1
@@ -85,7 +89,7 @@ class CheckpointFolder:
         return found
 
     def store(self, name: str) -> SavedPiece:
-        """Return what a manifest says of a table that was laid down; raises CheckpointUnusable."""
+        """Return what a manifest says of a table that was laid down: of names and sizes; raises CheckpointUnusable."""
         try:
             files = self._disk.files_of(name)
         except OSError as error:
