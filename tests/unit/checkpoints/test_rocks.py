@@ -25,7 +25,6 @@ from operators.machine import Machine
 from operators.partition import instance_of
 from operators.registry import machine_for
 from operators.rescale import dealt_out
-from operators.spilled import Spilled
 from operators.state import State
 from sage.base.batch import Batch
 from sage.base.errors import CheckpointUnusable, RecordUnsendable
@@ -202,33 +201,6 @@ KEYS = (
 @given(KEYS, KEYS)
 def test_keys_have_equal_bytes_where_they_are_equal_and_only_there(one: Any, other: Any) -> None:
     assert (exact_bytes_of_key(one) == exact_bytes_of_key(other)) == (one == other)
-
-
-OPERATIONS = st.lists(
-    st.tuples(st.sampled_from(["set", "delete", "get", "write"]), st.integers(-3, 9), st.integers(0, 99)), max_size=60
-)
-
-
-@settings(max_examples=20, deadline=None)
-@given(operations=OPERATIONS)
-def test_a_spilled_dict_is_a_dict(operations: list[tuple[str, int, int]], tmp_path_factory: Any) -> None:
-    table = opened(tmp_path_factory.mktemp("spilled"))
-    spilled, plain = Spilled(table), dict[int, int]()
-    for what, key, value in operations:
-        match what:
-            case "set":
-                spilled[key] = plain[key] = value
-            case "delete" if key in plain:
-                del spilled[key], plain[key]
-            case "get":
-                assert spilled.get(key, "none") == plain.get(key, "none")
-                assert (key in spilled) == (key in plain)
-            case _:
-                spilled.write()
-    assert dict(spilled.items()) == plain
-    with pytest.raises(KeyError):
-        spilled[100]
-    table.close()
 
 
 @settings(max_examples=15, deadline=None)

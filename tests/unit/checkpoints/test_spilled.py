@@ -1,7 +1,12 @@
-"""Rows of keys beyond memory: which records fail of them, and how many rows memory holds."""
+"""Rows of keys beyond memory: they are as in a dict, few are in memory, and which records fail of them."""
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cluster.checkpoints.rocks import RocksTables
 from cluster.runtime.record_types import RecordTypes
@@ -39,3 +44,30 @@ def test_few_large_rows_are_in_memory_from_the_first_on(tmp_path: Path) -> None:
     assert most_bytes < 4 << 20
     assert len(spilled.items()) == 300
     spilled.table.close()
+
+
+OPERATIONS = st.lists(
+    st.tuples(st.sampled_from(["set", "delete", "get", "write"]), st.integers(-3, 9), st.integers(0, 99)), max_size=60
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(operations=OPERATIONS)
+def test_a_spilled_dict_is_a_dict(operations: list[tuple[str, int, int]], tmp_path_factory: Any) -> None:
+    table = tables_in(tmp_path_factory.mktemp("spilled")).open("step")
+    spilled, plain = Spilled(table), dict[int, int]()
+    for what, key, value in operations:
+        match what:
+            case "set":
+                spilled[key] = plain[key] = value
+            case "delete" if key in plain:
+                del spilled[key], plain[key]
+            case "get":
+                assert spilled.get(key, "none") == plain.get(key, "none")
+                assert (key in spilled) == (key in plain)
+            case _:
+                spilled.write()
+    assert dict(spilled.items()) == plain
+    with pytest.raises(KeyError):
+        spilled[100]
+    table.close()
