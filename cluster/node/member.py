@@ -12,6 +12,7 @@ from cluster.jobs.lease import Lease
 from cluster.jobs.run_facts import travelling
 from cluster.node.engine_hosts import EngineHosts
 from cluster.node.loading import LoadingFailed, RunLoaded, begin_loading, declined
+from cluster.node.member_line import MemberLine
 from cluster.node.member_ports import (
     EndMember,
     FactOfNode,
@@ -38,7 +39,7 @@ from cluster.node.standing import (
 from cluster.node.turns_here import TurnsHere
 from cluster.node.untaken import REST_S
 from cluster.runtime.actor import Actor, stop, tell
-from cluster.runtime.channel import ChannelLost, ControlClient
+from cluster.runtime.channel import ChannelLost
 from cluster.runtime.control import (
     Admitted,
     BeginRun,
@@ -72,7 +73,6 @@ from sage.base.ids import JobId, RequestId
 from sage.base.inference import Failure
 from sage.base.log import get_log
 
-LAST_WORDS_MS = 500
 _NODE_ENDS_S = 1.0
 _JOIN, _RETRY, _BEAT, _LEASE = "join", "retry", "beat", "lease"
 
@@ -90,8 +90,7 @@ class Member(Actor[MemberMessage]):
         self._turns = TurnsHere(lambda: tell(self.actor_ref, TurnsSpoken()), ports.clock)
         self._hosts = EngineHosts(self, ports.start_host, self._send)
         self._lease = Lease(ports.clock)
-        self._channel: ControlClient[HeadToNode] | None = None
-        self._epoch = self._num_joins = 0
+        self._line = MemberLine(self, ports.connect)
         self._heartbeat_s = self._lease_s = 0.0
         self._node = ports.start_node(
             lambda fact: tell(self.actor_ref, FactOfNode(fact)), self._asking.inference, self._turns.of_run
@@ -184,27 +183,19 @@ class Member(Actor[MemberMessage]):
 
     def _connect(self) -> None:
         try:
-            self._channel = self._ports.connect()
+            self._line.open()
         except SageError as error:
             return self._lost(error)
-        for fd in self._channel.fds():
-            self.watch_fd(fd)
-        self._epoch = 0
-        self._num_joins += 1
-        self._send(msgspec.structs.replace(self._ports.join, offer=self._offer, attempt=self._num_joins))
+        self._send(msgspec.structs.replace(self._ports.join, offer=self._offer, attempt=self._line.num_opened))
         self.set_timer(_JOIN, JOIN_TIMEOUT_S)
 
     def _disconnect(self) -> None:
         for timer in (_JOIN, _BEAT, _LEASE):
             self.cancel_timer(timer)
-        if self._channel is not None:
-            for fd in self._channel.fds():
-                self.unwatch_fd(fd)
-            self._channel.close()
-            self._channel = None
+        self._line.close()
 
     def _admitted(self, message: Admitted, epoch: int) -> None:
-        self._epoch, self._heartbeat_s, self._lease_s = epoch, message.heartbeat_s, message.lease_s
+        self._line.epoch, self._heartbeat_s, self._lease_s = epoch, message.heartbeat_s, message.lease_s
         self._lease = Lease(self.clock)  # the one before has ended for good: what is stuck under it stays without
         self._hold_until(self._standing.admitted(message.lease_s))
         self._asking.know(message.models)
@@ -237,7 +228,7 @@ class Member(Actor[MemberMessage]):
         self._asking.fail_all(error)
 
     def _drain(self) -> None:
-        for came in self._channel.drain() if self._channel is not None else ():
+        for came in self._line.drain():
             if isinstance(came, ChannelLost):
                 self._lost(came.error)
             else:
@@ -251,8 +242,8 @@ class Member(Actor[MemberMessage]):
                 error = failure.error()
                 self._let_askers_know(error)
                 self._obey(self._standing.refused(error, may_rejoin=may_rejoin))
-            case _ if epoch != self._epoch:
-                get_log().warning("order of another epoch passed over", epoch=epoch, ours=self._epoch)
+            case _ if epoch != self._line.epoch:
+                get_log().warning("order of another epoch passed over", epoch=epoch, ours=self._line.epoch)
             case HeartbeatTaken(number):
                 self._hold_until(self._standing.beat_taken(number, self._lease_s))
             case DeployRun():
@@ -333,9 +324,7 @@ class Member(Actor[MemberMessage]):
             self._send(InferenceCancel(request_ids))
 
     def _send(self, message: ControlMessage) -> None:
-        if self._channel is None:
-            return  # nobody to say it to: what ran is being stopped, and begins anew elsewhere
-        if not self._channel.send(message, self._epoch) and self._standing.stand is not Stand.ENDED:
+        if not self._line.say(message) and self._standing.stand is not Stand.ENDED:
             self._lost(ClusterUnreachable("the head takes no more messages"))
 
     def _let_go(self) -> None:
@@ -345,6 +334,4 @@ class Member(Actor[MemberMessage]):
         for run_id in self._standing.runs:
             self._running.end(run_id)
         stop([self._node], timeout_s=_NODE_ENDS_S, clock=self.clock, scheduler=self._ports.scheduler)
-        if self._channel is not None:
-            self._channel.close(last_words_ms=LAST_WORDS_MS)
-            self._channel = None
+        self._line.end()

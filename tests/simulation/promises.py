@@ -39,9 +39,9 @@ class WatchedCluster:
         member = node.actor
         assert member is not None
         newest = self._newest_epochs.get(node.node_id, 0)
-        if member._epoch <= newest or member._epoch in self._newest_epochs.values():
-            self.wrong.append(f"{node.node_id} is in epoch {member._epoch}, and there was {self._newest_epochs}")
-        self._newest_epochs[node.node_id] = member._epoch
+        if member._line.epoch <= newest or member._line.epoch in self._newest_epochs.values():
+            self.wrong.append(f"{node.node_id} is in epoch {member._line.epoch}, and there was {self._newest_epochs}")
+        self._newest_epochs[node.node_id] = member._line.epoch
 
     def _left(self, node_id: NodeId) -> None:
         """The head gives a node up: by then it must have stopped by itself."""
