@@ -27,14 +27,17 @@ _SHORT_WORDS, _LONG_WORDS = 32, 96
 def measure_replay(wanted: ReplayWanted, say: Callable[[str], object]) -> list[ReplayResult]:
     """Replay it; `say` is told how far it is. Raises what the server refuses at the start, SourceUnreadable, and
     InvalidRequest for agent graphs: nothing here waits for an answer before it asks the next."""
-    if wanted.trace == AGENT_GRAPHS:
-        do = "Replay it in simulation: sage-benchmark policies --trace agent-graphs."
-        raise InvalidRequest(f"calls of {AGENT_GRAPHS} follow one another, and a server is asked at set times", do)
     return [asyncio.run(_replayed(wanted, trace_wanted(wanted), say))]
 
 
 def trace_wanted(wanted: ReplayWanted) -> Trace:
-    """Return the trace as long, and as fast, as it is wanted; raises SourceUnreadable."""
+    """Return the trace as long, and as fast, as it is wanted.
+
+    Raises: SourceUnreadable; InvalidRequest where a server cannot be asked by it.
+    """
+    if wanted.trace == AGENT_GRAPHS:
+        do = "Replay it in simulation: sage-benchmark policies --trace agent-graphs."
+        raise InvalidRequest(f"calls of {AGENT_GRAPHS} follow one another, and a server is asked at set times", do)
     trace = shortened(load_trace(wanted.trace, limit=wanted.limit, seed=wanted.seed), wanted.lengths)
     return trace.lasting(trace.duration_s / wanted.speed)
 

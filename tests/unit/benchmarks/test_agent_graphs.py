@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.calibrate import measure_calibration
+from benchmarks.calibrate_wanted import CalibrateWanted
 from benchmarks.policies_wanted import TraceName
 from benchmarks.replay import measure_replay
 from benchmarks.replay_wanted import ReplayWanted
@@ -142,5 +144,8 @@ def test_apart_no_request_follows_another() -> None:
 
 
 def test_a_server_is_not_asked_what_follows_an_answer() -> None:
+    wanted = ReplayWanted(TraceName.AGENT_GRAPHS, "http://127.0.0.1:1", "m")
     with pytest.raises(InvalidRequest, match="follow one another"):
-        measure_replay(ReplayWanted(TraceName.AGENT_GRAPHS, "http://127.0.0.1:1", "m"), print)
+        measure_replay(wanted, print)
+    with pytest.raises(InvalidRequest, match="follow one another"):
+        measure_calibration(CalibrateWanted(wanted), print)
