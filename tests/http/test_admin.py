@@ -103,6 +103,8 @@ def test_its_engines_are_listed_by_the_command(
     assert "--key-env" in capsys.readouterr().err
     assert run_command(engines, "sage engines", ["list", "--gateway", "http://127.0.0.1:9", *listed[3:]]) == 1
     assert "http://127.0.0.1:9" in capsys.readouterr().err
+    assert run_command(engines, "sage engines", ["list", "--gateway", gateway.url, *listed[3:]]) == 1
+    assert "--admin-port" in capsys.readouterr().err, "not on the callers' port"
 
 
 def test_policy_and_route_change_under_load_without_the_loss_of_a_request(gateway: Gateway) -> None:

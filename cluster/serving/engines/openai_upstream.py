@@ -25,8 +25,9 @@ from cluster.serving.engines.openai_wire import (
     piece_of,
     vectors_of,
 )
+from cluster.serving.engines.server_address import key_of_server
 from cluster.serving.engines.server_events import EventReader
-from sage.base.errors import ConfigInvalid, EngineLost, RequestFailed, SageError
+from sage.base.errors import EngineLost, RequestFailed, SageError
 from sage.base.inference import ChatRequest, EmbedRequest, GenerateRequest, ModelCard, ScoreRequest, Usage
 
 CONNECT_S = 5.0
@@ -48,15 +49,13 @@ class Upstream:
     ) -> None:
         """`url` ends where `/chat/completions` follows. The key is what the variable `key_env` holds.
 
-        Raises: ConfigInvalid where the variable is not set.
+        Raises: ConfigInvalid where that is no key.
         """
         self.where = url
         self.closed = asyncio.Event()
         headers = {"accept-encoding": "identity"}
         if key_env:
-            key = environ.get(key_env, "")
-            if not key:
-                raise ConfigInvalid(f"the environment variable {key_env} is not set", f"Put the key of {url} into it.")
+            key = key_of_server(key_env, environ, f"Put the key of {url} into it.")
             headers["authorization"] = f"Bearer {key}"
         self._max_silence_s = max_silence_s
         self._patience = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=max_silence_s)

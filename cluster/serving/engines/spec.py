@@ -1,13 +1,13 @@
 """What engine is wanted, from a command line or a settings table. Knows nothing of how an engine is started."""
 
 import difflib
-import urllib.parse
 from collections.abc import Iterable
 from typing import Literal, TypeVar, get_args
 
 import msgspec
 
 from cluster.serving.engines.cost import profile_of
+from cluster.serving.engines.server_address import server_parts
 from cluster.serving.sharing import SharingMode
 from sage.base.catalog import entry_of
 from sage.base.demand import Demand, labels_from_mapping
@@ -242,8 +242,8 @@ def _process(settings: EngineSettings, where: str) -> ProcessOptions:
 
 def server_url(text: str, where: str) -> str:
     """Return the URL after which the routes of the API follow: `/v1` where it names no path; raises ConfigInvalid."""
-    parts = urllib.parse.urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    parts = server_parts(text)
+    if parts is None:
         raise ConfigInvalid(
             f"{where}: {text!r} is no URL of a server", "For example: openai:http://HOST:8000,model=NAME"
         )

@@ -212,6 +212,10 @@ def test_the_key_comes_from_the_environment_and_goes_to_the_server_alone(
 ) -> None:
     with pytest.raises(ConfigInvalid, match="TRY_KEY is not set"), engine_at(server, ",key_env=TRY_KEY"):
         pass
+    for no_key in ("sk-1\n", "sk-é"):
+        monkeypatch.setenv("TRY_KEY", no_key)
+        with pytest.raises(ConfigInvalid, match="TRY_KEY holds no key"), engine_at(server, ",key_env=TRY_KEY"):
+            pass
     monkeypatch.setenv("TRY_KEY", "sk-1")
     server.answers[CHAT] = [GOOD]
     with engine_at(server, ",key_env=TRY_KEY") as engine:

@@ -96,6 +96,8 @@ def test_replicas_have_ids_of_their_own() -> None:
         ("vlm:/models/x", "no kind is named 'vlm'"),
         ("openai:127.0.0.1:80,model=m", "is no URL of a server"),
         ("openai:http://h?x=1,model=m", "is no URL of a server"),
+        ("openai:http://h:99999,model=m", "is no URL of a server"),
+        ("openai:http://[::1,model=m", "is no URL of a server"),
         ("openai:http://me:secret@h,model=m", "no place for a password"),
         ("openai:http://h,model=m,max_running=0", "max_running"),
         ("simulated:h100,max_running=3", "are of engines reached by HTTP"),
