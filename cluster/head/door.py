@@ -151,7 +151,7 @@ class HeadDoor(Actor[DoorMessage]):
         elif isinstance(message, Join):
             self._nodes.join(came.peer, message, came.key)
         elif isinstance(message, StateFound) and member is not None:
-            self._states.found(message)
+            self._states.found(member.node_id, message)
         elif isinstance(message, HostLogRead) and member is not None:
             self._logs.read(member.node_id, message)
         elif member is not None:

@@ -1,35 +1,22 @@
 """What clients ask of the state of steps: passed on to the node of the task that keeps it, and the answer back.
 
-Knows no socket. Who asks waits for a time of its own; what nobody waits for any more is forgotten.
+Knows no socket.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cluster.head.book import JobBook, JobEntry
+from cluster.head.open_questions import OpenQuestions, WhoAsked
 from cluster.jobs.tasks import task_id_of
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import ControlMessage
 from cluster.runtime.control_clients import Declined
 from cluster.runtime.control_state import GetState, LookUpState, StateAnswer, StateFound
 from cluster.runtime.lookup import task_is_gone
-from sage.base.errors import Overloaded, SageError, UnknownState
+from sage.base.errors import SageError, UnknownState
 from sage.base.ids import NodeId, TaskId
 from sage.base.inference import Failure
 from sage.flow.runner import JobStatus
-
-MAX_ASKED = 1_000
-"""Questions that wait for a node's answer."""
-
-WAITS_S = 60.0
-"""For how long at most a node's answer is expected."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    peer: PeerId
-    question: int
-    until_s: float
 
 
 class StateDesk:
@@ -45,38 +32,27 @@ class StateDesk:
         self._book = book
         self._tell_node = tell_node
         self._send = send
-        self._now_s = now_s
-        self._asked: dict[int, _Asked] = {}
-        self._num_asked = 0
+        self._open = OpenQuestions("states", now_s)
 
     def ask(self, peer: PeerId, message: GetState) -> None:
         """Pass a question on. Raises UnknownJob, UnknownState, StateUnreachable, Overloaded."""
         entry = self._book.entry(message.job_id)
         task_id = _task_of(entry, message)
-        self._forget_late()
-        self._num_asked += 1
-        number = self._num_asked
+        number, node_id = self._open.next_number(), entry.nodes.get(task_id, NodeId(""))
         order = LookUpState(number, entry.run_id, task_id, message.step, message.key)
-        if not _runs(entry) or not self._tell_node(entry.nodes.get(task_id, NodeId("")), order):
+        if not _runs(entry) or not self._tell_node(node_id, order):
             raise task_is_gone(task_id)
-        self._asked[number] = _Asked(peer, message.question, self._now_s() + WAITS_S)
+        self._open.keep(number, WhoAsked(peer, message.question, node_id))
 
-    def found(self, message: StateFound) -> None:
-        """Answer whoever asked."""
-        asked = self._asked.pop(message.number, None)
-        if asked is None:
+    def found(self, node_id: NodeId, message: StateFound) -> None:
+        """Answer whoever asked; what is not this node's to say is passed over."""
+        asker = self._open.answered(message.number, node_id)
+        if asker is None:
             return
         if message.failure is not None:
-            self._send(asked.peer, Declined(asked.question, Failure.of(message.failure.error())))
+            self._send(asker.peer, Declined(asker.question, Failure.of(message.failure.error())))
         else:
-            self._send(asked.peer, StateAnswer(asked.question, message.value, message.shown))
-
-    def _forget_late(self) -> None:
-        now_s = self._now_s()
-        while self._asked and next(iter(self._asked.values())).until_s <= now_s:
-            del self._asked[next(iter(self._asked))]
-        if len(self._asked) >= MAX_ASKED:
-            raise Overloaded(f"{MAX_ASKED:,} questions for states wait for their answer", "Ask again later.")
+            self._send(asker.peer, StateAnswer(asker.question, message.value, message.shown))
 
 
 def _runs(entry: JobEntry) -> bool:

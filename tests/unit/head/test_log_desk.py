@@ -4,7 +4,8 @@ import pytest
 
 from cluster.head.engine_desk import EngineDesk
 from cluster.head.engine_host import NodeHost, StartHostOn
-from cluster.head.log_desk import MAX_ASKED, WAITS_S, LogDesk
+from cluster.head.log_desk import LogDesk
+from cluster.head.open_questions import MAX_ASKED, WAITS_S
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import ControlMessage, EngineHostEnded, StartEngineHost
 from cluster.runtime.control_clients import Declined

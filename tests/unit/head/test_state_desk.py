@@ -4,7 +4,8 @@ import pytest
 
 import sage
 from cluster.head.book import JobBook
-from cluster.head.state_desk import MAX_ASKED, WAITS_S, StateDesk
+from cluster.head.open_questions import MAX_ASKED, WAITS_S
+from cluster.head.state_desk import StateDesk
 from cluster.jobs.orders import JobView
 from cluster.jobs.outline import outline_from_plan
 from cluster.runtime.channel import PeerId
@@ -58,10 +59,17 @@ def test_a_question_goes_to_the_node_of_the_instance_and_each_answer_to_its_ques
     desk.ask(8, instance=1)
     assert [(order.task_id, order.key) for order in desk.told] == [("job/count/0", b"key"), ("job/count/1", b"key")]
     failure = RemoteFailure.of(UnknownState("no"))
-    desk.desk.found(StateFound(desk.told[1].number, b"", "", failure))
+    desk.desk.found(NODE, StateFound(desk.told[1].number, b"", "", failure))
     for _ in range(2):  # what comes twice is passed over
-        desk.desk.found(StateFound(desk.told[0].number, b"value", "5", None))
+        desk.desk.found(NODE, StateFound(desk.told[0].number, b"value", "5", None))
     assert desk.sent == [(CLIENT, Declined(8, failure.failure)), (CLIENT, StateAnswer(7, b"value", "5"))]
+
+
+def test_another_node_cannot_answer_for_the_one_that_was_asked() -> None:
+    desk = Desk()
+    desk.ask()
+    desk.desk.found(NodeId("b"), StateFound(desk.told[0].number, b"forged", "6", None))
+    assert desk.sent == []
 
 
 def test_what_runs_nowhere_is_refused() -> None:
@@ -89,5 +97,5 @@ def test_questions_are_bounded_and_those_that_nobody_waits_for_are_forgotten() -
         desk.ask(MAX_ASKED)
     desk.clock.advance(WAITS_S)
     desk.ask(MAX_ASKED)
-    desk.desk.found(StateFound(desk.told[0].number, b"late", "", None))
+    desk.desk.found(NODE, StateFound(desk.told[0].number, b"late", "", None))
     assert desk.sent == []
