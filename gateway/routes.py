@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from gateway.all_embedded import all_embedded
 from gateway.answers import AnswerShape, ChatAnswer, CompletionAnswer, embeddings_body
 from gateway.asks import chat_request, completion_request, embed_requests, wants_usage
 from gateway.bridge import Bridge
@@ -19,7 +20,7 @@ from gateway.schema import ChatBody, CompletionBody, EmbeddingsBody, decode_body
 from gateway.scores import RerankBody, RerankRoute, ScoreBody, ScoreRoute
 from sage.base.clock import Clock
 from sage.base.ids import RequestId
-from sage.base.inference import MAX_EMBED_TEXTS, ChatRequest, Embedded, Failed, GenerateRequest
+from sage.base.inference import MAX_EMBED_TEXTS, ChatRequest, GenerateRequest
 
 B = TypeVar("B", ChatBody, CompletionBody)
 Route = Callable[[Exchange], Awaitable[None]]
@@ -64,20 +65,8 @@ class EmbeddingsRoute:
         num_requests = 1 if isinstance(body.input, str) else -(-len(body.input) // MAX_EMBED_TEXTS)
         ids = [self.ids.next() for _ in range(num_requests)]
         requests = embed_requests(body, exchange.call, ids)
-        parts: dict[RequestId, Embedded] = {}
-        with self.bridge.ask(requests) as asking, exchange.watch(asking.abandon):
-            while len(parts) < len(requests):
-                for reply in await asking.next():
-                    match reply:
-                        case Embedded():
-                            parts[reply.request_id] = reply
-                        case Failed(failure=failure):
-                            raise failure.error()
-                        case _:
-                            raise AssertionError(f"an embedding was answered by {reply!r}")
-            in_order = [parts[request.id] for request in requests]
-            exchange.served_by(*in_order)
-            await exchange.answer(embeddings_body(body.model, in_order, as_base64=body.encoding_format == "base64"))
+        parts = await all_embedded(self.bridge, exchange, requests)
+        await exchange.answer(embeddings_body(body.model, parts, as_base64=body.encoding_format == "base64"))
 
     def _check_dimensions(self, body: EmbeddingsBody) -> None:
         dims = [card.dim for card in self.bridge.inference.models() if card.name == body.model]

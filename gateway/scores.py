@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Raw
 
+from gateway.all_embedded import all_embedded
 from gateway.bridge import Bridge
 from gateway.errors import RequestRefused
 from gateway.exchange import BodyLimits, Exchange
@@ -15,8 +16,7 @@ from gateway.headers import CallHeaders
 from gateway.ids import Ids
 from gateway.schema import NONE, Name, decode_body, refuse_unhonoured
 from sage.base.clock import Clock
-from sage.base.ids import RequestId
-from sage.base.inference import MAX_SCORE_TEXTS, Embedded, Failed, ScoreRequest, ServiceClass
+from sage.base.inference import MAX_SCORE_TEXTS, ScoreRequest, ServiceClass
 
 _encode = msgspec.json.Encoder().encode
 _Query = Annotated[str, Meta(min_length=1)]
@@ -79,13 +79,11 @@ def pairs_of(body: ScoreBody) -> list[tuple[str, str]]:
     return list(zip(firsts, seconds, strict=True))
 
 
-def score_requests(
-    model: str, pairs: list[tuple[str, str]], call: CallHeaders, next_id: "Ids"
-) -> tuple[ScoreRequest, ...]:
+def score_requests(model: str, pairs: list[tuple[str, str]], call: CallHeaders, ids: Ids) -> tuple[ScoreRequest, ...]:
     """Return a request for each run of pairs of one query, in order."""
     return tuple(
         ScoreRequest(
-            next_id.next(),
+            ids.next(),
             model,
             query,
             tuple(text for _, text in run),
@@ -108,21 +106,9 @@ class _Scored:
 
 async def _scored(bridge: Bridge, exchange: Exchange, requests: tuple[ScoreRequest, ...]) -> _Scored:
     """Ask, wait and return the scores of all; raises the SageError that one failed with."""
-    parts: dict[RequestId, Embedded] = {}
-    with bridge.ask(requests) as asking, exchange.watch(asking.abandon):
-        while len(parts) < len(requests):
-            for reply in await asking.next():
-                match reply:
-                    case Embedded():
-                        parts[reply.request_id] = reply
-                    case Failed(failure=failure):
-                        raise failure.error()
-                    case _:
-                        raise AssertionError(f"a request to score was answered by {reply!r}")
-        in_order = [parts[request.id] for request in requests]
-        exchange.served_by(*in_order)
-    scores: list[float] = np.concatenate([np.frombuffer(part.vectors, "<f4") for part in in_order]).tolist()
-    return _Scored(scores, sum(part.usage.prompt_tokens for part in in_order))
+    parts = await all_embedded(bridge, exchange, requests)
+    scores: list[float] = np.concatenate([np.frombuffer(part.vectors, "<f4") for part in parts]).tolist()
+    return _Scored(scores, sum(part.usage.prompt_tokens for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
