@@ -28,13 +28,14 @@ _SIMULATED = [
 _REMOTE = pytest.param("openai", id="openai-in-a-host-before-a-gateway", marks=pytest.mark.cluster)
 _CHAT = [*_SIMULATED, _REMOTE, pytest.param("smollm2", id="openvino-in-process", marks=pytest.mark.engines)]
 _EMBED = [*_SIMULATED, _REMOTE, pytest.param("minilm", id="openvino-in-process", marks=pytest.mark.engines)]
-
-
+_SCORE_OF_MODELS = [
+    pytest.param("minilm", id="openvino-by-vectors", marks=pytest.mark.engines),
+    pytest.param("cross-encoder", id="openvino-cross-encoder", marks=pytest.mark.engines),
+]
 _SCORE = [
     *_SIMULATED,
     pytest.param("openai-rerank", id="openai-in-a-host-before-a-gateway", marks=pytest.mark.cluster),
-    pytest.param("minilm", id="openvino-by-vectors", marks=pytest.mark.engines),
-    pytest.param("cross-encoder", id="openvino-cross-encoder", marks=pytest.mark.engines),
+    *_SCORE_OF_MODELS,
 ]
 
 
@@ -91,6 +92,13 @@ def embed_engine(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
 
 @pytest.fixture(scope="module", params=_SCORE)
 def score_engine(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
+    with closing(_engine(request.param, request)) as engine:
+        yield engine
+
+
+@pytest.fixture(params=_SCORE_OF_MODELS)
+def scoring_model(request: pytest.FixtureRequest) -> Iterator[DrivenEngine]:
+    """An engine whose scores come from what texts say; those of simulated ones from a hash."""
     with closing(_engine(request.param, request)) as engine:
         yield engine
 

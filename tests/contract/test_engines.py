@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import pytest
 
 from sage.base.ids import RequestId
 from sage.base.inference import (
@@ -243,11 +242,9 @@ def test_scores_are_one_a_text_in_order_whatever_is_asked_beside_them(score_engi
     assert record.embedded(together.id).usage.prompt_tokens >= 5
 
 
-def test_a_text_that_answers_the_query_has_the_greater_score(score_engine: DrivenEngine) -> None:
-    if score_engine.info.simulated:
-        pytest.skip("a simulated engine says what a hash says")
-    request = score(score_engine, "why snakes eat", "the sea is wide", "snakes eat because they can")
-    first, second = vectors(answer(score_engine, [request]).embedded(request.id))[:, 0]
+def test_a_text_that_answers_the_query_has_the_greater_score(scoring_model: DrivenEngine) -> None:
+    request = score(scoring_model, "why snakes eat", "the sea is wide", "snakes eat because they can")
+    first, second = vectors(answer(scoring_model, [request]).embedded(request.id))[:, 0]
     assert second > first + 0.1
 
 
