@@ -58,7 +58,7 @@ class RocksTable:
         try:
             found = database.get(row_key)
         except Exception as error:  # the library raises nothing narrower
-            raise _broken(self._live, error) from error
+            raise _unreadable(self._live, error) from error
         return default if found is None else self._codec.decode(found)[1]
 
     def write(self, rows: Iterable[tuple[Hashable, Any]], gone: Collection[Hashable]) -> int:
@@ -112,10 +112,7 @@ class RocksTable:
             for at, (place, _) in enumerate(stored):
                 self._take_rows(Path(place), self._folder / f"{self._name}-from-{at}{LIVE}")
         except OSError as error:
-            raise CheckpointUnusable(
-                f"a table of the checkpoint cannot be read: {error}",
-                'Resume from an older checkpoint, or begin anew: resume="never".',
-            ) from error
+            raise _unreadable(self._live, error) from error
 
     def close(self) -> None:
         with self._lock:
@@ -239,7 +236,7 @@ def _between(database: Any, begin: bytes, end: bytes) -> Iterator[tuple[bytes, b
     try:
         rows.status()
     except Exception as error:  # the library raises nothing narrower
-        raise _broken(Path(database.path()), error) from error
+        raise _unreadable(Path(database.path()), error) from error
 
 
 def _wait(is_done: Callable[[], bool]) -> None:
@@ -282,4 +279,11 @@ def _options(rocks: Any) -> Any:
 def _broken(path: Path, error: Exception) -> CheckpointUnusable:
     return CheckpointUnusable(
         f"RocksDB cannot work in {path}: {error}", "Check the folder, its permissions and its room, and the library."
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointUnusable:
+    return CheckpointUnusable(
+        f"rows of the table {path} cannot be read: {error}",
+        'Resume from an older checkpoint, or begin anew: resume="never".',
     )
