@@ -37,7 +37,6 @@ from cluster.node.standing import (
     StopRuns,
 )
 from cluster.node.turns_here import TurnsHere
-from cluster.node.untaken import REST_S
 from cluster.runtime.actor import Actor, stop, tell
 from cluster.runtime.channel import ChannelLost
 from cluster.runtime.control import (
@@ -85,7 +84,9 @@ class Member(Actor[MemberMessage]):
         self._ports = ports
         self._offer = ports.join.offer
         self._standing = Standing()
-        self._running = Running(lambda message: tell(self.actor_ref, SayToHead(message)), ports.scheduler)
+        self._running = Running(
+            lambda message: tell(self.actor_ref, SayToHead(message)), self.set_timer, ports.scheduler
+        )
         self._asking = ModelAsker(lambda: tell(self.actor_ref, ModelsAsked()))
         self._turns = TurnsHere(lambda: tell(self.actor_ref, TurnsSpoken()), ports.clock)
         self._hosts = EngineHosts(self, ports.start_host, self._send)
@@ -108,7 +109,7 @@ class Member(Actor[MemberMessage]):
             case SayToHead(said):
                 self._send(said)
                 if isinstance(said, RunCollected):
-                    self.set_timer(Rest(said.run_id, said.task_id), REST_S)
+                    self._running.has_left(said.run_id, said.task_id)
             case ModelsAsked():
                 self._ask_models()
             case TurnsSpoken():
@@ -144,8 +145,7 @@ class Member(Actor[MemberMessage]):
             case "hosts":
                 self._hosts.ask()
             case Rest():
-                if self._running.has_rested(timer_id):
-                    self.set_timer(timer_id, REST_S)
+                self._running.has_rested(timer_id)
             case _:
                 self._check_lease()
         self._drain()

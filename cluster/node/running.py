@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from cluster.jobs.lease import Lease
 from cluster.node.loading import RunLoaded
 from cluster.node.sinks import SinkPorts, with_sinks_here
-from cluster.node.untaken import Untaken
+from cluster.node.untaken import REST_S, Untaken
 from cluster.runtime.control import RunCollected, RunLogged
 from cluster.runtime.control_message import RemoteFailure
 from cluster.runtime.control_state import LookUpState, StateFound
@@ -26,7 +26,7 @@ MAX_SHOWN_CHARS = 10_000
 
 
 class Rest(NamedTuple):
-    """The time after a message of a task's collecting sinks in which no other one leaves."""
+    """The time after a message of a task's collecting sinks in which what is small waits for more."""
 
     run_id: JobId
     task_id: TaskId
@@ -35,9 +35,19 @@ class Rest(NamedTuple):
 class Running:
     """Used by one thread."""
 
-    def __init__(self, send: Callable[[RunCollected | RunLogged], object], scheduler: Scheduler) -> None:
-        """`send` takes, on any thread and without waiting, what sinks have for the head."""
+    def __init__(
+        self,
+        send: Callable[[RunCollected | RunLogged], object],
+        set_timer: Callable[[Rest, float], object],
+        scheduler: Scheduler,
+    ) -> None:
+        """`send` takes, on any thread and without waiting, what sinks have for the head.
+
+        `set_timer` has `has_rested` called with that Rest, in so many seconds.
+        """
         self._send = send
+        self._set_timer = set_timer
+        self._resting: set[Rest] = set()  # whose timers are under way
         self._scheduler = scheduler
         self._types: dict[JobId, RecordTypes] = {}
         self._untaken: dict[JobId, dict[TaskId, Untaken]] = {}
@@ -61,10 +71,19 @@ class Running:
         if untaken is not None:
             untaken.give(num)
 
-    def has_rested(self, rest: Rest) -> bool:
-        """Let what a task has gathered leave; say whether it is to rest again. Unknown ones are passed over."""
+    def has_left(self, run_id: JobId, task_id: TaskId) -> None:
+        """Let a task rest after a message of its collecting sinks, unless it does: many never put its timer off."""
+        rest = Rest(run_id, task_id)
+        if rest not in self._resting:
+            self._rest(rest)
+
+    def has_rested(self, rest: Rest) -> None:
+        """Let what a task has gathered leave, and it rest again where there was some; no longer one that is unknown."""
         untaken = self._untaken.get(rest.run_id, {}).get(rest.task_id)
-        return untaken is not None and untaken.has_rested()
+        if untaken is not None and untaken.has_rested():
+            self._rest(rest)
+        else:
+            self._resting.discard(rest)
 
     def look_up(self, order: LookUpState, tell: Callable[[LookUp], object], send: Callable[[StateFound], bool]) -> None:
         """`tell` the node to ask the task; `send` takes its answer, on any thread."""
@@ -83,6 +102,10 @@ class Running:
         self._types.pop(run_id, None)
         for untaken in self._untaken.pop(run_id, {}).values():
             untaken.end()
+
+    def _rest(self, rest: Rest) -> None:
+        self._resting.add(rest)
+        self._set_timer(rest, REST_S)
 
 
 def _answer(

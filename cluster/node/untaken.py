@@ -91,8 +91,10 @@ class Untaken:
                 self._let_go(gathered)
 
     def has_rested(self) -> bool:
-        """Let leave what waits, as far as there is credit; say whether to call again: REST_S after each call and each
-        message that has left."""
+        """Let leave what waits, as far as there is credit; say whether to call again, REST_S from now.
+
+        To be called within REST_S of each message that has left.
+        """
         with self._changed:
             self._is_resting = bool(self._waiting) and not self._is_over
             for gathered in self._waiting[: self._num_left] if self._is_resting else ():
