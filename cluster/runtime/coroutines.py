@@ -94,8 +94,8 @@ class ThreadCoroutines:
 
         def ended(results: Sequence[CallResult]) -> None:
             """Give what ends in one turn of the loop as one: each time the task's thread wakes, the loop's waits."""
-            if not self._came:
-                loop.call_soon(self._hand_on)
+            if done not in self._came:
+                loop.call_soon(self._hand_on, done)
             self._came.setdefault(done, []).extend(results)
 
         for call in calls:
@@ -103,10 +103,9 @@ class ThreadCoroutines:
             self._running[task] = owner
             task.add_done_callback(self._forget)
 
-    def _hand_on(self) -> None:
-        came, self._came = self._came, {}
-        for done, results in came.items():
-            done(results)
+    def _hand_on(self, done: Results) -> None:
+        """By a callback for each taker: the loop logs what one raises, and goes on with the others."""
+        done(self._came.pop(done))
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
         del self._running[task]

@@ -86,6 +86,19 @@ def test_what_ends_in_one_turn_of_the_loop_is_given_as_one() -> None:
     assert coroutines.close(DEADLINE_S) is None
 
 
+def test_a_taker_that_raises_is_logged_and_costs_others_no_result(caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(results: Sequence[CallResult]) -> None:
+        raise RuntimeError("not taken")
+
+    coroutines, results, gate = ThreadCoroutines("test"), Results(), Gate()
+    coroutines.start("a", [Call(1, gate.wait, None, None)], refuse)
+    coroutines.start("b", [Call(2, gate.wait, None, None)], results)
+    coroutines.start("c", [Call(3, gate.open, None, None)], refuse)
+    assert set(results.take(1)) == {2}
+    assert coroutines.close(DEADLINE_S) is None
+    assert "RuntimeError: not taken" in caplog.text
+
+
 def test_cancelling_one_task_leaves_the_calls_of_others() -> None:
     coroutines, results = ThreadCoroutines("test"), Results()
     coroutines.start("a", [Call(1, never, None, None)], results)
