@@ -27,7 +27,11 @@ _KV_TOKENS = 1 << 40  # of a small trace all fits
 
 
 def measure_calibration(wanted: CalibrateWanted, say: Callable[[str], object]) -> list[Result]:
-    """Return the replay on the server, and the simulation beside it; raises as `measure_replay` does."""
+    """Return the replay on the server, and the simulation beside it.
+
+    Raises: as `measure_replay` does; RequestFailed where the server does not answer what it is fitted by, or nothing of
+    the trace.
+    """
     return asyncio.run(_measured(wanted, say))
 
 
@@ -54,8 +58,13 @@ async def _measured(wanted: CalibrateWanted, say: Callable[[str], object]) -> li
 def simulated_beside(
     place: ReplayPlace, fitted: Fitted, seen: ReplayResult, calls: Sequence[ReplayedCall]
 ) -> CalibrationResult:
-    """Simulate what the server answered, with fitted costs, and return how far that is off."""
+    """Simulate what the server answered, with fitted costs, and return how far that is off.
+
+    Raises: RequestFailed where it answered nothing.
+    """
     trace = trace_seen(place.trace, calls)
+    if not trace.arrivals:
+        raise RequestFailed(f"{place.url} answered none of {len(calls):,} requests of {place.trace}: {seen.errors}")
     setup = Setup("fifo", "least_work", "none", num_engines=1, costs=fitted.costs, kv_tokens=_KV_TOKENS)
     run = replay(trace, setup)
     return calibration_result(place, fitted, seen, figures_of(run.outcomes, run.duration_s))
@@ -80,12 +89,8 @@ class _Probe:
         for number in range(1 + self._wanted.num_rounds):  # the first of its length may have had to warm up
             for tokens in lengths:
                 (call,) = await self._asked(1, tokens, 1)
-                if call.why is not None or call.usage is None or call.end_s is None:
-                    raise RequestFailed(f"{self._upstream.where} did not answer a prompt: {call.why}")
-                first_s = call.piece_s[0] if call.piece_s else call.end_s
                 if number:
-                    uncached_tokens = call.usage.prompt_tokens - call.usage.cached_tokens
-                    points.setdefault(tokens, []).append((uncached_tokens, first_s))
+                    points.setdefault(tokens, []).append(_first_of(call))
         return [sorted(each, key=lambda point: point[1])[len(each) // 2] for each in points.values()]
 
     async def together(self) -> list[Together]:
@@ -97,7 +102,7 @@ class _Probe:
         return found
 
     async def _asked(self, number: int, prompt_tokens: int, answer_tokens: int) -> list[ReplayedCall]:
-        """Send so many at once and wait for all; their times begin with the first."""
+        """Send so many at once and wait for all; their times begin with the first. Raises RequestFailed."""
         num_words = max(1, self._rate.words(prompt_tokens - self._rate.fixed))
         calls = [ReplayedCall(Arrival(0.0, prompt_tokens, answer_tokens)) for _ in range(number)]
         start_s = self._loop.time()
@@ -108,7 +113,18 @@ class _Probe:
                 prompt = text_of(num_words, f"{self._wanted.replay.seed} {name}").rstrip()
                 request = chat_request(name, self._wanted.replay.model, prompt, answer_tokens)
                 group.create_task(ask(self._upstream, self._card, call, request, lambda: self._loop.time() - start_s))
+        if failures := [call.why or "no usage" for call in calls if call.why is not None or call.usage is None]:
+            what = f"{self._upstream.where} failed {len(failures)} of {number} requests at once: {failures[0]}"
+            raise RequestFailed(what, "Ask for fewer, or for less: --max-sequences, --max-prompt.")
         return calls
+
+
+def _first_of(call: ReplayedCall) -> tuple[int, float]:
+    """Return how many tokens of its prompt a call found uncached, and the seconds to its first piece, or its end."""
+    assert call.usage is not None, call
+    assert call.end_s is not None, call
+    first_s = call.piece_s[0] if call.piece_s else call.end_s
+    return call.usage.prompt_tokens - call.usage.cached_tokens, first_s
 
 
 def _doubling(least: int, most: int) -> list[int]:

@@ -15,6 +15,7 @@ from benchmarks.replay_figures import ReplayedCall, ReplayPlace, ReplayResult
 from benchmarks.simulator.arrival import Trace, trace_of
 from benchmarks.simulator.outcome import Figures
 from cluster.serving.engines.cost import CostModel
+from sage.base.errors import RequestFailed
 
 MIN_TOKENS_TIMED = 4
 
@@ -53,6 +54,8 @@ def fitted_to(
 ) -> Fitted:
     """Return the costs; `prompts` are (tokens, seconds to the first token), one at a time, `together` by rising number.
 
+    Raises: RequestFailed where no answer is long enough to time its tokens.
+
     >>> from benchmarks.simulator.arrival import Arrival
     >>> from sage.base.inference import Usage
     >>> one = ReplayedCall(Arrival(0.0, 8, 11), piece_s=[0.1], end_s=0.2, usage=Usage(8, 11))
@@ -67,14 +70,17 @@ def fitted_to(
         if (seconds := each.token_s()) is not None:
             least = table[-1][1] if table else 0.0
             table.append((each.asked, max(least, round(1e3 * seconds, 4))))
-    piece_ms = table[0][1] if table else 0.0
+    if not table:
+        what = f"{name} answered with fewer than {MIN_TOKENS_TIMED} tokens: what one takes cannot be told"
+        raise RequestFailed(what, "Name a model that writes more.")
+    piece_ms = table[0][1]
     full = [each for each in together if each.num_begun() < each.asked - 1]
     costs = CostModel(
         name="fitted",
         device=f"simulated: fitted to {name}",
         prefill_fixed_ms=piece_ms,
         prefill_token_ms=max(0.0, 1e3 * token_s - piece_ms / chunk_tokens),
-        decode_ms=tuple(table) or ((1, 0.0),),
+        decode_ms=tuple(table),
         text_fixed_ms=0.0,
         text_token_ms=0.0,
         text_token_per_100_ms=0.0,

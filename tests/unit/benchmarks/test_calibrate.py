@@ -1,10 +1,20 @@
 """Costs fitted to what a server was seen to take: tables, full engines, and how far a simulation is off."""
 
-from benchmarks.calibrate import simulated_beside
+import json
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.calibrate import measure_calibration, simulated_beside
 from benchmarks.calibrate_fit import Together, fitted_to, trace_seen
+from benchmarks.calibrate_wanted import CalibrateWanted
+from benchmarks.policies_wanted import TraceName
 from benchmarks.replay_figures import ReplayedCall, ReplayPlace, replay_result
+from benchmarks.replay_wanted import ReplayWanted
 from benchmarks.simulator.arrival import Arrival
+from sage.base.errors import RequestFailed
 from sage.base.inference import Usage
+from tests.unit.engines.scripted_server import events, http, scripted_server
 
 CHUNK_TOKENS = 100
 PLACE = ReplayPlace("openai", "generated", "m", "http://h/v1", 1.0, False)
@@ -34,6 +44,36 @@ def test_a_token_never_gets_faster_with_more_sequences_and_too_short_answers_tel
     rising = [together(1, 1, 0.02), together(2, 2, 0.01), Together(4, (answered(0.0, 0.1, 0.2, tokens=2),))]
     fitted = fitted_to([(100, 0.2)], rising, "m", chunk_tokens=CHUNK_TOKENS)
     assert fitted.costs.decode_ms == ((1, 20.0), (2, 20.0))
+
+
+def test_answers_that_are_all_too_short_are_not_fitted() -> None:
+    short = Together(1, (answered(0.0, 0.1, 0.2, tokens=2),))
+    with pytest.raises(RequestFailed, match="fewer than 4 tokens"):
+        fitted_to([(100, 0.2)], [short], "m", chunk_tokens=CHUNK_TOKENS)
+
+
+def test_where_nothing_of_the_trace_is_answered_no_error_is_given() -> None:
+    costs = fitted_to([(80, 0.1)], [together(1, 1, 0.01)], "m", chunk_tokens=80)
+    calls = [ReplayedCall(Arrival(0.5, 10, 10), end_s=1.0, why="Overloaded")]
+    with pytest.raises(RequestFailed, match=r"none of 1 requests of generated: {'Overloaded': 1}"):
+        simulated_beside(PLACE, costs, replay_result(PLACE, calls, 1.0), calls)
+
+
+def counted(prompt_tokens: int) -> bytes:
+    usage = {"prompt_tokens": prompt_tokens, "completion_tokens": 1}
+    piece = {"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "length"}]}
+    return events(json.dumps(piece), json.dumps({"choices": [], "usage": usage}), "[DONE]")
+
+
+def test_a_server_that_refuses_some_of_those_at_once_is_not_fitted_by_the_others() -> None:
+    wanted = CalibrateWanted(ReplayWanted(TraceName.GENERATED, "", "m", limit=2), 2, 128, 1)
+    refused = http(b'{"error": {"message": "too many"}}', status=429)
+    with scripted_server() as server:
+        server.answers["/v1/models"] = [http(b'{"object":"list","data":[{"id":"m","max_model_len":1000}]}')]
+        answers = [counted(42), counted(106), *[counted(64)] * 4, *[counted(42)] * 3, refused]
+        server.answers["/v1/chat/completions"] = answers
+        with pytest.raises(RequestFailed, match=r"(?s)failed 1 of 2 requests at once: Overloaded.*--max-sequences"):
+            measure_calibration(replace(wanted, replay=replace(wanted.replay, url=server.url)), print)
 
 
 def test_a_line_through_prompts_is_never_below_zero() -> None:
