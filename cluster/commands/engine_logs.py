@@ -59,7 +59,8 @@ def pieces_of(read: ReadLog, wait: Callable[[], object]) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     log = read(None)
     is_cut = log.mark.at_byte > len(log.data)
-    yield decoder.decode(log.data.partition(b"\n")[2] if is_cut else log.data)
+    whole = log.data.partition(b"\n")[2] if is_cut else log.data
+    yield decoder.decode(whole or log.data)  # of a line that is longer than a piece, what there is
     while True:
         log = read(log.mark)
         if log.data:

@@ -30,6 +30,11 @@ def test_the_newest_begins_with_a_whole_line(at_byte: int, shown: str) -> None:
     assert next(pieces_of(Logs([(b"one\ntwo\n", at_byte)]).read, lambda: None)) == shown
 
 
+@pytest.mark.parametrize("data", [b"\r10 %\r20 %", b"its only end\n"])
+def test_of_a_line_that_is_longer_than_a_piece_is_shown_what_there_is(data: bytes) -> None:
+    assert next(pieces_of(Logs([(data, 99)]).read, lambda: None)) == data.decode()
+
+
 def test_each_piece_is_asked_for_after_the_one_before_and_where_nothing_came_one_waits() -> None:
     logs = Logs([(b"a\n", 2), (b"", 2), (b"", 2), (b"b\n", 4)])
     assert list(islice(pieces_of(logs.read, logs.wait), 2)) == ["a\n", "b\n"]
