@@ -41,12 +41,22 @@ def logs(
             print_json({"engine_id": engine, "lines": next(pieces).splitlines()})
             return
         try:
-            for text in pieces:
-                print(text, end="", flush=True)
-                if not follow:
-                    return
+            print(next(pieces), end="", flush=True)
+            if follow:
+                print_followed(pieces)
         except KeyboardInterrupt as stop:
             raise typer.Exit(INTERRUPTED) from stop
+
+
+def print_followed(pieces: Iterator[str]) -> None:
+    """Print what comes until the engine of which something was shown has ended, and say that it has."""
+    from sage.base.errors import InvalidRequest
+
+    try:
+        for text in pieces:
+            print(text, end="", flush=True)
+    except InvalidRequest as ended:
+        typer.echo(f"{ended.what}: that is all", err=True)
 
 
 def pieces_of(read: ReadLog, wait: Callable[[], object]) -> Iterator[str]:

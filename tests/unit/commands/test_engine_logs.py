@@ -5,12 +5,13 @@ from itertools import islice
 
 import pytest
 
-from cluster.commands.engine_logs import pieces_of
+from cluster.commands.engine_logs import pieces_of, print_followed
 from cluster.runtime.control_engine_log import EngineLog, LogMark
+from sage.base.errors import InvalidRequest
 
 
 class Logs:
-    """Gives answers in order, and remembers what was asked."""
+    """Gives answers in order, then says that the engine has ended, and remembers what was asked."""
 
     def __init__(self, answers: Sequence[tuple[bytes, int]]) -> None:
         self.answers = [EngineLog(number, data, LogMark(1, at_byte)) for number, (data, at_byte) in enumerate(answers)]
@@ -19,6 +20,8 @@ class Logs:
 
     def read(self, mark: LogMark | None) -> EngineLog:
         self.asked.append(mark)
+        if len(self.asked) > len(self.answers):
+            raise InvalidRequest("no process of an engine 'e' runs", "Start it.")
         return self.answers[len(self.asked) - 1]
 
     def wait(self) -> None:
@@ -46,3 +49,16 @@ def test_a_character_that_is_cut_between_two_pieces_is_shown_whole_and_what_is_n
     whole = "é".encode()
     logs = Logs([(whole[:1], 1), (whole[1:] + b"\xff\n", 4)])
     assert "".join(islice(pieces_of(logs.read, logs.wait), 2)) == "é\ufffd\n"
+
+
+def test_to_follow_ends_well_with_the_engine(capsys: pytest.CaptureFixture[str]) -> None:
+    pieces = pieces_of(Logs([(b"a\n", 2), (b"b\n", 4)]).read, lambda: None)
+    print_followed(pieces)
+    out, err = capsys.readouterr()
+    assert out == "a\nb\n"
+    assert "no process of an engine 'e' runs: that is all" in err
+
+
+def test_an_engine_that_there_is_not_is_not_one_that_has_ended() -> None:
+    with pytest.raises(InvalidRequest):
+        next(pieces_of(Logs([]).read, lambda: None))
