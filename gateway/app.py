@@ -6,9 +6,9 @@ from random import Random
 from prometheus_client.registry import Collector
 
 from cluster.runtime.control_clients import ChatModel
+from cluster.web.body import BodyLimits
 from gateway.bridge import Bridge
 from gateway.entrance import Entrance
-from gateway.exchange import BodyLimits
 from gateway.guard import Guard
 from gateway.meter import Meter, OnEnded
 from gateway.operations import Shown, nothing_to_refresh, operations

@@ -7,12 +7,13 @@ from collections.abc import Callable
 import uvloop
 
 from cluster.client.cluster import RemoteCluster
+from cluster.web.listening import url_of
 from gateway.admin import PlaneOfCluster
 from gateway.app import create_app
 from gateway.cluster_models import ClusterModels
 from gateway.ended import EndedCollector, EndedRequests
 from gateway.keyed import administered, guard_of, say_administered
-from gateway.server import run_server, url_of
+from gateway.server import run_server
 from gateway.serving import DRAIN_S, begin_stop, stop_signals
 from sage.base.settings import Settings
 

@@ -7,10 +7,11 @@ import asyncio
 from collections.abc import Mapping
 from random import Random
 
+from cluster.web.body import AsgiApp, ClientGone, Receive, Scope, Send
 from gateway.asks import is_json
 from gateway.bridge import AskerGone, Bridge
 from gateway.errors import Problem, RequestRefused, problem_of
-from gateway.exchange import AsgiApp, ClientGone, Exchange, Receive, Scope, Send
+from gateway.exchange import Exchange
 from gateway.guard import Caller, Guard
 from gateway.headers import call_of, given_id
 from gateway.hosts import LocalHosts

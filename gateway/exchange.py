@@ -4,43 +4,23 @@ Knows nothing of models.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
+from cluster.web.body import BodyLate, BodyLimits, BodyTooLong, Receive, Send, whole_body
 from gateway.errors import Problem, RequestRefused
 from gateway.headers import CallHeaders
 from sage.base.ids import EngineId
 from sage.base.inference import Embedded, Finished, Served, Token
 
-
-@dataclass(frozen=True, slots=True)
-class BodyLimits:
-    """How long a body may be, and how long it may take to come."""
-
-    max_bytes: int
-    timeout_s: float = 30.0
-
-
-AsgiMessage = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[AsgiMessage]]
-Send = Callable[[AsgiMessage], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
-MAX_DISCARD_BYTES = 16 * 1024 * 1024  # of a refused body: read on, or its sender sees a reset instead of the answer
 JSON = (b"content-type", b"application/json")
 EVENTS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
-
-
-class ClientGone(Exception):
-    """The client left before its request was whole."""
 
 
 class Exchange:
@@ -59,44 +39,14 @@ class Exchange:
 
     async def body(self, limits: BodyLimits) -> bytearray:
         """Return the whole body; raises RequestRefused (413, 408) or ClientGone."""
-        if self.call.content_length is not None and self.call.content_length > limits.max_bytes:
-            await self._discard(limits)
-            raise _too_large(limits)
         try:
-            async with asyncio.timeout(limits.timeout_s):
-                return await self._read(limits)
-        except TimeoutError:
+            return await whole_body(self._receive, limits, self.call.content_length)
+        except BodyTooLong:
+            what = f"The body is longer than {limits.max_bytes} bytes."
+            raise RequestRefused(what, reason="request_too_large", status=413) from None
+        except BodyLate:
             what = f"The body did not come within {limits.timeout_s:g} s."
             raise RequestRefused(what, reason="body_timeout", status=408) from None
-
-    async def _read(self, limits: BodyLimits) -> bytearray:
-        data = bytearray()
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            data += message.get("body", b"")
-            if len(data) > limits.max_bytes:
-                if message.get("more_body", False):
-                    await self._discard(limits)
-                raise _too_large(limits)
-            if not message.get("more_body", False):
-                return data
-
-    async def _discard(self, limits: BodyLimits) -> None:
-        """Read on for a while, so that a sender in the middle of its body comes to read our answer."""
-        num_bytes = 0
-        try:
-            async with asyncio.timeout(limits.timeout_s):
-                while num_bytes < MAX_DISCARD_BYTES:
-                    message = await self._receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientGone
-                    num_bytes += len(message.get("body", b""))
-                    if not message.get("more_body", False):
-                        return
-        except TimeoutError:
-            return
 
     @contextmanager
     def watch(self, on_gone: Callable[[], None]) -> Iterator[None]:
@@ -155,7 +105,3 @@ class Exchange:
         if self.engines:
             own.append((b"x-sage-engine", ", ".join(dict.fromkeys(self.engines)).encode()))
         return own
-
-
-def _too_large(limits: BodyLimits) -> RequestRefused:
-    return RequestRefused(f"The body is longer than {limits.max_bytes} bytes.", reason="request_too_large", status=413)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from gateway.errors import RequestRefused
-from gateway.hosts import host_of, is_local
+from gateway.hosts import host_of
 from gateway.keys import MAX_KEY_CHARS, NAME_PATTERN, KeyBook, Scope
+from sage.base.hosts import is_local
 
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/health"})
 OPEN_ON_LOOPBACK = frozenset({"/", "/metrics"})

@@ -1,13 +1,9 @@
-"""Which Host a request may name. Knows no route.
+"""Which Host a request may name: foreign names of this machine are refused (`sage.base.hosts`). Knows no route."""
 
-A gateway without keys trusts whoever reaches this machine's loopback. A page on a foreign name that resolves to
-127.0.0.1 (DNS rebinding) reaches it too, from the user's own browser: such a name is told apart here, and refused.
-"""
-
-import ipaddress
 from collections.abc import Iterable
 
 from gateway.errors import RequestRefused
+from sage.base.hosts import is_local
 
 MAX_REMEMBERED = 64
 
@@ -33,19 +29,3 @@ class LocalHosts:
 def host_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Return the Host of a request, empty where there is none."""
     return next((value for name, value in headers if name == b"host"), b"")
-
-
-def is_local(host: str) -> bool:
-    """Say whether a Host header names an address or `localhost`.
-
-    >>> is_local("127.0.0.1:8000"), is_local("[::1]:8000"), is_local("app.localhost"), is_local("evil.example")
-    (True, True, True, False)
-    """
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if name.lower() == "localhost" or name.lower().endswith(".localhost"):
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

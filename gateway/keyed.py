@@ -4,12 +4,14 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from cluster.web.listening import url_of
 from gateway.admin import Administered, administration
 from gateway.guard import Guard
 from gateway.key_file import key_file
 from gateway.keys import Scope
-from gateway.server import is_loopback, listen, served_beside, url_of
+from gateway.server import listen, served_beside
 from sage.base.errors import ConfigInvalid
+from sage.base.hosts import is_loopback
 from sage.base.settings import GatewaySettings
 
 

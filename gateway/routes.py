@@ -7,12 +7,13 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from cluster.web.body import BodyLimits
 from gateway.all_embedded import all_embedded
 from gateway.answers import AnswerShape, ChatAnswer, CompletionAnswer, embeddings_body
 from gateway.asks import chat_request, completion_request, embed_requests, wants_usage
 from gateway.bridge import Bridge
 from gateway.errors import RequestRefused
-from gateway.exchange import BodyLimits, Exchange
+from gateway.exchange import Exchange
 from gateway.generation import answer_events, answer_whole
 from gateway.headers import CallHeaders
 from gateway.ids import Ids

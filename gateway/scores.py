@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Raw
 
+from cluster.web.body import BodyLimits
 from gateway.all_embedded import all_embedded
 from gateway.bridge import Bridge
 from gateway.errors import RequestRefused
-from gateway.exchange import BodyLimits, Exchange
+from gateway.exchange import Exchange
 from gateway.headers import CallHeaders
 from gateway.ids import Ids
 from gateway.schema import NONE, Name, decode_body, refuse_unhonoured

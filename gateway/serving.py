@@ -14,6 +14,7 @@ from cluster.serving.closing import close_links
 from cluster.serving.driver import HeldLink
 from cluster.serving.loop import LoopPlane
 from cluster.serving.plane import Plane
+from cluster.web.listening import url_of
 from gateway.admin import PlaneHere
 from gateway.app import create_app
 from gateway.ended import EndedRequests
@@ -22,7 +23,7 @@ from gateway.flows_beside import FlowsBeside
 from gateway.keyed import administered, guard_of, listen_keyed, say_administered
 from gateway.plane_metrics import PlaneCollector
 from gateway.ready import WatchedLink
-from gateway.server import run_server, url_of
+from gateway.server import run_server
 from sage.base.errors import Overloaded
 from sage.base.inference import Last, Request
 from sage.base.settings import PlaneSettings, Settings, TenantSettings

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sage.base.errors import ConfigInvalid, KeysUnsafe
+from sage.base.hosts import is_loopback
 
 _TCP = re.compile(r"tcp://(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[^\[\]:/;]+)):(?P<port>\d{1,5}|\*)")
 _MAX_PORT = 65535
@@ -21,12 +22,7 @@ class TcpAddress:
     @property
     def is_loopback(self) -> bool:
         """Say whether this machine alone can reach it. A name may mean anything, `localhost` apart."""
-        try:
-            address = ipaddress.ip_address(self.host)
-        except ValueError:
-            return self.host == "localhost"
-        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-        return (mapped or address).is_loopback  # Python before 3.13 looks at a mapped address as it is written
+        return is_loopback(self.host)
 
     @property
     def is_ipv6(self) -> bool:

@@ -10,10 +10,11 @@ from typing import TypeVar
 
 import uvloop
 
+from cluster.web.listening import url_of
+from cluster.web.protocol import Limits
 from gateway.app import create_app
 from gateway.entrance import Entrance
-from gateway.protocol import Limits
-from gateway.server import listen, run_server, url_of
+from gateway.server import listen, run_server
 from sage.base.inference import Inference
 from sage.base.settings import GatewaySettings
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gateway.protocol import Limits
+from cluster.web.protocol import Limits
 from sage.base.errors import ContextOverflow
 from sage.base.inference import Embedded, Failed, Failure, Finished, Reply, Request, Token, Usage
 from tests.http.clients import WAIT_S, post, raw_connection, raw_post, read_rest, read_until

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.protocol import Limits
+from cluster.web.protocol import Limits
 from sage.base.settings import GatewaySettings
 from tests.http.clients import post, raw_connection, raw_post, read_rest
 from tests.http.scripted import ScriptedInference, says

@@ -4,13 +4,12 @@ Without them a client that sends its head a byte a minute, or never reads, holds
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-
-from gateway.errors import RequestRefused, problem_of
 
 MAX_HEAD_BYTES = 16 * 1024
 WRITE_BUFFER_BYTES = 64 * 1024
@@ -35,6 +34,13 @@ class Received(Enum):
     BODY = "body"
 
 
+class NoRequest(Enum):
+    """Why what came is answered before it became a request; the value is the status line's end."""
+
+    TOO_LARGE = b"431 Request Header Fields Too Large"
+    NOT_HTTP = b"400 Bad Request"
+
+
 class HeadTooLarge(Exception):
     """More head than anyone needs; the parser hands it on as its own error."""
 
@@ -42,8 +48,10 @@ class HeadTooLarge(Exception):
 class BoundedProtocol(HttpToolsProtocol):
     """One connection, cut off where a limit is passed; whoever answers it then sees a disconnect."""
 
-    def __init__(self, *args: Any, limits: Limits, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, limits: Limits, said_of: Callable[[NoRequest], bytes], **kwargs: Any) -> None:
+        """`said_of`: the JSON body of the answer to what is no request."""
         super().__init__(*args, **kwargs)
+        self._said_of = said_of
         self._limits = limits
         self._stage = Received.NONE
         self._timed_stage: Received | None = None
@@ -113,16 +121,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request; uvicorn calls this for whatever its parser refuses."""
-        is_large = self._len_head_bytes > MAX_HEAD_BYTES
-        error = (
-            RequestRefused(f"The head is longer than {MAX_HEAD_BYTES} bytes.", reason="head_too_large", status=431)
-            if is_large
-            else RequestRefused("This is no HTTP request.", reason="invalid_http")
-        )
-        body = problem_of(error, "none").json()
-        status = b"431 Request Header Fields Too Large" if is_large else b"400 Bad Request"
+        fault = NoRequest.TOO_LARGE if self._len_head_bytes > MAX_HEAD_BYTES else NoRequest.NOT_HTTP
+        body = self._said_of(fault)
         head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-        self.transport.write(head % (status, len(body)) + body)
+        self.transport.write(head % (fault.value, len(body)) + body)
         self.transport.close()
 
     def _count_head(self, num_bytes: int) -> None:
