@@ -8,17 +8,16 @@ A row's key is its key group (a byte), then the bytes of its key. The data base 
 what is laid down.
 """
 
-import os
 import shutil
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator
 from pathlib import Path
-from threading import Event, Lock
-from time import monotonic
+from threading import Lock
 from typing import Any
 
 from xxhash import xxh3_64_intdigest
 
 from cluster.checkpoints.disk import LIVE, STORE
+from cluster.checkpoints.rocks_library import between, broken, flush, linked, options_of, unreadable
 from cluster.checkpoints.rows import RowCodec
 from cluster.runtime.record_types import RecordTypes
 from operators.keycode import bytes_of_key, exact_bytes_of_key
@@ -27,11 +26,7 @@ from operators.tables import DueRow, LaidDown, Stored
 from sage.base.errors import CheckpointUnusable
 from sage.flow.connectors.extras import library
 
-MEMTABLE_BYTES = 2 << 20
-BLOCK_CACHE_BYTES = 4 << 20
-_FLUSH_TIMEOUT_S = 60.0
 _ROWS, _DUE, _END = b"k", b"t", b"u"
-_PENDING = ("mem-table-flush-pending", "num-running-flushes", "num-immutable-mem-table")
 
 
 class RocksTable:
@@ -58,7 +53,7 @@ class RocksTable:
         try:
             found = database.get(row_key)
         except Exception as error:  # the library raises nothing narrower
-            raise _unreadable(self._live, error) from error
+            raise unreadable(self._live, error) from error
         return default if found is None else self._codec.decode(found)[1]
 
     def write(self, rows: Iterable[tuple[Hashable, Any]], gone: Collection[Hashable]) -> int:
@@ -74,7 +69,7 @@ class RocksTable:
         return num_bytes
 
     def items(self) -> Iterator[tuple[Hashable, Any]]:
-        return (self._codec.decode(row) for _, row in _between(self._opened(), _ROWS, _DUE))
+        return (self._codec.decode(row) for _, row in between(self._opened(), _ROWS, _DUE))
 
     def write_due(self, rows: Iterable[DueRow], done: Iterable[bytes]) -> None:
         batch = self._rocks.WriteBatch(raw_mode=True)
@@ -86,7 +81,7 @@ class RocksTable:
 
     def due(self, begin: bytes, max_rows: int) -> list[DueRow]:
         found: list[DueRow] = []
-        for place, row in _between(self._opened(), _DUE + begin, _END):
+        for place, row in between(self._opened(), _DUE + begin, _END):
             key, name = self._codec.decode(row)
             found.append((place[len(_DUE) :], key, name))
             if len(found) == max_rows:
@@ -107,12 +102,12 @@ class RocksTable:
         """Raises CheckpointUnusable."""
         try:
             if len(stored) == 1 and stored[0][1] == self._num_instances:
-                _linked(Path(stored[0][0]), self._live)
+                linked(Path(stored[0][0]), self._live)
                 return
             for at, (place, _) in enumerate(stored):
                 self._take_rows(Path(place), self._folder / f"{self._name}-from-{at}{LIVE}")
         except OSError as error:
-            raise _unreadable(self._live, error) from error
+            raise unreadable(self._live, error) from error
 
     def close(self) -> None:
         with self._lock:
@@ -132,9 +127,9 @@ class RocksTable:
     def _open(self, path: Path) -> Any:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            return self._rocks.Rdict(str(path), _options(self._rocks))
+            return self._rocks.Rdict(str(path), options_of(self._rocks))
         except Exception as error:  # the library raises nothing narrower
-            raise _broken(path, error) from error
+            raise broken(path, error) from error
 
     def _write(self, batch: Any) -> None:
         with self._lock:
@@ -142,7 +137,7 @@ class RocksTable:
             try:
                 self._opened().write(batch, self._unlogged)
             except Exception as error:
-                raise _broken(self._live, error) from error
+                raise broken(self._live, error) from error
 
     def _settled(self, name: str) -> None:
         with self._lock:
@@ -152,24 +147,19 @@ class RocksTable:
                 raise CheckpointUnusable(f"{name} in {self._folder} was not laid down", "The next checkpoint is whole.")
 
     def _settle(self) -> None:
-        """Lay down what is pending, while nobody writes.
-
-        The flush comes first and is waited for, since the library holds all of Python while it lays a table down:
-        roughly half a second with a flush in it, some milliseconds without.
-        """
+        """Lay down what is pending, while nobody writes."""
         if self._pending is None:
             return
         name, self._pending = self._pending, None
         try:
-            self._database.flush(False)
-            _wait(lambda: not any(self._database.property_int_value(f"rocksdb.{each}") for each in _PENDING))
+            flush(self._database)
             self._rocks.Checkpoint(self._database).create_checkpoint(str(self._folder / name))
         except Exception as error:
-            raise _broken(self._folder / name, error) from error
+            raise broken(self._folder / name, error) from error
 
     def _take_rows(self, place: Path, beside: Path) -> None:
         """Take what is this instance's of a table that was another's."""
-        _linked(place, beside)
+        linked(place, beside)
         other = self._open(beside)
         try:
             for rows in self._own_rows(other):
@@ -183,7 +173,7 @@ class RocksTable:
 
     def _own_rows(self, other: Any) -> Iterator[list[tuple[bytes, bytes]]]:
         own: list[tuple[bytes, bytes]] = []
-        for row_key, row in _between(other, _ROWS, _END):
+        for row_key, row in between(other, _ROWS, _END):
             key_hash = row_key[1] if row_key[:1] == _ROWS and self._num_instances <= NUM_KEY_GROUPS else None
             if key_hash is None:
                 key_hash = xxh3_64_intdigest(bytes_of_key(self._codec.decode(row)[0]))
@@ -221,69 +211,3 @@ class RocksTables:
 def _row_key(key: Hashable) -> bytes:
     group = xxh3_64_intdigest(bytes_of_key(key)) % NUM_KEY_GROUPS
     return b"%b%c%b" % (_ROWS, group, exact_bytes_of_key(key))
-
-
-def _between(database: Any, begin: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Raises CheckpointUnusable where a row cannot be read: the library's own iterators end there as at the last."""
-    rows = database.iter()
-    rows.seek(begin)
-    while rows.valid():
-        row_key = rows.key()
-        if row_key >= end:
-            return
-        yield row_key, rows.value()
-        rows.next()
-    try:
-        rows.status()
-    except Exception as error:  # the library raises nothing narrower
-        raise _unreadable(Path(database.path()), error) from error
-
-
-def _wait(is_done: Callable[[], bool]) -> None:
-    """Raises TimeoutError."""
-    due_s, never = monotonic() + _FLUSH_TIMEOUT_S, Event()
-    while not is_done():
-        if monotonic() > due_s:
-            raise TimeoutError(f"not flushed within {_FLUSH_TIMEOUT_S:g} s")
-        never.wait(0.001)
-
-
-def _linked(source: Path, target: Path) -> None:
-    """Copy a table: by links to what never changes, where both are on one file system."""
-    target.mkdir(parents=True, mode=0o700)
-    for entry in os.scandir(source):
-        if not entry.name.endswith(".sst"):
-            shutil.copyfile(entry.path, target / entry.name)
-            continue
-        try:
-            os.link(entry.path, target / entry.name)
-        except OSError:
-            shutil.copyfile(entry.path, target / entry.name)
-
-
-def _options(rocks: Any) -> Any:
-    options = rocks.Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_write_buffer_size(MEMTABLE_BYTES)
-    options.set_max_write_buffer_number(2)
-    options.set_max_open_files(256)
-    options.set_keep_log_file_num(1)
-    options.set_target_file_size_base(16 << 20)
-    blocks = rocks.BlockBasedOptions()
-    blocks.set_block_cache(rocks.Cache(BLOCK_CACHE_BYTES))
-    blocks.set_bloom_filter(10, False)
-    options.set_block_based_table_factory(blocks)
-    return options
-
-
-def _broken(path: Path, error: Exception) -> CheckpointUnusable:
-    return CheckpointUnusable(
-        f"RocksDB cannot work in {path}: {error}", "Check the folder, its permissions and its room, and the library."
-    )
-
-
-def _unreadable(path: Path, error: Exception) -> CheckpointUnusable:
-    return CheckpointUnusable(
-        f"rows of the table {path} cannot be read: {error}",
-        'Resume from an older checkpoint, or begin anew: resume="never".',
-    )
