@@ -23,7 +23,7 @@ from cluster.runtime.record_types import RecordTypes
 from operators.keycode import bytes_of_key, exact_bytes_of_key
 from operators.partition import NUM_KEY_GROUPS, instance_of_hash
 from operators.tables import DueRow, LaidDown, Stored
-from sage.base.errors import CheckpointUnusable
+from sage.base.errors import CheckpointUnusable, InternalError
 from sage.flow.connectors.extras import library
 
 _ROWS, _DUE, _END = b"k", b"t", b"u"
@@ -42,7 +42,9 @@ class RocksTable:
         self._num_instances = num_instances
         self._lock = Lock()
         self._pending: str | None = None
+        self._not_laid_down: dict[str, CheckpointUnusable] = {}
         self._num_laid_down = 0
+        self._is_closed = False
         self._unlogged = self._rocks.WriteOptions()
         self._unlogged.disable_wal = True
         self._live = self._folder / f"{name}{LIVE}"
@@ -111,15 +113,16 @@ class RocksTable:
 
     def close(self) -> None:
         with self._lock:
-            try:
-                self._settle()
-            finally:
-                if self._database is not None:
-                    self._database.close()
-                self._database = None
-                shutil.rmtree(self._live, ignore_errors=True)
+            self._settle()
+            self._is_closed = True
+            if self._database is not None:
+                self._database.close()
+            self._database = None
+            shutil.rmtree(self._live, ignore_errors=True)
 
     def _opened(self) -> Any:
+        if self._is_closed:
+            raise InternalError(f"the table {self._live} is closed")
         if self._database is None:
             self._database = self._open(self._live)
         return self._database
@@ -134,8 +137,9 @@ class RocksTable:
     def _write(self, batch: Any) -> None:
         with self._lock:
             self._settle()
+            database = self._opened()
             try:
-                self._opened().write(batch, self._unlogged)
+                database.write(batch, self._unlogged)
             except Exception as error:
                 raise broken(self._live, error) from error
 
@@ -143,19 +147,20 @@ class RocksTable:
         with self._lock:
             if self._pending == name:
                 self._settle()
-            if not (self._folder / name).is_dir():
-                raise CheckpointUnusable(f"{name} in {self._folder} was not laid down", "The next checkpoint is whole.")
+            if name in self._not_laid_down:
+                raise self._not_laid_down.pop(name)
 
     def _settle(self) -> None:
-        """Lay down what is pending, while nobody writes."""
+        """Lay down what is pending, while nobody writes. Where it cannot be, its checkpoint alone is lost."""
         if self._pending is None:
             return
         name, self._pending = self._pending, None
         try:
             flush(self._database)
             self._rocks.Checkpoint(self._database).create_checkpoint(str(self._folder / name))
-        except Exception as error:
-            raise broken(self._folder / name, error) from error
+        except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
+            self._not_laid_down[name] = broken(self._folder / name, error)
+            self._not_laid_down[name].__cause__ = error
 
     def _take_rows(self, place: Path, beside: Path) -> None:
         """Take what is this instance's of a table that was another's."""

@@ -15,10 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.checkpoints.disk import STAGED
-from cluster.checkpoints.rocks import RocksTable, RocksTables
+from cluster.checkpoints.rocks import RocksTables
 from cluster.checkpoints.rows import RowCodec
-from cluster.runtime.record_types import RecordTypes
 from operators.due import DuesInMemory, StoredDues
 from operators.keycode import exact_bytes_of_key
 from operators.machine import Machine
@@ -31,9 +29,9 @@ from sage.base.errors import CheckpointUnusable, RecordUnsendable
 from sage.flow.graph import OnError
 from sage.flow.process import KeyedProcess, ListState, MapState, ProcessContext, ReducingState, ValueState
 from sage.flow.spec import Aggregate, Fold, Process, Reduce, Spec
+from tests.unit.checkpoints.tables import TYPES, flip, opened
 from tests.unit.operators.arrange import chain, context, step, values_of
 
-TYPES = RecordTypes()
 Record = tuple[int, int]
 
 
@@ -150,10 +148,6 @@ def test_what_comes_out_is_what_comes_out_of_memory_wherever_it_goes_on(kind: st
     assert not list(tmp_path.glob("*.live"))
 
 
-def opened(folder: Path, name: str = "one") -> RocksTable:
-    return RocksTable(str(folder), name, RowCodec(TYPES, "step"), instance=0, num_instances=1)
-
-
 ATOMS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary() | st.dates()
 VALUES = st.recursive(
     ATOMS,
@@ -253,52 +247,6 @@ def test_what_was_held_in_memory_goes_on_in_a_table(kind: str, tmp_path: Path) -
     found = rocks.take([1, 2], [5, 6], [0.0, 0.0], 0.0) + rocks.end()
     assert sorted(map(repr, found)) == sorted(map(repr, expected))
     rocks.close()
-
-
-def test_the_library_makes_a_table_where_one_that_was_cut_off_is_looked_for(tmp_path: Path) -> None:
-    """It clears that place first: so it shows which place that is."""
-    table, staged = opened(tmp_path), tmp_path / f"one-1{STAGED}"
-    staged.mkdir()
-    (staged / "left").write_text("of a process that was killed")
-    table.lay_down().settle()
-    assert not staged.exists()
-    table.close()
-
-
-def flip(store: Path) -> None:
-    """Let most of each file of rows be other bits."""
-    for file in store.glob("*.sst"):
-        data = bytearray(file.read_bytes())
-        most = slice(200, 6 * len(data) // 10)
-        data[most] = bytes(byte ^ 0xFF for byte in data[most])
-        file.write_bytes(data)
-
-
-def damaged(folder: Path) -> Path:
-    """Return a table that was laid down, and most of whose blocks a disk has changed since."""
-    table = opened(folder, "before")
-    table.write([(number, "v" * 500) for number in range(5000)], [])
-    table.write_due([(b"%08d" % number, number, "timer") for number in range(5000)], [])
-    laid = table.lay_down()
-    laid.settle()
-    table.close()
-    store = folder / laid.stored[0][0]
-    flip(store)
-    return store
-
-
-def test_rows_that_cannot_be_read_are_said_and_not_passed_over(tmp_path: Path) -> None:
-    stored = [(str(damaged(tmp_path)), 1)]
-    whole = opened(tmp_path, "whole")
-    whole.take_up(stored)
-    for read in (lambda: whole.get(3, None), lambda: list(whole.items()), lambda: whole.due(b"", 5000)):
-        with pytest.raises(CheckpointUnusable, match="cannot be read: "):
-            read()
-    whole.close()
-    half = RocksTable(str(tmp_path), "half", RowCodec(TYPES, "step"), instance=0, num_instances=2)
-    with pytest.raises(CheckpointUnusable, match="cannot be read: "):
-        half.take_up(stored)
-    half.close()
 
 
 def test_no_record_is_set_aside_where_state_cannot_be_read(tmp_path: Path) -> None:
