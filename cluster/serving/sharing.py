@@ -142,6 +142,20 @@ def most_beside(go: Go, num_cpus: int) -> int:
     return max(1, num_cpus // 2) if go.is_meek else num_cpus
 
 
+def num_workers(wanted: SharingMode, target_s: float | None, num_cpus: int) -> int:
+    """Return how many may have texts at once, with one more for what can wait no longer.
+
+    Where `auto` can only mean `gated`, as many as it lets work beside chat.
+
+    >>> num_workers(SharingMode.AUTO, None, 2), num_workers(SharingMode.AUTO, None, 8)
+    (2, 5)
+    >>> num_workers(SharingMode.AUTO, 0.06, 8), num_workers(SharingMode.GATED, None, 8)
+    (9, 9)
+    """
+    is_gated = wanted is SharingMode.AUTO and target_s is None
+    return 1 + (most_beside(Go(GO_TOKENS, is_meek=True), num_cpus) if is_gated else num_cpus)
+
+
 def must_rest(chat: ChatNow, held_until_s: float, now_s: float) -> bool:
     """Say whether a gated micro-batch in work stops here until a prompt is read, or its texts may wait no longer."""
     return chat.num_lacking > 0 and now_s < held_until_s

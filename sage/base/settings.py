@@ -166,7 +166,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     sharing: Annotated[
         Literal["auto", "gated", "alternating", "pinned", "off"],
         Meta(description="how embeddings give way to chat on their device; `auto`: by load and target"),
-    ] = "off"
+    ] = "auto"
     itl_target_ms: Annotated[
         float, Meta(ge=0, description="p99 between two tokens that chat may have beside embeddings; 0: as it has alone")
     ] = 0.0

@@ -1,6 +1,7 @@
 """From the description of an engine to the engine itself: the one place that names the adapters."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,22 +127,33 @@ def _of_texts(
     """Return the engine that embeds or scores; `make_encoder` is given threads and staged tokens."""
     from cluster.serving.engines.embed_jobs import EmbedJobs
     from cluster.serving.engines.openvino_embed import OpenvinoEmbed, embed_info
+    from cluster.serving.engines.own_until_chat import OwnUntilChat
     from cluster.serving.engines.shared_chat import pause, usable_cpus
     from cluster.serving.engines.shared_embed import SharedEmbed
 
     num_cpus = len(usable_cpus())
-    if board is not None and spec.sharing.mode is SharingMode.OFF:
+    info = embed_info(engine_id, card, num_cpus)
+    jobs = EmbedJobs(info, card, tokenizer)
+    mode = spec.sharing.mode
+    if board is not None and mode is SharingMode.OFF:
         board.close()
         board = None
-    if board is None:
-        return OpenvinoEmbed(engine_id, card, tokenizer, lambda threads: make_encoder(threads, 0), num_threads=num_cpus)
-    num_cpus = min(num_cpus, MAX_WORKERS)
-    info = embed_info(engine_id, card, num_cpus)
 
-    def encoder() -> "Encoder":
-        made = make_encoder(1, GO_TOKENS)
+    def encoder(num_threads: int, staged_tokens: int) -> "Encoder":
+        made = make_encoder(num_threads, staged_tokens)
         made.prewarm(card.context_tokens)
         return made
 
-    jobs = EmbedJobs(info, card, tokenizer)
-    return SharedEmbed(info, jobs, encoder, board, spec.sharing, num_cpus=num_cpus, clock=SystemClock(), sleep=pause)
+    def shared(board: DeviceBoard, *, is_meek: bool) -> SharedEmbed:
+        few, clock = min(num_cpus, MAX_WORKERS), SystemClock()
+        one = partial(encoder, 1, GO_TOKENS)
+        return SharedEmbed(
+            info, jobs, one, board, spec.sharing, num_cpus=few, clock=clock, sleep=pause, is_meek=is_meek
+        )
+
+    if board is not None and mode is not SharingMode.AUTO:
+        return shared(board, is_meek=False)
+    own = OpenvinoEmbed(info, jobs, encoder(num_cpus, 0))
+    if board is None:
+        return own
+    return OwnUntilChat(jobs, own, partial(shared, board, is_meek=True), board, SystemClock())

@@ -67,11 +67,11 @@ class _Done(Generic[T]):
 class EmbedWorkers(Generic[T]):
     """Slots that work side by side; `wake_fd` is readable when something is done. Used by one thread; to be closed."""
 
-    def __init__(self, make: Callable[[], RowEncoder], num_slots: int) -> None:
-        """Make an encoder for each slot, side by side."""
+    def __init__(self, make: Callable[[], RowEncoder], num_slots: int, *, is_meek: bool = False) -> None:
+        """Make an encoder for each slot, side by side; `is_meek`: in time that nobody else wants."""
         self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._done: SimpleQueue[_Done[T]] = SimpleQueue()
-        with ThreadPoolExecutor(num_slots) as makers:
+        with ThreadPoolExecutor(num_slots, initializer=become_meek if is_meek else None) as makers:
             encoders = [made.result() for made in [makers.submit(make) for _ in range(num_slots)]]
         self._slots = [_Slot(made, self._came, name=f"embed-{number}") for number, made in enumerate(encoders)]
 

@@ -1,11 +1,10 @@
 """Embeddings and scores with OpenVINO: an encoder and its tokenizer, a micro-batch a step. Knows no process."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from cluster.serving.engines.embed_jobs import EmbedJobs
+from cluster.serving.engines.embed_workers import RowEncoder
 from cluster.serving.engines.figures import EngineFigures
-from cluster.serving.engines.openvino_encoder import Encoder
 from cluster.serving.engines.port import EngineInfo
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import ModelCard, Reply, Request
@@ -24,20 +23,11 @@ class OpenvinoEmbed:
 
     wake_fd: int | None = None
 
-    def __init__(
-        self,
-        engine_id: EngineId,
-        card: ModelCard,
-        tokenizer: Path,
-        make_encoder: Callable[[int], Encoder],
-        *,
-        num_threads: int,
-    ) -> None:
-        """Load and prewarm what `make_encoder(num_threads)` returns, with its `tokenizer` (tokenizer.json)."""
-        self._info = embed_info(engine_id, card, num_threads)
-        self._jobs = EmbedJobs(self._info, card, tokenizer)
-        self._encoder = make_encoder(num_threads)
-        self._encoder.prewarm(card.context_tokens)
+    def __init__(self, info: EngineInfo, jobs: EmbedJobs, encoder: RowEncoder) -> None:
+        """Work on `jobs`, whose texts `encoder` is prepared for."""
+        self._info = info
+        self._jobs = jobs
+        self._encoder = encoder
 
     def info(self) -> EngineInfo:
         return self._info

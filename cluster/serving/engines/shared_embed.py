@@ -13,7 +13,17 @@ from cluster.serving.engines.embed_workers import EmbedWorkers, RowEncoder
 from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.engines.spec import SharingOptions
-from cluster.serving.sharing import ChatNow, Go, OldestText, held_until_s, mode_for, most_beside, must_rest, next_go
+from cluster.serving.sharing import (
+    ChatNow,
+    Go,
+    OldestText,
+    held_until_s,
+    mode_for,
+    most_beside,
+    must_rest,
+    next_go,
+    num_workers,
+)
 from sage.base.clock import Clock
 from sage.base.ids import RequestId
 from sage.base.inference import Reply, Request
@@ -47,10 +57,11 @@ class SharedEmbed:
         num_cpus: int,
         clock: Clock,
         sleep: Callable[[float], None],
+        is_meek: bool = False,
     ) -> None:
-        """Load an encoder for each CPU, and one for texts that can be held back no longer. Owns `board`.
+        """Load as many encoders as its mode may have at work at once. Owns `board`.
 
-        `sleep` leaves the caller's core to others.
+        `sleep` leaves the caller's core to others. `is_meek`: load them in time that nobody else wants.
         """
         self._info = info
         self._jobs = jobs
@@ -59,7 +70,9 @@ class SharedEmbed:
         self._clock = clock
         self._sleep = sleep
         self._num_cpus = num_cpus
-        self._workers: EmbedWorkers[_Batch] = EmbedWorkers(make_encoder, num_cpus + 1)
+        self._workers: EmbedWorkers[_Batch] = EmbedWorkers(
+            make_encoder, num_workers(options.mode, options.target_s, num_cpus), is_meek=is_meek
+        )
         self._in_work: list[_Batch] = []
         self._is_held = False
         self._is_closing = False
@@ -96,6 +109,14 @@ class SharedEmbed:
         if self._is_held:
             return _LOOK_AGAIN_S
         return _LOOK_AFTER_S if any(batch.go.is_meek for batch in self._in_work) else None
+
+    def begin_line(self, now_s: float) -> None:
+        """Count how long the first text in line is held back from now on: others were taken before it till now."""
+        self._first_s = now_s
+
+    def is_working(self) -> bool:
+        """Say whether a worker has texts."""
+        return bool(self._in_work)
 
     def figures(self) -> EngineFigures | None:
         return None

@@ -65,7 +65,7 @@ class ProcessOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class SharingOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How an embedding engine shares its device with chat; 0: as `sharing` has it by default."""
 
-    mode: SharingMode = SharingMode.OFF
+    mode: SharingMode = SharingMode.AUTO
     itl_target_ms: float = 0.0
     max_held_ms: float = 0.0
 
@@ -213,9 +213,9 @@ def _sharing(settings: EngineSettings, kinds: tuple[Kind, ...], where: str) -> S
             f"{where}: {', '.join(_OF_SHARING)} are of openvino engines that embed or rerank: it is they that give way"
         )
         raise ConfigInvalid(what, "Leave them out here.", param=_OF_SHARING[0])
-    if said.mode is SharingMode.OFF and said != SharingOptions():
+    if said.mode is SharingMode.OFF and (said.itl_target_ms or said.max_held_ms):
         what = f"{where}: itl_target_ms and max_held_ms say how embeddings give way, and sharing is off"
-        raise ConfigInvalid(what, 'Give sharing="auto" too, or leave them out.', param="sharing")
+        raise ConfigInvalid(what, 'Leave sharing="off" out, or them.', param="sharing")
     return said
 
 

@@ -124,9 +124,10 @@ def test_only_engines_that_give_way_are_told_how(engine: str) -> None:
 
 @pytest.mark.parametrize("option", ["itl_target_ms=60", "max_held_ms=80"])
 def test_how_embeddings_give_way_is_refused_where_they_do_not(option: str) -> None:
-    assert spec_from_text("openvino:minilm").sharing.mode is SharingMode.OFF
+    assert spec_from_text(f"openvino:minilm,{option}").sharing.mode is SharingMode.AUTO, "they do by default"
+    assert spec_from_text("openvino:minilm,sharing=off").sharing.mode is SharingMode.OFF
     with pytest.raises(ConfigInvalid, match="sharing is off"):
-        spec_from_text(f"openvino:minilm,{option}")
+        spec_from_text(f"openvino:minilm,sharing=off,{option}")
 
 
 def test_an_unknown_way_of_sharing_is_refused() -> None:
