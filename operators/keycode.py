@@ -5,7 +5,7 @@ Python's own `hash` differs between processes for texts, and is the same for num
 
 import dataclasses
 from collections.abc import Callable, Hashable, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -18,6 +18,8 @@ import msgspec
 from operators.failure import shown_record
 from sage.base.errors import RecordFailed
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DAY, _MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 _NUMBERS = (int, float, complex, Decimal, Fraction, Number)
 
 
@@ -88,8 +90,10 @@ def _bytes_of_value(key: Hashable, of_number: Callable[[Any], bytes]) -> bytes:
         case Enum():
             return b"e" + _joined_bytes([name, key.name.encode()])
         case datetime():
-            return b"d" + (str(key.timestamp()) if key.tzinfo else key.isoformat()).encode()
-        case date() | time():
+            return b"d" + _moment(key).encode()
+        case time():
+            return b"d" + _time_of_day(key).encode()
+        case date():
             return b"d" + key.isoformat().encode()
         case timedelta():
             return b"d" + _joined((key.days, key.seconds, key.microseconds), of_number)
@@ -97,6 +101,26 @@ def _bytes_of_value(key: Hashable, of_number: Callable[[Any], bytes]) -> bytes:
             return b"u" + key.bytes
         case _:
             return b"v" + _joined_bytes([name, _joined(_fields_of_value(key), of_number)])
+
+
+def _moment(key: datetime) -> str:
+    """In seconds since 1970 whatever the zone; in microseconds where no float says it exactly: years from now."""
+    if key.utcoffset() is None:
+        return key.isoformat()
+    since = key - _EPOCH
+    since_s = since.total_seconds()
+    return str(since_s) if timedelta(seconds=since_s) == since else f"{since // _MICROSECOND}us"
+
+
+def _time_of_day(key: time) -> str:
+    """In UTC whatever the zone; where that is another day, in microseconds: no time of this day is equal to it."""
+    offset = key.utcoffset()
+    if offset is None:
+        return key.isoformat()
+    at = timedelta(hours=key.hour, minutes=key.minute, seconds=key.second, microseconds=key.microsecond) - offset
+    if timedelta(0) <= at < _DAY:
+        return (_EPOCH + at).timetz().isoformat()
+    return f"{at // _MICROSECOND}us+00:00"
 
 
 def _fields_of_value(key: Any) -> tuple[Any, ...]:
