@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import uvloop
 
 from cluster.serving.closing import close_links
+from cluster.serving.configured import plane_from_settings
 from cluster.serving.driver import HeldLink
 from cluster.serving.loop import LoopPlane
-from cluster.serving.plane import Plane
 from cluster.web.listening import url_of
 from gateway.admin import PlaneHere
 from gateway.app import create_app
@@ -26,7 +26,7 @@ from gateway.ready import WatchedLink
 from gateway.server import run_server
 from sage.base.errors import Overloaded
 from sage.base.inference import Last, Request
-from sage.base.settings import PlaneSettings, Settings, TenantSettings
+from sage.base.settings import Settings
 from sage.flow.graph import Graph
 from sage.flow.turns import chats_of
 
@@ -79,7 +79,7 @@ async def serve_on_loop(
     watched = [WatchedLink(held.link, is_ready=held.info is not None) for held in engines]
     known = dict.fromkeys(model for link in watched for model in link.models)
     plane = LoopPlane(
-        _plane(known, settings.plane, settings.tenants),
+        plane_from_settings(known, settings.plane, settings.tenants),
         asyncio.get_running_loop(),
         vector_cache_bytes=settings.plane.vector_cache_bytes,
     )
@@ -104,18 +104,6 @@ async def serve_on_loop(
         await asyncio.wait((serving,))
         await asked.close()
         await plane.close(CLOSE_S)
-
-
-def _plane(known: Iterable[str], settings: PlaneSettings, tenants: Iterable[TenantSettings]) -> Plane:
-    return Plane(
-        known,
-        policy=settings.policy,
-        route=settings.route,
-        admission=settings.admission,
-        window=settings.window,
-        max_waiting=settings.max_waiting,
-        tenants=tenants,
-    )
 
 
 def _entrance(plane: LoopPlane, asked: FlowsBeside, settings: Settings) -> Entrance:

@@ -332,17 +332,10 @@ class EmbeddedPlane:
 
     def _started(self) -> "PlaneClient":
         from cluster.local.engines import known_models
+        from cluster.serving.configured import plane_from_settings
         from cluster.serving.manager import start_control_plane
 
         if self._client is None:
-            self._client = start_control_plane(
-                known_models(self._engines),
-                policy=self._settings.policy,
-                route=self._settings.route,
-                admission=self._settings.admission,
-                window=self._settings.window,
-                max_waiting=self._settings.max_waiting,
-                tenants=self._tenants,
-                vector_cache_bytes=self._settings.vector_cache_bytes,
-            )
+            plane = plane_from_settings(known_models(self._engines), self._settings, self._tenants)
+            self._client = start_control_plane(plane, vector_cache_bytes=self._settings.vector_cache_bytes)
         return self._client

@@ -3,11 +3,9 @@
 from dataclasses import dataclass, field
 
 from cluster.serving.order import WeightOf, alike
+from cluster.serving.patience import USUAL, Patience
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.inference import ServiceClass
-
-_STEP_S = {ServiceClass.INTERACTIVE: 0.5, ServiceClass.STANDARD: 1.0, ServiceClass.BATCH: 20.0}
-"""What is due within so many seconds counts together: about sixty sums of a class at most, by its patience."""
 
 _URGENCY = {service_class: number for number, service_class in enumerate(ServiceClass)}
 
@@ -43,8 +41,11 @@ class _LaneBacklog:
 class Backlog:
     """Sums over what waits, a lane each. Adding and removing cost O(1), looking O(sums of the lane)."""
 
-    def __init__(self, weight_of: WeightOf = alike) -> None:
+    def __init__(self, weight_of: WeightOf = alike, patience: Patience = USUAL) -> None:
+        """By `patience` it is cut what is due together: about sixty sums of a class at most."""
         self._lanes: dict[Lane, _LaneBacklog] = {}
+        self._step_s = patience.steps
+        self._steps = tuple(patience.steps.values())
         self._weight_of = weight_of
 
     def add(self, ticket: Ticket) -> None:
@@ -70,12 +71,12 @@ class Backlog:
         backlog, ahead = self._lanes.get(ticket.lane), Ahead()
         if backlog is None:
             return ahead
-        urgency, step = _place(ticket)
-        due_s = step * _STEP_S[ticket.request.service_class]
+        urgency, step = self._place(ticket)
+        due_s = step * self._step_s[ticket.request.service_class]
         for (other, other_step), sums in backlog.by_due.items():
             if is_by_class and other > urgency:
                 continue
-            if is_by_due and not (is_by_class and other < urgency) and other_step * _STEPS[other] > due_s:
+            if is_by_due and not (is_by_class and other < urgency) and other_step * self._steps[other] > due_s:
                 continue
             ahead.prompt_tokens += sums.prompt_tokens
             ahead.work += sums.work
@@ -93,7 +94,7 @@ class Backlog:
         backlog = self._lanes.get(ticket.lane)
         if backlog is None:
             return []
-        urgency, step = _place(ticket)
+        urgency, step = self._place(ticket)
         before = self.before(ticket, is_by_class=True, is_by_due=True, is_fair=False)
         found = []
         total = Ahead(before.prompt_tokens, before.work)
@@ -111,7 +112,7 @@ class Backlog:
         if not backlog.num_waiting:
             del self._lanes[ticket.lane]
             return
-        place = _place(ticket)
+        place = self._place(ticket)
         sums = backlog.by_due.get(place)
         if sums is None:
             sums = backlog.by_due[place] = Ahead()
@@ -129,10 +130,6 @@ class Backlog:
             del backlog.by_tenant[tenant]
             backlog.weight -= self._weight_of(tenant)
 
-
-def _place(ticket: Ticket) -> tuple[int, int]:
-    service_class = ticket.request.service_class
-    return _URGENCY[service_class], int(ticket.order_s // _STEP_S[service_class])
-
-
-_STEPS = tuple(_STEP_S.values())
+    def _place(self, ticket: Ticket) -> tuple[int, int]:
+        service_class = ticket.request.service_class
+        return _URGENCY[service_class], int(ticket.order_s // self._step_s[service_class])

@@ -17,7 +17,7 @@ from cluster.serving.driver import Again, HeldLink
 from cluster.serving.engines.link import EngineLink
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.events import RETIRE_S
-from cluster.serving.plane import MAX_WAITING, Plane
+from cluster.serving.plane import Plane
 from cluster.serving.shell import PlaneShell
 from cluster.serving.statistics import PlaneView, engine_statuses
 from cluster.serving.text_desk import VECTOR_CACHE_BYTES, TextDesk
@@ -25,7 +25,6 @@ from sage.base.clock import Clock
 from sage.base.errors import SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import ModelCard, ReplyTo, Request
-from sage.base.settings import TenantSettings
 from sage.flow.runner import EngineStatus
 
 _ANSWER_S = 10.0  # the actor never waits; this long means that its thread is stuck
@@ -285,25 +284,7 @@ class PlaneClient:
 
 
 def start_control_plane(
-    known_models: Iterable[str] = (),
-    *,
-    policy: str = "hybrid",
-    route: str = "auto",
-    admission: str = "none",
-    window: str = "fixed",
-    max_waiting: int = MAX_WAITING,
-    tenants: Iterable[TenantSettings] = (),
-    vector_cache_bytes: int = VECTOR_CACHE_BYTES,
-    clock: Clock | None = None,
+    plane: Plane, *, vector_cache_bytes: int = VECTOR_CACHE_BYTES, clock: Clock | None = None
 ) -> PlaneClient:
-    """Start a control-plane actor without engines; raises UnknownPolicy. To be closed."""
-    plane = Plane(
-        known_models,
-        policy=policy,
-        route=route,
-        admission=admission,
-        window=window,
-        max_waiting=max_waiting,
-        tenants=tenants,
-    )
+    """Start a control-plane actor that drives `plane`, without engines. To be closed."""
     return PlaneClient(ControlPlane.start(plane, vector_cache_bytes=vector_cache_bytes, clock=clock))

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from cluster.runtime.states import TenantState
 from cluster.serving.abandoned import Abandoned
 from cluster.serving.admission import Offer, is_by_deadline
+from cluster.serving.arriving import Arriving
 from cluster.serving.batch import Batcher
 from cluster.serving.deadlines import Deadlines, deadline_exceeded
 from cluster.serving.decisions import Decisions
@@ -35,6 +36,7 @@ from cluster.serving.events import (
     TimePassed,
 )
 from cluster.serving.gate import Gate
+from cluster.serving.patience import USUAL, Patience
 from cluster.serving.plane_check import check_plane
 from cluster.serving.plane_view import plane_view, tenant_states
 from cluster.serving.policy import Policy, policy_named
@@ -45,9 +47,8 @@ from cluster.serving.retiring import Retiring
 from cluster.serving.route import Router
 from cluster.serving.routes import route_named
 from cluster.serving.size import Sizing, TextSizing
-from cluster.serving.slack import Slack
 from cluster.serving.statistics import PlaneView, Totals
-from cluster.serving.ticket import Lane, Ticket, engine_of, lane_of, ticket_for
+from cluster.serving.ticket import Lane, Ticket, engine_of, lane_of
 from cluster.serving.wakeups import WakeUps
 from sage.base.errors import EngineLost, InvalidRequest, RequestCancelled, SageError
 from sage.base.ids import EngineId, RequestId
@@ -74,25 +75,26 @@ class Plane:
         max_waiting: int = MAX_WAITING,
         tenants: Iterable[TenantSettings] = (),
         sizing: Sizing | None = None,
+        patience: Patience = USUAL,
     ) -> None:
         """`known_models` are refused with NoEngine, not UnknownModel, while nothing serves them. `sizing` measures
-        requests; by default, by their text. `admission` "deadline" refuses what would begin after it is due. `window`
-        "adaptive" keeps prompts here that an engine cannot begin with yet. `tenants`: quotas and weights.
-
-        Raises UnknownPolicy.
+        requests; by default, by their text. `admission` "deadline" refuses what would begin after it is due, by
+        `patience`. `window` "adaptive" keeps prompts here that an engine cannot begin with yet. `tenants`: quotas and
+        weights. Raises UnknownPolicy.
         """
         self._sizing: Sizing = sizing if sizing is not None else TextSizing()
         self._router = Router(route_named(route, self._sizing), window=window)
         self._quotas = Quotas(tenants)
         is_summed = is_by_deadline(admission) or not self._quotas.are_none
-        self._queue = WaitingQueue(self._policy_named(policy), self._quotas.weight, is_summed=is_summed)
+        policy_now, weight = self._policy_named(policy), self._quotas.weight
+        self._queue = WaitingQueue(policy_now, weight, is_summed=is_summed, patience=patience)
         self._batcher = Batcher(self._queue, self._router)
         self._offer = Offer(known_models, self._router)
         self._gate = Gate(
             self._offer, self._queue, self._router, self._quotas, admission=admission, max_waiting=max_waiting
         )
         self._deadlines = Deadlines()
-        self._slack = Slack()
+        self._arriving = Arriving(self._sizing, patience)
         self._totals = Totals()
         self._totals.ordered_by(self.policy, self.route)
         self._running: dict[RequestId, Ticket] = {}
@@ -100,7 +102,6 @@ class Plane:
         self._preemption = Preemption(self._queue, self._router)
         self._retiring = Retiring()
         self._wakeups = WakeUps(self._deadlines, self._abandoned, self._preemption.coming, self._retiring)
-        self._num_arrived = 0
 
     def handle(self, event: Event, now_s: float) -> list[Command]:
         """Return what is to be done about `event`, in order; `now_s` is monotonic."""
@@ -168,8 +169,7 @@ class Plane:
             lane = lane_of(request)
             error = self._refusal(request, lane, orders)
             if error is None:
-                ticket = ticket_for(request, lane, self._num_arrived, orders.now_s, self._sizing.size(request))
-                self._slack.arrived(ticket, orders.now_s)
+                ticket = self._arriving.ticket(request, lane, orders.now_s)
                 if not self._gate.is_wide_open:
                     if self._gate.must_look(ticket):
                         self._assign(orders)
@@ -191,7 +191,7 @@ class Plane:
         return self._gate.no_room(lane, orders.now_s)
 
     def _let_in(self, ticket: Ticket, orders: Decisions) -> None:
-        self._num_arrived += 1
+        self._arriving.let_in()
         self._gate.let_in(ticket, orders.now_s)
         self._queue.add(ticket)
         if self._deadlines.add(ticket):
@@ -287,7 +287,7 @@ class Plane:
                 continue
             self._gate.ended(ticket, last, orders.now_s)
             if not isinstance(last, Failed):
-                self._slack.ended(ticket, orders.now_s)
+                self._arriving.ended(ticket, orders.now_s)
                 self._router.route.answered(ticket, last.usage)
                 self._queue.policy.ended(ticket, last.usage.prompt_tokens + last.usage.completion_tokens)
             if self._abandoned.pop(ticket.request.id) is None:

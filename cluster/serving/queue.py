@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 from cluster.serving.backlog import Ahead, Backlog
 from cluster.serving.order import Key, Order, WeightOf, alike
+from cluster.serving.patience import USUAL, Patience
 from cluster.serving.policy import Policy
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.ids import RequestId
@@ -15,7 +16,9 @@ _INTERACTIVE = ServiceClass.INTERACTIVE
 class WaitingQueue:
     """An order a lane. Adding, taking and removing cost O(log n) on average; changing the policy O(n log n)."""
 
-    def __init__(self, policy: Policy, weight_of: WeightOf = alike, *, is_summed: bool = True) -> None:
+    def __init__(
+        self, policy: Policy, weight_of: WeightOf = alike, *, is_summed: bool = True, patience: Patience = USUAL
+    ) -> None:
         """`weight_of` a tenant is its share beside others where the policy is fair. `is_summed`: `ahead_of` and
         `num_waiting_of` will be asked; their sums cost as much as the rest of a place in the queue.
         """
@@ -27,7 +30,7 @@ class WaitingQueue:
         self.num_reserved = 0
         """Places that are kept for what comes back from engines."""
         self._is_summed = is_summed
-        self._backlog = Backlog(weight_of)
+        self._backlog = Backlog(weight_of, patience)
         self._num_removed = 0  # since the orders were last made anew: at most so many of their places are empty
 
     @property

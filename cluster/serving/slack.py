@@ -7,7 +7,8 @@ behind those that can be in time, as patiently as its class.
 """
 
 from cluster.serving.downstream import Downstream
-from cluster.serving.ticket import PATIENCE_S, Ticket
+from cluster.serving.patience import USUAL, Patience
+from cluster.serving.ticket import Ticket
 
 HOPELESS = 0.5
 """A record is taken for late only where it lacks more than so much of the time that it would still take: what is
@@ -17,8 +18,9 @@ learned are means, and half of all calls are shorter."""
 class Slack:
     """Learns from calls of flows, and sets when each is to begin."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: Patience = USUAL) -> None:
         self._downstream = Downstream()
+        self._patience = patience
 
     def arrived(self, ticket: Ticket, now_s: float) -> None:
         """Note a call, and place it by its record's slack where the record is due at some time."""
@@ -31,7 +33,7 @@ class Slack:
         left_s = self._downstream.left_s(origin)
         slack_s = origin.due_in_s - left_s
         if slack_s < -HOPELESS * left_s:
-            slack_s = PATIENCE_S[ticket.request.service_class]
+            slack_s = self._patience.of[ticket.request.service_class]
         ticket.due_s = ticket.order_s = min(ticket.deadline_s, now_s + slack_s)
 
     def ended(self, ticket: Ticket, now_s: float) -> None:

@@ -6,15 +6,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from cluster.serving.engine_caches import Run
+from cluster.serving.patience import USUAL, Patience
 from cluster.serving.size import PromptPrefix, Size
 from sage.base.ids import EngineId
-from sage.base.inference import Kind, Request, ServiceClass, kind_of
-
-PATIENCE_S = {ServiceClass.INTERACTIVE: 2.0, ServiceClass.STANDARD: 30.0, ServiceClass.BATCH: 600.0}
-"""When the first token of a request without a deadline is due, after its arrival; its prompt adds to it."""
-
-PROMPT_TOKENS_PER_S = 8_000.0
-"""Prompt tokens that add a second to when the first token is due (the SLO of `findings`: 2 s + prompt / 8k s)."""
+from sage.base.inference import Kind, Request, kind_of
 
 ALIKE_TOKENS = 1_000
 """Prompts up to so long are alike to whoever orders by `order_s`: where prompts are short, the shortest first gains
@@ -92,12 +87,14 @@ class Ticket:
         return self.size.work - self.cached_tokens
 
 
-def ticket_for(request: Request, lane: Lane, arrival: int, now_s: float, size: Size) -> Ticket:
+def ticket_for(
+    request: Request, lane: Lane, arrival: int, now_s: float, size: Size, *, patience: Patience = USUAL
+) -> Ticket:
     """Return the ticket of a request that arrives now; `lane` is its lane."""
     deadline_s = math.inf if request.timeout_s is None else now_s + request.timeout_s
-    patient_s = now_s + PATIENCE_S[request.service_class]
-    order_s = min(deadline_s, patient_s + max(0, size.prompt_tokens - ALIKE_TOKENS) / PROMPT_TOKENS_PER_S)
-    due_s = min(deadline_s, patient_s + size.prompt_tokens / PROMPT_TOKENS_PER_S)
+    patient_s, tokens_per_s = now_s + patience.of[request.service_class], patience.prompt_tokens_per_s
+    order_s = min(deadline_s, patient_s + max(0, size.prompt_tokens - ALIKE_TOKENS) / tokens_per_s)
+    due_s = min(deadline_s, patient_s + size.prompt_tokens / tokens_per_s)
     return Ticket(request, lane, arrival, now_s, deadline_s, size, size.total_tokens, due_s, order_s)
 
 

@@ -59,6 +59,19 @@ class PlaneSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="`adaptive` gives an engine no more prompts than keep it fast, `fixed` all that it has room for"
         ),
     ] = "adaptive"
+    interactive_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1e6,
+            description="seconds in which the first token of an interactive request is due; its prompt adds to it",
+        ),
+    ] = 2.0
+    standard_s: Annotated[float, Meta(gt=0, le=1e6, description="the same, of a standard request")] = 30.0
+    batch_s: Annotated[float, Meta(gt=0, le=1e6, description="the same, of a batch request")] = 600.0
+    prompt_tokens_per_s: Annotated[
+        float, Meta(gt=0, description="prompt tokens that add a second to when a first token is due")
+    ] = 8_000.0
     max_waiting: Annotated[int, Meta(ge=1, description="requests that wait at most; more are refused")] = 4096
     vector_cache_bytes: Annotated[
         int, Meta(ge=0, description="memory for vectors of texts embedded before, each tenant's for itself; 0: none")

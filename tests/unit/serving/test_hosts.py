@@ -30,7 +30,7 @@ def hosts() -> list[ChildLink]:
 
 
 def test_requests_wait_for_hosts_that_start_and_all_are_answered() -> None:
-    client = start_control_plane()
+    client = start_control_plane(Plane())
     try:
         for link in hosts():
             client.attach(link)
@@ -44,7 +44,7 @@ def test_requests_wait_for_hosts_that_start_and_all_are_answered() -> None:
 
 
 def test_a_request_that_cannot_be_written_fails_alone() -> None:
-    client = start_control_plane()
+    client = start_control_plane(Plane())
     try:
         for link in hosts():
             client.attach(link)
@@ -62,7 +62,7 @@ def test_a_request_that_cannot_be_written_fails_alone() -> None:
 
 
 def test_a_host_that_is_killed_fails_its_requests_and_a_cancel_stops_one() -> None:
-    client = start_control_plane()
+    client = start_control_plane(Plane())
     try:
         link, _ = links = hosts()
         for each in links:
@@ -81,7 +81,7 @@ def test_a_host_that_is_killed_fails_its_requests_and_a_cancel_stops_one() -> No
 
 
 def test_hosts_go_from_the_actor_to_an_event_loop_and_serve_on() -> None:
-    client = start_control_plane()
+    client = start_control_plane(Plane())
     try:
         for link in hosts():
             client.attach(link)

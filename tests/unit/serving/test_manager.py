@@ -9,6 +9,7 @@ import pytest
 from cluster.runtime.actor import ActorSilent
 from cluster.serving.engines.link import HostLost
 from cluster.serving.manager import PlaneClient, start_control_plane
+from cluster.serving.plane import Plane
 from sage.base.errors import DeadlineExceeded, EngineLost, NoEngine, RequestCancelled, UnknownModel, UnknownPolicy
 from sage.base.ids import RequestId
 from sage.base.inference import Reply, Request, Token
@@ -44,7 +45,7 @@ class Mailed:
 
 @contextmanager
 def client_of(*links: ScriptedLink) -> Iterator[PlaneClient]:
-    client = start_control_plane(("chat", "embed"))
+    client = start_control_plane(Plane(("chat", "embed")))
     try:
         for link in links:
             link.is_ready()

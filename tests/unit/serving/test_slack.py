@@ -3,11 +3,11 @@
 import msgspec
 
 from cluster.serving.events import EngineEnded, EngineUp, Submitted
+from cluster.serving.patience import USUAL
 from cluster.serving.plane import Plane
 from cluster.serving.slack import Slack
-from cluster.serving.ticket import PATIENCE_S
 from sage.base.ids import EngineId
-from sage.base.inference import ChatRequest, Origin, ServiceClass
+from sage.base.inference import ChatRequest, Origin
 from tests.unit.serving.arrange import CheckedPlane, chat, chat_engine, finished, waiting
 
 
@@ -42,7 +42,7 @@ def test_a_record_that_cannot_be_in_time_waits_behind_those_that_can() -> None:
     late, timely = (waiting(asked(id, "plan", due_in_s=due_s, record=id)) for id, due_s in (("a", 1.0), ("b", 6.0)))
     slack.arrived(late, 100.0)
     slack.arrived(timely, 100.0)
-    assert timely.order_s < late.order_s == 100.0 + PATIENCE_S[ServiceClass.STANDARD]
+    assert timely.order_s < late.order_s == 100.0 + USUAL.standard_s
 
 
 def test_without_a_due_time_a_call_is_as_patient_as_its_class() -> None:
