@@ -8,6 +8,7 @@ import typer
 from benchmarks.calibrate_command import calibrate
 from benchmarks.cluster_wanted import ClusterWanted, ClusterWorkload
 from benchmarks.cosched_command import cosched
+from benchmarks.live_command import live
 from benchmarks.plane_command import plane
 from benchmarks.policies_command import policies
 from benchmarks.replay_command import replay
@@ -23,6 +24,7 @@ DEFAULT_SEED = 7
 
 app.command()(calibrate)
 app.command()(cosched)
+app.command()(live)
 app.command()(plane)
 app.command()(policies)
 app.command()(replay)

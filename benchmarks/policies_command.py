@@ -55,8 +55,8 @@ def policies(
     json: Target = None,
 ) -> None:
     """Replay traces against the control plane over simulated engines, by each policy and route."""
-    _check_numbers(load or [], "--load")
-    _check_numbers([] if find_load is None else [find_load], "--find-load")
+    check_loads(load or [], "--load")
+    check_loads([] if find_load is None else [find_load], "--find-load")
     if find_load is not None and (load or interference):
         raise typer.BadParameter("it goes neither with --load nor with --interference", param_hint="--find-load")
     wanted = PoliciesWanted(
@@ -79,7 +79,7 @@ def policies(
     _run(wanted, json)
 
 
-def _check_numbers(numbers: list[float], option: str) -> None:
+def check_loads(numbers: list[float], option: str) -> None:
     """Refuse what is read as a number and is none: `inf` and `nan` pass all bounds, or nearly."""
     for number in numbers:
         if not isfinite(number):

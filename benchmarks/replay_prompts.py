@@ -50,7 +50,7 @@ def text_of(num_words: int, name: str) -> str:
     return "".join(f"{rng.choice(_WORDS)} " for _ in range(num_words))
 
 
-def prompt_of(arrival: Arrival, number: int, rate: TokenRate, *, seed: int) -> str:
+def prompt_of(arrival: Arrival, number: int, rate: TokenRate, *, seed: int | str) -> str:
     """Return the prompt of the trace's request `number`: its blocks, then words that no other request has."""
     per_block = rate.words(arrival.block_tokens)
     num_words = max(1, rate.words(arrival.prompt_tokens - rate.fixed))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from random import Random
 
 from sage.base.inference import ServiceClass
 
@@ -53,6 +54,24 @@ class Trace:
     def first(self, num: int) -> "Trace":
         """Return the trace cut after `num` arrivals."""
         return Trace(self.name, self.arrivals[:num])
+
+    def drawn(self, num: int, *, seed: int) -> "Trace":
+        """Return whole conversations, drawn by chance until they have `num` arrivals, of which the first are kept."""
+        sessions: dict[object, int] = {}
+        for number, arrival in enumerate(self.arrivals):
+            session = ("alone", number) if arrival.session is None else arrival.session
+            sessions[session] = sessions.get(session, 0) + 1
+        order = list(sessions)
+        Random(seed).shuffle(order)
+        kept: set[object] = set()
+        while order and sum(sessions[session] for session in kept) < num:
+            kept.add(order.pop())
+        found = [
+            arrival
+            for number, arrival in enumerate(self.arrivals)
+            if (("alone", number) if arrival.session is None else arrival.session) in kept
+        ]
+        return trace_of(self.name, found[:num])
 
     def of(self, *tenants: str) -> "Trace":
         """Return what these tenants asked for, at the same times."""

@@ -3,18 +3,17 @@
 A Llama of two layers with a byte-level tokenizer that is trained here on a few sentences; nothing is downloaded.
 """
 
+import argparse
 import json
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-HIDDEN = 64  # a head of 32, the smallest that vLLM takes on CPUs
-LAYERS = 2
-HEADS = 2
-KV_HEADS = 1
-INNER = 160
+HIDDEN = 64
+_LEN_HEAD = 32  # the smallest that vLLM takes on CPUs
 CONTEXT_TOKENS = 16_384  # so that an answer up to its end takes long enough to be cancelled on a busy machine
 _VOCABULARY = 512
 _BEGIN, _END = "<|begin|>", "<|end|>"
@@ -29,19 +28,41 @@ _TEMPLATE = (
 )
 
 
-def make_checkpoint(folder: Path, *, seed: int = 1) -> Path:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large the model is; a multiple of 64 is `hidden`."""
+
+    hidden: int = HIDDEN
+    layers: int = 2
+
+    @property
+    def heads(self) -> int:
+        return self.hidden // _LEN_HEAD
+
+    @property
+    def inner(self) -> int:
+        return self.hidden * 5 // 2
+
+    @property
+    def side(self) -> int:
+        """Of keys and of values: two heads share them."""
+        return self.hidden // 2
+
+
+def make_checkpoint(folder: Path, size: Size | None = None, *, seed: int = 1) -> Path:
     """Write a checkpoint as transformers keeps it into `folder`, and return it; the same bytes for the same seed."""
+    size = size or Size()
     folder.mkdir(parents=True, exist_ok=True)
     num_tokens = _write_tokenizer(folder)
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
-        "hidden_size": HIDDEN,
-        "intermediate_size": INNER,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": HEADS,
-        "num_key_value_heads": KV_HEADS,
-        "head_dim": HIDDEN // HEADS,
+        "hidden_size": size.hidden,
+        "intermediate_size": size.inner,
+        "num_hidden_layers": size.layers,
+        "num_attention_heads": size.heads,
+        "num_key_value_heads": size.heads // 2,
+        "head_dim": _LEN_HEAD,
         "max_position_embeddings": CONTEXT_TOKENS,
         "vocab_size": num_tokens,
         "rms_norm_eps": 1e-5,
@@ -53,7 +74,7 @@ def make_checkpoint(folder: Path, *, seed: int = 1) -> Path:
         "torch_dtype": "float32",
     }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    _write_weights(folder / "model.safetensors", num_tokens, seed)
+    _write_weights(folder / "model.safetensors", _shapes(num_tokens, size), seed)
     return folder
 
 
@@ -80,13 +101,13 @@ def _write_tokenizer(folder: Path) -> int:
     return int(tokenizer.get_vocab_size())
 
 
-def _write_weights(path: Path, num_tokens: int, seed: int) -> None:
+def _write_weights(path: Path, shapes: dict[str, list[int]], seed: int) -> None:
     """Write a safetensors file: the length of its header, the header as JSON, the numbers one after another."""
     rng = np.random.default_rng(seed)
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     parts: list[bytes] = []
     at = 0
-    for name, shape in _shapes(num_tokens).items():
+    for name, shape in shapes.items():
         one = len(shape) == 1
         data = (np.ones(shape) if one else rng.normal(0, 0.08, shape)).astype("<f4").tobytes()
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + len(data)]}
@@ -96,20 +117,34 @@ def _write_weights(path: Path, num_tokens: int, seed: int) -> None:
     path.write_bytes(struct.pack("<Q", len(head)) + head + b"".join(parts))
 
 
-def _shapes(num_tokens: int) -> dict[str, list[int]]:
-    side = HIDDEN * KV_HEADS // HEADS
-    shapes = {"model.embed_tokens.weight": [num_tokens, HIDDEN], "model.norm.weight": [HIDDEN]}
-    for layer in range(LAYERS):
+def _shapes(num_tokens: int, size: Size) -> dict[str, list[int]]:
+    hidden, inner, side = size.hidden, size.inner, size.side
+    shapes = {"model.embed_tokens.weight": [num_tokens, hidden], "model.norm.weight": [hidden]}
+    for layer in range(size.layers):
         at = f"model.layers.{layer}"
         shapes |= {
-            f"{at}.self_attn.q_proj.weight": [HIDDEN, HIDDEN],
-            f"{at}.self_attn.k_proj.weight": [side, HIDDEN],
-            f"{at}.self_attn.v_proj.weight": [side, HIDDEN],
-            f"{at}.self_attn.o_proj.weight": [HIDDEN, HIDDEN],
-            f"{at}.mlp.gate_proj.weight": [INNER, HIDDEN],
-            f"{at}.mlp.up_proj.weight": [INNER, HIDDEN],
-            f"{at}.mlp.down_proj.weight": [HIDDEN, INNER],
-            f"{at}.input_layernorm.weight": [HIDDEN],
-            f"{at}.post_attention_layernorm.weight": [HIDDEN],
+            f"{at}.self_attn.q_proj.weight": [hidden, hidden],
+            f"{at}.self_attn.k_proj.weight": [side, hidden],
+            f"{at}.self_attn.v_proj.weight": [side, hidden],
+            f"{at}.self_attn.o_proj.weight": [hidden, hidden],
+            f"{at}.mlp.gate_proj.weight": [inner, hidden],
+            f"{at}.mlp.up_proj.weight": [inner, hidden],
+            f"{at}.mlp.down_proj.weight": [hidden, inner],
+            f"{at}.input_layernorm.weight": [hidden],
+            f"{at}.post_attention_layernorm.weight": [hidden],
         }
-    return {**shapes, "lm_head.weight": [num_tokens, HIDDEN]}
+    return {**shapes, "lm_head.weight": [num_tokens, hidden]}
+
+
+def main() -> None:
+    """Make one in a folder, for `sage-benchmark live` and for trying things by hand."""
+    parser = argparse.ArgumentParser(prog="python -m tests.vllm.checkpoint", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--hidden", type=int, default=HIDDEN, help="a multiple of 64")
+    parser.add_argument("--layers", type=int, default=2)
+    arguments = parser.parse_args()
+    print(make_checkpoint(arguments.folder, Size(arguments.hidden, arguments.layers)))
+
+
+if __name__ == "__main__":
+    main()
