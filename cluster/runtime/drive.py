@@ -12,18 +12,17 @@ from cluster.runtime.answers import Answers
 from cluster.runtime.commits import Commits
 from cluster.runtime.drive_ports import Hands, Workshop
 from cluster.runtime.due_marks import dues_of
-from cluster.runtime.failures import dead_letter_record, lineage_of
 from cluster.runtime.gauge import Gauge
 from cluster.runtime.idleness import IDLE_TIMER, Idleness
 from cluster.runtime.inputs import Inputs
-from cluster.runtime.letter_ids import letter_id
 from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, TaskMessage
-from cluster.runtime.messages import TaskDrained, TaskFinished, TaskOpened, TaskSaved, TaskSetAside, TaskSpec
+from cluster.runtime.messages import TaskDrained, TaskFinished, TaskOpened, TaskSaved, TaskSpec
+from cluster.runtime.obeying import Obeying
 from cluster.runtime.outputs import Outputs, Split
 from cluster.runtime.pace import ReadPace
 from cluster.runtime.saving import CheckpointStage, StateKeeper, TaskState
 from cluster.runtime.source import READ_TIMER, TaskSource
-from operators.machine import Ask, Call, CallResult, Command, Counts, DeadLetter, Emit, Machine, SetTimer, Withdraw
+from operators.machine import CallResult, Command, Counts, DeadLetter, Machine, Withdraw
 from sage.base.batch import Batch
 from sage.base.clock import Clock
 from sage.base.inference import Reply
@@ -77,8 +76,7 @@ class Drive:
         self._keeper = keeper
         self._has_ended = False
         self._first_commands: list[Command] = []
-        self._num_letters = 0
-        self._num_before = 0
+        self._obeying = Obeying(spec, hands, self._outputs, gauge)
         self._idleness = Idleness(spec.chain, clock, hands.set_timer, self._say_idle)
 
     @property
@@ -101,10 +99,10 @@ class Drive:
             machine.open()
         else:
             self._has_ended = saved.has_ended
-            self._num_letters = saved.num_letters
+            self._obeying.num_letters = saved.num_letters
             for name, count in zip(_COUNTS, saved.counts, strict=False):
                 setattr(machine.counts, name, count)
-            self._num_before = machine.counts.records_in
+            self._obeying.num_before = machine.counts.records_in
             self._inputs.restore(saved.waiting, saved.watermark_s)
             self._first_commands = machine.restore(saved.steps)
         self._hands.report(TaskOpened(self._spec.id))
@@ -114,7 +112,7 @@ class Drive:
         if self._phase is _Phase.OPENING:
             self._phase = _Phase.RUNNING
             commands, self._first_commands = self._first_commands, []
-            self._obey(commands)
+            self._obeying.obey(commands)
             self._idleness.came()
 
     def arrive(self, message: TaskMessage) -> None:
@@ -210,7 +208,7 @@ class Drive:
             self._has_ended,
             is_final=checkpoint_id is None,
             counts=astuple(machine.counts),
-            num_letters=self._num_letters,
+            num_letters=self._obeying.num_letters,
         )
         commits = self._commits.prepared(checkpoint_id, state.steps)
         self._keeper.save(checkpoint_id, state, commits=commits)
@@ -283,7 +281,7 @@ class Drive:
         if self._commits.is_awaiting_last:
             return False
         self._phase, self._machine = _Phase.CLOSED, None
-        self._obey(machine.close(complete=True))
+        self._obeying.obey(machine.close(complete=True))
         return True
 
     def _finish(self) -> bool:
@@ -296,9 +294,7 @@ class Drive:
         machine, self._machine = self._machine, None
         if machine is not None:
             commands = machine.close(complete=False)
-            self._obey([command for command in commands if isinstance(command, Withdraw | DeadLetter)])
-
-    # Commands.
+            self._obeying.obey([command for command in commands if isinstance(command, Withdraw | DeadLetter)])
 
     def _work(self, work: Callable[[Machine], list[Command]]) -> None:
         machine = self._machine
@@ -307,38 +303,4 @@ class Drive:
         before_s = self._clock.monotonic_s()
         commands = work(machine)
         self._gauge.busy_s += self._clock.monotonic_s() - before_s
-        self._obey(commands)
-
-    def _obey(self, commands: Sequence[Command]) -> None:
-        calls: list[Call] = []
-        letters: list[DeadLetter] = []
-        for command in commands:
-            match command:
-                case Emit(batch, side):
-                    if batch.watermark_s is not None and side is None:
-                        self._gauge.watermark_s = batch.watermark_s
-                    self._outputs.emit(batch, side)
-                case Ask(requests):
-                    self._hands.ask(requests)
-                case Withdraw(request_ids):
-                    self._hands.withdraw(request_ids)
-                case Call():
-                    calls.append(command)
-                case SetTimer(timer_id, after_s):
-                    self._hands.set_timer(timer_id, after_s)
-                case DeadLetter():
-                    letters.append(command)
-        if calls:
-            self._hands.call(calls)
-        if letters:
-            self._set_aside(letters)
-
-    def _set_aside(self, letters: Sequence[DeadLetter]) -> None:
-        records = []
-        for letter in letters:
-            self._num_letters += 1
-            own_id = letter_id(self._spec.id, self._num_letters)
-            record = dead_letter_record(own_id, letter, lineage_of(self._spec, letter, self._num_before))
-            self._hands.keep_letter(record, letter)
-            records.append(record)
-        self._hands.report(TaskSetAside(self._spec.id, tuple(records)))
+        self._obeying.obey(commands)
