@@ -10,6 +10,7 @@ from typing import Any
 
 from operators.inflight import HeldRecord, InOrder, Slot, held_record
 from sage.base.batch import Batch
+from sage.flow.graph import Step
 
 
 @dataclass(slots=True)
@@ -66,11 +67,7 @@ class AnyOrder(InOrder):
             watermark_s = section.watermark_s
             self._sections.popleft()
         self._num_held -= len(left)
-        results = [slot for slot in left if slot.has_result]
-        if not results and watermark_s is None:
-            return None
-        times = [slot.timestamp_s for slot in results if slot.timestamp_s is not None]
-        return Batch([slot.result for slot in results], None, times or None, watermark_s)
+        return batch_of(left, watermark_s)
 
     def _hold(self, slots: Sequence[Slot]) -> None:
         section = self._sections[-1]
@@ -89,6 +86,39 @@ class AnyOrder(InOrder):
             self._watermark_s = watermark_s
 
 
-def order_for(max_in_flight: int, *, ordered: bool) -> InOrder:
+class Overtaking(AnyOrder):
+    """As `AnyOrder`, but what came after a watermark may leave before it.
+
+    So it is in the body of a loop, where watermarks count records and none is late: one that takes long holds back no
+    record behind it, which would come round meanwhile.
+    """
+
+    def ready(self) -> Batch | None:
+        """Return what has ended, with the last watermark that no record holds back any more."""
+        left: list[Slot] = []
+        watermark_s, self._watermark_s = self._watermark_s, None
+        for section in self._sections:
+            left += section.ended
+            for slot in section.ended:
+                del section.slots[slot.number]
+            section.ended.clear()
+        while not self._sections[0].slots and self._sections[0].watermark_s is not None:
+            watermark_s = self._sections.popleft().watermark_s
+        self._num_held -= len(left)
+        return batch_of(left, watermark_s)
+
+
+def batch_of(left: Sequence[Slot], watermark_s: float | None) -> Batch | None:
+    """Return what became of records that leave, and the watermark behind them; None where there is nothing."""
+    results = [slot for slot in left if slot.has_result]
+    if not results and watermark_s is None:
+        return None
+    times = [slot.timestamp_s for slot in results if slot.timestamp_s is not None]
+    return Batch([slot.result for slot in results], None, times or None, watermark_s)
+
+
+def order_for(step: Step, max_in_flight: int, *, ordered: bool) -> InOrder:
     """Return what keeps the records of a step that waits."""
-    return InOrder(max_in_flight) if ordered else AnyOrder(max_in_flight)
+    if ordered:
+        return InOrder(max_in_flight)
+    return AnyOrder(max_in_flight) if step.inside is None else Overtaking(max_in_flight)

@@ -25,6 +25,7 @@ from sage.base.errors import InternalError
 from sage.flow.graph import Step
 from sage.flow.spec import (
     SINKS,
+    Again,
     Aggregate,
     AsOf,
     AssignTimestamps,
@@ -35,6 +36,7 @@ from sage.flow.spec import (
     ForEach,
     Generate,
     IndexInto,
+    Iterate,
     JoinWindows,
     KeyBy,
     Map,
@@ -103,8 +105,8 @@ class _Cutter:
         match step.spec:
             case Read(time=AssignTimestamps() as time):
                 self._take_operation(Operation(step, time, clock=self._clock(time)))
-            case Read() | Union() | TakeSide() | ToAll():
-                pass  # the task reads or takes, and union and broadcast change nothing
+            case Read() | Union() | TakeSide() | Again() | ToAll():
+                pass  # the task reads or takes; union, broadcast and the way back change nothing
             case Split(tags=tags) as spec:
                 self._take_operation(Operation(step, spec, sides=Sides(step.name, tags)))
             case AssignTimestamps() as spec:
@@ -134,8 +136,8 @@ class _Cutter:
                 self.stateful[step.name] = writing
             case Reply():
                 raise InternalError(f"step {step.name!r} replies to chat requests, and its records are none")
-            case Generate() | Embed() | Rerank() | MapAsync() | MapBatches() as spec:
-                raise InternalError(f"a {type(spec).__name__} waits and cannot be fused: step {step.name!r}")
+            case Generate() | Embed() | Rerank() | MapAsync() | MapBatches() | Iterate() as spec:
+                raise InternalError(f"a {type(spec).__name__} stands alone and cannot be fused: step {step.name!r}")
 
     def _table(self, step: Step) -> Table | None:
         """Return where a step keeps what memory has no room for; None: it keeps all in memory."""

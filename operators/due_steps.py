@@ -13,6 +13,7 @@ from sage.base.dues import DueRecord, like, value_of
 from sage.base.errors import InternalError
 from sage.flow.graph import Step
 from sage.flow.spec import (
+    Again,
     AssignTimestamps,
     Embed,
     Filter,
@@ -38,7 +39,7 @@ def on_dues(step: Step) -> Step:
 
 def _on_dues(spec: Spec) -> Spec:
     match spec:
-        case Union() | TakeSide() | Embed():
+        case Union() | TakeSide() | Again() | Embed():
             return spec
         case Read(time=time):
             return spec if time is None else replace(spec, time=_timed(time))

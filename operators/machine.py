@@ -156,3 +156,20 @@ class Machine(Protocol):
     def close(self, *, complete: bool) -> list[Command]:
         """Let go; called once. Where `complete` is False, what is in flight is withdrawn."""
         ...
+
+
+@runtime_checkable
+class LoopMachine(Machine, Protocol):
+    """The beginning of a loop: is given what comes out of the loop's body apart from what comes in from before it."""
+
+    def on_back(self, batch: Batch) -> list[Command]:
+        """Take records that came back; called also while there is no room, and while output waits for credit."""
+        ...
+
+    def hold(self) -> None:
+        """Until `release`, keep what comes back as it is: it belongs to the next snapshot."""
+        ...
+
+    def release(self) -> list[Command]:
+        """Go on, with what was kept; without a `hold` before it nothing is done."""
+        ...

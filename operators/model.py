@@ -72,7 +72,7 @@ class ModelMachine:
         self._wording = wording
         self._rng = context.rng
         self._failures = Failures()
-        self._order = order if order is not None else order_for(spec.max_in_flight, ordered=spec.ordered)
+        self._order = order if order is not None else order_for(step, spec.max_in_flight, ordered=spec.ordered)
         self._twins = Twins() if _shares(spec) else None
         self._asked: dict[RequestId, OpenAsk] = {}
         self._put_off: dict[int, OpenAsk] = {}

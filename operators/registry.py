@@ -10,6 +10,8 @@ from operators.due_machine import DueLeavingMachine, DueMachine
 from operators.due_steps import on_dues
 from operators.due_wording import DueWording
 from operators.generation import Generation
+from operators.in_body import InBodyMachine, in_body
+from operators.iterating import IterateMachine
 from operators.machine import Machine
 from operators.model import ModelMachine, Wording
 from operators.reranking import Reranking
@@ -17,17 +19,38 @@ from operators.turn_machine import LeavingMachine, PerTurn, TurnMachine
 from operators.turn_steps import on_turns
 from operators.turn_wording import TurnWording
 from operators.waiting import MapAsyncMachine
+from sage.base.dues import value_of
 from sage.base.errors import SourceUnreadable
 from sage.base.inference import Origin
 from sage.flow.chat import ChatSource
 from sage.flow.graph import DueRole, Step, TurnRole
 from sage.flow.plan import Chain
 from sage.flow.ports import RewindableSource, SourceReader
-from sage.flow.spec import Embed, Generate, MapAsync, MapBatches, ModelStep, Read, Rerank
+from sage.flow.spec import Embed, Generate, Iterate, MapAsync, MapBatches, ModelStep, Read, Rerank
 
 
 def machine_for(chain: Chain, context: Context) -> Machine:
     """Return a new machine for one instance of `chain`: steps that wait stand alone, all others are fused."""
+    first = chain.steps[0]
+    if isinstance(first.spec, Iterate):
+        return _loop_machine(first, first.spec)
+    if first.inside is not None:
+        steps = tuple(in_body(step) for step in chain.steps)
+        return InBodyMachine(_machine_by_turns(replace(chain, steps=steps), context))
+    return _machine_by_turns(chain, context)
+
+
+def _loop_machine(step: Step, spec: Iterate) -> Machine:
+    match step.dues:
+        case None:
+            return IterateMachine(step, spec)
+        case DueRole.LEAVES:
+            return IterateMachine(step, spec, taken=value_of)
+        case DueRole.ON_WAY:
+            return IterateMachine(step, spec, seen=value_of)
+
+
+def _machine_by_turns(chain: Chain, context: Context) -> Machine:
     match chain.steps[0].turns:
         case None:
             return _due_machine(chain, context)

@@ -32,7 +32,7 @@ class MapAsyncMachine:
         self._spec = spec
         self._rng = rng
         self._failures = Failures()
-        self._order = order if order is not None else order_for(spec.max_in_flight, ordered=spec.ordered)
+        self._order = order if order is not None else order_for(step, spec.max_in_flight, ordered=spec.ordered)
         self._running: dict[int, Slot] = {}
         self._put_off: dict[int, Slot] = {}
         self._key_of = key_function(spec.dedup)

@@ -28,6 +28,7 @@ def tasks_from_plan(job_id: JobId, plan: Plan) -> tuple[TaskSpec, ...]:
                     link,
                     is_completion=channel.routing is Routing.COMPLETION,
                     port=channel.port,
+                    is_back=channel.routing is Routing.BACK,
                     is_timeless=channel.port == 1 and has_broadcast(chains[channel.target].steps[0].spec),
                 )
             )

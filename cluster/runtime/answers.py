@@ -21,6 +21,10 @@ class Answers:
         self._dropped = checkpoint_id
         return True
 
+    def is_dropped(self, checkpoint_id: int) -> bool:
+        """Say whether it was given up, as far as is known."""
+        return self._dropped == checkpoint_id
+
     def due(self, aligned: int | None, *, is_alone: bool) -> int | None:
         """Return what is to be answered now. `aligned`: the checkpoint whose barriers have all come.
 
@@ -34,4 +38,4 @@ class Answers:
         """Account for an answer; return whether it was given up before."""
         assert checkpoint_id > self._answered, checkpoint_id
         self._answered, self._wanted = checkpoint_id, None
-        return self._dropped == checkpoint_id
+        return self.is_dropped(checkpoint_id)

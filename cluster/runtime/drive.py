@@ -9,6 +9,7 @@ from dataclasses import astuple, fields
 from enum import Enum, auto
 
 from cluster.runtime.answers import Answers
+from cluster.runtime.coming_back import ComingBack
 from cluster.runtime.commits import Commits
 from cluster.runtime.drive_ports import Hands, Workshop
 from cluster.runtime.due_marks import dues_of
@@ -22,7 +23,7 @@ from cluster.runtime.outputs import Outputs, Split
 from cluster.runtime.pace import ReadPace
 from cluster.runtime.saving import CheckpointStage, StateKeeper, TaskState
 from cluster.runtime.source import READ_TIMER, TaskSource
-from operators.machine import CallResult, Command, Counts, DeadLetter, Machine, Withdraw
+from operators.machine import CallResult, Command, Counts, DeadLetter, LoopMachine, Machine, Withdraw
 from sage.base.batch import Batch
 from sage.base.clock import Clock
 from sage.base.inference import Reply
@@ -58,7 +59,8 @@ class Drive:
         self._hands = hands
         self._gauge = gauge
         self._clock = clock
-        self._inputs = Inputs(spec.inputs, num_batches=settings.inbox_batches)
+        self._inputs = Inputs([each for each in spec.inputs if not each.is_back], num_batches=settings.inbox_batches)
+        self._back = ComingBack(spec.inputs, num_batches=settings.inbox_batches)
         self._outputs = Outputs(
             spec.outputs,
             hands.send,
@@ -69,6 +71,7 @@ class Drive:
         self._pace = ReadPace(settings.batch_records)
         self._phase = _Phase.OPENING
         self._machine: Machine | None = None
+        self._loop: LoopMachine | None = None  # the same, where a loop begins here
         self._source = TaskSource(spec, dues_of(spec, clock.unix_s))
         self._checkpoints = Answers()
         self._commits = Commits()
@@ -92,6 +95,7 @@ class Drive:
         """Make the machine, open source and sink, and say so."""
         machine = self._machine = workshop.machine(self._spec, self._keeper.tables() if self._keeper else None)
         saved = self._keeper.saved() if self._keeper is not None else None
+        self._loop = machine if isinstance(machine, LoopMachine) else None
         self._source.open(workshop, saved.reading if saved is not None else None)
         self._source.wake_by(self._hands.wake)
         self._gauge.counts = machine.counts
@@ -117,6 +121,8 @@ class Drive:
 
     def arrive(self, message: TaskMessage) -> None:
         match message:
+            case _ if self._loop is not None and self._back.takes(message.link):
+                self._back.arrive(message)
             case Delivery():
                 self._inputs.add(message)
             case Idle():
@@ -127,7 +133,7 @@ class Drive:
                 self._inputs.end(message)
             case Grant():
                 self._outputs.grant(message, self._clock.monotonic_s())
-        self._gauge.num_waiting = self._inputs.num_waiting
+        self._gauge.num_waiting = self._inputs.num_waiting + self._back.num_waiting
 
     def reply(self, replies: Sequence[Reply]) -> None:
         if replies:
@@ -147,6 +153,8 @@ class Drive:
 
     def step(self) -> bool:
         """Do one piece of work: a read, a batch, or one more move towards the end. False where there is nothing now."""
+        if self._loop is not None and self._phase is not _Phase.OPENING and self._come_round(self._loop):
+            return True  # also while output waits for credit: a loop must not wait for itself
         if self._outputs.is_stalled():
             return False
         match self._phase:
@@ -180,6 +188,7 @@ class Drive:
             case CheckpointStage.DROP:
                 if self._checkpoints.drop(checkpoint_id):
                     self._inputs.drop()
+                    self._go_round()
             case CheckpointStage.COMMIT:
                 for commit in self._commits.complete(checkpoint_id):
                     commit()
@@ -190,13 +199,33 @@ class Drive:
         checkpoint_id = self._checkpoints.due(self._inputs.aligned(), is_alone=is_alone)
         if checkpoint_id is None or self._machine is None:
             return False
+        if self._loop is not None and not self._back.has_come_round:
+            return self._send_round(checkpoint_id, self._loop)
         if self._checkpoints.answer(checkpoint_id):
             self._hands.report(TaskSaved(self._spec.id, checkpoint_id, None))
         elif not self._is_final:  # by that state it has answered already
             self._save(checkpoint_id, self._machine)
         self._inputs.release()
+        if self._back.is_awaited:
+            self._back.release()
+            self._go_round()
+        else:
+            self._outputs.barrier(checkpoint_id)
+        return True
+
+    def _send_round(self, checkpoint_id: int, loop: LoopMachine) -> bool:
+        """Send a barrier through the body of a loop, and keep what comes out before it: the snapshot has that too."""
+        if not self._back.send(checkpoint_id):
+            return False
+        if not self._checkpoints.is_dropped(checkpoint_id):
+            loop.hold()
         self._outputs.barrier(checkpoint_id)
         return True
+
+    def _go_round(self) -> None:
+        """Let what was kept go on, in a loop."""
+        if (loop := self._loop) is not None:
+            self._work(lambda _: loop.release())
 
     def _save(self, checkpoint_id: int | None, machine: Machine) -> None:
         assert self._keeper is not None, "what is not kept has no checkpoints"
@@ -214,6 +243,16 @@ class Drive:
         self._keeper.save(checkpoint_id, state, commits=commits)
 
     # Input.
+
+    def _come_round(self, loop: LoopMachine) -> bool:
+        """Take what comes out of a loop's body: records, or the barrier that went in."""
+        if (came := self._back.take()) is None:
+            return self._back.has_come_round and self._answer_checkpoint()
+        batch, grant = came
+        self._work(lambda _: loop.on_back(batch))
+        if grant is not None:
+            self._hands.send(grant)
+        return True
 
     def _take_input(self) -> bool:
         machine = self._machine
@@ -273,14 +312,14 @@ class Drive:
 
     def _close_machine(self) -> bool:
         machine = self._machine
-        if machine is None or not machine.is_done():
+        if machine is None or not machine.is_done() or self._back.is_awaited:
             return False
         if self._keeper is not None and not self._is_final:
             self._is_final = True
             self._save(None, machine)
         if self._commits.is_awaiting_last:
             return False
-        self._phase, self._machine = _Phase.CLOSED, None
+        self._phase, self._machine, self._loop = _Phase.CLOSED, None, None
         self._obeying.obey(machine.close(complete=True))
         return True
 

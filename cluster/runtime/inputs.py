@@ -16,13 +16,14 @@ class InputSpec:
     """One incoming link. `is_completion`: it carries only an end, and no record is taken before that has come.
 
     `port`: which input of a machine with two it is; its records are taken as `(port, record)`. `is_timeless`: its event
-    time is not that of the task.
+    time is not that of the task. `is_back`: it ends the body of the loop that begins here (`coming_back`).
     """
 
     link: Link
     is_completion: bool = False
     port: int | None = None
     is_timeless: bool = False
+    is_back: bool = False
 
 
 class Inputs:

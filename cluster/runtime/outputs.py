@@ -9,6 +9,7 @@ from cluster.runtime.link_pace import LinkPace
 from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, Link
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
+from sage.flow.iterate import INSIDE
 from sage.flow.plan import Routing, Side
 
 Send = Callable[[Delivery | Idle | Barrier | End], object]
@@ -69,14 +70,18 @@ class Outputs:
         return any(channel.waits() for channel in self._data)
 
     def idle(self) -> bool:
-        """Tell every receiver, once, to expect nothing until something is sent; False while one is owed something."""
+        """Tell every receiver, once, to expect nothing until something is sent; False while one is owed something.
+
+        Nobody in the body of a loop is told: watermarks count records there, and none may be passed over.
+        """
         if self._is_idle:
             return True
         if any(channel.waits() or channel.owes() for channel in self._data):
             return False
         self._is_idle = True
         for channel in self._data:
-            channel.idle()
+            if channel.side is None or channel.side[1] != INSIDE:
+                channel.idle()
         return True
 
     def barrier(self, checkpoint_id: int) -> None:

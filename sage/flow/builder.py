@@ -34,6 +34,15 @@ class Builder:
         self.name = name
         self._drafts: list[Draft] = []
 
+    @property
+    def num_steps(self) -> int:
+        """How many steps there are: the number of the next one."""
+        return len(self._drafts)
+
+    def specs_from(self, number: int) -> list[Spec]:
+        """Return what the steps are told that were added from this number on."""
+        return [draft.step.spec for draft in self._drafts[number:]]
+
     def add(
         self, spec: Spec, *inputs: StepNumber, kind: str | None = None, class_is_default: bool = False
     ) -> StepNumber:

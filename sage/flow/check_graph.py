@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from sage.base.errors import FlowInvalid
+from sage.flow.bodies import with_bodies
 from sage.flow.check_step import check_step, kind_of_step
 from sage.flow.dues import with_dues
 from sage.flow.graph import Graph, Step, consumers_of
 from sage.flow.ports import Repeats, repeats_of
 from sage.flow.spec import (
     SINKS,
+    Again,
     Aggregate,
     AsOf,
     AssignTimestamps,
@@ -40,7 +42,7 @@ def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
 
     Raises FlowInvalid, naming the user's line: no sink, an output nobody uses, two steps of one name, a cycle, a wrong
     number of inputs, an aggregate without a key, a window without event time, a retrieval that would wait for itself, a
-    setting out of range.
+    loop that cannot be one, a setting out of range.
     """
     given = tuple(steps)
     if not given:
@@ -49,7 +51,7 @@ def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
     for step in given:
         check_step(step)
         _check_inputs(step, by_name)
-    ordered = _in_order(name, given, by_name)
+    ordered = with_bodies(_in_order(name, given, by_name))
     _check_ends(name, ordered)
     _check_waits(ordered, by_name)
     _check_time(ordered)
@@ -120,7 +122,7 @@ def _check_ends(flow_name: str, steps: tuple[Step, ...]) -> None:
         for tag in sides_of(step.spec):
             if tag not in taken:
                 raise FlowInvalid(f'{step.where}: nothing uses the side {tag!r} of "{step.name}"', _take(tag))
-        if not readers[step.name] and not isinstance(step.spec, SINKS):
+        if not readers[step.name] and not isinstance(step.spec, (*SINKS, Again)):
             raise FlowInvalid(f'{step.where}: nothing uses what the step "{step.name}" gives', end)
         if (path := _file_of(step.spec)) is not None:
             twin = files.setdefault(path, step)

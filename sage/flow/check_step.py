@@ -8,7 +8,9 @@ from math import inf
 from sage.base.errors import FlowInvalid
 from sage.flow.check_numbers import Fault, above_zero, at_least, finite, whole_numbers
 from sage.flow.graph import OnError, Step
+from sage.flow.iterate import INSIDE
 from sage.flow.spec import (
+    Again,
     Aggregate,
     AsOf,
     AssignTimestamps,
@@ -21,6 +23,7 @@ from sage.flow.spec import (
     Gather,
     Generate,
     IndexInto,
+    Iterate,
     JoinWindows,
     KeyBy,
     Map,
@@ -65,6 +68,8 @@ NAMES = {
     TakeSide: "side",
     ToAll: "broadcast",
     Union: "union",
+    Iterate: "iterate",
+    Again: "again",
     Generate: "generate",
     Embed: "embed",
     IndexInto: "index_into",
@@ -85,8 +90,13 @@ def kind_of_step(spec: Spec) -> str:
     return spec.kind if isinstance(spec, Aggregate) else NAMES[type(spec)]
 
 
-_ONE_TASK = {Read: "a source is read", Write: "a sink is written", ToAll: "a stream is given to all instances"}
-_WITHOUT_FUNCTION = (Read, Union, TakeSide, ToAll, Write)
+_ONE_TASK = {
+    Read: "a source is read",
+    Write: "a sink is written",
+    ToAll: "a stream is given to all instances",
+    Iterate: "the records of a loop are counted",
+}
+_WITHOUT_FUNCTION = (Read, Union, TakeSide, Again, ToAll, Write)
 
 
 def check_step(step: Step) -> None:
@@ -130,9 +140,9 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
             yield from _faults_of_time(spec)
         case Window() | Process() | Within() | JoinWindows() | AsOf():
             yield from _faults_of_timed(spec)
-        case Split():
-            yield from _faults_of_split(spec)
-        case Union() | Write() | Reply() | TakeSide() | ToAll():
+        case Split() | Iterate():
+            yield from _faults_of_split(spec) if isinstance(spec, Split) else _faults_of_loop(spec)
+        case Union() | Write() | Reply() | TakeSide() | Again() | ToAll():
             pass
 
 
@@ -164,6 +174,15 @@ def _faults_of_split(spec: Split) -> Iterator[Fault]:
         yield Fault("split takes a predicate for each side, got none", 'Write split({"tag": predicate}).', "predicates")
     for predicate in spec.predicates:
         yield from _callable(spec, predicate, "predicates")
+
+
+def _faults_of_loop(spec: Iterate) -> Iterator[Fault]:
+    yield from _callable(spec, spec.until, "until")
+    yield from whole_numbers(max_rounds=spec.max_rounds, max_in_flight=spec.max_in_flight)
+    yield from at_least(1, max_rounds=spec.max_rounds, max_in_flight=spec.max_in_flight)
+    tag: object = spec.unfinished_to
+    if tag is not None and (not isinstance(tag, str) or tag in ("", INSIDE)):
+        yield Fault(f"unfinished_to={tag!r:.80} is no tag", 'Write unfinished_to="unfinished".', "unfinished_to")
 
 
 def _faults_of_time(spec: AssignTimestamps | Read) -> Iterator[Fault]:

@@ -3,13 +3,16 @@
 from dataclasses import replace
 
 from sage.base.errors import FlowInvalid
+from sage.flow.bodies import returns_of
 from sage.flow.graph import DueRole, Graph, Step, consumers_of
 from sage.flow.spec import (
+    Again,
     AssignTimestamps,
     Embed,
     Filter,
     FlatMap,
     Generate,
+    Iterate,
     KeyBy,
     Map,
     MapAsync,
@@ -25,6 +28,7 @@ from sage.flow.spec import (
 _ASKING = (Generate, Embed, Rerank)
 _KEEPING = (
     *(Read, Union, Map, Filter, FlatMap, MapAsync, MapBatches, AssignTimestamps, KeyBy, Split, TakeSide, Retrieve),
+    *(Iterate, Again),
     *_ASKING,
 )
 """Steps of whose every output it is known which record it came of."""
@@ -70,11 +74,15 @@ def _fed(steps: tuple[Step, ...]) -> set[str]:
 def _leading(steps: tuple[Step, ...]) -> set[str]:
     """Return the steps that ask a model, and those from which records reach one."""
     readers = consumers_of(steps)
+    heads = {last.name: head.name for last, head in returns_of(steps)}
     leads: set[str] = set()
-    for step in reversed(steps):
-        onward = any(reader.name in leads for reader in readers[step.name])
-        if isinstance(step.spec, _ASKING) or (onward and isinstance(step.spec, _KEEPING)):
-            leads.add(step.name)
+    num_before = -1
+    while len(leads) > num_before:  # what comes back to the beginning of a loop leads where that leads
+        num_before = len(leads)
+        for step in reversed(steps):
+            onward = any(reader.name in leads for reader in readers[step.name]) or heads.get(step.name) in leads
+            if isinstance(step.spec, _ASKING) or (onward and isinstance(step.spec, _KEEPING)):
+                leads.add(step.name)
     return leads
 
 

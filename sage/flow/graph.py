@@ -49,7 +49,8 @@ class Step:
 
     `parallelism` is the number of instances, each of which asks for `demand`. `retries`: how often a record is tried
     again under RETRY before the job fails, and under DEAD_LETTER before the record becomes a dead letter. `turns`: None
-    where no chat request comes by; `dues`: None where no record is due at any time.
+    where no chat request comes by; `dues`: None where no record is due at any time. `inside`: the name of the `iterate`
+    in whose body it is.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Step:
     retries: int = 0
     turns: TurnRole | None = None
     dues: DueRole | None = None
+    inside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
+from sage.flow.bodies import returns_of
 from sage.flow.check_graph import fills
 from sage.flow.check_step import kind_of_step
 from sage.flow.graph import Step
@@ -21,6 +22,7 @@ def mermaid_from_steps(steps: Sequence[Step]) -> str:
     lines += [f"    s{number[step.name]}{_mermaid_shape(step)}" for step in steps]
     lines += [f"    s{number[source]} --> s{number[step.name]}" for step in steps for source in step.inputs]
     lines += [f"    s{number[filler.name]} -. then .-> s{number[retrieve.name]}" for retrieve, filler in fills(steps)]
+    lines += [f"    s{number[last.name]} -. again .-> s{number[head.name]}" for last, head in returns_of(steps)]
     return "\n".join(lines)
 
 
@@ -63,6 +65,7 @@ def _svg(steps: Sequence[Step], marked: str | None, *, title: str | None = None)
     height = max((y for _, y in places.values()), default=0) + HEIGHT + MARGIN
     arrows = [_arrow(places[source], places[step.name]) for step in steps for source in step.inputs]
     arrows += [_arrow(places[filler.name], places[retrieve.name], dashed=True) for retrieve, filler in fills(steps)]
+    arrows += [_arrow(places[last.name], places[head.name], dashed=True) for last, head in returns_of(steps)]
     boxes = [_box(step, *places[step.name], marked=step.name == marked) for step in steps]
     colour, ground = "currentColor", ""
     if title is not None:

@@ -6,9 +6,10 @@ from enum import StrEnum
 from functools import reduce
 
 from sage.base.demand import Demand
+from sage.flow.bodies import returns_of
 from sage.flow.check_graph import fills
 from sage.flow.graph import Graph, Step, consumers_of
-from sage.flow.spec import KeyBy, MapBatches, TakeSide, ToAll, Union, Waiting
+from sage.flow.spec import Iterate, KeyBy, MapBatches, TakeSide, ToAll, Union, Waiting
 from sage.flow.two_inputs import takes_two
 
 Side = tuple[str, str]
@@ -22,6 +23,7 @@ class Routing(StrEnum):
     ROUND_ROBIN = "round_robin"  # batch by batch, order not kept
     KEYED = "keyed"  # by a stable hash of the record's key
     BROADCAST = "broadcast"  # every batch to every instance
+    BACK = "back"  # one instance to one: from the end of a loop's body to its beginning
     COMPLETION = "completion"  # carries no records, only the end: the receiver waits for it before it takes records
 
 
@@ -30,7 +32,7 @@ class Chain:
     """Steps that run in one task, fused. `demand` is that of all its steps together, for each instance.
 
     The first step is a Read (the task drives itself), a Union (identity), one Waiting step alone, one MapBatches with
-    `max_wait_s` alone, or any inline step; all others are inline. `id` is the name of its first step.
+    `max_wait_s` alone, one Iterate alone, or any inline step; all others are inline. `id` is its first step's name.
     """
 
     id: str
@@ -58,7 +60,8 @@ class Channel:
 class Plan:
     """What runs: chains in the topological order of their records, and the channels between them.
 
-    A COMPLETION channel may go from a later chain to an earlier one; with them too, the channels make no circle.
+    COMPLETION and BACK channels may go from a later chain to an earlier one. A BACK channel alone closes a circle, that
+    of a loop.
     """
 
     graph: Graph
@@ -85,7 +88,12 @@ def plan_from_graph(graph: Graph) -> Plan:
             home[step.name] = step.name
         grown.setdefault(home[step.name], []).append(step)
     chains = tuple(_chain(tuple(steps)) for steps in grown.values())
-    return Plan(graph, chains, (*_data_channels(chains, home, by_name), *_completion_channels(graph.steps, home)))
+    channels = (
+        *_data_channels(chains, home, by_name),
+        *_back_channels(graph.steps, home),
+        *_completion_channels(graph.steps, home),
+    )
+    return Plan(graph, chains, channels)
 
 
 def _fuses(before: Step, step: Step) -> bool:
@@ -104,7 +112,9 @@ def _takes_side(step: Step) -> bool:
 
 
 def _stands_alone(step: Step) -> bool:
-    return isinstance(step.spec, Waiting) or (isinstance(step.spec, MapBatches) and step.spec.max_wait_s is not None)
+    return isinstance(step.spec, Waiting | Iterate) or (
+        isinstance(step.spec, MapBatches) and step.spec.max_wait_s is not None
+    )
 
 
 def _chain(steps: tuple[Step, ...]) -> Chain:
@@ -133,6 +143,10 @@ def _routing(before: Step, step: Step) -> Routing:
     if isinstance(before.spec, ToAll) and step.parallelism > 1:
         return Routing.BROADCAST
     return Routing.FORWARD if before.parallelism == step.parallelism else Routing.ROUND_ROBIN
+
+
+def _back_channels(steps: Sequence[Step], home: Mapping[str, str]) -> list[Channel]:
+    return [Channel(home[last.name], home[head.name], Routing.BACK) for last, head in returns_of(steps)]
 
 
 def _completion_channels(steps: Sequence[Step], home: Mapping[str, str]) -> list[Channel]:

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from sage.base.inference import ServiceClass
 from sage.flow.call_cache import CallCache
+from sage.flow.iterate import Again as Again
+from sage.flow.iterate import Iterate as Iterate
 from sage.flow.ports import Sink, Source
 from sage.flow.reranking import Rerank as Rerank
 from sage.flow.two_inputs import AsOf as AsOf
@@ -296,6 +298,7 @@ Inline = (
     | AsOf
     | Split
     | TakeSide
+    | Again
     | ToAll
     | IndexInto
     | Retrieve
@@ -311,7 +314,7 @@ ModelStep = Generate | Embed | Rerank
 Waiting = MapAsync | ModelStep
 """Steps that ask somebody and go on when the reply comes."""
 
-Spec = Read | Union | Inline | Waiting
+Spec = Read | Union | Inline | Waiting | Iterate
 SPILLS = (Aggregate, Reduce, Fold, Process)
 """Steps whose state may be larger than memory, where the user says so."""
 
@@ -324,7 +327,7 @@ SINKS = (IndexInto, Write, ForEach, Reply)
 def sides_of(spec: Spec) -> tuple[str, ...]:
     """Return the tags of what leaves a step beside its main stream."""
     match spec:
-        case Split(tags=tags) | Process(sides=tags):
+        case Split(tags=tags) | Process(sides=tags) | Iterate(sides=tags):
             return tags
         case Window(late_to=str() as tag):
             return (tag,)

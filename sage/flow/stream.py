@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
-from typing import TYPE_CHECKING, Generic, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack
 
 from sage.flow import spec
 from sage.flow.cached import kept_by, named_for
+from sage.flow.iterate import INSIDE
 from sage.flow.model_options import BACKOFF_S, Cache
 from sage.flow.questions import Questions
 from sage.flow.time_options import ClockOptions
@@ -132,6 +133,50 @@ class Stream(Questions[T_co]):
         ([0, 1], [3, 5], [2, 4])
         """
         return SidedStream(self._builder, self._then(spec.Split(tuple(predicates), tuple(predicates.values()))))
+
+    def iterate(
+        self,
+        body: Callable[[Stream[T_co]], Stream[T_co]],
+        *,
+        until: Callable[[T_co], object],
+        max_rounds: int,
+        max_in_flight: int = 1000,
+        unfinished_to: str | None = None,
+    ) -> SidedStream[T_co, T_co]:
+        """Send each record through `body` again and again: it leaves once `until` holds for what came of it.
+
+        `body` is called once, with the stream of records that go in, and returns the stream of those that come out of
+        one round. After `max_rounds` rounds a record leaves as it is: on the side `unfinished_to`, where that is given,
+        else with the others. Records leave as they are done, not in the order in which they came. At most
+        `max_in_flight` records are in the loop, where its body makes one record of one; others wait before it.
+
+        >>> import sage
+        >>> flow = sage.Flow("f")
+        >>> def halve(stream): return stream.map(lambda n: n // 2)
+        >>> odd = flow.from_collection([12, 40, 7]).iterate(halve, until=lambda n: n % 2, max_rounds=10).collect()
+        >>> _ = flow.run(); sorted(odd.items)
+        [3, 3, 5]
+        """
+        builder, loop = self._builder, self._builder.num_steps
+        head = self._then(spec.Iterate(until, max_rounds, max_in_flight, unfinished_to, loop))
+        begin: Stream[T_co] = Stream(builder, builder.add(spec.TakeSide(INSIDE), head, kind="round"))
+        end = self._checked_body(body(begin), builder.specs_from(loop))
+        builder.add(spec.Again(loop), end._number)
+        return SidedStream(builder, head)
+
+    def _checked_body(self, end: object, specs: list[spec.Spec]) -> Stream[Any]:
+        """Return what a body returned; raises FlowInvalid where no loop can be made of it, or of its steps."""
+        if any(isinstance(each, spec.Read) for each in specs):
+            raise refusal("the body of iterate has a source in it", "Read before the loop.", param="body")
+        if any(isinstance(each, spec.SINKS) for each in specs):
+            raise refusal("the body of iterate has a sink in it", "End the stream that iterate returns.", param="body")
+        if not isinstance(end, Stream):
+            do = "Return what the steps of the body make: lambda stream: stream.map(...)."
+            raise refusal(f"the body of iterate returned {end!r:.80}, which is no stream", do, param="body")
+        if end._builder is not self._builder:
+            what = f'the body of iterate returned a stream of another flow, "{end._builder.name}"'
+            raise refusal(what, "Use the stream that the body is given.", param="body")
+        return end
 
     def broadcast(self) -> BroadcastStream[T_co]:
         """Give every record to every instance of the next step, in one order; `keyed.connect(this)` keeps what it says.
