@@ -97,7 +97,7 @@ class TraceSizing:
     def prefix(self, request: Request) -> PromptPrefix:
         arrival = self._arrivals[int(request.id)]
         ends = range(arrival.block_tokens, arrival.block_tokens * (len(arrival.blocks) + 1), arrival.block_tokens)
-        return PromptPrefix(arrival.blocks, tuple(ends))
+        return PromptPrefix(arrival.blocks, tuple([min(end, arrival.prompt_tokens) for end in ends]))
 
     def session(self, request: Request) -> int:
         arrival = self._arrivals[int(request.id)]

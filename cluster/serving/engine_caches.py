@@ -1,9 +1,10 @@
 """How much of what engines were given they still have cached, learned from what they say they found there.
 
 An engine drops what was used longest ago, and of one prompt its end first (as vLLM does). So a block is there as long
-as the engine was given less since, with what stands before it in its prompt, than it keeps. How much it keeps nobody
-says, but each answer says how much of its prompt was cached: what was found had been kept for so many tokens, what was
-not found had not. An engine that never tells of anything cached is believed to keep all. Knows no request and no queue.
+as what was used since, with what stands before it in its prompt, is no more than the engine keeps; what is used again
+counts once. How much it keeps nobody says, but each answer says how much of its prompt was cached: what was found had
+been kept beside so many tokens, what was not found had not. An engine that never tells of anything cached is believed
+to keep all. Knows no request and no queue.
 """
 
 import math
@@ -18,32 +19,59 @@ eight devices hold of a large model."""
 
 _STEP = 0.2  # of the way to what an answer says
 _NEAR = 0.05  # of the prompt: what is told is in tokens of the engine, what is expected in such as are assumed here
+_BLOCK_TOKENS = 16  # engines tell of whole blocks, and work off the last token of a prompt in any case
 
-Run = tuple[int, float]
-"""Where blocks used at the same time end, in tokens of the prompt; how much the engine was given since."""
+Run = tuple[int, int]
+"""Where blocks used last by one prompt end, in tokens of the prompt given now; how much was used after that one."""
 
 
 @dataclass(slots=True)
 class _Cache:
-    """`given`: tokens of all prompts; `used`: as it was when a block was used last."""
+    """Prompts by number. `used`: of each block the prompt that used it last; `left`: of each prompt from `first` on the
+    tokens of the blocks that none used since. `newer`: the sum of those after `bound`, the oldest of which the engine
+    still has anything: as much as it keeps, and no more."""
 
-    given: float = 0.0
+    used: dict[int, int] = field(default_factory=dict)
+    left: list[int] = field(default_factory=list)
+    first: int = 0
+    bound: int = 0
+    newer: int = 0
     kept: float = math.inf
     tells: bool = False
-    used: dict[int, float] = field(default_factory=dict)
 
-    def has(self, block: int, ends_tokens: int) -> bool:
-        used = self.used.get(block)
-        return used is not None and self.given - used + ends_tokens <= self.kept
+    def used_after(self, number: int) -> int:
+        """Return how many tokens were used after a prompt: as many are there for each to be dropped before it."""
+        left, at, bound = self.left, number - self.first + 1, self.bound - self.first + 1
+        if at <= bound:
+            return self.newer + sum(left[at:bound])
+        if at - bound < len(left) - at:
+            return self.newer - sum(left[bound:at])
+        return sum(left[at:])
 
-    def drop_oldest(self) -> None:
-        """Forget half of the blocks: O(1) a block given, on average."""
-        middle = sorted(self.used.values())[len(self.used) // 2]
-        self.used = {block: used for block, used in self.used.items() if used > middle}
+    def drop(self) -> None:
+        """Drop what is more than is kept, which was used longest ago."""
+        while self.newer > self.kept:
+            self.bound += 1
+            self.newer -= self.left[self.bound - self.first]
 
-    def learn(self, given_since: float) -> None:
+    def learn(self, used_after: float) -> None:
         """Come nearer to keeping just so much."""
-        self.kept = given_since if self.kept == math.inf else self.kept + _STEP * (given_since - self.kept)
+        self.kept = used_after if self.kept == math.inf else self.kept + _STEP * (used_after - self.kept)
+        left, first = self.left, self.first
+        while self.bound > first and self.newer + left[self.bound - first] <= self.kept:
+            self.newer += left[self.bound - first]
+            self.bound -= 1
+        self.drop()
+
+    def forget_oldest(self) -> None:
+        """Forget about half of the blocks: O(1) a block given, on average."""
+        middle = sorted(self.used.values())[len(self.used) // 2]
+        self.used = {block: number for block, number in self.used.items() if number > middle}
+        while self.bound < middle:
+            self.bound += 1
+            self.newer -= self.left[self.bound - self.first]
+        del self.left[: middle - self.first]
+        self.first = middle
 
 
 class EngineCaches:
@@ -53,7 +81,7 @@ class EngineCaches:
         self._caches: dict[EngineId, _Cache] = {}
 
     def kept_tokens(self, engine_id: EngineId) -> float:
-        """Return how much an engine is given until it has dropped what it was given before; infinite if not known."""
+        """Return how many tokens an engine keeps; infinite if not known."""
         cache = self._caches.get(engine_id)
         return math.inf if cache is None else cache.kept
 
@@ -62,25 +90,41 @@ class EngineCaches:
         cache = self._caches.get(engine_id)
         if cache is None:
             return 0
-        blocks, ends = prefix.hashes, prefix.ends_tokens
-        low, high = 0, ends.index(tokens)  # the first `low` blocks are there; after the look, the one at `high` is not
-        if cache.has(blocks[high], tokens):
+        blocks, ends, used, bound = prefix.hashes, prefix.ends_tokens, cache.used.get, cache.bound
+        high = ends.index(tokens)
+        if used(blocks[high], -1) > bound:
             return tokens
+        low = 0  # the first `low` blocks are there whole; after the look, the one at `high` is not
         while low < high:
             middle = (low + high) // 2
-            low, high = (middle + 1, high) if cache.has(blocks[middle], ends[middle]) else (low, middle)
-        return ends[low - 1] if low else 0
+            low, high = (middle + 1, high) if used(blocks[middle], -1) > bound else (low, middle)
+        begins = ends[low - 1] if low else 0
+        found, last = begins, begins + cache.kept - cache.newer  # of the oldest prompt, only its beginning
+        while low < len(blocks) and ends[low] <= min(last, tokens) and used(blocks[low]) == bound:
+            found, low = ends[low], low + 1
+        return found
 
     def given(self, prefix: PromptPrefix, engine_id: EngineId) -> tuple[Run, ...]:
         """Note that an engine is given a prompt now; return what of it the engine was given before."""
-        cache = self._caches.setdefault(engine_id, _Cache())
+        cache = self._caches.get(engine_id)
+        if cache is None:
+            cache = self._caches[engine_id] = _Cache(left=[0])
         if not prefix.hashes:
             return ()
-        runs = _runs(prefix, cache)
-        cache.given += prefix.ends_tokens[-1]
-        cache.used.update(dict.fromkeys(prefix.hashes, cache.given))
+        number = cache.first + len(cache.left)
+        found = _found(prefix, cache)
+        runs = tuple([(ends, cache.used_after(before)) for before, _, ends in found])
+        tokens = prefix.ends_tokens[-1]
+        for before, begins, ends in found:
+            cache.left[before - cache.first] -= ends - begins
+            if before > cache.bound:
+                cache.newer -= ends - begins
+        cache.left.append(tokens)
+        cache.newer += tokens
+        cache.used.update(dict.fromkeys(prefix.hashes, number))
+        cache.drop()
         if len(cache.used) > MAX_BLOCKS:
-            cache.drop_oldest()
+            cache.forget_oldest()
         return runs
 
     def not_worked_off(self, prefix: PromptPrefix, engine_id: EngineId, cached_tokens: int) -> None:
@@ -90,10 +134,14 @@ class EngineCaches:
         if cache is None or not prefix.hashes:
             return
         used = cache.used
-        given = used.get(prefix.hashes[-1])
+        given, begins = used.get(prefix.hashes[-1]), 0
         for block, ends in zip(prefix.hashes, prefix.ends_tokens, strict=True):
-            if ends > cached_tokens and used.get(block) == given:
-                used.pop(block, None)
+            if ends > cached_tokens and given is not None and used.get(block) == given:
+                del used[block]
+                cache.left[given - cache.first] -= ends - begins
+                if given > cache.bound:
+                    cache.newer -= ends - begins
+            begins = ends
 
     def forget(self, engine_id: EngineId) -> None:
         """Forget an engine that is gone: one that comes back has nothing cached."""
@@ -105,28 +153,32 @@ class EngineCaches:
         if cache is None or not runs:
             return
         cache.tells = cache.tells or cached_tokens > 0
-        begins = 0
-        for ends, since in runs if cache.tells else ():
-            if cached_tokens < ends - _NEAR * prompt_tokens:
-                at = max(since + begins, since + cached_tokens)
+        begins, near = 0, _BLOCK_TOKENS + _NEAR * prompt_tokens
+        for ends, used_after in runs if cache.tells else ():
+            if cached_tokens < ends - near:
+                at = used_after + max(0.0, cached_tokens - begins)
                 if at < cache.kept or cached_tokens > begins:
                     cache.learn(at)
                 return
-            if since + ends > cache.kept:
-                cache.learn(since + ends)
+            if used_after + ends - begins > cache.kept and ends - begins > near:
+                cache.learn(used_after + ends - begins)
             begins = ends
 
 
-def _runs(prefix: PromptPrefix, cache: _Cache) -> tuple[Run, ...]:
-    runs: list[Run] = []
-    before = math.inf
+def _found(prefix: PromptPrefix, cache: _Cache) -> list[tuple[int, int, int]]:
+    """Return of the prompt's beginning, as far as the engine was given it: the prompts that used it last, in order,
+    and of which tokens to which."""
+    found: list[tuple[int, int, int]] = []
+    before, begins, end = -1, 0, 0
     for block, ends in zip(prefix.hashes, prefix.ends_tokens, strict=True):
         used = cache.used.get(block)
-        if used is None or used > before:
+        if used is None or used > before >= 0:
             break
-        if used == before:
-            runs[-1] = (ends, cache.given - used)
-        else:
-            runs.append((ends, cache.given - used))
-        before = used
-    return tuple(runs)
+        if used != before:
+            if end > begins:
+                found.append((before, begins, end))
+            before, begins = used, end
+        end = ends
+    if end > begins:
+        found.append((before, begins, end))
+    return found

@@ -3,6 +3,7 @@
 import math
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +74,49 @@ def test_how_much_is_kept_is_learned_from_what_was_dropped() -> None:
         engine.ask(*range(20_000 + 100 * n, 20_010 + 100 * n))
     assert engine.cached_tokens(*range(9_000, 9_020)) == 0
     assert engine.believed_tokens(*range(9_000, 9_020)) == 0
+
+
+def test_what_is_believed_is_nearly_always_what_is_there_once_the_size_is_learned() -> None:
+    engine = _Told(num_blocks=50)
+    engine.ask_often(1_000, num_prompts=30)
+    assert 450 <= engine.caches.kept_tokens(_ID) <= 550, "it keeps 500"
+    rng, wrong = Random(8), 0
+    for _ in range(300):
+        n = rng.randrange(30)
+        blocks = range(100 * n, 100 * n + 2 + n % 5)
+        wrong += engine.believed_tokens(*blocks) != engine.cached_tokens(*blocks)
+        engine.ask(*blocks)
+    assert wrong <= 15
+
+
+def test_what_is_used_again_and_again_drives_nothing_out() -> None:
+    engine = _Told(num_blocks=50)
+    engine.ask_often(1_000, num_prompts=30)
+    engine.ask(*range(9_000, 9_020))
+    for _ in range(20):
+        engine.ask(*range(20_000, 20_010))
+    assert engine.cached_tokens(*range(9_000, 9_020)) == 200
+    assert engine.believed_tokens(*range(9_000, 9_020)) == 200
+
+
+@pytest.mark.parametrize(("ends", "told"), [(13, 12), (500, 496)])
+def test_the_last_token_and_a_block_begun_are_worked_off_anew_and_say_nothing(ends: int, told: int) -> None:
+    caches, other = EngineCaches(), PromptPrefix((7, 8), (2_000, 4_000))
+    prompt = PromptPrefix((1,), (ends,))
+    caches.given(prompt, _ID)
+    caches.given(other, _ID)
+    caches.told(_ID, caches.given(prompt, _ID), told, ends)
+    assert caches.kept_tokens(_ID) == math.inf
+
+
+def test_a_beginning_too_short_to_be_told_from_nothing_says_nothing() -> None:
+    caches = EngineCaches()
+    caches.told(_ID, caches.given(_prefix(1), _ID), 0, 10)
+    caches.given(_prefix(2, 3, 4), _ID)
+    caches.told(_ID, caches.given(_prefix(2, 3, 4), _ID), 10, 30)  # it keeps 10, as far as it says
+    kept = caches.kept_tokens(_ID)
+    caches.told(_ID, caches.given(_prefix(1, *range(100, 200)), _ID), 0, 1_010)
+    assert caches.kept_tokens(_ID) == kept
 
 
 def test_the_end_of_a_prompt_is_dropped_before_its_beginning() -> None:
