@@ -27,14 +27,22 @@ from sage.base.inference import TEXT_KINDS, Usage
 ROUTE_NAMES = ("round_robin", "least_work", "session", "prefix", "auto")
 
 MIN_MATCH = 0.5
-"""A shorter part of the prompt is no reason to prefer an engine: all requests of a service share their beginnings. To
-`auto` it counts for just the time that it saves."""
+"""To `prefix` a shorter part of the prompt is no reason to prefer an engine: all requests of a service share their
+beginnings."""
 
-WEIGHT_OF_WORK = 0.02  # of all work of an engine, against the prompts before its next one: it tells equals apart
+WEIGHT_OF_WORK = 0.06  # of all work of an engine, against the prompts before its next one: it tells equals apart
 
-WORTH_OF_CACHED = 4.0
+WORTH_OF_CACHED = 12.0
 """Prompt tokens that a request may wait for at a holder, for each that is cached there. Worked off elsewhere they also
 drive out what that engine has cached, and are then kept twice: more than the time they take (simulated, Mooncake)."""
+
+MIN_WORTH = 0.25
+"""A shorter part of the prompt counts to `auto` for just the time that it saves: it is what many share, and is kept
+everywhere anyway."""
+
+TIMES_THE_WORK, NUM_MORE = 2.0, 16
+"""Of the least busy engine's work, and of the request's own: with more than both a holder is passed over, so that a
+prompt that many ask for at once is cached on several engines."""
 
 MAX_SESSIONS = 65_536
 
@@ -232,9 +240,12 @@ class SoonestDone(_ByPrefix):
         if not matches:
             return first
         best, least = first, _prompts_and_work(first) - _worth(matches.get(first.info.engine_id, 0), ticket)
+        most_work = TIMES_THE_WORK * first.work + NUM_MORE * ticket.size.work
         for engine_id, cached in matches.items():
             account = accounts.get(engine_id)
             if account is None or account.is_retired or account.free_slots() <= 0 or ticket.lane not in account.lanes:
+                continue
+            if account.work > most_work:
                 continue
             done = _prompts_and_work(account) - _worth(cached, ticket)
             if done < least:
@@ -266,7 +277,7 @@ def _prompts_and_work(account: EngineAccount) -> float:
 
 def _worth(cached_tokens: int, ticket: Ticket) -> float:
     """Return the prompt tokens before it that a request may wait for where so much of it is cached."""
-    each = WORTH_OF_CACHED if cached_tokens >= MIN_MATCH * ticket.size.prompt_tokens else 1.0
+    each = WORTH_OF_CACHED if cached_tokens >= MIN_WORTH * ticket.size.prompt_tokens else 1.0
     return each * cached_tokens
 
 
