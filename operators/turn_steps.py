@@ -27,9 +27,9 @@ def _on_turns(step: Step, turns: ChatTurns) -> Spec:
         case Map(fn):
             return Map(lambda record: record.with_value(fn(record.value)))
         case Filter(fn):
-            return Filter(_keeping(fn, turns))
+            return Filter(_keeping(fn, turns, step.num_ways))
         case FlatMap(fn):
-            return FlatMap(_parting(fn, turns))
+            return FlatMap(_parting(fn, turns, step.num_ways))
         case MapAsync(fn=fn) as spec:
             return replace(spec, fn=_awaiting(fn))
         case MapBatches(fn=fn) as spec:
@@ -47,21 +47,21 @@ def _on_turns(step: Step, turns: ChatTurns) -> Spec:
             raise InternalError(f"a {type(spec).__name__} is on the way of chat requests")
 
 
-def _keeping(fn: Callable[[Any], object], turns: ChatTurns) -> Callable[[TurnRecord], bool]:
+def _keeping(fn: Callable[[Any], object], turns: ChatTurns, num_ways: int) -> Callable[[TurnRecord], bool]:
     def keep(record: TurnRecord) -> bool:
         if fn(record.value):
             return True
-        turns.leave(record)
+        turns.leave(record, num_ways)
         return False
 
     return keep
 
 
-def _parting(fn: Callable[[Any], Any], turns: ChatTurns) -> Callable[[TurnRecord], list[TurnRecord]]:
+def _parting(fn: Callable[[Any], Any], turns: ChatTurns, num_ways: int) -> Callable[[TurnRecord], list[TurnRecord]]:
     def part(record: TurnRecord) -> list[TurnRecord]:
         values = list(fn(record.value))
         if not values:
-            turns.leave(record)
+            turns.leave(record, num_ways)
         return [record.parted(number, len(values), value) for number, value in enumerate(values)]
 
     return part

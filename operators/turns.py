@@ -53,8 +53,8 @@ class ChatTurns(Protocol):
         """Say that the record has become all of its part of the answer."""
         ...
 
-    def leave(self, record: TurnRecord) -> None:
-        """Say that the record leads to no reply."""
+    def leave(self, record: TurnRecord, num_ways: int) -> None:
+        """Say that the record leads to no reply, by none of the ways there are from where it was left away."""
         ...
 
     def fail(self, turn: Turn, error: SageError) -> None:

@@ -164,8 +164,9 @@ class RunTurns:
     def end(self, record: TurnRecord, speaker: str, reason: Reason) -> None:
         self._end(record, speaker, reason)
 
-    def leave(self, record: TurnRecord) -> None:
-        self._end(record, "", None)
+    def leave(self, record: TurnRecord, num_ways: int) -> None:
+        for _ in range(num_ways):
+            self._end(record, "", None)
 
     def fail(self, turn: Turn, error: SageError) -> None:
         if self.is_open(turn):

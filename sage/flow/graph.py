@@ -49,8 +49,8 @@ class Step:
 
     `parallelism` is the number of instances, each of which asks for `demand`. `retries`: how often a record is tried
     again under RETRY before the job fails, and under DEAD_LETTER before the record becomes a dead letter. `turns`: None
-    where no chat request comes by; `dues`: None where no record is due at any time. `inside`: the name of the `iterate`
-    in whose body it is.
+    where no chat request comes by; `num_ways`: by how many ways they go on from here to a reply. `dues`: None where no
+    record is due at any time. `inside`: the name of the `iterate` in whose body it is.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Step:
     on_error: OnError = OnError.FAIL
     retries: int = 0
     turns: TurnRole | None = None
+    num_ways: int = 1
     dues: DueRole | None = None
     inside: str | None = None
 

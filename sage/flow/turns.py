@@ -140,10 +140,13 @@ def _with_role(
         return replace(step, turns=TurnRole.LEAVES) if not on_way.isdisjoint(step.inputs) else step
     if isinstance(step.spec, Read) and isinstance(step.spec.source, ChatSource):
         source = replace(step.spec.source, num_ways=num_ways[step.name])
-        return replace(step, spec=replace(step.spec, source=source), turns=TurnRole.ON_WAY)
+        return replace(
+            step, spec=replace(step.spec, source=source), turns=TurnRole.ON_WAY, num_ways=num_ways[step.name]
+        )
     role = TurnRole.SPEAKS if _speaks(step, readers) else TurnRole.ON_WAY
     takes_policy = not isinstance(step.spec, Union)
-    return replace(step, turns=role, on_error=OnError.DEAD_LETTER if takes_policy else step.on_error)
+    on_error = OnError.DEAD_LETTER if takes_policy else step.on_error
+    return replace(step, turns=role, num_ways=num_ways[step.name], on_error=on_error)
 
 
 def _speaks(step: Step, readers: Mapping[str, tuple[Step, ...]]) -> bool:

@@ -101,6 +101,16 @@ def test_the_ways_to_a_reply_are_counted() -> None:
     short.map(str).union(long.map(str), long.map(repr)).reply()
     turns.for_each(print)
     assert num_ways(flow.graph()) == 3
+    assert {step.name: step.num_ways for step in flow.graph().steps if step.turns is TurnRole.ON_WAY} == {
+        "from_chat": 3,
+        "filter": 1,
+        "map": 2,
+        "map-2": 1,
+        "map-3": 1,
+        "map-4": 1,
+        "union": 1,
+        "reply": 1,
+    }
 
 
 def test_what_cannot_tell_its_outputs_apart_by_request_is_refused_before_a_reply() -> None:

@@ -57,13 +57,22 @@ def test_what_tasks_say_is_gathered_behind_one_knock_in_order() -> None:
     here.run.say(record, "s", "hello")
     here.run.answered(record.turn, RequestId("m"), Usage(1, 2))
     here.run.end(record, "s", "stop")
-    here.run.leave(record)
+    here.run.leave(record, 1)
     here.run.fail(record.turn, EngineLost("gone"))
     assert here.num_knocks == 1
     [said] = here.turns.outgoing()
     assert said.run_id == RUN
     assert [type(news) for news in said.news] == [TurnText, TurnUsed, TurnShareEnded, TurnShareEnded, TurnFailed]
     assert here.turns.outgoing() == []
+
+
+def test_a_record_that_is_left_away_before_ways_part_ends_on_all_of_them() -> None:
+    here = Here()
+    here.run.give("chat", [request("a")])
+    [record] = here.reader.read(1)
+    here.run.leave(record, 2)
+    [said] = here.turns.outgoing()
+    assert sum(news.place.share for news in said.news if isinstance(news, TurnShareEnded)) == 1
 
 
 def test_long_news_travel_in_parts() -> None:

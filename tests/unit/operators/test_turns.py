@@ -1,6 +1,7 @@
 """Steps between a chat request and its reply: users' functions see values, and no request is ever forgotten."""
 
 import asyncio
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -46,6 +47,14 @@ def test_a_record_that_a_filter_leaves_away_is_said_to_have_left() -> None:
     driven = on_way(told(Filter(lambda n: n > 1)), turns=turns)
     kept = driven.on_batch(Batch([record(1, "a"), record(2, "b", Place(2))]))
     assert plain(kept) == [2]
+    assert turns.said == [("a", "left", 1)]
+
+
+@pytest.mark.parametrize("spec", [Filter(lambda n: False), FlatMap(lambda n: [])], ids=["filter", "flat_map"])
+def test_a_record_that_is_left_away_before_ways_part_has_left_all_of_them(spec: Any) -> None:
+    turns = RecordedTurns()
+    driven = on_way(replace(told(spec), num_ways=3), turns=turns)
+    assert values_of(driven.on_batch(Batch([record(1, "a", Place(3))]))) == []
     assert turns.said == [("a", "left", 1)]
 
 

@@ -51,8 +51,8 @@ class RecordedTurns:
     def end(self, record: TurnRecord, speaker: str, reason: Reason) -> None:
         self.said.append((record.turn.id, speaker, reason, record.place.share))
 
-    def leave(self, record: TurnRecord) -> None:
-        self.said.append((record.turn.id, "left", record.place.share))
+    def leave(self, record: TurnRecord, num_ways: int) -> None:
+        self.said.append((record.turn.id, "left", num_ways * record.place.share))
 
     def fail(self, turn: Turn, error: SageError) -> None:
         self.said.append((turn.id, error.code, error.what))
