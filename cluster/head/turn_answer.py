@@ -28,8 +28,9 @@ class TurnAnswer:
         self.has_reply = False
         self.len_held = 0
         self._ended = Fraction(0)
-        self._ended_shares: list[tuple[Fraction, Fraction]] = []
         self._clear = Fraction(0)  # all that comes before this has ended
+        self._ended_here = Fraction(0)  # of all ways that pass it, those on which what is there has ended
+        self._changes: list[tuple[Fraction, Fraction]] = []  # of that, at each later place
         self._held: dict[_Voice, list[str]] = {}
         self._silent: set[_Voice] = set()
         self._speaking: _Voice | None = None
@@ -57,14 +58,21 @@ class TurnAnswer:
         """Account for the end of a record; return the texts that are to be passed on now."""
         place = news.place
         self._ended += place.share
-        heappush(self._ended_shares, (place.begin, place.share))
-        while self._ended_shares and self._ended_shares[0][0] <= self._clear:
-            self._clear += heappop(self._ended_shares)[1]
+        self._has_ended(place)
         if news.reason is not None:
             self.has_reply = True
             self.reason = "length" if news.reason == "length" else self.reason
             self._silent.add(_voice(place, news.speaker))
         return self._heard()
+
+    def _has_ended(self, place: Place) -> None:
+        """Go on to the first place by which not everything has ended that passes there."""
+        way = Fraction(1, max(1, place.num_ways))
+        heappush(self._changes, (place.begin, way))
+        heappush(self._changes, (place.end, -way))
+        while self._changes and (self._changes[0][0] <= self._clear or self._ended_here >= 1):
+            self._clear, change = max(self._clear, self._changes[0][0]), heappop(self._changes)[1]
+            self._ended_here += change
 
     def _heard(self) -> list[str]:
         texts: list[str] = []

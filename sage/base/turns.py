@@ -49,6 +49,11 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """How much of the whole answer comes before it."""
         return Fraction(self.number, max(1, self.num_parts))
 
+    @property
+    def end(self) -> Fraction:
+        """How much of it has come with it."""
+        return Fraction(self.number + 1, max(1, self.num_parts))
+
     def parted(self, number: int, num_parts: int) -> "Place":
         """Return the place of one of `num_parts` that come of the record."""
         return Place(self.num_ways, self.number * num_parts + number, self.num_parts * num_parts)

@@ -1,5 +1,6 @@
 """The answer to one chat request out of what is said of its records: in order, whole, each piece once."""
 
+from fractions import Fraction
 from random import Random
 
 from hypothesis import given
@@ -64,6 +65,16 @@ def test_of_two_ways_for_one_part_the_first_that_speaks_is_heard_as_a_whole() ->
     assert answer.is_whole
 
 
+def test_a_later_part_of_one_way_waits_for_the_first_part_of_the_same_way() -> None:
+    whole, first, second = Place(2), Place(2).parted(0, 4), Place(2).parted(1, 4)
+    answer = TurnAnswer()
+    assert answer.said(text(whole, "w", "a")) == ["w"]
+    assert answer.share_ended(ended(whole, "stop", "a")) == []
+    assert answer.said(text(second, "2", "b")) == []
+    assert answer.said(text(first, "1", "b")) == ["1"]
+    assert answer.share_ended(ended(first, "stop", "b")) == ["2"]
+
+
 def test_nothing_but_records_left_away_is_no_reply() -> None:
     answer = TurnAnswer()
     answer.share_ended(ended(Place(2), None))
@@ -80,16 +91,16 @@ def test_tokens_of_all_requests_to_models_are_added_up() -> None:
 
 @st.composite
 def scripts(draw: st.DrawFn) -> Script:
-    """Draw a tree of parts, by one or two ways; each leaf speaks or is left away."""
+    """Draw, by one or two ways, a tree of parts each; each leaf speaks or is left away."""
     num_ways = draw(st.integers(1, 2))
-    places = [Place(num_ways)]
-    for _ in range(draw(st.integers(0, 3))):
-        at, num = draw(st.integers(0, len(places) - 1)), draw(st.integers(1, 3))
-        places[at : at + 1] = [places[at].parted(number, num) for number in range(num)]
     script: Script = []
-    for part, place in enumerate(places):
-        for way in range(num_ways):
-            said = [f"{part} {way} {piece}" for piece in range(draw(st.integers(0, 2)))]
+    for way in range(num_ways):
+        places = [Place(num_ways)]
+        for _ in range(draw(st.integers(0, 3))):
+            at, num = draw(st.integers(0, len(places) - 1)), draw(st.integers(1, 3))
+            places[at : at + 1] = [places[at].parted(number, num) for number in range(num)]
+        for part, place in enumerate(places):
+            said = [f"{place.begin} {way} {part} {piece}" for piece in range(draw(st.integers(0, 2)))]
             reason: Reason | None = draw(st.sampled_from(["stop", None])) if not said else "stop"
             script.append((place, f"way {way}", said, reason))
     return script
@@ -112,7 +123,8 @@ def test_in_whatever_order_records_speak_every_part_is_heard_once_and_in_its_pla
         assert answer.is_whole == (not queues)
     assert answer.len_held == 0
     assert sorted(heard) == sorted(piece for _, _, said, _ in script for piece in said)
-    assert [piece.split()[0] for piece in heard] == sorted(piece.split()[0] for piece in heard)
+    begins = [Fraction(piece.split()[0]) for piece in heard]
+    assert begins == sorted(begins)
     for _, _, said, _ in script:
         first = heard.index(said[0]) if said else 0
         assert heard[first : first + len(said)] == said
