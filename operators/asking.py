@@ -12,6 +12,7 @@ from sage.base.errors import (
     RequestFailed,
     SageError,
 )
+from sage.base.ids import RequestId
 from sage.flow.graph import Step
 
 MAX_WAITED_S = 300.0
@@ -28,7 +29,7 @@ class OpenAsk:
     """Records that one request speaks for. `texts[i]` was made of `slots[i]`; `pieces` of the answer came so far.
 
     `waited_s`: how long it was put off in all by full queues and missing engines. `has_spoken`: pieces of its answer
-    were passed on, so that it cannot be asked a second time.
+    were passed on, so that it cannot be asked a second time. `asked_by`: the request that asks now, or did so last.
     """
 
     slots: list[Slot]
@@ -37,6 +38,7 @@ class OpenAsk:
     waited_s: float = 0.0
     pieces: list[str] = field(default_factory=list)
     has_spoken: bool = False
+    asked_by: RequestId | None = None
 
     def halves(self) -> "tuple[OpenAsk, OpenAsk]":
         middle = len(self.slots) // 2
@@ -79,14 +81,17 @@ def next_after(error: Exception, question: OpenAsk, step: Step, deadline_s: floa
 
     | error | next |
     | --- | --- |
+    | pieces of the answer were passed on | give up |
     | no room, quota or engine, it says when | later, up to MAX_WAITED_S or MAX_NO_ENGINE_S and the deadline in all |
     | one that may pass, tries left | again |
     | one record's fault, several asked | apart |
     | else | give up |
     """
+    if question.has_spoken:
+        return GiveUp(error)
     if isinstance(error, Overloaded | QuotaExceeded | NoEngine) and error.retry_after_s is not None:
         return _later(error, error.retry_after_s, question, deadline_s)
-    if not isinstance(error, CallerError) and question.num_tries < step.retries and not question.has_spoken:
+    if not isinstance(error, CallerError) and question.num_tries < step.retries:
         return AskAgain()
     if isinstance(error, CallerError | RequestFailed) and len(question.slots) > 1:
         return AskApart()

@@ -43,6 +43,9 @@ class TurnWording:
 
     def request(self, request_id: RequestId, question: OpenAsk, timeout_s: float | None) -> Request:
         turn = _turn(question)
+        if question.asked_by is not None:  # it failed, and is asked again
+            self._turns.answered(turn, question.asked_by, None)
+        question.asked_by = request_id
         self._turns.asks(turn, request_id)
         left_s = self._turns.left_s(turn)
         request = msgspec.structs.replace(
@@ -60,7 +63,7 @@ class TurnWording:
         self._wording.hear(question, token)
         if self._speaks and token.text:
             question.has_spoken = True
-            self._turns.say(question.slots[0].record, self._name, token.text)
+            self._turns.say(question.slots[0].record, self._speaker(token.request_id), token.text)
 
     def replies(self, question: OpenAsk, last: Last) -> Sequence[Any]:
         usage = None if isinstance(last, Failed) else last.usage
@@ -68,21 +71,26 @@ class TurnWording:
         replies = self._wording.replies(question, last)
         if not self._speaks or not isinstance(last, Finished):
             return replies
-        return [_Said(reply, last.reason) for reply in replies]
+        return [_Said(reply, last.reason, self._speaker(last.request_id)) for reply in replies]
 
     def put(self, record: TurnRecord, reply: Any) -> TurnRecord:
         if not isinstance(reply, _Said):
             return record.with_value(self._wording.put(record.value, reply))
         value = self._wording.put(record.value, reply.text)
-        self._turns.end(record, self._name, reply.reason)
+        self._turns.end(record, reply.speaker, reply.reason)
         return record.with_value(value, reply.reason)
+
+    def _speaker(self, request_id: RequestId) -> str:
+        """Return who speaks: of two records that came here by different ways each is heard as a whole."""
+        return f"{self._name} {request_id}"
 
 
 class _Said(msgspec.Struct, frozen=True):
-    """What a model has said aloud, and how it ended."""
+    """What a model has said aloud, how it ended, and who spoke."""
 
     text: str
     reason: Reason
+    speaker: str
 
 
 def _turn(question: OpenAsk) -> Turn:

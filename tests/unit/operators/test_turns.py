@@ -11,9 +11,9 @@ import pytest
 from operators.index import IndexStore
 from operators.machine import Call, CallResult, Withdraw
 from sage.base.batch import Batch
-from sage.base.errors import ContextOverflow, EngineLost, SageError, UnknownModel
+from sage.base.errors import ContextOverflow, EngineLost, NoEngine, Overloaded, SageError, UnknownModel
 from sage.base.ids import RequestId
-from sage.base.inference import ChatRequest, Origin, ServiceClass
+from sage.base.inference import ChatRequest, Origin, ServiceClass, Token
 from sage.base.turns import Place, TurnRecord
 from sage.flow.graph import OnError, Step, TurnRole
 from sage.flow.spec import Embed, Filter, FlatMap, ForEach, Generate, Map, MapAsync, MapBatches, Reply, Retrieve
@@ -141,11 +141,45 @@ def test_a_model_that_speaks_is_heard_token_by_token_and_its_reply_is_not_said_a
     driven = on_way(told(spec, "say"), turns=turns, role=TurnRole.SPEAKS)
     [request] = asked(driven.on_batch(Batch([record("hi", "a")])))
     [out] = values_of(reply(driven, *says(request, "Hel", "lo")))
-    assert turns.said == [("a", "say", "Hel"), ("a", "say", "lo"), ("a", "say", "stop", 1)]
+    who = f"say {request.id}"
+    assert turns.said == [("a", who, "Hel"), ("a", who, "lo"), ("a", who, "stop", 1)]
     assert heard == [("hi", "Hel"), ("hi", "lo")]
     assert turns.asked == {}
     on_way(told(Reply()), turns=turns).on_batch(Batch([out]))
     assert len(turns.said) == 3
+
+
+def test_a_model_that_is_asked_for_both_ways_of_a_request_speaks_with_two_voices() -> None:
+    turns = RecordedTurns()
+    driven = on_way(told(Generate("m", "{}"), "say"), turns=turns, role=TurnRole.SPEAKS)
+    requests = asked(driven.on_batch(Batch([record("hi", "a", Place(2)), record("ho", "a", Place(2))])))
+    for request in requests:
+        reply(driven, *says(request, "x"))
+    speakers = [said[1] for said in turns.said]
+    assert speakers == [f"say {request.id}" for request in requests for _ in range(2)]
+    assert len({*speakers}) == 2
+
+
+def test_a_request_that_failed_and_is_asked_again_is_known_by_its_new_id_alone() -> None:
+    turns = RecordedTurns()
+    driven = on_way(replace(told(Generate("m", "{}")), retries=1), turns=turns, role=TurnRole.SPEAKS)
+    [first] = asked(driven.on_batch(Batch([record("hi", "a")])))
+    [again] = asked(reply(driven, refused(first, EngineLost("gone"))))
+    assert turns.asked == {again.id: "a"}
+    reply(driven, *says(again, "x"))
+    assert turns.asked == {}
+
+
+@pytest.mark.parametrize(
+    "error", [EngineLost("gone"), NoEngine("gone", retry_after_s=1.0), Overloaded("full", retry_after_s=1.0)], ids=repr
+)
+def test_a_model_that_has_begun_to_speak_is_not_asked_again(error: SageError) -> None:
+    turns = RecordedTurns()
+    driven = on_way(replace(told(Generate("m", "{}"), "say"), retries=3), turns=turns, role=TurnRole.SPEAKS)
+    [request] = asked(driven.on_batch(Batch([record("hi", "a")])))
+    commands = reply(driven, Token(request.id, "Hel"), refused(request, error))
+    assert asked(commands) == []
+    assert turns.said[-1][:2] == ("a", error.code)
 
 
 def test_a_model_in_the_middle_is_not_heard_and_its_reply_goes_into_the_value() -> None:
@@ -194,14 +228,3 @@ def test_an_error_of_a_model_reaches_the_caller_where_it_means_the_same_to_him(e
     [request] = asked(driven.on_batch(Batch([record("hi", "a")])))
     reply(driven, refused(request, error))
     assert [said[:2] for said in turns.said] == [("a", code)]
-
-
-def test_what_was_said_aloud_is_not_asked_a_second_time() -> None:
-    turns = RecordedTurns()
-    retrying = step(Generate("m", "{}"), "say", on_error=OnError.DEAD_LETTER, retries=3)
-    driven = on_way(retrying, turns=turns, role=TurnRole.SPEAKS)
-    [request] = asked(driven.on_batch(Batch([record("hi", "a")])))
-    reply(driven, says(request, "Hel")[0])
-    commands = reply(driven, refused(request, EngineLost("gone")))
-    assert asked(commands) == []
-    assert turns.said == [("a", "say", "Hel"), ("a", "SAGE-2203", "gone")]
