@@ -15,7 +15,7 @@ Frames = Sequence[bytes]
 NUM_ON_WIRE = 16  # messages that the kernels of both ends hold, beyond what waits in sockets
 DEAF_S = 2.0  # data_sockets.HEARTBEAT_TIMEOUT_MS
 DEAF_LATEST_S = 2.5  # and one more interval
-_LONGEST_REPEAT_S = 2.0  # the kernel repeats what was not received after as long as it has tried, up to so long
+LONGEST_REPEAT_S = 2.0  # the kernel repeats what was not received after as long as it has tried, up to so long
 
 
 class End(Protocol):
@@ -127,7 +127,7 @@ class Connection:
         now_s = self._world.clock.monotonic_s()
         if not way.wire or way.wire[0][0] >= now_s or not self._can_arrive(side):
             return
-        tried_s = min(now_s - way.wire[0][0], _LONGEST_REPEAT_S)
+        tried_s = min(now_s - way.wire[0][0], LONGEST_REPEAT_S)
         at_s = now_s + tried_s * self._world.rng.random()
         way.wire = deque((max(arrival_s, at_s), frames) for arrival_s, frames in way.wire)
         way.last_s = max(way.last_s, at_s)

@@ -11,6 +11,7 @@ from sage.base.errors import NodeLost, SageError, TaskStuck
 from sage.base.ids import NodeId
 from tests.simulation.client import WantedJob
 from tests.simulation.cluster import ClusterSettings, SimulatedCluster
+from tests.simulation.connections import LONGEST_REPEAT_S
 from tests.simulation.head import HEAD
 from tests.simulation.node import SimulatedNode
 from tests.simulation.world import World
@@ -28,6 +29,7 @@ class WatchedCluster:
         self.num_given_up = 0
         self._newest_epochs: dict[NodeId, int] = {}
         self._unheard_s: dict[str, float] = {}  # since when
+        self._cut_s: dict[str, float] = {}  # since when the way to the head is
         self._deaf_head_s = 0.0  # until when the head did not run
         self._head_ran = False
         self.cluster = SimulatedCluster(world, settings, on_left=self._left, on_admitted=self._admitted)
@@ -60,12 +62,21 @@ class WatchedCluster:
             self._deaf_head_s = now_s
         self._head_ran = machines.runs(HEAD)
         for name in self.cluster.nodes:
+            self._note_cut(name)
             if machines.hears(HEAD, name) and machines.runs(name):
                 self._unheard_s.pop(name, None)
             elif name not in self._unheard_s:
                 self._unheard_s[name] = now_s
             if name in self._unheard_s:
                 self._check_soon(name, max(self._unheard_s[name], self._deaf_head_s))
+
+    def _note_cut(self, name: str) -> None:
+        """What was said during a cut comes once that is mended, be it that the node is stopped by then."""
+        now_s = self._now_s()
+        if not self.cluster.machines.hears(HEAD, name):
+            self._cut_s.setdefault(name, now_s)
+        elif (cut_s := self._cut_s.pop(name, None)) is not None and name in self._unheard_s:
+            self._unheard_s[name] = now_s + min(now_s - cut_s, LONGEST_REPEAT_S)
 
     def _check_soon(self, name: str, since_s: float) -> None:
         member = self.cluster.members().get(name)
