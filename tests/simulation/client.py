@@ -1,28 +1,17 @@
-"""A user's process in a simulated world: connects, submits flows, waits for them. Decides no fault."""
+"""A user's process that submits flows to a simulated cluster and waits for them. Decides no fault."""
 
-import atexit
 import contextlib
 from dataclasses import dataclass, field, replace
-from random import Random
-from typing import Any, cast
 
-from cluster.client.cluster import RemoteCluster, Shipping
-from cluster.client.line import HeadLine
-from cluster.client.shipping import _unpack
+from cluster.client.cluster import RemoteCluster
 from cluster.local.job import SubmittedJob
-from cluster.runtime.travelling_code import FileCode
 from sage.base.errors import ClusterUnreachable, JobInterrupted, JournalUnusable, NoRoom, SageError
-from sage.base.ids import JobId
 from sage.flow.checkpoint import Checkpoint
-from sage.flow.graph import Graph
 from sage.flow.runner import DeadLetterRecord, JobResult
-from tests.simulation.clock import ProcessClock
 from tests.simulation.flows import RandomFlow
-from tests.simulation.head import ADDRESS
 from tests.simulation.machines import Machines
-from tests.simulation.sockets import Fabric, SimulatedContext
-
-TRIES = 30
+from tests.simulation.sockets import Fabric
+from tests.simulation.user import TRIES, SimulatedUser
 
 
 @dataclass(slots=True, eq=False)
@@ -44,35 +33,14 @@ class WantedJob:
     is_done: bool = False  # else its client is no more
 
 
-class SimulatedClient:
+class SimulatedClient(SimulatedUser):
     """One life of a client."""
 
     def __init__(self, machines: Machines, fabric: Fabric, name: str, wanted: list[WantedJob]) -> None:
-        self.world = machines.world
-        self.name = name
-        self.process = self.world.process(name)
-        self.clock = ProcessClock(self.world.clock)
         self.wanted = wanted
-        self.has_ended = False
-        self._fabric = fabric
-        self._contexts: list[SimulatedContext] = []
-        self._opened: list[RemoteCluster] = []
-        self._rng = Random(self.world.rng.getrandbits(64))
-        machines.add(self.process)
-        self.process.begin(f"{name} main", self._run)
+        super().__init__(machines, fabric, name)
 
-    def die(self) -> None:
-        self.has_ended = True
-        self.process.die()
-        for context in self._contexts:
-            context.vanish()
-        self.let_go()
-
-    def let_go(self) -> None:
-        for cluster in self._opened:
-            atexit.unregister(cluster.close)
-
-    def _run(self) -> None:
+    def run(self) -> None:
         clusters = [self._connected()]
         for wanted in self.wanted:
             self._rest(wanted.begins_s)
@@ -87,32 +55,6 @@ class SimulatedClient:
             self._wait(wanted)
         for cluster in clusters:
             cluster.close()
-        self.has_ended = True
-
-    def _connected(self) -> RemoteCluster:
-        for _ in range(TRIES):
-            self._contexts.append(self._fabric.context(self.name))
-            line = HeadLine(
-                lambda socket: socket.connect(ADDRESS),
-                where=ADDRESS,
-                reconnect_s=300.0,
-                clock=self.clock,
-                scheduler=self.process,
-                context=cast(Any, self._contexts[-1]),
-            )
-            try:
-                greeting = line.greet(self.name)
-            except SageError:
-                self._rest(1.0)
-            else:
-                shipping = Shipping(self._code_of, None, _unpack)
-                cluster = RemoteCluster(line, greeting, shipping, where=ADDRESS, show=lambda lines: None, rng=self._rng)
-                self._opened.append(cluster)
-                return cluster
-        raise AssertionError(f"{self.name} could not connect")
-
-    def _code_of(self, graph: Graph, job_id: JobId) -> FileCode:
-        return FileCode(graph.name, "0" * 64)
 
     def _submit(self, cluster: RemoteCluster, wanted: WantedJob) -> None:
         try:
@@ -149,6 +91,3 @@ class SimulatedClient:
             return job.dead_letters()
         except (JobInterrupted, ClusterUnreachable):
             return None
-
-    def _rest(self, for_s: float) -> None:
-        self.world.wait(lambda: False, for_s, by=object())

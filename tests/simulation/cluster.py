@@ -1,7 +1,7 @@
 """A whole cluster in a simulated world: head, nodes, clients, the network between them. Decides no fault."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from random import Random
 
 from cluster.head.door import HeadDoor
@@ -11,17 +11,20 @@ from cluster.node.loading import LoadedFlow
 from cluster.runtime.control import DeployRun
 from cluster.runtime.travelling_code import FileCode
 from sage.base.ids import JobId, NodeId
-from sage.base.settings import RuntimeSettings
+from sage.base.settings import ChatSettings, RuntimeSettings
 from sage.flow.ports import Sink
+from tests.simulation.chat_flows import Chat
 from tests.simulation.client import SimulatedClient, WantedJob
 from tests.simulation.disk import Disk
 from tests.simulation.files import SharedFiles
 from tests.simulation.flows import RandomFlow
+from tests.simulation.gateway import AskedTurn, SimulatedGateway
 from tests.simulation.head import SimulatedHead
 from tests.simulation.kept_flows import KeptFlow
 from tests.simulation.machines import Machines
 from tests.simulation.node import SimulatedNode
 from tests.simulation.sockets import Fabric
+from tests.simulation.user import SimulatedUser
 from tests.simulation.vault import Vault, VaultLedger, VaultSink, Writer
 from tests.simulation.world import World
 from tests.unit.two_phases import LedgerSink
@@ -40,10 +43,15 @@ class ClusterSettings:
     latency_s: float = 0.001
     longest_s: float = 0.1
     load_s: float = 0.0
+    chat: ChatSettings = field(default_factory=ChatSettings)
+
+
+FlowKind = type[RandomFlow]
+"""RandomFlow; KeptFlow for a job that takes checkpoints; ChatFlow for one that is asked as a model."""
 
 
 class SimulatedCluster:
-    """`heads`: all that there were, the present one last; `nodes`: their present lives; `clients`: all there were.
+    """`heads`: all that there were, the present one last; `nodes`: their present lives; `clients`, `gateways`: all.
 
     `on_left`: told which node a head gives up; `on_admitted`: which has become a member.
     """
@@ -65,8 +73,9 @@ class SimulatedCluster:
         self.files = SharedFiles(world)
         self.nodes: dict[str, SimulatedNode] = {}
         self.clients: list[SimulatedClient] = []
+        self.gateways: list[SimulatedGateway] = []
         self.loaded: list[RandomFlow] = []
-        self._seeds: dict[str, tuple[int, bool]] = {}
+        self._seeds: dict[str, tuple[int, FlowKind]] = {}
         self._on_left = on_left
         self._on_admitted = on_admitted
         self.heads = [self._new_head()]
@@ -115,9 +124,18 @@ class SimulatedCluster:
         self.clients.append(client)
         return client
 
-    def flow(self, target: str, seed: int, *, is_kept: bool = False) -> RandomFlow:
-        """Return a flow as its user has it, which `is_kept` by checkpoints or not; nodes load it by `target`."""
-        self._seeds[target] = (seed, is_kept)
+    def start_gateway(self, name: str, chats: Sequence[Chat], turns: Sequence[AskedTurn]) -> SimulatedGateway:
+        gateway = SimulatedGateway(self.machines, self.fabric, name, chats, turns)
+        self.gateways.append(gateway)
+        return gateway
+
+    def users(self) -> list[SimulatedUser]:
+        """Return all clients and gateways there were."""
+        return [*self.clients, *self.gateways]
+
+    def flow(self, target: str, seed: int, kind: FlowKind = RandomFlow) -> RandomFlow:
+        """Return a flow as its user has it; nodes load it by `target`."""
+        self._seeds[target] = (seed, kind)
         return self._made(target, None)
 
     def _new_head(self) -> SimulatedHead:
@@ -130,6 +148,7 @@ class SimulatedCluster:
             on_left=self._on_left,
             wall_s=self.world.rng.choice(_WALLS_S),
             files=self.files,
+            chat=self.settings.chat,
         )
 
     # Code.
@@ -146,11 +165,11 @@ class SimulatedCluster:
         return LoadedFlow(graph, flow_types(graph))
 
     def _made(self, target: str, who: Writer | None) -> RandomFlow:
-        seed, is_kept = self._seeds[target]
-        return (KeptFlow if is_kept else RandomFlow)(
+        seed, kind = self._seeds[target]
+        return kind(
             target,
             Random(seed),
-            lambda number: self._sink(number, who, is_kept=is_kept),
+            lambda number: self._sink(number, who, is_kept=kind is KeptFlow),
             longest_s=self.settings.longest_s,
             rest=self._rest,
         )

@@ -113,6 +113,13 @@ class RandomFlow:
         self._streams: list[Any] = []
         self._expected: list[Expected] = []
         self._setting_aside: set[str] = set()
+        self._sinks: dict[int, Any] = {}
+        self._draw(outside)
+        self.outside = [number for number, sink in self._sinks.items() if sink is None]
+
+    def _draw(self, outside: Outside | None) -> None:
+        """Write the flow down."""
+        rng = self._rng
         self._num_sources = rng.randint(1, 3)
         for _ in range(self._num_sources):
             self._add_source()
@@ -121,7 +128,6 @@ class RandomFlow:
             read |= self._add(rng.choice(self.kinds))
         ends = [number for number in range(len(self._streams)) if number not in read]
         self._sinks = {number: self._end(number, outside) for number in ends}
-        self.outside = [number for number, sink in self._sinks.items() if sink is None]
 
     def wrong(
         self,

@@ -32,7 +32,7 @@ from sage.base.codec import Codec
 from sage.base.errors import JournalUnusable
 from sage.base.ids import EngineId, NodeId, RequestId
 from sage.base.inference import ModelCard, ReplyTo, Request
-from sage.base.settings import JobsSettings, RuntimeSettings, Settings
+from sage.base.settings import ChatSettings, JobsSettings, RuntimeSettings, Settings
 from sage.flow.runner import EngineStatus
 from tests.simulation.clock import ProcessClock
 from tests.simulation.engine import SimulatedLink
@@ -131,6 +131,7 @@ class SimulatedHead:
         on_left: Callable[[NodeId], object],
         wall_s: float,
         files: SharedFiles,
+        chat: ChatSettings,
     ) -> None:
         world = self.world = machines.world
         self.process = world.process(HEAD)
@@ -147,6 +148,7 @@ class SimulatedHead:
         self._storage = Storage(files.disk, lambda folder: files.lock(folder, self.process))
         self._on_left = on_left
         self._max_restarts = max_restarts
+        self._chat = chat
         self._beat = Beat()
         self.process.begin("head main", self._run)
 
@@ -245,7 +247,7 @@ class SimulatedHead:
             first_epoch=self._journal.reserve_epochs(int(self.clock.unix_s() * 1000)),
             returns_within_s=30.0,
             stop_timeout_s=2.0,
-            chat=Settings().chat,
+            chat=self._chat,
             clock=self.clock,
             scheduler=self.process,
         )
