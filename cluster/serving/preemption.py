@@ -23,9 +23,6 @@ from sage.base.inference import TEXT_KINDS, Failed, Last, ServiceClass
 MAX_TAKEN_BACK = 1  # times, of one request
 MAX_LOOKED_AT = 16  # of those that could be taken back, for one that waits
 
-_LATE_KINDS = ("openai", "vllm")
-"""What a server behind HTTP had sent before it was told to stop may still come, and would be taken for the next run."""
-
 _BATCH = ServiceClass.BATCH
 
 
@@ -100,7 +97,7 @@ class Preemption:
         account = self._router.account(engine_id)
         if lane.kind in TEXT_KINDS:  # these wait for a batch to end, and no prompt's end gives them room
             return False
-        if account is None or account.is_retired or lane not in account.lanes or account.info.kind in _LATE_KINDS:
+        if account is None or account.is_retired or lane not in account.lanes or not account.info.gives_back:
             return False
         coming = [each for each in self.coming.tickets.values() if each.engine_id == engine_id]
         left = account.prefill_tokens - sum(each.uncached_tokens for each in (*coming, ticket))

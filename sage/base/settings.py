@@ -167,6 +167,13 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_silence_s: Annotated[
         float, Meta(gt=0, description="`openai`, `vllm`: seconds that the server may be silent amid an answer")
     ] = 120.0
+    gives_back: Annotated[
+        bool | None,
+        Meta(
+            description="`openai`, `vllm`: whether its server stops a request whose connection is closed before the"
+            " first token, so that one of class batch may give its place to an urgent one; none: `vllm` does"
+        ),
+    ] = None
     port: Annotated[
         int, Meta(ge=0, le=65535, description="`vllm`: port of its server on this machine; 0: any free one")
     ] = 0

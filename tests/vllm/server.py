@@ -35,6 +35,10 @@ class VllmServer:
         assert found, f"vLLM shows no {name}"
         return sum(float(line.rsplit(" ", 1)[1]) for line in found)
 
+    def num_inside(self) -> float:
+        """Return how many requests it works on, or will."""
+        return self.metric("vllm:num_requests_running") + self.metric("vllm:num_requests_waiting")
+
 
 @contextmanager
 def vllm_servers(model: Path, *options: str) -> Iterator[list[VllmServer]]:

@@ -8,14 +8,20 @@ from benchmarks.replay import measure_replay
 from benchmarks.replay_wanted import ReplayWanted
 from cluster.serving.engines.launch import launch
 from cluster.serving.engines.spec import spec_from_text
+from cluster.serving.manager import start_control_plane
+from cluster.serving.plane import Plane
 from sage.base.ids import RequestId
-from sage.base.inference import ChatMessage, ChatRequest, EmbedRequest, GenerateRequest, Sampling
+from sage.base.inference import ChatMessage, ChatRequest, EmbedRequest, Finished, GenerateRequest, Sampling, Token
+from tests.cluster.waiting import eventually
 from tests.contract.driven import Hosted, Record, answer, closing, wait_for
+from tests.unit.serving.arrange import BATCH, INTERACTIVE, chat
+from tests.unit.serving.test_manager import ask
 from tests.vllm.checkpoint import CONTEXT_TOKENS, HIDDEN
 from tests.vllm.server import VllmServer
 
 pytestmark = [pytest.mark.vllm, pytest.mark.alone, pytest.mark.timeout(900)]
 
+ENDED, PROMPTS = "vllm:request_success_total", "vllm:prompt_tokens_total"
 HI = (ChatMessage("user", "hello"),)
 
 
@@ -90,6 +96,33 @@ def test_what_is_cancelled_stops_at_the_server_too(server: VllmServer, engine: H
     assert server.metric("vllm:num_requests_running") == 0
     assert server.metric("vllm:generation_tokens_total") - before < CONTEXT_TOKENS - 64
     assert server.metric("vllm:request_success_total", finished_reason="error") == 0
+
+
+def test_what_it_has_not_begun_with_gives_its_place_and_is_answered_once(
+    server: VllmServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINY_KEY", server.key)
+    num, text = 8, "word " * (CONTEXT_TOKENS // 8)  # a token for each character at most
+    batch = [chat(f"batch-{n}", BATCH, model="tiny", text=f"{n} {text}", max_tokens=4) for n in range(num)]
+    ended, worked_off = server.metric(ENDED), server.metric(PROMPTS)
+    client = start_control_plane(Plane(policy="priority"))
+    try:
+        spec = f"openai:{server.url},model=tiny,key_env=TINY_KEY,max_running={num},gives_back=true"
+        client.attach(launch(spec_from_text(spec)))
+        given = ask(client, *batch)
+        eventually(lambda: server.num_inside() == num, 30.0, server.num_inside)
+        urgent = ask(client, chat("urgent", INTERACTIVE, model="tiny", max_tokens=4))
+        assert urgent.outcomes(60.0) == {"urgent": "finished"}
+        assert given.outcomes(60.0) == {request.id: "finished" for request in batch}
+        assert client.view().num_taken_back == 1
+    finally:
+        assert client.close() == []
+    usages = [reply.usage for reply in (*given.replies, *urgent.replies) if isinstance(reply, Finished)]
+    assert len(usages) == num + 1
+    assert sum(reply.num_tokens for reply in given.replies if isinstance(reply, Token)) <= 4 * num
+    assert server.num_inside() == 0
+    assert server.metric(ENDED) - ended == num + 1, "the one that gave its place ended once, though it was asked twice"
+    assert server.metric(PROMPTS) - worked_off == sum(usage.prompt_tokens for usage in usages), "nor was it read twice"
 
 
 def test_a_trace_is_replayed_against_it(server: VllmServer, monkeypatch: pytest.MonkeyPatch) -> None:

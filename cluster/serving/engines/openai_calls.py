@@ -11,7 +11,6 @@ from cluster.serving.engines.checks import failed
 from cluster.serving.engines.openai_upstream import Unreachable, Upstream
 from cluster.serving.engines.port import EngineInfo
 from sage.base.errors import ContextOverflow, EngineLost, InternalError, SageError
-from sage.base.ids import RequestId
 from sage.base.inference import (
     ChatRequest,
     Embedded,
@@ -26,8 +25,8 @@ from sage.base.inference import (
     Usage,
 )
 
-Came = Callable[[Reply | Unreachable], None]
-"""Takes what a call brought, on the loop's thread."""
+Came = Callable[[int, Reply | Unreachable], None]
+"""Takes the number of a call and what it brought, on the loop's thread."""
 
 
 class OpenaiCalls:
@@ -38,17 +37,17 @@ class OpenaiCalls:
         self._upstream = upstream
         self._came = came
         self._slots = asyncio.Semaphore(info.max_running)
-        self._tasks: dict[RequestId, asyncio.Task[None]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    def begin(self, request: Request, card: ModelCard) -> None:
-        """Ask the server; each reply comes by `came`, an end among them unless `end` comes first."""
-        task = asyncio.get_running_loop().create_task(self._call(request, card))
-        self._tasks[request.id] = task
-        task.add_done_callback(lambda _: self._tasks.pop(request.id, None))
+    def begin(self, call: int, request: Request, card: ModelCard) -> None:
+        """Ask the server, once for each number; each reply comes by `came`, an end among them unless `end` is first."""
+        task = asyncio.get_running_loop().create_task(self._call(call, request, card))
+        self._tasks[call] = task
+        task.add_done_callback(lambda _: self._tasks.pop(call, None))
 
-    def end(self, request_id: RequestId) -> None:
+    def end(self, call: int) -> None:
         """End the call, and with it the connection: the server learns that nobody waits any more."""
-        if (task := self._tasks.get(request_id)) is not None:
+        if (task := self._tasks.get(call)) is not None:
             task.cancel()
 
     async def close(self) -> None:
@@ -58,25 +57,25 @@ class OpenaiCalls:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._upstream.close()
 
-    async def _call(self, request: Request, card: ModelCard) -> None:
+    async def _call(self, call: int, request: Request, card: ModelCard) -> None:
         try:
             async with self._slots:
                 if isinstance(request, TextsRequest):
-                    await self._texts(request, card)
+                    await self._texts(call, request, card)
                 else:
-                    await self._generate(request, card)
+                    await self._generate(call, request, card)
         except ContextOverflow as error:
             sizes = f"{error.what}; the context of {card.name!r} holds {card.context_tokens:,} tokens"
-            self._came(failed(request.id, ContextOverflow(sizes, error.do, param=error.param)))
+            self._came(call, failed(request.id, ContextOverflow(sizes, error.do, param=error.param)))
         except SageError as error:
-            self._came(failed(request.id, error))
+            self._came(call, failed(request.id, error))
             if isinstance(error, Unreachable):
-                self._came(error)
+                self._came(call, error)
         except Exception as error:  # noqa: BLE001 - the last handler of a call: whoever asked gets an end
             traceback.print_exc()
-            self._came(failed(request.id, InternalError(f"{type(error).__name__}: {error}")))
+            self._came(call, failed(request.id, InternalError(f"{type(error).__name__}: {error}")))
 
-    async def _texts(self, request: TextsRequest, card: ModelCard) -> None:
+    async def _texts(self, call: int, request: TextsRequest, card: ModelCard) -> None:
         if isinstance(request, EmbedRequest):
             vectors, usage = await self._upstream.embed(request, card.dim)
         else:
@@ -84,18 +83,18 @@ class OpenaiCalls:
         data = vectors.astype("<f4", copy=False).tobytes()
         dim = int(vectors.shape[1])
         assert vectors.dtype == np.float32, vectors.dtype
-        self._came(Embedded(request.id, data, dim, usage, self._info.engine_id))
+        self._came(call, Embedded(request.id, data, dim, usage, self._info.engine_id))
 
-    async def _generate(self, request: ChatRequest | GenerateRequest, card: ModelCard) -> None:
+    async def _generate(self, call: int, request: ChatRequest | GenerateRequest, card: ModelCard) -> None:
         num_pieces, reason, usage = 0, None, None
         async with aclosing(self._upstream.generate(request, card)) as pieces:
             async for piece in pieces:
                 reason, usage = piece.reason or reason, piece.usage or usage
                 if piece.text:
                     num_pieces += 1
-                    self._came(Token(request.id, piece.text))
+                    self._came(call, Token(request.id, piece.text))
         if reason is None:
             what = f"{self._upstream.where} ended its answer in the middle, after {num_pieces} pieces"
             raise EngineLost(what, "Try again.")
         usage = usage or Usage(completion_tokens=num_pieces)  # it was asked for, but not every server tells
-        self._came(Finished(request.id, reason, usage, self._info.engine_id))
+        self._came(call, Finished(request.id, reason, usage, self._info.engine_id))

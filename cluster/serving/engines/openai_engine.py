@@ -43,9 +43,10 @@ class OpenaiEngine:
         self._thread = thread
         self._process = process
         self._calls = OpenaiCalls(info, upstream, self._came)
-        self._open: set[RequestId] = set()
+        self._open: dict[RequestId, int] = {}  # its call: one that was given back may come again
+        self._num_calls = 0
         self._of_texts = EndingOrder()
-        self._arrived: deque[Reply | Unreachable] = deque()  # filled on the loop's thread, emptied on ours
+        self._arrived: deque[tuple[int, Reply | Unreachable]] = deque()  # filled on the loop's thread, emptied on ours
         self._replies: list[Reply] = []
         self._lost: Unreachable | None = None
         self._wake, self._waker = os.pipe()
@@ -68,15 +69,16 @@ class OpenaiEngine:
             except SageError as error:
                 self._replies.append(failed(request.id, error))
                 continue
-            self._open.add(request.id)
+            self._num_calls += 1
+            self._open[request.id] = self._num_calls
             if isinstance(request, TextsRequest):
                 self._of_texts.begin(request.id)
-            self._thread.loop.call_soon_threadsafe(self._calls.begin, request, card)
+            self._thread.loop.call_soon_threadsafe(self._calls.begin, self._num_calls, request, card)
 
     def cancel(self, request_ids: Sequence[RequestId]) -> None:
         for request_id in request_ids:
-            if request_id in self._open:
-                self._thread.loop.call_soon_threadsafe(self._calls.end, request_id)
+            if (call := self._open.get(request_id)) is not None:
+                self._thread.loop.call_soon_threadsafe(self._calls.end, call)
                 self._end(cancelled(request_id))
 
     def step(self) -> list[Reply]:
@@ -86,10 +88,10 @@ class OpenaiEngine:
         if self._lost is not None and not self._replies:
             raise self._lost
         while self._arrived:
-            came = self._arrived.popleft()
+            call, came = self._arrived.popleft()
             if isinstance(came, Unreachable):
                 self._lost = came
-            elif came.request_id in self._open:
+            elif self._open.get(came.request_id) == call:
                 self._take(came)
         replies, self._replies = self._replies, []
         return replies
@@ -126,17 +128,17 @@ class OpenaiEngine:
     def _end(self, last: Reply) -> None:
         """Give the end of a request; of embeddings, once those asked before have ended."""
         for reply in self._of_texts.ended(last):
-            self._open.discard(reply.request_id)
+            self._open.pop(reply.request_id, None)
             self._replies.append(reply)
 
     def _server_ended(self) -> None:
         assert self._process is not None
         self._thread.loop.remove_reader(self._process.ended_fd)
-        self._came(Unreachable("the server has ended", "Its last words are in the engine's log."))
+        self._came(0, Unreachable("the server has ended", "Its last words are in the engine's log."))
 
-    def _came(self, came: Reply | Unreachable) -> None:
-        """Take what a call brought, on the loop's thread."""
-        self._arrived.append(came)
+    def _came(self, call: int, came: Reply | Unreachable) -> None:
+        """Take what a call brought, on the loop's thread; 0 is none."""
+        self._arrived.append((call, came))
         self._wake_up()
 
     def _saw(self, figures: EngineFigures) -> None:

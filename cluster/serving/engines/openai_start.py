@@ -77,7 +77,14 @@ async def _found(spec: EngineSpec, engine_id: EngineId, server: Server, appear_s
         raise
     texts = 0 if set(spec.kinds).isdisjoint(TEXT_KINDS) else _MAX_BATCH_TEXTS
     return upstream, EngineInfo(
-        engine_id, spec.kind, server.device, listed.simulated, (card,), spec.server.max_running, texts
+        engine_id,
+        spec.kind,
+        server.device,
+        listed.simulated,
+        (card,),
+        spec.server.max_running,
+        texts,
+        gives_back=spec.server.gives_back,
     )
 
 

@@ -14,7 +14,8 @@ class EngineInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An engine that is ready.
 
     `max_running`: requests it works on at once (generation: sequences of its batch; embeddings: requests held).
-    `max_batch_texts`: texts it embeds or scores best in one go; 0 where it does neither.
+    `max_batch_texts`: texts it embeds or scores best in one go; 0 where it does neither. `gives_back`: what it is told
+    to stop before its first token takes it no more time, so that it is worth taking back.
     """
 
     engine_id: EngineId
@@ -24,6 +25,7 @@ class EngineInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     models: tuple[ModelCard, ...]
     max_running: int
     max_batch_texts: int = 0
+    gives_back: bool = True
 
     def card(self, model: str, kind: Kind) -> ModelCard | None:
         """Return the card of `model` if this engine serves it for `kind`."""
@@ -34,7 +36,8 @@ class Engine(Protocol):
     """An engine within its host process; driven by one thread.
 
     Each request added ends in exactly one `Last` given by `step`; a cancelled one in `Failed` with RequestCancelled
-    (or in what ended it before). Tokens of one request come in order, before its `Last`. Ids are not used twice.
+    (or in what ended it before). Tokens of one request come in order, before its `Last`; after that its id may come
+    again.
     `wake_fd` becomes readable when `step` brings something on that `due_in_s` could not know of; None: never.
     """
 
@@ -117,6 +120,6 @@ class Seen(msgspec.Struct, frozen=True, tag="seen", forbid_unknown_fields=True):
 
 FromHost = Ready | StartFailed | Replies | Seen
 
-WIRE_VERSION = 4
+WIRE_VERSION = 5
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_FRAMES = 1000  # that wait in either direction; then the sender is told

@@ -26,7 +26,7 @@ _KINDS_OF_ROLE: dict[Role, tuple[Kind, ...]] = {
     "embedding": (Kind.EMBED, Kind.SCORE),
     "rerank": (Kind.SCORE,),
 }
-_OF_SERVERS = ("key_env", "max_running", "context_tokens", "max_silence_s")
+_OF_SERVERS = ("key_env", "max_running", "context_tokens", "max_silence_s", "gives_back")
 _OF_SHARING = ("sharing", "itl_target_ms", "max_held_ms")
 _OF_PROCESSES = ("port", "python", "kv_cache_bytes")
 _NUMBERS = ("replicas", "cpus", "memory_bytes", "gpus", "gpu_memory_bytes", "max_iteration_s", "start_timeout_s")
@@ -42,12 +42,14 @@ class ServerOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is to be known of a server that is reached by HTTP.
 
     `key_env`: the environment variable that holds the key for it; none: no key. `context_tokens` 0: as it says.
+    `gives_back`: it is known to stop a request whose connection is closed before the first token.
     """
 
     key_env: str = ""
     max_running: int = 64
     context_tokens: int = 0
     max_silence_s: float = 120.0
+    gives_back: bool = False
 
 
 class ProcessOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -199,7 +201,7 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
         settings.replicas,
         _demand(settings, where),
         settings.max_iteration_s,
-        _server(settings, where),
+        _server(settings, kinds, where),
         _process(settings, where),
         settings.start_timeout_s or (_SERVER_START_TIMEOUT_S if kind == "vllm" else _START_TIMEOUT_S),
         sharing=_sharing(settings, kinds, where),
@@ -219,13 +221,23 @@ def _sharing(settings: EngineSettings, kinds: tuple[Kind, ...], where: str) -> S
     return said
 
 
-def _server(settings: EngineSettings, where: str) -> ServerOptions:
-    said = ServerOptions(settings.key_env, settings.max_running, settings.context_tokens, settings.max_silence_s)
-    if settings.kind not in ("openai", "vllm") and said != ServerOptions():
+def _server(settings: EngineSettings, kinds: tuple[Kind, ...], where: str) -> ServerOptions:
+    said = ServerOptions(
+        settings.key_env,
+        settings.max_running,
+        settings.context_tokens,
+        settings.max_silence_s,
+        settings.kind == "vllm" if settings.gives_back is None else settings.gives_back,  # by vLLM's own count it does
+    )
+    is_told = settings.gives_back is not None
+    if settings.kind not in ("openai", "vllm") and (said != ServerOptions() or is_told):
         keys = ", ".join(_OF_SERVERS)
         raise ConfigInvalid(f"{where}: {keys} are of engines reached by HTTP", "Leave them out.", param=_OF_SERVERS[0])
     if settings.kind == "vllm" and said.key_env:
         raise ConfigInvalid(f"{where}: a vllm server of ours has a key of its own", "Leave it out.", param="key_env")
+    if is_told and set(kinds) <= set(TEXT_KINDS):
+        what = f"{where}: gives_back is of chat and raw prompts; texts have no first token"
+        raise ConfigInvalid(what, "Leave it out.", param="gives_back")
     return said
 
 

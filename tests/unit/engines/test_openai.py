@@ -193,6 +193,22 @@ def test_a_cancel_ends_the_connection_before_the_first_token_too(server: Scripte
         assert server.was_left.wait(WAIT_MS / 1000), "the server was not told"
 
 
+def test_of_an_answer_that_was_given_back_nothing_is_taken_for_the_next(server: ScriptedServer) -> None:
+    server.answers[CHAT] = [events(chunk("old"), cut=True) + HANG, GOOD]
+    with engine_at(server) as engine:
+        engine.add([ask_chat()])
+        assert engine.wake_fd is not None
+        assert select.select([engine.wake_fd], [], [], WAIT_MS / 1000)[0], "the first piece has come, and is not taken"
+        engine.cancel([RequestId("r")])
+        engine.add([ask_chat()])
+        cancelled, *again = wait_for(engine, 2)
+    assert isinstance(cancelled, Failed)
+    assert cancelled.failure.code == "SAGE-2206"
+    assert "".join(reply.text for reply in again if isinstance(reply, Token)) == "ab"
+    assert again[-1] == Finished(RequestId("r"), "stop", Usage(7, 2), EngineId("e"))
+    assert server.was_left.wait(WAIT_MS / 1000), "the server was told that nobody waits for the first"
+
+
 def test_a_server_that_is_gone_ends_the_engine_after_its_replies(server: ScriptedServer) -> None:
     with scripted_server() as gone:
         gone.answers["/v1/models"] = [MODELS]

@@ -24,12 +24,14 @@ class Mailed:
 
     def __init__(self, num_ends: int) -> None:
         self.threads: set[str] = set()
+        self.replies: list[Reply] = []
         self._outcomes: dict[str, str] = {}
         self._missing = num_ends
         self._is_over = threading.Event()
 
     def __call__(self, replies: Sequence[Reply]) -> None:
         self.threads.add(threading.current_thread().name.split()[0])
+        self.replies += replies
         for reply in replies:
             if not isinstance(reply, Token):
                 assert reply.request_id not in self._outcomes
@@ -38,8 +40,8 @@ class Mailed:
         if self._missing <= 0:
             self._is_over.set()
 
-    def outcomes(self) -> dict[str, str]:
-        assert self._is_over.wait(WAIT_S), f"no end for some; known: {self._outcomes}"
+    def outcomes(self, within_s: float = WAIT_S) -> dict[str, str]:
+        assert self._is_over.wait(within_s), f"no end for some; known: {self._outcomes}"
         return self._outcomes
 
 

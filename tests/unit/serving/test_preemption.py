@@ -66,6 +66,13 @@ def test_one_is_taken_back_for_each_that_waits_and_no_more() -> None:
     assert taken_back(plane.submit(chat("i2", INTERACTIVE), chat("i3", INTERACTIVE))) == ["b1"]
 
 
+def test_nothing_is_taken_back_from_an_engine_that_is_not_known_to_stop() -> None:
+    plane = CheckedPlane(Plane(("chat",), policy="priority"))
+    plane.up(replace(chat_engine(max_running=1), gives_back=False))
+    plane.submit(chat("b", BATCH))
+    assert taken_back(plane.submit(chat("i", INTERACTIVE))) == []
+
+
 def test_what_has_its_first_token_stays() -> None:
     plane = with_batch()
     plane.first("b2")
