@@ -6,6 +6,7 @@ Knows no plane's decisions.
 import asyncio
 from collections.abc import Sequence
 
+from cluster.runtime.control_engine_log import EngineLog, LogMark
 from cluster.serving.driver import HeldLink
 from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.launch import HostLink
@@ -43,6 +44,9 @@ class SeenLink:
 
     def ask(self) -> None:
         self._link.ask()
+
+    def log(self, mark: LogMark | None) -> EngineLog:
+        return self._link.log(mark)
 
     def close(self, timeout_s: float) -> None:
         self._link.close(timeout_s)

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 from fastapi import Depends, FastAPI, Request, Response
 
+from cluster.runtime.control_engine_log import EngineLog, LogMark
 from cluster.runtime.states import JobState, NodeState, PlaneState
 from cluster.serving.loop import LoopPlane
 from cluster.serving.policy import POLICY_NAMES
@@ -18,6 +19,7 @@ from gateway.errors import RequestRefused
 from gateway.guard import bearer_of
 from gateway.keys import KeyBook, Scope
 from gateway.refusals import add_refusals
+from sage.base.ids import EngineId
 from sage.flow.runner import EngineStatus
 
 MAX_BODY_BYTES = 64 * 1024
@@ -33,6 +35,10 @@ class Administered(Protocol):
         ...
 
     async def engines(self) -> Sequence[EngineStatus]: ...
+
+    async def engine_log(self, engine_id: EngineId, mark: LogMark | None) -> EngineLog:
+        """Return what its process wrote after `mark`, or the newest; raises InvalidRequest where none runs."""
+        ...
 
     async def jobs(self) -> Sequence[JobState]:
         """Raises RequestRefused where there is no cluster that could have any."""
@@ -59,6 +65,9 @@ class PlaneHere:
     async def engines(self) -> Sequence[EngineStatus]:
         return self._plane.engines()
 
+    async def engine_log(self, engine_id: EngineId, mark: LogMark | None) -> EngineLog:
+        return self._plane.engine_log(engine_id, mark)
+
     async def jobs(self) -> Sequence[JobState]:
         raise _no_cluster("jobs")
 
@@ -80,6 +89,9 @@ class PlaneOfCluster:
 
     async def engines(self) -> Sequence[EngineStatus]:
         return await self._models.engines_now()
+
+    async def engine_log(self, engine_id: EngineId, mark: LogMark | None) -> EngineLog:
+        return await self._models.engine_log(engine_id, mark)
 
     async def jobs(self) -> Sequence[JobState]:
         return await self._models.jobs()
@@ -125,6 +137,11 @@ def administration(administered: Administered, keys: Callable[[], KeyBook]) -> F
     async def show_engines() -> Response:
         return _json({"engines": await administered.engines()})
 
+    @app.get("/admin/v1/engines/{engine_id:path}/log")
+    async def show_log(engine_id: str, request: Request) -> Response:
+        log = await administered.engine_log(EngineId(engine_id), _mark(request))
+        return _json({"engine_id": engine_id, "data": log.data, "mark": log.mark})
+
     @app.get("/admin/v1/jobs")
     async def show_jobs() -> Response:
         return _json({"jobs": await administered.jobs()})
@@ -149,6 +166,18 @@ async def _body(request: Request) -> bytes:
             what = f"The body is longer than {MAX_BODY_BYTES} bytes."
             raise RequestRefused(what, reason="request_too_large", status=413)
     return data
+
+
+def _mark(request: Request) -> LogMark | None:
+    """Return where the question goes on in a log, as the answer before had it; None where it names nothing."""
+    said = dict(request.query_params)
+    if not said:
+        return None
+    try:
+        return msgspec.convert(said, LogMark, strict=False)
+    except msgspec.ValidationError as error:
+        what = f"{request.url.query!r} is no mark in a log: {error}."
+        raise RequestRefused(what, reason="invalid_mark") from error
 
 
 def _wish(data: bytes) -> PolicyWish:

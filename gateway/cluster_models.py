@@ -20,10 +20,11 @@ from cluster.runtime.control_clients import (
     ModelList,
     NodeList,
 )
+from cluster.runtime.control_engine_log import EngineLog, GetEngineLog, LogMark
 from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneShown
 from cluster.runtime.states import JobState, NodeState, PlaneState
 from sage.base.errors import ClusterUnreachable, SageError
-from sage.base.ids import RequestId
+from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, ModelCard, Reply, ReplyTo, Request
 from sage.base.log import get_log
 from sage.flow.runner import EngineStatus
@@ -88,6 +89,10 @@ class ClusterModels:
     async def engines_now(self) -> tuple[EngineStatus, ...]:
         """Return the engines of the cluster as they are; raises ClusterUnreachable."""
         return (await self._ask(ListEngines, EngineList)).engines
+
+    async def engine_log(self, engine_id: EngineId, mark: LogMark | None) -> EngineLog:
+        """Return what the process of an engine wrote after `mark`, or the newest; raises InvalidRequest without one."""
+        return await self._ask(lambda number: GetEngineLog(number, engine_id, mark), EngineLog)
 
     async def jobs(self) -> tuple[JobState, ...]:
         """Return every job that the cluster knows, as it is; raises ClusterUnreachable."""

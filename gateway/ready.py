@@ -2,6 +2,7 @@
 
 import asyncio
 
+from cluster.runtime.control_engine_log import EngineLog, LogMark
 from cluster.serving.engines.link import EngineLink, HostLost
 from cluster.serving.engines.port import FromHost, Ready, Replies, Seen, StartFailed, ToHost
 from sage.base.ids import EngineId
@@ -37,6 +38,9 @@ class WatchedLink:
 
     def ask(self) -> None:
         self._link.ask()
+
+    def log(self, mark: LogMark | None) -> EngineLog:
+        return self._link.log(mark)
 
     def close(self, timeout_s: float) -> None:
         self._link.close(timeout_s)

@@ -1,4 +1,4 @@
-"""Options by which commands find a cluster, and the way to it. Knows nothing of what is asked there."""
+"""Options by which commands find a cluster, or a gateway, and the way to it. Knows nothing of what is asked there."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +11,21 @@ Name = Annotated[str, typer.Option("--name", help="Which of this machine's clust
 Address = Annotated[
     str | None, typer.Option("--address", help="A cluster elsewhere: tcp://HOST:PORT; by default that of --name here.")
 ]
+Gateway = Annotated[
+    str | None, typer.Option("--gateway", metavar="URL", help="Ask a gateway, by the address of its administration.")
+]
+GatewayKey = Annotated[
+    str, typer.Option("--key-env", metavar="NAME", help="Environment variable with the gateway's key.")
+]
 DEFAULT_NAME = "default"
+
+
+def check_gateway(gateway: str | None, key_env: str, *, name: str, address: str | None) -> None:
+    """Refuse options of a gateway where none is asked, and those of a cluster where one is."""
+    if gateway is None and key_env:
+        raise typer.BadParameter("a key is for a gateway: name it by --gateway", param_hint="--key-env")
+    if gateway is not None and (address is not None or name != DEFAULT_NAME):
+        raise typer.BadParameter("a gateway is asked by its own address", param_hint="--gateway")
 
 
 def reach(name: str, address: str | None) -> "RemoteCluster":

@@ -5,11 +5,12 @@ What the verb needs is imported where it runs, to keep --help light.
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Name, reach
+from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Gateway, GatewayKey, Name, check_gateway, reach
 from cluster.commands.show import INTERRUPTED, Json, print_json
 
 if TYPE_CHECKING:
@@ -28,15 +29,19 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the engine ends, or Ctrl-C.")] = False,
     name: Name = DEFAULT_NAME,
     address: Address = None,
+    gateway: Gateway = None,
+    key_env: GatewayKey = "",
     json: Json = False,
 ) -> None:
-    """Print the newest that the process of an engine of a running cluster wrote, on whichever node: 64 KiB at most."""
-    from sage.base.ids import EngineId
+    """Print the newest that the process of an engine wrote: 64 KiB at most.
 
+    The engine is one of a running cluster, on whichever node, or of a gateway.
+    """
+    check_gateway(gateway, key_env, name=name, address=address)
     if follow and json:
         raise typer.BadParameter("lines that are still to come are no JSON document", param_hint="--json")
-    with reach(name, address) as cluster:
-        pieces = pieces_of(lambda mark: cluster.engine_admin.log(EngineId(engine), mark), _wait)
+    with _read_log(engine, name, address, gateway, key_env) as read:
+        pieces = pieces_of(read, _wait)
         if json:
             print_json({"engine_id": engine, "lines": next(pieces).splitlines()})
             return
@@ -46,6 +51,20 @@ def logs(
                 print_followed(pieces)
         except KeyboardInterrupt as stop:
             raise typer.Exit(INTERRUPTED) from stop
+
+
+@contextmanager
+def _read_log(engine: str, name: str, address: str | None, gateway: str | None, key_env: str) -> "Iterator[ReadLog]":
+    """Give what reads the log of an engine of the gateway, or of the cluster where none is named."""
+    from sage.base.ids import EngineId
+
+    if gateway is not None:
+        from cluster.commands.gateway_engines import log_of_gateway
+
+        yield lambda mark: log_of_gateway(gateway, key_env, engine, mark)
+    else:
+        with reach(name, address) as cluster:
+            yield lambda mark: cluster.engine_admin.log(EngineId(engine), mark)
 
 
 def print_followed(pieces: Iterator[str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Name, reach
+from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Gateway, GatewayKey, Name, check_gateway, reach
 from cluster.commands.engine_logs import logs
 from cluster.commands.show import Json, print_json, print_table
 from sage.cli import new_app
@@ -49,25 +49,15 @@ def install(name: Environment, json: Json = False) -> None:
 def list_engines(
     name: Name = DEFAULT_NAME,
     address: Address = None,
-    gateway: Annotated[
-        str | None,
-        typer.Option(
-            "--gateway", metavar="URL", help="The engines of a gateway, by the address of its administration."
-        ),
-    ] = None,
-    key_env: Annotated[
-        str, typer.Option("--key-env", metavar="NAME", help="Environment variable with the gateway's key.")
-    ] = "",
+    gateway: Gateway = None,
+    key_env: GatewayKey = "",
     json: Json = False,
 ) -> None:
     """List the kinds of engines that can start here, their environments, and the engines of a cluster, if one runs."""
     from cluster.commands.cluster_tables import engine_rows
     from cluster.commands.machine_facts import engine_facts
 
-    if gateway is None and key_env:
-        raise typer.BadParameter("a key is for a gateway: name it by --gateway", param_hint="--key-env")
-    if gateway is not None and (address is not None or name != DEFAULT_NAME):
-        raise typer.BadParameter("a gateway is asked by its own address", param_hint="--gateway")
+    check_gateway(gateway, key_env, name=name, address=address)
     running = _running(name, address) if gateway is None else _running_at(gateway, key_env)
     environments, kinds = _store().list(), engine_facts()
     if json:

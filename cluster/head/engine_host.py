@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cluster.runtime.control import EndEngineHost, StartEngineHost
+from cluster.runtime.control_engine_log import EngineLog, LogMark
+from sage.base.errors import InvalidRequest
 from sage.base.ids import NodeId
 
 _END_S = 0.05
@@ -79,6 +81,10 @@ class NodeHost:
 
     def log_tail(self) -> str:
         return self._end.last_words if self._end is not None else ""
+
+    def log(self, mark: LogMark | None) -> EngineLog:
+        """Refuse: its node has it, and is asked by the log desk."""
+        raise InvalidRequest(f"the log is on node {self.node_id}", "Ask the cluster: sage engines logs NAME.")
 
     def ask(self) -> str | None:
         """Its node asks it."""

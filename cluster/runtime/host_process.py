@@ -17,9 +17,10 @@ import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from cluster.runtime.bounded_log import BoundedLog
+
 LOG_NAME = "host.log"
 _MAX_PATH_BYTES = 100  # sun_path has 104 bytes on macOS, 108 on Linux
-_TAIL_CHARS = 2000
 _REAP_S = 2.0
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,11 +48,11 @@ class HostProcess:
         self._remove_directory = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)  # at exit too
         if not is_tied:
             self._remove_directory.detach()
-        self._log = log_path if log_path is not None else directory / LOG_NAME
+        self._log = BoundedLog(log_path if log_path is not None else directory / LOG_NAME)
         self.alive_fd, child_fd = os.pipe()
         command = [sys.executable, "-P", "-m", *arguments, "--alive-fd", str(child_fd)]
         try:
-            with self._log.open("ab") as log:
+            with self._log.path.open("ab") as log:
                 self._process = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE if is_tied else subprocess.DEVNULL,
@@ -117,19 +118,18 @@ class HostProcess:
 
     def log_tail(self) -> str:
         """Return the end of what it wrote, trimmed; "" where it wrote nothing."""
-        return tail_of(self._log)
+        return self._log.tail()
 
     def log_piece(self, at_byte: int | None, max_bytes: int) -> tuple[bytes, int]:
         """Return so much of its log from `at_byte` on, the newest where that is None, and where the next piece begins.
 
         Raises: OSError where it cannot be read.
         """
-        with self._log.open("rb") as file:
-            num_bytes = file.seek(0, os.SEEK_END)
-            begin = max(0, num_bytes - max_bytes) if at_byte is None else min(at_byte, num_bytes)
-            file.seek(begin)
-            data = file.read(max_bytes)
-        return data, begin + len(data)
+        return self._log.piece(at_byte, max_bytes)
+
+    def bound_log(self) -> None:
+        """Keep its log from growing without end; to be called now and then."""
+        self._log.bound()
 
     def let_go(self) -> None:
         """Leave it running, which must not be tied, and close our ends of its pipes."""
@@ -153,13 +153,7 @@ class HostProcess:
 
 def tail_of(log: Path) -> str:
     """Return the end of a log, trimmed; "" where there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 4 * _TAIL_CHARS))
-            data = file.read()
-    except FileNotFoundError:
-        return ""
-    return data.decode("utf-8", "replace").strip()[-_TAIL_CHARS:]
+    return BoundedLog(log).tail()
 
 
 def private_directory() -> Path:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from cluster.runtime.control_engine_log import EngineLog, LogMark
 from cluster.runtime.states import PlaneState
 from cluster.serving.closing import close_links
 from cluster.serving.comeback import CameBack, NotBack, begin_again
@@ -16,7 +17,7 @@ from cluster.serving.statistics import PlaneView, engine_statuses
 from cluster.serving.text_desk import VECTOR_CACHE_BYTES, TextDesk
 from sage.base.clock import Clock, SystemClock
 from sage.base.errors import SageError
-from sage.base.ids import RequestId
+from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Inference, ModelCard, ReplyTo, Request
 from sage.flow.runner import EngineStatus
 
@@ -72,6 +73,10 @@ class LoopPlane:
     def set_policy(self, policy: str | None = None, *, route: str | None = None) -> None:
         """Order what waits by another policy, choose engines by another route, at once; raises UnknownPolicy."""
         self._shell.set_policy(policy, route=route)
+
+    def engine_log(self, engine_id: EngineId, mark: LogMark | None) -> EngineLog:
+        """Return what the process of an engine wrote after `mark`, or the newest; raises InvalidRequest without one."""
+        return self._shell.engine_log(engine_id, mark)
 
     def state(self) -> PlaneState:
         """Return the policy and the route in force, and the tenants."""

@@ -8,6 +8,7 @@ import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from cluster.runtime.control_engine_log import EngineLog, LogMark
 from cluster.runtime.states import PlaneState
 from cluster.serving.driver import Again, Driver, HeldLink
 from cluster.serving.engines.host_watch import ASK_EVERY_S
@@ -94,6 +95,14 @@ class PlaneShell:
 
     def view(self) -> PlaneView:
         return self._plane.view()
+
+    def engine_log(self, engine_id: EngineId, mark: LogMark | None) -> EngineLog:
+        """Return what the host of an engine wrote after `mark`, or the newest; raises InvalidRequest without one."""
+        held = self._links.get(engine_id)
+        if held is None:
+            do = "sage engines list names those that run, and says why others do not."
+            raise InvalidRequest(f"no process of an engine {engine_id!r} runs now", do, param="engine")
+        return held.link.log(mark)
 
     def state(self) -> PlaneState:
         plane = self._plane

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from cluster.commands.engines import engines
@@ -33,8 +34,9 @@ weight = 2.0
 class Gateway:
     """A gateway with its administration, and keys for both."""
 
-    def __init__(self, url: str, admin_url: str, folder: Path) -> None:
+    def __init__(self, url: str, admin_url: str, folder: Path, pid: int) -> None:
         self.url = url
+        self.pid = pid
         self.admin_url = f"{admin_url}/admin/v1"
         file = KeyFile(folder / "keys" / "keys.json")
         _, self.models_key = file.add("acme", (Scope.MODELS,), 1.0)
@@ -59,7 +61,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         assert running.process.stdout is not None
         line = running.process.stdout.readline().strip()
         assert line.startswith("Administration at "), line
-        yield Gateway(running.url, line.rpartition(" at ")[2], folder)
+        yield Gateway(running.url, line.rpartition(" at ")[2], folder, running.process.pid)
 
 
 def test_only_a_key_of_the_scope_admin_may(gateway: Gateway) -> None:
@@ -105,6 +107,41 @@ def test_its_engines_are_listed_by_the_command(
     assert "http://127.0.0.1:9" in capsys.readouterr().err
     assert run_command(engines, "sage engines", ["list", "--gateway", gateway.url, *listed[3:]]) == 1
     assert "--admin-port" in capsys.readouterr().err, "not on the callers' port"
+
+
+def test_the_log_of_an_engine_is_read_on_from_a_mark(gateway: Gateway) -> None:
+    newest = gateway.admin("GET", "engines/sim/log").json()
+    assert newest["engine_id"] == "sim"
+    mark = newest["mark"]
+    again = gateway.admin("GET", f"engines/sim/log?start={mark['start']}&at_byte={mark['at_byte']}").json()
+    assert (again["data"], again["mark"]) == ("", mark)
+    for query in ("start=1", "start=one&at_byte=2", "after=2"):
+        refused = gateway.admin("GET", f"engines/sim/log?{query}")
+        assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_mark")
+    missing = gateway.admin("GET", "engines/other/log")
+    assert (missing.status_code, "no process of an engine 'other'" in missing.json()["error"]["message"]) == (400, True)
+    assert gateway.admin("GET", "engines/sim/log", key=gateway.models_key).status_code == 403
+
+
+def test_what_an_engine_prints_is_shown_by_the_command(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = gateway.admin_url.removesuffix("/admin/v1")
+    monkeypatch.setenv("ADMIN_KEY", gateway.admin_key)
+    shown = ["logs", "sim", "--gateway", url, "--key-env", "ADMIN_KEY"]
+    children = psutil.Process(gateway.pid).children(recursive=True)
+    (host,) = [each for each in children if "cluster.serving.engines.host" in each.cmdline()]
+    with open(f"/proc/{host.pid}/fd/2", "ab", buffering=0) as log:  # as what its libraries print goes there
+        log.write("one\nzwölf\n".encode())
+    assert run_command(engines, "sage engines", shown) == 0
+    assert capsys.readouterr().out.endswith("one\nzwölf\n")
+    assert run_command(engines, "sage engines", [*shown, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["lines"][-2:] == ["one", "zwölf"]
+    assert run_command(engines, "sage engines", ["logs", "other", *shown[2:]]) == 1
+    assert "no process of an engine 'other' runs now" in capsys.readouterr().err
+    assert run_command(engines, "sage engines", [*shown, "--name", "mine"]) == 2
+    assert run_command(engines, "sage engines", ["logs", "sim", "--key-env", "ADMIN_KEY"]) == 2
+    assert "--gateway" in capsys.readouterr().err
 
 
 def test_policy_and_route_change_under_load_without_the_loss_of_a_request(gateway: Gateway) -> None:

@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import replace
 from typing import Literal
 
+from cluster.runtime.control_engine_log import EngineLog, LogMark
 from cluster.serving.engines.cost import CPU2
 from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.port import (
@@ -18,7 +19,7 @@ from cluster.serving.engines.port import (
     ToHost,
 )
 from cluster.serving.engines.simulated import SimulatedEngine
-from sage.base.errors import EngineLost, EngineStartFailed
+from sage.base.errors import EngineLost, EngineStartFailed, InvalidRequest
 from sage.base.ids import EngineId
 from sage.base.inference import Failure
 from tests.simulation.clock import Happening
@@ -53,6 +54,9 @@ class SimulatedLink:
 
     def fds(self) -> tuple[int, ...]:
         return (self._fd,)
+
+    def log(self, mark: LogMark | None) -> EngineLog:
+        raise InvalidRequest(f"nobody writes a log for {self.engine_id}")
 
     def send(self, message: ToHost) -> bool:
         if self.is_closed or self._is_over or not self._takes_messages:

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from cluster.runtime.control_engine_log import MAX_PIECE_BYTES, EngineLog, LogMark
 from cluster.runtime.host_process import HostProcess
 from cluster.serving.engines.device_board import page_for_hosts
 from cluster.serving.engines.host_watch import QUESTION, HostWatch
+from sage.base.errors import InvalidRequest
 
 
 class Host(Protocol):
@@ -40,6 +42,10 @@ class Host(Protocol):
     def log_tail(self) -> str: ...
 
     def close(self) -> None: ...
+
+    def log(self, mark: LogMark | None) -> EngineLog:
+        """Return what it wrote after `mark`, or the newest; raises InvalidRequest where that cannot be read."""
+        ...
 
     def ask(self) -> str | None:
         """Ask whether it still works, every ASK_EVERY_S; return why it counts as hung, if it does. Never waits."""
@@ -83,7 +89,16 @@ class ChildHost(HostProcess):
         super().close()
         self._page = None
 
+    def log(self, mark: LogMark | None) -> EngineLog:
+        at_byte = None if mark is None else mark.at_byte if mark.start == self.pid else 0
+        try:
+            data, next_byte = self.log_piece(at_byte, MAX_PIECE_BYTES)
+        except OSError as error:
+            raise InvalidRequest(f"the log of the engine cannot be read: {error}") from error
+        return EngineLog(0, data, LogMark(self.pid, next_byte))
+
     def ask(self) -> str | None:
+        self.bound_log()
         why = self._watch.asked()
         if why is None:
             self.say(QUESTION)

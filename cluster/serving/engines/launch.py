@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from cluster.runtime.control_engine_log import EngineLog, LogMark
 from cluster.runtime.host_process import private_directory
 from cluster.serving.engines.child_host import ChildHost, Host
 from cluster.serving.engines.link import HostLost
@@ -87,6 +88,11 @@ class HostLink:
     def ask(self) -> None:
         if not (self._is_over or self._is_closed):
             self._hang = self._host.ask() or self._hang
+
+    def log(self, mark: LogMark | None) -> EngineLog:
+        if self._is_closed:
+            raise InvalidRequest(f"the process of engine {self.engine_id!r} has just ended")
+        return self._host.log(mark)
 
     def end_for(self, why: str) -> None:
         """Have the host killed, and its requests fail by EngineLost that says why; from any thread."""

@@ -4,6 +4,7 @@ from typing import Protocol
 
 import msgspec
 
+from cluster.runtime.control_engine_log import EngineLog, LogMark
 from cluster.serving.engines.port import FromHost, ToHost
 from sage.base.ids import EngineId
 from sage.base.inference import Failure
@@ -42,6 +43,10 @@ class EngineLink(Protocol):
 
     def ask(self) -> None:
         """Ask whether the host still works; called every ASK_EVERY_S. One that hangs is ended: HostLost comes of it."""
+        ...
+
+    def log(self, mark: LogMark | None) -> EngineLog:
+        """Return what the host wrote after `mark`, or the newest; raises InvalidRequest where that cannot be read."""
         ...
 
     def close(self, timeout_s: float) -> None:

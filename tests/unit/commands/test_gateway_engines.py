@@ -2,7 +2,8 @@
 
 import pytest
 
-from cluster.commands.gateway_engines import engines_of_gateway
+from cluster.commands.gateway_engines import engines_of_gateway, log_of_gateway
+from cluster.runtime.control_engine_log import LogMark
 from sage.base.errors import ClusterUnreachable, ConfigInvalid
 
 HERE = "http://127.0.0.1:9"
@@ -28,3 +29,13 @@ def test_what_can_be_no_key_is_not_sent(value: str, says: str, monkeypatch: pyte
     monkeypatch.setenv("TRY_KEY", value)
     with pytest.raises(ConfigInvalid, match=f"TRY_KEY .*{says}"):
         engines_of_gateway(HERE, "TRY_KEY")
+
+
+def test_a_log_is_asked_for_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRY_KEY", "sage-1")
+    with pytest.raises(ConfigInvalid, match="is no address of an administration"):
+        log_of_gateway("http://[::1", "TRY_KEY", "e", None)
+    with pytest.raises(ConfigInvalid, match="to nobody without a key"):
+        log_of_gateway(HERE, "", "e", None)
+    with pytest.raises(ClusterUnreachable, match="nobody answers"):
+        log_of_gateway(HERE, "TRY_KEY", "e", LogMark(1, 2))

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from cluster.runtime.control_engine_log import EngineLog, LogMark
 from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.port import (
     WIRE_VERSION,
@@ -17,6 +18,7 @@ from cluster.serving.engines.port import (
     Shutdown,
     ToHost,
 )
+from sage.base.errors import InvalidRequest
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import EmbedRequest, Reply, Request, Token
 from tests.unit.serving.arrange import embedded, finished
@@ -43,6 +45,9 @@ class ScriptedLink:
 
     def fds(self) -> tuple[int, ...]:
         return (self._near.fileno(),)
+
+    def log(self, mark: LogMark | None) -> EngineLog:
+        raise InvalidRequest(f"nobody writes a log for {self.engine_id}")
 
     def send(self, message: ToHost) -> bool:
         if not self.takes_messages or self.closed_within_s is not None:
