@@ -142,6 +142,11 @@ def administration(administered: Administered, keys: Callable[[], KeyBook]) -> F
         log = await administered.engine_log(EngineId(engine_id), _mark(request))
         return _json({"engine_id": engine_id, "data": log.data, "mark": log.mark})
 
+    _add_cluster(app, administered)
+    return app
+
+
+def _add_cluster(app: FastAPI, administered: Administered) -> None:
     @app.get("/admin/v1/jobs")
     async def show_jobs() -> Response:
         return _json({"jobs": await administered.jobs()})
@@ -149,8 +154,6 @@ def administration(administered: Administered, keys: Callable[[], KeyBook]) -> F
     @app.get("/admin/v1/nodes")
     async def show_nodes() -> Response:
         return _json({"nodes": await administered.nodes()})
-
-    return app
 
 
 def _no_cluster(what: str) -> RequestRefused:
