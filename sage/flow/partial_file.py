@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from sage.base.errors import SinkUnwritable
+from sage.flow.kept_position import position_as
 from sage.flow.packing import packer_of
 from sage.flow.ports import Written
 
@@ -150,7 +151,7 @@ def _sweep(path: str) -> None:
 
 def resume_file(path: str, position: Sequence[Any]) -> PartialFile:
     """Go on where an earlier writing said it was; raises SinkUnwritable where its file is gone or too short."""
-    partial, len_bytes, device, inode = position
+    partial, len_bytes, device, inode = position_as(tuple[str, int, int, int], position, path)
     path, other = _partial_beside(path)
     try:
         if not os.path.exists(partial):

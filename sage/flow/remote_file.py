@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 
 from sage.base.errors import SinkUnwritable, SourceUnreadable
 from sage.flow.files import file_system
+from sage.flow.kept_position import position_as
 from sage.flow.packing import packer_of
 from sage.flow.ports import Written
 
@@ -234,8 +235,7 @@ def begin_remote(path: str) -> RemoteFile:
 
 def resume_remote(path: str, position: Sequence[Any]) -> RemoteFile:
     """Go on where an earlier writing said it was; raises SinkUnwritable where its parts are gone."""
-    folder, writers, len_bytes, crc = position
-    kept = Parts(folder, tuple((token, end) for token, end in writers), len_bytes, crc)
+    kept = Parts(*position_as(tuple[str, tuple[tuple[str, int], ...], int, int], position, path))
     file = RemoteFile(path, kept)
     if kept.num and not file.has_parts():
         file.close(complete=False)

@@ -187,3 +187,20 @@ def test_any_part_that_is_gone_is_said_when_it_is_gone_on_with(place: str) -> No
     system.rm(sorted(system.find(path))[1])
     with pytest.raises(SinkUnwritable, match="or parts of it are"):
         TextSink(f"{place}/a.txt").resume(position, ())
+
+
+@pytest.mark.parametrize(
+    "position", [("memory://kept.parts", 2, 17), ("/tmp/.a.partial", 17, 1, 2), ("memory://a", (), 0)]
+)
+def test_a_position_of_another_form_is_refused_with_what_to_do(position: tuple[Any, ...]) -> None:
+    """As an earlier version kept it of a URL, or as it is kept of a file of this machine."""
+    with pytest.raises(SinkUnwritable, match=r"how far memory://a\.txt was written is kept in a form that") as raised:
+        TextSink("memory://a.txt").resume(position, ())
+    assert 'begin anew: resume="never"' in raised.value.do
+
+
+def test_a_position_of_a_url_is_refused_for_a_file_of_this_machine(tmp_path: Path) -> None:
+    writer, position = begun(f"memory://{uuid4().hex}/a.txt", ["one"])
+    writer.close(complete=False)
+    with pytest.raises(SinkUnwritable, match="is kept in a form that is not read here: Expected `int`, got"):
+        TextSink(str(tmp_path / "a.txt")).resume(position, ())
