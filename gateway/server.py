@@ -91,4 +91,6 @@ def _said_of(fault: NoRequest) -> bytes:
             )
         case NoRequest.NOT_HTTP:
             error = RequestRefused("This is no HTTP request.", reason="invalid_http")
+        case NoRequest.CROWDED:
+            error = RequestRefused("Too many connections are open.", reason="overloaded", status=503)
     return problem_of(error, "none").json()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from operators.index import IndexStore
+from operators.posts import Listen, nobody_listens
 from operators.tables import Tables
 from operators.turns import ChatTurns, NoTurns
 from sage.base.ids import JobId, TaskId
@@ -20,7 +21,7 @@ class Context:
     `tables`: where steps keep the state of keys that memory has no room for; None: all is held in memory.
 
     `job_id`: whose task it is. `unix_s` returns seconds since the epoch. `turns`: where chat requests of the job come
-    from and are answered.
+    from and are answered. `listen` reads what is posted to a source.
     """
 
     task_id: TaskId
@@ -31,3 +32,4 @@ class Context:
     unix_s: Callable[[], float] = time.time
     turns: ChatTurns = NoTurns()  # noqa: RUF009 - it has no state
     tables: Tables | None = None
+    listen: Listen = nobody_listens

@@ -23,6 +23,7 @@ from sage.base.dues import value_of
 from sage.base.errors import SourceUnreadable
 from sage.base.inference import Origin
 from sage.flow.chat import ChatSource
+from sage.flow.connectors.http_source import HttpSource
 from sage.flow.graph import DueRole, Step, TurnRole
 from sage.flow.plan import Chain
 from sage.flow.ports import RewindableSource, SourceReader
@@ -65,8 +66,13 @@ def reader_for(chain: Chain, context: Context) -> SourceReader[Any] | None:
     first = chain.steps[0]
     if not isinstance(first.spec, Read):
         return None
-    source = first.spec.source
-    return context.turns.reader(first.name, source) if isinstance(source, ChatSource) else source.open()
+    match first.spec.source:
+        case ChatSource() as chat:
+            return context.turns.reader(first.name, chat)
+        case HttpSource() as posted:
+            return context.listen(posted, None)
+        case source:
+            return source.open()
 
 
 def _due_machine(chain: Chain, context: Context) -> Machine:
@@ -112,6 +118,8 @@ def reader_at(chain: Chain, position: Any, context: Context) -> SourceReader[Any
     first = chain.steps[0].spec
     if isinstance(first, Read) and isinstance(first.source, ChatSource):
         return context.turns.reader(chain.steps[0].name, first.source)
+    if isinstance(first, Read) and isinstance(first.source, HttpSource):
+        return context.listen(first.source, position)
     if not isinstance(first, Read) or not isinstance(first.source, RewindableSource):
         raise SourceUnreadable(
             f"step {chain.steps[0].name!r} reads a source that cannot go on where it was",

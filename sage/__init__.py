@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sage.flow.call_cache import CallCache as CallCache
     from sage.flow.checkpoint import Checkpoint as Checkpoint
     from sage.flow.connect import connect as connect
+    from sage.flow.connectors.http_source import HttpRequest as HttpRequest
     from sage.flow.flow import Flow as Flow
     from sage.flow.index import Index as Index
     from sage.flow.index import Passage as Passage
@@ -60,6 +61,7 @@ _HOMES = {
     "ReducingState": "sage.flow.process",
     "CallCache": "sage.flow.call_cache",
     "Checkpoint": "sage.flow.checkpoint",
+    "HttpRequest": "sage.flow.connectors.http_source",
     "Index": "sage.flow.index",
     "Passage": "sage.flow.index",
     "connect": "sage.flow.connect",

@@ -72,13 +72,13 @@ class RealDisk:
         path = self._folder / name
         path.parent.mkdir(exist_ok=True, mode=0o700)
         self._write(name, chunks, os.O_EXCL)
-        _settle_folder(path.parent)
+        settle_folder(path.parent)
 
     def replace(self, name: str, content: bytes) -> None:
         beside = f"{name}.new"
         self._write(beside, [content], os.O_TRUNC)
         os.replace(self._folder / beside, self._folder / name)
-        _settle_folder(self._folder)
+        settle_folder(self._folder)
 
     def read(self, name: str) -> bytes:
         return (self._folder / name).read_bytes()
@@ -90,7 +90,7 @@ class RealDisk:
 
     def rename(self, name: str, new_name: str) -> None:
         os.replace(self._folder / name, self._folder / new_name)
-        _settle_folder(self._folder)
+        settle_folder(self._folder)
 
     def remove(self, name: str) -> None:
         if name.endswith(_TABLES):
@@ -106,7 +106,7 @@ class RealDisk:
                 left = memoryview(chunk)
                 while left:
                     left = left[os.write(number, left) :]
-            _settle(number)
+            settle(number)
         finally:
             os.close(number)
 
@@ -119,7 +119,8 @@ def _read_all(number: int, len_bytes: int) -> bytes:
     return b"".join(found)
 
 
-def _settle_folder(folder: Path) -> None:
+def settle_folder(folder: Path) -> None:
+    """Have the names in a folder be on the disk; raises OSError."""
     number = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(number)
@@ -127,7 +128,8 @@ def _settle_folder(folder: Path) -> None:
         os.close(number)
 
 
-def _settle(number: int) -> None:
+def settle(number: int) -> None:
+    """Have what was written to a file be on the disk; raises OSError."""
     if hasattr(os, "fdatasync"):
         os.fdatasync(number)
     else:

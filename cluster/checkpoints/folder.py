@@ -4,6 +4,7 @@
     node-x-3-7.store       a table of one task in RocksDB, laid down for a checkpoint: a folder
     job-x-node-3.part      what tasks of one node had saved by then, one piece after the other; never changed
     0000000007-...calls    model calls that tasks made since checkpoint 7
+    0000000007-...posts    what was posted to sources that listen since checkpoint 7
     lock                   held by whoever may write
 
 A checkpoint is complete once its manifest is there, and good if every piece that it names has its checksum, and every
@@ -22,6 +23,7 @@ from sage.base.errors import CheckpointUnusable
 
 PART = ".part"
 CALLS = ".calls"
+POSTS = ".posts"
 _LEFT = (LIVE, STAGED, f"{SUFFIX}.new")
 """How names end of what is of no use once its process has ended."""
 
@@ -125,7 +127,7 @@ class CheckpointFolder:
             raise disk_refused(self._where, error) from error
         self._forget([*self._ids()][:-num_kept], self._passed(manifest))
         with suppress(CheckpointUnusable, OSError):
-            self._forget_calls()
+            self._forget_logs()
 
     def set_aside(self, checkpoint_id: int) -> None:
         """Let a bad checkpoint never be found again, whatever becomes of it: a run goes on from an older one now.
@@ -141,7 +143,7 @@ class CheckpointFolder:
         """Forget every checkpoint: the flow has come to its end. Raises CheckpointUnusable."""
         try:
             for name in reversed(self._disk.names()):
-                if name.endswith((SUFFIX, PART, CALLS, STORE, *_LEFT)):
+                if name.endswith((SUFFIX, PART, CALLS, POSTS, STORE, *_LEFT)):
                     self._disk.remove(name)
         except OSError as error:
             raise disk_refused(self._where, error) from error
@@ -155,15 +157,15 @@ class CheckpointFolder:
             for name in self._disk.names():
                 if name.endswith(_LEFT) or (name.endswith((PART, STORE)) and name not in needed):
                     self._disk.remove(name)
-            self._forget_calls()
+            self._forget_logs()
         except OSError as error:
             raise disk_refused(self._where, error) from error
 
-    def _forget_calls(self) -> None:
-        """Remove calls from before the oldest checkpoint: whatever goes on from one holds their answers."""
+    def _forget_logs(self) -> None:
+        """Remove calls and posts from before the oldest checkpoint: whatever goes on from one holds what counts."""
         ids = self._ids()
         for name in self._disk.names() if ids else ():
-            if name.endswith(CALLS) and name[:10].isdecimal() and int(name[:10]) < ids[0]:
+            if name.endswith((CALLS, POSTS)) and name[:10].isdecimal() and int(name[:10]) < ids[0]:
                 self._disk.remove(name)
 
     def _passed(self, manifest: Manifest) -> set[str]:

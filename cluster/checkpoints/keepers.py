@@ -14,6 +14,7 @@ from cluster.checkpoints.folder import CheckpointFolder
 from cluster.checkpoints.joining import state_from_pieces
 from cluster.checkpoints.manifest import SavedTask
 from cluster.checkpoints.pieces import PieceEncoder, frozen
+from cluster.checkpoints.post_log import FolderPosts
 from cluster.checkpoints.restoring import state_for_task
 from cluster.checkpoints.rocks import RocksTables
 from cluster.checkpoints.writer import PartWriter, SavedChain, SaveState
@@ -27,6 +28,7 @@ from operators.tables import Tables
 from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, InternalError
 from sage.base.ids import new_id
+from sage.flow.connectors.http_source import posted_to
 from sage.flow.spec import ModelStep
 
 
@@ -138,6 +140,13 @@ class FolderKeeper:
 
     def tables(self) -> Tables | None:
         return self._tables
+
+    def posts(self) -> FolderPosts | None:
+        source = posted_to(self._spec.chain.steps[0].spec)
+        if source is None:
+            return None
+        is_own = self._keeping.begins_in in ("", self._keeping.folder)
+        return FolderPosts(self._keeping.folder, (self._keeping.begins_at or 0) if is_own else 0, source.name)
 
     def save(self, checkpoint_id: int | None, state: TaskState, *, commits: bool) -> None:
         """Raises RecordUnsendable for what cannot be saved."""

@@ -118,6 +118,7 @@ def job(
     print_table(job_rows([answer.state], now_unix_s))
     print()
     print_table(chain_rows(answer, now_unix_s))
+    _say_urls(answer.state)
     _say_calls(answer.state)
     if answer.state.error is not None:
         print(f"\n{shown_error(error_from_remote(answer.state.error))}")
@@ -243,6 +244,13 @@ def _run(
         print("\n".join(["cancelled", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from stop
     show_result(graph.name, result, json=json)
+
+
+def _say_urls(state: "JobState") -> None:
+    """Say where to post to those sources of a job that listen."""
+    listening = [chain for chain in state.metrics.chains if chain.url] if not state.is_over else []
+    for chain in listening:
+        print(f"\n{chain.steps[0]} on {', '.join(chain.nodes)} listens at {chain.url}")
 
 
 def _say_calls(state: "JobState") -> None:

@@ -18,6 +18,7 @@ from cluster.runtime.record_types import RecordTypes
 from sage.base.dues import DueRecord
 from sage.base.inference import ServiceClass
 from sage.base.turns import Place, Turn, TurnRecord
+from sage.flow.connectors.http_source import HttpRequest, posted_to
 from sage.flow.dues import has_dues
 from sage.flow.graph import Graph
 from sage.flow.turns import chats_of
@@ -39,6 +40,8 @@ def flow_types(graph: Graph) -> RecordTypes:
             seen.add(value)
     if chats_of(graph):
         table.update({f"sage:{cls.__name__}": cls for cls in (TurnRecord, Turn, Place, ServiceClass)})
+    if any(posted_to(step.spec) for step in graph.steps):
+        table["sage.HttpRequest"] = HttpRequest
     if has_dues(graph):
         table["sage:DueRecord"] = DueRecord
     return RecordTypes(table)

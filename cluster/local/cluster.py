@@ -31,6 +31,7 @@ from cluster.runtime.actor import ask, stop, tell, watch
 from cluster.runtime.inproc import InprocTransport
 from cluster.runtime.node import Node, NodePorts
 from cluster.runtime.workshop import OperatorWorkshop
+from cluster.web.posts_here import listen
 from operators.index import IndexStore
 from sage.base.clock import SystemClock
 from sage.base.config import load_settings
@@ -219,7 +220,7 @@ class LocalCluster(AskedCluster):
         return NodePorts(
             transport=InprocTransport(),
             inference=self._plane,
-            workshop=OperatorWorkshop(IndexStore(), batch_records=self._settings.runtime.batch_records),
+            workshop=OperatorWorkshop(IndexStore(), batch_records=self._settings.runtime.batch_records, listen=listen),
             report=lambda fact: tell(manager, fact),
             settings=self._settings.runtime,
             clock=self._clock,

@@ -27,6 +27,7 @@ from sage.base.errors import FlowInvalid, JobTimeout
 from sage.base.ids import JobId, RequestId, TaskId
 from sage.base.inference import Request
 from sage.base.settings import RuntimeSettings
+from sage.flow.connectors.http_source import posted_to
 from sage.flow.graph import Graph, Step
 from sage.flow.guarantees import guarantees_of
 from sage.flow.plan import plan_from_graph
@@ -65,6 +66,9 @@ class RehearsedFlow:
         if chats := chats_of(graph):
             what = f"the flow answers chat requests, of {', '.join(chats)}, and a rehearsal has none"
             raise FlowInvalid(what, "Give the steps another source: from_collection of requests.")
+        if posted := [source.name for step in graph.steps if (source := posted_to(step.spec)) is not None]:
+            what = f"the flow reads what is posted to {', '.join(posted)}, and a rehearsal listens to nobody"
+            raise FlowInvalid(what, "Give the steps another source: sage.testing.Scripted.")
         if cached := [step.name for step in graph.steps if getattr(step.spec, "cache", None) is not None]:
             what = f"step {cached[0]!r} keeps answers in a cache, and a rehearsal keeps nothing beyond itself"
             raise FlowInvalid(what, "Rehearse it without cache=.", param="cache")

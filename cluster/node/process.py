@@ -35,6 +35,7 @@ from cluster.runtime.node import Node, NodePorts
 from cluster.runtime.workshop import OperatorWorkshop
 from cluster.serving.environment_store import open_environments
 from cluster.serving.model_store import open_store
+from cluster.web.posts_here import listen
 from operators.index import IndexStore
 from operators.turns import ChatTurns
 from sage.base.clock import SystemClock
@@ -150,7 +151,7 @@ class NodeProcess:
         ports = NodePorts(
             transport=self._way.transport,
             inference=inference,
-            workshop=OperatorWorkshop(IndexStore(), batch_records=runtime.batch_records, turns=turns),
+            workshop=OperatorWorkshop(IndexStore(), batch_records=runtime.batch_records, turns=turns, listen=listen),
             report=report,
             settings=runtime,
             clock=self._clock,

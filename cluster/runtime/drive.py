@@ -97,7 +97,9 @@ class Drive:
         saved = self._keeper.saved() if self._keeper is not None else None
         self._loop = machine if isinstance(machine, LoopMachine) else None
         self._source.open(workshop, saved.reading if saved is not None else None)
+        self._source.keep_in(self._keeper.posts() if self._keeper is not None else None)
         self._source.wake_by(self._hands.wake)
+        self._gauge.url = self._source.url
         self._gauge.counts = machine.counts
         if saved is None:
             machine.open()
@@ -229,6 +231,8 @@ class Drive:
 
     def _save(self, checkpoint_id: int | None, machine: Machine) -> None:
         assert self._keeper is not None, "what is not kept has no checkpoints"
+        if checkpoint_id is not None:
+            self._source.cut(checkpoint_id)
         state = TaskState(
             machine.snapshot(),
             self._source.reading(),

@@ -60,6 +60,9 @@ class KeptInMemory:
     def calls(self) -> None:
         return None
 
+    def posts(self) -> None:
+        return None
+
     def save(self, checkpoint_id: int | None, state: TaskState, *, commits: bool) -> None:
         self.cuts.take(self.spec.id, checkpoint_id, self.kept(self.spec, state))
 

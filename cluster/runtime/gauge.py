@@ -11,5 +11,7 @@ class Gauge:
         self.busy_s = 0.0
         self.watermark_s: float | None = None
         """What it has told its receivers last; None on a stream without event time."""
+        self.url = ""
+        """Where to post to its source; "" where that does not listen."""
         self.num_waiting = 0
         """Batches that have come and were not taken."""

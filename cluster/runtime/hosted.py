@@ -76,7 +76,7 @@ class HostedJob:
 
 def progress_of(task_id: TaskId, gauge: Gauge) -> TaskProgress:
     """Return what a gauge shows now."""
-    return TaskProgress(task_id, replace(gauge.counts), gauge.busy_s, gauge.watermark_s, gauge.num_waiting)
+    return TaskProgress(task_id, replace(gauge.counts), gauge.busy_s, gauge.watermark_s, gauge.num_waiting, gauge.url)
 
 
 def _error_of(task_id: TaskId, last_word: TaskFact | None, error: BaseException | None) -> SageError | None:

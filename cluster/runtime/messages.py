@@ -209,13 +209,14 @@ class JobSetAside:
 
 
 class TaskProgress(NamedTuple):
-    """What one task has done so far."""
+    """What one task has done so far; `url`: where to post to its source, "" where that does not listen."""
 
     task_id: TaskId
     counts: Counts
     busy_s: float
     watermark_s: float | None = None
     num_waiting: int = 0
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)

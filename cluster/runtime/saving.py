@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from cluster.runtime.call_book import CallJournal
+from cluster.runtime.posts import PostLog
 from operators.state import State
 from operators.tables import Tables
 from sage.base.batch import Batch
@@ -116,6 +117,10 @@ class StateKeeper(Protocol):
 
     def calls(self) -> CallJournal | None:
         """Return who keeps the task's model calls; None: nobody does."""
+        ...
+
+    def posts(self) -> PostLog | None:
+        """Return who keeps what is posted to the task's source; None: nobody does."""
         ...
 
     def save(self, checkpoint_id: int | None, state: TaskState, *, commits: bool) -> None:

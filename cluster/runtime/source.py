@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from cluster.runtime.due_marks import DueMarks
 from cluster.runtime.failures import source_errors
 from cluster.runtime.messages import TaskSpec
+from cluster.runtime.posts import ListeningReader, PostLog
 from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore
 from sage.base.errors import SourceUnreadable
 from sage.flow.ports import MarkedReader, PacedReader, SourceReader, WokenReader
@@ -38,6 +39,7 @@ class TaskSource:
         self._reader: Reader | None = None
         self._marked: MarkedReader[Any] | None = None  # the same, where it knows event time
         self._paced: PacedReader[Any] | None = None
+        self._listening: ListeningReader | None = None  # the same, where it keeps what it takes
         self._num_read = 0
         self._num_before = 0  # so many are read again first, and passed over
         self._has_passed = False
@@ -66,6 +68,17 @@ class TaskSource:
         # Once, and not at each read: to ask for a protocol takes 30 us, as long as all else that is done for a record.
         self._marked = self._reader if isinstance(self._reader, MarkedReader) else None
         self._paced = self._reader if isinstance(self._reader, PacedReader) else None
+
+    @property
+    def url(self) -> str:
+        """Where to post to it; "" where it does not listen."""
+        return self._reader.url if isinstance(self._reader, ListeningReader) else ""
+
+    def keep_in(self, log: PostLog | None) -> None:
+        """Have a source that listens keep what it takes; None where nothing is kept. Raises CheckpointUnusable."""
+        if log is not None and isinstance(self._reader, ListeningReader):
+            self._reader.keep_in(log)
+            self._listening = self._reader
 
     def wake_by(self, wake: Callable[[], object]) -> None:
         """Have a source that never waits call `wake`, on any thread, when there is something to read again."""
@@ -108,6 +121,11 @@ class TaskSource:
         with source_errors(self._spec):
             return self._marked.watermark_s()
 
+    def cut(self, checkpoint_id: int) -> None:
+        """A checkpoint is taken: what comes from now on is not in the `reading` that is asked for next."""
+        if self._listening is not None:
+            self._listening.cut(checkpoint_id)
+
     def reading(self) -> Reading | None:
         """Return where it is; None where nothing is read here."""
         if not isinstance(self._spec.chain.steps[0].spec, Read):
@@ -122,7 +140,7 @@ class TaskSource:
 
     def close(self) -> None:
         reader, self._reader = self._reader, None
-        self._marked = self._paced = None
+        self._marked = self._paced = self._listening = None
         if reader is not None:
             reader.close()
 

@@ -9,6 +9,7 @@ from cluster.runtime.messages import TaskSpec
 from operators.context import Context
 from operators.index import IndexStore
 from operators.machine import Machine
+from operators.posts import Listen, nobody_listens
 from operators.registry import machine_for, reader_at, reader_for
 from operators.tables import Tables
 from operators.turns import ChatTurns, NoTurns
@@ -28,11 +29,14 @@ class OperatorWorkshop:
         rng: Random | None = None,
         clock: Clock | None = None,
         turns: Callable[[JobId], ChatTurns] = lambda job_id: NoTurns(),
+        listen: Listen = nobody_listens,
     ) -> None:
         """`rng` draws the seeds of the generators that tasks get; by default, one seeded by the system.
 
         `clock`: by which tasks know what is due; by default the machine's. `turns`: the chat requests of a job.
+        `listen` reads what is posted to sources.
         """
+        self._listen = listen
         self._unix_s = (clock if clock is not None else SystemClock()).unix_s
         self._turns = turns
         self._indexes = indexes
@@ -52,4 +56,5 @@ class OperatorWorkshop:
     def _context(self, spec: TaskSpec) -> Context:
         rng = Random(self._rng.getrandbits(128))
         turns = self._turns(spec.job_id)
-        return Context(spec.id, rng, self._indexes, self._batch_records, spec.job_id, self._unix_s, turns)
+        batch_records, unix_s, listen = self._batch_records, self._unix_s, self._listen
+        return Context(spec.id, rng, self._indexes, batch_records, spec.job_id, unix_s, turns, listen=listen)

@@ -18,12 +18,13 @@ WRITE_BUFFER_BYTES = 64 * 1024
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`head_s`: from a connection or its first byte to a whole head; `message_s`: from there to a whole request;
-    `stalled_s`: for which a client may read nothing while WRITE_BUFFER_BYTES wait for it.
+    `stalled_s`: for which a client may read nothing while WRITE_BUFFER_BYTES wait for it. `max_connections`: at a time.
     """
 
     head_s: float = 10.0
     message_s: float = 45.0  # a little more than a route waits for its body: the route's answer is the better one
     stalled_s: float = 30.0
+    max_connections: int | None = None
 
 
 class Received(Enum):
@@ -39,6 +40,7 @@ class NoRequest(Enum):
 
     TOO_LARGE = b"431 Request Header Fields Too Large"
     NOT_HTTP = b"400 Bad Request"
+    CROWDED = b"503 Service Unavailable"
 
 
 class HeadTooLarge(Exception):
@@ -64,6 +66,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self._time(Received.HEAD)
+        most = self._limits.max_connections
+        if most is not None and len(self.connections) > most:
+            self._refuse(NoRequest.CROWDED)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._time(None)
@@ -121,7 +126,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no request; uvicorn calls this for whatever its parser refuses."""
-        fault = NoRequest.TOO_LARGE if self._len_head_bytes > MAX_HEAD_BYTES else NoRequest.NOT_HTTP
+        self._refuse(NoRequest.TOO_LARGE if self._len_head_bytes > MAX_HEAD_BYTES else NoRequest.NOT_HTTP)
+
+    def _refuse(self, fault: NoRequest) -> None:
         body = self._said_of(fault)
         head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.transport.write(head % (fault.value, len(body)) + body)

@@ -9,6 +9,7 @@ from sage.flow.check_step import check_step, kind_of_step
 from sage.flow.dues import with_dues
 from sage.flow.graph import Graph, Step, consumers_of
 from sage.flow.ports import Repeats, repeats_of
+from sage.flow.posts import check_posts
 from sage.flow.spec import (
     SINKS,
     Again,
@@ -55,6 +56,7 @@ def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
     _check_ends(name, ordered)
     _check_waits(ordered, by_name)
     _check_time(ordered)
+    check_posts(ordered)
     return Graph(name, with_dues(with_turns(ordered)))
 
 

@@ -120,7 +120,8 @@ class Flow(Origins):
     ) -> JobResult:
         """Run the flow to its end, in this process or at `address`, and return what came of it.
 
-        `progress` True shows it on standard error, False does not; None shows it on a terminal. Ctrl-C cancels the
+        `progress` True shows it on standard error, False does not; None shows it on a terminal, and elsewhere only
+        where sources listen. Ctrl-C cancels the
         job, waits until it has stopped and raises KeyboardInterrupt; after `timeout_s` JobTimeout is raised likewise.
         Raises what made the job fail: RecordFailed, SourceUnreadable, ...
 

@@ -1,25 +1,40 @@
 """What a job that has ended promised of each sink. Pure; knows nothing of how it ran."""
 
 from sage.flow.connectors.http_sink import Delivered
+from sage.flow.connectors.http_source import posted_to
 from sage.flow.graph import Graph
 from sage.flow.ports import Repeats, ResumableSink, RewindableSource, repeats_of
 from sage.flow.spec import SINKS, IndexInto, Read, Spec, Write
 
 
 def guarantees_of(graph: Graph, num_restarts: int, *, is_kept: bool = False) -> tuple[str, ...]:
-    """Return a line a sink. `num_restarts`: how often the job began anew: a node or its head was lost.
+    """Return a line a sink, and a source that acknowledges. `num_restarts`: how often the job began anew: a node or
+    its head was lost.
 
     `is_kept`: it takes checkpoints, and so began each time from the newest; else from nothing.
     """
     if is_kept:
         return tuple(f"{step.name}: {line}" for step in graph.steps if (line := _promise_where_kept(step.spec)))
     return tuple(
-        f"{step.name}: {_promise(step.spec, num_restarts)}" for step in graph.steps if isinstance(step.spec, SINKS)
+        f"{step.name}: {_promise_of_posts(step.spec) or _promise(step.spec, num_restarts)}"
+        for step in graph.steps
+        if isinstance(step.spec, SINKS) or _promise_of_posts(step.spec)
     )
+
+
+def _promise_of_posts(spec: Spec, *, is_kept: bool = False) -> str | None:
+    """Return what the answer 202 is worth; None for what is no source that listens."""
+    if posted_to(spec) is None:
+        return None
+    if is_kept:
+        return "202 says that the post is on the disk: it is counted once, also where a run goes on from a checkpoint"
+    return "202 says that the post is in memory: lost where the run ends, or begins anew, before it was counted"
 
 
 def _promise_where_kept(spec: Spec) -> str | None:
     """Return what holds of a sink, and of a source that cannot say where it is, however often the flow is killed."""
+    if posts := _promise_of_posts(spec, is_kept=True):
+        return posts
     if isinstance(spec, Read) and not isinstance(spec.source, RewindableSource):
         return "read again from its start where a run goes on from a checkpoint, and has to give the same records"
     return _promise_of_sink_kept(spec) if isinstance(spec, SINKS) else None

@@ -7,12 +7,14 @@ from typing import Any, Literal, TypeVar, Unpack, overload
 
 from sage.flow.builder import Builder
 from sage.flow.connectors.follow import FollowSource
+from sage.flow.connectors.http_source import HttpRequest, RecordsAs
 from sage.flow.connectors.kafka_client import Setting
 from sage.flow.connectors.kafka_source import KafkaRecord
 from sage.flow.deliveries import checked_columns, checked_delimiter, checked_settings
 from sage.flow.files import is_url
 from sage.flow.packing import is_packed
 from sage.flow.ports import Source
+from sage.flow.posts import PostOptions, source_with, time_of
 from sage.flow.sources import JsonLinesSource, TextSource
 from sage.flow.spec import Read
 from sage.flow.stream import Stream
@@ -207,6 +209,40 @@ class Origins:
             time.setdefault("partition", place_of)
         source = KafkaSource(servers, chosen, start, until_end, checked_settings(config))
         return self._begin(source, "from_kafka", time)
+
+    @overload
+    def from_http(
+        self, name: str, *, records: Literal["json"] = "json", **told: Unpack[PostOptions[Any]]
+    ) -> Stream[Any]: ...
+    @overload
+    def from_http(
+        self, name: str, *, as_type: type[T], records: Literal["json"] = "json", **told: Unpack[PostOptions[T]]
+    ) -> Stream[T]: ...
+    @overload
+    def from_http(self, name: str, *, records: Literal["text"], **told: Unpack[PostOptions[str]]) -> Stream[str]: ...
+    @overload
+    def from_http(
+        self, name: str, *, records: Literal["requests"], **told: Unpack[PostOptions[HttpRequest]]
+    ) -> Stream[HttpRequest]: ...
+    def from_http(
+        self, name: str, *, records: RecordsAs = "json", as_type: Any = Any, **told: Unpack[PostOptions[Any]]
+    ) -> Stream[Any]:
+        """Begin a stream with what is posted to `http://HOST:PORT/NAME`, for as long as the job runs.
+
+        The task that reads it listens, on the node where it runs; `job.metrics().urls` says where. A post is taken
+        whole, and answered 202, or refused. With a checkpoint 202 says that it is on the disk, and counted once;
+        without one that it is in memory. At most `max_waiting` posts wait for the task, others meet 503.
+
+        `records`: "json" is a value, or with content-type application/x-ndjson one a line, decoded as `as_type`;
+        "text" a line; "requests" the whole request as an HttpRequest. `key_env` names the variable, in the environment
+        of the node, that holds the key which callers send as a bearer token; without one only this machine can call.
+        `max_posts`: the stream ends after so many. A client that repeats a post under one Idempotency-Key has it
+        counted once.
+
+        >>> import sage
+        >>> orders = sage.Flow("f").from_http("orders", port=8080, key_env="ORDERS_KEY", host="0.0.0.0")
+        """
+        return self._begin(source_with(name, records, as_type, told), "from_http", time_of(told))
 
     def _begin(self, source: Source[T], kind: str, time: TimeOptions[T] | None = None) -> Stream[T]:
         step = Read(source) if time is None else read_with(source, time)

@@ -45,6 +45,21 @@ class PlainProgress:
             print(line_of_metrics(self._flow_name, metrics), file=self._stream, flush=True)
 
 
+class Whereabouts:
+    """Writes a line for each source that listens, once: where to post to it."""
+
+    def __init__(self, flow_name: str, stream: TextIO) -> None:
+        self._flow_name = flow_name
+        self._stream = stream
+        self._said: set[str] = set()
+
+    def __call__(self, metrics: JobMetrics) -> None:
+        for step, url in metrics.urls.items():
+            if url not in self._said:
+                self._said.add(url)
+                print(f"{self._flow_name}: {step} listens at {url}", file=self._stream, flush=True)
+
+
 def line_of_metrics(flow_name: str, metrics: JobMetrics) -> str:
     """Say in one line how far a job is.
 
@@ -54,9 +69,12 @@ def line_of_metrics(flow_name: str, metrics: JobMetrics) -> str:
     """
     rate = metrics.records_in / metrics.duration_s if metrics.duration_s > 0 else 0.0
     tokens = sum(chain.completion_tokens for chain in metrics.chains)
+    urls = ", ".join(metrics.urls.values())
     return (
         f"{flow_name}: {metrics.status.value}, {metrics.duration_s:.1f} s, {metrics.records_in:,} records in "
-        f"({rate:,.0f}/s), {metrics.records_out:,} out" + (f", {tokens:,} tokens generated" if tokens else "")
+        f"({rate:,.0f}/s), {metrics.records_out:,} out"
+        + (f", {tokens:,} tokens generated" if tokens else "")
+        + (f", listens at {urls}" if urls else "")
     )
 
 

@@ -5,8 +5,9 @@ import sys
 from sage.base.errors import JobTimeout, TaskStuck
 from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.connect import connect
+from sage.flow.connectors.http_source import posted_to
 from sage.flow.graph import Graph
-from sage.flow.progress import show_progress
+from sage.flow.progress import Whereabouts, show_progress
 from sage.flow.runner import Job, JobResult, TakesFlows
 from sage.flow.waits import check_wait
 from sage.flow.where import refusal
@@ -45,7 +46,8 @@ def run_on_cluster(
     shown = sys.stderr.isatty() if progress is None else progress
     try:
         if not shown:
-            return job.wait(timeout_s)
+            listens = progress is None and any(posted_to(step.spec) for step in graph.steps)
+            return job.wait(timeout_s, on_progress=Whereabouts(graph.name, sys.stderr) if listens else None)
         with show_progress(graph.name, sys.stderr) as on_progress:
             result = job.wait(timeout_s, on_progress=on_progress)
             on_progress(job.metrics())

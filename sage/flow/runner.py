@@ -34,6 +34,8 @@ class ChainMetrics(msgspec.Struct, frozen=True):
 
     `watermark_s` is the event time that all instances have reached, None where there is none, or it is over; the lag of
     a step is how long ago that is. `num_waiting`: batches that have come to the instances and were not taken yet.
+
+    `url`: where records are posted to a source that listens, "" elsewhere.
     """
 
     chain_id: str
@@ -53,6 +55,7 @@ class ChainMetrics(msgspec.Struct, frozen=True):
     num_cached: int = 0
     watermark_s: float | None = None
     num_waiting: int = 0
+    url: str = ""
 
 
 class JobMetrics(msgspec.Struct, frozen=True):
@@ -63,6 +66,11 @@ class JobMetrics(msgspec.Struct, frozen=True):
     records_out: int
     duration_s: float
     chains: tuple[ChainMetrics, ...]
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """Return, by the names of their steps, where to post to those sources that listen by now."""
+        return {chain.steps[0]: chain.url for chain in self.chains if chain.url}
 
 
 STATE_S = 5.0

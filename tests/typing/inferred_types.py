@@ -40,6 +40,10 @@ def sources(flow: sage.Flow, source: Source[Question]) -> None:
     assert_type(flow.from_source(source), sage.Stream[Question])
     assert_type(flow.read_jsonl("a.jsonl"), sage.Stream[Any])
     assert_type(flow.read_jsonl("a.jsonl", as_type=Question), sage.Stream[Question])
+    assert_type(flow.from_http("a"), sage.Stream[Any])
+    assert_type(flow.from_http("a", as_type=Question, port=8080), sage.Stream[Question])
+    assert_type(flow.from_http("a", records="text", key_env="KEY", host="::"), sage.Stream[str])
+    assert_type(flow.from_http("a", records="requests", due_in_s=1.0), sage.Stream[sage.HttpRequest])
 
 
 def steps(lines: sage.Stream[str], numbers: sage.Stream[int]) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,7 @@ from sage.base.settings import EngineSettings, Settings
 from sage.flow.runner import JobStatus
 from tests.cluster.chat_ask import DEADLINE_S, ask
 from tests.cluster.waiting import eventually
+from tests.unit.web.posting import Posting, post
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
@@ -33,6 +35,7 @@ def test_every_example_is_run_here() -> None:
         "enrich",
         "rag_bot",
         "best_lines",
+        "take_orders",
     }
 
 
@@ -41,6 +44,21 @@ def test_words_are_counted(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("be\n")
     counts = load("word_count").word_count(str(tmp_path / "*.txt"))
     assert counts == [("be", 3), ("to", 2), ("not", 1), ("or", 1)]
+
+
+def test_orders_that_are_posted_are_added_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    statuses: list[int] = []
+
+    def send(url: str) -> None:
+        orders = ({"customer": "ann", "total": 2.5}, {"customer": "ann"}, {"customer": "ann", "total": 4})
+        statuses.extend(post(url, order).status_code for order in orders)
+
+    monkeypatch.setattr(sys, "stderr", Posting(send))
+    load("take_orders").take_orders(0, str(tmp_path / "kept"), 2)
+    assert statuses == [202, 400, 202]
+    assert capsys.readouterr().out.splitlines() == ["('ann', 2.5)", "('ann', 6.5)"]
 
 
 @pytest.mark.cluster

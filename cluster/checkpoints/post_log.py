@@ -1,0 +1,69 @@
+"""What was posted to one source since a checkpoint, in files beside it. Knows no HTTP and no task.
+
+    0000000007-1f2e3d4c-9a8b7c6d.posts    posted since checkpoint 7 to the source of this name
+
+A file ends where its next checkpoint is taken, and goes once no checkpoint needs it. After a write that failed another
+one is begun: what was torn then is the end of its file, and was not acknowledged.
+"""
+
+import os
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from secrets import token_hex
+
+from cluster.checkpoints.disk import settle, settle_folder
+from cluster.checkpoints.folder import POSTS
+from cluster.checkpoints.post_entries import bytes_of_post, posts_in
+from cluster.runtime.posts import KeptPost
+from sage.base.log import get_log
+
+
+class FolderPosts:
+    """The log of the source `name` of a flow."""
+
+    def __init__(self, folder: str, begins_at: int, name: str) -> None:
+        """`begins_at`: the checkpoint of this folder from which the run goes on, 0 for its start."""
+        self._folder = Path(folder)
+        self._source = sha256(name.encode()).hexdigest()[:8]
+        self._since = begins_at
+        self._file: int | None = None
+
+    def load(self) -> list[KeptPost]:
+        found: dict[int, KeptPost] = {}
+        for name in sorted(os.listdir(self._folder)) if self._folder.is_dir() else ():
+            if name.endswith(POSTS) and name[11:19] == self._source:
+                posts, num_torn_bytes = posts_in((self._folder / name).read_bytes())
+                found.update((post.number, post) for post in posts)
+                if num_torn_bytes:
+                    why = "a run was killed, or the disk full, before it acknowledged them; else the file is damaged"
+                    get_log(file=name).warning("the last bytes of a log are left out", bytes=num_torn_bytes, why=why)
+        return [found[number] for number in sorted(found)]
+
+    def append(self, posts: Sequence[KeptPost]) -> None:
+        if self._file is None:
+            self._file = self._open()
+        try:
+            left = memoryview(b"".join(map(bytes_of_post, posts)))
+            while left:
+                left = left[os.write(self._file, left) :]
+            settle(self._file)
+        except OSError:
+            self.close()
+            raise
+
+    def cut(self, checkpoint_id: int) -> None:
+        self.close()
+        self._since = checkpoint_id
+
+    def close(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            os.close(file)
+
+    def _open(self) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        name = f"{self._since:010d}-{self._source}-{token_hex(4)}{POSTS}"
+        file = os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        settle_folder(self._folder)
+        return file
