@@ -1,29 +1,30 @@
 """`sage-benchmark calibrate`: fits a simulated engine to a server, and says how well it foretells a trace there.
 
-The server is asked prompts of rising length one at a time, then rising numbers of requests at once; from that the
-costs are fitted. A trace is replayed on the server, and simulated with these costs: it was not used for the fit.
+The server is looked at (`calibrate_probe`) before and after each part of a trace that is replayed on it; by all looks
+the costs are fitted, and the parts are simulated with them. The trace was not used for the fit.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from math import sqrt
 
-from benchmarks.calibrate_fit import CalibrationResult, Fitted, Together, calibration_result, fitted_to, trace_seen
+from benchmarks.calibrate_fit import Fitted, fitted_to
+from benchmarks.calibrate_parts import TracePart, parts_of, simulated, work_s
+from benchmarks.calibrate_probe import Probe, Probed
+from benchmarks.calibrate_result import CalibrationResult, calibration_result
 from benchmarks.calibrate_wanted import CalibrateWanted
 from benchmarks.document import Result
-from benchmarks.replay import Replay, ask, chat_request, place_of, reached, trace_wanted
-from benchmarks.replay_figures import ReplayedCall, ReplayPlace, ReplayResult, replay_result
-from benchmarks.replay_prompts import TokenRate, text_of
-from benchmarks.simulator.arrival import Arrival
-from benchmarks.simulator.outcome import figures_of
-from benchmarks.simulator.run import Setup, replay
+from benchmarks.replay import Replay, place_of, reached, trace_wanted
+from benchmarks.replay_figures import ReplayPlace, ReplayResult, replay_result
+from benchmarks.replay_prompts import TokenRate
+from benchmarks.replay_wanted import ReplayWanted
+from benchmarks.simulator.arrival import Trace
 from cluster.serving.engines.openai_upstream import Upstream
+from cluster.serving.engines.openai_wire import ListedModel
 from sage.base.errors import RequestFailed
 from sage.base.inference import Kind, ModelCard
-
-_LEAST_PROMPT_TOKENS = 64
-_SHORT_PROMPT_TOKENS = 32
-_ANSWER_TOKENS = 48
-_KV_TOKENS = 1 << 40  # of a small trace all fits
 
 
 def measure_calibration(wanted: CalibrateWanted, say: Callable[[str], object]) -> list[Result]:
@@ -39,98 +40,98 @@ async def _measured(wanted: CalibrateWanted, say: Callable[[str], object]) -> li
     trace = trace_wanted(wanted.replay)
     async with reached(wanted.replay) as upstream:
         listed = await upstream.listed(wanted.replay.model)
-        real = Replay(wanted.replay, trace, upstream, listed)
-        rate = await real.token_rate()
+        rate = await Replay(wanted.replay, trace, upstream, listed).token_rate()
         context = listed.context_tokens or listed.max_model_len or 0
-        probe = _Probe(wanted, upstream, ModelCard(wanted.replay.model, (Kind.CHAT,), context), rate)
-        name = f"{wanted.replay.model} at {upstream.where}"
-        prompts, together = await probe.prompts(), await probe.together()
-        fitted = fitted_to(prompts, together, name, chunk_tokens=wanted.chunk_tokens)
-        costs = fitted.costs
-        say(f"fitted: {fitted.overhead_ms:.1f} ms, and {costs.prefill_token_ms:.3f} ms a token of a prompt")
-        say(f"ms a token by sequences: {dict(costs.decode_ms)}; {costs.max_running} at once")
-        calls, duration_s = await real.run(rate)
-    place = place_of(wanted.replay, listed)
-    seen = replay_result(place, calls, duration_s)
-    return [seen, simulated_beside(place, fitted, seen, calls)]
+        probe = Probe(wanted, upstream, ModelCard(wanted.replay.model, (Kind.CHAT,), context), rate)
+        turns = _Turns(wanted, upstream, listed, rate, probe)
+        await probe.warm_up()
+        turns.looks.append(await probe.look())
+        asked, load = turns.parts_at_speed(trace)
+        asked_s = sum(part.duration_s for part in asked)
+        say(f"{len(trace.arrivals):,} requests in {asked_s:,.0f} s, in {len(asked)} parts, a load of {load:.2f}")
+        await turns.replay(asked)
+    speed = (
+        wanted.replay.speed * sum(part.duration_s for part in parts_of(trace, wanted.num_rounds)) / max(1e-9, asked_s)
+    )
+    place = replace(place_of(wanted.replay, listed), speed=round(speed, 4))
+    fitted, parts = turns.fitted(), turns.parts
+    seen = replay_result(place, [call for part in parts for call in part.calls], sum(part.duration_s for part in parts))
+    say_fitted(fitted, say)
+    slowed = [replace(part, slowness=each) for part, each in zip(parts, _during(fitted.slowness), strict=True)]
+    return [seen, simulated_beside(place, fitted, seen, slowed, rate, load=load)]
 
 
 def simulated_beside(
-    place: ReplayPlace, fitted: Fitted, seen: ReplayResult, calls: Sequence[ReplayedCall]
+    place: ReplayPlace, fitted: Fitted, seen: ReplayResult, parts: Sequence[TracePart], rate: TokenRate, *, load: float
 ) -> CalibrationResult:
     """Simulate what the server answered, with fitted costs, and return how far that is off.
 
     Raises: RequestFailed where it answered nothing.
     """
-    trace = trace_seen(place.trace, calls)
-    if not trace.arrivals:
-        raise RequestFailed(f"{place.url} answered none of {len(calls):,} requests of {place.trace}: {seen.errors}")
-    setup = Setup("fifo", "least_work", "none", num_engines=1, costs=fitted.costs, kv_tokens=_KV_TOKENS)
-    run = replay(trace, setup)
-    return calibration_result(place, fitted, seen, figures_of(run.outcomes, run.duration_s))
+    if not seen.num_answered:
+        raise RequestFailed(f"{place.url} answered none of {seen.n:,} requests of {place.trace}: {seen.errors}")
+    figures = simulated(place.trace, parts, fitted, rate)
+    return calibration_result(place, fitted, seen, figures, load=load, num_parts=len(parts))
 
 
-class _Probe:
-    """Asks a server what fits its costs; on one event loop. No two prompts begin alike."""
+def say_fitted(fitted: Fitted, say: Callable[[str], object]) -> None:
+    """Say what was fitted."""
+    costs = fitted.costs
+    piece = f"{costs.prefill_fixed_ms:.1f} ms a piece, {costs.prefill_token_ms:.3f} ms a token of a prompt"
+    say(f"fitted: {fitted.overhead_ms:.1f} ms, {piece}")
+    say(f"ms a token by sequences: {dict(costs.decode_ms)}; {costs.max_running} at once")
+    kept = f"kept in blocks of {fitted.block_tokens} tokens" if fitted.block_tokens else "not kept"
+    say(f"beginnings of prompts are {kept}; slowness {', '.join(f'{each:.2f}' for each in fitted.slowness)}")
 
-    def __init__(self, wanted: CalibrateWanted, upstream: Upstream, card: ModelCard, rate: TokenRate) -> None:
+
+class _Turns:
+    """Looks at a server and parts of a trace on it, in turns; on one event loop."""
+
+    def __init__(
+        self, wanted: CalibrateWanted, upstream: Upstream, listed: ListedModel, rate: TokenRate, probe: Probe
+    ) -> None:
         self._wanted = wanted
         self._upstream = upstream
-        self._card = card
+        self._listed = listed
         self._rate = rate
-        self._loop = asyncio.get_running_loop()
-        self._num_asked = 0
+        self._probe = probe
+        self.looks: list[Probed] = []
+        self.parts: list[TracePart] = []
 
-    async def prompts(self) -> list[tuple[int, float]]:
-        """Return (tokens, seconds to the first) of prompts that had the server for themselves, a median a length."""
-        points: dict[int, list[tuple[int, float]]] = {}
-        most = min(self._wanted.max_prompt_tokens, (self._card.context_tokens or 1 << 30) // 2)
-        lengths = _doubling(_LEAST_PROMPT_TOKENS, most)
-        for number in range(1 + self._wanted.num_rounds):  # the first of its length may have had to warm up
-            for tokens in lengths:
-                (call,) = await self._asked(1, tokens, 1)
-                if number:
-                    points.setdefault(tokens, []).append(_first_of(call))
-        return [sorted(each, key=lambda point: point[1])[len(each) // 2] for each in points.values()]
+    def fitted(self) -> Fitted:
+        return fitted_to(self.looks, _name(self._wanted.replay, self._upstream), chunk_tokens=self._wanted.chunk_tokens)
 
-    async def together(self) -> list[Together]:
-        """Return what became of 1, 2, 4, ... requests at once, each as often as is wanted."""
-        found: list[Together] = []
-        for number in _doubling(1, self._wanted.max_sequences):
-            rounds = [await self._asked(number, _SHORT_PROMPT_TOKENS, _ANSWER_TOKENS) for _ in range(2)]
-            found.append(Together(number, tuple(rounds[-1])))  # the first of its size may have had to warm up
-        return found
+    def parts_at_speed(self, trace: Trace) -> tuple[list[Trace], float]:
+        """Return the parts of the trace, each as fast as is wanted, and the load that they are, by what is known now.
 
-    async def _asked(self, number: int, prompt_tokens: int, answer_tokens: int) -> list[ReplayedCall]:
-        """Send so many at once and wait for all; their times begin with the first. Raises RequestFailed."""
-        num_words = max(1, self._rate.words(prompt_tokens - self._rate.fixed))
-        calls = [ReplayedCall(Arrival(0.0, prompt_tokens, answer_tokens)) for _ in range(number)]
-        start_s = self._loop.time()
-        async with asyncio.TaskGroup() as group:
-            for call in calls:
-                self._num_asked += 1
-                name = f"calibrate {self._num_asked}"
-                prompt = text_of(num_words, f"{self._wanted.replay.seed} {name}").rstrip()
-                request = chat_request(name, self._wanted.replay.model, prompt, answer_tokens)
-                group.create_task(ask(self._upstream, self._card, call, request, lambda: self._loop.time() - start_s))
-        if failures := [call.why or "no usage" for call in calls if call.why is not None or call.usage is None]:
-            what = f"{self._upstream.where} failed {len(failures)} of {number} requests at once: {failures[0]}"
-            raise RequestFailed(what, "Ask for fewer, or for less: --max-sequences, --max-prompt.")
-        return calls
+        Each part is a load of its own: what a trace begins with may come slower, or faster, than all of it.
+        """
+        fitted, load = self.fitted(), self._wanted.load
+        parts = parts_of(trace, self._wanted.num_rounds)
+        needed_s = [work_s(part, fitted, self._rate) for part in parts]
+        if load is None:
+            return parts, sum(needed_s) / max(1e-9, sum(part.duration_s for part in parts))
+        return [part.lasting(each_s / load) for part, each_s in zip(parts, needed_s, strict=True)], load
+
+    async def replay(self, parts: Sequence[Trace]) -> None:
+        """Replay parts of a trace one after another, and look at the server after each."""
+        num_before = 0
+        for part in parts:
+            real = Replay(self._wanted.replay, part, self._upstream, self._listed, num_before=num_before)
+            calls, duration_s = await real.run(self._rate)
+            self.parts.append(TracePart(tuple(calls), duration_s))
+            num_before += len(calls)
+            self.looks.append(await self._probe.look())
 
 
-def _first_of(call: ReplayedCall) -> tuple[int, float]:
-    """Return how many tokens of its prompt a call found uncached, and the seconds to its first piece, or its end."""
-    assert call.usage is not None, call
-    assert call.end_s is not None, call
-    first_s = call.piece_s[0] if call.piece_s else call.end_s
-    return call.usage.prompt_tokens - call.usage.cached_tokens, first_s
+def _name(wanted: ReplayWanted, upstream: Upstream) -> str:
+    return f"{wanted.model} at {upstream.where}"
 
 
-def _doubling(least: int, most: int) -> list[int]:
-    """Return least, twice as many, and so on, up to most.
+def _during(slowness: Sequence[float]) -> list[float]:
+    """Return how slow the machine was between each look and the next.
 
-    >>> _doubling(1, 9)
-    [1, 2, 4, 8]
+    >>> _during([1.0, 4.0, 1.0])
+    [2.0, 2.0]
     """
-    return [least << power for power in range(max(1, (most // least).bit_length()))]
+    return [sqrt(before * after) for before, after in pairwise(slowness)]

@@ -119,9 +119,13 @@ def chat_request(name: str, model: str, prompt: str, max_tokens: int) -> ChatReq
 class Replay:
     """One replay; used once, on one event loop."""
 
-    def __init__(self, wanted: ReplayWanted, trace: Trace, upstream: Upstream, listed: ListedModel) -> None:
+    def __init__(
+        self, wanted: ReplayWanted, trace: Trace, upstream: Upstream, listed: ListedModel, *, num_before: int = 0
+    ) -> None:
+        """`num_before`: requests of the same trace that were replayed before: no text of these is like theirs."""
         self._wanted = wanted
         self._trace = trace
+        self._num_before = num_before
         self._upstream = upstream
         context = listed.context_tokens or listed.max_model_len or 0
         self._card = ModelCard(wanted.model, (Kind.CHAT,), context)
@@ -155,7 +159,7 @@ class Replay:
                 prompt_of(call.arrival, number, rate, seed=self._wanted.seed),
                 call.arrival.answer_tokens,
             )
-            for number, call in enumerate(calls)
+            for number, call in enumerate(calls, self._num_before)
         ]
         self._start_s = self._loop.time()
         for call, request in zip(calls, requests, strict=True):

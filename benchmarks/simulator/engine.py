@@ -39,14 +39,18 @@ class Happened:
 class EngineModel:
     """Told what to work on and how far time is; says when something will have happened."""
 
-    def __init__(self, costs: CostModel, *, kv_tokens: int, block_tokens: int = 512) -> None:
+    def __init__(self, costs: CostModel, *, kv_tokens: int, block_tokens: int = 512, looks_early: bool = False) -> None:
+        """`looks_early`: it looks for what it keeps of a prompt when that comes, as OpenVINO does, and finds only what
+        was worked off by then; else when it begins with it, as vLLM does."""
         self._costs = costs
+        self._looks_early = looks_early
         self._kv_tokens = kv_tokens
         self._cache = BlockCache(max(1, kv_tokens // block_tokens))
         self._waiting: deque[Sequenced] = deque()
         self._prefilling: deque[Sequenced] = deque()
         self._decoding: list[tuple[int, int, Sequenced]] = []  # (ends_at, number, job)
         self._num_decoding = 0  # of those in the heap, the ones not cancelled
+        self._before_tokens = 0  # prompts, and answers so far, of those
         self._held_tokens = 0
         self._num_jobs = 0
         self._iteration = 0  # how many are done
@@ -87,11 +91,13 @@ class EngineModel:
         happened = Happened([], [])
         self._iteration += self._length
         self.busy_s += self._length * self._each_s
+        self._before_tokens += self._length * self._num_decoding
         self._work_off(self._length * self._chunk, happened)
         while self._decoding and self._decoding[0][0] <= self._iteration:
             job = heapq.heappop(self._decoding)[2]
             if not job.is_cancelled:
                 self._num_decoding -= 1
+                self._before_tokens -= _tokens(job)
                 self._held_tokens -= _tokens(job)
                 happened.ended.append(job)
         self._begin(now_s)
@@ -114,14 +120,16 @@ class EngineModel:
         to_work_off = sum(job.left_tokens for job in self._prefilling)
         if to_work_off:
             front = self._prefilling[0].left_tokens
-            self._chunk = min(self._costs.chunk_tokens, to_work_off)
-            self._length = max(1, front // self._costs.chunk_tokens)
+            room = max(1, self._costs.chunk_tokens - self._num_decoding)  # those that decode come first
+            self._chunk = min(room, to_work_off)
+            self._length = max(1, front // room)
         elif not self._num_decoding:
             return
         if self._decoding:
             last = max(1, self._decoding[0][0] - self._iteration)
             self._length = last if not self._length else min(self._length, last)
-        self._each_s = self._costs.iteration_ms(self._chunk, self._num_decoding, ()) / 1e3
+        before = self._before_tokens + self._length * self._num_decoding / 2
+        self._each_s = self._costs.iteration_ms(self._chunk, self._num_decoding, (), before) / 1e3
 
     def _drop_cancelled(self) -> None:
         self._has_cancelled = False
@@ -136,13 +144,13 @@ class EngineModel:
             self._decoding = [entry for entry in self._decoding if not entry[2].is_cancelled]
             heapq.heapify(self._decoding)
             self._num_decoding -= len(gone)
+            self._before_tokens -= sum(_tokens(job) - ends_at + self._iteration for ends_at, _, job in gone)
             self._held_tokens -= sum(_tokens(job) for _, _, job in gone)
 
     def _forget_rest(self, job: Sequenced) -> None:
         """Cache no more what nobody worked off: from the first block of its own that is not whole."""
-        arrival = job.arrival
-        done = max(1, arrival.prompt_tokens - job.cached_tokens) - job.left_tokens
-        self._cache.forget(arrival.blocks[(job.cached_tokens + done) // arrival.block_tokens :])
+        if not self._looks_early:
+            self._cache.forget(job.arrival.blocks[_num_done(job) :])
 
     def _let_in(self) -> None:
         """Begin with what waits, as long as there is a sequence and memory for it."""
@@ -158,7 +166,7 @@ class EngineModel:
             job.left_tokens = max(1, arrival.prompt_tokens - job.cached_tokens)
             self.cached_tokens += job.cached_tokens
             self.prompt_tokens += arrival.prompt_tokens
-            self._cache.use(arrival.blocks)
+            self._cache.use(arrival.blocks[: num_cached if self._looks_early else None])
             self._prefilling.append(job)
 
     def _work_off(self, tokens: int, happened: Happened) -> None:
@@ -167,6 +175,8 @@ class EngineModel:
             done = min(tokens, job.left_tokens)
             job.left_tokens -= done
             tokens -= done
+            if self._looks_early:
+                self._cache.use(job.arrival.blocks[: _num_done(job)])
             if job.left_tokens:
                 return
             self._prefilling.popleft()
@@ -182,7 +192,15 @@ class EngineModel:
                 job.ends_at = self._iteration + job.arrival.answer_tokens - 1
                 heapq.heappush(self._decoding, (job.ends_at, self._num_jobs, job))
                 self._num_decoding += 1
+                self._before_tokens += job.arrival.prompt_tokens + 1
 
 
 def _tokens(job: Sequenced) -> int:
     return job.arrival.prompt_tokens + job.arrival.answer_tokens
+
+
+def _num_done(job: Sequenced) -> int:
+    """Return how many blocks of its prompt are worked off."""
+    arrival = job.arrival
+    done = max(1, arrival.prompt_tokens - job.cached_tokens) - job.left_tokens
+    return (job.cached_tokens + done) // arrival.block_tokens

@@ -53,7 +53,8 @@ _CANCELLED = Failure.of(RequestCancelled("stopped"))
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What a trace is replayed against. `window`: sequences that the plane gives to one engine at once; None: as many
-    as the engine takes. `prompts`: the plane's window for prompts, fixed or adaptive."""
+    as the engine takes. `prompts`: the plane's window for prompts, fixed or adaptive. `looks_early`: as of
+    EngineModel."""
 
     policy: str
     route: str
@@ -64,6 +65,7 @@ class Setup:
     window: int | None = None
     max_waiting: int = 100_000
     prompts: str = "fixed"
+    looks_early: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,10 @@ class _Replay:
             max_waiting=setup.max_waiting,
             sizing=TraceSizing(trace.arrivals),
         )
-        self._engines = [EngineModel(setup.costs, kv_tokens=setup.kv_tokens) for _ in range(setup.num_engines)]
+        self._engines = [
+            EngineModel(setup.costs, kv_tokens=setup.kv_tokens, looks_early=setup.looks_early)
+            for _ in range(setup.num_engines)
+        ]
         self._loads = [0] * setup.num_engines
         self._jobs: dict[RequestId, tuple[int, Sequenced]] = {}
         self._due: list[tuple[float, int]] = []  # (end of its stretch, engine), stale ones too

@@ -25,10 +25,17 @@ class CostModel:
     chunk_tokens: int
     context_tokens: int
     max_batch_texts: int
+    decode_context_ms: float = 0.0
+    """More for each 1,000 tokens that stand before the next ones of the sequences that decode: attention reads them."""
 
-    def iteration_ms(self, prefill_tokens: int, num_decoding: int, text_tokens: Sequence[int]) -> float:
-        """Return the cost. A mixed iteration pays its prefill and what decoding costs more than one sequence."""
-        cost = sum(self.text_ms(tokens) for tokens in text_tokens)
+    def iteration_ms(
+        self, prefill_tokens: int, num_decoding: int, text_tokens: Sequence[int], before_tokens: float = 0.0
+    ) -> float:
+        """Return the cost. A mixed iteration pays its prefill and what decoding costs more than one sequence.
+
+        `before_tokens`: prompts, and answers so far, of all that decode.
+        """
+        cost = sum(self.text_ms(tokens) for tokens in text_tokens) + self.decode_context_ms * before_tokens / 1000
         if prefill_tokens:
             cost += self.prefill_fixed_ms + self.prefill_token_ms * prefill_tokens
             cost += max(0.0, self._decoding_ms(num_decoding) - self._decoding_ms(1))

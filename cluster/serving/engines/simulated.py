@@ -184,7 +184,8 @@ class SimulatedEngine:
             return None
         lengths = [work.tokens[at] for work, at in iteration.embedding]
         read = sum(num for _, num in iteration.reading)
-        iteration.due_s = start_s + self._cost.iteration_ms(read, len(iteration.decoding), lengths) / 1000
+        before = sum(sequence.prompt_tokens + sequence.made for sequence in iteration.decoding)
+        iteration.due_s = start_s + self._cost.iteration_ms(read, len(iteration.decoding), lengths, before) / 1000
         return iteration
 
     def _admit(self) -> None:

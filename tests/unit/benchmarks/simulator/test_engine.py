@@ -43,7 +43,7 @@ def stepped(arrivals: list[Arrival]) -> dict[str, tuple[float, float]]:
             cached = min(cache.num_cached(arrival.blocks) * 512, arrival.prompt_tokens - 1)
             cache.use(arrival.blocks)
             prefilling.append([number, max(1, arrival.prompt_tokens - cached)])
-        chunk = min(H100.chunk_tokens, sum(left for _, left in prefilling))
+        chunk = min(H100.chunk_tokens - len(decoding), sum(left for _, left in prefilling))
         now_s += H100.iteration_ms(chunk, len(decoding), ()) / 1e3
         for number in list(decoding):
             decoding[number] -= 1
