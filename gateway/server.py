@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 from cluster.web.body import AsgiApp
 from cluster.web.listening import NoAddress, QuietServer, bound_socket, config_of
-from cluster.web.protocol import MAX_HEAD_BYTES, Limits, NoRequest
+from cluster.web.no_request import MAX_HEAD_BYTES, NoRequest
+from cluster.web.protocol import Limits
 from gateway.entrance import Entrance
 from gateway.errors import RequestRefused, problem_of
 from sage.base.errors import ConfigInvalid

@@ -8,7 +8,8 @@ from functools import partial
 import uvicorn
 
 from cluster.web.body import AsgiApp
-from cluster.web.protocol import BoundedProtocol, Limits, NoRequest
+from cluster.web.no_request import NoRequest
+from cluster.web.protocol import BoundedProtocol, Limits
 
 SEND_BUFFER_BYTES = 64 * 1024  # the kernel doubles it: with uvicorn's own, at most 256 KiB wait for a stopped reader
 KEEP_ALIVE_S = 75  # longer than OpenAI's clients keep an idle connection, or they meet one that is just closing

@@ -5,7 +5,7 @@ Bodies have the shape of the gateway's: `{"error": {"message", "type", "param", 
 
 import msgspec
 
-from cluster.web.protocol import MAX_HEAD_BYTES, NoRequest
+from cluster.web.no_request import MAX_HEAD_BYTES, NoRequest
 
 RETRY_AFTER_S = 1
 

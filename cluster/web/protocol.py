@@ -11,7 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-MAX_HEAD_BYTES = 16 * 1024
+from cluster.web.no_request import MAX_HEAD_BYTES, NoRequest
+
 WRITE_BUFFER_BYTES = 64 * 1024
 
 
@@ -33,14 +34,6 @@ class Received(Enum):
     NONE = "none"
     HEAD = "head"
     BODY = "body"
-
-
-class NoRequest(Enum):
-    """Why what came is answered before it became a request; the value is the status line's end."""
-
-    TOO_LARGE = b"431 Request Header Fields Too Large"
-    NOT_HTTP = b"400 Bad Request"
-    CROWDED = b"503 Service Unavailable"
 
 
 class HeadTooLarge(Exception):

@@ -23,7 +23,7 @@ LEN_NAME = 16
 LEN_MARK = 8
 
 
-class Admitted(NamedTuple):
+class PostAdmitted(NamedTuple):
     """A post with its records; once it is kept it has a number."""
 
     post: KeptPost
@@ -53,12 +53,12 @@ class WaitingPosts:
     def __init__(self, source: HttpSource, decode: Decode) -> None:
         self._source = source
         self._decode = decode
-        self._waiting: deque[Admitted] = deque()
+        self._waiting: deque[PostAdmitted] = deque()
         self._num_read_of_first = 0
         self._len_bytes = 0  # of bodies that wait, or are being kept
         self._next_number = 0
         self._num_taken = 0
-        self._keeping: list[Admitted] = []
+        self._keeping: list[PostAdmitted] = []
         self._names_keeping: set[bytes] = set()
         self._keys: OrderedDict[bytes, bytes] = OrderedDict()
 
@@ -84,7 +84,7 @@ class WaitingPosts:
         self._next_number = max(next_number, now_unix_us)  # what is written now is after all that ever was
 
     def _wait(self, post: KeptPost) -> None:
-        self._waiting.append(Admitted(post, self._decode(post)))
+        self._waiting.append(PostAdmitted(post, self._decode(post)))
         self._len_bytes += len(post.body)
 
     # What comes.
@@ -112,7 +112,7 @@ class WaitingPosts:
         if self._is_known(post.key):
             return False
         self.check_room(len(post.body))
-        self._keeping.append(Admitted(post, records))
+        self._keeping.append(PostAdmitted(post, records))
         self._names_keeping.add(post.key[:LEN_NAME])
         self._len_bytes += len(post.body)
         return True
@@ -121,7 +121,7 @@ class WaitingPosts:
         """Return what is to be kept before it may be acknowledged, numbered from what was kept last."""
         numbers = count(self._next_number)
         self._keeping = [
-            Admitted(msgspec.structs.replace(post, number=number), records)
+            PostAdmitted(msgspec.structs.replace(post, number=number), records)
             for number, (post, records) in zip(numbers, self._keeping, strict=False)
         ]
         return [post for post, _ in self._keeping]
