@@ -2,8 +2,10 @@
 
 A decision is what the plane makes of one event. There are three kinds in the life of a request: it arrives; its first
 token comes; it ends, and the next is picked for its place. Said is what the dearest kind costs, each kind for itself,
-and all of one request. Timed is the processor time of the plane alone, less that of reading the clock. Each round is
-checked: as many wait afterwards as before, every request that ended made room for exactly one, none was picked twice.
+and all of one request. Timed is the processor time of the plane alone, less that of reading the clock, once every
+place was taken anew: before, nothing is known of engines, and they give back what batch requests they began with. Each
+round is checked: as many wait afterwards as before, every request that ended made room for exactly one, none was
+picked twice.
 """
 
 import time
@@ -19,13 +21,16 @@ from benchmarks.plane_wanted import PlaneWanted
 from benchmarks.simulator.traces import load_trace
 from benchmarks.simulator_speed import TRACE, measure_simulator
 from cluster.serving.engines.port import EngineInfo
-from cluster.serving.events import Command, Dispatch, EngineEnded, EngineUp, FirstTokens, Submitted
+from cluster.serving.events import Command, Dispatch, EngineEnded, EngineUp, FirstTokens, Submitted, TakeBack
 from cluster.serving.plane import Plane
-from sage.base.errors import InternalError
+from cluster.serving.recent import Recent
+from sage.base.errors import InternalError, RequestCancelled
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import (
     ChatMessage,
     ChatRequest,
+    Failed,
+    Failure,
     Finished,
     Kind,
     ModelCard,
@@ -41,7 +46,10 @@ NUM_TENANTS = 50
 NUM_HEADS = 200  # beginnings that prompts share
 HEAD_CHARACTERS = 1_500  # two whole blocks of the routes' prefixes
 TAIL_CHARACTERS = 500
+HEADS_KEPT = 20  # of those, an engine has at least so many tenants' cached, and says so with each answer
+HEAD_TOKENS = 256
 STEP_S = 0.001
+_STOPPED = Failure.of(RequestCancelled("given back"))
 
 
 class PlaneResult(Result, frozen=True, kw_only=True):
@@ -73,6 +81,7 @@ def measure_plane(wanted: PlaneWanted, say: Callable[[str], object]) -> list[Res
             for route in wanted.routes:
                 say(f"{policy}, {route}, {num_engines} engines")
                 busy = _Busy(Plane(policy=policy, route=route, max_waiting=2 * wanted.waiting), wanted, num_engines)
+                busy.round(WINDOW * num_engines)
                 rounds = [busy.round(wanted.num_decisions) for _ in range(wanted.num_rounds)]
                 results.append(_result(policy, route, num_engines, wanted, rounds))
     if trace is not None:
@@ -100,12 +109,15 @@ class _Busy:
         self._requests = requests(Random(wanted.seed))
         self._running: deque[tuple[EngineId, RequestId]] = deque()
         self._picked: set[RequestId] = set()
+        self._cached_tokens: dict[RequestId, int] = {}
+        self._heads: dict[EngineId, Recent[str, bool]] = {}
         self._now_s = 0.0
         self._waiting = wanted.waiting
         card = ModelCard(MODEL, (Kind.CHAT,), 1 << 20)
         for number in range(num_engines):
             info = EngineInfo(EngineId(f"engine-{number}"), "simulated", "none", True, (card,), WINDOW)
             plane.handle(EngineUp(info), 0.0)
+            self._heads[info.engine_id] = Recent(HEADS_KEPT)
         for _ in range(wanted.waiting + WINDOW * num_engines):
             self._obey(plane.handle(Submitted((next(self._requests),)), 0.0))
 
@@ -122,7 +134,8 @@ class _Busy:
 
     def _serve(self, request: Request, spent: Spent) -> None:
         engine_id, request_id = self._running.popleft()
-        ended = EngineEnded(engine_id, (Finished(request_id, "stop", Usage(500, 100), engine_id),))
+        usage = Usage(500, 100, self._cached_tokens.pop(request_id))
+        ended = EngineEnded(engine_id, (Finished(request_id, "stop", usage, engine_id),))
         first, came = FirstTokens(engine_id, (request_id,)), Submitted((request,))
         handle, now_s, clock_s = self._plane.handle, self._now_s, time.thread_time
         self._now_s += STEP_S
@@ -141,16 +154,34 @@ class _Busy:
             raise InternalError("one request ended, and not exactly one was picked")
 
     def _obey(self, commands: list[Command]) -> int:
+        """Return how many were picked."""
         num = 0
         for command in commands:
             if isinstance(command, Dispatch):
                 for request in command.requests:
-                    if request.id in self._picked:
-                        raise InternalError(f"request {request.id} was picked twice")
-                    self._picked.add(request.id)
-                    self._running.append((command.engine_id, request.id))
+                    self._begin(command.engine_id, request)
                     num += 1
+            elif isinstance(command, TakeBack):
+                self._give_back(command.engine_id, command.request_ids)
         return num
+
+    def _begin(self, engine_id: EngineId, request: Request) -> None:
+        if request.id in self._picked:
+            raise InternalError(f"request {request.id} was picked twice")
+        self._picked.add(request.id)
+        self._running.append((engine_id, request.id))
+        head = f"{request.tenant} {request.messages[0].content[:10]}" if isinstance(request, ChatRequest) else ""
+        self._cached_tokens[request.id] = HEAD_TOKENS if self._heads[engine_id].get(head) else 0
+        self._heads[engine_id].put(head, True)
+
+    def _give_back(self, engine_id: EngineId, request_ids: tuple[RequestId, ...]) -> None:
+        """Stop these, but for one whose first token came meanwhile."""
+        stopped = [request_id for request_id in request_ids if (engine_id, request_id) in self._running]
+        for request_id in stopped:
+            self._running.remove((engine_id, request_id))
+            self._picked.remove(request_id)
+        ended = EngineEnded(engine_id, tuple(Failed(request_id, _STOPPED) for request_id in stopped))
+        self._obey(self._plane.handle(ended, self._now_s))
 
 
 def requests(rng: Random) -> Iterator[Request]:
