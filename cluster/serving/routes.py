@@ -168,6 +168,7 @@ class _ByPrefix(LeastWork):
 
     def answered(self, ticket: Ticket, usage: Usage) -> None:
         if ticket.given_before and usage.prompt_tokens:
+            self._looked_up = (None, {})
             told = usage.cached_tokens * ticket.size.prompt_tokens / usage.prompt_tokens
             self._caches.told(engine_of(ticket), ticket.given_before, told, ticket.size.prompt_tokens)
 
