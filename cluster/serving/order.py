@@ -8,6 +8,7 @@ import heapq
 import math
 from bisect import insort
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from cluster.serving.ticket import Ticket
@@ -88,18 +89,19 @@ class Counters:
 
     def __init__(self, weight_of: WeightOf = alike) -> None:
         self._weight_of = weight_of
-        self._served: dict[str, float] = {}
+        self.served: dict[str, float] = {}
+        self.newcomer = 0.0
+        """Where a tenant stands that is not in `served`: where whoever was served last stood then."""
         self._refunds: dict[str, float] = {}
-        self._now = 0.0  # virtual: the counter of whoever was served last, as it was then
         self._num_kept = 1024
 
     def of(self, tenant: str) -> float:
-        return self._served.get(tenant, self._now)
+        return self.served.get(tenant, self.newcomer)
 
     def begin(self, tenant: str) -> float:
         """Return where a tenant stands that begins to wait; it is remembered from now on."""
-        counter = self._served[tenant] = max(self.of(tenant), self._now)
-        if len(self._served) > self._num_kept:
+        counter = self.served[tenant] = max(self.of(tenant), self.newcomer)
+        if len(self.served) > self._num_kept:
             self._forget()
         return counter
 
@@ -107,24 +109,24 @@ class Counters:
         """Charge a tenant that is served now."""
         tokens /= self._weight_of(tenant)
         before = self.of(tenant)
-        if before > self._now:
-            self._now = before
+        if before > self.newcomer:
+            self.newcomer = before
         refund = min(self._refunds.pop(tenant), tokens) if tenant in self._refunds else 0.0
-        self._served[tenant] = before + tokens - refund
+        self.served[tenant] = before + tokens - refund
 
     def correct(self, tenant: str, tokens: float) -> None:
         """Charge what a request took more than it was charged for, or keep for the next charge what it took less."""
         tokens /= self._weight_of(tenant)
         if tokens >= 0.0:
-            self._served[tenant] = self.of(tenant) + tokens
+            self.served[tenant] = self.of(tenant) + tokens
         else:
             self._refunds[tenant] = self._refunds.get(tenant, 0.0) - tokens
 
     def _forget(self) -> None:
         """Forget who stands where a newcomer would: it makes no difference, but for refunds not yet used."""
-        self._served = {tenant: served for tenant, served in self._served.items() if served > self._now}
-        self._refunds = {tenant: tokens for tenant, tokens in self._refunds.items() if tenant in self._served}
-        self._num_kept = max(1024, 2 * len(self._served))
+        self.served = {tenant: served for tenant, served in self.served.items() if served > self.newcomer}
+        self._refunds = {tenant: tokens for tenant, tokens in self._refunds.items() if tenant in self.served}
+        self._num_kept = max(1024, 2 * len(self.served))
 
 
 class Fair:
@@ -146,94 +148,105 @@ class Fair:
         self._child = child
         self._quantum_tokens = quantum_tokens
         self._affinity_tokens = affinity_tokens
-        self._of_tenant: dict[str, Order] = {}
-        self._standing: list[tuple[float, int, str, Order]] = []  # rising: counter as it was, number; once a tenant
+        self._tenants: dict[str, _Tenant] = {}
+        self._standing: list[tuple[float, int, _Tenant]] = []  # rising: counter as it was, number; once a tenant
         self._num_entered = 0
-        self._chosen: tuple[str, Ticket] | None = None  # as long as it waits, and nothing came or was taken
+        self._most = 1 if affinity_tokens is None else self.MAX_LOOKED_AT
+        self._num_near = 0  # of those that stand: within the quantum of the first of them
+        self._chosen: _Tenant | None = None  # as long as its head waits, and nothing came or was taken
 
     def add(self, ticket: Ticket) -> None:
-        tenant = ticket.request.tenant
-        order = self._of_tenant.get(tenant)
-        if order is None:
-            order = self._of_tenant[tenant] = self._child()
+        name = ticket.request.tenant
+        tenant = self._tenants.get(name)
+        if tenant is None:
+            tenant = self._tenants[name] = _Tenant(name, self._child())
             self._num_entered += 1
-            insort(self._standing, (self._counters.begin(tenant), self._num_entered, tenant, order))
-        order.add(ticket)
-        self._chosen = None
+            insort(self._standing, (self._counters.begin(name), self._num_entered, tenant))
+        tenant.order.add(ticket)
+        tenant.head = self._chosen = None
 
     def first(self) -> Ticket | None:
         chosen = self._choose()
-        return None if chosen is None else chosen[1]
+        return None if chosen is None else chosen.head
 
     def key(self) -> Key | None:
         chosen = self._choose()
-        below = None if chosen is None else self._of_tenant[chosen[0]].key()
-        return None if chosen is None or below is None else (self._counters.of(chosen[0]), *below)
+        below = None if chosen is None else chosen.order.key()
+        return None if chosen is None or below is None else (self._counters.of(chosen.name), *below)
 
     def take(self, now_s: float) -> Ticket:
         chosen = self._choose()
         assert chosen is not None, "nothing waits"
-        tenant = chosen[0]
-        ticket = self._of_tenant[tenant].take(now_s)
-        self._counters.charge(tenant, ticket.cost_tokens)
-        self._chosen = None
+        ticket = chosen.order.take(now_s)
+        self._counters.charge(chosen.name, ticket.cost_tokens)
+        chosen.head = self._chosen = None
         return ticket
 
     def num_places(self) -> int:
-        return sum(order.num_places() for order in self._of_tenant.values())
+        return sum(tenant.order.num_places() for tenant in self._tenants.values())
 
-    def _choose(self) -> tuple[str, Ticket] | None:
-        if self._chosen is None or not self._chosen[1].is_waiting:
-            nearest = self._nearest()
-            self._chosen = _best(nearest, self._cached_tokens) if len(nearest) > 1 else next(iter(nearest), None)
-        return self._chosen
+    def _choose(self) -> "_Tenant | None":
+        chosen = self._chosen
+        if chosen is None or chosen.head is None or not chosen.head.is_waiting:
+            self._put_in_place()
+            chosen = self._chosen = self._best() if self._standing else None
+        return chosen
 
-    def _nearest(self) -> list[tuple[str, Ticket]]:
-        """Return the tenants within the quantum of the least served, and their heads.
+    def _put_in_place(self) -> None:
+        """Let those that are looked at stand by their counters, each with its head; who has none stands no more.
 
         Where a counter has grown, its tenant moves back: O(tenants) by one memmove, 4 us for 10,000 of them.
         """
         standing, at = self._standing, 0
-        counter_of = self._counters.of
-        most = 1 if self._affinity_tokens is None else self.MAX_LOOKED_AT
-        found: list[tuple[str, Ticket]] = []
+        counter_of, newcomer = self._counters.served.get, self._counters.newcomer
         limit = math.inf
-        while at < len(standing) and len(found) < most:
-            counter, number, tenant, order = standing[at]
-            head = order.first()
-            if head is None:
-                del standing[at], self._of_tenant[tenant]
-                continue
-            now = counter_of(tenant)
+        while at < self._most and at < len(standing):
+            counter, number, tenant = standing[at]
+            head = tenant.head
+            if head is None or not head.is_waiting:
+                head = tenant.head = tenant.order.first()
+                if head is None:
+                    del standing[at], self._tenants[tenant.name]
+                    continue
+            now = counter_of(tenant.name, newcomer)
             if now > counter:
                 del standing[at]
-                insort(standing, (now, number, tenant, order))
+                insort(standing, (now, number, tenant))
                 continue
-            if counter > limit:
-                break
-            if not found:
+            if at == 0:
                 limit = counter + self._quantum_tokens
-            found.append((tenant, head))
+            elif counter > limit:
+                break
             at += 1
-        return found
+        self._num_near = at
 
-    def _cached_tokens(self, head: Ticket) -> float:
-        """Look up the affinity of a tenant's head, which is kept as it was when it first stood there: that is dear."""
+    def _best(self) -> "_Tenant":
+        """Return the first of the near ones whose head has the most tokens cached.
+
+        What a head has is kept as it was when it first stood there: to look it up is dear."""
+        best = self._standing[0][2]
+        if self._num_near == 1:
+            return best
         assert self._affinity_tokens is not None
-        head.affinity_tokens = self._affinity_tokens(head)
-        return head.affinity_tokens
+        most = -1.0
+        for _, _, tenant in self._standing[: self._num_near]:
+            head = tenant.head
+            assert head is not None, "the near ones have heads"
+            cached = head.affinity_tokens
+            if cached is None:
+                cached = head.affinity_tokens = self._affinity_tokens(head)
+            if cached > most:
+                best, most = tenant, cached
+        return best
 
 
-def _best(nearest: list[tuple[str, Ticket]], look_up: Callable[[Ticket], float]) -> tuple[str, Ticket]:
-    """Return the first of those with the most tokens cached; `look_up` is asked where that is not known yet."""
-    best, most = nearest[0], -1.0
-    for place in nearest:
-        cached = place[1].affinity_tokens
-        if cached is None:
-            cached = look_up(place[1])
-        if cached > most:
-            best, most = place, cached
-    return best
+@dataclass(slots=True, eq=False)
+class _Tenant:
+    """What waits of one tenant; `head`: the first of it, None where that is to be looked up."""
+
+    name: str
+    order: Order
+    head: Ticket | None = None
 
 
 class Floors:
@@ -258,7 +271,8 @@ class Floors:
             service_class = head.request.service_class
             aged = 2.0 if now_s - head.arrived_s >= self._ageing_s else 1.0
             owed = self._owed[service_class] + aged * self._shares[service_class] * tokens
-            self._owed[service_class] = min(owed, 2.0 * head.cost_tokens)
+            most = 2.0 * head.cost_tokens
+            self._owed[service_class] = owed if owed < most else most
 
     def paid(self, ticket: Ticket) -> None:
         self._owed[ticket.request.service_class] -= ticket.cost_tokens
@@ -285,10 +299,11 @@ class Classes:
     def first(self) -> Ticket | None:
         picked = self._picked
         if picked is None or not picked.is_waiting:
-            self._heads = [
-                head for child in self._children if child is not None and (head := child.first()) is not None
-            ]
-            picked = self._picked = self._pick(self._heads) if self._heads else None
+            self._heads = heads = []
+            for child in self._children:
+                if child is not None and (head := child.first()) is not None:
+                    heads.append(head)  # noqa: PERF401  # a comprehension is one more call until Python 3.12
+            picked = self._picked = self._pick(heads) if heads else None
         return picked
 
     def key(self) -> Key | None:
