@@ -8,6 +8,8 @@ to keep all. Knows no request and no queue.
 """
 
 import math
+from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cluster.serving.size import PromptPrefix
@@ -88,10 +90,10 @@ class EngineCaches:
     def still_cached(self, prefix: PromptPrefix, engine_id: EngineId, tokens: int) -> int:
         """Return how much an engine still has of the first `tokens` of a prompt, where a block ends."""
         cache = self._caches.get(engine_id)
-        if cache is None:
+        if cache is None or not tokens:
             return 0
         blocks, ends, used, bound = prefix.hashes, prefix.ends_tokens, cache.used.get, cache.bound
-        high = ends.index(tokens)
+        high = bisect_left(ends, tokens)
         if used(blocks[high], -1) > bound:
             return tokens
         low = 0  # the first `low` blocks are there whole; after the look, the one at `high` is not
@@ -103,6 +105,15 @@ class EngineCaches:
         while low < len(blocks) and ends[low] <= min(last, tokens) and used(blocks[low]) == bound:
             found, low = ends[low], low + 1
         return found
+
+    def most_cached(self, prefix: PromptPrefix, given: Mapping[EngineId, int], least_tokens: int) -> int:
+        """Return how much the engine that has most of a prompt still has of what each was given; 0 where that is less
+        than `least_tokens`. None is looked at that was not given more."""
+        most = least_tokens - 1
+        for engine_id, tokens in reversed(given.items()):  # who was given it last most likely still has it
+            if tokens > most and (still := self.still_cached(prefix, engine_id, tokens)) > most:
+                most = still
+        return most if most >= least_tokens else 0
 
     def given(self, prefix: PromptPrefix, engine_id: EngineId) -> tuple[Run, ...]:
         """Note that an engine is given a prompt now; return what of it the engine was given before."""

@@ -58,6 +58,7 @@ class Gate:
 
     def let_in(self, ticket: Ticket, now_s: float) -> None:
         """Note that a request may wait."""
+        self._router.route.came(ticket)
         if self._has_terms:
             self._quotas.charge(ticket, now_s)
 

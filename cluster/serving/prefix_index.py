@@ -26,28 +26,34 @@ class PrefixIndex:
         found: dict[EngineId, int] = {}
         still: tuple[EngineId, ...] = ()
         end_tokens = 0
-        holders_of = self._holders.get
-        for block, next_end_tokens in zip(prefix.hashes, prefix.ends_tokens, strict=True):
-            holders = holders_of(block)
-            if not holders:
-                break
+        ends_tokens = prefix.ends_tokens
+        for at, holders in enumerate(self._holders.leading(prefix.hashes)):
             if holders is not still and holders != still:
-                common = tuple(id for id in still if id in holders) if end_tokens else holders
+                common = tuple([id for id in still if id in holders]) if end_tokens else holders
                 if len(common) < len(still):
                     found.update(dict.fromkeys(still, end_tokens))
                 if not common:
                     return found
                 still = common
-            end_tokens = next_end_tokens
+            end_tokens = ends_tokens[at]
         found.update(dict.fromkeys(still, end_tokens))
         return found
 
-    def add(self, prefix: PromptPrefix, engine_id: EngineId) -> None:
-        """Note that an engine was given this prefix."""
-        holders_of, put, alone = self._holders.get, self._holders.put, (engine_id,)
-        for block in prefix.hashes:
-            holders = holders_of(block)
-            if not holders:
-                put(block, alone)
-            elif engine_id not in holders:
-                put(block, (*holders[-MAX_HOLDERS + 1 :], engine_id))
+    def add(self, prefix: PromptPrefix, engine_id: EngineId) -> int:
+        """Note that an engine is given this prefix; return how many tokens from the front it had before."""
+        blocks, put = prefix.hashes, self._holders.put
+        known = self._holders.leading(blocks)
+        num_had, has_gap = 0, False
+        for at, holders in enumerate(known):
+            if engine_id not in holders:
+                has_gap = True
+                put(blocks[at], (*holders[-MAX_HOLDERS + 1 :], engine_id))
+            elif not has_gap:
+                num_had += 1
+        for block in blocks[len(known) :]:
+            holders_of_rest = self._holders.get(block)
+            if not holders_of_rest:
+                put(block, (engine_id,))
+            elif engine_id not in holders_of_rest:
+                put(block, (*holders_of_rest[-MAX_HOLDERS + 1 :], engine_id))
+        return prefix.ends_tokens[num_had - 1] if num_had else 0

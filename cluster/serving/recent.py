@@ -1,5 +1,6 @@
 """A mapping that forgets what was not used for long, in halves. Knows nothing of what it maps."""
 
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -26,6 +27,20 @@ class Recent(Generic[K, V]):
         found = self._young.get(key)
         if found is None and (found := self._old.get(key)) is not None:
             self.put(key, found)
+        return found
+
+    def leading(self, keys: Iterable[K]) -> list[V]:
+        """Return what the first of these keys map to, up to the first that is not known; all of them count as used."""
+        young = self._young.get
+        found: list[V] = []
+        for key in keys:
+            value = young(key)
+            if value is None:
+                if (value := self._old.get(key)) is None:
+                    break
+                self.put(key, value)
+                young = self._young.get
+            found.append(value)
         return found
 
     def put(self, key: K, value: V) -> None:

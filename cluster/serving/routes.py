@@ -63,6 +63,10 @@ class EngineRoute(Protocol):
         """Return an engine with room; `first` has room and the lowest standing."""
         ...
 
+    def came(self, ticket: Ticket) -> None:
+        """Read what will be needed of a request that begins to wait, while it is at hand."""
+        ...
+
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
         """Remember that a ticket is given to an engine now; return how much of its prompt is not cached there."""
         ...
@@ -98,6 +102,9 @@ class LeastWork:
 
     def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
         return first
+
+    def came(self, ticket: Ticket) -> None:
+        """Nothing to read."""
 
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
         return ticket.size.prompt_tokens
@@ -158,13 +165,16 @@ class _ByPrefix(LeastWork):
         self._caches = EngineCaches()
         self._looked_up: tuple[Ticket | None, dict[EngineId, int]] = (None, {})  # the last, until the index changes
 
+    def came(self, ticket: Ticket) -> None:
+        self._prefix_of(ticket)
+
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
-        uncached_tokens = self.uncached_tokens(ticket, account)
         self._looked_up = (None, {})
         prefix, engine_id = self._prefix_of(ticket), account.info.engine_id
+        had_tokens = self._index.add(prefix, engine_id)
+        cached_tokens = self._caches.still_cached(prefix, engine_id, had_tokens)
         ticket.given_before = self._caches.given(prefix, engine_id)
-        self._index.add(prefix, engine_id)
-        return uncached_tokens
+        return max(1, ticket.size.prompt_tokens - cached_tokens)
 
     def answered(self, ticket: Ticket, usage: Usage) -> None:
         if ticket.given_before and usage.prompt_tokens:
@@ -181,7 +191,12 @@ class _ByPrefix(LeastWork):
         return max(1, ticket.size.prompt_tokens - self._cached_tokens(ticket).get(account.info.engine_id, 0))
 
     def affinity_tokens(self, ticket: Ticket) -> float:
-        return max(self._matches(ticket).values(), default=0)
+        if self._looked_up[0] is ticket:
+            return max(self._matches(ticket).values(), default=0)
+        prefix = self._prefix_of(ticket)
+        if len(prefix.hashes) < 2:
+            return 0
+        return self._caches.most_cached(prefix, self._index.cached_tokens(prefix), prefix.ends_tokens[1])
 
     def _matches(self, ticket: Ticket) -> dict[EngineId, int]:
         """Return the cached tokens of each engine that has more of the prompt than its first block."""
