@@ -42,7 +42,9 @@ class EngineAccount:
     version: int = 0
     is_retired: bool = False
     figures: EngineFigures | None = None
-    is_open: bool = False  # whether it had room for a prompt when it was last looked at by the router
+    num_held: int = 0  # when the router last looked at it, as the next two
+    is_able: bool = False  # whether it was not to end and had a slot
+    is_open: bool = False  # whether it had room for a prompt
 
     def free_slots(self) -> int:
         return self.info.max_running - len(self.held)
@@ -60,8 +62,11 @@ class EngineAccount:
 
     def take(self, ticket: Ticket, uncached_tokens: int, work: float, now_s: float) -> None:
         """Hold a ticket that is sent now."""
-        ticket.engine_id, ticket.sent_s, ticket.first_s = self.info.engine_id, now_s, None
-        ticket.work, ticket.uncached_tokens = work, uncached_tokens
+        ticket.engine_id = self.info.engine_id
+        ticket.sent_s = now_s
+        ticket.first_s = None
+        ticket.work = work
+        ticket.uncached_tokens = uncached_tokens
         self.held[ticket.request.id] = ticket
         self.load_tokens += ticket.cost_tokens
         self.work += work

@@ -22,7 +22,6 @@ from cluster.serving.decisions import Decisions
 from cluster.serving.events import (
     Cancelled,
     Command,
-    Dispatch,
     EngineDown,
     EngineEnded,
     EngineRetired,
@@ -214,8 +213,7 @@ class Plane:
             self._preemption.given(tickets)
             self._totals.picked(assignment, orders.now_s)
             self._gate.left(len(tickets), orders.now_s)
-            requests = tuple([ticket.request for ticket in tickets])
-            orders.dispatches.append(Dispatch(assignment.account.info.engine_id, requests))
+            orders.dispatches.append(assignment.dispatch())
         if taken_back := self._preemption.choose(orders.lanes, self._gate.max_waiting, orders.now_s):
             orders.take_back(taken_back)
             self._wakeups.may_be_due = True
@@ -276,7 +274,8 @@ class Plane:
         account = self._router.account(engine_id)
         if account is None:  # it was given up before; what it held was answered then
             return
-        lasts, tokens = dict[RequestId, Last](), dict[RequestId, int]()
+        lasts: dict[RequestId, Last] = {}
+        tokens: dict[RequestId, int] = {}
         for last in ended:
             lasts[last.request_id] = last
             tokens[last.request_id] = 0 if isinstance(last, Failed) else last.usage.completion_tokens

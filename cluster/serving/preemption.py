@@ -23,7 +23,7 @@ from sage.base.inference import TEXT_KINDS, Failed, Last, ServiceClass
 MAX_TAKEN_BACK = 1  # times, of one request
 MAX_LOOKED_AT = 16  # of those that could be taken back, for one that waits
 
-_BATCH = ServiceClass.BATCH
+_INTERACTIVE, _BATCH = ServiceClass.INTERACTIVE, ServiceClass.BATCH
 
 
 class Preemption:
@@ -45,7 +45,7 @@ class Preemption:
     def goes_on(self, request_id: RequestId) -> None:
         """Note that a request has its first token, or is over: it is not taken back any more."""
         self._given.pop(request_id, None)
-        if self.coming.pop(request_id) is not None:
+        if self.coming.tickets and self.coming.pop(request_id) is not None:
             self._queue.num_reserved -= 1
 
     def choose(self, lanes: Iterable[Lane], max_waiting: int, now_s: float) -> dict[EngineId, list[RequestId]]:
@@ -66,8 +66,9 @@ class Preemption:
 
     def comes_back(self, ticket: Ticket, last: Last) -> bool:
         """Take how a request ended at its engine; say whether it was taken back, and is to wait again."""
-        was_coming = ticket.request.id in self.coming
-        self.goes_on(ticket.request.id)
+        request_id = ticket.request.id
+        was_coming = request_id in self.coming
+        self.goes_on(request_id)
         if not was_coming or not isinstance(last, Failed) or last.failure.code != RequestCancelled.code:
             return False
         self._router.route.given_back(ticket)
@@ -85,7 +86,7 @@ class Preemption:
         if self._queue.num_urgent(lane) <= num_coming or self._router.pick(lane) is not None:
             return None
         first = self._queue.first(lane)
-        if first is None or first.request.service_class is not ServiceClass.INTERACTIVE:
+        if first is None or first.request.service_class is not _INTERACTIVE:
             return None
         newest = zip(reversed(self._given.values()), range(MAX_LOOKED_AT), strict=False)
         able = [ticket for ticket, _ in newest if self._makes_room(ticket, lane)]

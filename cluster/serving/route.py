@@ -1,8 +1,8 @@
 """The accounts of engines, and which of those with room takes a request. Knows nothing of waiting or answers."""
 
-import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
 from cluster.serving.account import MAX_EMBEDDING_BATCHES, EngineAccount
 from cluster.serving.engines.figures import EngineFigures
@@ -19,16 +19,21 @@ _Place = tuple[float, int, int, EngineAccount]  # standing by the route, last pi
 
 @dataclass(slots=True, eq=False)
 class _Serving:
-    """The engines of one lane, with room or without; `heap`: those with room, and places that are void by now."""
+    """The engines of one lane, with room or without; `heap`: those with room, and places that are void by now.
+
+    `num_able`: those that are not to end and have a slot, whether they have room for a prompt or not.
+    """
 
     lane: Lane
+    is_of_texts: bool
     accounts: list[EngineAccount] = field(default_factory=list)
     heap: list[_Place] = field(default_factory=list)
     free_slots: int = 0
+    num_able: int = 0
 
     def swept(self) -> list[_Place]:
         valid = [place for place in self.heap if place[2] == place[3].version]
-        heapq.heapify(valid)
+        heapify(valid)
         return valid
 
 
@@ -75,7 +80,7 @@ class Router:
         window = self._windows.setdefault(alike, PromptWindow(is_adaptive=self._is_adaptive))
         account = EngineAccount(info, lanes, last_pick=self._num_picks, window=window)
         self._accounts[info.engine_id] = account
-        serving = tuple(self._serving.setdefault(lane, _Serving(lane)) for lane in lanes)
+        serving = tuple(self._serving.setdefault(lane, _Serving(lane, lane.kind in TEXT_KINDS)) for lane in lanes)
         self._serving_of[info.engine_id] = serving
         for each in serving:
             each.accounts.append(account)
@@ -101,6 +106,7 @@ class Router:
         for serving in self._serving_of.pop(engine_id):
             serving.accounts.remove(account)
             serving.free_slots -= account.free_slots()
+            serving.num_able -= account.is_able
             if not serving.accounts:
                 del self._serving[serving.lane]
         return account
@@ -136,7 +142,7 @@ class Router:
             _, _, version, account = heap[0]
             if version == account.version:
                 return account
-            heapq.heappop(heap)
+            heappop(heap)
         return None
 
     def choose(self, ticket: Ticket) -> EngineAccount | None:
@@ -146,6 +152,8 @@ class Router:
 
     def choose_beside(self, first: EngineAccount, ticket: Ticket) -> EngineAccount:
         """Return the engine with room that the route gives `ticket` to, where `pick` names `first`."""
+        if self._serving[ticket.lane].num_able == 1:  # no route has a choice
+            return first
         return self._route.choose(ticket, first, self._accounts)
 
     def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
@@ -173,8 +181,6 @@ class Router:
             ticket.batch = batch
         if batch is not None:
             account.batches[batch] = len(tickets)
-        for serving in self._serving_of[account.info.engine_id]:
-            serving.free_slots -= len(tickets)
         self._num_picks += 1
         account.last_pick = self._num_picks
         self._changed(account)
@@ -190,29 +196,35 @@ class Router:
     def release(self, account: EngineAccount, ended: Mapping[RequestId, int], now_s: float) -> list[Ticket]:
         """Return the tickets of these ids that the engine held; it holds them no more. `ended` says how many tokens
         each answer has."""
-        released = [account.held[id] for id in ended if id in account.held]
-        for ticket in released:
-            account.drop(ticket, ended[ticket.request.id], now_s)
+        released: list[Ticket] = []
+        for request_id, num_tokens in ended.items():
+            ticket = account.held.get(request_id)
+            if ticket is None:
+                continue
+            released.append(ticket)
+            account.drop(ticket, num_tokens, now_s)
             if ticket.batch is not None:
                 account.batches[ticket.batch] -= 1
                 if not account.batches[ticket.batch]:
                     del account.batches[ticket.batch]
         if released:
-            for serving in self._serving_of[account.info.engine_id]:
-                serving.free_slots += len(released)
             self._changed(account)
         return released
 
     def _changed(self, account: EngineAccount) -> None:
         """Make earlier heap places of `account` void and give it new ones where it has room."""
+        num_held, was_held, was_able = len(account.held), account.num_held, account.is_able
+        has_slot = num_held < account.info.max_running
         account.version += 1
-        account.is_open = is_open = account.has_room_for_prompt()
-        if len(account.held) >= account.info.max_running:
-            return
-        place = (self._route.standing(account), account.last_pick, account.version, account)
+        account.num_held = num_held
+        account.is_able = is_able = has_slot and not account.is_retired
+        account.is_open = is_open = is_able and account.prefill_tokens <= account.window.tokens
+        place = (self._route.standing(account), account.last_pick, account.version, account) if is_able else None
         for serving in self._serving_of[account.info.engine_id]:
-            if account.has_room(serving.lane.kind) if serving.lane.kind in TEXT_KINDS else is_open:
-                heapq.heappush(serving.heap, place)
+            serving.free_slots += was_held - num_held
+            serving.num_able += is_able - was_able
+            if place is not None and (account.has_room(serving.lane.kind) if serving.is_of_texts else is_open):
+                heappush(serving.heap, place)
                 if len(serving.heap) > 4 * len(serving.accounts) + 16:
                     serving.heap = serving.swept()
 
@@ -234,3 +246,5 @@ class Router:
                 lane = serving.lane
                 assert not account.has_room(lane.kind) or self.pick(lane) is not None, "room is found"
                 assert serving.free_slots == sum(each.free_slots() for each in serving.accounts), "slots are counted"
+                able = [each for each in serving.accounts if not each.is_retired and each.free_slots() > 0]
+                assert serving.num_able == len(able), "engines with slots are counted"

@@ -51,17 +51,12 @@ class PromptWindow:
 
     def __init__(self, *, is_adaptive: bool) -> None:
         self._is_adaptive = is_adaptive
-        self._tokens = BEGIN_TOKENS if is_adaptive else math.inf
+        self._tokens = BEGIN_TOKENS
+        self.tokens = BEGIN_TOKENS if is_adaptive else math.inf
+        """How many may be there for another prompt to be given."""
         self._speeds = (_Speed(), _Speed())  # with the window, with twice as much
         self._num_seen = 0
         self._tenants: set[str] = set()  # whose prompts were seen since the window changed: two turns' worth at most
-
-    @property
-    def tokens(self) -> float:
-        """Return how many may be there for another prompt to be given."""
-        if not self._is_adaptive:
-            return math.inf
-        return self._tokens * (1 + self._turn())
 
     def worked_off(self, tokens: int, took_s: float, tenant: str) -> None:
         """Note that the engine took so long for so many prompt tokens of a tenant, and had not been out of work."""
@@ -73,6 +68,7 @@ class PromptWindow:
         if self._num_seen % (2 * _TURN) == 0 and self._num_seen >= 2 * _MIN_SEEN:
             self._adapt()
             self._tenants.clear()
+        self.tokens = self._tokens * (1 + self._turn())
 
     def _turn(self) -> int:
         return self._num_seen // _TURN % 2

@@ -1,0 +1,145 @@
+"""Orders and routes without what makes them quick: what the plane must decide like. For the tests beside this."""
+
+from bisect import insort
+from collections.abc import Callable
+
+from cluster.serving.account import EngineAccount
+from cluster.serving.engine_caches import EngineCaches
+from cluster.serving.order import Counters, Fair, Key, Order
+from cluster.serving.policy import QUANTUM_TOKENS, FairWithLocality, Hybrid
+from cluster.serving.prefix_index import MAX_HOLDERS
+from cluster.serving.routes import SoonestDone
+from cluster.serving.size import PromptPrefix, TextSizing
+from cluster.serving.ticket import Ticket
+from sage.base.ids import EngineId
+
+
+class PlainlyFair:
+    """As `Fair`, but every head is asked for, and every tenant's counter, each time."""
+
+    def __init__(
+        self, counters: Counters, child: Callable[[], Order], affinity_tokens: Callable[[Ticket], float] | None
+    ) -> None:
+        self._counters = counters
+        self._child = child
+        self._affinity_tokens = affinity_tokens
+        self._of_tenant: dict[str, Order] = {}
+        self._standing: list[tuple[float, int, str]] = []
+        self._num_entered = 0
+        self._chosen: tuple[str, Ticket] | None = None  # holds until something comes or is taken, or it waits no more
+
+    def add(self, ticket: Ticket) -> None:
+        tenant = ticket.request.tenant
+        if tenant not in self._of_tenant:
+            self._of_tenant[tenant] = self._child()
+            self._num_entered += 1
+            insort(self._standing, (self._counters.begin(tenant), self._num_entered, tenant))
+        self._of_tenant[tenant].add(ticket)
+        self._chosen = None
+
+    def first(self) -> Ticket | None:
+        if self._chosen is None or not self._chosen[1].is_waiting:
+            near = self._near()
+            for _, head in near if len(near) > 1 else ():
+                if head.affinity_tokens is None:
+                    head.affinity_tokens = self._affinity_tokens(head) if self._affinity_tokens else 0.0
+            self._chosen = max(near, key=lambda place: place[1].affinity_tokens or 0.0, default=None)
+        return None if self._chosen is None else self._chosen[1]
+
+    def key(self) -> Key | None:
+        if self.first() is None or self._chosen is None:
+            return None
+        below = self._of_tenant[self._chosen[0]].key()
+        return None if below is None else (self._counters.of(self._chosen[0]), *below)
+
+    def take(self, now_s: float) -> Ticket:
+        assert self.first() is not None
+        assert self._chosen is not None
+        tenant, self._chosen = self._chosen[0], None
+        ticket = self._of_tenant[tenant].take(now_s)
+        self._counters.charge(tenant, ticket.cost_tokens)
+        return ticket
+
+    def num_places(self) -> int:
+        return sum(order.num_places() for order in self._of_tenant.values())
+
+    def _near(self) -> list[tuple[str, Ticket]]:
+        """Return the first tenants by their counters, within the quantum; who is met and has nothing is forgotten."""
+        near: list[tuple[float, str, Ticket]] = []
+        while len(near) < min(Fair.MAX_LOOKED_AT, len(self._standing)):
+            counter, number, tenant = self._standing[len(near)]
+            head, now = self._of_tenant[tenant].first(), self._counters.of(tenant)
+            if head is None:
+                del self._standing[len(near)], self._of_tenant[tenant]
+            elif now > counter:
+                del self._standing[len(near)]
+                insort(self._standing, (now, number, tenant))
+            elif near and counter > near[0][0] + QUANTUM_TOKENS:
+                break
+            else:
+                near.append((counter, tenant, head))
+        return [(tenant, head) for _, tenant, head in near]
+
+
+class PlainDlpm(FairWithLocality):
+    def _fair(self, child: Callable[[], Order]) -> Order:
+        return PlainlyFair(self._counters, child, self._affinity_tokens)
+
+
+class PlainHybrid(Hybrid):
+    def _fair(self, child: Callable[[], Order]) -> Order:
+        return PlainlyFair(self._counters, child, self._affinity_tokens)
+
+
+class _Knowing:
+    """Which engine was given which block, and when, and what of that it still has, looked up a block at a time."""
+
+    def __init__(self) -> None:
+        self.caches = EngineCaches()
+        self._holders: dict[int, list[EngineId]] = {}
+
+    def cached_tokens(self, prefix: PromptPrefix) -> dict[EngineId, int]:
+        """Return what each engine that was given the first block is believed to have from the front."""
+        if not prefix.hashes:
+            return {}
+        found = {id: self._tokens(prefix, id) for id in self._holders.get(prefix.hashes[0], ())}
+        return {id: tokens for id, tokens in found.items() if tokens}
+
+    def add(self, prefix: PromptPrefix, engine_id: EngineId) -> None:
+        for block in prefix.hashes:
+            holders = self._holders.setdefault(block, [])
+            if engine_id not in holders:
+                holders[:] = [*holders[-MAX_HOLDERS + 1 :], engine_id]
+
+    def _tokens(self, prefix: PromptPrefix, engine_id: EngineId) -> int:
+        given = 0
+        for block, end_tokens in zip(prefix.hashes, prefix.ends_tokens, strict=True):
+            if engine_id not in self._holders.get(block, ()):
+                break
+            given = end_tokens
+        return self.caches.still_cached(prefix, engine_id, given) if given else 0
+
+
+class PlainAuto(SoonestDone):
+    """As `SoonestDone`, but nothing that was looked up is kept, and all of what engines have is looked up each time."""
+
+    def __init__(self) -> None:
+        super().__init__(TextSizing())
+        self._knowing = _Knowing()
+        self._caches = self._knowing.caches
+
+    def came(self, ticket: Ticket) -> None:
+        """Nothing is read before it is needed."""
+
+    def given(self, ticket: Ticket, account: EngineAccount) -> int:
+        uncached_tokens = self.uncached_tokens(ticket, account)
+        prefix = self._prefix_of(ticket)
+        ticket.given_before = self._caches.given(prefix, account.info.engine_id)
+        self._knowing.add(prefix, account.info.engine_id)
+        return uncached_tokens
+
+    def affinity_tokens(self, ticket: Ticket) -> float:
+        return max(self._matches(ticket).values(), default=0)
+
+    def _cached_tokens(self, ticket: Ticket) -> dict[EngineId, int]:
+        return self._knowing.cached_tokens(self._prefix_of(ticket))
