@@ -9,7 +9,6 @@ to keep all. Knows no request and no queue.
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cluster.serving.size import PromptPrefix
@@ -106,7 +105,7 @@ class EngineCaches:
             found, low = ends[low], low + 1
         return found
 
-    def most_cached(self, prefix: PromptPrefix, given: Mapping[EngineId, int], least_tokens: int) -> int:
+    def most_cached(self, prefix: PromptPrefix, given: dict[EngineId, int], least_tokens: int) -> int:
         """Return how much the engine that has most of a prompt still has of what each was given; 0 where that is less
         than `least_tokens`. None is looked at that was not given more."""
         most = least_tokens - 1
