@@ -17,7 +17,8 @@ from benchmarks.rivals.rival_wanted import RivalWanted
 def main(asked: RivalWanted) -> None:
     """Take turns until standard input ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what the rival prints is no answer
+    os.dup2(2, 1)  # what the rival prints is no answer, and comes before what it dies of
+    sys.stdout = os.fdopen(os.dup(2), "w", buffering=1)
     flows = import_module(f"benchmarks.rivals.{asked.engine}_flows")
     prepare = flows.prepare(asked)
     answers.write(json.dumps({"is_known": prepare is not None}) + "\n")
