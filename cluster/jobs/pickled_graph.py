@@ -17,6 +17,7 @@ from typing import Any
 import cloudpickle
 from msgspec import Struct
 
+from cluster.jobs.flow_file import PREFIX
 from cluster.jobs.pickled_structs import reduced_struct, travels_by_name
 from sage.base.errors import CodeRefused, FlowInvalid, SageError
 from sage.base.packages import PACKAGES
@@ -69,9 +70,8 @@ class _GraphPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle h
 
 
 def _modules_beside_script() -> Iterator[ModuleType]:
-    """Yield the loaded modules of the user's own folder: no node can be expected to have them."""
-    script = getattr(sys.modules["__main__"], "__file__", None)
-    folder = os.path.dirname(os.path.realpath(script)) if script else os.path.realpath(os.getcwd())
+    """Yield the loaded modules of the user's own folders: no node can be expected to have them."""
+    folders = _own_folders()
     real = cache(os.path.realpath)
     installed = [real(place) for place in get_paths().values()]
     for name, module in list(sys.modules.items()):
@@ -79,8 +79,16 @@ def _modules_beside_script() -> Iterator[ModuleType]:
         if name == "__main__" or not isinstance(file, str) or name.split(".")[0] in PACKAGES:
             continue
         place = _place_of(file, real)
-        if _is_below(place, folder) and not any(_is_below(place, other) for other in installed):
+        if any(_is_below(place, own) for own in folders) and not any(_is_below(place, other) for other in installed):
             yield module
+
+
+def _own_folders() -> set[str]:
+    """Return the folder of the script, and of each file that a command was given: there the script is ours."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    given = [module.__file__ for name, module in list(sys.modules.items()) if name.startswith(PREFIX)]
+    folders = {os.path.dirname(os.path.realpath(file)) for file in (script, *given) if file}
+    return folders if script else {*folders, os.path.realpath(os.getcwd())}
 
 
 def _place_of(file: str, real: Callable[[str], str]) -> str:

@@ -287,6 +287,25 @@ def test_modules_travel_where_they_really_lie_beside_the_script(
     assert (b"its own code" in pickled_graph(flow.graph())) is travels
 
 
+def test_a_file_given_to_a_command_travels_with_what_lies_beside_it(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There the script is the command, in a folder of programs."""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path_factory.mktemp("bin") / "sage-cluster"))
+    (project / "flow.py").write_text(
+        WORDS.replace(".flat_map(split)", ".flat_map(split).map(loud)").replace(
+            "flow = ", "def loud(word):\n    return word.upper()\nflow = "
+        )
+    )
+    code = SHIP(flows_in(project / "flow.py")["flow"].graph(), JOB)
+    for name in ("splitting", "sage_run_flow"):
+        del sys.modules[name]
+    sys.path.remove(str(project))
+    graph = graph_from_code(code, VERIFIER, job_id=JOB, node="node-1", at_unix_s=CLOCK.unix_s())
+    functions = [step.spec.fn for step in graph.steps if isinstance(step.spec, FlatMap | Map)]
+    assert [functions[0]("to be"), functions[1]("be")] == [["to", "be"], "BE"]
+
+
 def test_what_cannot_travel_is_named_where_it_is_submitted() -> None:
     flow = sage.Flow("locked")
     lock = threading.Lock()
