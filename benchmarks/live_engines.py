@@ -6,12 +6,12 @@ Knows no plane's decisions.
 import asyncio
 from collections.abc import Sequence
 
-from cluster.runtime.control_engine_log import EngineLog, LogMark
 from cluster.serving.driver import HeldLink
 from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.launch import HostLink
 from cluster.serving.engines.link import EngineLink, HostLost
-from cluster.serving.engines.port import FromHost, Ready, Seen, StartFailed, ToHost
+from cluster.serving.engines.passed_on import PassedOnLink
+from cluster.serving.engines.port import FromHost, Ready, Seen, StartFailed
 from sage.base.errors import EngineStartFailed
 
 _LOOK_EVERY_S = 0.05
@@ -19,37 +19,19 @@ _REST_S = 7.0
 """What a server says of itself is read every 5 s while it has nothing to do."""
 
 
-class SeenLink:
+class SeenLink(PassedOnLink):
     """An EngineLink around another one, which it owns. `figures`: what the engine said last, None before."""
 
     def __init__(self, link: HostLink) -> None:
-        self._link = link
-        self.engine_id = link.engine_id
-        self.models = link.models
-        self.is_asked = link.is_asked
+        super().__init__(link)
         self.figures: EngineFigures | None = None
 
-    def fds(self) -> tuple[int, ...]:
-        return self._link.fds()
-
-    def send(self, message: ToHost) -> bool:
-        return self._link.send(message)
-
     def drain(self) -> list[FromHost | HostLost]:
-        came = self._link.drain()
+        came = super().drain()
         for message in came:
             if isinstance(message, Seen):
                 self.figures = message.figures
         return came
-
-    def ask(self) -> None:
-        self._link.ask()
-
-    def log(self, mark: LogMark | None) -> EngineLog:
-        return self._link.log(mark)
-
-    def close(self, timeout_s: float) -> None:
-        self._link.close(timeout_s)
 
     async def at_rest(self) -> EngineFigures | None:
         """Return what it says once nothing runs in it, used while no plane has it; None of one that says nothing.
