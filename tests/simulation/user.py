@@ -1,6 +1,7 @@
 """A user's process in a simulated world, and how it comes to a cluster. Decides no fault, and wants nothing yet."""
 
 import atexit
+from abc import ABC, abstractmethod
 from random import Random
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from tests.simulation.sockets import Fabric, SimulatedContext
 TRIES = 30
 
 
-class SimulatedUser:
+class SimulatedUser(ABC):
     """One life of a process that is a client of the head; `run` is what it does."""
 
     def __init__(self, machines: Machines, fabric: Fabric, name: str) -> None:
@@ -36,9 +37,9 @@ class SimulatedUser:
         machines.add(self.process)
         self.process.begin(f"{name} main", self._run)
 
+    @abstractmethod
     def run(self) -> None:
         """Do what it is there for."""
-        raise NotImplementedError
 
     def die(self) -> None:
         self.has_ended = self.is_dead = True
