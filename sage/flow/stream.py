@@ -157,6 +157,7 @@ class Stream(Questions[T_co]):
         >>> _ = flow.run(); sorted(odd.items)
         [3, 3, 5]
         """
+        _check_body(body)
         builder, loop = self._builder, self._builder.num_steps
         head = self._then(spec.Iterate(until, max_rounds, max_in_flight, unfinished_to, loop))
         begin: Stream[T_co] = Stream(builder, builder.add(spec.TakeSide(INSIDE), head, kind="round"))
@@ -226,3 +227,9 @@ class SidedStream(Stream[T_co], Generic[T_co, S_co]):
         ['not']
         """
         return Stream(self._builder, self._then(spec.TakeSide(tag)))
+
+
+def _check_body(body: object) -> None:
+    if not callable(body):
+        do = "Give a function of a stream: lambda stream: stream.map(...)."
+        raise refusal(f"the body of iterate is {body!r:.80}, which is no function", do, param="body")

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -92,6 +92,7 @@ def test_each_step_knows_the_innermost_loop_that_it_is_in() -> None:
     ("body", "what"),
     [
         (lambda stream: None, "returned None, which is no stream"),
+        (cast(IntBody, 3), "is 3, which is no function"),
         (lambda stream: stream.collect(), "has a sink in it"),
         (lambda stream: sage.Flow("g").from_collection([1]), 'a stream of another flow, "g"'),
     ],
