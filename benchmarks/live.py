@@ -34,8 +34,8 @@ from cluster.serving.loop import LoopPlane
 from cluster.serving.patience import USUAL, Patience
 from cluster.serving.plane import Plane
 from cluster.serving.size import CHARACTERS_PER_TOKEN
-from sage.base.errors import InvalidRequest, RequestFailed
-from sage.base.inference import ChatRequest
+from sage.base.errors import ConfigInvalid, InvalidRequest, RequestFailed
+from sage.base.inference import ChatRequest, Kind
 
 PLAIN = LiveSetup("fifo", "least_work", Prompts.FIXED)
 NUM_ALONE = 4  # prompts of each length, one at a time; the first of them has to warm up
@@ -56,6 +56,9 @@ def measure_live(wanted: LiveWanted, say: Say) -> list[LiveResult]:
         do = "Replay it in simulation: sage-benchmark policies --trace agent-graphs."
         raise InvalidRequest(f"calls of {AGENT_GRAPHS} follow one another, and these leave at set times", do)
     spec = msgspec.structs.replace(spec_from_text(wanted.engine), replicas=wanted.num_engines)
+    if Kind.CHAT not in spec.kinds:
+        what = f"{wanted.engine!r} answers no chat, and that is what is replayed"
+        raise ConfigInvalid(what, "For example: --engine openvino:smollm2", param="engine")
     if spec.kind == "openvino":
         ensure_models([spec.target])
     whole = load_trace(wanted.trace, limit=None, seed=wanted.seed)
@@ -92,7 +95,7 @@ class _Bench:
         self._chars_a_token = float(CHARACTERS_PER_TOKEN)
 
     async def measure(self) -> list[LiveResult]:
-        self._say(f"{len(self._links)} engines start")
+        self._say(f"engines that start: {len(self._links)}")
         self._held = await all_ready(self._held, self._spec.start_timeout_s)
         rate = await self._token_rate()
         met = objectives_of(await self._alone(rate), self._wanted.patience)

@@ -142,3 +142,10 @@ def test_set_ups_take_turns_over_engines_that_run(tmp_path: Path) -> None:
 def test_a_trace_of_calls_that_follow_one_another_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(app, "sage-benchmark", ["live", "agent-graphs"]) == 1
     assert "follow one another" in capsys.readouterr().err
+
+
+def test_an_engine_that_answers_no_chat_is_refused_before_it_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(app, "sage-benchmark", ["live", "generated", "--engine", "openvino:minilm"]) == 1
+    said = capsys.readouterr().err
+    assert "'openvino:minilm' answers no chat" in said
+    assert "start" not in said
