@@ -265,47 +265,6 @@ def test_several_threads_may_submit_flows_at_a_time(monkeypatch: pytest.MonkeyPa
         sys.setswitchinterval(switch_s)
 
 
-@pytest.mark.parametrize(
-    ("way", "travels"), [("user", True), ("link", True), ("user/sub", True), ("elsewhere", False), ("user2", False)]
-)
-@pytest.mark.parametrize("is_link", [False, True])
-def test_modules_travel_where_they_really_lie_beside_the_script(
-    way: str, travels: bool, is_link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for folder in ("user/sub", "elsewhere", "user2", "links"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "link").symlink_to("user")
-    place = tmp_path / way / "moved.py"
-    place.write_text("def one(record):\n    return 'its own code'\n")
-    if is_link:
-        (tmp_path / "links/moved.py").symlink_to(place)
-        place = tmp_path / "links/moved.py"
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path / "link/script.py"), raising=False)
-    monkeypatch.syspath_prepend(str(place.parent))
-    flow = sage.Flow("moved")
-    flow.from_collection([1]).map(__import__("moved").one).for_each(print)
-    assert (b"its own code" in pickled_graph(flow.graph())) is travels
-
-
-def test_a_file_given_to_a_command_travels_with_what_lies_beside_it(
-    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """There the script is the command, in a folder of programs."""
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(tmp_path_factory.mktemp("bin") / "sage-cluster"))
-    (project / "flow.py").write_text(
-        WORDS.replace(".flat_map(split)", ".flat_map(split).map(loud)").replace(
-            "flow = ", "def loud(word):\n    return word.upper()\nflow = "
-        )
-    )
-    code = SHIP(flows_in(project / "flow.py")["flow"].graph(), JOB)
-    for name in ("splitting", "sage_run_flow"):
-        del sys.modules[name]
-    sys.path.remove(str(project))
-    graph = graph_from_code(code, VERIFIER, job_id=JOB, node="node-1", at_unix_s=CLOCK.unix_s())
-    functions = [step.spec.fn for step in graph.steps if isinstance(step.spec, FlatMap | Map)]
-    assert [functions[0]("to be"), functions[1]("be")] == [["to", "be"], "BE"]
-
-
 def test_what_cannot_travel_is_named_where_it_is_submitted() -> None:
     flow = sage.Flow("locked")
     lock = threading.Lock()
