@@ -96,3 +96,16 @@ class DrivenFlow:
 
     def told(self, fact: TaskFact) -> None:
         """What counts is counted by the tasks."""
+
+
+def run_in_lives(graph: Graph, rng: Random, *, most_checkpoints: int, steps: Sequence[int]) -> None:
+    """Run to the end in one to four further lives, each from the newest checkpoint; some come to nothing."""
+    run = DrivenFlow(graph, rng)
+    for _ in range(rng.randint(1, 4)):
+        for _ in range(rng.randint(0, most_checkpoints)):
+            run.begin_checkpoint()
+            run.run(rng.choice(steps))
+            if rng.random() < 0.2:
+                run.drop_checkpoint()
+        run = DrivenFlow(graph, rng, begins_at=run.newest)
+    run.run_out()

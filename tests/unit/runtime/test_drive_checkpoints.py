@@ -9,7 +9,7 @@ import pytest
 
 import sage
 from sage.flow.ports import SourceReader
-from tests.unit.runtime.driven_flow import DrivenFlow
+from tests.unit.runtime.driven_flow import DrivenFlow, run_in_lives
 from tests.unit.two_phases import LedgerSink, MemoryLedger
 
 
@@ -72,15 +72,7 @@ class Shop:
 def test_nothing_is_lost_or_doubled_wherever_runs_end(seeds: range) -> None:
     for seed in seeds:
         rng, shop = Random(seed), Shop()
-        run = DrivenFlow(shop.graph, rng)
-        for _ in range(rng.randint(1, 4)):
-            for _ in range(rng.randint(0, 12)):
-                run.begin_checkpoint()
-                run.run(rng.choice((5, 50, 400)))
-                if rng.random() < 0.2:
-                    run.drop_checkpoint()
-            run = DrivenFlow(shop.graph, rng, begins_at=run.newest)
-        run.run_out()
+        run_in_lives(shop.graph, rng, most_checkpoints=12, steps=(5, 50, 400))
         shop.check()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import sage
 from sage.flow.ends import Collected
 from sage.flow.stream import Stream
-from tests.unit.runtime.driven_flow import DrivenFlow
+from tests.unit.runtime.driven_flow import DrivenFlow, run_in_lives
 
 Item = tuple[int, int]
 """Which record it came of, and its value."""
@@ -151,15 +151,7 @@ def test_each_record_leaves_once_wherever_runs_end(body: Body) -> None:
     for seed in range(6):
         rng = Random(seed)
         looped = Looped(body, list(enumerate(range(25))), rng.randint(1, 3), rng.choice((1, 6, 100)))
-        run = DrivenFlow(looped.graph, rng)
-        for _ in range(rng.randint(1, 4)):
-            for _ in range(rng.randint(0, 10)):
-                run.begin_checkpoint()
-                run.run(rng.choice((5, 50, 300)))
-                if rng.random() < 0.2:
-                    run.drop_checkpoint()
-            run = DrivenFlow(looped.graph, rng, begins_at=run.newest)
-        run.run_out()
+        run_in_lives(looped.graph, rng, most_checkpoints=10, steps=(5, 50, 300))
         looped.check()
 
 
