@@ -55,15 +55,15 @@ class LocalNodes(Actor[EndLocalNodes | KillNode]):
         self,
         num_nodes: int,
         config_of: Callable[[int, Path], NodeConfig],
-        logs: Path,
+        folder: Path,
         on_ended: OnNodeEnded,
         clock: Clock,
     ) -> None:
-        """`config_of` makes the config of a node from its number and a folder of its own."""
+        """`config_of` makes the config of a node from its number and a folder of its own, which is in `folder`."""
         super().__init__("local nodes", clock=clock)
         self._num_nodes = num_nodes
         self._config_of = config_of
-        self._logs = logs
+        self._folder = folder
         self._on_ended = on_ended
         self._budget = RestartBudget()
         self._children: dict[int, _Child] = {}
@@ -117,11 +117,11 @@ class LocalNodes(Actor[EndLocalNodes | KillNode]):
         self._close_all()
 
     def _start_node(self, number: int) -> None:
-        folder = private_directory()
+        folder = private_directory(self._folder)  # who clears up after a head clears up after its nodes too
         config = self._config_of(number, folder)
         arguments = [MODULE, "--config", msgspec.json.encode(config).decode()]
         try:
-            process = HostProcess(folder, arguments, log_path=self._logs / f"{config.name}.log")
+            process = HostProcess(folder, arguments, log_path=self._folder / f"{config.name}.log")
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             self._on_ended(config.name, f"could not be started: {error}")

@@ -156,9 +156,12 @@ def tail_of(log: Path) -> str:
     return BoundedLog(log).tail()
 
 
-def private_directory() -> Path:
-    """Make a new directory that this user alone may enter, with a path short enough for a socket in it."""
-    path = tempfile.mkdtemp(prefix="sage-")
+def private_directory(inside: Path | None = None) -> Path:
+    """Make a new directory that this user alone may enter, with a path short enough for a socket in it.
+
+    `inside`: where it is to be, if its path is short enough there.
+    """
+    path = tempfile.mkdtemp(prefix="sage-", dir=inside)
     if len(os.fsencode(path)) + len("/socket") >= _MAX_PATH_BYTES:
         os.rmdir(path)
         path = tempfile.mkdtemp(prefix="sage-", dir="/tmp")  # 0700, as all that mkdtemp makes

@@ -64,6 +64,15 @@ def test_a_head_at_work_that_gets_a_signal_ends_with_all_that_is_its_own(
     eventually(lambda: all(is_closed(port) for port in ports), GONE_S)  # the kernel may be closing them still
 
 
+def test_a_head_that_is_killed_with_one_of_its_nodes_leaves_nothing_of_that_node_either(user: ClusterCommand) -> None:
+    user("start", "--nodes", "2")  # without an address, nodes have sockets in folders
+    pid, node = int(user.json("status")["head_pid"]), int(user.json("nodes")[0]["pid"])
+    os.kill(pid, signal.SIGSTOP)  # so that it does not come to clear up after the node
+    os.kill(node, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
+    user.wait_gone()
+
+
 def test_a_cluster_outlives_the_terminal_that_started_it_and_can_be_stopped_from_another(user: ClusterCommand) -> None:
     with begun(user, "start", "--nodes", "1") as starting:
         _, said = starting.communicate(timeout=DEADLINE_S)
