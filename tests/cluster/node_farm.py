@@ -94,7 +94,10 @@ def kill_node(cluster: RemoteCluster, what: str, rng: Random) -> str | None:
         return None
     if not pids:
         return None
-    os.kill(rng.choice(pids), signal.SIGKILL)
+    try:
+        os.kill(rng.choice(pids), signal.SIGKILL)
+    except ProcessLookupError:  # it has died since, of a kill before
+        return None
     return what
 
 
