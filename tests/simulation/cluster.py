@@ -7,6 +7,7 @@ from random import Random
 from cluster.head.door import HeadDoor
 from cluster.head.members import MemberNode
 from cluster.jobs.flow_types import flow_types
+from cluster.jobs.orders import ResumePlan
 from cluster.node.loading import LoadedFlow
 from cluster.runtime.control import DeployRun
 from cluster.runtime.travelling_code import FileCode
@@ -89,6 +90,10 @@ class SimulatedCluster:
         """The head's door itself, to look at."""
         found = [actor for actor in self.head.process.actors() if isinstance(actor, HeadDoor)]
         return found[0] if found else None
+
+    def taken_up(self) -> list[ResumePlan]:
+        """Return the jobs with which heads went on that others had left."""
+        return [job for head in self.heads for job in head.taken_up]
 
     def members(self) -> dict[str, MemberNode]:
         """Return whom the head counts on now, by name."""

@@ -17,6 +17,7 @@ from tests.simulation.world import World
 
 _FAULTS_END_S = (3.0, 6.0, 10.0)
 _KEPT_FAULTS_END_S = (2.0, 4.0)
+_HEAD_LOST_SHARE = 0.4  # of stories in which jobs are kept: lost once they are
 _WITHIN_S = 900.0
 _SETTLE_S = (NAME_TAKEN_S, 16.0)  # by then a node that returned has its name; killed users are forgotten only later
 _LOOK_EVERY = 10  # steps
@@ -32,6 +33,7 @@ class ClusterStory:
         self.world = World(seed)
         rng = self._rng = self.world.rng
         self.world.yielding_share = rng.choice((0.0, 0.0, 0.05, 0.3))
+        self._loses_head = is_kept and fault is None and rng.random() < _HEAD_LOST_SHARE
         self.watched = WatchedCluster(self.world, self._settings())
         self.cluster = self.watched.cluster
         self._faults_end_s = rng.choice(_KEPT_FAULTS_END_S if is_kept else _FAULTS_END_S)
@@ -41,6 +43,8 @@ class ClusterStory:
         self.wanted = self._wanted()
         self.troubles = Troubles(self.cluster, names, self.wanted, end_s=self._faults_end_s)
         self.troubles.begin(fault)
+        if self._loses_head:
+            self.troubles.kill_head_once_kept(rng.choice((1, 1, 2, 3)))
 
     def run(self) -> None:
         """Let it all happen; raises AssertionError that says what is wrong."""
@@ -89,7 +93,7 @@ class ClusterStory:
             batch_records=rng.choice((1, 3, 1000)),
             inbox_batches=rng.choice((1, 2, 8)),
             latency_s=rng.choice((0.0001, 0.001, 0.02)),
-            longest_s=rng.choice((0.0, 0.1, 0.5, 1.0)),
+            longest_s=rng.choice((0.5, 1.0) if self._loses_head else (0.0, 0.1, 0.5, 1.0)),
             load_s=rng.choice((0.0, 0.0, 0.01, 0.5)),
         )
 
@@ -105,9 +109,8 @@ class ClusterStory:
     def _job(self, target: str) -> WantedJob:
         rng = self._rng
         flow = self.cluster.flow(target, rng.getrandbits(32), KeptFlow if self._is_kept else RandomFlow)
-        wanted = WantedJob(
-            target, flow, rng.random() * 0.5 * self._faults_end_s, rng.random() * 5.0 if rng.random() < 0.15 else None
-        )
+        begins_s = rng.random() * (0.1 if self._loses_head else 0.5) * self._faults_end_s
+        wanted = WantedJob(target, flow, begins_s, rng.random() * 5.0 if rng.random() < 0.15 else None)
         if self._is_kept:
             timeout_s = rng.choice((3.0, 60.0, 60.0, 60.0))
             wanted.kept = Checkpoint(f"/kept/{target}", every_s=rng.choice((0.05, 0.2, 0.5)), timeout_s=timeout_s)

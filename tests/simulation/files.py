@@ -6,6 +6,7 @@ What a write acknowledged is there for good. Whoever dies while writing leaves a
 from collections.abc import Iterable
 from errno import ENOSPC
 
+from cluster.checkpoints.manifest import SUFFIX as MANIFEST
 from sage.base.errors import CheckpointUnusable
 from tests.simulation.process import SimulatedProcess
 from tests.simulation.world import World
@@ -26,6 +27,10 @@ class SharedFiles:
 
     def disk(self, folder: str) -> "SharedFolder":
         return SharedFolder(self, self._folders.setdefault(folder, {}))
+
+    def num_complete(self) -> int:
+        """Return how many checkpoints there are."""
+        return sum(name.endswith(MANIFEST) for files in self._folders.values() for name in files)
 
     def lock(self, folder: str, holder: SimulatedProcess) -> "FolderHeld":
         """Let one process at a time write, until it releases it or dies."""

@@ -19,7 +19,7 @@ from cluster.jobs.health import Beat
 from cluster.jobs.journal import Journal
 from cluster.jobs.manager import JobManager
 from cluster.jobs.node_news import NodeLeft
-from cluster.jobs.orders import ManagerMessage
+from cluster.jobs.orders import ManagerMessage, ResumePlan
 from cluster.jobs.parts import Part
 from cluster.local.plane import ClusterPlane
 from cluster.runtime.actor import tell
@@ -47,16 +47,26 @@ ADDRESS = "tcp://head:1"
 
 
 class WatchedManager(JobManager):
-    """Tells when a node is given up, and checks after every message that nothing is over-committed."""
+    """Tells when a node is given up, keeps what was taken up, and sees that nothing is over-committed."""
 
-    def __init__(self, *args: Any, on_left: Callable[[NodeLeft], object], wrong: list[str], **named: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        on_left: Callable[[NodeLeft], object],
+        taken_up: list[ResumePlan],
+        wrong: list[str],
+        **named: Any,
+    ) -> None:
         super().__init__(*args, **named)
         self._on_left = on_left
+        self._taken_up = taken_up
         self._wrong = wrong
 
     def receive(self, message: ManagerMessage) -> object:
         if isinstance(message, NodeLeft):
             self._on_left(message)
+        if isinstance(message, ResumePlan):
+            self._taken_up.append(message)
         answer = super().receive(message)
         for room in self._nodes.rooms(self._taken()):
             if room.free.cpus < -1e-6:
@@ -118,7 +128,7 @@ class SimulatedPlane:
 
 
 class SimulatedHead:
-    """One life of a head; `wrong` is what must not be."""
+    """One life of a head; `wrong` is what must not be, `taken_up` what it went on with of the life before."""
 
     def __init__(
         self,
@@ -138,6 +148,7 @@ class SimulatedHead:
         self.clock = ProcessClock(world.clock, wall_s)
         self.context = fabric.context(HEAD)
         self.wrong: list[str] = []
+        self.taken_up: list[ResumePlan] = []
         self.links: list[SimulatedLink] = []
         self.began_s = world.clock.monotonic_s()
         self.has_ended = False
@@ -173,15 +184,7 @@ class SimulatedHead:
         codec: Codec[FromPeer] = Codec(FromPeer)  # type: ignore[arg-type]  # a union is no class to mypy
         server = ControlServer(context, codec, [lambda socket: socket.bind(ADDRESS)])
         past = take_up(self._journal, self.clock.unix_s())
-        self.manager = WatchedManager.start(
-            self.clock,
-            Random(self.world.rng.getrandbits(64)),
-            journal=self._journal,
-            patience_s=settings.jobs.wait_for_room_s,
-            scheduler=self.process,
-            on_left=lambda left: self._on_left(left.node_id),
-            wrong=self.wrong,
-        )
+        self.manager = self._start_manager(settings)
         submitter = Submitter.start(
             SubmitterPorts(
                 manager=self.manager,
@@ -200,6 +203,18 @@ class SimulatedHead:
         for job in past:
             if not job.record.is_over:
                 tell(submitter, Resumption(job, self._beat.lost_after_s))
+
+    def _start_manager(self, settings: Settings) -> ActorRef[Any]:
+        return WatchedManager.start(
+            self.clock,
+            Random(self.world.rng.getrandbits(64)),
+            journal=self._journal,
+            patience_s=settings.jobs.wait_for_room_s,
+            scheduler=self.process,
+            on_left=lambda left: self._on_left(left.node_id),
+            taken_up=self.taken_up,
+            wrong=self.wrong,
+        )
 
     def _tell_door(self, message: object) -> None:
         tell(self.door, message)

@@ -14,6 +14,7 @@ from tests.simulation.head import HEAD
 
 _SHORT_S = (0.3, 1.5, 2.2, 2.6)
 LONG_S = (4.0, 10.0)
+_LOOK_S = 0.02
 _MENDED = "everything is mended"
 
 
@@ -48,6 +49,15 @@ class Troubles:
             self._attach()
         for happening in self._drawn(only):
             self.world.later(self._rng.random() * self._end_s, happening)
+
+    def kill_head_once_kept(self, num_complete: int) -> None:
+        """Kill the head, or stop looking, once so many checkpoints are complete."""
+        if self.world.clock.monotonic_s() > self._end_s:
+            return
+        if self.cluster.files.num_complete() >= num_complete:
+            self._kill_head()
+        else:
+            self.world.later(_LOOK_S, partial(self.kill_head_once_kept, num_complete))
 
     def _attach(self) -> None:
         for model in (CHAT, EMBED):
