@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from cluster.serving.order import WeightOf, alike
+from cluster.serving.fair import WeightOf, alike
 from cluster.serving.patience import USUAL, Patience
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.inference import ServiceClass

@@ -12,8 +12,9 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from cluster.serving.fair import Counters, Fair, WeightOf, alike
 from cluster.serving.names import unknown
-from cluster.serving.order import Classes, Counters, Fair, Floors, Order, Ranked, WeightOf, alike
+from cluster.serving.order import Classes, Floors, Order, Ranked
 from cluster.serving.ticket import Ticket
 from sage.base.inference import ServiceClass
 

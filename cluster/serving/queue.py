@@ -3,7 +3,8 @@
 from collections.abc import Collection, Iterator
 
 from cluster.serving.backlog import Ahead, Backlog
-from cluster.serving.order import Key, Order, WeightOf, alike
+from cluster.serving.fair import WeightOf, alike
+from cluster.serving.order import Key, Order
 from cluster.serving.patience import USUAL, Patience
 from cluster.serving.policy import Policy
 from cluster.serving.ticket import Lane, Ticket

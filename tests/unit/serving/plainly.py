@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from cluster.serving.account import EngineAccount
 from cluster.serving.engine_caches import EngineCaches
-from cluster.serving.order import Counters, Fair, Key, Order
+from cluster.serving.fair import Counters, Fair
+from cluster.serving.order import Key, Order
 from cluster.serving.policy import QUANTUM_TOKENS, FairWithLocality, Hybrid
 from cluster.serving.prefix_index import MAX_HOLDERS
 from cluster.serving.routes import SoonestDone
