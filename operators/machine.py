@@ -96,6 +96,7 @@ class Counts:
     num_replayed: int = 0
     num_repeated: int = 0
     num_cached: int = 0
+    num_unreadable: int = 0
 
 
 @runtime_checkable

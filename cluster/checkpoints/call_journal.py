@@ -70,6 +70,9 @@ class FolderCalls:
                 return answer
         return None
 
+    def drop(self, key: bytes, answer: bytes) -> None:
+        """Do nothing: an answer is given once, and what was taken is not written again."""
+
     def asks(self, keys: Sequence[bytes]) -> int:
         """Write down what is asked now; return how many of it were out when the run before was killed."""
         self._out.update(keys)

@@ -18,7 +18,7 @@ from cluster.commands.checkpoint_options import (
     checkpoint_of,
 )
 from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Name, reach
-from cluster.commands.show import INTERRUPTED, Json, calls_line, print_json, print_table
+from cluster.commands.show import INTERRUPTED, Json, cache_line, calls_line, print_json, print_table
 from sage.base.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -261,8 +261,12 @@ def _say_calls(state: "JobState") -> None:
     )
     if num_replayed or num_repeated:
         print(f"\n{calls_line(num_replayed, num_repeated)}")
-    if num_cached := sum(chain.num_cached for chain in chains):
-        print(f"\ncalls answered from a cache: {num_cached:,}")
+    num_cached, num_unreadable = (
+        sum(chain.num_cached for chain in chains),
+        sum(chain.num_unreadable for chain in chains),
+    )
+    if num_cached or num_unreadable:
+        print(f"\n{cache_line(num_cached, num_unreadable)}")
 
 
 def _say_what_is_kept(graph: "Graph", job_id: str) -> None:

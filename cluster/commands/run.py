@@ -16,7 +16,7 @@ from cluster.commands.checkpoint_options import (
     StateOption,
     checkpoint_of,
 )
-from cluster.commands.show import INTERRUPTED, Json, calls_line, print_json
+from cluster.commands.show import INTERRUPTED, Json, cache_line, calls_line, print_json
 
 if TYPE_CHECKING:
     from sage.flow.graph import Graph
@@ -67,8 +67,8 @@ def show_result(flow_name: str, result: "JobResult", *, json: bool) -> None:
     print("\n".join([f"{flow_name} {result.status}: {counted}, {result.duration_s:.2f} s", *result.guarantees]))
     if result.num_replayed or result.num_repeated:
         print(calls_line(result.num_replayed, result.num_repeated))
-    if result.num_cached:
-        print(f"calls answered from a cache: {result.num_cached:,}")
+    if result.num_cached or result.num_unreadable:
+        print(cache_line(result.num_cached, result.num_unreadable))
 
 
 def _explain(graph: "Graph", address: str | None, state: StateChoice, *, json: bool) -> None:

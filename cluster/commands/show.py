@@ -32,3 +32,9 @@ def counted(num: int, noun: str) -> str:
 def calls_line(num_replayed: int, num_repeated: int) -> str:
     """Return what became of the model calls of an earlier run: `12 answered from the journal, 3 made again`."""
     return f"model calls of an earlier run: {num_replayed:,} answered from the journal, {num_repeated:,} made again"
+
+
+def cache_line(num_cached: int, num_unreadable: int) -> str:
+    """Return what a cache did for calls: `calls answered from a cache: 12`."""
+    unreadable = f", {num_unreadable:,} that could not be read dropped and asked again" if num_unreadable else ""
+    return f"calls answered from a cache: {num_cached:,}{unreadable}"

@@ -69,6 +69,7 @@ class Accounts:
             num_replayed=sum(count.num_replayed for count in counts),
             num_repeated=sum(count.num_repeated for count in counts),
             num_cached=sum(count.num_cached for count in counts),
+            num_unreadable=sum(count.num_unreadable for count in counts),
             watermark_s=_least(progress.watermark_s for progress in newest),
             num_waiting=sum(progress.num_waiting for progress in newest),
             url=next((progress.url for progress in newest if progress.url), ""),

@@ -266,6 +266,7 @@ class SubmittedJob:
             num_replayed=sum(chain.num_replayed for chain in metrics.chains),
             num_repeated=sum(chain.num_repeated for chain in metrics.chains),
             num_cached=sum(chain.num_cached for chain in metrics.chains),
+            num_unreadable=sum(chain.num_unreadable for chain in metrics.chains),
         )
 
     def _repr_html_(self) -> str:

@@ -39,6 +39,10 @@ class CallJournal(Protocol):
         """Return an answer that was kept before, each once."""
         ...
 
+    def drop(self, key: bytes, answer: bytes) -> None:
+        """Keep an answer no longer that was taken and cannot be read."""
+        ...
+
     def asks(self, keys: Sequence[bytes]) -> int:
         """Account for calls that are made now; return how many of them were out when an earlier run was killed."""
         ...
@@ -135,7 +139,7 @@ class CallBook:
         if isinstance(request, TextsRequest):
             return self._known_vectors(request, known, counts)
         key = key_of(request)
-        said = _read(_SAID, self._journal.take(key))
+        said = self._taken(key, _SAID, counts)
         if said is None:
             self._out[request.id] = _Out([key])
             return request
@@ -143,6 +147,18 @@ class CallBook:
         known.append(Token(request.id, said.text, said.usage.completion_tokens))
         known.append(Finished(request.id, said.reason, said.usage, JOURNAL))
         return None
+
+    def _taken(self, key: bytes, decoder: msgspec.msgpack.Decoder[A], counts: Counts) -> A | None:
+        """Return what was kept; what cannot be read is dropped, and nothing was: another version may have kept it."""
+        answer = self._journal.take(key)
+        if answer is None:
+            return None
+        try:
+            return decoder.decode(answer)
+        except msgspec.DecodeError:
+            self._journal.drop(key, answer)
+            counts.num_unreadable += 1
+            return None
 
     def _count(self, num_known: int, counts: Counts) -> None:
         if self._is_cache:
@@ -152,7 +168,7 @@ class CallBook:
 
     def _known_vectors(self, request: TextsRequest, known: list[Reply], counts: Counts) -> TextsRequest | None:
         keys = keys_of_texts(request)
-        known_vectors = (_read(_VECTOR, self._journal.take(key)) for key in keys)
+        known_vectors = (self._taken(key, _VECTOR, counts) for key in keys)
         found = {at: vector for at, vector in enumerate(known_vectors) if vector is not None}
         self._count(len(found), counts)
         left = [at for at in range(len(keys)) if at not in found]
@@ -161,14 +177,6 @@ class CallBook:
             return None
         self._out[request.id] = _Out([keys[at] for at in left], found)
         return msgspec.structs.replace(request, texts=tuple(request.texts[at] for at in left))
-
-
-def _read(decoder: msgspec.msgpack.Decoder[A], answer: bytes | None) -> A | None:
-    """Return an answer, or None where there is none that can be read: another version may have kept it."""
-    try:
-        return None if answer is None else decoder.decode(answer)
-    except msgspec.DecodeError:
-        return None
 
 
 def _key(asked: object) -> bytes:

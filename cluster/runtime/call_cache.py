@@ -32,7 +32,7 @@ class CachedCalls:
         known: list[CallResult] = []
         for call in calls:
             key = blake2b(_content(self._name, call.value), digest_size=16).digest()
-            result = self._result(call.call_id, self._store.take(key))
+            result = self._kept(call.call_id, key, counts)
             if result is None:
                 self._keys[call.call_id] = key
                 left.append(call)
@@ -53,13 +53,24 @@ class CachedCalls:
     def close(self) -> None:
         self._store.close()
 
-    def _result(self, call_id: int, answer: bytes | None) -> CallResult | None:
+    def _kept(self, call_id: int, key: bytes, counts: Counts) -> CallResult | None:
+        """Return the result that is kept; one that cannot be read is dropped, so that the next has room."""
+        answer = self._store.take(key)
         if answer is None:
             return None
+        value = self._read(answer)
+        if len(value) == 1:
+            return CallResult(call_id, value[0], None)
+        self._store.drop(key, answer)
+        counts.num_unreadable += 1
+        return None
+
+    def _read(self, answer: bytes) -> Sequence[Any]:
+        """Return the one value of an answer; none of what another flow kept, whose classes were others."""
         try:
-            return CallResult(call_id, unpack_records(answer, self._types)[0], None)
+            return unpack_records(answer, self._types)
         except InternalError:
-            return None  # it was kept by a flow whose classes were others
+            return ()
 
 
 def _content(name: str, value: Any) -> bytes:

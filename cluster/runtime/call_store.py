@@ -58,6 +58,14 @@ class CallStore:
             return None
         return None if found is None else bytes(found[0])
 
+    def drop(self, key: bytes, answer: bytes) -> None:
+        """Keep `answer` no longer, where no other process has dropped it already. Raises CacheUnusable."""
+        db = self._opened()
+        try:
+            db.execute("DELETE FROM answers WHERE key = ? AND answer = ?", (key, answer))
+        except sqlite3.Error as error:
+            self._warn(error)
+
     def asks(self, keys: Sequence[bytes]) -> int:
         """Remember nothing: who is killed asks again."""
         return 0

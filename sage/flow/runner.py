@@ -30,7 +30,8 @@ class ChainMetrics(msgspec.Struct, frozen=True):
 
     `records_late` came too late for their windows and were left out. Of model calls that an earlier run had made,
     `num_replayed` were answered from the journal, and `num_repeated` made again: they were out when it was killed.
-    `num_cached`: calls that a cache has answered.
+    `num_cached`: calls that a cache has answered; `num_unreadable`: kept answers that nobody could read: dropped,
+    and asked for again.
 
     `watermark_s` is the event time that all instances have reached, None where there is none, or it is over; the lag of
     a step is how long ago that is. `num_waiting`: batches that have come to the instances and were not taken yet.
@@ -53,6 +54,7 @@ class ChainMetrics(msgspec.Struct, frozen=True):
     num_replayed: int = 0
     num_repeated: int = 0
     num_cached: int = 0
+    num_unreadable: int = 0
     watermark_s: float | None = None
     num_waiting: int = 0
     url: str = ""
@@ -99,7 +101,7 @@ class DeadLetterRecord(msgspec.Struct, frozen=True):
 class JobResult(msgspec.Struct, frozen=True):
     """How a job ended well. `dead_letters` is their number; `guarantees` says what the run promised, a line a sink.
 
-    `num_replayed`, `num_repeated` and `num_cached` are calls, as in ChainMetrics.
+    `num_replayed`, `num_repeated`, `num_cached` and `num_unreadable` are calls, as in ChainMetrics.
     """
 
     job_id: JobId
@@ -112,6 +114,7 @@ class JobResult(msgspec.Struct, frozen=True):
     num_replayed: int = 0
     num_repeated: int = 0
     num_cached: int = 0
+    num_unreadable: int = 0
 
 
 class NodeView(msgspec.Struct, frozen=True):

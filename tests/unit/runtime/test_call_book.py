@@ -44,6 +44,9 @@ class MemoryJournal:
     def take(self, key: bytes) -> bytes | None:
         return self.kept.get(key)
 
+    def drop(self, key: bytes, answer: bytes) -> None:
+        assert self.kept.pop(key) == answer
+
     def asks(self, keys: Sequence[bytes]) -> int:
         return 0
 
@@ -125,12 +128,12 @@ def test_a_score_is_known_by_query_and_text(book: CallBook) -> None:
 
 
 @pytest.mark.parametrize("kept", [b"", b"what another version wrote", b"\xc0"])
-def test_an_answer_that_cannot_be_read_counts_as_none(kept: bytes) -> None:
+def test_an_answer_that_cannot_be_read_is_dropped_and_asked_for_again(kept: bytes) -> None:
     journal, counts = MemoryJournal(), Counts()
     journal.kept = {key_of(ASKED): kept, key_of_text("model", "a"): kept}
     texts = EmbedRequest(RequestId("r-2"), "model", ("a",))
     assert CallBook(journal, is_cache=True).ask([ASKED, texts], counts) == ([ASKED, texts], [])
-    assert counts.num_cached == 0
+    assert (counts.num_cached, counts.num_unreadable, journal.kept) == (0, 2, {})
 
 
 def test_texts_that_all_have_vectors_are_not_asked(book: CallBook) -> None:

@@ -46,6 +46,17 @@ def test_the_oldest_make_room(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_is_dropped_makes_room_unless_another_has_kept_anew(tmp_path: Path) -> None:
+    store = CallStore(str(tmp_path), 10_000)
+    store.ended([(key(1), b"old")])
+    store.drop(key(1), b"old")
+    assert store.take(key(1)) is None
+    store.ended([(key(1), b"new")])
+    store.drop(key(1), b"old")
+    assert store.take(key(1)) == b"new"
+    store.close()
+
+
 def test_a_folder_that_cannot_be_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CacheUnusable, match="cannot be opened"):
@@ -66,6 +77,7 @@ def test_what_breaks_later_costs_no_job(tmp_path: Path) -> None:
         for _ in range(2):
             assert store.take(key(1)) is None
             store.ended([(key(2), b"two")])
+            store.drop(key(2), b"two")
     store.close()
     assert logs == [
         {
