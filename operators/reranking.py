@@ -1,6 +1,6 @@
 """How a rerank step speaks: one request a record, a score a passage. Knows nothing of order, retries or engines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from operators.asking import OpenAsk
@@ -64,7 +64,7 @@ class Reranking:
 
 
 def _passages(given: Any) -> list[Passage]:
-    if isinstance(given, str) or not isinstance(given, Iterable):
+    if isinstance(given, str | bytes | bytearray) or not isinstance(given, Sequence):  # a dict's keys are no passages
         raise InvalidRequest(f"the passages are a {type(given).__name__} and no list of them", _DO, param="passages")
     return [_passage(one) for one in given]
 

@@ -86,7 +86,7 @@ def test_equal_questions_share_a_request_and_each_keeps_its_own_sources() -> Non
     assert {each.source for each in second["passages"]} == {"mine"}
 
 
-@pytest.mark.parametrize("bad", ["one text", 7, [1], [["a"]]])
+@pytest.mark.parametrize("bad", ["one text", b"one", 7, [1], [["a"]], {"a": 1}, {"a"}, iter(["a"])])
 def test_what_are_no_passages_fails_its_record_alone(bad: object) -> None:
     driven = machine(step(SPEC, on_error=OnError.DEAD_LETTER))
     commands = driven.on_batch(Batch([{"question": "why", "passages": bad}, RECORD]))
