@@ -21,6 +21,7 @@ from sage.base.ids import RequestId
 from sage.base.inference import (
     Embedded,
     EmbedRequest,
+    Kind,
     ModelCard,
     Reply,
     Request,
@@ -70,6 +71,7 @@ class EmbedJobs:
         self._context_tokens = card.context_tokens
         self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()
+        self._tokenizer.encode_special_tokens = Kind.SCORE in card.kinds  # a text with "[SEP]" in it stays one part
         self._tokenizer.enable_truncation(card.context_tokens)
         self._jobs: dict[RequestId, EmbedJob] = {}
         self._waiting: deque[Text] = deque()

@@ -1,6 +1,8 @@
 """A BERT encoder with OpenVINO: rows of tokens in, vectors out, or of pairs their scores. Knows no request."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,21 @@ from cluster.serving.engines.micro_batch import padded_length, shapes
 from sage.base.errors import EngineStartFailed
 
 
+class Activation(Enum):
+    """What makes a score of the number that a classifier gives for a pair."""
+
+    SIGMOID = "Sigmoid"
+    IDENTITY = "Identity"
+
+
+@dataclass(frozen=True, slots=True)
+class Seam:
+    """What stands between the two parts of a pair: `token` comes first there, in no text, of `num_tokens`."""
+
+    token: int
+    num_tokens: int
+
+
 class Encoder:
     """One compiled model. With one thread it works on the thread that calls it, on whichever core that is."""
 
@@ -23,13 +40,13 @@ class Encoder:
         *,
         staged_tokens: int = 0,
         head: "Callable[[ov.Model], ov.Model] | None" = None,
-        separator: int | None = None,
+        seam: "Seam | None" = None,
     ) -> None:
         """Load `model` (ONNX or OpenVINO IR).
 
         `staged_tokens`: up to so many at once can be embedded in stages too, between which it may rest; 0: none.
-        `head` makes what is given of its output: by default the mean. `separator`: the token after which the second
-        part of a row begins, where rows are pairs.
+        `head` makes what is given of its output: by default the mean. `seam`: where the second part of a row begins,
+        where rows are pairs whose parts the model tells apart.
         """
         properties = {
             "INFERENCE_NUM_THREADS": num_threads,
@@ -40,7 +57,7 @@ class Encoder:
         }
         core = ov.Core()
         pooled = (head or _pooled)(core.read_model(str(model)))
-        self._separator = separator
+        self._seam = seam
         self._staged_tokens = staged_tokens
 
         def ready(stage: ov.Model) -> tuple[ov.InferRequest, list[str]]:
@@ -68,8 +85,8 @@ class Encoder:
         for number, row in enumerate(rows):
             ids[number, : len(row)] = row
             mask[number, : len(row)] = 1
-            if self._separator in row:
-                parts[number, row.index(self._separator) + 1 : len(row)] = 1
+            if self._seam is not None and self._seam.token in row:
+                parts[number, row.index(self._seam.token) + self._seam.num_tokens : len(row)] = 1
         values: dict[str, NDArray[np.generic]] = {"input_ids": ids, "attention_mask": mask, "token_type_ids": parts}
         stages = self._whole if rest is None else self._stages
         for number, (request, names) in enumerate(stages):
@@ -90,8 +107,8 @@ def _pooled(encoder: ov.Model) -> ov.Model:
     return ov.Model([ops.normalize_l2(total, np.int64(1), 1e-12, "max")], encoder.get_parameters(), "pooled")
 
 
-def scored(classifier: ov.Model) -> ov.Model:
-    """Return `classifier` (one number a pair, [batch, 1]) with the number brought between 0 and 1 as its output.
+def scored(classifier: ov.Model, activation: Activation) -> ov.Model:
+    """Return `classifier` (one number a pair, [batch, 1]) with the score that is made of the number as its output.
 
     Raises: EngineStartFailed where it gives another number of them.
     """
@@ -100,4 +117,5 @@ def scored(classifier: ov.Model) -> ov.Model:
     if shape.rank.get_length() != 2 or (shape[1].is_static and shape[1].get_length() != 1):
         what = f"the model gives {shape} for a batch of pairs, and a cross-encoder gives one number a pair"
         raise EngineStartFailed(what, "Name a model that was made to rerank.")
-    return ov.Model([ops.sigmoid(logits)], classifier.get_parameters(), "scored")
+    score = ops.sigmoid(logits) if activation is Activation.SIGMOID else logits
+    return ov.Model([score], classifier.get_parameters(), "scored")
