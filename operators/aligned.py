@@ -15,6 +15,7 @@ from operators.early import Early
 from operators.failure import Failures
 from operators.marks import Marks
 from operators.sides import Add
+from operators.spilled import refuse_stored
 from operators.state import StepState
 from operators.timed_state import Fired
 from operators.windows import WindowResults
@@ -23,7 +24,7 @@ from sage.flow.spec import Aggregate, Window
 from sage.flow.windows import Sliding, Tumbling, WindowResult
 
 Values = dict[Hashable, Any]
-_SINCE = "since "
+SINCE = "since "
 
 
 class AlignedWindows:
@@ -52,6 +53,7 @@ class AlignedWindows:
         self._early: Early[int] = Early(spec.trigger, alarms)
         self._marks: dict[int, Marks] | None = None
         self.marks: tuple[Callable[[Hashable], None], ...] = ()
+        self.is_behind = False
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         """Within one pane a record costs a comparison of its time; the pane's dicts stay at hand."""
@@ -106,8 +108,8 @@ class AlignedWindows:
         What is counted, summed up or the like is known to have changed by being another object: the loop marks nothing.
         """
         kept = {str(home): values.copy() for home, values in self._kept.items()}
-        since = {f"{_SINCE}{window}": of_keys for window, of_keys in self._early.copies().items()}
-        last_given = self._last_given()
+        since = {f"{SINCE}{window}": of_keys for window, of_keys in self._early.copies().items()}
+        last_given = self._last_given(self._watermark_s)
         heard = () if last_given is None else (last_given,)
         return StepState(panes=kept | since, heard=heard, touched=self._touched())
 
@@ -130,21 +132,22 @@ class AlignedWindows:
 
     def restore(self, state: StepState) -> None:
         """Take each key's values; of what was heard, the last window whose results were given counts."""
+        refuse_stored(state)
         for last_given in state.heard:
             self._watermark_s = max(self._watermark_s, self._end_s(last_given))
         for pane, values in state.panes.items():
-            if pane.startswith(_SINCE):
+            if pane.startswith(SINCE):
                 for key, num in values.items():
-                    self._early.add(int(pane.removeprefix(_SINCE)), key, num)
+                    self._early.add(int(pane.removeprefix(SINCE)), key, num)
             elif values:
                 self._kept[int(pane)] = dict(values)
         self._next_end_s = min(map(self._end_s, self._unfired()), default=inf)
 
-    def _last_given(self) -> int | None:
+    def _last_given(self, watermark_s: float) -> int | None:
         """Return the last window that is over: it changes more seldom than the watermark, and says as much."""
-        if not isfinite(self._watermark_s):
+        if not isfinite(watermark_s):
             return None
-        last = self._pane(self._watermark_s) - self._num_panes
+        last = self._pane(watermark_s) - self._num_panes
         return last // self._num_between * self._num_between
 
     def _enter(self, time_s: float, key: Hashable) -> tuple[tuple[Values, ...], float, float]:
@@ -157,7 +160,7 @@ class AlignedWindows:
         homes = [pane] if self._is_shared else self._still_kept(first, last)
         for home in homes:
             if home not in self._kept:
-                self._kept[home] = {}
+                self._kept[home] = self._new_pane(home)
                 self._next_end_s = min(self._next_end_s, self._next_end_of(first, last))
         dicts = tuple(self._kept[home] for home in homes)
         if self._marks is not None:
@@ -168,6 +171,9 @@ class AlignedWindows:
             if self._end_s(window) <= self._watermark_s:
                 self._changed.setdefault(window, {})[key] = None
         return dicts, 0.0, 0.0
+
+    def _new_pane(self, home: int) -> Values:
+        return {}
 
     def _came(self, time_s: float, key: Hashable, out: list[Any]) -> None:
         """Give the results so far of those windows of a record that have had enough of its key."""
@@ -180,7 +186,7 @@ class AlignedWindows:
 
     def _fire(self, window: int, fired: Fired, keys: dict[Hashable, None] | None) -> None:
         """Give the result of each key, or of `keys` alone."""
-        parts = [part for home in self._homes(window) if (part := self._kept.get(home))]
+        parts = [part for home in self._homes(window) if (part := self._kept.get(home)) is not None]
         if not parts:
             return
         if len(parts) == 1 and keys is None:
@@ -192,13 +198,19 @@ class AlignedWindows:
         self._results.add(fired, window * self._pane_s, self._end_s(window), rows)
 
     def _forget(self) -> None:
-        """Forget what no window can need any more."""
-        for home in list(self._kept):
-            window = self._windows_of(home)[1] if self._is_shared else home
-            if self._end_s(window) + self._allow_late_s <= self._watermark_s:
-                del self._kept[home]
-                if self._marks is not None:
-                    self._marks.pop(home, None)
+        for home in self._past():
+            del self._kept[home]
+            if self._marks is not None:
+                self._marks.pop(home, None)
+
+    def _past(self) -> list[int]:
+        """Return which of `kept` no window can need any more."""
+        return [
+            home
+            for home in self._kept
+            if self._end_s(self._windows_of(home)[1] if self._is_shared else home) + self._allow_late_s
+            <= self._watermark_s
+        ]
 
     def _marks_of(self, home: int) -> Callable[[Hashable], None]:
         """Return what marks keys of a pane; one that is new since the last snapshot has marks from its beginning."""

@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from operators.machine import CallResult, Command, Counts, Machine, Queryable
+from operators.machine import CallResult, Command, Counts, InParts, Machine, Queryable
 from operators.state import State, not_kept
 from sage.base.batch import Batch
 from sage.base.inference import Reply
@@ -30,6 +30,13 @@ class Around:
 
     def is_done(self) -> bool:
         return self._inner.is_done()
+
+    @property
+    def goes_on(self) -> bool:
+        return isinstance(self._inner, InParts) and self._inner.goes_on
+
+    def go_on(self) -> list[Command]:
+        return self._out(self._inner.go_on()) if isinstance(self._inner, InParts) else []
 
     def on_batch(self, batch: Batch) -> list[Command]:
         return self._out(self._inner.on_batch(self._in(batch)))

@@ -56,6 +56,7 @@ from sage.flow.spec import (
     Window,
     Within,
     Write,
+    spills,
 )
 
 
@@ -112,9 +113,8 @@ class _Cutter:
             case AssignTimestamps() as spec:
                 self._take_operation(Operation(step, spec, clock=self._clock(spec)))
             case Window() | Process() | Within() | AsOf() | JoinWindows() as spec:
-                for operation in timed_operations(
-                    step, spec, self.failures, self.alarms, self._left_out, table_for=self._table
-                ):
+                table = self._table(step)
+                for operation in timed_operations(step, spec, self.failures, self.alarms, self._left_out, table=table):
                     self._take_operation(operation)
             case Map() | Filter() | FlatMap() | KeyBy() | ForEach() as spec:
                 self._take_operation(Operation(step, spec))
@@ -141,7 +141,7 @@ class _Cutter:
 
     def _table(self, step: Step) -> Table | None:
         """Return where a step keeps what memory has no room for; None: it keeps all in memory."""
-        if self._context.tables is None:
+        if self._context.tables is None or not spills(step.spec):
             return None
         self.tables.append(self._context.tables.open(step.name))
         return self.tables[-1]

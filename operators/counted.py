@@ -1,11 +1,12 @@
 """TimedState of a number of records. Knows nothing of time but what the records carry."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from math import inf
 from typing import Any
 
 from operators.accumulate import MISSING, finish_of, update_lines
 from operators.failure import Failures
+from operators.spilled import refuse_stored
 from operators.state import SavedRows, StepState
 from operators.timed_state import Fired
 from sage.flow.graph import Step
@@ -13,7 +14,7 @@ from sage.flow.spec import Over
 from sage.flow.windows import CountWindow, WindowResult
 
 
-class _Filling:
+class Filling:
     """One key's window. `start`: how many records the windows before it had; `time_s`: of its last record."""
 
     __slots__ = ("num", "start", "time_s", "value")
@@ -34,9 +35,10 @@ class CountedWindows:
         self._over = over
         self._finish = finish_of(over)
         self._failures = failures
-        self._kept: dict[Hashable, _Filling] = {}
+        self._kept: dict[Hashable, Filling] = {}
         self._num_results = 0
         self._rows = SavedRows(self._row)
+        self.is_behind = False
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         names |= {f"get{number}": self._kept.get, f"begin{number}": self._begin, f"full{number}": self._full}
@@ -53,14 +55,17 @@ class CountedWindows:
         ]
 
     def advance(self, watermark_s: float | None) -> Fired:
+        return self._give_all(self._kept.items()) if watermark_s == inf else ([], [])
+
+    def _give_all(self, windows: Iterable[tuple[Hashable, Filling]]) -> Fired:
+        """Give what the windows of these keys have, though they are not full."""
         results: list[WindowResult[Any, Any]] = []
         times: list[float] = []
-        if watermark_s == inf:
-            for key, window in self._kept.items():
-                if window.num:
-                    self._rows.marks.touch(key)
-                    self._full(key, window, results)
-                    times += [] if window.time_s is None else [window.time_s] * (len(results) - len(times))
+        for key, window in windows:
+            if window.num:
+                self._rows.marks.touch(key)
+                self._full(key, window, results)
+                times += [] if window.time_s is None else [window.time_s] * (len(results) - len(times))
         return results, times
 
     def value_of(self, key: Hashable) -> list[WindowResult[Any, Any]] | None:
@@ -79,16 +84,17 @@ class CountedWindows:
         return (w.start, w.num, w.value if w.num else None, w.time_s) if w.num or w.start else None
 
     def restore(self, state: StepState) -> None:
+        refuse_stored(state)
         for key, (start, num, value, time_s) in (state.keyed or {}).items():
             window = self._begin(key)
             window.start, window.num, window.time_s = start, num, time_s
             window.value = value if num else MISSING
 
-    def _begin(self, key: Hashable) -> _Filling:
-        window = self._kept[key] = _Filling()
+    def _begin(self, key: Hashable) -> Filling:
+        window = self._kept[key] = Filling()
         return window
 
-    def _full(self, key: Hashable, window: _Filling, out: list[Any]) -> None:
+    def _full(self, key: Hashable, window: Filling, out: list[Any]) -> None:
         start, end, value = window.start, window.start + window.num, window.value
         window.start, window.num, window.value = end, 0, MISSING
         self._num_results += 1

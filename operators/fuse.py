@@ -1,6 +1,7 @@
 """A chain of steps that need no wait, as one machine. Knows nothing of tasks, nor of steps that ask a model."""
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from itertools import islice
 from math import inf
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ from operators.failure import Failures
 from operators.loop import Columns, Loop
 from operators.machine import CallResult, Command, Counts, Emit
 from operators.sides import Sides
+from operators.spilled import Spilled
 from operators.state import KeptByKey, State, Stateful, not_kept
 from operators.tables import Table
 from sage.base.batch import Batch
@@ -45,6 +47,7 @@ class Phase:
     def __init__(self, stages: Sequence[Stage], held: dict[Hashable, Any] | None, max_records: int) -> None:
         self.stages = tuple(stages)
         self._held = held
+        self._released = b""
         self._max_records = max_records
         self._num_in = [1] * len(stages)
         self._num_out = [1] * len(stages)
@@ -62,14 +65,22 @@ class Phase:
             self._num_out[at] += len(columns[0])
         return [columns] if len(columns[0]) else []
 
-    def advance(self, watermark_s: float | None) -> tuple[list[Columns], float | None]:
-        """Let the watermark go through the stages; return what they give, in parts, and the watermark after them."""
+    def advance(self, watermark_s: float | None, first: int = 0) -> tuple[list[Columns], float | None]:
+        """Let the watermark go through the stages from `first` on.
+
+        Return what they give, in parts, and the watermark after them.
+        """
         given: list[Columns] = []
-        for at, stage in enumerate(self.stages):
-            columns, watermark_s = stage.advance(watermark_s)
+        for at in range(first, len(self.stages)):
+            columns, watermark_s = self.stages[at].advance(watermark_s)
             if columns is not None:
                 given += self.run(columns, at + 1)
         return given, watermark_s
+
+    def behind(self) -> int | None:
+        """Return the last stage that has more to give by the watermark that it was told; None: no stage has."""
+        behind = [at for at, stage in enumerate(self.stages) if isinstance(stage, Loop) and stage.is_behind]
+        return behind[-1] if behind else None
 
     def _len_part(self, at: int) -> int:
         """Return how many records stage `at` takes at once, so that about `max_records` go in and come out."""
@@ -77,10 +88,23 @@ class Phase:
         return max(1, int(self._max_records / growth)) if growth > 1.0 else self._max_records
 
     def release(self) -> list[tuple[Hashable, Any]]:
-        """Return what was held: `(key, value)` in the order in which the keys came first."""
+        """Return what was held: `(key, value)` in the order in which the keys came first.
+
+        Of what is in a table, return a part, and forget it; the last part is empty.
+        """
         if self._held is None:
             return []
-        return list(self._held.items())
+        if not isinstance(self._held, Spilled):
+            return list(self._held.items())
+        part = list(islice(self._held.after(self._released), self._held.len_part))
+        self._released = part[-1][0] if part else b""
+        for _, key, _ in part:
+            del self._held[key]
+        return [(key, value) for _, key, value in part]
+
+    @property
+    def gives_parts(self) -> bool:
+        return isinstance(self._held, Spilled)
 
 
 def _parts(columns: Columns, len_part: int) -> Iterator[Columns]:
@@ -120,6 +144,8 @@ class FusedMachine:
         self._ends = ends
         self._batch_records = batch_records
         self._is_marking = False
+        self._is_behind = False
+        self._ending: int | None = None
         self._is_timed = any(isinstance(stage, Loop) and stage.is_timed for stage in self._phases[0].stages)
         self._sink: Writing | None = next((s for p in phases for s in p.stages if isinstance(s, Writing)), None)
 
@@ -135,8 +161,7 @@ class FusedMachine:
             self._sink.open()
         if not self._is_timed:
             return []
-        given, watermark_s = self._phases[0].advance(None)
-        return self._commands(given, watermark_s if len(self._phases) == 1 else None)
+        return self._passed(*self._phases[0].advance(None))
 
     def snapshot(self) -> State:
         state = {name: stateful.snapshot() for name, stateful in self._stateful.items()}
@@ -153,7 +178,7 @@ class FusedMachine:
         return found.value_of(key)
 
     def room(self) -> int:
-        return _ANY_NUMBER
+        return 0 if self.goes_on else _ANY_NUMBER
 
     def on_batch(self, batch: Batch) -> list[Command]:
         self.counts.num_batches += 1
@@ -162,19 +187,43 @@ class FusedMachine:
         if not self._is_timed and batch.watermark_s is None:
             return self._commands(out)
         given, watermark_s = self._phases[0].advance(batch.watermark_s)
-        return self._commands(out + given, watermark_s if len(self._phases) == 1 else None)
+        return self._passed(out + given, watermark_s)
 
     def on_end(self) -> list[Command]:
         """End event time, and let each phase's held state go through the phases after it, a batch at a time."""
+        self._ending = 0
+        return self.go_on()
+
+    @property
+    def goes_on(self) -> bool:
+        return self._is_behind or self._ending is not None
+
+    def go_on(self) -> list[Command]:
+        """Say a part more of what the last watermark, or the end, lets go: all of it, where no table is."""
+        if self._ending is None:
+            return self._passed(*self._phases[0].advance(None, self._phases[0].behind() or 0))
         commands: list[Command] = []
-        for number, phase in enumerate(self._phases):
+        for number in range(self._ending, len(self._phases)):
+            self._ending = number
+            phase = self._phases[number]
             given, _ = phase.advance(inf)
             commands += self._commands(given)
+            if phase.behind() is not None:
+                return commands
             items = phase.release()
             for start in range(0, len(items), self._batch_records):
                 columns = items[start : start + self._batch_records], None, None
                 commands += self._commands(self._phases[number + 1].run(columns))
+            if items and phase.gives_parts:
+                return commands
+        self._ending, self._is_behind = None, False
         return commands
+
+    def _passed(self, given: Sequence[Columns], watermark_s: float | None) -> list[Command]:
+        """Return what says what the first phase has given, and the watermark where it has passed all phases."""
+        if self._tables:
+            self._is_behind = self._phases[0].behind() is not None
+        return self._commands(given, watermark_s if len(self._phases) == 1 else None)
 
     def _commands(self, columns: Sequence[Columns], watermark_s: float | None = None) -> list[Command]:
         """Return what emits `columns`, with the watermark on the last of them."""
@@ -190,7 +239,7 @@ class FusedMachine:
         return commands
 
     def is_done(self) -> bool:
-        return True
+        return not self.goes_on
 
     def close(self, *, complete: bool) -> list[Command]:
         if self._sink is not None:
@@ -207,5 +256,4 @@ class FusedMachine:
 
     def on_timer(self, timer_id: int) -> list[Command]:
         self._alarms.ring(timer_id)
-        given, watermark_s = self._phases[0].advance(None)
-        return self._commands(given, watermark_s if len(self._phases) == 1 else None)
+        return self._passed(*self._phases[0].advance(None))

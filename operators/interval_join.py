@@ -9,6 +9,7 @@ from math import inf
 from typing import Any
 
 from operators.sides import Add
+from operators.spilled import refuse_stored
 from operators.state import SavedRows, StepState
 from operators.timed_state import Fired
 
@@ -27,6 +28,7 @@ class IntervalJoin:
         self._watermark_s = -inf
         self._swept_s = -inf
         self._rows = SavedRows(self._row)
+        self.is_behind = False
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         names[f"meet{number}"] = self._meet
@@ -52,7 +54,7 @@ class IntervalJoin:
         before_s, after_s = self._reach_s[side]
         kept = self._kept.get(key)
         if kept is None:
-            kept = self._kept[key] = ([], [])
+            kept = self._begin(key, side, time_s)
         others = kept[1 - side]
         first = bisect_left(others, (time_s - before_s, -1))
         last = bisect_right(others, (time_s + after_s, inf))
@@ -62,6 +64,11 @@ class IntervalJoin:
         self._num += 1
         self._rows.marks.touch(key)
         insort(kept[side], (time_s, self._num, record))
+
+    def _begin(self, key: Hashable, side: int, time_s: float) -> tuple[list[Timed], list[Timed]]:
+        """Keep something of a key; the first is a record of this side and time."""
+        kept = self._kept[key] = ([], [])
+        return kept
 
     def _sweep(self, key: Hashable) -> None:
         sides = self._kept[key]
@@ -87,6 +94,7 @@ class IntervalJoin:
         return tuple(tuple((time_s, record) for time_s, _, record in side) for side in self._kept[key])
 
     def restore(self, state: StepState) -> None:
+        refuse_stored(state)
         for key, sides in (state.keyed or {}).items():
             kept: tuple[list[Timed], list[Timed]] = ([], [])
             for own, side in zip(kept, sides, strict=True):

@@ -32,6 +32,8 @@ class Loop:
         self._rest: dict[int, Loop] = {}
         self._spilled = [each.state.spilled for each in operations if each.state.spilled is not None]
         self._num_read = 0
+        self._coming_s: float | None = None
+        self.is_behind = False
 
     def run(
         self, values: Sequence[Any], keys: Sequence[Hashable] | None, timestamps_s: Sequence[float] | None
@@ -63,12 +65,22 @@ class Loop:
                 if isinstance(operation.step.spec, Read) and watermark_s is not None:
                     operation.clock.stated(watermark_s)  # by its source
                 watermark_s = operation.clock.watermark_s() if watermark_s != inf else inf
-            if operation.sides is not None and watermark_s != inf:
-                operation.sides.watermark_s = watermark_s
             if operation.timed is not None:
                 results, times = operation.timed.advance(watermark_s)
                 columns = (results, None, times if len(times) == len(results) else None) if results else None
+                watermark_s = self._after_all(watermark_s, is_behind=operation.timed.is_behind)
+            if operation.sides is not None and watermark_s != inf:
+                operation.sides.watermark_s = watermark_s
         return columns, watermark_s
+
+    def _after_all(self, watermark_s: float | None, *, is_behind: bool) -> float | None:
+        """Hold a watermark back until all that it lets go was given."""
+        if not (is_behind or self.is_behind):
+            return watermark_s
+        self.is_behind = is_behind
+        coming_s = self._coming_s if watermark_s is None else watermark_s
+        self._coming_s = coming_s if is_behind else None
+        return None if is_behind else coming_s
 
     def forget_functions(self) -> None:
         """Have loops generated anew: what operations do to a record is another now."""

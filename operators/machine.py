@@ -108,6 +108,18 @@ class Queryable(Protocol):
         ...
 
 
+@runtime_checkable
+class InParts(Protocol):
+    """A machine that may have more to say than memory has room for: while it goes on, it takes no batch."""
+
+    @property
+    def goes_on(self) -> bool: ...
+
+    def go_on(self) -> list[Command]:
+        """Return the next part of what is to be said; called where nothing waits for credit, while it goes on."""
+        ...
+
+
 class Machine(Protocol):
     """An operator, or a fused chain of them.
 

@@ -11,7 +11,7 @@ from typing import Any
 from xxhash import xxh3_64_intdigest
 
 from operators.failure import user_traceback
-from operators.keycode import bytes_of_key, no_key
+from operators.keycode import bytes_of_key, exact_bytes_of_key, no_key
 from sage.base.batch import Batch
 from sage.base.errors import InternalError, RecordFailed
 from sage.flow.graph import Step
@@ -31,6 +31,12 @@ def instance_of_hash(key_hash: int, num_instances: int) -> int:
     """Return which instance has the keys of a hash."""
     num_groups = max(NUM_KEY_GROUPS, num_instances)
     return key_hash % num_groups * num_instances // num_groups
+
+
+def place_of_key(key: Hashable) -> bytes:
+    """Return bytes that differ for keys that differ, ordered by key group: keys of an instance are neighbours."""
+    group = xxh3_64_intdigest(bytes_of_key(key)) % NUM_KEY_GROUPS
+    return b"%c%b" % (group, exact_bytes_of_key(key))
 
 
 class Partitioner:

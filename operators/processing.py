@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from math import inf, isfinite
+from sys import maxsize
 from typing import Any
 
 from operators.alarms import Alarms
@@ -113,6 +114,8 @@ class Processing:
         self._has_ended = False
         self._rows = SavedRows(self._row)
         self.watermark_s = -inf
+        self._before_s = -inf
+        self.is_behind = False
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         context, on_record = f"context{number}", f"on_record{number}"
@@ -138,22 +141,33 @@ class Processing:
     def advance(self, watermark_s: float | None) -> Fired:
         fired, self._rung = self._rung, ([], [])
         if watermark_s is not None and watermark_s > self.watermark_s:
-            before_s, self.watermark_s = self.watermark_s, watermark_s
+            self._before_s, self.watermark_s = self.watermark_s, watermark_s
             self._has_ended = watermark_s == inf
-            while (due := self._due.pop(watermark_s)) is not None:
-                time_s, key, name = due
-                if name is not None:
-                    self._expire(time_s, key, name)
-                else:
-                    self._fire(time_s, key, fired, max(time_s, before_s))
-                if self._spilled is not None:
-                    self._spilled.trim()
+            self.is_behind = True
+        if self.is_behind:
+            self._let_go(fired)
         for key in self._perhaps_empty:
             self._tidy(key)
         self._perhaps_empty.clear()
         if self._spilled is not None:
             self._spilled.trim()
         return fired
+
+    def _let_go(self, fired: Fired) -> None:
+        """Do what is due by the watermark: so much as may be at hand at once."""
+        most = maxsize if self._spilled is None else self._spilled.len_part
+        for _ in range(most):
+            due = self._due.pop(self.watermark_s) if len(fired[0]) < most else None
+            if due is None:
+                self.is_behind = len(fired[0]) >= most
+                return
+            time_s, key, name = due
+            if name is not None:
+                self._expire(time_s, key, name)
+            else:
+                self._fire(time_s, key, fired, max(time_s, self._before_s))
+            if self._spilled is not None:
+                self._spilled.trim()
 
     # What a process asks for.
 

@@ -14,6 +14,7 @@ from operators.alarms import Alarms
 from operators.early import Early
 from operators.failure import Failures
 from operators.sides import Add
+from operators.spilled import refuse_stored
 from operators.state import SavedRows, StepState
 from operators.timed_state import Fired
 from operators.windows import WindowResults
@@ -22,10 +23,14 @@ from sage.flow.spec import Combine, Gather, Window
 from sage.flow.windows import Session, WindowResult
 
 
-class _Span:
-    """One session. `is_given`: its result left already. `replaces`: those that it joins; None once it is in place."""
+class Span:
+    """One session. `is_given`: its result left already. `replaces`: those that it joins; None once it is in place.
 
-    __slots__ = ("first_s", "is_given", "is_gone", "last_s", "replaces", "value")
+    `due_s`: where sessions are in a table, the time at which this one is due to be looked at.
+    """
+
+    __slots__ = ("due_s", "first_s", "is_given", "is_gone", "last_s", "replaces", "value")
+    due_s: float
 
     def __init__(self, first_s: float, last_s: float, value: Any = MISSING) -> None:
         self.first_s = first_s
@@ -33,10 +38,10 @@ class _Span:
         self.value = value
         self.is_given = False
         self.is_gone = False
-        self.replaces: list[_Span] | None = None
+        self.replaces: list[Span] | None = None
 
 
-_NEVER = _Span(inf, inf)
+_NEVER = Span(inf, inf)
 
 
 class SessionWindows:
@@ -55,13 +60,14 @@ class SessionWindows:
         self._over = over
         self._join = join
         self._results = WindowResults(step, join, finish, failures, ends_inside=True)
-        self._kept: dict[Hashable, list[_Span]] = {}
-        self._due: list[tuple[float, int, Hashable, _Span]] = []
+        self._kept: dict[Hashable, list[Span]] = {}
+        self._due: list[tuple[float, int, Hashable, Span]] = []
         self._num_due = 0
-        self._changed: list[tuple[Hashable, _Span]] = []
+        self._changed: list[tuple[Hashable, Span]] = []
         self._watermark_s = -inf
-        self._early: Early[_Span] = Early(spec.trigger, alarms)
+        self._early: Early[Span] = Early(spec.trigger, alarms)
         self._rows = SavedRows(self._row)
+        self.is_behind = False
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         """A record that goes on with its key's last session costs two comparisons."""
@@ -91,11 +97,7 @@ class SessionWindows:
         return tuple(each for s in spans for each in (s.first_s, s.last_s, s.value, self._status(key, s)))
 
     def advance(self, watermark_s: float | None) -> Fired:
-        fired: Fired = ([], [])
-        for key, span in self._changed:
-            if not span.is_gone:
-                self._give(fired, key, span)
-        self._changed.clear()
+        fired = self._give_changed()
         for span, keys in self._early.take_due():
             for key in keys:
                 self._rows.marks.touch(key)
@@ -105,18 +107,30 @@ class SessionWindows:
         self._watermark_s = watermark_s
         while self._due and self._due[0][0] < watermark_s:
             _, _, key, span = heappop(self._due)
-            if span.is_gone:
-                continue
-            self._rows.marks.touch(key)
-            if not span.is_given and self._end_s(span) < watermark_s:
-                self._give(fired, key, span)
-                span.is_given = True
-                self._early.forget(span)
-            if self._end_s(span) + self._allow_late_s < watermark_s:
-                self._forget(key, span)
-            else:
-                self._look_again(key, span)
+            if not span.is_gone:
+                self._rows.marks.touch(key)
+                self._look_at(key, span, fired)
         return fired
+
+    def _give_changed(self) -> Fired:
+        """Give sessions that were given already and have changed since."""
+        fired: Fired = ([], [])
+        for key, span in self._changed:
+            if not span.is_gone:
+                self._give(fired, key, span)
+        self._changed.clear()
+        return fired
+
+    def _look_at(self, key: Hashable, span: Span, fired: Fired) -> None:
+        """Give a session, or forget it, where it is time."""
+        if not span.is_given and self._end_s(span) < self._watermark_s:
+            self._give(fired, key, span)
+            span.is_given = True
+            self._early.forget(span)
+        if self._end_s(span) + self._allow_late_s < self._watermark_s:
+            self._forget(key, span)
+        else:
+            self._look_again(key, span)
 
     def value_of(self, key: Hashable) -> list[WindowResult[Any, Any]] | None:
         """Return what each session of a key that may still change has so far, the earlier first."""
@@ -127,33 +141,34 @@ class SessionWindows:
         return self._rows.snapshot(self._kept.keys())
 
     def restore(self, state: StepState) -> None:
+        refuse_stored(state)
         for key, spans in (state.keyed or {}).items():
             for first_s, last_s, value, status in zip(*(spans[at::4] for at in range(4)), strict=True):
-                span = _Span(first_s, last_s, value)
+                span = Span(first_s, last_s, value)
                 span.is_given, num = status if isinstance(status, tuple) else (status, 0)
                 if num:
                     self._early.add(span, key, num)
                 self._kept.setdefault(key, []).append(span)
                 self._look_again(key, span)
 
-    def _place(self, time_s: float, key: Hashable) -> _Span | None:
+    def _place(self, time_s: float, key: Hashable) -> Span | None:
         """Return a session that has room for a record of this time, not in place yet; None where it is late."""
         gap_s = self._gap_s
         near = [s for s in self._kept.get(key, ()) if s.first_s - gap_s <= time_s <= s.last_s + gap_s]
         if not near:
             if not time_s + gap_s + self._allow_late_s >= self._watermark_s:
                 return None
-            span = _Span(time_s, time_s)
+            span = Span(time_s, time_s)
         else:
             value = near[0].value
             for other in near[1:]:
                 assert self._join is not None
                 value = self._join(value, other.value)
-            span = _Span(min(near[0].first_s, time_s), max(near[-1].last_s, time_s), value)
+            span = Span(min(near[0].first_s, time_s), max(near[-1].last_s, time_s), value)
         span.replaces = near
         return span
 
-    def _settle(self, key: Hashable, span: _Span) -> None:
+    def _settle(self, key: Hashable, span: Span) -> None:
         """Put a session in the place of those that it joins."""
         spans = self._kept.setdefault(key, [])
         num = 0
@@ -172,31 +187,31 @@ class SessionWindows:
             self._early.add(span, key, num)
         self._look_again(key, span)
 
-    def _came(self, key: Hashable, span: _Span, out: list[Any]) -> None:
+    def _came(self, key: Hashable, span: Span, out: list[Any]) -> None:
         """Give the result so far of the session of a record if it has had enough."""
         if not span.is_given and self._early.came(span, key):
             fired: Fired = ([], [])
             self._give(fired, key, span)
             out += fired[0]
 
-    def _status(self, key: Hashable, span: _Span) -> bool | tuple[bool, int]:
+    def _status(self, key: Hashable, span: Span) -> bool | tuple[bool, int]:
         return (span.is_given, self._early.num_of(span, key)) if self._early.is_wanted else span.is_given
 
-    def _look_again(self, key: Hashable, span: _Span) -> None:
+    def _look_again(self, key: Hashable, span: Span) -> None:
         due_s = self._end_s(span) + (self._allow_late_s if span.is_given else 0.0)
         self._num_due += 1
         heappush(self._due, (due_s, self._num_due, key, span))
 
-    def _give(self, fired: Fired, key: Hashable, span: _Span) -> None:
+    def _give(self, fired: Fired, key: Hashable, span: Span) -> None:
         end_s = self._end_s(span)
         self._results.add(fired, span.first_s, end_s, [(key, (span.value,))])
 
-    def _forget(self, key: Hashable, span: _Span) -> None:
+    def _forget(self, key: Hashable, span: Span) -> None:
         span.is_gone = True
         spans = self._kept[key]
         spans.remove(span)
         if not spans:
             del self._kept[key]
 
-    def _end_s(self, span: _Span) -> float:
+    def _end_s(self, span: Span) -> float:
         return span.last_s + self._gap_s

@@ -8,19 +8,31 @@ from operators.counted import CountedWindows
 from operators.failure import Failures
 from operators.sessions import SessionWindows
 from operators.sides import Add
+from operators.stored_counted import StoredCountedWindows
+from operators.stored_sessions import StoredSessions
+from operators.stored_windows import StoredAlignedWindows
+from operators.tables import Table
 from operators.timed_state import TimedState
 from sage.flow.graph import Step
 from sage.flow.spec import Window
 from sage.flow.windows import CountWindow, Session, Sliding, Tumbling, WindowResult
 
 
-def windows_for(step: Step, spec: Window, failures: Failures, late: Add, alarms: Alarms) -> TimedState:
+def windows_for(
+    step: Step, spec: Window, failures: Failures, late: Add, alarms: Alarms, *, table: Table | None
+) -> TimedState:
     """Return new windows for one instance of `step`; `late` takes what comes too late."""
     match spec.shape:
+        case Tumbling() | Sliding() as shape if table is not None:
+            return StoredAlignedWindows(step, shape, spec, failures, late, alarms, table=table)
         case Tumbling() | Sliding() as shape:
             return AlignedWindows(step, shape, spec, failures, late, alarms)
+        case Session() as shape if table is not None:
+            return StoredSessions(step, shape, spec, failures, late, alarms, table=table)
         case Session() as shape:
             return SessionWindows(step, shape, spec, failures, late, alarms)
+        case CountWindow() as shape if table is not None:
+            return StoredCountedWindows(step, shape, spec.over, failures, table)
         case CountWindow() as shape:
             return CountedWindows(step, shape, spec.over, failures)
 

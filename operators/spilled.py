@@ -5,18 +5,19 @@ clean     what was touched before that, as it is in the table
 gone      keys that were deleted since it was last written
 """
 
-from collections.abc import Callable, Hashable, ItemsView
+from collections.abc import Callable, Hashable, ItemsView, Iterator
 from typing import Any
 
 from operators.accumulate import MISSING
 from operators.state import StepState, Values
-from operators.tables import Table
+from operators.tables import KeyedRows, PlacedRow, Table
 from sage.base.errors import CheckpointUnusable
 
 _CACHE_BYTES = 4 << 20
 """Of rows, as they are in the table, that are kept in memory as Python's objects: some five times as much there."""
 
 _MAX_ROWS = 16_384
+_MAX_PART = 1_000
 _FIRST_ROWS = 16
 """Rows are measured when they are written: the first soon, since nobody knows yet how large they are."""
 
@@ -31,11 +32,20 @@ class Spilled(dict[Hashable, Any]):
     """Values of keys; `trim` is to be called between two pieces of work, never while a value is at hand."""
 
     def __init__(
-        self, table: Table, *, to_row: Callable[[Any], Any] = _same, from_row: Callable[[Any], Any] = _same
+        self,
+        table: Table,
+        *,
+        rows: KeyedRows | None = None,
+        to_row: Callable[[Any], Any] = _same,
+        from_row: Callable[[Any], Any] = _same,
     ) -> None:
-        """`to_row` makes what is written of a value, `from_row` a value of that."""
+        """`rows`: those of the table that it keeps; None: those by key alone.
+
+        `to_row` makes what is written of a value, `from_row` a value of that.
+        """
         super().__init__()
         self.table = table
+        self._rows: KeyedRows = table if rows is None else rows
         self._to_row = to_row
         self._from_row = from_row
         self._clean: dict[Hashable, Any] = {}
@@ -64,8 +74,24 @@ class Spilled(dict[Hashable, Any]):
 
     def items(self) -> ItemsView[Hashable, Any]:  # type: ignore[override] # nobody can make what dict.items returns
         """Return all there is, as a dict: whoever asks for it has room for it."""
+        return {key: value for _, key, value in self.after(b"")}.items()
+
+    def after(self, place: bytes) -> Iterator[PlacedRow]:
+        """Return the keys after a place with their values, in the order of the table, as they are now.
+
+        The values are of whoever asks: to change one is to set it.
+        """
         self.write()
-        return {key: self._from_row(row) for key, row in self.table.items()}.items()
+        return ((at, key, self._from_row(row)) for at, key, row in self._rows.after(place))
+
+    @property
+    def len_part(self) -> int:
+        """How many values may be at hand at once."""
+        return min(self._max_rows, _MAX_PART)
+
+    def forget_clean(self, is_gone: Callable[[Any], bool]) -> None:
+        """Forget of what is not touched the keys whose rows are gone from the table."""
+        self._clean = {key: value for key, value in self._clean.items() if not is_gone(key)}
 
     def trim(self) -> None:
         """Write what was touched, where it is much."""
@@ -77,7 +103,7 @@ class Spilled(dict[Hashable, Any]):
         if not self and not self._gone:
             return
         rows = [(key, self._to_row(value)) for key, value in super().items()]
-        num_bytes = self.table.write(rows, [key for key in self._gone if _get(self, key, MISSING) is MISSING])
+        num_bytes = self._rows.write(rows, [key for key in self._gone if _get(self, key, MISSING) is MISSING])
         if rows:
             room = max(1, _CACHE_BYTES // 2 * len(rows) // max(num_bytes, 1))  # of two: touched, and clean
             self._max_rows = min(_MAX_ROWS, 2 * self._max_rows, room)
@@ -90,7 +116,7 @@ class Spilled(dict[Hashable, Any]):
     def _load(self, key: Hashable) -> Any:
         found = self._clean.pop(key, MISSING)
         if found is MISSING and key not in self._gone:
-            row = self.table.get(key, MISSING)
+            row = self._rows.get(key, MISSING)
             found = row if row is MISSING else self._from_row(row)
         if found is not MISSING:
             self[key] = found

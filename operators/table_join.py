@@ -10,6 +10,7 @@ from math import inf
 from typing import Any
 
 from operators.sides import Add
+from operators.spilled import refuse_stored
 from operators.state import SavedRows, StepState
 from operators.timed_state import Fired
 
@@ -29,6 +30,7 @@ class TableJoin:
         self._watermark_s = -inf
         self._waiting_of: dict[Hashable, list[tuple[float, Any]]] = {}
         self._saved = SavedRows(self._row)
+        self.is_behind = False
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         names[f"take{number}"] = self._take
@@ -90,6 +92,7 @@ class TableJoin:
         return rows, tuple(self._waiting_of.get(key, ()))
 
     def restore(self, state: StepState) -> None:
+        refuse_stored(state)
         for key, (rows, waiting) in (state.keyed or {}).items():
             for time_s, row in rows:
                 self._num += 1

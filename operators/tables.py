@@ -19,8 +19,12 @@ class LaidDown:
     settle: Callable[[], None]
 
 
-class Table(Protocol):
-    """The rows of one step's instance. Used by one thread, but for `settle` of what it laid down."""
+PlacedRow = tuple[bytes, Hashable, Any]
+"""A row with its key, and its place in the order of rows: by key group, and then by key."""
+
+
+class KeyedRows(Protocol):
+    """Rows by their keys. Used by one thread."""
 
     def get(self, key: Hashable, default: Any) -> Any:
         """Return the row of a key. Raises RecordFailed for what cannot be a key, and CheckpointUnusable."""
@@ -30,9 +34,37 @@ class Table(Protocol):
         """Put rows in, and forget the rows of keys that are gone; return how many bytes the rows are."""
         ...
 
-    def items(self) -> Iterator[tuple[Hashable, Any]]:
-        """Return all rows, in any order."""
+    def after(self, place: bytes) -> Iterator[PlacedRow]:
+        """Return the rows after a place, in order, as they are now; `b""` is before all."""
         ...
+
+
+class Panes(KeyedRows, Protocol):
+    """Rows by `(pane, key)`. Of a table; what is after a place is so in the order of panes."""
+
+    def numbers(self) -> list[int]:
+        """Return the panes that have rows, in order; as fast as there are panes."""
+        ...
+
+    def of_pane(self, pane: int, place: bytes) -> Iterator[PlacedRow]:
+        """Return the rows of a pane by their keys alone, those after `place`, in order, as they are now."""
+        ...
+
+    def forget(self, pane: int) -> None:
+        """Remove all rows of a pane; takes no longer where there are many."""
+        ...
+
+
+class Table(KeyedRows, Protocol):
+    """The rows of one step's instance. Used by one thread, but for `settle` of what it laid down."""
+
+    @property
+    def share(self) -> tuple[int, int]:
+        """Which instance of how many it is of."""
+        ...
+
+    @property
+    def panes(self) -> Panes: ...
 
     def write_due(self, rows: Iterable[DueRow], done: Iterable[bytes]) -> None:
         """Put in what is due, and forget what is done."""

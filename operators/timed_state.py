@@ -9,7 +9,12 @@ Fired = tuple[list[Any], list[float]]
 
 
 class TimedState(Stateful, Protocol):
-    """Kept for one step. A generated loop puts the records in; after each of its runs comes `advance`."""
+    """Kept for one step. A generated loop puts the records in; after each of its runs comes `advance`.
+
+    `is_behind`: more is let go by the watermark than one call gives; no record is put in before all is given.
+    """
+
+    is_behind: bool
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         """Return lines of a loop: once before it, and for each record `x` of `key` at time `t`.
@@ -19,5 +24,8 @@ class TimedState(Stateful, Protocol):
         ...
 
     def advance(self, watermark_s: float | None) -> Fired:
-        """Return what is let go by now, the watermark, where it is known anew, included; math.inf is the end."""
+        """Return what is let go by now, the watermark, where it is known anew, included; math.inf is the end.
+
+        Called until nothing is behind, with None or the same watermark.
+        """
         ...

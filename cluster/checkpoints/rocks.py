@@ -4,8 +4,7 @@
     node-x-3-7.store  a table as it was laid down for a checkpoint: never changed; its files are hard links, so that
                       files that have not changed since the checkpoint before are there once
 
-A row's key is its key group (a byte), then the bytes of its key. The data base writes no log of its own: what counts is
-what is laid down.
+The data base writes no log of its own: what counts is what is laid down.
 """
 
 import shutil
@@ -14,19 +13,14 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from xxhash import xxh3_64_intdigest
-
 from cluster.checkpoints.disk import LIVE, STORE
 from cluster.checkpoints.rocks_library import between, broken, flush, linked, options_of, unreadable
+from cluster.checkpoints.rocks_rows import DUE, END, ROWS, RocksPanes, RocksRows, instance_of_row
 from cluster.checkpoints.rows import RowCodec
 from cluster.runtime.record_types import RecordTypes
-from operators.keycode import bytes_of_key, exact_bytes_of_key
-from operators.partition import NUM_KEY_GROUPS, instance_of_hash
-from operators.tables import DueRow, LaidDown, Stored
+from operators.tables import DueRow, LaidDown, PlacedRow, Stored
 from sage.base.errors import CheckpointUnusable, InternalError
 from sage.flow.connectors.extras import library
-
-_ROWS, _DUE, _END = b"k", b"t", b"u"
 
 
 class RocksTable:
@@ -38,8 +32,9 @@ class RocksTable:
         self._folder = Path(folder)
         self._name = name
         self._codec = codec
-        self._instance = instance
-        self._num_instances = num_instances
+        self.share = instance, num_instances
+        self._rows = RocksRows(self, codec)
+        self.panes = RocksPanes(self, codec)
         self._lock = Lock()
         self._pending: str | None = None
         self._not_laid_down: dict[str, CheckpointUnusable] = {}
@@ -47,45 +42,31 @@ class RocksTable:
         self._is_closed = False
         self._unlogged = self._rocks.WriteOptions()
         self._unlogged.disable_wal = True
-        self._live = self._folder / f"{name}{LIVE}"
+        self.live = self._folder / f"{name}{LIVE}"
         self._database: Any = None
 
     def get(self, key: Hashable, default: Any) -> Any:
-        row_key, database = _row_key(key), self._opened()
-        try:
-            found = database.get(row_key)
-        except Exception as error:  # the library raises nothing narrower
-            raise unreadable(self._live, error) from error
-        return default if found is None else self._codec.decode(found)[1]
+        return self._rows.get(key, default)
 
     def write(self, rows: Iterable[tuple[Hashable, Any]], gone: Collection[Hashable]) -> int:
-        encode, num_bytes = self._codec.encode, 0
-        batch = self._rocks.WriteBatch(raw_mode=True)
-        for key, value in rows:
-            row = encode(key, value)
-            num_bytes += len(row)
-            batch.put(_row_key(key), row)
-        for key in gone:
-            batch.delete(_row_key(key))
-        self._write(batch)
-        return num_bytes
+        return self._rows.write(rows, gone)
 
-    def items(self) -> Iterator[tuple[Hashable, Any]]:
-        return (self._codec.decode(row) for _, row in between(self._opened(), _ROWS, _DUE))
+    def after(self, place: bytes) -> Iterator[PlacedRow]:
+        return self._rows.after(place)
 
     def write_due(self, rows: Iterable[DueRow], done: Iterable[bytes]) -> None:
-        batch = self._rocks.WriteBatch(raw_mode=True)
+        batch = self.new_batch()
         for place, key, name in rows:
-            batch.put(_DUE + place, self._codec.encode(key, name))
+            batch.put(DUE + place, self._codec.encode(key, name))
         for place in done:
-            batch.delete(_DUE + place)
-        self._write(batch)
+            batch.delete(DUE + place)
+        self.apply(batch)
 
     def due(self, begin: bytes, max_rows: int) -> list[DueRow]:
         found: list[DueRow] = []
-        for place, row in between(self._opened(), _DUE + begin, _END):
+        for place, row in between(self.opened(), DUE + begin, END):
             key, name = self._codec.decode(row)
-            found.append((place[len(_DUE) :], key, name))
+            found.append((place[len(DUE) :], key, name))
             if len(found) == max_rows:
                 break
         return found
@@ -96,20 +77,20 @@ class RocksTable:
             self._settle()
             self._num_laid_down += 1
             name = f"{self._name}-{self._num_laid_down}{STORE}"
-            self._opened()
+            self.opened()
             self._pending = name
-        return LaidDown([(name, self._num_instances)], lambda: self._settled(name))
+        return LaidDown([(name, self.share[1])], lambda: self._settled(name))
 
     def take_up(self, stored: Stored) -> None:
         """Raises CheckpointUnusable."""
         try:
-            if len(stored) == 1 and stored[0][1] == self._num_instances:
-                linked(Path(stored[0][0]), self._live)
+            if len(stored) == 1 and stored[0][1] == self.share[1]:
+                linked(Path(stored[0][0]), self.live)
                 return
             for at, (place, _) in enumerate(stored):
                 self._take_rows(Path(place), self._folder / f"{self._name}-from-{at}{LIVE}")
         except OSError as error:
-            raise unreadable(self._live, error) from error
+            raise unreadable(self.live, error) from error
 
     def close(self) -> None:
         with self._lock:
@@ -118,13 +99,16 @@ class RocksTable:
             if self._database is not None:
                 self._database.close()
             self._database = None
-            shutil.rmtree(self._live, ignore_errors=True)
+            shutil.rmtree(self.live, ignore_errors=True)
 
-    def _opened(self) -> Any:
+    def new_batch(self) -> Any:
+        return self._rocks.WriteBatch(raw_mode=True)
+
+    def opened(self) -> Any:
         if self._is_closed:
-            raise InternalError(f"the table {self._live} is closed")
+            raise InternalError(f"the table {self.live} is closed")
         if self._database is None:
-            self._database = self._open(self._live)
+            self._database = self._open(self.live)
         return self._database
 
     def _open(self, path: Path) -> Any:
@@ -134,14 +118,14 @@ class RocksTable:
         except Exception as error:  # the library raises nothing narrower
             raise broken(path, error) from error
 
-    def _write(self, batch: Any) -> None:
+    def apply(self, batch: Any) -> None:
         with self._lock:
             self._settle()
-            database = self._opened()
+            database = self.opened()
             try:
                 database.write(batch, self._unlogged)
             except Exception as error:
-                raise broken(self._live, error) from error
+                raise broken(self.live, error) from error
 
     def _settled(self, name: str) -> None:
         with self._lock:
@@ -168,21 +152,19 @@ class RocksTable:
         other = self._open(beside)
         try:
             for rows in self._own_rows(other):
-                batch = self._rocks.WriteBatch(raw_mode=True)
+                batch = self.new_batch()
                 for row_key, row in rows:
                     batch.put(row_key, row)
-                self._write(batch)
+                self.apply(batch)
         finally:
             other.close()
             shutil.rmtree(beside, ignore_errors=True)
 
     def _own_rows(self, other: Any) -> Iterator[list[tuple[bytes, bytes]]]:
         own: list[tuple[bytes, bytes]] = []
-        for row_key, row in between(other, _ROWS, _END):
-            key_hash = row_key[1] if row_key[:1] == _ROWS and self._num_instances <= NUM_KEY_GROUPS else None
-            if key_hash is None:
-                key_hash = xxh3_64_intdigest(bytes_of_key(self._codec.decode(row)[0]))
-            if instance_of_hash(key_hash, self._num_instances) == self._instance:
+        instance, num_instances = self.share
+        for row_key, row in between(other, ROWS, END):
+            if instance_of_row(row_key, row, self._codec, num_instances) == instance:
                 own.append((row_key, row))
             if len(own) == 1_000:
                 yield own
@@ -211,8 +193,3 @@ class RocksTables:
             instance=self._instance,
             num_instances=self._num_instances,
         )
-
-
-def _row_key(key: Hashable) -> bytes:
-    group = xxh3_64_intdigest(bytes_of_key(key)) % NUM_KEY_GROUPS
-    return b"%b%c%b" % (_ROWS, group, exact_bytes_of_key(key))

@@ -5,7 +5,6 @@ Everything happens within calls of its methods, on one thread. A method raises w
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, fields
 from enum import Enum, auto
 
 from cluster.runtime.answers import Answers
@@ -14,6 +13,7 @@ from cluster.runtime.commits import Commits
 from cluster.runtime.drive_ports import Hands, Workshop
 from cluster.runtime.due_marks import dues_of
 from cluster.runtime.gauge import Gauge
+from cluster.runtime.holdings import Holdings
 from cluster.runtime.idleness import IDLE_TIMER, Idleness
 from cluster.runtime.inputs import Inputs
 from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, TaskMessage
@@ -21,15 +21,13 @@ from cluster.runtime.messages import TaskDrained, TaskFinished, TaskOpened, Task
 from cluster.runtime.obeying import Obeying
 from cluster.runtime.outputs import Outputs, Split
 from cluster.runtime.pace import ReadPace
-from cluster.runtime.saving import CheckpointStage, StateKeeper, TaskState
+from cluster.runtime.saving import CheckpointStage, StateKeeper
 from cluster.runtime.source import READ_TIMER, TaskSource
-from operators.machine import CallResult, Command, Counts, DeadLetter, LoopMachine, Machine, Withdraw
+from operators.machine import CallResult, Command, DeadLetter, InParts, LoopMachine, Machine, Withdraw
 from sage.base.batch import Batch
 from sage.base.clock import Clock
 from sage.base.inference import Reply
 from sage.base.settings import RuntimeSettings
-
-_COUNTS = tuple(field.name for field in fields(Counts))
 
 
 class _Phase(Enum):
@@ -72,14 +70,16 @@ class Drive:
         self._phase = _Phase.OPENING
         self._machine: Machine | None = None
         self._loop: LoopMachine | None = None  # the same, where a loop begins here
+        self._parts: InParts | None = None  # the same, where it may have much to say at once
         self._source = TaskSource(spec, dues_of(spec, clock.unix_s))
         self._checkpoints = Answers()
         self._commits = Commits()
-        self._is_final = False
         self._keeper = keeper
-        self._has_ended = False
         self._first_commands: list[Command] = []
         self._obeying = Obeying(spec, hands, self._outputs, gauge)
+        self._holdings = Holdings(
+            keeper, source=self._source, inputs=self._inputs, obeying=self._obeying, commits=self._commits
+        )
         self._idleness = Idleness(spec.chain, clock, hands.set_timer, self._say_idle)
 
     @property
@@ -96,6 +96,7 @@ class Drive:
         machine = self._machine = workshop.machine(self._spec, self._keeper.tables() if self._keeper else None)
         saved = self._keeper.saved() if self._keeper is not None else None
         self._loop = machine if isinstance(machine, LoopMachine) else None
+        self._parts = machine if isinstance(machine, InParts) else None
         self._source.open(workshop, saved.reading if saved is not None else None)
         self._source.keep_in(self._keeper.posts() if self._keeper is not None else None)
         self._source.wake_by(self._hands.wake)
@@ -104,13 +105,7 @@ class Drive:
         if saved is None:
             machine.open()
         else:
-            self._has_ended = saved.has_ended
-            self._obeying.num_letters = saved.num_letters
-            for name, count in zip(_COUNTS, saved.counts, strict=False):
-                setattr(machine.counts, name, count)
-            self._obeying.num_before = machine.counts.records_in
-            self._inputs.restore(saved.waiting, saved.watermark_s)
-            self._first_commands = machine.restore(saved.steps)
+            self._first_commands = self._holdings.take_up(saved, machine)
         self._hands.report(TaskOpened(self._spec.id))
 
     def begin(self) -> None:
@@ -161,9 +156,9 @@ class Drive:
             return False
         match self._phase:
             case _Phase.RUNNING:
-                return self._answer_checkpoint() or self._take_input() or self._end_input() or self._pass_idleness()
+                return self._answer_checkpoint() or self._go_on() or self._take_input() or self._end()
             case _Phase.ENDED:
-                return self._answer_checkpoint() or self._close_machine()
+                return self._answer_checkpoint() or self._go_on() or self._close_machine()
             case _Phase.CLOSED:
                 return self._finish()
             case _Phase.OPENING | _Phase.OVER:
@@ -205,8 +200,8 @@ class Drive:
             return self._send_round(checkpoint_id, self._loop)
         if self._checkpoints.answer(checkpoint_id):
             self._hands.report(TaskSaved(self._spec.id, checkpoint_id, None))
-        elif not self._is_final:  # by that state it has answered already
-            self._save(checkpoint_id, self._machine)
+        else:
+            self._holdings.save(checkpoint_id, self._machine)
         self._inputs.release()
         if self._back.is_awaited:
             self._back.release()
@@ -229,23 +224,6 @@ class Drive:
         if (loop := self._loop) is not None:
             self._work(lambda _: loop.release())
 
-    def _save(self, checkpoint_id: int | None, machine: Machine) -> None:
-        assert self._keeper is not None, "what is not kept has no checkpoints"
-        if checkpoint_id is not None:
-            self._source.cut(checkpoint_id)
-        state = TaskState(
-            machine.snapshot(),
-            self._source.reading(),
-            self._inputs.waiting(),
-            self._inputs.watermark_s,
-            self._has_ended,
-            is_final=checkpoint_id is None,
-            counts=astuple(machine.counts),
-            num_letters=self._obeying.num_letters,
-        )
-        commits = self._commits.prepared(checkpoint_id, state.steps)
-        self._keeper.save(checkpoint_id, state, commits=commits)
-
     # Input.
 
     def _come_round(self, loop: LoopMachine) -> bool:
@@ -256,6 +234,13 @@ class Drive:
         self._work(lambda _: loop.on_back(batch))
         if grant is not None:
             self._hands.send(grant)
+        return True
+
+    def _go_on(self) -> bool:
+        """Let the machine say more of what it has to say, where it says that in parts."""
+        if (parts := self._parts) is None or not parts.goes_on:
+            return False
+        self._work(lambda _: parts.go_on())
         return True
 
     def _take_input(self) -> bool:
@@ -305,12 +290,15 @@ class Drive:
 
     # The end.
 
+    def _end(self) -> bool:
+        return self._end_input() or self._pass_idleness()
+
     def _end_input(self) -> bool:
         if self._source.is_open or not self._inputs.is_over():
             return False
         self._phase = _Phase.ENDED
-        if not self._has_ended:
-            self._has_ended = True
+        if not self._holdings.has_ended:
+            self._holdings.has_ended = True
             self._work(lambda machine: machine.on_end())
         return True
 
@@ -318,12 +306,10 @@ class Drive:
         machine = self._machine
         if machine is None or not machine.is_done() or self._back.is_awaited:
             return False
-        if self._keeper is not None and not self._is_final:
-            self._is_final = True
-            self._save(None, machine)
+        self._holdings.save_last(machine)
         if self._commits.is_awaiting_last:
             return False
-        self._phase, self._machine, self._loop = _Phase.CLOSED, None, None
+        self._phase, self._machine, self._loop, self._parts = _Phase.CLOSED, None, None, None
         self._obeying.obey(machine.close(complete=True))
         return True
 

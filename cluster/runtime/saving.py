@@ -54,7 +54,7 @@ class TaskState:
     | reading | where its source is, for a chain that begins with one |
     | waiting | batches that came and could not be taken yet |
     | watermark_s | that of all its inputs together, as its machine was told it |
-    | has_ended | its machine was told that the input is over |
+    | has_ended | its machine was told that the input is over, and has given what it held |
     | is_final | nothing was in flight any more: all that it had to say is said |
     | counts | the fields of its machine's Counts |
     | num_letters | how many dead letters it has reported |

@@ -21,8 +21,8 @@ class Checkpoint:
     `timeout_s` is given up, and the job fails once three in a row were. `drop`: steps that the flow had and has no
     more, and whose state may be lost. `savepoint`: the folder of one, from which a flow begins that has no checkpoint.
 
-    `state`: "rocksdb" keeps running aggregates and processes in tables in the folder, for more keys than memory has
-    room for; "memory" is faster.
+    `state`: "rocksdb" keeps what aggregates, processes, windows and joins hold of keys in tables in the folder, for
+    more than memory has room for; "memory" is faster.
 
     >>> import sage
     >>> sage.Checkpoint("checkpoints", every_s=5.0).num_kept

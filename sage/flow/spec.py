@@ -315,13 +315,15 @@ Waiting = MapAsync | ModelStep
 """Steps that ask somebody and go on when the reply comes."""
 
 Spec = Read | Union | Inline | Waiting | Iterate
-SPILLS = (Aggregate, Reduce, Fold, Process)
-"""Steps whose state may be larger than memory, where the user says so."""
-
-HOLDS_KEYS = (*SPILLS, Window, Within, JoinWindows, AsOf)
+HOLDS_KEYS = (Aggregate, Reduce, Fold, Process, Window, Within, JoinWindows, AsOf)
 """Steps that keep something of each key."""
 
 SINKS = (IndexInto, Write, ForEach, Reply)
+
+
+def spills(spec: Spec) -> bool:
+    """Say whether the state of a step may be larger than memory, where the user says so."""
+    return isinstance(spec, HOLDS_KEYS) and not (isinstance(spec, Window) and spec.trigger is not None)
 
 
 def sides_of(spec: Spec) -> tuple[str, ...]:

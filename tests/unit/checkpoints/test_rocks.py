@@ -30,7 +30,7 @@ from sage.flow.graph import OnError
 from sage.flow.process import KeyedProcess, ListState, MapState, ProcessContext, ReducingState, ValueState
 from sage.flow.spec import Aggregate, Fold, Process, Reduce, Spec
 from tests.unit.checkpoints.tables import TYPES, flip, opened
-from tests.unit.operators.arrange import chain, context, step, values_of
+from tests.unit.operators.arrange import chain, context, step, values_of, whole
 
 Record = tuple[int, int]
 
@@ -101,7 +101,7 @@ class Instances:
             own = [place for place, key in enumerate(keys) if instance_of(key, self.num) == at]
             values = [(keys[place], numbers[place]) for place in own]
             batch = Batch(values, [keys[place] for place in own], [times_s[place] for place in own], watermark_s)
-            given += values_of(machine.on_batch(batch))
+            given += values_of(whole(machine, machine.on_batch(batch)))
         return given
 
     def snapshot(self) -> list[State]:
@@ -113,7 +113,7 @@ class Instances:
         return states
 
     def end(self) -> list[Any]:
-        return [value for machine in self.machines for value in values_of(machine.on_end())]
+        return [value for machine in self.machines for value in values_of(whole(machine, machine.on_end()))]
 
     def close(self) -> None:
         for machine in self.machines:

@@ -34,7 +34,7 @@ def test_a_table_that_is_closed_is_not_opened_again(tmp_path: Path) -> None:
         lambda: table.write([(2, "two")], []),
         lambda: table.write_due([(b"1", 1, None)], []),
         lambda: table.due(b"", 1),
-        lambda: list(table.items()),
+        lambda: list(table.after(b"")),
         table.lay_down,
     ]
     for use in uses:
@@ -62,7 +62,7 @@ def test_a_table_that_cannot_be_laid_down_costs_its_checkpoint_alone(tmp_path: P
     table.close()
     again = opened(tmp_path, "again")
     again.take_up([(str(tmp_path / good.stored[0][0]), 1)])
-    assert dict(again.items()) == {1: "one", 2: "two"}
+    assert {key: row for _, key, row in again.after(b"")} == {1: "one", 2: "two"}
     again.close()
 
 
@@ -83,7 +83,7 @@ def test_rows_that_cannot_be_read_are_said_and_not_passed_over(tmp_path: Path) -
     stored = [(str(damaged(tmp_path)), 1)]
     whole = opened(tmp_path, "whole")
     whole.take_up(stored)
-    for read in (lambda: whole.get(3, None), lambda: list(whole.items()), lambda: whole.due(b"", 5000)):
+    for read in (lambda: whole.get(3, None), lambda: list(whole.after(b"")), lambda: whole.due(b"", 5000)):
         with pytest.raises(CheckpointUnusable, match="cannot be read: "):
             read()
     whole.close()

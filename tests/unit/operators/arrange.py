@@ -7,7 +7,7 @@ from typing import Any
 
 from operators.context import Context
 from operators.index import IndexStore
-from operators.machine import Command, DeadLetter, Emit, Machine
+from operators.machine import Command, DeadLetter, Emit, InParts, Machine
 from operators.registry import machine_for
 from sage.base.batch import Batch
 from sage.base.demand import Demand
@@ -38,6 +38,16 @@ def machine(
 
 def values_of(commands: Sequence[Command]) -> list[Any]:
     return [value for command in commands if isinstance(command, Emit) for value in command.batch.values]
+
+
+def whole(driven: Machine, commands: Sequence[Command]) -> list[Command]:
+    """Return what a machine has just said, with all that it goes on to say."""
+    said = [*commands]
+    while isinstance(driven, InParts) and driven.goes_on:
+        assert driven.room() <= 0
+        assert not driven.is_done()
+        said += driven.go_on()
+    return said
 
 
 def keys_of(commands: Sequence[Command]) -> list[Any]:

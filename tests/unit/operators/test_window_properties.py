@@ -1,8 +1,6 @@
 """Every shape of windows against an oracle that keeps every record: random disorder, lateness and batches."""
 
 from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import replace
 from math import inf
 from typing import Any
 
@@ -10,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operators.machine import Emit, Machine
-from operators.state import State
+from operators.machine import Emit, InParts
 from sage.base.batch import Batch
 from sage.flow.spec import Aggregate, AssignTimestamps, Combine, Gather, KeyBy, Over, Reduce, Window
 from sage.flow.windows import Session, Shape, Sliding, Tumbling
-from tests.unit.operators.arrange import machine
+from tests.unit.operators.arrange import machine, whole
+from tests.unit.operators.stores import InMemory, Store, in_tables
 from tests.unit.operators.window_oracle import Event, Given, Oracle
 
 SHAPES: list[Tumbling | Sliding | Session] = [
@@ -65,14 +63,13 @@ def batched(drawn: Drawn) -> list[tuple[list[Event], bool]]:
     return [*batches, (events, True)]
 
 
+DISORDER = st.sampled_from([0.0, 1.0, 10.0, 100.0])
+LATENESS = st.sampled_from([0.0, 2.0, 7.5, 1000.0])
+
+
 @pytest.mark.parametrize("kind", OVER)
 @settings(max_examples=120, deadline=None)
-@given(
-    shape=st.sampled_from(SHAPES),
-    drawn=EVENTS,
-    max_out_of_order_s=st.sampled_from([0.0, 1.0, 10.0, 100.0]),
-    allow_late_s=st.sampled_from([0.0, 2.0, 7.5, 1000.0]),
-)
+@given(shape=st.sampled_from(SHAPES), drawn=EVENTS, max_out_of_order_s=DISORDER, allow_late_s=LATENESS)
 def test_windows_give_what_the_oracle_gives_batch_by_batch(
     kind: str,
     shape: Tumbling | Sliding | Session,
@@ -80,38 +77,54 @@ def test_windows_give_what_the_oracle_gives_batch_by_batch(
     max_out_of_order_s: float,
     allow_late_s: float,
 ) -> None:
-    over, of_numbers, of_value = OVER[kind]
+    store = InMemory(*steps(kind, shape, max_out_of_order_s, allow_late_s))
+    check(store, kind, Oracle(shape, allow_late_s), drawn, max_out_of_order_s)
 
-    def begun() -> Machine:
-        return machine(
-            AssignTimestamps(lambda event: event.time_s, max_out_of_order_s),
-            KeyBy(lambda event: event.key),
-            Window(shape, over, allow_late_s),
-        )
 
-    driven = begun()
-    oracle = Oracle(shape, allow_late_s)
+@pytest.mark.parametrize("kind", OVER)
+@settings(max_examples=12, deadline=None)
+@given(shape=st.sampled_from(SHAPES), drawn=EVENTS, max_out_of_order_s=DISORDER, allow_late_s=LATENESS)
+def test_windows_in_tables_give_what_the_oracle_gives_batch_by_batch(
+    kind: str,
+    shape: Tumbling | Sliding | Session,
+    drawn: Drawn,
+    max_out_of_order_s: float,
+    allow_late_s: float,
+) -> None:
+    with in_tables(*steps(kind, shape, max_out_of_order_s, allow_late_s), records=Event) as store:
+        check(store, kind, Oracle(shape, allow_late_s), drawn, max_out_of_order_s)
+
+
+def steps(
+    kind: str, shape: Tumbling | Sliding | Session, max_out_of_order_s: float, allow_late_s: float
+) -> tuple[AssignTimestamps, KeyBy, Window]:
+    over, _, _ = OVER[kind]
+    time = AssignTimestamps(lambda event: event.time_s, max_out_of_order_s)
+    return time, KeyBy(lambda event: event.key), Window(shape, over, allow_late_s)
+
+
+def check(store: Store, kind: str, oracle: Oracle, drawn: Drawn, max_out_of_order_s: float) -> None:
+    """Drive windows; where they begin again, they do so also between two parts of what they give."""
+    _, of_numbers, of_value = OVER[kind]
+    driven = store.begun()
     latest_s = -inf
     for batch, begins_again in batched(drawn):
         latest_s = max([latest_s, *(event.time_s for event in batch)])
         before_s = oracle.watermark_s
         expected = oracle.batch(batch, latest_s - max_out_of_order_s)
-        found = [command.batch for command in driven.on_batch(Batch(batch)) if isinstance(command, Emit)]
+        said = driven.on_batch(Batch(batch))
+        while isinstance(driven, InParts) and driven.goes_on:
+            driven, more = store.again(driven) if begins_again else (driven, driven.go_on())
+            said += more
+        found = [command.batch for command in said if isinstance(command, Emit)]
         assert told(found, of_value) == expected_of(expected, of_numbers)
-        check_times(found, before_s, allow_late_s)
+        check_times(found, before_s, oracle.allow_late_s)
         if begins_again:
-            saved, driven = deepcopy(snapshot_of(driven)), begun()
-            assert all(len(command.batch) == 0 for command in driven.restore(saved) if isinstance(command, Emit))
-    ended = [command.batch for command in driven.on_end() if isinstance(command, Emit)]
+            driven, said = store.again(driven)
+            assert all(len(command.batch) == 0 for command in said if isinstance(command, Emit))
+    ended = [command.batch for command in whole(driven, driven.on_end()) if isinstance(command, Emit)]
     assert told(ended, of_value) == expected_of(oracle.batch([], inf), of_numbers)
-
-
-def snapshot_of(driven: Machine) -> State:
-    """Return what a machine holds, in containers of its own."""
-    return {
-        name: replace(state, keyed=dict(state.keyed or {}), settle=None, commit=None)
-        for name, state in driven.snapshot().items()
-    }
+    driven.close(complete=True)
 
 
 def told(batches: list[Batch], of_value: Callable[[Any], Any]) -> list[Any]:

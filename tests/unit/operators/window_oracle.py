@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, NamedTuple
 
+import msgspec
+
 from sage.flow.windows import Session, Sliding, Tumbling
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, order=True):
     """Times are multiples of 1/8, so that sums of them are exact."""
 
     key: int

@@ -1,0 +1,85 @@
+"""Session windows of more keys than memory has room for. Knows no table but as a port."""
+
+from collections.abc import Hashable
+from math import inf, nextafter
+from typing import Any
+
+from operators.alarms import Alarms
+from operators.due import StoredDues
+from operators.failure import Failures
+from operators.sessions import SessionWindows, Span
+from operators.sides import Add
+from operators.spilled import Spilled
+from operators.state import StepState
+from operators.tables import Table
+from operators.timed_state import Fired
+from sage.flow.graph import Step
+from sage.flow.spec import Window
+from sage.flow.windows import Session
+
+
+class StoredSessions(SessionWindows):
+    """`dues`: when to look at sessions of which key; each session knows its own time."""
+
+    def __init__(
+        self, step: Step, shape: Session, spec: Window, failures: Failures, late: Add, alarms: Alarms, *, table: Table
+    ) -> None:
+        super().__init__(step, shape, spec, failures, late, alarms)
+        self._kept = self._spilled = Spilled(table, to_row=_row_of, from_row=_of_row)
+        self._dues = StoredDues(table)
+
+    def advance(self, watermark_s: float | None) -> Fired:
+        fired = self._give_changed()
+        if watermark_s is not None and watermark_s > self._watermark_s:
+            self._watermark_s = watermark_s
+            self.is_behind = True
+        if self.is_behind:
+            self._let_go(fired)
+        self._spilled.trim()
+        return fired
+
+    def _let_go(self, fired: Fired) -> None:
+        most = self._spilled.len_part
+        for _ in range(most):
+            due = self._dues.pop(nextafter(self._watermark_s, -inf)) if len(fired[0]) < most else None
+            if due is None:
+                self.is_behind = len(fired[0]) >= most
+                return
+            time_s, key, _ = due
+            for span in list(self._kept.get(key, ())):
+                if span.due_s <= time_s:
+                    self._look_at(key, span, fired)
+            self._spilled.trim()
+
+    def _look_again(self, key: Hashable, span: Span) -> None:
+        span.due_s = self._end_s(span) + (self._allow_late_s if span.is_given else 0.0)
+        self._dues.push(span.due_s, key, None)
+
+    def snapshot(self) -> StepState:
+        self._dues.write()
+        return self._spilled.snapshot()
+
+    def restore(self, state: StepState) -> None:
+        if state.stored:
+            self._spilled.restore(state)
+            self._dues.restore()
+        for key, row in (state.keyed or {}).items():
+            self._kept[key] = _of_row(row)
+            for span in self._kept[key]:
+                self._look_again(key, span)
+            self._spilled.trim()
+
+
+def _row_of(spans: list[Span]) -> tuple[Any, ...]:
+    return tuple(each for s in spans for each in (s.first_s, s.last_s, s.value, (s.is_given, 0, s.due_s)))
+
+
+def _of_row(row: tuple[Any, ...]) -> list[Span]:
+    """Return the sessions of a row; one that memory made says no time to look at them."""
+    spans: list[Span] = []
+    for first_s, last_s, value, status in zip(*(row[at::4] for at in range(4)), strict=True):
+        span = Span(first_s, last_s, value)
+        span.is_given, *more = status if isinstance(status, tuple) else (status,)
+        span.due_s = more[1] if len(more) == 2 else -inf
+        spans.append(span)
+    return spans

@@ -1,0 +1,187 @@
+"""Tumbling and sliding windows of more keys than memory has room for. Knows no table but as a port.
+
+A window gives its keys in the order of the table, a part at a time. What is saved meanwhile says how far it is.
+"""
+
+from collections import deque
+from collections.abc import Hashable, Iterator
+from dataclasses import replace
+from heapq import merge
+from itertools import groupby, islice
+from math import inf
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from operators.alarms import Alarms
+from operators.aligned import SINCE, AlignedWindows, Values
+from operators.failure import Failures
+from operators.partition import instance_of, place_of_key
+from operators.sides import Add
+from operators.spilled import Spilled
+from operators.state import StepState
+from operators.tables import Table
+from operators.timed_state import Fired
+from sage.flow.graph import Step
+from sage.flow.spec import Window
+from sage.flow.windows import Sliding, Tumbling
+
+_MAX_PANE = 1 << 62
+
+
+class _Pane(dict[Hashable, Any]):
+    """What each key has in one pane: for whoever takes it for a dict."""
+
+    def __init__(self, pane: int, spilled: Spilled) -> None:
+        super().__init__()
+        self._pane = pane
+        self._spilled = spilled
+        self._get = spilled.get
+
+    def get(self, key: Hashable, default: Any = None) -> Any:
+        return self._get((self._pane, key), default)
+
+    def __getitem__(self, key: Hashable) -> Any:
+        return self._spilled[self._pane, key]
+
+    def __setitem__(self, key: Hashable, value: Any) -> None:
+        self._spilled[self._pane, key] = value
+
+    def __contains__(self, key: object) -> bool:
+        return (self._pane, key) in self._spilled
+
+
+class _Given(NamedTuple):
+    """How far one instance of `num_instances` had given its windows when it was saved.
+
+    `last`: the last window that it had given; `begun`: the one after it, and up to which place that was given.
+    """
+
+    instance: int
+    num_instances: int
+    last: int | None
+    begun: int | None
+    place: bytes
+
+
+class StoredAlignedWindows(AlignedWindows):
+    """`ready`: windows that the watermark has passed and that are not given yet; `place`: how far the first is given.
+
+    `given_s`: a watermark by which all was given. `before`: how far each instance was that this one goes on from.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        shape: Tumbling | Sliding,
+        spec: Window,
+        failures: Failures,
+        late: Add,
+        alarms: Alarms,
+        *,
+        table: Table,
+    ) -> None:
+        super().__init__(step, shape, spec, failures, late, alarms)
+        self._table = table
+        self._spilled = Spilled(table, rows=table.panes)
+        self._ready: deque[int] = deque()
+        self._place = b""
+        self._given_s = -inf
+        self._before: list[_Given] = []
+
+    def advance(self, watermark_s: float | None) -> Fired:
+        fired: Fired = ([], [])
+        for window, keys in sorted(self._changed.items()):
+            self._fire(window, fired, keys)
+        self._changed.clear()
+        if watermark_s is not None and watermark_s > self._watermark_s:
+            self._watermark_s = watermark_s
+            self._begin_to_give()
+        if self.is_behind:
+            self._give_part(fired)
+        self._spilled.trim()
+        return fired
+
+    def _begin_to_give(self) -> None:
+        self.is_behind = True
+        if self._watermark_s >= self._next_end_s:
+            over = (window for window in self._open() if self._given_s < self._end_s(window) <= self._watermark_s)
+            self._ready = deque(over)
+
+    def _give_part(self, fired: Fired) -> None:
+        """Give so many keys as may be at hand at once, of the first windows that are over; then forget what is past."""
+        num_left = self._spilled.len_part
+        while self._ready and num_left:
+            window = self._ready[0]
+            part = list(islice(self._rows_of(window), num_left))
+            rows = ((key, parts) for _, key, parts in part)
+            self._results.add(fired, window * self._pane_s, self._end_s(window), rows)
+            if len(part) < num_left:
+                self._ready.popleft()
+                self._place, self._given_s = b"", self._end_s(window)
+            else:
+                self._place = part[-1][0]
+            num_left -= len(part)
+        if not self._ready:
+            self.is_behind, self._given_s = False, self._watermark_s
+            self._before.clear()
+            self._next_end_s = min(map(self._end_s, self._unfired()), default=inf)
+            self._forget()
+
+    def _rows_of(self, window: int) -> Iterator[tuple[bytes, Hashable, tuple[Any, ...]]]:
+        """Return the rows of a window that are not given: the place of each key, the key, and its parts in order."""
+        self._spilled.write()
+        panes = [self._table.panes.of_pane(home, self._place) for home in self._homes(window) if home in self._kept]
+        for place, rows in groupby(merge(*panes, key=itemgetter(0)), key=itemgetter(0)):
+            (_, key, first), *others = rows
+            if not (self._before and self._was_given(window, key)):
+                yield place, key, (first, *(part for _, _, part in others))
+
+    def _was_given(self, window: int, key: Hashable) -> bool:
+        """Say whether an instance before this one has given a key's result."""
+        return any(
+            instance_of(key, given.num_instances) == given.instance
+            for given in self._before
+            if (given.last is not None and window <= given.last)
+            or (window == given.begun and place_of_key(key) <= given.place)
+        )
+
+    def _forget(self) -> None:
+        past = set(self._past())
+        if not past:
+            return
+        self._spilled.write()
+        for home in past:
+            del self._kept[home]
+            self._table.panes.forget(home)
+        self._spilled.forget_clean(lambda key: key[0] in past)
+
+    def _new_pane(self, home: int) -> Values:
+        if not -_MAX_PANE < home < _MAX_PANE:
+            raise ValueError(f"{home * self._pane_s!r} is too far from epoch 0 for a window of {self._pane_s!r} s")
+        return _Pane(home, self._spilled)
+
+    # What is saved.
+
+    def snapshot(self) -> StepState:
+        """Heard is how far this instance is with what it gives, and how far those before it were."""
+        begun = self._ready[0] if self._ready and self._place else None
+        given = _Given(*self._table.share, self._last_given(self._given_s), begun, self._place)
+        return replace(self._spilled.snapshot(), heard=[tuple(each) for each in (given, *self._before)])
+
+    def restore(self, state: StepState) -> None:
+        """Take panes of a table, or those that were held in memory: then all instances had given the same windows."""
+        self._spilled.restore(state)
+        for pane, values in state.panes.items():
+            for key, value in values.items() if not pane.startswith(SINCE) else ():
+                self._spilled[int(pane), key] = value
+                self._spilled.trim()
+        self._spilled.write()
+        self._kept = {pane: self._new_pane(pane) for pane in self._table.panes.numbers()}
+        last = [each for each in state.heard if isinstance(each, int)]
+        self._before = [_Given(*each) for each in state.heard if not isinstance(each, int)]
+        ends_s = [-inf if each.last is None else self._end_s(each.last) for each in self._before]
+        self._watermark_s = max([*map(self._end_s, last), *ends_s], default=-inf)
+        self._given_s = min([*map(self._end_s, last), *ends_s], default=-inf)
+        self._next_end_s = min((e for e in map(self._end_s, self._open()) if e > self._given_s), default=inf)
+        if self._given_s < self._watermark_s:
+            self._begin_to_give()
