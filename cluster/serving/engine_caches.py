@@ -51,9 +51,11 @@ class _Cache:
 
     def drop(self) -> None:
         """Drop what is more than is kept, which was used longest ago."""
-        while self.newer > self.kept:
-            self.bound += 1
-            self.newer -= self.left[self.bound - self.first]
+        newer, kept, left, at = self.newer, self.kept, self.left, self.bound - self.first
+        while newer > kept:
+            at += 1
+            newer -= left[at]
+        self.newer, self.bound = newer, at + self.first
 
     def learn(self, used_after: float) -> None:
         """Come nearer to keeping just so much."""
@@ -92,6 +94,8 @@ class EngineCaches:
         if cache is None or not tokens:
             return 0
         blocks, ends, used, bound = prefix.hashes, prefix.ends_tokens, cache.used.get, cache.bound
+        if used(blocks[0], -1) < bound:  # whoever used a block used those before it too
+            return 0
         high = bisect_left(ends, tokens)
         if used(blocks[high], -1) > bound:
             return tokens
@@ -108,9 +112,12 @@ class EngineCaches:
     def most_cached(self, prefix: PromptPrefix, given: dict[EngineId, int], least_tokens: int) -> int:
         """Return how much the engine that has most of a prompt still has of what each was given; 0 where that is less
         than `least_tokens`. None is looked at that was not given more."""
-        most = least_tokens - 1
+        most, caches, first = least_tokens - 1, self._caches, prefix.hashes[0]
         for engine_id, tokens in reversed(given.items()):  # who was given it last most likely still has it
-            if tokens > most and (still := self.still_cached(prefix, engine_id, tokens)) > most:
+            if tokens <= most or (cache := caches.get(engine_id)) is None or cache.used.get(first, -1) < cache.bound:
+                continue
+            still = self.still_cached(prefix, engine_id, tokens)
+            if still > most:
                 most = still
         return most if most >= least_tokens else 0
 
@@ -122,17 +129,20 @@ class EngineCaches:
         if not prefix.hashes:
             return ()
         number = cache.first + len(cache.left)
-        found = _found(prefix, cache)
-        runs = tuple([(ends, cache.used_after(before)) for before, _, ends in found])
+        runs: tuple[Run, ...] = ()
+        if prefix.hashes[0] in cache.used:
+            found = _found(prefix, cache)
+            runs = tuple([(ends, cache.used_after(before)) for before, _, ends in found])
+            for before, begins, ends in found:
+                cache.left[before - cache.first] -= ends - begins
+                if before > cache.bound:
+                    cache.newer -= ends - begins
         tokens = prefix.ends_tokens[-1]
-        for before, begins, ends in found:
-            cache.left[before - cache.first] -= ends - begins
-            if before > cache.bound:
-                cache.newer -= ends - begins
         cache.left.append(tokens)
         cache.newer += tokens
         cache.used.update(dict.fromkeys(prefix.hashes, number))
-        cache.drop()
+        if cache.newer > cache.kept:
+            cache.drop()
         if len(cache.used) > MAX_BLOCKS:
             cache.forget_oldest()
         return runs

@@ -170,9 +170,9 @@ class _ByPrefix(LeastWork):
 
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
         self._looked_up = (None, {})
-        prefix, engine_id = self._prefix_of(ticket), account.info.engine_id
+        prefix, engine_id = ticket.prefix or self._prefix_of(ticket), account.info.engine_id
         had_tokens = self._index.add(prefix, engine_id)
-        cached_tokens = self._caches.still_cached(prefix, engine_id, had_tokens)
+        cached_tokens = self._caches.still_cached(prefix, engine_id, had_tokens) if had_tokens else 0
         ticket.given_before = self._caches.given(prefix, engine_id)
         return max(1, ticket.size.prompt_tokens - cached_tokens)
 
@@ -193,7 +193,7 @@ class _ByPrefix(LeastWork):
     def affinity_tokens(self, ticket: Ticket) -> float:
         if self._looked_up[0] is ticket:
             return max(self._matches(ticket).values(), default=0)
-        prefix = self._prefix_of(ticket)
+        prefix = ticket.prefix or self._prefix_of(ticket)
         if len(prefix.hashes) < 2:
             return 0
         return self._caches.most_cached(prefix, self._index.cached_tokens(prefix), prefix.ends_tokens[1])
