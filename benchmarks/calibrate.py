@@ -78,6 +78,7 @@ def say_fitted(fitted: Fitted, say: Callable[[str], object]) -> None:
     """Say what was fitted."""
     costs = fitted.costs
     piece = f"{costs.prefill_fixed_ms:.1f} ms a piece, {costs.prefill_token_ms:.3f} ms a token of a prompt"
+    piece += f" and {costs.prefill_context_ms:.3f} more for each 1,000 before it"
     say(f"fitted: {fitted.overhead_ms:.1f} ms, {piece}")
     say(f"ms a token by sequences: {dict(costs.decode_ms)}; {costs.max_running} at once")
     kept = f"kept in blocks of {fitted.block_tokens} tokens" if fitted.block_tokens else "not kept"

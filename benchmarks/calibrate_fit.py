@@ -1,10 +1,10 @@
 """An engine's costs from what a server was seen to take. Pure; asks nobody.
 
-Fitted: what a prompt takes by its tokens and by the pieces that it is cut into, a table of seconds a token over how
-many decode together, how many it takes at once, and whether it keeps beginnings of prompts. Into how many pieces an
-engine cuts a prompt must be said. Where all prompts are one piece, an iteration is taken to cost what one sequence
-costs to decode, besides its tokens; what else stands before the first token (the way there and back) keeps no engine
-busy, and is added to the times to the first token.
+Fitted: what a prompt takes by its tokens, by what stands before them and by the pieces that it is cut into, a table of
+seconds a token over how many decode together, how many it takes at once, and whether it keeps beginnings of prompts.
+Into how many pieces an engine cuts a prompt must be said. Where all prompts are one piece, an iteration is taken to
+cost what one sequence costs to decode, besides its tokens; what else stands before the first token (the way there and
+back) keeps no engine busy, and is added to the times to the first token.
 """
 
 import math
@@ -14,7 +14,7 @@ from statistics import median
 
 from benchmarks.calibrate_probe import Probed, Together
 from benchmarks.replay_figures import ReplayedCall
-from cluster.serving.engines.cost import CostModel
+from cluster.serving.engines.cost import CostModel, tokens_before
 from sage.base.errors import RequestFailed
 
 MIN_TOKENS_TIMED = 4
@@ -41,10 +41,26 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class Prompted:
-    """What of a prompt was not kept, and the seconds to its first token."""
+    """What of a prompt was not kept, the seconds to its first token, and what was kept."""
 
     tokens: int
     first_s: float
+    kept_tokens: int = 0
+
+    @property
+    def before_tokens(self) -> float:
+        """What stands before each of its tokens that were not kept, summed."""
+        return tokens_before(self.kept_tokens, self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCosts:
+    """Seconds until an engine begins with a prompt; a piece of it; a token; a token for each that stands before it."""
+
+    start_s: float
+    piece_s: float
+    token_s: float
+    before_token_s: float
 
 
 def fitted_to(looks: Sequence[Probed], name: str, *, chunk_tokens: int) -> Fitted:
@@ -52,9 +68,8 @@ def fitted_to(looks: Sequence[Probed], name: str, *, chunk_tokens: int) -> Fitte
 
     Raises: RequestFailed where no answer is long enough to time its tokens.
     """
-    lengths = [
-        _usual([_prompted(call) for call in calls]) for calls in zip(*(look.prompts for look in looks), strict=True)
-    ]
+    prompts = [*zip(*(look.prompts for look in looks), strict=True), *_found_kept(looks)]
+    lengths = [_usual([_prompted(call) for call in calls]) for calls in prompts]
     sizes = list(zip(*(look.together for look in looks), strict=True))
     short = next(same for same in sizes if same[0].asked == looks[0].long.asked)
     each_context_ms = context_ms([look.long for look in looks], short)
@@ -62,13 +77,13 @@ def fitted_to(looks: Sequence[Probed], name: str, *, chunk_tokens: int) -> Fitte
     if not table:
         what = f"{name} answered with fewer than {MIN_TOKENS_TIMED} tokens: what one takes cannot be told"
         raise RequestFailed(what, "Name a model that writes more.")
-    start_s, piece_s, token_s = fitted_prompts(lengths, table[0][1] / 1e3, chunk_tokens=chunk_tokens)
+    prompted = fitted_prompts(lengths, table[0][1] / 1e3, chunk_tokens=chunk_tokens)
     full = [min(num_begun(each) for each in same) for same in sizes if all(num_begun(e) < e.asked - 1 for e in same)]
     costs = CostModel(
         name="fitted",
         device=f"simulated: fitted to {name}",
-        prefill_fixed_ms=1e3 * piece_s,
-        prefill_token_ms=1e3 * token_s,
+        prefill_fixed_ms=1e3 * prompted.piece_s,
+        prefill_token_ms=1e3 * prompted.token_s,
         decode_ms=tuple(table),
         text_fixed_ms=0.0,
         text_token_ms=0.0,
@@ -78,28 +93,30 @@ def fitted_to(looks: Sequence[Probed], name: str, *, chunk_tokens: int) -> Fitte
         context_tokens=1 << 30,
         max_batch_texts=1,
         decode_context_ms=each_context_ms,
+        prefill_context_ms=1e6 * prompted.before_token_s,
     )
-    return Fitted(costs, 1e3 * start_s, block_tokens_of(looks), looks_early(looks), slowness_of(looks))
+    return Fitted(costs, 1e3 * prompted.start_s, block_tokens_of(looks), looks_early(looks), slowness_of(looks))
 
 
-def fitted_prompts(prompts: Sequence[Prompted], decode_s: float, *, chunk_tokens: int) -> tuple[float, float, float]:
-    """Return (seconds before, seconds a piece, seconds a token), none below zero, by least squares of the shares by
-    which each prompt is off. Where no prompt has two pieces, a piece costs `decode_s` at most.
+def fitted_prompts(prompts: Sequence[Prompted], decode_s: float, *, chunk_tokens: int) -> PromptCosts:
+    """Return what prompts take, nothing below zero, by least squares of the shares by which each prompt is off. Where
+    no prompt has two pieces, a piece costs `decode_s` at most.
 
-    >>> prompts = [Prompted(num, 0.01 + 0.02 * math.ceil(num / 64) + 0.001 * num) for num in (40, 60, 90, 200)]
-    >>> tuple(round(each, 6) for each in fitted_prompts(prompts, 0.012, chunk_tokens=64))
+    >>> prompts = [Prompted(num, 0.01 + 0.02 * math.ceil(num / 64) + 0.001 * num) for num in (40, 60, 90, 200, 300)]
+    >>> costs = fitted_prompts(prompts, 0.012, chunk_tokens=64)
+    >>> round(costs.start_s, 6), round(costs.piece_s, 6), round(costs.token_s, 6)
     (0.01, 0.02, 0.001)
     """
-    pieces = [math.ceil(prompt.tokens / chunk_tokens) for prompt in prompts]
-    tokens = [float(prompt.tokens) for prompt in prompts]
     ones = [1.0] * len(prompts)
+    pieces = [float(math.ceil(prompt.tokens / chunk_tokens)) for prompt in prompts]
+    tokens = [float(prompt.tokens) for prompt in prompts]
+    before = [prompt.before_tokens for prompt in prompts]
     seconds = [prompt.first_s for prompt in prompts]
     if max(pieces) == 1:
-        before_s, token_s = _least_squares([ones, tokens], seconds)
-        piece_s = min(before_s, decode_s)
-        return before_s - piece_s, piece_s, token_s
-    before_s, piece_s, token_s = _least_squares([ones, [float(each) for each in pieces], tokens], seconds)
-    return before_s, piece_s, token_s
+        start_s, token_s, before_token_s = _least_squares([ones, tokens, before], seconds)
+        piece_s = min(start_s, decode_s)
+        return PromptCosts(start_s - piece_s, piece_s, token_s, before_token_s)
+    return PromptCosts(*_least_squares([ones, pieces, tokens, before], seconds))
 
 
 def _least_squares(columns: list[list[float]], values: list[float]) -> list[float]:
@@ -215,12 +232,23 @@ def _table(sizes: Sequence[Sequence[Together]], each_context_ms: float) -> list[
 
 
 def _usual(prompts: Sequence[Prompted]) -> Prompted:
-    return Prompted(round(median(each.tokens for each in prompts)), median(each.first_s for each in prompts))
+    return Prompted(
+        round(median(each.tokens for each in prompts)),
+        median(each.first_s for each in prompts),
+        round(median(each.kept_tokens for each in prompts)),
+    )
 
 
 def _prompted(call: ReplayedCall) -> Prompted:
     assert call.usage is not None, call
-    return Prompted(call.usage.prompt_tokens - call.usage.cached_tokens, _first_s(call))
+    kept_tokens = call.usage.cached_tokens
+    return Prompted(call.usage.prompt_tokens - kept_tokens, _first_s(call), kept_tokens)
+
+
+def _found_kept(looks: Sequence[Probed]) -> list[tuple[ReplayedCall, ...]]:
+    """Return what was asked again where the server says that it found some of it: what is left has most before it."""
+    again = zip(*(look.again for look in looks), strict=True)
+    return [calls for calls in again if all(call.usage is not None and call.usage.cached_tokens for call in calls)]
 
 
 def _first_s(call: ReplayedCall) -> float:

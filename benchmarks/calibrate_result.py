@@ -26,6 +26,7 @@ class CalibrationResult(Result, frozen=True, kw_only=True):
     chunk_tokens: int
     prefill_fixed_ms: float
     prefill_token_ms: float
+    prefill_context_ms: float
     decode_ms: dict[str, float]
     decode_context_ms: float
     max_running: int
@@ -68,25 +69,26 @@ def calibration_result(
         chunk_tokens=costs.chunk_tokens,
         prefill_fixed_ms=round(costs.prefill_fixed_ms, 3),
         prefill_token_ms=round(costs.prefill_token_ms, 5),
+        prefill_context_ms=round(costs.prefill_context_ms, 5),
         decode_ms={str(number): each_ms for number, each_ms in costs.decode_ms},
         decode_context_ms=round(costs.decode_context_ms, 4),
         max_running=costs.max_running,
         block_tokens=fitted.block_tokens,
         looks_early=fitted.looks_early,
         slowness=tuple(round(each, 3) for each in fitted.slowness),
-        seen_tokens_per_s=seen.tokens_per_s,
-        simulated_tokens_per_s=simulated.tokens_per_s,
-        tokens_per_s_error=error_of(simulated.tokens_per_s, seen.tokens_per_s),
-        seen_ttft_p50_ms=seen.ttft_p50_ms,
-        simulated_ttft_p50_ms=ttft_p50_ms,
-        ttft_p50_error=error_of(ttft_p50_ms, seen.ttft_p50_ms),
-        seen_tpot_p50_ms=seen.tpot_p50_ms,
-        simulated_tpot_p50_ms=simulated.tpot_p50_ms,
-        tpot_p50_error=error_of(simulated.tpot_p50_ms, seen.tpot_p50_ms),
-        seen_e2e_p50_ms=seen.e2e_p50_ms,
-        simulated_e2e_p50_ms=e2e_p50_ms,
-        e2e_p50_error=error_of(e2e_p50_ms, seen.e2e_p50_ms),
+        **_beside("tokens_per_s", "", simulated.tokens_per_s, seen.tokens_per_s),
+        **_beside("ttft_p50", "_ms", ttft_p50_ms, seen.ttft_p50_ms),
+        **_beside("tpot_p50", "_ms", simulated.tpot_p50_ms, seen.tpot_p50_ms),
+        **_beside("e2e_p50", "_ms", e2e_p50_ms, seen.e2e_p50_ms),
     )
+
+
+def _beside(name: str, unit: str, foretold: float, seen: float) -> dict[str, float]:
+    return {
+        f"seen_{name}{unit}": seen,
+        f"simulated_{name}{unit}": foretold,
+        f"{name}_error": error_of(foretold, seen),
+    }
 
 
 def error_of(foretold: float, seen: float) -> float:

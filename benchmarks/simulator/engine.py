@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from benchmarks.simulator.arrival import Arrival
 from benchmarks.simulator.kv_cache import BlockCache
-from cluster.serving.engines.cost import CostModel
+from cluster.serving.engines.cost import CostModel, tokens_before
 from sage.base.ids import RequestId
 
 
@@ -129,7 +129,21 @@ class EngineModel:
             last = max(1, self._decoding[0][0] - self._iteration)
             self._length = last if not self._length else min(self._length, last)
         before = self._before_tokens + self._length * self._num_decoding / 2
-        self._each_s = self._costs.iteration_ms(self._chunk, self._num_decoding, (), before) / 1e3
+        before_chunk = self._before_prefilled(self._length * self._chunk) / self._length
+        self._each_s = self._costs.iteration_ms(self._chunk, self._num_decoding, (), before, before_chunk) / 1e3
+
+    def _before_prefilled(self, tokens: int) -> float:
+        """Return how many tokens stand before each of the next `tokens` of prompts, summed; 0 if that is free."""
+        if not self._costs.prefill_context_ms:
+            return 0.0
+        before = 0.0
+        for job in self._prefilling:
+            if not tokens:
+                break
+            num = min(tokens, job.left_tokens)
+            before += tokens_before(max(0, job.arrival.prompt_tokens - job.left_tokens), num)
+            tokens -= num
+        return before
 
     def _drop_cancelled(self) -> None:
         self._has_cancelled = False

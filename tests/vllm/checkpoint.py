@@ -49,11 +49,15 @@ class Size:
         return self.hidden // 2
 
 
-def make_checkpoint(folder: Path, size: Size | None = None, *, seed: int = 1) -> Path:
-    """Write a checkpoint as transformers keeps it into `folder`, and return it; the same bytes for the same seed."""
+def make_checkpoint(folder: Path, size: Size | None = None, *, seed: int = 1, is_readable: bool = False) -> Path:
+    """Write a checkpoint as transformers keeps it into `folder`, and return it; the same bytes for the same seed.
+
+    `is_readable`: each token that it writes is text at once. Else half of them, being drawn, are bytes that make no
+    character with what follows, and a server holds the text back that a real model would have written by then.
+    """
     size = size or Size()
     folder.mkdir(parents=True, exist_ok=True)
-    num_tokens = _write_tokenizer(folder)
+    num_tokens = _write_tokenizer(folder, is_readable=is_readable)
     config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -78,10 +82,10 @@ def make_checkpoint(folder: Path, size: Size | None = None, *, seed: int = 1) ->
     return folder
 
 
-def _write_tokenizer(folder: Path) -> int:
+def _write_tokenizer(folder: Path, *, is_readable: bool) -> int:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.decoder = _signs() if is_readable else decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=_VOCABULARY,
         special_tokens=[_BEGIN, _END],
@@ -99,6 +103,11 @@ def _write_tokenizer(folder: Path) -> int:
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(told), encoding="utf-8")
     return int(tokenizer.get_vocab_size())
+
+
+def _signs() -> decoders.Decoder:
+    """Return what shows each byte of a token as the sign that stands for it in the vocabulary, blanks as they are."""
+    return decoders.Sequence([decoders.Replace("\u0120", " "), decoders.Fuse()])
 
 
 def _write_weights(path: Path, shapes: dict[str, list[int]], seed: int) -> None:
@@ -142,8 +151,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--hidden", type=int, default=HIDDEN, help="a multiple of 64")
     parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument(
+        "--readable", action="store_true", help="each token is text at once, as a real model's mostly is"
+    )
     arguments = parser.parse_args()
-    print(make_checkpoint(arguments.folder, Size(arguments.hidden, arguments.layers)))
+    size = Size(arguments.hidden, arguments.layers)
+    print(make_checkpoint(arguments.folder, size, is_readable=arguments.readable))
 
 
 if __name__ == "__main__":

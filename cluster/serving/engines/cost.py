@@ -27,15 +27,25 @@ class CostModel:
     max_batch_texts: int
     decode_context_ms: float = 0.0
     """More for each 1,000 tokens that stand before the next ones of the sequences that decode: attention reads them."""
+    prefill_context_ms: float = 0.0
+    """More for each 1,000 tokens that stand before a token of a prompt, kept ones too, summed over the prompt's tokens
+    of the iteration."""
 
     def iteration_ms(
-        self, prefill_tokens: int, num_decoding: int, text_tokens: Sequence[int], before_tokens: float = 0.0
+        self,
+        prefill_tokens: int,
+        num_decoding: int,
+        text_tokens: Sequence[int],
+        before_tokens: float = 0.0,
+        before_prefill_tokens: float = 0.0,
     ) -> float:
         """Return the cost. A mixed iteration pays its prefill and what decoding costs more than one sequence.
 
-        `before_tokens`: prompts, and answers so far, of all that decode.
+        `before_tokens`: prompts, and answers so far, of all that decode. `before_prefill_tokens`: what stands before
+        each token of the prompts, summed (`tokens_before`).
         """
         cost = sum(self.text_ms(tokens) for tokens in text_tokens) + self.decode_context_ms * before_tokens / 1000
+        cost += self.prefill_context_ms * before_prefill_tokens / 1000
         if prefill_tokens:
             cost += self.prefill_fixed_ms + self.prefill_token_ms * prefill_tokens
             cost += max(0.0, self._decoding_ms(num_decoding) - self._decoding_ms(1))
@@ -56,6 +66,15 @@ class CostModel:
             at += 1
         (low, low_ms), (high, high_ms) = table[at - 1], table[at]
         return low_ms + (high_ms - low_ms) * (num - low) / (high - low)
+
+
+def tokens_before(done: float, tokens: float) -> float:
+    """Return how many tokens stand before each of the next `tokens` of a prompt of which `done` are known, summed.
+
+    >>> tokens_before(10, 4)
+    48.0
+    """
+    return tokens * (done + tokens / 2)
 
 
 # Two x86-64 cores, OpenVINO, SmolLM2-135M and MiniLM int8, measured 2026-11-22: prefill and text constants by

@@ -17,7 +17,7 @@ from cluster.serving.engines.checks import (
     failed,
     served_card,
 )
-from cluster.serving.engines.cost import CostModel
+from cluster.serving.engines.cost import CostModel, tokens_before
 from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.engines.simulated_content import hash_vector, num_tokens, numbered_word, prompt_text
@@ -185,7 +185,9 @@ class SimulatedEngine:
         lengths = [work.tokens[at] for work, at in iteration.embedding]
         read = sum(num for _, num in iteration.reading)
         before = sum(sequence.prompt_tokens + sequence.made for sequence in iteration.decoding)
-        iteration.due_s = start_s + self._cost.iteration_ms(read, len(iteration.decoding), lengths, before) / 1000
+        before_read = sum(tokens_before(s.prompt_tokens - s.unread, num) for s, num in iteration.reading)
+        cost_ms = self._cost.iteration_ms(read, len(iteration.decoding), lengths, before, before_read)
+        iteration.due_s = start_s + cost_ms / 1000
         return iteration
 
     def _admit(self) -> None:

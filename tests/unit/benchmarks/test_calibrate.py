@@ -1,7 +1,7 @@
 """Costs fitted to what a server was seen to take: found again, and how far a simulation with them is off."""
 
 import json
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import pytest
 
@@ -102,11 +102,22 @@ def test_tokens_are_timed_while_all_are_at_it_not_while_prompts_are_read_beside(
 
 def test_prompts_cost_nothing_below_zero() -> None:
     falling = [Prompted(50, 0.3), Prompted(90, 0.2)]
-    before_s, piece_s, each_s = fitted_prompts(falling, 0.01, chunk_tokens=CHUNK_TOKENS)
-    assert (piece_s, each_s) == (0.01, 0.0)
-    assert 0.2 < before_s + piece_s < 0.3
+    costs = fitted_prompts(falling, 0.01, chunk_tokens=CHUNK_TOKENS)
+    assert (costs.piece_s, costs.token_s, costs.before_token_s) == (0.01, 0.0, 0.0)
+    assert 0.2 < costs.start_s + costs.piece_s < 0.3
     steep = fitted_prompts([Prompted(50, 0.1), Prompted(90, 0.3)], 0.01, chunk_tokens=CHUNK_TOKENS)
-    assert min(steep) == 0.0 < max(steep)
+    assert min(astuple(steep)) == 0.0 < max(astuple(steep))
+
+
+@pytest.mark.parametrize("chunk_tokens", [64, 2048])
+def test_what_stands_before_a_token_of_a_prompt_costs_whether_it_is_kept_or_worked_off(chunk_tokens: int) -> None:
+    costs = replace(CPU2, prefill_context_ms=0.5, decode_context_ms=0.5, chunk_tokens=chunk_tokens)
+    fitted = fitted_to([look_at(costs)], "m", chunk_tokens=chunk_tokens).costs
+    assert fitted.prefill_context_ms == pytest.approx(0.5, rel=0.1)
+    assert fitted.prefill_token_ms == pytest.approx(CPU2.prefill_token_ms, rel=0.1)
+    fresh = [Prompted(num, 0.01 + 0.001 * num) for num in (40, 80, 160)]
+    kept_before = fitted_prompts([*fresh, Prompted(100, 0.16, 950)], 0.01, chunk_tokens=2048)
+    assert kept_before.before_token_s * 100 * 1_000 == pytest.approx(0.05, rel=0.1)
 
 
 def test_what_is_kept_of_prompts_is_known_by_what_the_server_says_or_by_its_haste() -> None:

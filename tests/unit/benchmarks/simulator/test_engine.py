@@ -1,6 +1,7 @@
 """The engine model against one that does every iteration by itself."""
 
 from collections import deque
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -8,13 +9,13 @@ import pytest
 from benchmarks.simulator.arrival import Arrival
 from benchmarks.simulator.engine import EngineModel, Sequenced
 from benchmarks.simulator.kv_cache import BlockCache
-from cluster.serving.engines.cost import H100
+from cluster.serving.engines.cost import H100, CostModel
 from sage.base.ids import RequestId
 
 
-def jumped(arrivals: list[Arrival]) -> dict[str, tuple[float, float]]:
+def jumped(arrivals: list[Arrival], costs: CostModel = H100) -> dict[str, tuple[float, float]]:
     """Return when each request got its first and its last token, by the engine model."""
-    engine, first, last = EngineModel(H100, kv_tokens=1_000_000), dict[str, float](), dict[str, float]()
+    engine, first, last = EngineModel(costs, kv_tokens=1_000_000), dict[str, float](), dict[str, float]()
     waiting = deque(enumerate(arrivals))
     while waiting or not engine.is_idle:
         if waiting and waiting[0][1].at_s <= engine.next_s():
@@ -136,3 +137,24 @@ def test_the_cache_drops_what_was_used_longest_ago_and_beginnings_last() -> None
     cache.use((6, 7, 8))
     assert cache.num_cached((6, 7, 8)) == 3
     assert len(cache) == 4
+
+
+def test_a_token_of_a_prompt_costs_more_the_more_stands_before_it_and_kept_tokens_stand_there_too() -> None:
+    costs = replace(H100, prefill_context_ms=0.01, chunk_tokens=512)
+    whole = Arrival(0.0, 2000, 1, (1, 2), 512)
+    end = Arrival(9.0, 2000, 1, (1, 2), 512)
+    times = jumped([whole, end], costs)
+    linear_s = (4 * costs.prefill_fixed_ms + 2000 * costs.prefill_token_ms) / 1e3
+    assert times["0"][0] == pytest.approx(linear_s + 0.01 * 2000 * 1000 / 1e6)
+    linear_s = (2 * costs.prefill_fixed_ms + 976 * costs.prefill_token_ms) / 1e3
+    assert times["1"][0] - 9.0 == pytest.approx(linear_s + 0.01 * 976 * (1024 + 488) / 1e6)
+
+
+def test_prompts_that_are_worked_off_in_one_iteration_have_only_their_own_tokens_before_them() -> None:
+    costs = replace(H100, prefill_context_ms=0.01, chunk_tokens=1024)
+    engine = EngineModel(costs, kv_tokens=1_000_000)
+    for number in range(3):
+        engine.add(RequestId(str(number)), Arrival(0.0, 300, 1), 0.0)
+    engine.advance(engine.next_s())  # the first began by itself
+    alone_s, both_s = engine.next_s(), 2 * 300 * costs.prefill_token_ms + costs.prefill_fixed_ms
+    assert alone_s == pytest.approx((300 * costs.prefill_token_ms + costs.prefill_fixed_ms + 0.45 + both_s + 0.9) / 1e3)
