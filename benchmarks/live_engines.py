@@ -29,8 +29,8 @@ class SeenLink(PassedOnLink):
     def drain(self) -> list[FromHost | HostLost]:
         came = super().drain()
         for message in came:
-            if isinstance(message, Seen):
-                self.figures = message.figures
+            if isinstance(message, Seen) and isinstance(message.said, EngineFigures):
+                self.figures = message.said
         return came
 
     async def at_rest(self) -> EngineFigures | None:

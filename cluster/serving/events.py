@@ -5,7 +5,7 @@ Structs: they are made in a fifth of the time that frozen dataclasses take, seve
 
 import msgspec
 
-from cluster.serving.engines.figures import EngineFigures
+from cluster.serving.engines.figures import Said
 from cluster.serving.engines.port import EngineInfo
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failure, Last, Request
@@ -69,7 +69,7 @@ class EngineSeen(msgspec.Struct, frozen=True):
     """What an engine that is up says of itself now."""
 
     engine_id: EngineId
-    figures: EngineFigures
+    said: Said
 
 
 class PolicyChanged(msgspec.Struct, frozen=True):

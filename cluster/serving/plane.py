@@ -125,8 +125,8 @@ class Plane:
             case EngineRetired(engine_id, within_s):
                 self._retiring.add(engine_id, self._router.retire(engine_id), now_s + within_s)
                 self._wakeups.may_be_due = True
-            case EngineSeen(engine_id, figures):
-                self._router.saw(engine_id, figures)
+            case EngineSeen(engine_id, said):
+                self._router.saw(engine_id, said)
             case PolicyChanged(policy, route):
                 if policy is not None:
                     self._queue.change_policy(self._policy_named(policy))

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
 from cluster.serving.account import MAX_EMBEDDING_BATCHES, EngineAccount
-from cluster.serving.engines.figures import EngineFigures
+from cluster.serving.engines.figures import KeptBlocks, Said
 from cluster.serving.engines.port import EngineInfo
+from cluster.serving.kept_exactly import KeptExactly
 from cluster.serving.routes import EngineRoute, LeastWork
 from cluster.serving.size import work_of
 from cluster.serving.ticket import Lane, Ticket, lane_for
@@ -45,6 +46,8 @@ class Router:
         self._is_adaptive = is_adaptive(window)
         self._windows: dict[tuple[object, ...], PromptWindow] = {}
         self._route: EngineRoute = route if route is not None else LeastWork()
+        self._kept = KeptExactly()
+        self._route.knows(self._kept)
         self._accounts: dict[EngineId, EngineAccount] = {}
         self._serving: dict[Lane, _Serving] = {}
         self._serving_of: dict[EngineId, tuple[_Serving, ...]] = {}  # those in which the engine stands
@@ -64,11 +67,15 @@ class Router:
     def account(self, engine_id: EngineId) -> EngineAccount | None:
         return self._accounts.get(engine_id)
 
-    def saw(self, engine_id: EngineId, figures: EngineFigures) -> None:
+    def saw(self, engine_id: EngineId, said: Said) -> None:
         """Take what an engine says of itself; one that is not up is passed over."""
         account = self._accounts.get(engine_id)
-        if account is not None:
-            account.saw(figures)
+        if account is None:
+            return
+        if isinstance(said, KeptBlocks):
+            self._kept.told(engine_id, said)
+        else:
+            account.saw(said)
 
     def add(self, info: EngineInfo) -> EngineAccount:
         """Open the account of an engine that came up; its id must be new."""
@@ -102,6 +109,7 @@ class Router:
         if account is None:
             return None
         self._route.gone(engine_id)
+        self._kept.forget(engine_id)
         account.version += 1
         for serving in self._serving_of.pop(engine_id):
             serving.accounts.remove(account)
@@ -167,6 +175,7 @@ class Router:
     def change_route(self, route: EngineRoute) -> None:
         """Give what is picked from now on to engines by `route`."""
         self._route = route
+        route.knows(self._kept)
         for serving in self._serving.values():
             serving.heap.clear()
         for account in self._accounts.values():

@@ -11,11 +11,12 @@
 Work is counted in prompt tokens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from cluster.serving.account import EngineAccount
 from cluster.serving.engine_caches import EngineCaches
+from cluster.serving.kept_exactly import KeptExactly
 from cluster.serving.names import unknown
 from cluster.serving.prefix_index import PrefixIndex
 from cluster.serving.recent import Recent
@@ -54,6 +55,15 @@ class EngineRoute(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def is_by_cached(self) -> bool:
+        """Whether it asks what engines have cached."""
+        ...
+
+    def knows(self, kept: KeptExactly) -> None:
+        """Use what engines tell exactly of what they keep."""
+        ...
 
     def standing(self, account: EngineAccount) -> float:
         """Return a number that changes only when something is charged or released; the lowest is looked at first."""
@@ -96,6 +106,10 @@ class LeastWork:
     """The engine with the least outstanding work."""
 
     name = "least_work"
+    is_by_cached = False
+
+    def knows(self, kept: KeptExactly) -> None:
+        """Nothing is asked of it."""
 
     def standing(self, account: EngineAccount) -> float:
         return account.work
@@ -159,11 +173,18 @@ class BySession(LeastWork):
 class _ByPrefix(LeastWork):
     """What routes by cached prefixes share: the index of who has which blocks."""
 
+    is_by_cached = True
+
     def __init__(self, sizing: Sizing) -> None:
         self._sizing = sizing
         self._index = PrefixIndex()
         self._caches = EngineCaches()
+        self._kept = KeptExactly()
         self._looked_up: tuple[Ticket | None, dict[EngineId, int]] = (None, {})  # the last, until the index changes
+        self._looked_up_version = 0  # of what is kept exactly
+
+    def knows(self, kept: KeptExactly) -> None:
+        self._kept = kept
 
     def came(self, ticket: Ticket) -> None:
         self._prefix_of(ticket)
@@ -172,7 +193,9 @@ class _ByPrefix(LeastWork):
         self._looked_up = (None, {})
         prefix, engine_id = ticket.prefix or self._prefix_of(ticket), account.info.engine_id
         had_tokens = self._index.add(prefix, engine_id)
-        cached_tokens = self._caches.still_cached(prefix, engine_id, had_tokens) if had_tokens else 0
+        cached_tokens = self._still()(prefix, engine_id, had_tokens) if had_tokens else 0
+        if self._kept.version:
+            self._kept.given(prefix, engine_id)
         ticket.given_before = self._caches.given(prefix, engine_id)
         return max(1, ticket.size.prompt_tokens - cached_tokens)
 
@@ -186,12 +209,13 @@ class _ByPrefix(LeastWork):
         self._looked_up = (None, {})
         had_tokens = ticket.size.prompt_tokens - ticket.uncached_tokens
         self._caches.not_worked_off(self._prefix_of(ticket), engine_of(ticket), had_tokens)
+        self._kept.not_worked_off(self._prefix_of(ticket), engine_of(ticket))
 
     def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
         return max(1, ticket.size.prompt_tokens - self._cached_tokens(ticket).get(account.info.engine_id, 0))
 
     def affinity_tokens(self, ticket: Ticket) -> float:
-        if self._looked_up[0] is ticket:
+        if self._looked_up[0] is ticket or self._kept.version:
             return max(self._matches(ticket).values(), default=0)
         prefix = ticket.prefix or self._prefix_of(ticket)
         if len(prefix.hashes) < 2:
@@ -207,7 +231,8 @@ class _ByPrefix(LeastWork):
         return {id: tokens for id, tokens in cached_tokens.items() if tokens >= least}
 
     def _cached_tokens(self, ticket: Ticket) -> dict[EngineId, int]:
-        if self._looked_up[0] is not ticket:
+        if self._looked_up[0] is not ticket or self._looked_up_version != self._kept.version:
+            self._looked_up_version = self._kept.version
             self._looked_up = (ticket, self._still_cached(self._prefix_of(ticket)))
         return self._looked_up[1]
 
@@ -216,8 +241,17 @@ class _ByPrefix(LeastWork):
         self._caches.forget(engine_id)
 
     def _still_cached(self, prefix: PromptPrefix) -> dict[EngineId, int]:
-        given, still = self._index.cached_tokens(prefix), self._caches.still_cached
+        given, still = self._index.cached_tokens(prefix), self._still()
         return {id: left for id, tokens in given.items() if (left := still(prefix, id, tokens))}
+
+    def _still(self) -> Callable[[PromptPrefix, EngineId, int], int]:
+        """Return what says how much an engine still has: while none ever told exactly, what is learned, at once."""
+        return self._told_or_learned if self._kept.version else self._caches.still_cached
+
+    def _told_or_learned(self, prefix: PromptPrefix, engine_id: EngineId, tokens: int) -> int:
+        if self._kept.tells(engine_id):
+            return self._kept.tokens(prefix, engine_id)
+        return self._caches.still_cached(prefix, engine_id, tokens)
 
     def _prefix_of(self, ticket: Ticket) -> PromptPrefix:
         if ticket.prefix is None:

@@ -5,7 +5,7 @@ import select
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from cluster.serving.engines.figures import EngineFigures
+from cluster.serving.engines.figures import EngineFigures, KeptBlocks
 from cluster.serving.engines.launch import HostLink
 from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.port import Abort, Engine, EngineInfo, Ready, Replies, Run, Seen, StartFailed
@@ -72,6 +72,7 @@ class Hosted:
         assert isinstance(first, Ready), first
         self.info = first.info
         self.seen: list[EngineFigures] = []
+        self.kept: list[KeptBlocks] = []
 
     def add(self, requests: Sequence[Request]) -> None:
         assert self.link.send(Run(tuple(requests)))
@@ -81,15 +82,23 @@ class Hosted:
 
     def next_replies(self) -> Sequence[Reply]:
         while isinstance(message := next(self._messages), Seen):
-            self.seen.append(message.figures)
+            self._note(message)
         assert isinstance(message, Replies), message
         return message.replies
 
     def next_figures(self) -> EngineFigures:
         """Return what the engine says next of itself, with nothing asked of it meanwhile."""
-        message = next(self._messages)
-        assert isinstance(message, Seen), message
-        return message.figures
+        while isinstance(message := next(self._messages), Seen):
+            if isinstance(message.said, EngineFigures):
+                return message.said
+            self._note(message)
+        raise AssertionError(message)
+
+    def _note(self, message: Seen) -> None:
+        if isinstance(message.said, EngineFigures):
+            self.seen.append(message.said)
+        else:
+            self.kept.append(message.said)
 
     def close(self) -> None:
         self.link.close(5.0)

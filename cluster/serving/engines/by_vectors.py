@@ -6,7 +6,7 @@ import msgspec
 
 from cluster.serving.cosines import scores_from, texts_with_query
 from cluster.serving.engines.checks import check_texts, failed, served_card
-from cluster.serving.engines.figures import EngineFigures
+from cluster.serving.engines.figures import Said
 from cluster.serving.engines.port import Engine, EngineInfo
 from sage.base.errors import SageError
 from sage.base.ids import RequestId
@@ -51,7 +51,7 @@ class ScoringByVectors:
     def due_in_s(self) -> float | None:
         return 0.0 if self._refused else self._engine.due_in_s()
 
-    def figures(self) -> EngineFigures | None:
+    def figures(self) -> Said | None:
         return self._engine.figures()
 
     def close(self) -> None:

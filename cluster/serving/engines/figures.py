@@ -13,7 +13,7 @@ _NAMES = {
 }
 
 
-class EngineFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EngineFigures(msgspec.Struct, frozen=True, tag="figures", forbid_unknown_fields=True):
     """What an engine works on and has room for, by its own count.
 
     `num_waiting`: requests that wait inside it. `kv_used`: share of its memory for keys and values, 0 to 1. The others
@@ -33,6 +33,22 @@ class EngineFigures(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def prefix_hit(self) -> float | None:
         """The share of prompt tokens that it had cached; None before any."""
         return self.prefix_hit_tokens / self.prefix_asked_tokens if self.prefix_asked_tokens else None
+
+
+class KeptBlocks(msgspec.Struct, frozen=True, tag="kept", forbid_unknown_fields=True):
+    """What changed of the blocks of prompts (`PromptPrefix.hashes`) that an engine keeps, by its own word.
+
+    `is_first`: before it, none was kept. `is_over`: nothing more is told until the next first, and what is kept is not
+    known any more.
+    """
+
+    stored: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+    is_first: bool = False
+    is_over: bool = False
+
+
+Said = EngineFigures | KeptBlocks
 
 
 def figures_of(text: str) -> EngineFigures | None:

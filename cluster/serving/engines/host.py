@@ -27,6 +27,7 @@ from cluster.runtime.host_process import LOG_NAME, tail_of
 from cluster.runtime.keys import ClusterKeys
 from cluster.serving.engines.build import engine_from_spec
 from cluster.serving.engines.device_board import board_on
+from cluster.serving.engines.figures import Said
 from cluster.serving.engines.host_watch import answer_of
 from cluster.serving.engines.link_socket import set_up
 from cluster.serving.engines.port import (
@@ -140,11 +141,12 @@ class Turns:
 def serve(engine: Engine, parent: Parent, turns: Turns) -> None:
     """Work until told to shut down. While the parent does not read, the engine rests: nothing piles up here."""
     unsent: Sequence[Reply] = ()
+    said: Said | None = None
     turns.begin()
     while True:
-        wait_s = None if unsent else engine.due_in_s()
+        wait_s = None if unsent or said else engine.due_in_s()
         turns.end()
-        orders = parent.orders(wait_s, or_room=bool(unsent))
+        orders = parent.orders(wait_s, or_room=bool(unsent or said))
         turns.begin()
         for order in orders:
             match order:
@@ -157,8 +159,8 @@ def serve(engine: Engine, parent: Parent, turns: Turns) -> None:
         unsent = unsent or engine.step()
         if unsent and parent.offer(Replies(tuple(unsent))):
             unsent = ()
-        if (figures := engine.figures()) is not None:
-            parent.offer(Seen(figures))
+        while (said := said or engine.figures()) is not None and parent.offer(Seen(said)):
+            said = None
 
 
 def main() -> int:

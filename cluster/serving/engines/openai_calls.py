@@ -2,13 +2,15 @@
 
 import asyncio
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from typing import Protocol
 
 import numpy as np
 
 from cluster.serving.engines.checks import failed
 from cluster.serving.engines.openai_upstream import Unreachable, Upstream
+from cluster.serving.engines.openai_wire import has_room_for_tokens
 from cluster.serving.engines.port import EngineInfo
 from sage.base.errors import ContextOverflow, EngineLost, InternalError, SageError
 from sage.base.inference import (
@@ -29,13 +31,27 @@ Came = Callable[[int, Reply | Unreachable], None]
 """Takes the number of a call and what it brought, on the loop's thread."""
 
 
+class PromptWatch(Protocol):
+    """Is told of prompts, on the loop's thread."""
+
+    def asks_tokens(self, request: ChatRequest | GenerateRequest) -> bool:
+        """Take that a prompt is asked for; say whether its tokens are wanted."""
+        ...
+
+    def prompted(self, request: ChatRequest | GenerateRequest, token_ids: Sequence[int]) -> None:
+        """Take that the server has begun with a prompt, and its tokens where they were wanted."""
+        ...
+
+
 class OpenaiCalls:
     """At most `info.max_running` at once; the others wait. Used on the loop's thread."""
 
-    def __init__(self, info: EngineInfo, upstream: Upstream, came: Came) -> None:
+    def __init__(self, info: EngineInfo, upstream: Upstream, came: Came, watch: PromptWatch | None = None) -> None:
+        """`watch` is told of each prompt that the server begins with."""
         self._info = info
         self._upstream = upstream
         self._came = came
+        self._watch = watch
         self._slots = asyncio.Semaphore(info.max_running)
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
@@ -86,9 +102,13 @@ class OpenaiCalls:
         self._came(call, Embedded(request.id, data, dim, usage, self._info.engine_id))
 
     async def _generate(self, call: int, request: ChatRequest | GenerateRequest, card: ModelCard) -> None:
-        num_pieces, reason, usage = 0, None, None
-        async with aclosing(self._upstream.generate(request, card)) as pieces:
+        num_pieces, reason, usage, is_first = 0, None, None, True
+        asks = self._watch is not None and has_room_for_tokens(request, card) and self._watch.asks_tokens(request)
+        async with aclosing(self._upstream.generate(request, card, asks_prompt_ids=asks)) as pieces:
             async for piece in pieces:
+                if is_first and self._watch is not None:
+                    self._watch.prompted(request, piece.prompt_ids)
+                is_first = False
                 reason, usage = piece.reason or reason, piece.usage or usage
                 if piece.text:
                     num_pieces += 1

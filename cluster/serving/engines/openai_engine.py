@@ -6,7 +6,7 @@ HTTP is spoken on an event loop of its own thread; whoever drives the engine is 
 import contextlib
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cluster.serving.engines.checks import (
     cancelled,
@@ -17,7 +17,8 @@ from cluster.serving.engines.checks import (
     served_card,
 )
 from cluster.serving.engines.ending_order import EndingOrder
-from cluster.serving.engines.figures import EngineFigures
+from cluster.serving.engines.figures import EngineFigures, Said
+from cluster.serving.engines.kv_follower import KvFollower
 from cluster.serving.engines.loop_thread import LoopThread
 from cluster.serving.engines.openai_calls import OpenaiCalls
 from cluster.serving.engines.openai_upstream import Unreachable, Upstream
@@ -36,13 +37,22 @@ class OpenaiEngine:
     """A server's models; an Engine. Requests beyond `info.max_running` wait here."""
 
     def __init__(
-        self, info: EngineInfo, upstream: Upstream, thread: LoopThread, process: ServerProcess | None = None
+        self,
+        info: EngineInfo,
+        upstream: Upstream,
+        thread: LoopThread,
+        process: ServerProcess | None = None,
+        *,
+        kv_addresses: tuple[str, str] | None = None,
     ) -> None:
-        """Own `upstream`, which lives on `thread`, and the thread; and the server itself, where it is a `process`."""
+        """Own `upstream`, which lives on `thread`, and the thread; and the server itself, where it is a `process`.
+
+        What a server publishes of what it keeps of prompts is followed at the first of `kv_addresses`, and asked for
+        again at the second.
+        """
         self._info = info
         self._thread = thread
         self._process = process
-        self._calls = OpenaiCalls(info, upstream, self._came)
         self._open: dict[RequestId, int] = {}  # its call: one that was given back may come again
         self._num_calls = 0
         self._of_texts = EndingOrder()
@@ -53,6 +63,8 @@ class OpenaiEngine:
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
         self.wake_fd: int | None = self._wake
+        self._follower = thread.ask(_following(kv_addresses, self._wake_up), _CLOSE_S) if kv_addresses else None
+        self._calls = OpenaiCalls(info, upstream, self._came, self._follower)
         self._watch = ServerWatch(upstream, self.has_work, self._saw)
         self._figures: EngineFigures | None = None
         if process is not None:
@@ -100,9 +112,12 @@ class OpenaiEngine:
         return bool(self._open or self._replies)
 
     def due_in_s(self) -> float | None:
-        return 0.0 if self._replies or self._arrived or self._lost is not None else None
+        has_news = self._follower is not None and bool(self._follower.pending)
+        return 0.0 if self._replies or self._arrived or has_news or self._lost is not None else None
 
-    def figures(self) -> EngineFigures | None:
+    def figures(self) -> Said | None:
+        if self._follower is not None and (kept := self._follower.pending.taken()) is not None:
+            return kept
         figures, self._figures = self._figures, None
         return figures
 
@@ -110,6 +125,8 @@ class OpenaiEngine:
         self._open.clear()
         self._thread.ask(self._watch.end(), _CLOSE_S)
         self._thread.ask(self._calls.close(), _CLOSE_S)
+        if self._follower is not None:
+            self._thread.ask(_closed(self._follower), _CLOSE_S)
         self._thread.close()
         if self._process is not None:
             self._process.close()
@@ -149,6 +166,14 @@ class OpenaiEngine:
     def _wake_up(self) -> None:
         with contextlib.suppress(BlockingIOError):  # the pipe is full of wakes that were not heard yet
             os.write(self._waker, b"!")
+
+
+async def _following(addresses: tuple[str, str], wake_up: Callable[[], None]) -> KvFollower:
+    return KvFollower(*addresses, wake_up)
+
+
+async def _closed(follower: KvFollower) -> None:
+    follower.close()
 
 
 def _checked(request: Request, info: EngineInfo) -> ModelCard:

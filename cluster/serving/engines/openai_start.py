@@ -28,6 +28,7 @@ class Server:
     """Where a server is and how it is asked; `environ` holds its key under `key_env`.
 
     `process`: the server itself, where it is ours: it is lost as soon as that ends, and ended with the engine.
+    `kv_addresses`: where it publishes what it keeps of prompts, and where it does so again, if it does.
     """
 
     url: str
@@ -35,6 +36,7 @@ class Server:
     environ: Mapping[str, str]
     device: str
     process: ServerProcess | None = None
+    kv_addresses: tuple[str, str] | None = None
 
 
 def openai_engine(spec: EngineSpec, engine_id: EngineId, *, appear_s: float = APPEAR_S) -> OpenaiEngine:
@@ -59,7 +61,7 @@ def engine_of_server(
     except BaseException:
         thread.close()
         raise
-    return OpenaiEngine(info, upstream, thread, server.process)
+    return OpenaiEngine(info, upstream, thread, server.process, kv_addresses=server.kv_addresses)
 
 
 async def _found(spec: EngineSpec, engine_id: EngineId, server: Server, appear_s: float) -> tuple[Upstream, EngineInfo]:

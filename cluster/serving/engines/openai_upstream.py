@@ -90,10 +90,13 @@ class Upstream:
         async with self._answer("POST", "/rerank", rerank_body(request)) as answer:
             return scores_of(await self._body(answer), len(request.texts), self.where)
 
-    async def generate(self, request: ChatRequest | GenerateRequest, card: ModelCard) -> AsyncGenerator[AnswerPiece]:
+    async def generate(
+        self, request: ChatRequest | GenerateRequest, card: ModelCard, *, asks_prompt_ids: bool = False
+    ) -> AsyncGenerator[AnswerPiece]:
         """Give the answer as it comes; the last piece has a reason. Leaving early ends the connection."""
         path = "/chat/completions" if isinstance(request, ChatRequest) else "/completions"
-        async with self._answer("POST", path, generation_body(request, card)) as answer:
+        body = generation_body(request, card, asks_prompt_ids=asks_prompt_ids)
+        async with self._answer("POST", path, body) as answer:
             if answer.content_type != "text/event-stream":
                 raise self._no_events(await self._body(answer), answer.content_type)
             reader = EventReader()

@@ -9,11 +9,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from cluster.serving.engines.kv_events import TokenId
+from cluster.serving.engines.server_events import MAX_EVENT_BYTES
 from sage.base.errors import InvalidRequest, RequestFailed
 from sage.base.inference import ChatRequest, EmbedRequest, GenerateRequest, ModelCard, Usage
 
 DONE = b"[DONE]"
 _LEAST_ANSWER_TOKENS = 16
+_BYTES_OF_TOKEN_ID = 8  # as JSON, of vocabularies below a million
+_TEMPLATE_TOKENS = 4_096  # what a template may put around a chat, tools and all
 _SPECIAL_TOKENS = 8  # what a tokenizer may put around a prompt
 
 
@@ -38,6 +42,7 @@ class _Delta(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     index: int = 0
+    prompt_token_ids: list[TokenId] | None = None
     delta: _Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
@@ -46,6 +51,7 @@ class _Choice(msgspec.Struct):
 class _Chunk(msgspec.Struct):
     choices: list[_Choice]
     usage: _Usage | None = None
+    prompt_token_ids: list[TokenId] | None = None  # of a chat; of a raw prompt its choice has them
 
 
 class _Vector(msgspec.Struct):
@@ -74,19 +80,23 @@ class _ModelList(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class AnswerPiece:
-    """What one event of an answer brought. `usage` counts the whole answer so far."""
+    """What one event of an answer brought. `usage` counts the whole answer so far; `prompt_ids` are the prompt's
+    tokens, once, where they were asked for."""
 
     text: str = ""
     reason: Literal["stop", "length"] | None = None
     usage: Usage | None = None
+    prompt_ids: tuple[int, ...] = ()
 
 
 _chunks = msgspec.json.Decoder(_Chunk)
 _vectors = msgspec.json.Decoder(_Vectors)
 
 
-def generation_body(request: ChatRequest | GenerateRequest, card: ModelCard) -> dict[str, object]:
-    """Return the body that asks for `request` as events, with usage."""
+def generation_body(
+    request: ChatRequest | GenerateRequest, card: ModelCard, *, asks_prompt_ids: bool = False
+) -> dict[str, object]:
+    """Return the body that asks for `request` as events, with usage, and with the prompt's tokens, as vLLM can."""
     sampling = request.sampling
     body: dict[str, object] = {
         "model": request.model,
@@ -95,6 +105,8 @@ def generation_body(request: ChatRequest | GenerateRequest, card: ModelCard) -> 
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
     }
+    if asks_prompt_ids:
+        body["return_token_ids"] = True
     if sampling.seed is not None:
         body["seed"] = sampling.seed
     if sampling.stop:
@@ -109,6 +121,15 @@ def generation_body(request: ChatRequest | GenerateRequest, card: ModelCard) -> 
     if max_tokens is not None:
         body["max_tokens"] = max_tokens
     return body
+
+
+def has_room_for_tokens(request: ChatRequest | GenerateRequest, card: ModelCard) -> bool:
+    """Say whether the tokens of the prompt fit into an event of the answer: of a token there is at least a byte."""
+    most = MAX_EVENT_BYTES // _BYTES_OF_TOKEN_ID
+    if card.context_tokens <= most:
+        return True
+    texts = [m.content for m in request.messages] if isinstance(request, ChatRequest) else [request.prompt]
+    return sum(len(text.encode()) for text in texts) + _TEMPLATE_TOKENS <= most
 
 
 def _room(prompt: str, card: ModelCard) -> int:
@@ -134,7 +155,8 @@ def piece_of(event: bytes, where: str) -> AnswerPiece:
     if len(chunk.choices) > 1 or choice.index != 0 or (choice.delta is not None and choice.delta.tool_calls):
         raise RequestFailed(f"{where} sent more than the one text that was asked for")
     text = choice.text if choice.delta is None else choice.delta.content
-    return AnswerPiece(text or "", _reason(choice.finish_reason, where), usage)
+    prompt_ids = tuple(chunk.prompt_token_ids or choice.prompt_token_ids or ())
+    return AnswerPiece(text or "", _reason(choice.finish_reason, where), usage, prompt_ids)
 
 
 def _reason(word: str | None, where: str) -> Literal["stop", "length"] | None:

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from cluster.serving.engines.figures import EngineFigures
+from cluster.serving.engines.figures import Said
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failure, Kind, ModelCard, Reply, Request
 
@@ -65,8 +65,9 @@ class Engine(Protocol):
         """Return in how many seconds the next `step` brings something on; 0 at once, None not before an `add`."""
         ...
 
-    def figures(self) -> EngineFigures | None:
-        """Return what it says of itself, once where it is new; None where it says nothing. Called after `step`."""
+    def figures(self) -> Said | None:
+        """Return what it says of itself, once where it is new; None where it says nothing (more). Called after `step`,
+        until it says nothing."""
         ...
 
     def close(self) -> None:
@@ -115,11 +116,11 @@ class Replies(msgspec.Struct, frozen=True, tag="replies", forbid_unknown_fields=
 class Seen(msgspec.Struct, frozen=True, tag="seen", forbid_unknown_fields=True):
     """From a host: what the engine says of itself."""
 
-    figures: EngineFigures
+    said: Said
 
 
 FromHost = Ready | StartFailed | Replies | Seen
 
-WIRE_VERSION = 5
+WIRE_VERSION = 6
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_FRAMES = 1000  # that wait in either direction; then the sender is told

@@ -9,7 +9,7 @@ import select
 from collections.abc import Callable, Sequence
 
 from cluster.serving.engines.device_board import DeviceBoard
-from cluster.serving.engines.figures import EngineFigures
+from cluster.serving.engines.figures import Said
 from cluster.serving.engines.port import Engine, EngineInfo
 from cluster.serving.sharing import ChatNow, ChatPace, SharingMode, TurnBudget
 from sage.base.clock import Clock
@@ -76,7 +76,7 @@ class SharedChat:
     def due_in_s(self) -> float | None:
         return self._engine.due_in_s()
 
-    def figures(self) -> EngineFigures | None:
+    def figures(self) -> Said | None:
         return self._engine.figures()
 
     def close(self) -> None:

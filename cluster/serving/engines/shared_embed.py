@@ -10,7 +10,7 @@ from functools import partial
 from cluster.serving.engines.device_board import DeviceBoard
 from cluster.serving.engines.embed_jobs import EmbedJob, EmbedJobs, Text
 from cluster.serving.engines.embed_workers import EmbedWorkers, RowEncoder
-from cluster.serving.engines.figures import EngineFigures
+from cluster.serving.engines.figures import Said
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.engines.spec import SharingOptions
 from cluster.serving.sharing import (
@@ -118,7 +118,7 @@ class SharedEmbed:
         """Say whether a worker has texts."""
         return bool(self._in_work)
 
-    def figures(self) -> EngineFigures | None:
+    def figures(self) -> Said | None:
         return None
 
     def close(self) -> None:

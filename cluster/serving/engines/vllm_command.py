@@ -1,5 +1,6 @@
 """How a vLLM server is started: its command and what differs in its environment. Pure; starts nothing."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,8 +14,13 @@ _CPU_KV_BYTES = 4 * _GIB
 _OURS = ("PYTHONPATH", "PYTHONHOME", "PYTHONUNBUFFERED")
 
 
-def vllm_command(spec: EngineSpec, python: Path, port: int, *, has_gpu: bool) -> list[str]:
-    """Return the command of a server of `spec` that listens on `port` of this machine alone."""
+def vllm_command(
+    spec: EngineSpec, python: Path, port: int, *, has_gpu: bool, kv_addresses: tuple[str, str] | None = None
+) -> list[str]:
+    """Return the command of a server of `spec` that listens on `port` of this machine alone.
+
+    One that generates publishes at the first of `kv_addresses` what it keeps of prompts, and at the second again.
+    """
     command = [str(python), "-P", "-m", SERVER_MODULE, "--model", spec.target]
     command += ["--served-model-name", spec.model, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--max-num-seqs", str(spec.server.max_running), "--disable-uvicorn-access-log"]
@@ -22,6 +28,10 @@ def vllm_command(spec: EngineSpec, python: Path, port: int, *, has_gpu: bool) ->
         command += ["--runner", "pooling"]
     else:
         command += ["--enable-prompt-tokens-details"]  # how much of a prompt was cached: routes learn by it
+        if kv_addresses is not None:
+            endpoint, again = kv_addresses
+            events = {"enable_kv_cache_events": True, "endpoint": endpoint, "replay_endpoint": again}
+            command += ["--kv-events-config", json.dumps(events)]
     if spec.server.context_tokens:
         command += ["--max-model-len", str(spec.server.context_tokens)]
     if not has_gpu:

@@ -18,6 +18,7 @@ from cluster.serving.engines.vllm_command import KEY_ENV, vllm_command, vllm_env
 from sage.base.clock import Clock, SystemClock
 from sage.base.errors import EngineStartFailed, ExtraMissing
 from sage.base.ids import EngineId
+from sage.base.inference import TEXT_KINDS
 
 CPU_ENVIRONMENT, GPU_ENVIRONMENT = "vllm-cpu", "vllm"
 _ASK_EVERY_S = 0.25
@@ -39,13 +40,17 @@ def vllm_engine(spec: EngineSpec, engine_id: EngineId, python_of: PythonOf) -> O
     environ = vllm_environ(spec, os.environ, key, has_gpu=has_gpu)
     folder = private_directory()
     try:
-        process = ServerProcess(vllm_command(spec, python, port, has_gpu=has_gpu), environ, folder)
+        generates = set(spec.kinds).isdisjoint(TEXT_KINDS)
+        kv_addresses = (f"ipc://{folder}/kv", f"ipc://{folder}/again") if generates else None
+        command = vllm_command(spec, python, port, has_gpu=has_gpu, kv_addresses=kv_addresses)
+        process = ServerProcess(command, environ, folder)
     except OSError as error:
         shutil.rmtree(folder)
         raise EngineStartFailed(f"{python} cannot be started: {error}") from error
     try:
         _wait_healthy(process, port, spec.start_timeout_s)
-        server = Server(f"http://127.0.0.1:{port}/v1", KEY_ENV, {KEY_ENV: key}, "GPU" if has_gpu else "CPU", process)
+        device = "GPU" if has_gpu else "CPU"
+        server = Server(f"http://127.0.0.1:{port}/v1", KEY_ENV, {KEY_ENV: key}, device, process, kv_addresses)
         return engine_of_server(spec, engine_id, server)
     except BaseException:
         process.close()

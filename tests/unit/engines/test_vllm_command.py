@@ -1,5 +1,6 @@
 """How a vLLM server is told what to do."""
 
+import json
 from pathlib import Path
 
 from cluster.serving.engines.spec import spec_from_text
@@ -26,6 +27,16 @@ def test_what_embeds_is_a_server_of_its_own_kind() -> None:
     said = command("vllm:/models/e,role=embedding")
     assert "--runner pooling" in said
     assert "--enable-prompt-tokens-details" not in said
+
+
+def test_what_answers_publishes_what_it_keeps_and_what_embeds_keeps_nothing() -> None:
+    at = ("ipc:///f/kv", "ipc:///f/again")
+    words = vllm_command(spec_from_text("vllm:/m"), PYTHON, 8001, has_gpu=False, kv_addresses=at)
+    said = json.loads(words[words.index("--kv-events-config") + 1])
+    assert said == {"enable_kv_cache_events": True, "endpoint": at[0], "replay_endpoint": at[1]}
+    assert "--kv-events-config" not in command("vllm:/m")
+    embeds = vllm_command(spec_from_text("vllm:/m,role=embedding"), PYTHON, 8001, has_gpu=False, kv_addresses=at)
+    assert "--kv-events-config" not in embeds
 
 
 def test_on_cpus_nothing_is_compiled_and_on_gpus_what_is_its_own_is_said() -> None:
