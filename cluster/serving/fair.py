@@ -49,11 +49,11 @@ class Counters:
     def charge(self, tenant: str, tokens: float) -> None:
         """Charge a tenant that is served now."""
         tokens /= self._weight_of(tenant)
-        before = self.of(tenant)
+        before = self.served.get(tenant, self.newcomer)
         if before > self.newcomer:
             self.newcomer = before
-        refund = min(self._refunds.pop(tenant), tokens) if tenant in self._refunds else 0.0
-        self.served[tenant] = before + tokens - refund
+        refund = self._refunds.pop(tenant, 0.0)
+        self.served[tenant] = before + tokens - (refund if refund < tokens else tokens)
 
     def correct(self, tenant: str, tokens: float) -> None:
         """Charge what a request took more than it was charged for, or keep for the next charge what it took less."""
@@ -92,8 +92,7 @@ class Fair:
         self._tenants: dict[str, _Tenant] = {}
         self._standing: list[tuple[float, int, _Tenant]] = []  # rising: counter as it was, number; once a tenant
         self._num_entered = 0
-        self._most = 1 if affinity_tokens is None else self.MAX_LOOKED_AT
-        self._num_near = 0  # of those that stand: within the quantum of the first of them
+        self._num_looked_at = 1 if affinity_tokens is None else self.MAX_LOOKED_AT
         self._chosen: _Tenant | None = None  # as long as its head waits, and nothing came or was taken
 
     def add(self, ticket: Ticket) -> None:
@@ -107,16 +106,20 @@ class Fair:
         tenant.head = self._chosen = None
 
     def first(self) -> Ticket | None:
-        chosen = self._choose()
-        return None if chosen is None else chosen.head
+        chosen = self._chosen
+        if chosen is None or (head := chosen.head) is None or not head.is_waiting:
+            chosen = self._chosen = self._best_near()
+            head = None if chosen is None else chosen.head
+        return head
 
     def key(self) -> Key | None:
-        chosen = self._choose()
-        below = None if chosen is None else chosen.order.key()
+        head, chosen = self.first(), self._chosen
+        below = None if head is None or chosen is None else chosen.order.key()
         return None if chosen is None or below is None else (self._counters.of(chosen.name), *below)
 
     def take(self, now_s: float) -> Ticket:
-        chosen = self._choose()
+        self.first()
+        chosen = self._chosen
         assert chosen is not None, "nothing waits"
         ticket = chosen.order.take(now_s)
         self._counters.charge(chosen.name, ticket.cost_tokens)
@@ -126,22 +129,17 @@ class Fair:
     def num_places(self) -> int:
         return sum(tenant.order.num_places() for tenant in self._tenants.values())
 
-    def _choose(self) -> "_Tenant | None":
-        chosen = self._chosen
-        if chosen is None or chosen.head is None or not chosen.head.is_waiting:
-            self._put_in_place()
-            chosen = self._chosen = self._best() if self._standing else None
-        return chosen
+    def _best_near(self) -> "_Tenant | None":
+        """Return the first of the near ones whose head has the most tokens cached; None where nobody waits.
 
-    def _put_in_place(self) -> None:
-        """Let those that are looked at stand by their counters, each with its head; who has none stands no more.
-
-        Where a counter has grown, its tenant moves back: O(tenants) by one memmove, 4 us for 10,000 of them.
+        Those that are looked at stand by their counters then, each with its head; who has none stands no more. Where a
+        counter has grown, its tenant moves back: O(tenants) by one memmove, 4 us for 10,000 of them.
         """
         standing, at = self._standing, 0
         counter_of, newcomer = self._counters.served.get, self._counters.newcomer
-        limit = math.inf
-        while at < self._most and at < len(standing):
+        best: _Tenant | None = None
+        limit, most = math.inf, 0.0
+        while at < self._num_looked_at and at < len(standing):
             counter, number, tenant = standing[at]
             head = tenant.head
             if head is None or not head.is_waiting:
@@ -154,31 +152,28 @@ class Fair:
                 del standing[at]
                 insort(standing, (now, number, tenant))
                 continue
-            if at == 0:
-                limit = counter + self._quantum_tokens
+            if best is None:
+                best, limit = tenant, counter + self._quantum_tokens
             elif counter > limit:
                 break
+            else:
+                if at == 1:  # where one alone is near, it is not asked for
+                    most = self._cached(best.head)
+                cached = head.affinity_tokens
+                if cached is None:
+                    cached = self._cached(head)
+                if cached > most:
+                    best, most = tenant, cached
             at += 1
-        self._num_near = at
-
-    def _best(self) -> "_Tenant":
-        """Return the first of the near ones whose head has the most tokens cached.
-
-        What a head has is kept as it was when it first stood there: to look it up is dear."""
-        best = self._standing[0][2]
-        if self._num_near == 1:
-            return best
-        assert self._affinity_tokens is not None
-        most = -1.0
-        for _, _, tenant in self._standing[: self._num_near]:
-            head = tenant.head
-            assert head is not None, "the near ones have heads"
-            cached = head.affinity_tokens
-            if cached is None:
-                cached = head.affinity_tokens = self._affinity_tokens(head)
-            if cached > most:
-                best, most = tenant, cached
         return best
+
+    def _cached(self, head: Ticket | None) -> float:
+        """Return what a head has cached, as it was when it first stood there: to look it up is dear."""
+        assert head is not None, "the near ones have heads"
+        if head.affinity_tokens is None:
+            assert self._affinity_tokens is not None, "else one alone is looked at"
+            head.affinity_tokens = self._affinity_tokens(head)
+        return head.affinity_tokens
 
 
 @dataclass(slots=True, eq=False)

@@ -58,9 +58,9 @@ class Ranked:
         return None if self.first() is None else self._heap[0][:2]
 
     def take(self, now_s: float) -> Ticket:
-        ticket = self.first()
-        assert ticket is not None, "nothing waits"
-        heapq.heappop(self._heap)
+        heap = self._heap
+        while not (ticket := heapq.heappop(heap)[2]).is_waiting:
+            pass
         return ticket
 
     def num_places(self) -> int:
@@ -77,23 +77,23 @@ class Floors:
     def __init__(self, shares: Mapping[ServiceClass, float], ageing_s: float) -> None:
         self._shares = shares
         self._ageing_s = ageing_s
-        self._owed = dict.fromkeys(shares, 0.0)
+        self.owed = dict.fromkeys(shares, 0.0)
 
     def is_due(self, ticket: Ticket) -> bool:
         """Say whether its class may go before more urgent ones with this ticket."""
-        return self._owed.get(ticket.request.service_class, 0.0) >= ticket.cost_tokens
+        return self.owed.get(ticket.request.service_class, 0.0) >= ticket.cost_tokens
 
     def passed_over(self, waiting: Iterable[Ticket], tokens: float, now_s: float) -> None:
         """Note that `tokens` went to a more urgent class than those of these heads. Credit is kept for one head."""
         for head in waiting:
             service_class = head.request.service_class
             aged = 2.0 if now_s - head.arrived_s >= self._ageing_s else 1.0
-            owed = self._owed[service_class] + aged * self._shares[service_class] * tokens
+            owed = self.owed[service_class] + aged * self._shares[service_class] * tokens
             most = 2.0 * head.cost_tokens
-            self._owed[service_class] = owed if owed < most else most
+            self.owed[service_class] = owed if owed < most else most
 
     def paid(self, ticket: Ticket) -> None:
-        self._owed[ticket.request.service_class] -= ticket.cost_tokens
+        self.owed[ticket.request.service_class] -= ticket.cost_tokens
 
 
 class Classes:
@@ -118,10 +118,13 @@ class Classes:
         picked = self._picked
         if picked is None or not picked.is_waiting:
             self._heads = heads = []
+            owed, due = self._floors.owed, None
             for child in self._children:
                 if child is not None and (head := child.first()) is not None:
-                    heads.append(head)  # noqa: PERF401  # a comprehension is one more call until Python 3.12
-            picked = self._picked = self._pick(heads) if heads else None
+                    heads.append(head)
+                    if due is None and owed.get(head.request.service_class, 0.0) >= head.cost_tokens:
+                        due = head
+            picked = self._picked = due or (heads[0] if heads else None)
         return picked
 
     def key(self) -> Key | None:
@@ -136,12 +139,14 @@ class Classes:
     def take(self, now_s: float) -> Ticket:
         picked = self.first()
         assert picked is not None, "nothing waits"
-        picked.is_by_floor = self._floors.is_due(picked)
-        if picked.is_by_floor:
+        if self._floors.is_due(picked):
+            picked.is_by_floor = True
             self._floors.paid(picked)
         else:
-            less_urgent = self._heads[self._heads.index(picked) + 1 :]
-            self._floors.passed_over(less_urgent, picked.cost_tokens, now_s)
+            picked.is_by_floor = False
+            if picked is not self._heads[-1]:
+                less_urgent = self._heads[self._heads.index(picked) + 1 :]
+                self._floors.passed_over(less_urgent, picked.cost_tokens, now_s)
         self._picked = None
         return self._of(_URGENCY[picked.request.service_class]).take(now_s)
 
@@ -152,12 +157,6 @@ class Classes:
         child = self._children[urgency]
         assert child is not None, "it has a head"
         return child
-
-    def _pick(self, heads: list[Ticket]) -> Ticket:
-        for head in heads:
-            if self._floors.is_due(head):
-                return head
-        return heads[0]
 
 
 _URGENCY = {service_class: number for number, service_class in enumerate(ServiceClass)}

@@ -1,6 +1,7 @@
 """Requests that wait, in the order of a policy. Knows nothing of engines, deadlines or answers."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from cluster.serving.backlog import Ahead, Backlog
 from cluster.serving.fair import WeightOf, alike
@@ -25,9 +26,7 @@ class WaitingQueue:
         """
         self._policy = policy
         self._tickets: dict[RequestId, Ticket] = {}
-        self._orders: dict[Lane, Order] = {}
-        self._num_in: dict[Lane, int] = {}
-        self._num_urgent: dict[Lane, int] = {}
+        self._lanes: dict[Lane, _InLane] = {}  # those in which something waits
         self.num_reserved = 0
         """Places that are kept for what comes back from engines."""
         self._is_summed = is_summed
@@ -50,37 +49,41 @@ class WaitingQueue:
         assert request_id not in self._tickets, request_id
         self._tickets[request_id] = ticket
         ticket.is_waiting = True
-        self._num_in[lane] = self._num_in.get(lane, 0) + 1
+        waiting = self._lanes.get(lane)
+        if waiting is None:
+            waiting = self._lanes[lane] = _InLane(self._policy.order())
+        waiting.num += 1
         if ticket.request.service_class is _INTERACTIVE:
-            self._num_urgent[lane] = self._num_urgent.get(lane, 0) + 1
+            waiting.num_urgent += 1
         if self._is_summed:
             self._backlog.add(ticket)
-        self._order(lane).add(ticket)
+        waiting.order.add(ticket)
 
     def waits_in(self, lane: Lane) -> bool:
         """Say whether anything waits in `lane`."""
-        return lane in self._num_in
+        return lane in self._lanes
 
     def num_urgent(self, lane: Lane) -> int:
         """Return how many interactive requests wait in `lane`."""
-        return self._num_urgent.get(lane, 0)
+        waiting = self._lanes.get(lane)
+        return 0 if waiting is None else waiting.num_urgent
 
     def head(self, lane: Lane) -> Key | None:
         """Return where the first of `lane` stands among lanes; lower goes first. None where nothing waits."""
-        order = self._orders.get(lane)
-        return None if order is None else order.key()
+        waiting = self._lanes.get(lane)
+        return None if waiting is None else waiting.order.key()
 
     def first(self, lane: Lane) -> Ticket | None:
         """Return the ticket that `take` would take."""
-        order = self._orders.get(lane)
-        return None if order is None else order.first()
+        waiting = self._lanes.get(lane)
+        return None if waiting is None else waiting.order.first()
 
     def take(self, lane: Lane, now_s: float) -> Ticket:
         """Remove and return the first of `lane`; something must wait there."""
-        order = self._orders[lane]
-        ticket = order.take(now_s)
+        waiting = self._lanes[lane]
+        ticket = waiting.order.take(now_s)
         del self._tickets[ticket.request.id]
-        self._waits_no_more(ticket)
+        self._waits_no_more(ticket, waiting)
         return ticket
 
     def take_all(self, lane: Lane, now_s: float) -> list[Ticket]:
@@ -95,7 +98,7 @@ class WaitingQueue:
         ticket = self._tickets.pop(request_id, None)
         if ticket is None:
             return None
-        self._waits_no_more(ticket)
+        self._waits_no_more(ticket, self._lanes[ticket.lane])
         self._num_removed += 1
         if self._num_removed > len(self._tickets) + 64:
             self._rebuild()
@@ -129,7 +132,7 @@ class WaitingQueue:
 
     def lanes(self) -> Collection[Lane]:
         """Return the lanes in which something may wait."""
-        return tuple(self._orders)
+        return tuple(self._lanes)
 
     def tickets(self) -> Iterator[Ticket]:
         """Iterate over all that wait, in no order."""
@@ -137,29 +140,31 @@ class WaitingQueue:
 
     def num_places(self) -> int:
         """Return how many tickets the orders hold, those removed by id and not yet swept out among them."""
-        return sum(order.num_places() for order in self._orders.values())
+        return sum(waiting.order.num_places() for waiting in self._lanes.values())
 
-    def _waits_no_more(self, ticket: Ticket) -> None:
+    def _waits_no_more(self, ticket: Ticket, waiting: "_InLane") -> None:
         ticket.is_waiting = False
         if self._is_summed:
             self._backlog.remove(ticket)
-        lane = ticket.lane
         if ticket.request.service_class is _INTERACTIVE:
-            self._num_urgent[lane] -= 1
-        self._num_in[lane] -= 1
-        if not self._num_in[lane]:
-            del self._num_in[lane], self._orders[lane]
-            self._num_urgent.pop(lane, None)
-
-    def _order(self, lane: Lane) -> Order:
-        order = self._orders.get(lane)
-        if order is None:
-            order = self._orders[lane] = self._policy.order()
-        return order
+            waiting.num_urgent -= 1
+        waiting.num -= 1
+        if not waiting.num:
+            del self._lanes[ticket.lane]
 
     def _rebuild(self) -> None:
         """Make the orders anew, without what was removed: O(1) a removal on average."""
-        self._orders = {}
         self._num_removed = 0
+        for waiting in self._lanes.values():
+            waiting.order = self._policy.order()
         for ticket in self._tickets.values():
-            self._order(ticket.lane).add(ticket)
+            self._lanes[ticket.lane].order.add(ticket)
+
+
+@dataclass(slots=True, eq=False)
+class _InLane:
+    """What waits in one lane: in its order, how much, and how much of it is interactive."""
+
+    order: Order
+    num: int = 0
+    num_urgent: int = 0
