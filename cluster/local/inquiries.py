@@ -1,6 +1,6 @@
 """From what users write to requests, and from replies to what they get. Knows neither threads nor engines."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -111,7 +111,8 @@ def _chat(messages: Conversation, model: str, terms: ChatTerms) -> Inquiry:
 
 def all_of(values: Iterable[T], param: str, wanted: str) -> tuple[T, ...]:
     """Return the values of a list that a user gave; raises InvalidRequest, naming `param`, where it is none."""
-    if not isinstance(values, Iterable):
+    given: object = values
+    if not isinstance(given, Iterable) or isinstance(given, Mapping | set | frozenset):  # no list, or in no order
         raise InvalidRequest(f"{param} is a {type(values).__name__}, and is to be {wanted}", param=param)
     return tuple(values)
 

@@ -222,6 +222,8 @@ def test_what_cannot_be_ranked_is_refused_by_name(cluster: sage.Cluster) -> None
         ("query", "", ["a"], None),
         ("documents", "q", [], None),
         ("documents", "q", "one text", None),
+        ("documents", "q", {"a": 1}, None),
+        ("documents", "q", {"a", "b"}, None),
         ("documents[1]", "q", ["a", 7], None),
         ("k", "q", ["a"], 0),
         ("k", "q", ["a"], True),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -204,6 +205,13 @@ def test_texts_of_an_array_become_plain_ones() -> None:
     inquiry = embed_inquiry(np.array(["a", "b"]), "sim", {})  # type: ignore[arg-type]  # works, though not typed
     assert msgspec.msgpack.encode(inquiry.requests)
     assert msgspec.msgpack.encode(prompt_inquiry(np.str_("a"), np.str_("sim"), {}).requests)
+
+
+@pytest.mark.parametrize("texts", [{"a": 1}, {"a", "b"}, frozenset("a")])
+def test_texts_without_an_order_of_their_own_are_refused(texts: Any) -> None:
+    for inquiry in (embed_inquiry, chat_inquiry):
+        with pytest.raises(InvalidRequest, match="and is to be a text, or"):
+            inquiry(texts, "sim", {})
 
 
 HALF = "\ud800"
