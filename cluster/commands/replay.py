@@ -83,7 +83,7 @@ def _function_of(step: "Step") -> "Callable[[Any], Any]":
     """Return what runs the functions that `step` calls with one record."""
     from operators.replaying import replaying
     from sage.base.errors import UnknownLetter
-    from sage.flow.check_step import kind_of_step
+    from sage.flow.kinds import kind_of_step
     from sage.flow.spec import MapAsync
 
     if isinstance(step.spec, MapAsync):

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from sage.base.errors import FlowInvalid
-from sage.flow.check_step import kind_of_step
 from sage.flow.graph import Step, consumers_of
 from sage.flow.iterate import INSIDE, Again, Iterate
+from sage.flow.kinds import kind_of_step
 from sage.flow.spec import (
     SINKS,
     Aggregate,

@@ -7,8 +7,9 @@ from typing import Any, NewType
 from sage.base.errors import FlowInvalid
 from sage.base.inference import ServiceClass
 from sage.flow.check_graph import graph_from_steps
-from sage.flow.check_step import check_step, kind_of_step
+from sage.flow.check_step import check_step
 from sage.flow.graph import Graph, Step
+from sage.flow.kinds import kind_of_step
 from sage.flow.spec import Embed, Field, IndexInto, Spec
 from sage.flow.where import users_line
 

@@ -5,9 +5,10 @@ from graphlib import CycleError, TopologicalSorter
 
 from sage.base.errors import FlowInvalid
 from sage.flow.bodies import with_bodies
-from sage.flow.check_step import check_step, kind_of_step
+from sage.flow.check_step import check_step
 from sage.flow.dues import with_dues
 from sage.flow.graph import Graph, Step, consumers_of
+from sage.flow.kinds import kind_of_step
 from sage.flow.ports import Repeats, repeats_of
 from sage.flow.posts import check_posts
 from sage.flow.spec import (

@@ -9,6 +9,7 @@ from sage.base.errors import FlowInvalid
 from sage.flow.check_numbers import Fault, above_zero, at_least, finite, whole_numbers
 from sage.flow.graph import OnError, Step
 from sage.flow.iterate import INSIDE
+from sage.flow.kinds import kind_of_step
 from sage.flow.spec import (
     Again,
     Aggregate,
@@ -47,48 +48,6 @@ from sage.flow.spec import (
 )
 from sage.flow.template import fields_of_template
 from sage.flow.windows import CountWindow, Session, Shape, Sliding, Tumbling
-
-NAMES = {
-    Read: "read",
-    Map: "map",
-    Filter: "filter",
-    FlatMap: "flat_map",
-    MapBatches: "map_batches",
-    MapAsync: "map_async",
-    AssignTimestamps: "assign_timestamps",
-    KeyBy: "key_by",
-    Reduce: "reduce",
-    Fold: "fold",
-    Window: "window",
-    Process: "process",
-    Within: "join",
-    JoinWindows: "join",
-    AsOf: "join",
-    Split: "split",
-    TakeSide: "side",
-    ToAll: "broadcast",
-    Union: "union",
-    Iterate: "iterate",
-    Again: "again",
-    Generate: "generate",
-    Embed: "embed",
-    IndexInto: "index_into",
-    Retrieve: "retrieve",
-    Rerank: "rerank",
-    Write: "write",
-    ForEach: "for_each",
-    Reply: "reply",
-}
-
-
-def kind_of_step(spec: Spec) -> str:
-    """Return what users call a step of this kind: "map", "count", "index_into".
-
-    >>> kind_of_step(Aggregate("count"))
-    'count'
-    """
-    return spec.kind if isinstance(spec, Aggregate) else NAMES[type(spec)]
-
 
 _ONE_TASK = {
     Read: "a source is read",

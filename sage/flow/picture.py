@@ -5,8 +5,8 @@ from html import escape
 
 from sage.flow.bodies import returns_of
 from sage.flow.check_graph import fills
-from sage.flow.check_step import kind_of_step
 from sage.flow.graph import Step
+from sage.flow.kinds import kind_of_step
 from sage.flow.spec import SINKS, ModelStep, Read
 
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 150, 42, 36, 16, 8  # pixels
