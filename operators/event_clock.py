@@ -24,8 +24,10 @@ class EventClock:
         names |= {fn: spec.fn, clock: self, "INFINITE": inf, "no_time": no_time}
         each = [
             f"t = {fn}(x)",
-            f"if {latest} < t < INFINITE: {latest} = t",
-            f"elif not t <= {latest}: raise no_time(t)",
+            "try:",
+            f"    if {latest} < t < INFINITE: {latest} = t",
+            f"    elif not t <= {latest}: raise no_time(t)",
+            "except TypeError: raise no_time(t) from None",
         ]
         return [f"{latest} = {clock}.latest_s"], each, [f"if {latest} > {clock}.latest_s: {clock}.latest_s = {latest}"]
 
@@ -51,5 +53,5 @@ class EventClock:
 
 
 def no_time(timestamp_s: object) -> ValueError:
-    """Return the error for what is no moment: nan, or infinite."""
+    """Return the error for what is no moment: nan, infinite, or no number at all."""
     return ValueError(f"{timestamp_s!r} is no event time: give seconds since the epoch")

@@ -38,8 +38,11 @@ class PartitionClock:
         each = [
             f"t = {fn}(x)",
             f"p = {part}(x)",
-            f"if {get}(p, -INFINITE) < t < INFINITE: {latest}[p] = t",
-            f"elif not t <= {get}(p, -INFINITE): raise no_time(t)",
+            f"was = {get}(p, -INFINITE)",
+            "try:",
+            f"    if was < t < INFINITE: {latest}[p] = t",
+            "    elif not t <= was: raise no_time(t)",
+            "except TypeError: raise no_time(t) from None",
         ]
         return [], [*each, *([f"hear{number}(p)"] if self._idle_after_s is not None else [])], []
 

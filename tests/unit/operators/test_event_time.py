@@ -42,6 +42,17 @@ def test_a_record_without_a_time_fails_and_moves_no_watermark() -> None:
     assert [letter.value for letter in dead_of(commands)] == ["nan", "inf", "x"]
 
 
+@pytest.mark.parametrize("partition", [None, str])
+def test_what_is_no_number_is_no_time(partition: Any) -> None:
+    times = AssignTimestamps(lambda time: time, partition=partition)
+    driven = machine(step(times, on_error=OnError.DEAD_LETTER))
+    commands = driven.on_batch(Batch([5.0, "6", None]))
+    assert [batch.values for batch in emitted(commands)] == [[5.0]]
+    assert [letter.error for letter in dead_of(commands)] == [
+        f"ValueError: {bad} is no event time: give seconds since the epoch" for bad in ("'6'", "None")
+    ]
+
+
 def test_a_record_whose_time_was_read_at_the_second_try_counts() -> None:
     seen: set[int] = set()
 
