@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, cast
 
 from operators.failure import Failures, Numbers, num_tries_left
+from operators.listed import listed
 from operators.loop import Columns
 from operators.state import Prefix, StepState
 from sage.base.errors import InternalError, SageError
@@ -59,7 +60,7 @@ class Chunks:
         num_left: int | None = None
         while True:
             try:
-                return list(self._fn(chunk.copy()))
+                return listed(self._fn(chunk.copy()))
             except Exception as error:  # noqa: BLE001 - a user's function may raise anything: the policy decides
                 failed = error
             num_left = num_tries_left(self._step, failed) if num_left is None else num_left - 1

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from operators.fields import getter, setter
+from operators.listed import listed
 from operators.twins import key_function
 from sage.base.dues import DueRecord, like, value_of
 from sage.base.errors import InternalError
@@ -94,7 +95,7 @@ def _in_lists(fn: Callable[[list[Any]], Any]) -> Callable[[list[Any]], list[Any]
     """One for one each is as due as the record it was made of; else all are as due as the first of them is."""
 
     def each(records: list[Any]) -> list[Any]:
-        values: Sequence[Any] = list(fn([value_of(record) for record in records]))
+        values: Sequence[Any] = listed(fn([value_of(record) for record in records]))
         if len(values) == len(records):
             return [like(record, value) for record, value in zip(records, values, strict=True)]
         dues = [record for record in records if type(record) is DueRecord]

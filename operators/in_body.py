@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from operators.around import Around
+from operators.listed import listed
 from operators.machine import Command, DeadLetter
 from sage.base.errors import InvalidRequest
 from sage.flow.graph import Step
@@ -32,7 +33,7 @@ def in_body(step: Step) -> Step:
 
 def _one_for_one(fn: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Sequence[Any]]:
     def each(records: list[Any]) -> Sequence[Any]:
-        values: Sequence[Any] = list(fn(records))
+        values: Sequence[Any] = listed(fn(records))
         if len(values) != len(records):
             raise InvalidRequest(
                 f"map_batches made {len(values)} records of {len(records)} in the body of a loop, so that nobody could "

@@ -5,6 +5,7 @@ from typing import Any
 
 from operators.fields import text_getter
 from operators.generation import Generation
+from operators.listed import listed
 from operators.reranking import Reranking
 from sage.flow.spec import (
     Aggregate,
@@ -36,7 +37,7 @@ def replaying(spec: Spec) -> Callable[[Any], Any] | None:
         case FlatMap(fn):
             return lambda record: list(fn(record))
         case MapBatches(fn=in_lists):
-            return lambda record: list(in_lists([record]))
+            return lambda record: listed(in_lists([record]))
         case Aggregate(of=of) if of is not None:
             return of
         case Split(tags=tags, predicates=predicates):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from operators.fields import getter, setter, text_getter
+from operators.listed import listed
 from operators.turns import ChatTurns
 from sage.base.errors import InternalError, InvalidRequest
 from sage.base.turns import TurnRecord
@@ -76,7 +77,7 @@ def _awaiting(fn: Callable[[Any], Awaitable[Any]]) -> Callable[[TurnRecord], Awa
 
 def _each(fn: Callable[[list[Any]], Any]) -> Callable[[list[TurnRecord]], list[TurnRecord]]:
     def each(records: list[TurnRecord]) -> list[TurnRecord]:
-        values: Sequence[Any] = list(fn([record.value for record in records]))
+        values: Sequence[Any] = listed(fn([record.value for record in records]))
         if len(values) != len(records):
             raise InvalidRequest(
                 f"map_batches made {len(values)} records of {len(records)} chat requests, so that nobody could tell "

@@ -1,5 +1,7 @@
 """Lists that wait to be filled, and no longer than they may."""
 
+from typing import Any
+
 import pytest
 
 from operators.machine import SetTimer
@@ -58,3 +60,10 @@ def test_replies_and_results_have_no_business_here() -> None:
         driven.on_replies([])
     with pytest.raises(InternalError):
         driven.on_results([])
+
+
+@pytest.mark.parametrize("returned", ["abc", b"abc", {"a": 1}])
+def test_one_record_in_place_of_a_list_is_not_taken_apart(returned: Any) -> None:
+    for step_spec in (MapBatches(lambda records: returned), MapBatches(lambda records: returned, 2, 0.5)):
+        with pytest.raises(RecordFailed, match="returns a list of records, and it returned a"):
+            machine(step_spec).on_batch(Batch([1, 2]))
