@@ -33,8 +33,28 @@ def finite(**numbers: object) -> Iterator[Fault]:
 
 def whole_numbers(**numbers: object) -> Iterator[Fault]:
     for param, number in numbers.items():
-        if number is not None and not isinstance(number, Integral):  # an engine's host would break over it
+        if number is not None and (isinstance(number, bool) or not isinstance(number, Integral)):
             yield Fault(f"{param} is {_shown(number)}; it is a whole number", "", param)
+
+
+def counts(**numbers: object) -> Iterator[Fault]:
+    """Yield a fault for each that is no whole number, or below 1."""
+    yield from whole_numbers(**numbers)
+    yield from at_least(1, **numbers)
+
+
+def yes_or_no(**flags: object) -> Iterator[Fault]:
+    """Yield a fault for each that is neither True nor False: "no" would count as yes."""
+    for param, flag in flags.items():
+        if not isinstance(flag, bool):
+            yield Fault(f"{param} is {flag!r:.80} ({type(flag).__name__}); it is True or False", "", param)
+
+
+def texts(do: str, **given: object) -> Iterator[Fault]:
+    """Yield a fault for each that is no text, or an empty one; None is not looked at."""
+    for param, text in given.items():
+        if text is not None and (not isinstance(text, str) or not text):
+            yield Fault(f"{param} is {text!r:.80} ({type(text).__name__}); it is a text", do, param)
 
 
 def _each(holds: Callable[[Real], bool], rule: str, numbers: Mapping[str, object]) -> Iterator[Fault]:

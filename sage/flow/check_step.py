@@ -6,7 +6,7 @@ from itertools import chain
 from math import inf
 
 from sage.base.errors import FlowInvalid
-from sage.flow.check_numbers import Fault, above_zero, at_least, finite, whole_numbers
+from sage.flow.check_numbers import Fault, above_zero, at_least, counts, finite, texts, whole_numbers, yes_or_no
 from sage.flow.graph import OnError, Step
 from sage.flow.iterate import INSIDE
 from sage.flow.kinds import kind_of_step
@@ -49,6 +49,9 @@ from sage.flow.spec import (
 from sage.flow.template import fields_of_template
 from sage.flow.windows import CountWindow, Session, Shape, Sliding, Tumbling
 
+MAX_WINDOWS = 100_000
+"""Sliding ones that a record may be in, each of which gives a result of its own."""
+
 _ONE_TASK = {
     Read: "a source is read",
     Write: "a sink is written",
@@ -71,16 +74,17 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
         case Aggregate(of=of):
             if of is not None:
                 yield from _callable(spec, of, "of")
+            yield from yes_or_no(final=spec.final)
         case Fold(initial=initial, fn=fn):
             yield from _callable(spec, fn)
             yield from _shared(initial)
+            yield from yes_or_no(final=spec.final)
         case MapBatches():
             yield from _faults_of_lists(spec)
         case MapAsync(fn=fn, dedup=dedup):
             yield from _callable(spec, fn)
             yield from _faults_of_calls(spec)
-            if callable(dedup):
-                yield from _callable(spec, dedup, "dedup")
+            yield from _callable(spec, dedup, "dedup") if callable(dedup) else yes_or_no(dedup=dedup)
         case Generate():
             yield from _faults_of_generate(spec)
         case Embed():
@@ -88,7 +92,7 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
         case Rerank():
             yield from _faults_of_rerank(spec)
         case Retrieve(k=k, vector=vector, into=into):
-            yield from at_least(1, k=k)
+            yield from counts(k=k)
             yield from _field(vector=vector, into=into)
         case IndexInto(text=text, vector=vector, source=source):
             yield from _text_of_record(text)
@@ -116,13 +120,13 @@ def _faults_of_timed(spec: Window | Process | Within | JoinWindows | AsOf) -> It
                 yield Fault(f"from {before_s} s before to {after_s} s after is no time at all", "", "before_s")
         case JoinWindows(shape=shape):
             yield from _faults_of_shape(shape)
-        case AsOf():
-            pass
+        case AsOf(is_outer=outer):
+            yield from yes_or_no(outer=outer)
 
 
 def _faults_of_lists(spec: MapBatches) -> Iterator[Fault]:
     yield from _callable(spec, spec.fn)
-    yield from at_least(1, max_records=spec.max_records)
+    yield from counts(max_records=spec.max_records)
     yield from above_zero(max_wait_s=spec.max_wait_s)
     if spec.max_wait_s is not None and spec.max_records is None:
         yield Fault("max_wait_s waits for a full batch, but max_records is not given", "Give both.", "max_records")
@@ -131,14 +135,15 @@ def _faults_of_lists(spec: MapBatches) -> Iterator[Fault]:
 def _faults_of_split(spec: Split) -> Iterator[Fault]:
     if not spec.tags:
         yield Fault("split takes a predicate for each side, got none", 'Write split({"tag": predicate}).', "predicates")
+    for tag in spec.tags:
+        yield from texts('Write split({"tag": predicate}).', tag=tag)
     for predicate in spec.predicates:
         yield from _callable(spec, predicate, "predicates")
 
 
 def _faults_of_loop(spec: Iterate) -> Iterator[Fault]:
     yield from _callable(spec, spec.until, "until")
-    yield from whole_numbers(max_rounds=spec.max_rounds, max_in_flight=spec.max_in_flight)
-    yield from at_least(1, max_rounds=spec.max_rounds, max_in_flight=spec.max_in_flight)
+    yield from counts(max_rounds=spec.max_rounds, max_in_flight=spec.max_in_flight)
     tag: object = spec.unfinished_to
     if tag is not None and (not isinstance(tag, str) or tag in ("", INSIDE)):
         yield Fault(f"unfinished_to={tag!r:.80} is no tag", 'Write unfinished_to="unfinished".', "unfinished_to")
@@ -165,10 +170,13 @@ def _faults_of_shape(shape: Shape) -> Iterator[Fault]:
             if every_s > size_s:
                 what = f"a window of {size_s} s every {every_s} s would leave records out"
                 yield Fault(what, "Make every_s at most size_s.", "every_s")
+            if size_s > MAX_WINDOWS * every_s:
+                what = f"a record would be in more than {MAX_WINDOWS:,} windows: one of {size_s} s every {every_s} s"
+                yield Fault(what, "Make every_s longer.", "every_s")
         case Session(gap_s=gap_s):
             yield from finite(gap_s=gap_s)
         case CountWindow(num_records=num_records):
-            yield from at_least(1, num_records=num_records)
+            yield from counts(num_records=num_records)
 
 
 def _faults_of_window(spec: Window) -> Iterator[Fault]:
@@ -178,9 +186,10 @@ def _faults_of_window(spec: Window) -> Iterator[Fault]:
     if spec.trigger is not None:
         if isinstance(spec.shape, CountWindow):
             yield Fault("a window of a number of records is given when it is full", "Leave trigger away.")
-        yield from at_least(1, every_records=spec.trigger.every_records)
+        yield from counts(every_records=spec.trigger.every_records)
         yield from above_zero(every_s=spec.trigger.every_s)
     yield from at_least(0, seconds=spec.allow_late_s)
+    yield from texts('Write late_to("late").', late_to=spec.late_to)
     match spec.over:
         case Combine(create=create, add=add, merge=merge, result=result):
             functions = {"create": create, "add": add, "merge": merge, "result": result}
@@ -194,7 +203,7 @@ def _faults_of_window(spec: Window) -> Iterator[Fault]:
 
 def _faults_of_settings(step: Step) -> Iterator[Fault]:
     kind = kind_of_step(step.spec)
-    yield from at_least(1, parallelism=step.parallelism)
+    yield from counts(parallelism=step.parallelism)
     if step.parallelism > 1 and (whole := _ONE_TASK.get(type(step.spec))) is not None:
         yield Fault(f"{whole} by one task, not by {step.parallelism}", "Put with_parallelism on another step.")
     has_function = not isinstance(step.spec, _WITHOUT_FUNCTION) or getattr(step.spec, "time", None) is not None
@@ -202,6 +211,7 @@ def _faults_of_settings(step: Step) -> Iterator[Fault]:
         yield Fault(f"{kind} takes no on_error: it has no function that is called with a record", "Put it on a map.")
     if step.on_error is OnError.FAIL and step.retries:
         yield Fault('on_error("fail") never tries again', 'Write on_error("retry", retries=...).', "retries")
+    yield from whole_numbers(retries=step.retries)
     yield from at_least(1 if step.on_error is OnError.RETRY else 0, retries=step.retries)
 
 
@@ -209,11 +219,12 @@ def _faults_of_generate(spec: Generate) -> Iterator[Fault]:
     yield from _model(spec.model)
     yield from _template(prompt=spec.prompt, system=spec.system)
     yield from _faults_of_calls(spec)
-    yield from whole_numbers(max_tokens=spec.max_tokens, seed=spec.seed)
-    yield from at_least(1, max_tokens=spec.max_tokens)
+    yield from counts(max_tokens=spec.max_tokens)
+    yield from whole_numbers(seed=spec.seed)
     yield from at_least(0, temperature=spec.temperature)
     yield from above_zero(deadline_s=spec.deadline_s)
     yield from _field(into=spec.into)
+    yield from yes_or_no(raw=spec.raw)
     if spec.raw and spec.system is not None:
         yield Fault("a raw prompt has no system message", "Put it into the prompt, or leave raw away.", "system")
     if spec.on_token is not None:
@@ -238,15 +249,15 @@ def _faults_of_embed(spec: Embed) -> Iterator[Fault]:
 def _faults_of_rerank(spec: Rerank) -> Iterator[Fault]:
     yield from _model(spec.model)
     yield from _faults_of_calls(spec)
-    yield from whole_numbers(k=spec.k)
-    yield from at_least(1, k=spec.k)
+    yield from counts(k=spec.k)
     yield from above_zero(deadline_s=spec.deadline_s)
     yield from _field(passages=spec.passages, into=spec.into)
     yield from _text_of_record(spec.query, "query")
 
 
 def _faults_of_calls(spec: Waiting) -> Iterator[Fault]:
-    yield from at_least(1, max_in_flight=spec.max_in_flight)
+    yield from counts(max_in_flight=spec.max_in_flight)
+    yield from yes_or_no(ordered=spec.ordered)
     yield from above_zero(timeout_s=spec.timeout_s)
     yield from at_least(0, backoff_s=spec.backoff_s)
 

@@ -42,8 +42,10 @@ class Handle:
         >>> sage.Flow("f").from_collection("abc").map(str.upper).named("shout")
         <Stream "shout" of the flow "f">
         """
-        if not name:
-            raise refusal("a step's name is not empty", 'Write .named("count words").', param="name")
+        given: object = name
+        if not isinstance(given, str) or not given:
+            what = "a step's name is not empty" if given == "" else f"a step's name is a text, not {name!r:.80}"
+            raise refusal(what, 'Write .named("count words").', param="name")
         self._builder.change(self._number, name=name)
         return self
 

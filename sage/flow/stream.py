@@ -132,6 +132,10 @@ class Stream(Questions[T_co]):
         >>> _ = flow.run(); small.items, odd.items, rest.items
         ([0, 1], [3, 5], [2, 4])
         """
+        given: object = predicates
+        if not isinstance(given, Mapping):
+            what = f"split takes a predicate for each side, got {predicates!r:.80} ({type(predicates).__name__})"
+            raise refusal(what, 'Write split({"tag": predicate}).', param="predicates")
         return SidedStream(self._builder, self._then(spec.Split(tuple(predicates), tuple(predicates.values()))))
 
     def iterate(

@@ -22,6 +22,12 @@ async def awaited(record: object) -> object:
 
 DOCS = Index("docs")
 
+
+def joined(stream: Any) -> Any:
+    other = stream.map(str).assign_timestamps(float).key_by(str)
+    return stream.assign_timestamps(float).key_by(str).join(other)
+
+
 BAD: dict[str, Callable[[Any], object]] = {
     "map takes a function, got 3 (int)": lambda s: s.map(NOT_CALLABLE),
     "map takes a function that returns, and nobody would await": lambda s: s.map(awaited),
@@ -32,6 +38,21 @@ BAD: dict[str, Callable[[Any], object]] = {
     "key_by takes a function": lambda s: s.key_by(NOT_CALLABLE),
     "map_batches takes a function": lambda s: s.map_batches(NOT_CALLABLE),
     "max_records is 0": lambda s: s.map_batches(list, max_records=0),
+    "max_records is 2.5; it is a whole number": lambda s: s.map_batches(list, max_records=2.5),
+    "num_records is True; it is a whole number": lambda s: s.key_by(str).window(CountWindow(True)).count(),
+    "parallelism is 1.5; it is a whole number": lambda s: s.map(str).with_parallelism(1.5),
+    "retries is 1.5; it is a whole number": lambda s: s.map_async(str, retries=1.5),
+    "max_in_flight is 2.5; it is a whole number": lambda s: s.map_async(str, max_in_flight=2.5),
+    "ordered is 'wrong' (str); it is True or False": lambda s: s.map_async(str, ordered=WRONG),
+    "dedup is 'wrong' (str); it is True or False": lambda s: s.map_async(str, dedup=WRONG),
+    "final is 'wrong' (str); it is True or False": lambda s: s.key_by(str).count(final=WRONG),
+    "outer is 'wrong' (str); it is True or False": lambda s: joined(s).as_of(outer=WRONG),
+    "raw is 'wrong' (str); it is True or False": lambda s: s.generate(model="m", prompt="{}", raw=WRONG),
+    "split takes a predicate for each side, got ['a']": lambda s: s.split(["a"]),
+    "tag is '' (str); it is a text": lambda s: s.split({"": bool}),
+    "late_to is 3 (int); it is a text": lambda s: s.key_by(str).window(Tumbling(1)).late_to(3).count(),
+    "a step's name is a text, not 3": lambda s: s.map(str).named(3),
+    "a record would be in more than 100,000 windows": lambda s: s.key_by(str).window(Sliding(10, 9e-5)).count(),
     "max_wait_s is 0": lambda s: s.map_batches(list, max_records=2, max_wait_s=0),
     "max_records is not given": lambda s: s.map_batches(list, max_wait_s=1),
     "map_async takes a function": lambda s: s.map_async(NOT_CALLABLE),
