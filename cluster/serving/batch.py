@@ -26,6 +26,8 @@ class Assignment:
 
     def dispatch(self) -> Dispatch:
         """Return the message."""
+        if len(self.tickets) == 1:
+            return Dispatch(self.account.info.engine_id, (self.tickets[0].request,))
         return Dispatch(self.account.info.engine_id, tuple([ticket.request for ticket in self.tickets]))
 
 
@@ -64,10 +66,8 @@ class Batcher:
     ) -> bool:
         """Give the first of `lane` to an engine; say whether there was one, and one with room."""
         with_room = self._router.pick(lane)
-        if with_room is None or not self._queue.waits_in(lane):
+        if with_room is None or (first := self._queue.first(lane)) is None:
             return False
-        first = self._queue.first(lane)
-        assert first is not None, "something waits"
         account = self._router.choose_beside(with_room, first)
         if lane.kind in TEXT_KINDS:
             assignments.append(self._batch_of_texts(lane, account, now_s))

@@ -51,10 +51,12 @@ class DecodeTable:
 class RobustLine:
     """`y = fixed + slope * x`, by least squares over what was seen lately; one outlier does not bend it."""
 
-    __slots__ = ("_n", "_residual", "_x", "_xx", "_xy", "_y", "num_seen")
+    __slots__ = ("_mean_x", "_mean_y", "_n", "_residual", "_slope", "_x", "_xx", "_xy", "_y", "num_seen")
 
     def __init__(self) -> None:
         self._n = self._x = self._y = self._xx = self._xy = 0.0
+        self._mean_x = self._mean_y = 0.0
+        self._slope: float | None = None  # None where all x were alike
         self._residual = 0.0
         self.num_seen = 0
 
@@ -66,24 +68,29 @@ class RobustLine:
                 y = guess + math.copysign(_OUTLIER * self._residual, y - guess)
             self._residual = residual if not self._residual else 0.9 * self._residual + 0.1 * residual
         self.num_seen += 1
-        self._n = _FORGET * self._n + 1.0
-        self._x = _FORGET * self._x + x
-        self._y = _FORGET * self._y + y
-        self._xx = _FORGET * self._xx + x * x
-        self._xy = _FORGET * self._xy + x * y
+        self._n = n = _FORGET * self._n + 1.0
+        self._x = sum_x = _FORGET * self._x + x
+        self._y = sum_y = _FORGET * self._y + y
+        self._xx = sum_xx = _FORGET * self._xx + x * x
+        self._xy = sum_xy = _FORGET * self._xy + x * y
+        self._mean_x, self._mean_y = mean_x, mean_y = sum_x / n, sum_y / n
+        square = mean_x * mean_x
+        spread = sum_xx / n - square
+        if spread <= (1e-9 * square if square > 1.0 else 1e-9):
+            self._slope = None
+        else:
+            slope = (sum_xy / n - mean_x * mean_y) / spread
+            self._slope = slope if slope > 0.0 else 0.0
 
     def at(self, x: float) -> float | None:
         """Return the value at `x`, never below zero; None before anything was seen."""
         if not self.num_seen:
             return None
-        n = self._n
-        mean_x, mean_y = self._x / n, self._y / n
-        square = mean_x * mean_x
-        spread = self._xx / n - square
-        if spread <= (1e-9 * square if square > 1.0 else 1e-9):
-            return max(0.0, mean_y * x / mean_x if mean_x > 0.0 and x > mean_x else mean_y)
-        slope = (self._xy / n - mean_x * mean_y) / spread
-        y = mean_y + slope * (x - mean_x) if slope > 0.0 else mean_y
+        mean_x, slope = self._mean_x, self._slope
+        if slope is None:
+            y = self._mean_y * x / mean_x if mean_x > 0.0 and x > mean_x else self._mean_y
+        else:
+            y = self._mean_y + slope * (x - mean_x)
         return y if y > 0.0 else 0.0
 
 
@@ -126,7 +133,7 @@ class LatencyModel:
 
     def first_token_s(self, tokens: int, num_decoding: float) -> float | None:
         """Return how long so many prompt tokens will take; None before any were seen."""
-        return self._prompts.at(float(tokens), num_decoding)
+        return self._prompts.at(tokens, num_decoding)
 
     def token_s(self, num_sequences: float) -> float | None:
         return self._decode.token_s(num_sequences)

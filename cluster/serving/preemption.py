@@ -67,9 +67,11 @@ class Preemption:
     def comes_back(self, ticket: Ticket, last: Last) -> bool:
         """Take how a request ended at its engine; say whether it was taken back, and is to wait again."""
         request_id = ticket.request.id
-        was_coming = request_id in self.coming
-        self.goes_on(request_id)
-        if not was_coming or not isinstance(last, Failed) or last.failure.code != RequestCancelled.code:
+        self._given.pop(request_id, None)
+        if not self.coming.tickets or self.coming.pop(request_id) is None:
+            return False
+        self._queue.num_reserved -= 1
+        if not isinstance(last, Failed) or last.failure.code != RequestCancelled.code:
             return False
         self._router.route.given_back(ticket)
         self.num_taken_back += 1

@@ -183,11 +183,12 @@ class Router:
 
     def charge(self, account: EngineAccount, tickets: Sequence[Ticket], now_s: float, batch: int | None = None) -> None:
         """Account `tickets` to an engine that has room for them; `batch` numbers an embedding batch."""
-        assert len(tickets) <= account.free_slots(), (account.info.engine_id, len(tickets))
+        given, take = self._route.given, account.take
         for ticket in tickets:
-            uncached_tokens = self._route.given(ticket, account)
-            account.take(ticket, uncached_tokens, work_of(uncached_tokens, ticket.size.answer_tokens), now_s)
+            uncached_tokens = given(ticket, account)
+            take(ticket, uncached_tokens, work_of(uncached_tokens, ticket.size.answer_tokens), now_s)
             ticket.batch = batch
+        assert len(account.held) <= account.info.max_running, (account.info.engine_id, len(tickets))
         if batch is not None:
             account.batches[batch] = len(tickets)
         self._num_picks += 1

@@ -140,6 +140,14 @@ class UsageSum:
 
 
 @dataclass(slots=True)
+class _Waited:
+    """How many were picked, and how long they had waited together."""
+
+    num: int = 0
+    waited_s: float = 0.0
+
+
+@dataclass(slots=True)
 class EngineTotals:
     """What one engine has been given and has answered since it came up."""
 
@@ -183,8 +191,7 @@ class Totals:
 
     def __init__(self) -> None:
         self._ended: Counter[tuple[str, Kind, ServiceClass, str]] = Counter()
-        self._num_picked: Counter[ServiceClass] = Counter()
-        self._waited_s: dict[ServiceClass, float] = {}
+        self._waited: defaultdict[ServiceClass, _Waited] = defaultdict(_Waited)
         self._tokens: defaultdict[str, UsageSum] = defaultdict(UsageSum)
         self._batch_sizes: Counter[int] = Counter()
         self._engines: dict[EngineId, EngineTotals] = {}
@@ -192,9 +199,11 @@ class Totals:
         self._why_down: dict[EngineId, str] = {}
         self._num_picked_by: dict[tuple[str, str], int] = {}
         self._ordered_by = ("", "")
+        self._num_picked_now = 0  # by these, beyond what is counted in `_num_picked_by`
 
     def ordered_by(self, policy: str, route: str) -> None:
         """Count what is picked from now on as picked by these."""
+        self._count_picked()
         self._ordered_by = (policy, route)
         self._num_picked_by.setdefault(self._ordered_by, 0)
 
@@ -218,26 +227,26 @@ class Totals:
 
     def picked(self, assignment: Assignment, now_s: float) -> None:
         """Note that requests were picked for an engine."""
-        engine = self._engines[assignment.account.info.engine_id]
-        engine.num_requests += len(assignment.tickets)
-        self._num_picked_by[self._ordered_by] += len(assignment.tickets)
+        engine, num = self._engines[assignment.account.info.engine_id], len(assignment.tickets)
+        engine.num_requests += num
+        self._num_picked_now += num
         if assignment.num_texts:
             engine.num_batches += 1
             engine.num_texts += assignment.num_texts
             self._batch_sizes[assignment.num_texts] += 1
         for ticket in assignment.tickets:
-            service_class = ticket.request.service_class
-            self._num_picked[service_class] += 1
-            self._waited_s[service_class] = self._waited_s.get(service_class, 0.0) + now_s - ticket.arrived_s
+            waited = self._waited[ticket.request.service_class]
+            waited.num += 1
+            waited.waited_s = waited.waited_s + now_s - ticket.arrived_s
 
     def ended(self, request: Request, last: Last, *, is_known: bool) -> None:
         """Note how a request ended; `is_known`: its model is one of those the plane knows."""
         model = request.model if is_known else ""
-        outcome = last.failure.code if isinstance(last, Failed) else "finished"
-        what = (model, kind_of(request), request.service_class, outcome)
-        self._ended[what] = self._ended.get(what, 0) + 1
+        kind, service_class = kind_of(request), request.service_class
         if isinstance(last, Failed):
+            self._ended[(model, kind, service_class, last.failure.code)] += 1
             return
+        self._ended[(model, kind, service_class, "finished")] += 1
         self._tokens[model].add(last.usage)
         engine = self._engines.get(last.engine_id)
         if engine is not None:
@@ -247,7 +256,7 @@ class Totals:
         return tuple(EndedView(*key, num) for key, num in sorted(self._ended.items()))
 
     def waited_view(self) -> tuple[WaitedView, ...]:
-        return tuple(WaitedView(cls, num, self._waited_s[cls]) for cls, num in sorted(self._num_picked.items()))
+        return tuple(WaitedView(cls, each.num, each.waited_s) for cls, each in sorted(self._waited.items()))
 
     def tokens_view(self) -> tuple[TokensView, ...]:
         return tuple(
@@ -256,7 +265,13 @@ class Totals:
         )
 
     def picked_view(self) -> tuple[PickedView, ...]:
+        self._count_picked()
         return tuple(PickedView(*by, num) for by, num in self._num_picked_by.items())
+
+    def _count_picked(self) -> None:
+        if self._num_picked_now:
+            self._num_picked_by[self._ordered_by] += self._num_picked_now
+            self._num_picked_now = 0
 
     def batch_sizes(self) -> tuple[tuple[int, int], ...]:
         return tuple(sorted(self._batch_sizes.items()))

@@ -129,7 +129,7 @@ MAX_SCORE_PAIRS = 32  # each is read with the query: twice as long as a text to 
 TextsRequest = EmbedRequest | ScoreRequest
 """What is asked of many texts at once, with an answer a text: engines do it in batches, and equal texts share one."""
 
-TEXT_KINDS = (Kind.EMBED, Kind.SCORE)
+TEXT_KINDS = frozenset((Kind.EMBED, Kind.SCORE))
 """The kinds of a TextsRequest."""
 
 _KINDS: dict[type, Kind] = {
