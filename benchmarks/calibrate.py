@@ -1,7 +1,8 @@
 """`sage-benchmark calibrate`: fits a simulated engine to a server, and says how well it foretells a trace there.
 
 The server is looked at (`calibrate_probe`) before and after each part of a trace that is replayed on it; by all looks
-the costs are fitted, and the parts are simulated with them. The trace was not used for the fit.
+the costs are fitted, and the parts are simulated with them. Of the trace nothing is used for the fit; how fast the
+machine was during a part is told by the parts next to it (`calibrate_pace`).
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from itertools import pairwise
 from math import sqrt
 
 from benchmarks.calibrate_fit import Fitted, fitted_to
+from benchmarks.calibrate_pace import foretold, paces_of
 from benchmarks.calibrate_parts import TracePart, parts_of, simulated, work_s
 from benchmarks.calibrate_probe import Probe, Probed
 from benchmarks.calibrate_result import CalibrationResult, calibration_result
@@ -57,7 +59,12 @@ async def _measured(wanted: CalibrateWanted, say: Callable[[str], object]) -> li
     fitted, parts = turns.fitted(), turns.parts
     seen = replay_result(place, [call for part in parts for call in part.calls], sum(part.duration_s for part in parts))
     say_fitted(fitted, say)
-    slowed = [replace(part, slowness=each) for part, each in zip(parts, _during(fitted.slowness), strict=True)]
+    paces, by_looks = paces_of(place.trace, parts, fitted, rate), _during(fitted.slowness)
+    say(f"parts took {', '.join(map(_shown, paces))} times as long as the fit says; each is judged by those next to it")
+    slowed = [
+        replace(part, slowness=pace, slowness_by_looks=each)
+        for part, pace, each in zip(parts, foretold(paces, by_looks), by_looks, strict=True)
+    ]
     return [seen, simulated_beside(place, fitted, seen, slowed, rate, load=load)]
 
 
@@ -71,7 +78,9 @@ def simulated_beside(
     if not seen.num_answered:
         raise RequestFailed(f"{place.url} answered none of {seen.n:,} requests of {place.trace}: {seen.errors}")
     figures = simulated(place.trace, parts, fitted, rate)
-    return calibration_result(place, fitted, seen, figures, load=load, num_parts=len(parts))
+    looked_at = simulated(place.trace, [replace(part, slowness=part.slowness_by_looks) for part in parts], fitted, rate)
+    paces = [part.slowness for part in parts]
+    return calibration_result(place, fitted, seen, figures, looked_at, load=load, paces=paces)
 
 
 def say_fitted(fitted: Fitted, say: Callable[[str], object]) -> None:
@@ -127,6 +136,10 @@ class _Turns:
 
 def _name(wanted: ReplayWanted, upstream: Upstream) -> str:
     return f"{wanted.model} at {upstream.where}"
+
+
+def _shown(pace: float | None) -> str:
+    return "nothing" if pace is None else f"{pace:.2f}"
 
 
 def _during(slowness: Sequence[float]) -> list[float]:

@@ -13,7 +13,7 @@ from xxhash import xxh3_64_intdigest
 
 from benchmarks.calibrate_fit import Fitted
 from benchmarks.replay_figures import ReplayedCall
-from benchmarks.replay_prompts import TokenRate
+from benchmarks.replay_prompts import TokenRate, whole_blocks
 from benchmarks.simulator.arrival import Arrival, Trace, trace_of
 from benchmarks.simulator.outcome import Figures, Outcome, figures_of
 from benchmarks.simulator.run import Setup, replay
@@ -24,11 +24,19 @@ _REST_S = 1e5  # between two parts
 
 @dataclass(frozen=True, slots=True)
 class TracePart:
-    """What became of a part of a trace on the server; `slowness`: by what factor everything took longer then."""
+    """What became of a part of a trace on the server; `slowness`: by what factor everything is taken to have lasted
+    longer then; `slowness_by_looks`: the same, by looks at the server alone."""
 
     calls: tuple[ReplayedCall, ...]
     duration_s: float
     slowness: float = 1.0
+    slowness_by_looks: float = 1.0
+
+    @property
+    def answered(self) -> list[ReplayedCall]:
+        """The calls that the server answered and counted, as they came."""
+        found = [call for call in self.calls if call.is_answered and call.usage is not None]
+        return sorted(found, key=lambda call: call.arrival.at_s)
 
 
 def parts_of(trace: Trace, num_parts: int) -> list[Trace]:
@@ -50,21 +58,24 @@ def work_s(trace: Trace, fitted: Fitted, rate: TokenRate) -> float:
 
 def simulated(name: str, parts: Sequence[TracePart], fitted: Fitted, rate: TokenRate) -> Figures:
     """Return the figures of a simulated engine that is asked what the server answered, with rests between the parts."""
+    outcomes = simulated_parts(name, parts, fitted, rate)
+    ends_s = (max((outcome.end_s or 0.0 for outcome in part), default=0.0) for part in outcomes)
+    return figures_of([outcome for part in outcomes for outcome in part], sum(ends_s))
+
+
+def simulated_parts(name: str, parts: Sequence[TracePart], fitted: Fitted, rate: TokenRate) -> list[list[Outcome]]:
+    """Return what became of each part's requests, as they came, in seconds since it began."""
     arrivals: list[Arrival] = []
     numbers: list[int] = []
     for number, part in enumerate(parts):
-        for arrival in sorted(_seen(part, rate, fitted.block_tokens), key=lambda each: each.at_s):
+        for arrival in (_seen(call, rate, fitted.block_tokens) for call in part.answered):
             arrivals.append(replace(arrival, at_s=number * _REST_S + arrival.at_s / part.slowness))
             numbers.append(number)
     run = replay(Trace(name, tuple(arrivals)), _setup(fitted))
-    outcomes = [
-        _slowed(outcome, number * _REST_S, parts[number].slowness)
-        for outcome, number in zip(run.outcomes, numbers, strict=True)
-    ]
-    ends_s = [0.0] * len(parts)
-    for outcome, number in zip(outcomes, numbers, strict=True):
-        ends_s[number] = max(ends_s[number], outcome.end_s or 0.0)
-    return figures_of(outcomes, sum(ends_s))
+    outcomes: list[list[Outcome]] = [[] for _ in parts]
+    for outcome, number in zip(run.outcomes, numbers, strict=True):
+        outcomes[number].append(_slowed(outcome, number * _REST_S, parts[number].slowness))
+    return outcomes
 
 
 def _slowed(outcome: Outcome, begin_s: float, slowness: float) -> Outcome:
@@ -90,9 +101,10 @@ def kept_blocks(arrival: Arrival, rate: TokenRate, block_tokens: int) -> tuple[i
     per_block = rate.words(arrival.block_tokens) * rate.per_word
     if not block_tokens or not per_block:
         return ()
-    known = int(rate.fixed + per_block * len(arrival.blocks)) // block_tokens
+    blocks = whole_blocks(arrival, rate)
+    known = int(rate.fixed + per_block * len(blocks)) // block_tokens
     return tuple(
-        xxh3_64_intdigest(repr(arrival.blocks[: math.ceil(max(0.0, end - rate.fixed) / per_block)]).encode(), end)
+        xxh3_64_intdigest(repr(blocks[: math.ceil(max(0.0, end - rate.fixed) / per_block)]).encode(), end)
         for end in range(block_tokens, block_tokens * known + 1, block_tokens)
     )
 
@@ -102,19 +114,16 @@ def _setup(fitted: Fitted) -> Setup:
     return Setup("fifo", "least_work", "none", num_engines=1, costs=costs, kv_tokens=_KV_TOKENS, looks_early=early)
 
 
-def _seen(part: TracePart, rate: TokenRate, block_tokens: int) -> list[Arrival]:
+def _seen(call: ReplayedCall, rate: TokenRate, block_tokens: int) -> Arrival:
     """Return what was answered, with the tokens that the server counted.
 
-    How long each answer got to be is the model's doing, not the engine's: it is given to the simulation.
+    How long an answer got to be is the model's doing, not the engine's: it is given to the simulation.
     """
-    return [
-        replace(
-            call.arrival,
-            prompt_tokens=max(1, call.usage.prompt_tokens),
-            answer_tokens=max(1, call.usage.completion_tokens),
-            blocks=kept_blocks(call.arrival, rate, block_tokens),
-            block_tokens=max(1, block_tokens),
-        )
-        for call in part.calls
-        if call.is_answered and call.usage is not None
-    ]
+    assert call.usage is not None, call
+    return replace(
+        call.arrival,
+        prompt_tokens=max(1, call.usage.prompt_tokens),
+        answer_tokens=max(1, call.usage.completion_tokens),
+        blocks=kept_blocks(call.arrival, rate, block_tokens),
+        block_tokens=max(1, block_tokens),
+    )

@@ -1,5 +1,7 @@
 """How far a simulated engine with fitted costs is off, as a measured row. Pure; knows no server."""
 
+from collections.abc import Sequence
+
 from benchmarks.calibrate_fit import Fitted
 from benchmarks.document import Result
 from benchmarks.replay_figures import ReplayPlace, ReplayResult
@@ -12,8 +14,10 @@ class CalibrationResult(Result, frozen=True, kw_only=True):
     `simulated_*` come from the simulation, `seen_*` from the server; `*_error` is their difference by what was seen.
     `decode_ms`: milliseconds a token by the number of sequences. `block_tokens`: of what is kept of prompts, 0 where
     nothing is; `looks_early`: it looks for that when a prompt comes. `slowness`: of each look at the server, by what
-    factor it took longer than usual. `load`: what the trace asks for by what the simulated engine can do. `checked`:
-    the server answered all, as asked.
+    factor it took longer than usual; `paces`: of each part of the trace, by what factor it was simulated slower than by
+    the looks, as the parts next to it were. `load`: what the trace asks for by what the simulated engine can do.
+    `errors_by_looks`: the errors where parts are as slow as the looks say. `checked`: the server answered all, as
+    asked.
     """
 
     trace: str
@@ -33,6 +37,7 @@ class CalibrationResult(Result, frozen=True, kw_only=True):
     block_tokens: int
     looks_early: bool
     slowness: tuple[float, ...]
+    paces: tuple[float, ...]
     seen_tokens_per_s: float
     simulated_tokens_per_s: float
     tokens_per_s_error: float
@@ -45,14 +50,21 @@ class CalibrationResult(Result, frozen=True, kw_only=True):
     seen_e2e_p50_ms: float
     simulated_e2e_p50_ms: float
     e2e_p50_error: float
+    errors_by_looks: dict[str, float]
 
 
 def calibration_result(
-    place: ReplayPlace, fitted: Fitted, seen: ReplayResult, simulated: Figures, *, load: float, num_parts: int
+    place: ReplayPlace,
+    fitted: Fitted,
+    seen: ReplayResult,
+    simulated: Figures,
+    looked_at: Figures,
+    *,
+    load: float,
+    paces: Sequence[float],
 ) -> CalibrationResult:
-    """Return how far the simulation is off."""
-    costs, overhead_ms = fitted.costs, fitted.overhead_ms
-    ttft_p50_ms, e2e_p50_ms = (round(each + overhead_ms, 3) for each in (simulated.ttft_p50_ms, simulated.e2e_p50_ms))
+    """Return how far the simulation is off, and (`looked_at`) the one whose parts are as slow as the looks say."""
+    costs = fitted.costs
     return CalibrationResult(
         engine="simulated",
         workload="calibrate",
@@ -64,8 +76,8 @@ def calibration_result(
         url=place.url,
         speed=place.speed,
         load=round(load, 3),
-        num_parts=num_parts,
-        overhead_ms=round(overhead_ms, 3),
+        num_parts=len(paces),
+        overhead_ms=round(fitted.overhead_ms, 3),
         chunk_tokens=costs.chunk_tokens,
         prefill_fixed_ms=round(costs.prefill_fixed_ms, 3),
         prefill_token_ms=round(costs.prefill_token_ms, 5),
@@ -76,11 +88,23 @@ def calibration_result(
         block_tokens=fitted.block_tokens,
         looks_early=fitted.looks_early,
         slowness=tuple(round(each, 3) for each in fitted.slowness),
-        **_beside("tokens_per_s", "", simulated.tokens_per_s, seen.tokens_per_s),
-        **_beside("ttft_p50", "_ms", ttft_p50_ms, seen.ttft_p50_ms),
-        **_beside("tpot_p50", "_ms", simulated.tpot_p50_ms, seen.tpot_p50_ms),
-        **_beside("e2e_p50", "_ms", e2e_p50_ms, seen.e2e_p50_ms),
+        paces=tuple(round(each, 3) for each in paces),
+        **_all_beside(simulated, seen, fitted.overhead_ms),
+        errors_by_looks=_errors(_all_beside(looked_at, seen, fitted.overhead_ms)),
     )
+
+
+def _all_beside(simulated: Figures, seen: ReplayResult, overhead_ms: float) -> dict[str, float]:
+    return {
+        **_beside("tokens_per_s", "", simulated.tokens_per_s, seen.tokens_per_s),
+        **_beside("ttft_p50", "_ms", round(simulated.ttft_p50_ms + overhead_ms, 3), seen.ttft_p50_ms),
+        **_beside("tpot_p50", "_ms", simulated.tpot_p50_ms, seen.tpot_p50_ms),
+        **_beside("e2e_p50", "_ms", round(simulated.e2e_p50_ms + overhead_ms, 3), seen.e2e_p50_ms),
+    }
+
+
+def _errors(figures: dict[str, float]) -> dict[str, float]:
+    return {name.removesuffix("_error"): each for name, each in figures.items() if name.endswith("_error")}
 
 
 def _beside(name: str, unit: str, foretold: float, seen: float) -> dict[str, float]:

@@ -50,11 +50,23 @@ def text_of(num_words: int, name: str) -> str:
     return "".join(f"{rng.choice(_WORDS)} " for _ in range(num_words))
 
 
+def whole_blocks(arrival: Arrival, rate: TokenRate) -> tuple[int, ...]:
+    """Return the blocks of which a prompt has all words: the template takes the place of the last where that is short.
+
+    >>> whole_blocks(Arrival(0.0, 33, 1, (1, 2, 3), 10), TokenRate(1.0, 4.0))
+    (1, 2)
+    """
+    per_block = rate.words(arrival.block_tokens)
+    return arrival.blocks[: _num_words(arrival, rate) // per_block] if per_block else ()
+
+
+def _num_words(arrival: Arrival, rate: TokenRate) -> int:
+    return max(1, rate.words(arrival.prompt_tokens - rate.fixed))
+
+
 def prompt_of(arrival: Arrival, number: int, rate: TokenRate, *, seed: int | str) -> str:
     """Return the prompt of the trace's request `number`: its blocks, then words that no other request has."""
-    per_block = rate.words(arrival.block_tokens)
-    num_words = max(1, rate.words(arrival.prompt_tokens - rate.fixed))
-    blocks = arrival.blocks[: num_words // per_block] if per_block else ()
+    per_block, blocks = rate.words(arrival.block_tokens), whole_blocks(arrival, rate)
     whole = [text_of(per_block, f"{seed} block {block}") for block in blocks]
-    rest = num_words - per_block * len(blocks)
+    rest = _num_words(arrival, rate) - per_block * len(blocks)
     return "".join([*whole, text_of(rest, f"{seed} request {number}")]).rstrip()

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import astuple, replace
+from itertools import takewhile
 
 import pytest
 
@@ -17,12 +18,13 @@ from benchmarks.calibrate_fit import (
     num_begun,
     token_s,
 )
-from benchmarks.calibrate_parts import TracePart, parts_of, simulated, work_s
+from benchmarks.calibrate_pace import foretold, paces_of
+from benchmarks.calibrate_parts import TracePart, kept_blocks, parts_of, simulated, work_s
 from benchmarks.calibrate_probe import Probed, Together
 from benchmarks.calibrate_wanted import CalibrateWanted
 from benchmarks.policies_wanted import TraceName
 from benchmarks.replay_figures import ReplayedCall, ReplayPlace, replay_result
-from benchmarks.replay_prompts import TokenRate
+from benchmarks.replay_prompts import TokenRate, prompt_of
 from benchmarks.replay_wanted import ReplayWanted
 from benchmarks.simulator.arrival import Arrival, Trace
 from cluster.serving.engines.cost import CPU2
@@ -135,6 +137,17 @@ def test_whether_equal_prompts_that_come_at_once_are_both_worked_off_is_seen() -
     assert not looks_early([replace(seen, twice=(answered(0.0, 0.2, 0.2), answered(0.0, 0.21, 0.21)))])
 
 
+def test_a_block_that_the_template_leaves_no_room_for_is_not_shared() -> None:
+    rate = TokenRate(1.0, 30.0)
+    arrivals = [Arrival(0.0, 153, 1, (1, 2, last), 51) for last in (3, 4)]
+    prompts = (prompt_of(arrival, number, rate, seed=7).split() for number, arrival in enumerate(arrivals))
+    shared = takewhile(lambda both: both[0] == both[1], zip(*prompts, strict=True))
+    assert 2 * 51 <= len(list(shared)) < 2 * 51 + 16
+    kept_of = [kept_blocks(arrival, rate, 16) for arrival in arrivals]
+    assert kept_of[0] == kept_of[1]
+    assert len(kept_of[0]) == (30 + 2 * 51) // 16
+
+
 def test_where_nothing_of_the_trace_is_answered_no_error_is_given() -> None:
     calls = [ReplayedCall(Arrival(0.5, 10, 10), end_s=1.0, why="Overloaded")]
     seen = replay_result(PLACE, calls, 1.0)
@@ -198,3 +211,22 @@ def test_a_server_that_is_as_its_costs_say_is_foretold() -> None:
     slowed = [TracePart(tuple(slow), 19.3, slowness=2.0)]
     known = simulated_beside(PLACE, Fitted(costs, 0.0), seen, slowed, RATE, load=0.2)
     assert known.ttft_p50_error < 0.01
+
+
+def paced(pace: float) -> TracePart:
+    """A part on a server that takes `pace` times 100 ms for each prompt and 10 for each token."""
+    calls = [answered(3.0 * n, 3.0 * n + 0.1 * pace, 3.0 * n + 0.2 * pace) for n in range(9)]
+    return TracePart(tuple(calls), 24.0 + 0.2 * pace)
+
+
+def test_how_slow_the_machine_was_in_a_part_is_found_whatever_it_was_in_others() -> None:
+    costs = replace(CPU2, prefill_fixed_ms=10.0, prefill_token_ms=0.9, decode_ms=((1, 10.0),), chunk_tokens=100)
+    failed = TracePart((ReplayedCall(Arrival(0.5, 10, 10), end_s=1.0, why="Overloaded"),), 1.0)
+    found = paces_of("t", [paced(1.0), paced(2.0), failed, paced(0.6)], Fitted(costs, 0.0), RATE)
+    assert found[2] is None
+    assert [each for each in found if each is not None] == pytest.approx([1.0, 2.0, 0.6], rel=0.02)
+
+
+def test_a_part_is_foretold_by_the_parts_next_to_it_and_not_by_its_own_pace() -> None:
+    assert foretold([4.0, 1.0, 9.0, None, 4.0], [2.0] * 5) == pytest.approx([1.0, 6.0, 1.0, 6.0, 2.0])
+    assert foretold([8.0, 1.0], [2.0] * 2) == pytest.approx([1.0, 8.0])
