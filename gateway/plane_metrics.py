@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 from cluster.serving.statistics import PlaneView
 from gateway.ended import EndedRequests
 from sage.base.metrics import (
+    CACHE_EXACT,
     ENGINE_RUNNING,
     ENGINE_UP,
     FORECAST_ERROR,
@@ -81,6 +82,7 @@ def _waiting(view: PlaneView) -> Family:
 
 def _engines(view: PlaneView) -> Iterator[Family]:
     up, running, errors = _gauge(ENGINE_UP), _gauge(ENGINE_RUNNING), _gauge(FORECAST_ERROR)
+    exact = _gauge(CACHE_EXACT)
     latest = {engine.engine_id: engine for engine in reversed(view.engines)}  # an id that came back is not lost
     for engine in latest.values():
         up.add_metric((engine.engine_id,), engine.state == "ready")
@@ -88,9 +90,12 @@ def _engines(view: PlaneView) -> Iterator[Family]:
             running.add_metric((engine.engine_id, ",".join(engine.models)), engine.num_running)
         for quantile, error in zip(("0.5", "0.9"), engine.forecast_errors or (), strict=False):
             errors.add_metric((engine.engine_id, quantile), error)
+        if engine.cache_belief is not None:
+            exact.add_metric((engine.engine_id,), engine.cache_belief == "exact")
     yield up
     yield running
     yield errors
+    yield exact
 
 
 def _texts(view: PlaneView) -> Iterator[Family]:

@@ -78,10 +78,11 @@ def _furthest_behind(job: JobState) -> float | None:
 
 
 def inside_of(engine: EngineStatus) -> str:
-    """Return what an engine says of itself: `2 wait, 40 % of KV used, 75 % of prompts cached`."""
+    """Return what an engine says of itself: `2 wait, 40 % of KV used, 75 % of prompts cached, cache exact`."""
     said = [f"{engine.num_waiting} wait"] if engine.num_waiting is not None else []
     said += [f"{100 * engine.kv_used:.0f} % of KV used"] if engine.kv_used is not None else []
     said += [f"{100 * engine.prefix_hit:.0f} % of prompts cached"] if engine.prefix_hit is not None else []
+    said += [f"cache {engine.cache_belief}"] if engine.cache_belief else []
     return ", ".join(said)
 
 

@@ -4,9 +4,14 @@ An engine that tells begins with a first message, and each that follows says wha
 (a plane that took the engine over) passes over the rest: what such an engine keeps is guessed, as of any other.
 """
 
+from typing import Literal
+
 from cluster.serving.engines.figures import KeptBlocks
 from cluster.serving.size import PromptPrefix
 from sage.base.ids import EngineId
+
+CacheBelief = Literal["exact", "learned"]
+"""How it is known what an engine has cached: by its own word, or by what it said that it found of prompts."""
 
 COMING_TOKENS = 65_536
 """What an engine was given before so much more, and has not told of, it is not about to keep any more."""
@@ -27,11 +32,6 @@ class KeptExactly:
     def __init__(self) -> None:
         self._engines: dict[EngineId, _Kept] = {}
         self.version = 0  # 0 before any word of an engine, another one after each
-
-    def num_blocks(self, engine_id: EngineId) -> int | None:
-        """Return how many blocks of prompts an engine keeps; None of one that does not tell."""
-        kept = self._engines.get(engine_id)
-        return None if kept is None else len(kept.blocks)
 
     def tells(self, engine_id: EngineId) -> bool:
         return engine_id in self._engines

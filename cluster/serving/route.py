@@ -7,7 +7,7 @@ from heapq import heapify, heappop, heappush
 from cluster.serving.account import MAX_EMBEDDING_BATCHES, EngineAccount
 from cluster.serving.engines.figures import KeptBlocks, Said
 from cluster.serving.engines.port import EngineInfo
-from cluster.serving.kept_exactly import KeptExactly
+from cluster.serving.kept_exactly import CacheBelief, KeptExactly
 from cluster.serving.routes import EngineRoute, LeastWork
 from cluster.serving.size import work_of
 from cluster.serving.ticket import Lane, Ticket, lane_for
@@ -76,6 +76,12 @@ class Router:
             self._kept.told(engine_id, said)
         else:
             account.saw(said)
+
+    def cache_belief(self, account: EngineAccount) -> CacheBelief | None:
+        """Return how it is known what an engine has cached of prompts; None where the route does not ask."""
+        if not self._route.is_by_cached or all(lane.kind in TEXT_KINDS for lane in account.lanes):
+            return None
+        return "exact" if self._kept.tells(account.info.engine_id) else "learned"
 
     def add(self, info: EngineInfo) -> EngineAccount:
         """Open the account of an engine that came up; its id must be new."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from cluster.serving.batch import Assignment
 from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
+from cluster.serving.kept_exactly import CacheBelief
 from cluster.serving.route import Router
 from cluster.serving.ticket import Ticket
 from sage.base.ids import EngineId
@@ -78,7 +79,8 @@ class EngineView:
     for it.
 
     `forecast_errors`: by how much of their time first tokens came off what was foretold, p50 and p90 of the last 256.
-    `figures`: what it last said of itself, if it does. `why` it is lost.
+    `figures`: what it last said of itself, if it does. `cache_belief`: how it is known what it has cached, where that
+    is asked. `why` it is lost.
     """
 
     engine_id: EngineId
@@ -95,6 +97,7 @@ class EngineView:
     num_texts: int = 0
     forecast_errors: tuple[float, float] | None = None
     figures: EngineFigures | None = None
+    cache_belief: CacheBelief | None = None
     why: str = ""
 
 
@@ -165,6 +168,7 @@ class EngineTotals:
         load_tokens: int = 0,
         forecast_errors: tuple[float, float] | None = None,
         figures: EngineFigures | None = None,
+        cache_belief: CacheBelief | None = None,
         why: str = "",
     ) -> EngineView:
         return EngineView(
@@ -182,6 +186,7 @@ class EngineTotals:
             num_texts=self.num_texts,
             forecast_errors=forecast_errors,
             figures=figures,
+            cache_belief=cache_belief,
             why=why,
         )
 
@@ -285,6 +290,7 @@ class Totals:
                 load_tokens=account.load_tokens,
                 forecast_errors=account.latency.errors(),
                 figures=account.figures,
+                cache_belief=router.cache_belief(account),
             )
             for account in router
         ]
@@ -323,4 +329,5 @@ def _engine_status(engine: EngineView) -> EngineStatus:
         num_waiting=round(figures.num_waiting) if figures is not None else None,
         kv_used=figures.kv_used if figures is not None else None,
         prefix_hit=figures.prefix_hit if figures is not None else None,
+        cache_belief=engine.cache_belief or "",
     )

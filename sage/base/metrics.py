@@ -72,6 +72,12 @@ FORECAST_ERROR = Metric(
     "By how much of their time first tokens came off what was foretold: quantiles of the last 256",
     ("engine", "quantile"),
 )
+CACHE_EXACT = Metric(
+    "sage_engine_cache_exact",
+    MetricKind.GAUGE,
+    "1 where an engine tells exactly what it has cached of prompts, 0 where that is learned from its answers",
+    ("engine",),
+)
 TEXTS = Metric(
     "sage_texts_total",
     MetricKind.COUNTER,
@@ -93,6 +99,7 @@ METRICS = (
     QUEUE_WAITING,
     ENGINE_RUNNING,
     FORECAST_ERROR,
+    CACHE_EXACT,
     ENGINE_UP,
     TEXTS,
     VECTOR_CACHE_BYTES,

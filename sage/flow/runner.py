@@ -132,7 +132,8 @@ class EngineStatus(msgspec.Struct, frozen=True):
 
     `node`: where its host is. `why`: for what it waits, or why it is lost. What some engines say of themselves, else
     None: `num_waiting` requests inside it, `kv_used` of its memory for keys and values, `prefix_hit` of prompt tokens
-    that it had cached.
+    that it had cached. `cache_belief`: how the plane knows what of prompts it has cached: "exact" by its own word,
+    "learned" from its answers, "" where that is not asked.
     """
 
     engine_id: str
@@ -150,6 +151,7 @@ class EngineStatus(msgspec.Struct, frozen=True):
     num_waiting: int | None = None
     kv_used: float | None = None
     prefix_hit: float | None = None
+    cache_belief: str = ""
 
 
 class Job(Protocol):

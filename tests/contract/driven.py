@@ -94,6 +94,12 @@ class Hosted:
             self._note(message)
         raise AssertionError(message)
 
+    def hear(self) -> None:
+        """Note what the engine says next of itself, with nothing asked of it meanwhile."""
+        message = next(self._messages)
+        assert isinstance(message, Seen), message
+        self._note(message)
+
     def _note(self, message: Seen) -> None:
         if isinstance(message.said, EngineFigures):
             self.seen.append(message.said)

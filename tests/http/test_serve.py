@@ -94,6 +94,7 @@ def test_metrics_show_what_the_plane_counted(command: Command) -> None:
     assert 'sage_requests_total{kind="chat",model="sim",outcome="finished",service_class="interactive"}' in text
     assert 'sage_tokens_total{direction="completion",model="sim"}' in text
     assert 'sage_engine_up{engine="sim"} 1.0' in text
+    assert 'sage_engine_cache_exact{engine="sim"} 0.0' in text
     assert 'sage_queue_waiting{model="sim"} 0.0' in text
 
 

@@ -1,6 +1,7 @@
 """A real vLLM server on CPUs as an engine of ours starts it, and a look at what it says of itself."""
 
 import os
+import shlex
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,9 +42,9 @@ class VllmServer:
 
 
 @contextmanager
-def vllm_servers(model: Path, *options: str) -> Iterator[list[VllmServer]]:
+def vllm_servers(model: Path, *options: str, python: str = "") -> Iterator[list[VllmServer]]:
     """Serve the checkpoint `model` once with each of `options`, side by side; nothing of it runs after the block."""
-    specs = [spec_from_text(engine_text(model, f"model=tiny{more}")) for more in options]
+    specs = [spec_from_text(engine_text(model, f"model=tiny{more}", python=python)) for more in options]
     links: list[ChildLink] = []
     started: list[psutil.Process] = []
     try:
@@ -58,13 +59,27 @@ def vllm_servers(model: Path, *options: str) -> Iterator[list[VllmServer]]:
     assert left == [], f"left running: {left}"
 
 
-def engine_text(model: Path, more: str = "") -> str:
-    """Return the engine as a command line names it: small, in the environment that there is."""
-    if (python := os.environ.get(VLLM_PYTHON)) is None:
-        vllm_environments().install(NAME, print)
-        python = str(vllm_environments().python(NAME))
+def engine_text(model: Path, more: str = "", *, python: str = "") -> str:
+    """Return the engine as a command line names it: small, in the environment that there is, or by `python`."""
+    python = python or vllm_python()
     sizes = f"max_running=32,kv_cache_bytes={1 << 30},start_timeout_s={START_S:g}"
     return f"vllm:{model},python={python},{sizes}" + (f",{more}" if more else "")
+
+
+def vllm_python() -> str:
+    """Return the Python that has vLLM; the environment is installed where there is none."""
+    if (python := os.environ.get(VLLM_PYTHON)) is not None:
+        return python
+    vllm_environments().install(NAME, print)
+    return str(vllm_environments().python(NAME))
+
+
+def python_with(folder: Path, *arguments: str) -> str:
+    """Return what stands for that Python and gives the server `arguments` that engines of ours have no word for."""
+    path = folder / "python"
+    path.write_text(f'#!/bin/sh\nexec {shlex.quote(vllm_python())} "$@" {shlex.join(arguments)}\n')
+    path.chmod(0o700)
+    return str(path)
 
 
 def _address(link: ChildLink) -> tuple[str, str]:

@@ -70,11 +70,19 @@ def test_a_gateway_streams_what_its_vllm_says_and_counts_it(gateway: Command) ->
     assert (answer.status_code, answer.headers["x-sage-engine"]) == (200, "v")
 
 
+def test_it_is_shown_that_what_its_vllm_has_cached_is_known_exactly(gateway: Command) -> None:
+    def metrics() -> str:
+        return httpx.get(f"{gateway.url}/metrics", timeout=30.0).text
+
+    eventually(lambda: 'sage_engine_cache_exact{engine="v"} 1.0' in metrics(), 30.0, metrics)
+
+
 def test_a_flow_asks_the_vllm_of_a_node(cluster: ClusterCommand) -> None:
     with reach_address(cluster.json("status")["address"]) as reached:
         (node,) = reached.nodes()
         (engine,) = reached.engines()
         assert (engine.kind, engine.node, engine.device, engine.simulated) == ("vllm", node.node_id, "CPU", False)
+        eventually(lambda: reached.engines()[0].cache_belief == "exact", 30.0, reached.engines)
         result = reached.submit(asking_flow.flow).wait(60.0)
         assert (result.status, result.records_in) == ("finished", asking_flow.NUM_QUESTIONS)
         answer = reached.generate(model="tiny", prompt="Once upon a time", max_tokens=4)

@@ -60,10 +60,10 @@ def test_a_simulated_engine_is_called_simulated() -> None:
 
 
 def test_what_an_engine_says_of_itself_or_waits_for_stands_in_its_row() -> None:
-    busy = msgspec.structs.replace(ENGINE, num_waiting=2, kv_used=0.4, prefix_hit=0.75)
+    busy = msgspec.structs.replace(ENGINE, num_waiting=2, kv_used=0.4, prefix_hit=0.75, cache_belief="exact")
     waits = msgspec.structs.replace(ENGINE, state="waiting", why="no node has 2 GPUs free")
     inside = [row[-1] for row in engine_rows([busy, waits])[1:]]
-    assert inside == ["2 wait, 40 % of KV used, 75 % of prompts cached", "no node has 2 GPUs free"]
+    assert inside == ["2 wait, 40 % of KV used, 75 % of prompts cached, cache exact", "no node has 2 GPUs free"]
 
 
 @pytest.mark.parametrize(

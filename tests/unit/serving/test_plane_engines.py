@@ -4,8 +4,8 @@ import pytest
 
 from cluster.serving.abandoned import PATIENCE_S
 from cluster.serving.account import EngineAccount
-from cluster.serving.engines.figures import EngineFigures
-from cluster.serving.events import EndEngine, EngineEnded, EngineSeen
+from cluster.serving.engines.figures import EngineFigures, KeptBlocks
+from cluster.serving.events import EndEngine, EngineEnded, EngineSeen, PolicyChanged
 from cluster.serving.statistics import MAX_LOST_ENGINES, engine_statuses
 from sage.base.errors import (
     EngineLost,
@@ -49,6 +49,27 @@ def test_what_an_engine_says_of_itself_is_shown_until_it_is_lost() -> None:
     plane.down("c1")
     (status,) = engine_statuses(plane.plane.view())
     assert (status.state, status.num_waiting, status.kv_used, status.prefix_hit) == ("lost", None, None, None)
+
+
+def test_how_it_is_known_what_an_engine_has_cached_is_shown_where_the_route_asks() -> None:
+    plane = CheckedPlane()
+    plane.up(chat_engine("c1"))
+    plane.up(chat_engine("c2"))
+    plane.up(embed_engine("e1"))
+    plane.handle(PolicyChanged(route="auto"))
+
+    def beliefs() -> list[str]:
+        return [status.cache_belief for status in engine_statuses(plane.plane.view())]
+
+    assert beliefs() == ["learned", "learned", ""]
+    plane.handle(EngineSeen(EngineId("c2"), KeptBlocks(is_first=True)))
+    assert beliefs() == ["learned", "exact", ""]
+    plane.handle(PolicyChanged(route="least_work"))
+    assert beliefs() == ["", "", ""]
+    plane.handle(PolicyChanged(route="prefix"))
+    assert beliefs() == ["learned", "exact", ""], "it is known whatever the route was"
+    plane.handle(EngineSeen(EngineId("c2"), KeptBlocks(is_over=True)))
+    assert beliefs() == ["learned", "learned", ""]
 
 
 def test_the_view_says_why_an_engine_is_lost_or_never_came_up_until_it_is_back() -> None:
