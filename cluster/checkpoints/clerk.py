@@ -18,13 +18,17 @@ Done = Callable[[SageError | None], object]
 
 @dataclass(frozen=True, slots=True)
 class CompleteCheckpoint:
-    """Make a checkpoint complete; then forget all but the `num_kept` newest. `letters`: a file that it needs."""
+    """Make a checkpoint complete; then forget all but the `num_kept` newest.
+
+    `letters`: a file that it needs. `commits`: sinks show what it holds once it is complete.
+    """
 
     folder: str
     manifest: Manifest
     num_kept: int
     done: Done
     letters: LetterPart | None = None
+    commits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,10 @@ class CheckpointClerk(Actor[ClerkOrder]):
     def _obey(self, order: ClerkOrder) -> None:
         folder = self._open_folder(order.folder)
         match order:
-            case CompleteCheckpoint(manifest=manifest, num_kept=num_kept, letters=letters):
+            case CompleteCheckpoint(manifest=manifest, num_kept=num_kept, letters=letters, commits=commits):
                 if letters is not None:
                     folder.write(letters.piece.file, [letters.content])
-                folder.complete(manifest, num_kept)
+                folder.complete(manifest, num_kept, commits=commits)
             case CopyCheckpoint(manifest=manifest, target=target):
                 write_savepoint(manifest, folder, self._open_folder(target))
             case ForgetCheckpoints():

@@ -5,6 +5,7 @@
     job-x-node-3.part      what tasks of one node had saved by then, one piece after the other; never changed
     0000000007-...calls    model calls that tasks made since checkpoint 7
     0000000007-...posts    what was posted to sources that listen since checkpoint 7
+    committed              empty; there once sinks of two phases have shown what a checkpoint held
     lock                   held by whoever may write
 
 A checkpoint is complete once its manifest is there, and good if every piece that it names has its checksum, and every
@@ -24,6 +25,9 @@ from sage.base.errors import CheckpointUnusable
 PART = ".part"
 CALLS = ".calls"
 POSTS = ".posts"
+COMMITTED = "committed"
+"""A file that says all by its name, which does not rot."""
+
 _LEFT = (LIVE, STAGED, f"{SUFFIX}.new")
 """How names end of what is of no use once its process has ended."""
 
@@ -32,11 +36,20 @@ _LEN_COPIED = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class FoundCheckpoints:
-    """`newest` is the newest good checkpoint, None where there is none; `bad` says what is wrong with newer ones."""
+    """`newest` is the newest good checkpoint, None where there is none; `bad` says what is wrong with newer ones.
+
+    `is_committed`: others may have seen what these held, and would see it again if a run went on from an older one.
+    """
 
     newest: Manifest | None
     bad: dict[int, str]
     next_id: int
+    is_committed: bool = False
+
+    @property
+    def has_any(self) -> bool:
+        """Say whether there is a checkpoint, good or not."""
+        return self.newest is not None or bool(self.bad)
 
 
 class CheckpointFolder:
@@ -53,7 +66,8 @@ class CheckpointFolder:
         Raises CheckpointUnusable where none can be read.
         """
         bad: dict[int, str] = {}
-        ids = self._ids()
+        names = self._names()
+        ids, is_committed = _ids_in(names), COMMITTED in names
         next_id = max(ids, default=0) + 1
         for checkpoint_id in reversed(ids):
             try:
@@ -62,8 +76,8 @@ class CheckpointFolder:
             except CheckpointUnusable as error:
                 bad[checkpoint_id] = error.what
             else:
-                return FoundCheckpoints(manifest, bad, next_id)
-        return FoundCheckpoints(None, bad, next_id)
+                return FoundCheckpoints(manifest, bad, next_id, is_committed)
+        return FoundCheckpoints(None, bad, next_id, is_committed)
 
     def manifest(self, checkpoint_id: int) -> Manifest:
         """Return a manifest; raises CheckpointUnusable."""
@@ -116,12 +130,14 @@ class CheckpointFolder:
         except OSError as error:
             raise disk_refused(self._where, error) from error
 
-    def complete(self, manifest: Manifest, num_kept: int) -> None:
+    def complete(self, manifest: Manifest, num_kept: int, *, commits: bool = False) -> None:
         """Make a checkpoint complete, and forget those that are older than the `num_kept` newest.
 
-        Raises CheckpointUnusable where the disk refuses the manifest.
+        `commits`: sinks show what it holds from then on. Raises CheckpointUnusable where the disk refuses the manifest.
         """
         try:
+            if commits and COMMITTED not in self._disk.names():
+                self._disk.write(COMMITTED, [])
             self._disk.replace(manifest_name(manifest.checkpoint_id), bytes_of_manifest(manifest))
         except OSError as error:
             raise disk_refused(self._where, error) from error
@@ -140,10 +156,16 @@ class CheckpointFolder:
             raise disk_refused(self._where, error) from error
 
     def clear(self) -> None:
-        """Forget every checkpoint: the flow has come to its end. Raises CheckpointUnusable."""
+        """Forget every checkpoint: the flow has come to its end. Raises CheckpointUnusable.
+
+        Whoever is killed meanwhile leaves the newest whole, or no checkpoint.
+        """
         try:
-            for name in reversed(self._disk.names()):
-                if name.endswith((SUFFIX, PART, CALLS, POSTS, STORE, *_LEFT)):
+            names = self._disk.names()
+            for checkpoint_id in _ids_in(names):
+                self._disk.remove(manifest_name(checkpoint_id))
+            for name in names:
+                if name == COMMITTED or name.endswith((SUFFIX, PART, CALLS, POSTS, STORE, *_LEFT)):
                     self._disk.remove(name)
         except OSError as error:
             raise disk_refused(self._where, error) from error
@@ -154,8 +176,10 @@ class CheckpointFolder:
         if needed is None:
             return
         try:
-            for name in self._disk.names():
-                if name.endswith(_LEFT) or (name.endswith((PART, STORE)) and name not in needed):
+            names = self._disk.names()
+            loose = () if _ids_in(names) else (COMMITTED,)
+            for name in names:
+                if name in loose or name.endswith(_LEFT) or (name.endswith((PART, STORE)) and name not in needed):
                     self._disk.remove(name)
             self._forget_logs()
         except OSError as error:
@@ -185,13 +209,21 @@ class CheckpointFolder:
         What cannot be removed stays, and does no harm.
         """
         for checkpoint_id in old:
-            with suppress(CheckpointUnusable, OSError):
-                loose |= self.manifest(checkpoint_id).files()
+            with suppress(OSError):
+                loose |= self._files_of(checkpoint_id)
                 self._disk.remove(manifest_name(checkpoint_id))
         needed = self._needed() if loose else None
         for name in loose - needed if needed is not None else ():
             with suppress(OSError):
                 self._disk.remove(name)
+
+    def _files_of(self, checkpoint_id: int) -> set[str]:
+        """Return the files that a checkpoint needs, none where it is corrupt; raises OSError."""
+        content = self._disk.read(manifest_name(checkpoint_id))
+        try:
+            return manifest_from_bytes(content).files()
+        except CheckpointUnusable:
+            return set()  # a later run removes what nobody needs any more
 
     def _needed(self) -> set[str] | None:
         """Return the files that checkpoints need; None where one cannot be read, and may be read another time."""
@@ -208,18 +240,25 @@ class CheckpointFolder:
                 raise CheckpointUnusable(f"{piece.file} in {self._where} is not as it was laid down")
 
     def _ids(self) -> list[int]:
+        return _ids_in(self._names())
+
+    def _names(self) -> list[str]:
         try:
-            names = self._disk.names()
+            return self._disk.names()
         except OSError as error:
             raise self._unreadable("it", error) from error
-        stems = [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)]
-        return sorted(int(stem) for stem in stems if stem.isdecimal())
 
     def _unreadable(self, name: str, error: OSError) -> CheckpointUnusable:
         return CheckpointUnusable(
             f"{name} in {self._where} cannot be read: {error.strerror}",
             'Check the folder and its permissions, or begin anew: resume="never".',
         )
+
+
+def _ids_in(names: Iterable[str]) -> list[int]:
+    """Return the checkpoints whose manifests are among these files, the oldest first."""
+    stems = [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)]
+    return sorted(int(stem) for stem in stems if stem.isdecimal())
 
 
 def _table_and_number(name: str) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from cluster.checkpoints.folder import CheckpointFolder, FoundCheckpoints
 from cluster.checkpoints.letters import NO_LETTERS, HeldLetters, letters_held
-from cluster.checkpoints.manifest import Manifest
+from cluster.checkpoints.manifest import Manifest, manifest_name
 from cluster.checkpoints.sections import steps_in_piece
 from sage.base.errors import CheckpointUnusable, FlowInvalid
 from sage.flow.checkpoint import Resume
@@ -36,7 +36,8 @@ def beginning(graph: Graph, folder: CheckpointFolder, resume: Resume, dropped: t
     """Return what a run begins with; nobody else may write to `folder`. Reads all of the newest checkpoint.
 
     `dropped`: steps that are no more, whose state may be lost. Raises CheckpointUnusable where there must be a
-    checkpoint and is none, where all there are are corrupt, or where steps have lost their state's home.
+    checkpoint and is none, where all there are are corrupt, where the newest is and sinks of two phases have shown what
+    it held, or where steps have lost their state's home.
     """
     found = folder.find()
     if resume == "never":
@@ -46,6 +47,7 @@ def beginning(graph: Graph, folder: CheckpointFolder, resume: Resume, dropped: t
         _refuse_nothing(graph, found, resume)
         folder.sweep()
         return Beginning(None, found.next_id, ())
+    _refuse_to_show_again(graph, found, found.newest.checkpoint_id)
     _check_fit(graph, found.newest, folder, dropped)
     for checkpoint_id in found.bad:
         folder.set_aside(checkpoint_id)
@@ -57,9 +59,8 @@ def beginning(graph: Graph, folder: CheckpointFolder, resume: Resume, dropped: t
 
 def _refuse_nothing(graph: Graph, found: FoundCheckpoints, resume: Resume) -> None:
     if found.bad:
-        why = "; ".join(f"checkpoint {bad}: {why}" for bad, why in found.bad.items())
         raise CheckpointUnusable(
-            f"no checkpoint of flow {graph.name!r} is good: {why}",
+            f"no checkpoint of flow {graph.name!r} is good: {_whys(found)}",
             'Bring the files back, or begin anew: resume="never".',
         )
     if resume == "must":
@@ -67,6 +68,21 @@ def _refuse_nothing(graph: Graph, found: FoundCheckpoints, resume: Resume) -> No
             f"there is no checkpoint of flow {graph.name!r} to resume from",
             'Check the folder and the flow\'s name, or let it begin anew: resume="auto".',
         )
+
+
+def _refuse_to_show_again(graph: Graph, found: FoundCheckpoints, newest: int) -> None:
+    """Refuse an older checkpoint to sinks that have shown for good what newer ones held: it would be written again."""
+    if found.bad and found.is_committed:
+        raise CheckpointUnusable(
+            f"checkpoint {newest} of flow {graph.name!r} is the newest that is good, and sinks of two phases have "
+            f"shown what came after it: {_whys(found)}",
+            f"Bring the files back. Or remove {', '.join(map(manifest_name, found.bad))} from the folder: the flow "
+            f"then goes on from checkpoint {newest}, and these sinks may show records twice.",
+        )
+
+
+def _whys(found: FoundCheckpoints) -> str:
+    return "; ".join(f"checkpoint {bad}: {why}" for bad, why in found.bad.items())
 
 
 def _check_fit(graph: Graph, manifest: Manifest, folder: CheckpointFolder, dropped: tuple[str, ...]) -> None:

@@ -73,13 +73,14 @@ def open_checkpoints(
         state=wanted.state,
         types=flow_types(graph),
         on_over=held.release,
+        notes=found.notes,
     )
 
 
 def _beginning(graph: Graph, wanted: Checkpoint, resume: Resume, path: str, storage: Storage) -> tuple[str, Beginning]:
     """Return a folder and what of it the job begins with: its own, or the savepoint where that has nothing."""
     own = storage.open_folder(path)
-    if wanted.savepoint is None or resume == "never" or own.find().newest is not None:
+    if wanted.savepoint is None or resume == "never" or own.find().has_any:
         return path, beginning(graph, own, resume, wanted.drop)
     other = flow_folder(wanted.savepoint, graph.name)
     begins = beginning(graph, storage.open_folder(other), "must", wanted.drop)

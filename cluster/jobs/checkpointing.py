@@ -27,10 +27,11 @@ class DropNow:
 
 @dataclass(frozen=True, slots=True)
 class WriteManifest:
-    """Every task has saved: make the checkpoint complete."""
+    """Every task has saved: make the checkpoint complete. `commits`: what it holds of sinks is shown then, for good."""
 
     checkpoint_id: int
     tasks: Mapping[TaskId, SavedPieces]
+    commits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ class Checkpointing:
         assert self._current is not None
         if self._error is not None or len(self._saved) < len(self._tasks):
             return self._ended(now_s)
-        return [WriteManifest(self._current, self._saved)]
+        return [WriteManifest(self._current, self._saved, commits=bool(self._committing))]
 
     def _ended(self, now_s: float) -> list[CheckpointOrder]:
         self._current = None

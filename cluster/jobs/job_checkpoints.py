@@ -41,9 +41,8 @@ _NUM_SAVED = 4
 class CheckpointPlan:
     """How a job takes checkpoints. `folder`: that of its flow; `next_id`: the number of its first.
 
-
-    `begins_at`: from which one of `begins_in` it goes on, None for its start; that holds `letters`. `clerk` completes
-    them. `on_over` is called once nothing more is written.
+    `begins_at`: from which one of `begins_in` it goes on, None for its start; that holds `letters`. `notes`: which
+    newer ones were passed over, and why. `clerk` completes them. `on_over` is called once nothing more is written.
     """
 
     folder: str
@@ -58,6 +57,7 @@ class CheckpointPlan:
     state: StateKept = "memory"
     types: RecordTypes = field(default_factory=RecordTypes)
     on_over: Callable[[], object] = lambda: None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +244,9 @@ class JobCheckpoints:
         )
         self._copying, self._savepoints = self._savepoints, []
         self.is_writing = True
-        wanted = CompleteCheckpoint(plan.folder, self._manifest, plan.num_kept, self._ports.written, part)
+        wanted = CompleteCheckpoint(
+            plan.folder, self._manifest, plan.num_kept, self._ports.written, part, commits=order.commits
+        )
         if not tell(plan.clerk, wanted):
             self._ports.written(InternalError("the checkpoint clerk has ended"))
 

@@ -174,7 +174,7 @@ class SimulatedCluster:
         return kind(
             target,
             Random(seed),
-            lambda number: self._sink(number, who, is_kept=kind is KeptFlow),
+            lambda number: self._sink(number, who, is_kept=issubclass(kind, KeptFlow)),
             longest_s=self.settings.longest_s,
             rest=self._rest,
         )

@@ -8,7 +8,7 @@ from cluster.node.standing import NAME_TAKEN_S
 from sage.base.errors import CheckpointUnusable, JobCancelled, RecordFailed, SourceUnreadable
 from sage.flow.checkpoint import Checkpoint
 from tests.simulation.client import WantedJob
-from tests.simulation.cluster import ClusterSettings
+from tests.simulation.cluster import ClusterSettings, FlowKind
 from tests.simulation.flows import RandomFlow
 from tests.simulation.kept_flows import KeptFlow
 from tests.simulation.promises import WatchedCluster
@@ -17,7 +17,6 @@ from tests.simulation.world import World
 
 _FAULTS_END_S = (3.0, 6.0, 10.0)
 _KEPT_FAULTS_END_S = (2.0, 4.0)
-_HEAD_LOST_SHARE = 0.4  # of stories in which jobs are kept: lost once they are
 _WITHIN_S = 900.0
 _SETTLE_S = (NAME_TAKEN_S, 16.0)  # by then a node that returned has its name; killed users are forgotten only later
 _LOOK_EVERY = 10  # steps
@@ -26,6 +25,12 @@ _LOOK_EVERY = 10  # steps
 class ClusterStory:
     """A cluster, what is asked of it, and what happens to it; all of it follows from one seed."""
 
+    head_lost_share = 0.4
+    """Of stories in which jobs are kept: the head dies once checkpoints are complete."""
+
+    num_kept_before = (1, 1, 2, 3)
+    """How many these are, at times."""
+
     def __init__(self, seed: int, *, fault: str | None = None, is_kept: bool = False) -> None:
         """`fault`: the name of the one that happens, several times; else any may, or none. `is_kept`: jobs are."""
         self.seed = seed
@@ -33,7 +38,7 @@ class ClusterStory:
         self.world = World(seed)
         rng = self._rng = self.world.rng
         self.world.yielding_share = rng.choice((0.0, 0.0, 0.05, 0.3))
-        self._loses_head = is_kept and fault is None and rng.random() < _HEAD_LOST_SHARE
+        self._loses_head = is_kept and fault is None and rng.random() < self.head_lost_share
         self.watched = WatchedCluster(self.world, self._settings())
         self.cluster = self.watched.cluster
         self._faults_end_s = rng.choice(_KEPT_FAULTS_END_S if is_kept else _FAULTS_END_S)
@@ -44,7 +49,7 @@ class ClusterStory:
         self.troubles = Troubles(self.cluster, names, self.wanted, end_s=self._faults_end_s)
         self.troubles.begin(fault)
         if self._loses_head:
-            self.troubles.kill_head_once_kept(rng.choice((1, 1, 2, 3)))
+            self.troubles.kill_head_once_kept(rng.choice(self.num_kept_before), then=self._head_lost)
 
     def run(self) -> None:
         """Let it all happen; raises AssertionError that says what is wrong."""
@@ -71,6 +76,9 @@ class ClusterStory:
             self.world.run_for(_SETTLE_S[False])
         wrong = self._wrong()
         assert not wrong, "\n".join([*wrong, "The end of the schedule:", self.world.schedule.tail()])
+
+    def _head_lost(self) -> None:
+        """Let more go wrong, now that the head has died with a checkpoint complete."""
 
     def _wrong(self) -> list[str]:
         return self.watched.broken(self.wanted)
@@ -106,9 +114,12 @@ class ClusterStory:
             wanted += mine
         return wanted
 
+    def _kind(self) -> FlowKind:
+        return KeptFlow if self._is_kept else RandomFlow
+
     def _job(self, target: str) -> WantedJob:
         rng = self._rng
-        flow = self.cluster.flow(target, rng.getrandbits(32), KeptFlow if self._is_kept else RandomFlow)
+        flow = self.cluster.flow(target, rng.getrandbits(32), self._kind())
         begins_s = rng.random() * (0.1 if self._loses_head else 0.5) * self._faults_end_s
         wanted = WantedJob(target, flow, begins_s, rng.random() * 5.0 if rng.random() < 0.15 else None)
         if self._is_kept:

@@ -8,9 +8,12 @@ from errno import ENOSPC
 
 from cluster.checkpoints.manifest import SUFFIX as MANIFEST
 from sage.base.errors import CheckpointUnusable
+from tests.simulation.damage import damaged
 from tests.simulation.process import SimulatedProcess
 from tests.simulation.world import World
 
+_NUM_NEWEST = 3
+_NEWEST_SHARE = 0.7
 _SLOW_SHARE = 0.1
 _SLOW_S = 0.5
 
@@ -29,8 +32,22 @@ class SharedFiles:
         return SharedFolder(self, self._folders.setdefault(folder, {}))
 
     def num_complete(self) -> int:
-        """Return how many checkpoints there are."""
+        """Return how many checkpoints there are, good or not."""
         return sum(name.endswith(MANIFEST) for files in self._folders.values() for name in files)
+
+    def rot(self) -> tuple[str, str] | None:
+        """Let the disk spoil a file that it has acknowledged, and say nothing of it; None: there is none.
+
+        Return the folder, and what was done, for people.
+        """
+        rng, folders = self.world.rng, [folder for folder, files in self._folders.items() if any(files.values())]
+        if not folders:
+            return None
+        folder = rng.choice(folders)
+        names = [name for name, content in self._folders[folder].items() if content]
+        name = rng.choice(names[-_NUM_NEWEST:] if rng.random() < _NEWEST_SHARE else names)
+        self._folders[folder][name], what = damaged(self._folders[folder][name], rng)
+        return folder, f"{name} {what}"
 
     def lock(self, folder: str, holder: SimulatedProcess) -> "FolderHeld":
         """Let one process at a time write, until it releases it or dies."""

@@ -21,7 +21,6 @@ _KINDS = ("map", "filter", "flat_map", "union", "count", "spread", "batches", "b
 _BREAKING_SHARE = 0.03
 _SURVIVABLE_SHARE = 0.85
 _RETRIES = 2
-_COLLECTED_SHARE = 0.6
 
 Outside = Callable[[int], Sink[int]]
 """Returns the sink of a stream that ends outside of the cluster."""
@@ -89,6 +88,8 @@ class RandomFlow:
     """A flow drawn from `rng`, and what must come of it. `violations`: what its own functions saw that must not be."""
 
     kinds: tuple[str, ...] = _KINDS
+    collected_share = 0.6
+    """Of streams that end in a list, where they could end outside."""
 
     def __init__(
         self,
@@ -184,7 +185,7 @@ class RandomFlow:
 
     def _end(self, number: int, outside: Outside | None) -> Any:
         """Let a stream end; return its list, or None where it ends outside."""
-        if outside is None or self._rng.random() < _COLLECTED_SHARE:
+        if outside is None or self._rng.random() < self.collected_share:
             return self._streams[number].collect()
         self._streams[number]._end(Write(outside(number)))
         return None

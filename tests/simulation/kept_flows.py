@@ -102,6 +102,12 @@ class KeptFlow(RandomFlow):
         return {first}
 
 
+class ListedFlow(KeptFlow):
+    """A KeptFlow that shows nothing before its end."""
+
+    collected_share = 1.0
+
+
 # What lists make of that.
 
 

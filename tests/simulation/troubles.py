@@ -50,14 +50,25 @@ class Troubles:
         for happening in self._drawn(only):
             self.world.later(self._rng.random() * self._end_s, happening)
 
-    def kill_head_once_kept(self, num_complete: int) -> None:
-        """Kill the head, or stop looking, once so many checkpoints are complete."""
+    def kill_head_once_kept(self, num_complete: int, *, then: Callable[[], object]) -> None:
+        """Kill the head once so many checkpoints are complete, and call `then`; unless it has become too late."""
         if self.world.clock.monotonic_s() > self._end_s:
             return
         if self.cluster.files.num_complete() >= num_complete:
             self._kill_head()
+            then()
         else:
-            self.world.later(_LOOK_S, partial(self.kill_head_once_kept, num_complete))
+            self.world.later(_LOOK_S, partial(self.kill_head_once_kept, num_complete, then=then))
+
+    def rot(self) -> None:
+        """Let the disk spoil a file of checkpoints, if there is one."""
+        found = self.cluster.files.rot()
+        if found is not None:
+            folder, what = found
+            self._tell(f"in {folder} {what}")
+            for job in self._wanted:
+                if job.kept is not None and folder.startswith(str(job.kept.folder)):
+                    job.causes.add(CheckpointUnusable)
 
     def _attach(self) -> None:
         for model in (CHAT, EMBED):

@@ -1,74 +1,21 @@
 """Whatever a disk does to checkpoints, what is served is what was written, or is refused by name."""
 
-from collections.abc import Hashable
 from pathlib import Path
 from random import Random
-from typing import Any
-from zlib import crc32
 
 import pytest
 
-from cluster.checkpoints.disk import Disk, RealDisk
+from cluster.checkpoints.disk import RealDisk
 from cluster.checkpoints.folder import CheckpointFolder
 from cluster.checkpoints.joining import state_from_pieces
 from cluster.checkpoints.lock import FolderLock
 from cluster.checkpoints.manifest import Manifest, SavedTask, manifest_name
-from cluster.checkpoints.opening import beginning, folder_name
-from cluster.checkpoints.pieces import PieceEncoder, frozen
+from cluster.checkpoints.opening import folder_name
 from cluster.checkpoints.savepoint import write_savepoint
-from cluster.runtime.record_types import RecordTypes
-from cluster.runtime.saving import SavedPiece, SavedPieces, TaskState
-from operators.state import StepState
-from sage.base.errors import CheckpointUnusable, FlowInvalid, NameTaken
+from sage.base.errors import CheckpointUnusable, NameTaken
 from sage.base.ids import JobId
-from sage.flow.checkpoint import Resume
-from sage.flow.flow import Flow
-from sage.flow.graph import Graph
 from tests.unit.checkpoints.memory_disk import MemoryDisk
-
-TYPES = RecordTypes()
-
-
-def graph_of(name: str = "count") -> Graph:
-    flow = Flow("words")
-    flow.from_collection(["a"]).key_by(len).count().named(name).for_each(print)
-    return flow.graph()
-
-
-class Written:
-    """A folder in which `num` checkpoints were completed; `states[id]` is what the one task held."""
-
-    def __init__(self, disk: Disk, num: int, *, num_keys: int = 10, num_kept: int = 100, num_changed: int = 1) -> None:
-        self.disk = disk
-        self.folder = CheckpointFolder(disk, "the folder")
-        self.states: dict[int, dict[Hashable, Any]] = {}
-        self._encoder = PieceEncoder()
-        self._num_changed = num_changed
-        self._pieces: SavedPieces = ()
-        self._values: dict[Hashable, Any] = dict.fromkeys(range(num_keys), 0)
-        disk.names()
-        for checkpoint_id in range(1, num + 1):
-            self.add(checkpoint_id, num_kept)
-
-    def add(self, checkpoint_id: int, num_kept: int = 100) -> None:
-        for number in range(self._num_changed):
-            self._values[(checkpoint_id + number) % len(self._values)] = 1000 * checkpoint_id
-        state = TaskState(steps={"count": StepState(keyed=self._values.copy())})
-        content, is_whole = self._encoder.encode(frozen(state, TYPES, is_whole=self._encoder.is_due()))
-        piece = SavedPiece(f"{checkpoint_id}.part", 0, len(content), crc32(content))
-        self._pieces = (piece,) if is_whole else (*self._pieces, piece)
-        self.folder.write(piece.file, [content])
-        task = SavedTask(("key_by", "count"), 0, 1, self._pieces)
-        self.folder.complete(Manifest(checkpoint_id, "words", JobId("job-1"), 1.0, (task,)), num_kept)
-        self.states[checkpoint_id] = self._values.copy()
-
-    def served(self) -> tuple[int | None, object]:
-        """Return the newest checkpoint that is good, and what it says."""
-        found = self.folder.find().newest
-        if found is None:
-            return None, None
-        pieces = [self.folder.piece(piece) for piece in found.tasks[0].pieces]
-        return found.checkpoint_id, state_from_pieces(pieces, TYPES).steps["count"].keyed
+from tests.unit.checkpoints.written import TYPES, Written
 
 
 def test_the_newest_checkpoint_is_found_as_it_was_written(tmp_path: Path) -> None:
@@ -226,54 +173,6 @@ def test_what_is_not_there_is_removed_without_an_error(name: str, tmp_path: Path
     disk = RealDisk(str(tmp_path))
     disk.remove(name)
     assert disk.names() == []
-
-
-# What a run begins with.
-
-
-def test_a_run_begins_at_the_newest_good_checkpoint_and_says_what_it_passed_over() -> None:
-    disk = MemoryDisk()
-    written = Written(disk, 3)
-    disk.flip("3.part", 9)
-    begins = beginning(graph_of(), written.folder, "auto", ())
-    assert (begins.begins_at, begins.next_id) == (2, 4)
-    assert "checkpoint 3 is passed over for 2: 3.part in the folder is not as it was written" in begins.notes[0]
-    disk.files["3.part"] = b""
-    assert beginning(graph_of(), written.folder, "auto", ()).begins_at == 2
-    assert manifest_name(3) not in disk.files
-
-
-@pytest.mark.parametrize("resume", ["auto", "must"])
-def test_a_folder_of_bad_checkpoints_is_not_taken_for_an_empty_one(resume: Resume) -> None:
-    disk = MemoryDisk()
-    written = Written(disk, 2)
-    disk.flip("1.part", 9)
-    with pytest.raises(CheckpointUnusable, match="no checkpoint of flow 'words' is good"):
-        beginning(graph_of(), written.folder, resume, ())
-
-
-def test_nothing_to_resume_is_an_error_only_where_it_must_be() -> None:
-    folder = CheckpointFolder(MemoryDisk(), "the folder")
-    assert beginning(graph_of(), folder, "auto", ()).begins_at is None
-    with pytest.raises(CheckpointUnusable, match="no checkpoint of flow 'words' to resume from"):
-        beginning(graph_of(), folder, "must", ())
-
-
-def test_a_run_that_never_resumes_forgets_what_was_there() -> None:
-    disk = MemoryDisk()
-    written = Written(disk, 2)
-    begins = beginning(graph_of(), written.folder, "never", ())
-    assert (begins.begins_at, begins.next_id, disk.names()) == (None, 3, [])
-
-
-def test_state_whose_step_is_gone_is_kept_or_let_go_by_name() -> None:
-    written = Written(MemoryDisk(), 2)
-    renamed = graph_of("tally")
-    with pytest.raises(CheckpointUnusable, match="step 'count' held, and the flow has no such step"):
-        beginning(renamed, written.folder, "auto", ())
-    assert beginning(renamed, written.folder, "auto", ("count",)).begins_at == 2
-    with pytest.raises(FlowInvalid, match="step 'count' is in the flow"):
-        beginning(graph_of(), written.folder, "auto", ("count",))
 
 
 def test_a_savepoint_is_whole_and_refuses_a_folder_that_has_one() -> None:

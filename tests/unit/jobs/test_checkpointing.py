@@ -160,9 +160,9 @@ def test_a_last_checkpoint_is_taken_at_once_where_an_end_waits_to_be_committed()
     assert found.saved(B, None, pieces("end of b"), None, 101.2) == [
         WriteManifest(4, {A: pieces("a"), B: pieces("end of b")})
     ]
-    last = WriteManifest(5, {A: pieces("end of a"), B: pieces("end of b")})
+    last = WriteManifest(5, {A: pieces("end of a"), B: pieces("end of b")}, commits=True)
     assert found.written(None, 101.25) == [last]
     assert found.written(CheckpointUnusable("disk full"), 101.5) == [WakeIn(0.75)]
-    assert found.due(102.25) == [WriteManifest(6, last.tasks)]
+    assert found.due(102.25) == [WriteManifest(6, last.tasks, commits=True)]
     assert found.written(None, 102.5) == [CommitNow(6), WakeIn(0.75)]
     assert found.due(103.25) == []

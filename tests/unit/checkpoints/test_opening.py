@@ -1,0 +1,126 @@
+"""What a run begins with."""
+
+import pytest
+
+from cluster.checkpoints.folder import CheckpointFolder
+from cluster.checkpoints.manifest import manifest_name
+from cluster.checkpoints.opening import beginning
+from sage.base.errors import CheckpointUnusable, FlowInvalid
+from sage.flow.checkpoint import Resume
+from tests.unit.checkpoints.memory_disk import MemoryDisk
+from tests.unit.checkpoints.written import Written, graph_of
+
+
+def test_a_run_begins_at_the_newest_good_checkpoint_and_says_what_it_passed_over() -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 3)
+    disk.flip("3.part", 9)
+    begins = beginning(graph_of(), written.folder, "auto", ())
+    assert (begins.begins_at, begins.next_id) == (2, 4)
+    assert "checkpoint 3 is passed over for 2: 3.part in the folder is not as it was written" in begins.notes[0]
+    disk.files["3.part"] = b""
+    assert beginning(graph_of(), written.folder, "auto", ()).begins_at == 2
+    assert manifest_name(3) not in disk.files
+
+
+@pytest.mark.parametrize("resume", ["auto", "must"])
+def test_a_folder_of_bad_checkpoints_is_not_taken_for_an_empty_one(resume: Resume) -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 2)
+    disk.flip("1.part", 9)
+    with pytest.raises(CheckpointUnusable, match="no checkpoint of flow 'words' is good"):
+        beginning(graph_of(), written.folder, resume, ())
+
+
+def shown(disk: MemoryDisk) -> Written:
+    """Write three checkpoints; sinks of two phases have shown what the last one held."""
+    written = Written(disk, 3)
+    written.folder.complete(written.folder.manifest(3), 100, commits=True)
+    return written
+
+
+@pytest.mark.parametrize("name", ["3.part", manifest_name(3)])
+def test_what_sinks_have_shown_for_good_is_not_gone_back_behind(name: str) -> None:
+    disk = MemoryDisk()
+    written = shown(disk)
+    assert beginning(graph_of(), written.folder, "auto", ()).begins_at == 3
+    disk.flip(name, 9)
+    with pytest.raises(
+        CheckpointUnusable, match=r"checkpoint 2 .* is the newest that is good, and sinks of two"
+    ) as raised:
+        beginning(graph_of(), written.folder, "auto", ())
+    assert f"Or remove {manifest_name(3)} from the folder" in str(raised.value)
+    disk.remove(manifest_name(3))
+    assert beginning(graph_of(), written.folder, "auto", ()).begins_at == 2
+
+
+def test_a_flow_that_begins_anew_has_shown_nothing() -> None:
+    disk = MemoryDisk()
+    shown(disk).folder.clear()
+    assert disk.names() == []
+    written = shown(disk)
+    for checkpoint_id in (1, 2, 3):
+        disk.remove(manifest_name(checkpoint_id))
+    assert beginning(graph_of(), written.folder, "auto", ()).begins_at is None
+    assert disk.names() == []
+
+
+class DyingDisk(MemoryDisk):
+    """Its user is killed instead of removing one file more than `num_removed`."""
+
+    num_removed = 0
+
+    def remove(self, name: str) -> None:
+        if not self.num_removed:
+            raise KeyboardInterrupt
+        self.num_removed -= 1
+        super().remove(name)
+
+
+def test_who_is_killed_while_all_is_forgotten_leaves_the_newest_whole_or_nothing() -> None:
+    num_left = []
+    for num_removed in range(7):
+        disk = DyingDisk()
+        written = shown(disk)
+        disk.num_removed = num_removed
+        with pytest.raises(KeyboardInterrupt):
+            written.folder.clear()
+        found = CheckpointFolder(disk, "the folder").find()
+        assert not found.bad
+        assert found.newest is None or (found.newest.checkpoint_id == 3 and found.is_committed)
+        num_left.append(found.newest is not None)
+    assert num_left == [True, True, True, False, False, False, False]
+
+
+def test_a_corrupt_checkpoint_is_forgotten_in_its_turn_and_keeps_nothing_else_alive() -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 3)
+    disk.flip(manifest_name(2), 9)
+    for checkpoint_id in range(4, 80):
+        written.add(checkpoint_id, 3)
+    assert [name for name in disk.names() if name.endswith(".manifest")] == [manifest_name(n) for n in (77, 78, 79)]
+    assert len([name for name in disk.names() if name.endswith(".part")]) < 20
+
+
+def test_nothing_to_resume_is_an_error_only_where_it_must_be() -> None:
+    folder = CheckpointFolder(MemoryDisk(), "the folder")
+    assert beginning(graph_of(), folder, "auto", ()).begins_at is None
+    with pytest.raises(CheckpointUnusable, match="no checkpoint of flow 'words' to resume from"):
+        beginning(graph_of(), folder, "must", ())
+
+
+def test_a_run_that_never_resumes_forgets_what_was_there() -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 2)
+    begins = beginning(graph_of(), written.folder, "never", ())
+    assert (begins.begins_at, begins.next_id, disk.names()) == (None, 3, [])
+
+
+def test_state_whose_step_is_gone_is_kept_or_let_go_by_name() -> None:
+    written = Written(MemoryDisk(), 2)
+    renamed = graph_of("tally")
+    with pytest.raises(CheckpointUnusable, match="step 'count' held, and the flow has no such step"):
+        beginning(renamed, written.folder, "auto", ())
+    assert beginning(renamed, written.folder, "auto", ("count",)).begins_at == 2
+    with pytest.raises(FlowInvalid, match="step 'count' is in the flow"):
+        beginning(graph_of(), written.folder, "auto", ("count",))
