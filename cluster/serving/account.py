@@ -41,6 +41,8 @@ class EngineAccount:
     last_pick: int = 0
     version: int = 0
     is_retired: bool = False
+    is_shared: bool = False  # by several tenants alike; when the router last looked at it, as the next
+    kept_slots: int = 0  # for what is sparse
     figures: EngineFigures | None = None
     num_held: int = 0  # when the router last looked at it, as the next two
     is_able: bool = False  # whether it was not to end and had a slot
@@ -56,9 +58,11 @@ class EngineAccount:
         return not self.is_retired and len(self.batches) < MAX_EMBEDDING_BATCHES and self.free_slots() > 0
 
     def has_room_for_prompt(self) -> bool:
-        return (
-            not self.is_retired and len(self.held) < self.info.max_running and self.prefill_tokens <= self.window.tokens
-        )
+        return self.has_open_slot() and self.prefill_tokens <= self.window.tokens
+
+    def has_open_slot(self) -> bool:
+        """Say whether a sequence is free that is not kept for what is sparse."""
+        return not self.is_retired and len(self.held) < self.info.max_running - self.kept_slots
 
     def take(self, ticket: Ticket, uncached_tokens: int, work: float, now_s: float) -> None:
         """Hold a ticket that is sent now."""

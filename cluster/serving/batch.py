@@ -1,8 +1,9 @@
 """Which waiting requests go to which engine now, and together. Knows nothing of deadlines or answers.
 
-Generation: each request to the engine with the least work, all that go to one engine in one message. Embeddings: what
-is queued goes as one batch, never waiting for more (measured 2026-11-22: waiting 5 ms to fill a batch raised p99 from
-123 to 143 ms, waiting 20 ms to 458 ms).
+Generation: each request to the engine with the least work, all that go to one engine in one message; what is sparse
+straight to the engine that is soonest done with it, whatever waits there. Embeddings: what is queued goes as one batch,
+never waiting for more (measured 2026-11-22: waiting 5 ms to fill a batch raised p99 from 123 to 143 ms, waiting 20 ms
+to 458 ms).
 """
 
 from collections.abc import Collection, Iterable
@@ -59,14 +60,27 @@ class Batcher:
 
     def _able(self, lanes: Iterable[Lane]) -> list[Lane]:
         """Return those in which something waits that an engine has room for: without room, none is ordered."""
-        return [lane for lane in lanes if self._queue.waits_in(lane) and self._router.pick(lane) is not None]
+        return [lane for lane in lanes if self._queue.waits_in(lane) and self._may_have_room(lane)]
+
+    def _may_have_room(self, lane: Lane) -> bool:
+        if self._router.pick(lane) is not None:
+            return True
+        return self._router.favours_sparse and (first := self._queue.first(lane)) is not None and first.is_sparse
 
     def _assign_one(
         self, lane: Lane, messages: dict[EngineAccount, Assignment], assignments: list[Assignment], now_s: float
     ) -> bool:
         """Give the first of `lane` to an engine; say whether there was one, and one with room."""
         with_room = self._router.pick(lane)
-        if with_room is None or (first := self._queue.first(lane)) is None:
+        if with_room is None and not self._router.favours_sparse:
+            return False
+        first = self._queue.first(lane)
+        if first is None:
+            return False
+        if first.is_sparse and (soonest := self._router.soonest(first, now_s)) is not None:
+            self._generation(lane, soonest, messages, assignments, now_s)
+            return True
+        if with_room is None:
             return False
         account = self._router.choose_beside(with_room, first)
         if lane.kind in TEXT_KINDS:

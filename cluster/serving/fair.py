@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from cluster.serving.order import Key, Order
 from cluster.serving.ticket import Ticket
+from sage.base.inference import TEXT_KINDS, ServiceClass
+
+_BATCH = ServiceClass.BATCH
 
 WeightOf = Callable[[str], float]
 """Returns a tenant's share beside others: 2 gets twice as much as 1."""
@@ -25,11 +28,13 @@ class Counters:
     language models VTC: Sheng et al., OSDI 2024).
 
     Counters only grow: what was charged too much is taken from the next charge. A tenant that comes back starts where
-    the tenant that was served last stood, so that nobody saves up while idle. A token counts by its tenant's weight.
+    the tenant that was served last stood, or up to `saved_tokens` before that if it stood there, so that nobody saves
+    up more while idle. A token counts by its tenant's weight.
     """
 
-    def __init__(self, weight_of: WeightOf = alike) -> None:
+    def __init__(self, weight_of: WeightOf = alike, *, saved_tokens: float = 0.0) -> None:
         self._weight_of = weight_of
+        self._saved_tokens = saved_tokens
         self.served: dict[str, float] = {}
         self.newcomer = 0.0
         """Where a tenant stands that is not in `served`: where whoever was served last stood then."""
@@ -41,7 +46,7 @@ class Counters:
 
     def begin(self, tenant: str) -> float:
         """Return where a tenant stands that begins to wait; it is remembered from now on."""
-        counter = self.served[tenant] = max(self.of(tenant), self.newcomer)
+        counter = self.served[tenant] = max(self.of(tenant), self.newcomer - self._saved_tokens)
         if len(self.served) > self._num_kept:
             self._forget()
         return counter
@@ -64,7 +69,7 @@ class Counters:
             self._refunds[tenant] = self._refunds.get(tenant, 0.0) - tokens
 
     def _forget(self) -> None:
-        """Forget who stands where a newcomer would: it makes no difference, but for refunds not yet used."""
+        """Forget who stands no further than a newcomer would: what it saved is lost, and refunds not yet used."""
         self.served = {tenant: served for tenant, served in self.served.items() if served > self.newcomer}
         self._refunds = {tenant: tokens for tenant, tokens in self._refunds.items() if tenant in self.served}
         self._num_kept = max(1024, 2 * len(self.served))
@@ -73,7 +78,9 @@ class Counters:
 class Fair:
     """The tenant who was served the fewest tokens first; of those within `quantum_tokens` of it, the one whose head
     finds most of its prompt in an engine's cache (DLPM: Cao et al., Locality-aware Fair Scheduling in LLM Serving,
-    2025: longest prefix within a deficit). Looks at the heads of at most `MAX_LOOKED_AT` tenants."""
+    2025: longest prefix within a deficit). Before those, near it, whose head is sparse where that is favoured: such a
+    tenant takes no more than its share (sparse flows: Hoeiland-Joergensen et al., RFC 8290, 4.2). Looks at the heads of
+    at most `MAX_LOOKED_AT` tenants."""
 
     MAX_LOOKED_AT = 8
 
@@ -84,11 +91,13 @@ class Fair:
         *,
         quantum_tokens: float = 0.0,
         affinity_tokens: Callable[[Ticket], float] | None = None,
+        favours_sparse: bool = False,
     ) -> None:
         self._counters = counters
         self._child = child
         self._quantum_tokens = quantum_tokens
         self._affinity_tokens = affinity_tokens
+        self._favours_sparse = favours_sparse
         self._tenants: dict[str, _Tenant] = {}
         self._standing: list[tuple[float, int, _Tenant]] = []  # rising: counter as it was, number; once a tenant
         self._num_entered = 0
@@ -97,6 +106,7 @@ class Fair:
 
     def add(self, ticket: Ticket) -> None:
         name = ticket.request.tenant
+        ticket.is_sparse = self._favours_sparse and self._is_sparse(ticket)
         tenant = self._tenants.get(name)
         if tenant is None:
             tenant = self._tenants[name] = _Tenant(name, self._child())
@@ -129,8 +139,18 @@ class Fair:
     def num_places(self) -> int:
         return sum(tenant.order.num_places() for tenant in self._tenants.values())
 
+    def _is_sparse(self, ticket: Ticket) -> bool:
+        """Say whether others wait, and nothing of its tenant does; batches are in no hurry, and texts wait for none."""
+        if ticket.request.service_class is _BATCH or ticket.lane.kind in TEXT_KINDS:
+            return False
+        tenant = self._tenants.get(ticket.request.tenant)
+        if tenant is not None and tenant.order.first() is not None:
+            return False
+        return self.first() is not None
+
     def _best_near(self) -> "_Tenant | None":
-        """Return the first of the near ones whose head has the most tokens cached; None where nobody waits.
+        """Return the first of the near ones whose head is sparse, else the first of those whose head has the most
+        tokens cached; None where nobody waits.
 
         Those that are looked at stand by their counters then, each with its head; who has none stands no more. Where a
         counter has grown, its tenant moves back: O(tenants) by one memmove, 4 us for 10,000 of them.
@@ -154,8 +174,12 @@ class Fair:
                 continue
             if best is None:
                 best, limit = tenant, counter + self._quantum_tokens
+                if head.is_sparse:
+                    return tenant
             elif counter > limit:
                 break
+            elif head.is_sparse:
+                return tenant
             else:
                 if at == 1:  # where one alone is near, it is not asked for
                     most = self._cached(best.head)

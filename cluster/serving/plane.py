@@ -84,9 +84,9 @@ class Plane:
         self._sizing: Sizing = sizing if sizing is not None else TextSizing()
         self._router = Router(route_named(route, self._sizing), window=window)
         self._quotas = Quotas(tenants)
-        is_summed = is_by_deadline(admission) or not self._quotas.are_none
-        policy_now, weight = self._policy_named(policy), self._quotas.weight
-        self._queue = WaitingQueue(policy_now, weight, is_summed=is_summed, patience=patience)
+        self._sheds = is_by_deadline(admission)
+        weight, is_summed = self._quotas.weight, self._sheds or not self._quotas.are_none
+        self._queue = WaitingQueue(self._policy_named(policy), weight, is_summed=is_summed, patience=patience)
         self._batcher = Batcher(self._queue, self._router)
         self._offer = Offer(known_models, self._router)
         self._gate = Gate(
@@ -161,7 +161,9 @@ class Plane:
         return tenant_states(self._quotas, self._queue, now_s)
 
     def _policy_named(self, name: str) -> Policy:
-        return policy_named(name, self._router.affinity_tokens, self._quotas.weight)
+        policy = policy_named(name, self._router.affinity_tokens, self._quotas.weight, favours_sparse=not self._sheds)
+        self._router.favours_sparse = policy.favours_sparse
+        return policy
 
     def _submitted(self, requests: tuple[Request, ...], orders: Decisions) -> None:
         for request in requests:
@@ -345,5 +347,4 @@ class Plane:
     def check(self) -> None:
         """Assert what always holds between two events; for tests: costs O(everything)."""
         parts = self._queue, self._router, self._gate, self._offer, self._quotas
-        running, abandoned = self._running, self._abandoned.tickets
-        check_plane(*parts, preemption=self._preemption, running=running, abandoned=abandoned)
+        check_plane(*parts, preemption=self._preemption, running=self._running, abandoned=self._abandoned.tickets)

@@ -7,6 +7,9 @@
 | edf | who is due first: by its record's slack, by deadline, or by the patience of its class | Liu and Layland, 1973 |
 | dlpm | the tenant served least; near it, who finds most of its prompt in a cache | Cao et al., 2025 |
 | hybrid | classes with floors; within a class as dlpm; within a tenant as edf | - |
+
+Where nothing is refused for coming late, `dlpm` and `hybrid` put before those near it, and `route` and `batch` send
+straight to the engine soonest done, what is sparse: the only one of its tenant that waits (RFC 8290, 4.2).
 """
 
 from collections.abc import Callable
@@ -25,6 +28,10 @@ FLOOR_SHARES = {ServiceClass.STANDARD: 0.10, ServiceClass.BATCH: 0.05}
 interactive requests lose."""
 
 AGEING_S = 60.0
+SAVED_TOKENS = 16_384.0
+"""What a tenant may take at once after it asked for nothing, where that is favoured: about four long prompts. Without,
+a quiet tenant waits as soon as it asks for two at a time (simulated; `route.SLOTS_FOR_A_KEPT_ONE` has the figures)."""
+
 QUANTUM_TOKENS = 8_192.0
 """How far tenants may be apart before fairness beats locality; about two long prompts."""
 
@@ -59,6 +66,11 @@ class Policy(Protocol):
         be late is not."""
         ...
 
+    @property
+    def favours_sparse(self) -> bool:
+        """Say whether what comes while nothing of its tenant waits and others' does is to wait as little as can be."""
+        ...
+
     def order(self) -> Order:
         """Return a new, empty order."""
         ...
@@ -76,6 +88,7 @@ class FirstComeFirstServed:
     is_by_due = False
     is_fair = False
     is_by_work = False
+    favours_sparse = False
 
     def order(self) -> Order:
         return Ranked(lambda ticket: 0.0)
@@ -92,6 +105,7 @@ class ClassesInOrder:
     is_by_due = False
     is_fair = False
     is_by_work = False
+    favours_sparse = False
 
     def __init__(self) -> None:
         self._floors = Floors(FLOOR_SHARES, AGEING_S)
@@ -111,6 +125,7 @@ class EarliestDueFirst:
     is_by_due = True
     is_fair = False
     is_by_work = False
+    favours_sparse = False
 
     def order(self) -> Order:
         return Ranked(lambda ticket: ticket.due_s)
@@ -128,9 +143,10 @@ class FairWithLocality:
     is_fair = True
     is_by_work = False
 
-    def __init__(self, affinity_tokens: Affinity | None, weight_of: WeightOf) -> None:
-        self._counters = Counters(weight_of)
+    def __init__(self, affinity_tokens: Affinity | None, weight_of: WeightOf, *, favours_sparse: bool = False) -> None:
+        self._counters = Counters(weight_of, saved_tokens=SAVED_TOKENS if favours_sparse else 0.0)
         self._affinity_tokens = affinity_tokens
+        self.favours_sparse = favours_sparse
 
     def order(self) -> Order:
         return self._fair(lambda: Ranked(lambda ticket: 0.0))
@@ -139,7 +155,13 @@ class FairWithLocality:
         self._counters.correct(ticket.request.tenant, num_tokens - ticket.cost_tokens)
 
     def _fair(self, child: Callable[[], Order]) -> Order:
-        return Fair(self._counters, child, quantum_tokens=QUANTUM_TOKENS, affinity_tokens=self._affinity_tokens)
+        return Fair(
+            self._counters,
+            child,
+            quantum_tokens=QUANTUM_TOKENS,
+            affinity_tokens=self._affinity_tokens,
+            favours_sparse=self.favours_sparse,
+        )
 
 
 class Hybrid(FairWithLocality):
@@ -151,18 +173,25 @@ class Hybrid(FairWithLocality):
     is_fair = True
     is_by_work = True
 
-    def __init__(self, affinity_tokens: Affinity | None, weight_of: WeightOf) -> None:
-        super().__init__(affinity_tokens, weight_of)
+    def __init__(self, affinity_tokens: Affinity | None, weight_of: WeightOf, *, favours_sparse: bool = False) -> None:
+        super().__init__(affinity_tokens, weight_of, favours_sparse=favours_sparse)
         self._floors = Floors(FLOOR_SHARES, AGEING_S)
 
     def order(self) -> Order:
         return Classes(self._floors, lambda: self._fair(lambda: Ranked(lambda ticket: ticket.order_s)))
 
 
-def policy_named(name: str, affinity_tokens: Affinity | None = None, weight_of: WeightOf = alike) -> Policy:
+def policy_named(
+    name: str,
+    affinity_tokens: Affinity | None = None,
+    weight_of: WeightOf = alike,
+    *,
+    favours_sparse: bool = False,
+) -> Policy:
     """Return a new policy of this name; raises UnknownPolicy with the nearest name.
 
-    `affinity_tokens` is given where the route knows what is cached where; `weight_of` a tenant counts where it is fair.
+    `affinity_tokens` is given where the route knows what is cached where; `weight_of` a tenant counts where it is fair;
+    there, `favours_sparse` lets who asks for little wait as little as can be.
     """
     match name:
         case "fifo":
@@ -172,8 +201,8 @@ def policy_named(name: str, affinity_tokens: Affinity | None = None, weight_of: 
         case "edf":
             return EarliestDueFirst()
         case "dlpm":
-            return FairWithLocality(affinity_tokens, weight_of)
+            return FairWithLocality(affinity_tokens, weight_of, favours_sparse=favours_sparse)
         case "hybrid":
-            return Hybrid(affinity_tokens, weight_of)
+            return Hybrid(affinity_tokens, weight_of, favours_sparse=favours_sparse)
         case _:
             raise unknown("scheduling policy", name, POLICY_NAMES, plural="policies", param="policy")

@@ -158,7 +158,9 @@ class WaitingQueue:
         for waiting in self._lanes.values():
             waiting.order = self._policy.order()
         for ticket in self._tickets.values():
+            was_sparse = ticket.is_sparse
             self._lanes[ticket.lane].order.add(ticket)
+            ticket.is_sparse = was_sparse and self._policy.favours_sparse
 
 
 @dataclass(slots=True, eq=False)

@@ -44,6 +44,7 @@ class Ticket:
     | given_before | when it was sent: what of its prompt that engine had been given, and how much it was given since |
     | is_by_floor, num_taken_back | when it was taken from its order: before more urgent ones, since its class was due;
       how often an engine gave it back before its first token |
+    | is_sparse | whether it came while nothing of its tenant waited and others did, where tenants are served alike |
     | prefix, affinity_tokens | set where asked for: the prompt's blocks; how much of it an engine had cached |
     """
 
@@ -73,6 +74,7 @@ class Ticket:
     affinity_tokens: float | None = None
     given_before: tuple[Run, ...] = ()
     is_by_floor: bool = False
+    is_sparse: bool = False
     num_taken_back: int = 0
     is_waiting: bool = False
     is_answered: bool = False

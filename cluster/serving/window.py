@@ -27,6 +27,7 @@ GROW, SHRINK = 1.15, 0.9
 _TURN = 32  # prompts by one of the two, then as many by the other
 _KEEP = 0.995  # weight of what was seen before: about the last two hundred prompts of each count
 _MIN_SEEN = 32
+_SHARED = 512  # prompts of one tenant alone, and an engine is no more shared
 
 
 @dataclass(slots=True)
@@ -56,10 +57,15 @@ class PromptWindow:
         """How many may be there for another prompt to be given."""
         self._speeds = (_Speed(), _Speed())  # with the window, with twice as much
         self._num_seen = 0
+        self._last_tenant: str | None = None
+        self._since_other = _SHARED  # prompts of that tenant, one after the other
         self._tenants: set[str] = set()  # whose prompts were seen since the window changed: two turns' worth at most
 
     def worked_off(self, tokens: int, took_s: float, tenant: str) -> None:
         """Note that the engine took so long for so many prompt tokens of a tenant, and had not been out of work."""
+        is_other = self._last_tenant is not None and tenant != self._last_tenant
+        self._since_other = 0 if is_other else self._since_other + 1
+        self._last_tenant = tenant
         if not self._is_adaptive:
             return
         self._speeds[self._turn()].saw(tokens, took_s)
@@ -69,6 +75,11 @@ class PromptWindow:
             self._adapt()
             self._tenants.clear()
         self.tokens = self._tokens * (1 + self._turn())
+
+    @property
+    def is_shared(self) -> bool:
+        """Say whether prompts of several tenants were worked off lately."""
+        return self._since_other < _SHARED
 
     def _turn(self) -> int:
         return self._num_seen // _TURN % 2

@@ -13,14 +13,21 @@ from cluster.serving.routes import SoonestDone
 from cluster.serving.size import PromptPrefix, TextSizing
 from cluster.serving.ticket import Ticket
 from sage.base.ids import EngineId
+from sage.base.inference import TEXT_KINDS, ServiceClass
 
 
 class PlainlyFair:
     """As `Fair`, but every head is asked for, and every tenant's counter, each time."""
 
     def __init__(
-        self, counters: Counters, child: Callable[[], Order], affinity_tokens: Callable[[Ticket], float] | None
+        self,
+        counters: Counters,
+        child: Callable[[], Order],
+        affinity_tokens: Callable[[Ticket], float] | None,
+        *,
+        favours_sparse: bool,
     ) -> None:
+        self._favours_sparse = favours_sparse
         self._counters = counters
         self._child = child
         self._affinity_tokens = affinity_tokens
@@ -31,6 +38,9 @@ class PlainlyFair:
 
     def add(self, ticket: Ticket) -> None:
         tenant = ticket.request.tenant
+        nothing_else = tenant not in self._of_tenant or self._of_tenant[tenant].first() is None
+        in_no_hurry = ticket.request.service_class is ServiceClass.BATCH or ticket.lane.kind in TEXT_KINDS
+        ticket.is_sparse = self._favours_sparse and nothing_else and not in_no_hurry and self.first() is not None
         if tenant not in self._of_tenant:
             self._of_tenant[tenant] = self._child()
             self._num_entered += 1
@@ -41,10 +51,13 @@ class PlainlyFair:
     def first(self) -> Ticket | None:
         if self._chosen is None or not self._chosen[1].is_waiting:
             near = self._near()
-            for _, head in near if len(near) > 1 else ():
+            sparse = [place for place in near if place[1].is_sparse]
+            rest = [place for place in near if not place[1].is_sparse]
+            for _, head in rest if len(rest) > 1 else ():
                 if head.affinity_tokens is None:
                     head.affinity_tokens = self._affinity_tokens(head) if self._affinity_tokens else 0.0
-            self._chosen = max(near, key=lambda place: place[1].affinity_tokens or 0.0, default=None)
+            cached = max(rest, key=lambda place: place[1].affinity_tokens or 0.0, default=None)
+            self._chosen = sparse[0] if sparse else cached
         return None if self._chosen is None else self._chosen[1]
 
     def key(self) -> Key | None:
@@ -65,7 +78,9 @@ class PlainlyFair:
         return sum(order.num_places() for order in self._of_tenant.values())
 
     def _near(self) -> list[tuple[str, Ticket]]:
-        """Return the first tenants by their counters, within the quantum; who is met and has nothing is forgotten."""
+        """Return the first tenants by their counters, within the quantum, up to a sparse one.
+
+        Who is met and has nothing is forgotten."""
         near: list[tuple[float, str, Ticket]] = []
         while len(near) < min(Fair.MAX_LOOKED_AT, len(self._standing)):
             counter, number, tenant = self._standing[len(near)]
@@ -79,17 +94,19 @@ class PlainlyFair:
                 break
             else:
                 near.append((counter, tenant, head))
+                if head.is_sparse:
+                    break
         return [(tenant, head) for _, tenant, head in near]
 
 
 class PlainDlpm(FairWithLocality):
     def _fair(self, child: Callable[[], Order]) -> Order:
-        return PlainlyFair(self._counters, child, self._affinity_tokens)
+        return PlainlyFair(self._counters, child, self._affinity_tokens, favours_sparse=self.favours_sparse)
 
 
 class PlainHybrid(Hybrid):
     def _fair(self, child: Callable[[], Order]) -> Order:
-        return PlainlyFair(self._counters, child, self._affinity_tokens)
+        return PlainlyFair(self._counters, child, self._affinity_tokens, favours_sparse=self.favours_sparse)
 
 
 class _Knowing:

@@ -28,9 +28,9 @@ def _decides_plainly(plane: Plane) -> Plane:
     policy: Policy
     match plane.policy:
         case "dlpm":
-            policy = PlainDlpm(router.affinity_tokens, weight_of)
+            policy = PlainDlpm(router.affinity_tokens, weight_of, favours_sparse=router.favours_sparse)
         case "hybrid":
-            policy = PlainHybrid(router.affinity_tokens, weight_of)
+            policy = PlainHybrid(router.affinity_tokens, weight_of, favours_sparse=router.favours_sparse)
         case name:
             policy = policy_named(name, router.affinity_tokens, weight_of)
     queue.change_policy(policy)
