@@ -36,11 +36,11 @@ class BufferingMachine:
 
     def restore(self, state: State) -> list[Command]:
         """Wait anew, for as long as ever, with what was gathered."""
-        own = state.get(self._step.name)
-        for record, timestamp_s, watermark_s in own.held if own is not None else ():
+        own = state.get(self._step.name, StepState())
+        for record, timestamp_s, watermark_s in own.held:
             self._gathered.append(record)
             self._times.extend(() if timestamp_s is None else (timestamp_s,))
-            self._watermark_s = watermark_s
+            self._watermark_s = None if own.is_dealt else watermark_s
         num_full = len(self._gathered) // self._max_records * self._max_records
         commands = self._call(num_full) if num_full else []  # fewer instances have more of them
         return [*commands, SetTimer(_TIMER, self._max_wait_s)] if self._gathered else commands

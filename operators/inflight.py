@@ -85,13 +85,16 @@ class InOrder:
         """Return every record that has not left, in order."""
         return [held_record(slot, slot.watermark_s) for slot in self._slots]
 
-    def restore(self, held: Iterable[HeldRecord]) -> None:
-        """Take records as `held` gave them: what is finished leaves in its turn, all others wait for a permit."""
+    def restore(self, held: Iterable[HeldRecord], *, is_dealt: bool = False) -> None:
+        """Take records as `held` gave them: what is finished leaves in its turn, all others wait for a permit.
+
+        `is_dealt`: they were held in several places, and no watermark among them is true of those before it here.
+        """
         for record, timestamp_s, watermark_s, fate, result in held:
             self._num_read += 1
             slot = Slot(self._num_read, record, timestamp_s)
             self._hold([slot])
-            if watermark_s is not None:
+            if watermark_s is not None and not is_dealt:
                 self._mark(watermark_s)
             if fate == "pending":
                 self._waiting.append(slot)

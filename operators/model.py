@@ -84,7 +84,7 @@ class ModelMachine:
     def restore(self, state: State) -> list[Command]:
         """Ask again about records that had no whole answer."""
         if (own := state.get(self._step.name)) is not None:
-            self._order.restore(own.held)
+            self._order.restore(own.held, is_dealt=own.is_dealt)
         return self._after([], [])
 
     def snapshot(self) -> State:

@@ -24,7 +24,8 @@ def dealt_out(states: Sequence[StepState], instance: int, num_instances: int) ->
     heard = [each for state in states for each in state.heard]
     shared = states[0].shared if states else None
     stored = [each for state in states for each in state.stored]
-    return StepState(panes.pop(KEYED, None), grown, held, shared=shared, panes=panes, heard=heard, stored=stored)
+    keyed = panes.pop(KEYED, None)
+    return StepState(keyed, grown, held, shared=shared, panes=panes, heard=heard, stored=stored, is_dealt=True)
 
 
 def is_divisible(states: Iterable[StepState]) -> bool:

@@ -29,13 +29,16 @@ class StepState:
     | panes | the value of each key in each of several panes | each key goes where its records go |
     | heard | what all instances know | each instance hears it from all |
     | grown | what is only ever added to, at its end | dealt out in pieces, in order |
-    | held | records on their way, in order | dealt out in pieces, in order |
+    | held | records on their way, in order | dealt out in pieces, in order, and `is_dealt` says so |
     | shared | what every instance has alike | each has all of it |
     | stored | tables that were laid down | each takes up the rows of its keys |
     | fixed | anything else that is plain | only as it is: such a step keeps its number of instances |
 
     `touched` names, by pane, the keys that may have another value than in the machine's snapshot before: all others
     have the same; of a pane that it does not name (`keyed` is KEYED) nobody knows.
+
+    `is_dealt`: `held` was of other instances. A watermark in it is true of what was held where it was, and of nothing
+    that stands before it now; the task hears the last one once more, behind all.
 
     `settle` is no part of it: it makes durable what `fixed` counts on, and is called once, on any thread, before the
     rest is saved; raises SinkUnwritable. Neither is `commit`: it shows what `fixed` says once that is saved for good.
@@ -49,6 +52,7 @@ class StepState:
     panes: Mapping[str, Values] = field(default_factory=dict)
     heard: Sequence[Any] = ()
     stored: Stored = ()
+    is_dealt: bool = False
     touched: Mapping[str, Collection[Hashable]] = field(default_factory=dict, compare=False)
     settle: Callable[[], None] | None = field(default=None, compare=False)
     commit: Callable[[], None] | None = field(default=None, compare=False)

@@ -45,7 +45,7 @@ class MapAsyncMachine:
     def restore(self, state: State) -> list[Command]:
         """Call again for records whose calls had not ended."""
         if (own := state.get(self._step.name)) is not None:
-            self._order.restore(own.held)
+            self._order.restore(own.held, is_dealt=own.is_dealt)
         return [*self._start(), *self._let_go()]
 
     def snapshot(self) -> State:

@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.any_order import AnyOrder
+from operators.inflight import InOrder
 from operators.machine import Call, CallResult, Command, Emit, Machine
+from operators.rescale import dealt_out
+from operators.state import StepState
 from sage.base.batch import Batch
 from sage.flow.spec import Embed, Generate, MapAsync
 from tests.unit.operators.arrange import machine, values_of
@@ -140,3 +144,18 @@ def test_what_is_held_can_be_given_to_another() -> None:
     [first] = other.start()
     other.finish(first, 10)
     assert other.ready() == Batch([10, 30], None, None, 1.0)
+
+
+@pytest.mark.parametrize("order", [InOrder, AnyOrder])
+def test_what_several_held_leaves_before_the_watermark_of_any(order: type[InOrder]) -> None:
+    first, second, both = order(4), order(4), order(4)
+    first.add(Batch([1], None, [1.0], 5.0))
+    second.add(Batch([2], None, [4.0], 5.0))
+    dealt = dealt_out([StepState(held=first.held()), StepState(held=second.held())], 0, 1)
+    both.restore(dealt.held, is_dealt=dealt.is_dealt)
+    both.add(Batch((), watermark_s=5.0))  # the task hears it once more
+    early, late = both.start()
+    both.finish(early, 10)
+    assert both.ready() == Batch([10], None, [1.0])
+    both.finish(late, 20)
+    assert both.ready() == Batch([20], None, [4.0], 5.0)

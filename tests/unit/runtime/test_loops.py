@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sage
+from cluster.runtime.cuts import Cut
 from sage.flow.ends import Collected
+from sage.flow.graph import Graph
 from sage.flow.stream import Stream
-from tests.unit.runtime.driven_flow import DrivenFlow, run_in_lives
+from tests.unit.runtime.driven_flow import DrivenFlow, dealt_out_anew, run_in_lives
 
 Item = tuple[int, int]
 """Which record it came of, and its value."""
@@ -28,6 +30,14 @@ def collatz(item: Item) -> Item:
 
 async def collatz_later(item: Item) -> Item:
     return collatz(item)
+
+
+def prompt_of(item: Item) -> str:
+    return str(item[1])
+
+
+def next_of(item: Item, answer: str) -> Item:
+    return collatz((item[0], int(answer)))
 
 
 def parts(item: Item) -> list[Item]:
@@ -57,6 +67,16 @@ def awaited_in_any_order(stream: Stream[Item], parallelism: int) -> Stream[Item]
     return later.filter(lambda item: True).with_parallelism(2)
 
 
+def answered(stream: Stream[Item], parallelism: int) -> Stream[Item]:
+    asked = stream.generate(model="simulated", prompt=prompt_of, into=next_of, max_in_flight=3, dedup=False)
+    return asked.with_parallelism(parallelism)
+
+
+def answered_in_any_order(stream: Stream[Item], parallelism: int) -> Stream[Item]:
+    asked = stream.generate(model="simulated", prompt=prompt_of, into=next_of, max_in_flight=3, ordered=False)
+    return asked.with_parallelism(parallelism)
+
+
 def parted(stream: Stream[Item], parallelism: int) -> Stream[Item]:
     return stream.flat_map(parts).with_parallelism(parallelism)
 
@@ -79,6 +99,8 @@ BODIES: dict[Body, Callable[[Item], list[Item]]] = {
     mapped: lambda item: [collatz(item)],
     awaited: lambda item: [collatz(item)],
     awaited_in_any_order: lambda item: [collatz(item)],
+    answered: lambda item: [collatz(item)],
+    answered_in_any_order: lambda item: [collatz(item)],
     parted: parts,
     keyed: lambda item: [collatz(item)],
     split: lambda item: [collatz(item)],
@@ -153,6 +175,27 @@ def test_each_record_leaves_once_wherever_runs_end(body: Body) -> None:
         looped = Looped(body, list(enumerate(range(25))), rng.randint(1, 3), rng.choice((1, 6, 100)))
         run_in_lives(looped.graph, rng, most_checkpoints=10, steps=(5, 50, 300))
         looped.check()
+
+
+@pytest.mark.parametrize(("before", "now"), [(2, 3), (3, 1)])
+@pytest.mark.parametrize("body", [awaited, awaited_in_any_order, answered, keyed], ids=lambda body: body.__name__)
+def test_each_record_leaves_once_with_another_number_of_instances(body: Body, before: int, now: int) -> None:
+    for seed in range(4):
+        rng = Random(seed)
+        first, then = (Looped(body, list(enumerate(range(30))), num, 30) for num in (before, now))
+        cut = cut_of(first.graph, rng, rng.choice((200, 400)))
+        DrivenFlow(then.graph, rng, begins_at=dealt_out_anew(cut, first.graph, then.graph)).run_out()
+        then.check()
+
+
+def cut_of(graph: Graph, rng: Random, num_moves: int) -> Cut:
+    """Return a checkpoint of a run, begun after so many moves."""
+    run = DrivenFlow(graph, rng)
+    run.run(num_moves)
+    while run.newest is None:
+        run.begin_checkpoint()
+        run.run(20)
+    return run.newest
 
 
 def test_checkpoints_are_complete_while_records_go_round() -> None:
