@@ -7,6 +7,7 @@ from typing import Any
 
 import sage
 from sage.flow.process import KeyedProcess, ListState, ProcessContext
+from sage.flow.stream import Stream
 from sage.flow.windows import WindowResult
 
 NUM_RECORDS = 1_500
@@ -99,6 +100,26 @@ def _keyed(flow: sage.Flow, numbers: PacedNumbers, time: Callable[[int], float] 
     return flow.from_source(numbers, timestamp=time, max_out_of_order_s=30.0).key_by(by_key)
 
 
+Trip = tuple[int, int, int]
+"""A number, how many rounds it has to go, and how many it went, by the count of its key."""
+
+
+def one_more(gone: Trip, came: Trip) -> Trip:
+    number, left, _ = came
+    return number, left - 1, gone[2] + 1
+
+
+def looped(flow: sage.Flow, numbers: PacedNumbers) -> Any:
+    """Send each number round one to seven times; a step with keys in the body counts how often it came."""
+
+    def body(trips: Stream[Trip]) -> Stream[Trip]:
+        counted = trips.key_by(lambda trip: trip[0]).fold((0, 0, 0), one_more).with_parallelism(2)
+        return counted.map(lambda update: update[1])
+
+    trips = flow.from_source(numbers).map(lambda number: (number, 1 + by_key(number), 0))
+    return trips.iterate(body, until=lambda trip: trip[1] == 0, max_rounds=NUM_KEYS)
+
+
 Kind = Callable[[sage.Flow, PacedNumbers], Any]
 KINDS: dict[str, Kind] = {
     "fold": lambda flow, nums: _keyed(flow, nums).fold(list, added).map(newest),
@@ -108,5 +129,6 @@ KINDS: dict[str, Kind] = {
     "count windows": lambda flow, nums: _keyed(flow, nums).window(sage.CountWindow(9)).sum().map(shown),
     "joins": lambda flow, nums: _keyed(flow, nums).join(_keyed(flow, nums)).within(10, 10),
     "process": lambda flow, nums: _keyed(flow, nums).process(Stretches).with_parallelism(2),
+    "loop": looped,
 }
 """By its name, what gives the stream of a flow over those numbers."""
