@@ -47,7 +47,7 @@ from cluster.runtime.travelling_code import Code
 from sage.base.errors import CodeRefused, FlowInvalid, SageError
 from sage.base.ids import JobId, NodeId, RequestId, new_id
 from sage.base.inference import Kind, ModelCard, ReplyTo, Request
-from sage.flow.checkpoint import Checkpoint, Resume
+from sage.flow.checkpoint import Checkpoint, Resume, checked_resume
 from sage.flow.graph import Graph
 from sage.flow.plan import plan_from_graph
 from sage.flow.runner import EngineStatus, Job, NodeView, Submittable
@@ -151,6 +151,7 @@ class RemoteCluster(AskedCluster):
         Without `collects` what `collect()` brings does not come here: the head keeps the newest of it.
         """
         graph = flow if isinstance(flow, Graph) else flow.graph()
+        resume = checked_resume(resume, checkpoint)
         keep = _keep_flow(checkpoint, resume) if checkpoint is not None else None
         try:
             return self._submit(graph, self._shipping.code, keep, collects=collects)

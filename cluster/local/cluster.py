@@ -41,7 +41,7 @@ from sage.base.inference import Inference, Kind
 from sage.base.log import get_log
 from sage.base.offer import NodeOffer
 from sage.base.settings import Settings
-from sage.flow.checkpoint import Checkpoint, Resume
+from sage.flow.checkpoint import Checkpoint, Resume, checked_resume
 from sage.flow.graph import Graph
 from sage.flow.plan import plan_from_graph
 from sage.flow.runner import EngineStatus, Job, NodeView, Submittable
@@ -105,6 +105,7 @@ class LocalCluster(AskedCluster):
         """Start a flow, or go on with it; see sage.flow.runner.Cluster for what is raised before anything runs."""
         if self._is_closed:
             raise InternalError("the cluster is closed", "Submit within its `with` block.")
+        resume = checked_resume(resume, checkpoint)
         graph = flow if isinstance(flow, Graph) else flow.graph()
         _check_asked(graph)
         plan = plan_from_graph(graph)

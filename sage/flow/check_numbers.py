@@ -14,7 +14,7 @@ class Fault(NamedTuple):
     param: str | None = None
 
 
-def at_least(least: int, **numbers: object) -> Iterator[Fault]:
+def at_least(least: float, **numbers: object) -> Iterator[Fault]:
     """Yield a fault for each of `numbers` that is none, or below `least`; None is not looked at."""
     yield from _each(lambda number: float(number) >= least, f"it is at least {least}", numbers)
 

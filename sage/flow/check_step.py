@@ -116,7 +116,9 @@ def _faults_of_timed(spec: Window | Process | Within | JoinWindows | AsOf) -> It
         case Process(make=make):
             yield from _callable(spec, make, "process")
         case Within(before_s=before_s, after_s=after_s):
-            if not 0 <= before_s + after_s < inf:
+            faults = list(at_least(-inf, before_s=before_s, after_s=after_s))
+            yield from faults
+            if not faults and not 0 <= before_s + after_s < inf:
                 yield Fault(f"from {before_s} s before to {after_s} s after is no time at all", "", "before_s")
         case JoinWindows(shape=shape):
             yield from _faults_of_shape(shape)

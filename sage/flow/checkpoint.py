@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from sage.flow.check_numbers import above_zero, counts
 from sage.flow.where import refusal
 
 Resume = Literal["auto", "must", "never"]
@@ -45,17 +46,18 @@ class Checkpoint:
             raise refusal(
                 f"{self.folder} is no folder of this machine", "Name one that all nodes mount.", param="folder"
             )
-        for name in ("every_s", "timeout_s"):
-            if not getattr(self, name) > 0:
-                raise refusal(f"{name} is {getattr(self, name)}; it is more than 0", param=name)
-        if self.num_kept < 1:
-            raise refusal(f"num_kept is {self.num_kept}; it is at least 1", param="num_kept")
+        for fault in (*above_zero(every_s=self.every_s, timeout_s=self.timeout_s), *counts(num_kept=self.num_kept)):
+            raise refusal(fault.what, fault.do, param=fault.param)
         if self.state not in get_args(StateKept):
             raise refusal(f"state is {self.state!r}", 'It is "memory" or "rocksdb".', param="state")
 
 
 def checked_resume(resume: str, checkpoint: Checkpoint | None) -> Resume:
-    """Return `resume` where it means something; raises FlowInvalid."""
+    """Return `resume` where it means something; raises FlowInvalid, also where `checkpoint` is none."""
+    given: object = checkpoint
+    if given is not None and not isinstance(given, Checkpoint):
+        what = f"checkpoint is {given!r:.80} ({type(given).__name__})"
+        raise refusal(what, 'Write checkpoint=sage.Checkpoint("DIR").', param="checkpoint")
     match resume:
         case "auto":
             return "auto"

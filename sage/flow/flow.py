@@ -42,8 +42,10 @@ class Flow(Origins):
     """
 
     def __init__(self, name: str) -> None:
-        if not name:
-            raise refusal("a flow's name is not empty", 'Write sage.Flow("word-count").', param="name")
+        given: object = name
+        if not isinstance(given, str) or not given:
+            what = "a flow's name is not empty" if not given else f"a flow's name is a text, not {given!r:.80}"
+            raise refusal(what, 'Write sage.Flow("word-count").', param="name")
         super().__init__(Builder(name))
 
     def __repr__(self) -> str:

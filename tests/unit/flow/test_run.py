@@ -2,16 +2,19 @@
 
 import io
 import os
+import re
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from sage.base.errors import FlowInvalid, JobTimeout, TaskStuck, UnknownState
 from sage.base.ids import JobId, NodeId
 from sage.flow.checkpoint import Checkpoint, Resume
+from sage.flow.connect import connect
 from sage.flow.flow import Flow
 from sage.flow.graph import Graph
 from sage.flow.progress import PlainProgress, line_of_metrics, show_progress
@@ -201,3 +204,32 @@ def test_on_a_terminal_each_chain_has_a_live_line() -> None:
 
 def test_a_job_that_has_just_begun_has_no_rate() -> None:
     assert "(0/s)" in line_of_metrics("words", metrics(duration_s=0.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"checkpoint": "folder"}, "checkpoint is 'folder' (str)"),
+        ({"resume": "must"}, "is about checkpoints, and there are none"),
+        ({"resume": "wrong"}, "resume is 'wrong'"),
+    ],
+)
+def test_what_is_no_checkpoint_is_refused_by_run_and_by_submit(options: Any, text: str) -> None:
+    flow = Flow("f")
+    flow.from_collection([1]).collect()
+    with connect() as cluster:
+        for start in (flow.run, partial(cluster.submit, flow)):
+            with pytest.raises(FlowInvalid, match=re.escape(text)):
+                start(**options)
+
+
+@pytest.mark.parametrize("given", [{"every_s": "1"}, {"every_s": float("nan")}, {"num_kept": 1.5}, {"timeout_s": 0}])
+def test_a_checkpoint_that_cannot_be_taken_is_refused(given: Any) -> None:
+    with pytest.raises(FlowInvalid, match=next(iter(given))):
+        Checkpoint("folder", **given)
+
+
+@pytest.mark.parametrize("name", ["", 5, None])
+def test_a_flow_is_named_by_a_text(name: Any) -> None:
+    with pytest.raises(FlowInvalid, match="a flow's name is"):
+        Flow(name)

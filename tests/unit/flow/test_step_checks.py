@@ -53,6 +53,7 @@ BAD: dict[str, Callable[[Any], object]] = {
     "late_to is 3 (int); it is a text": lambda s: s.key_by(str).window(Tumbling(1)).late_to(3).count(),
     "a step's name is a text, not 3": lambda s: s.map(str).named(3),
     "a record would be in more than 100,000 windows": lambda s: s.key_by(str).window(Sliding(10, 9e-5)).count(),
+    "before_s is '1' (str)": lambda s: s.key_by(str).join(s.map(str).key_by(str)).within("1", 2),
     "max_wait_s is 0": lambda s: s.map_batches(list, max_records=2, max_wait_s=0),
     "max_records is not given": lambda s: s.map_batches(list, max_wait_s=1),
     "map_async takes a function": lambda s: s.map_async(NOT_CALLABLE),
