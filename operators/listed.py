@@ -1,12 +1,14 @@
-"""What a user's function over lists returned, as a list. Knows no step."""
+"""What a user's function or method returned as several records, as a list. Knows no step."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
+ONE_RECORD = frozenset({str, bytes, dict})
+"""What is one record, though it can be iterated."""
 
-def listed(given: Iterable[Any]) -> list[Any]:
-    """Return the records that `map_batches` was given; raises TypeError for one record, which would be taken apart."""
-    if isinstance(given, str | bytes | Mapping):
-        what = f"map_batches takes a function that returns a list of records, and it returned a {type(given).__name__}"
-        raise TypeError(what)
+
+def listed(given: Iterable[Any], *, by: str = "map_batches takes a function") -> list[Any]:
+    """Return the records that `by` returned; raises TypeError for one record, which would be taken apart."""
+    if type(given) in ONE_RECORD:
+        raise TypeError(f"{by} that returns a list of records, and it returned a {type(given).__name__}")
     return list(given)

@@ -9,6 +9,7 @@ from typing import Any
 from operators.alarms import Alarms
 from operators.due import Dues, DuesInMemory, StoredDues
 from operators.failure import Failures, Numbers
+from operators.listed import ONE_RECORD, listed
 from operators.sides import Sides
 from operators.spilled import Spilled, refuse_stored
 from operators.state import SavedRows, StepState
@@ -58,6 +59,7 @@ class _Context(Store):
         return self._processing.watermark_s
 
     def set_timer(self, time_s: float) -> None:
+        self._processing.needs("on_timer", "set_timer")
         self._processing.set_timer(self.key, self.own, time_s)
 
     def drop_timer(self, time_s: float) -> None:
@@ -65,6 +67,7 @@ class _Context(Store):
         self.forgotten()
 
     def set_alarm(self, after_s: float) -> None:
+        self._processing.needs("on_alarm", "set_alarm")
         self._processing.set_alarm(self.key, after_s)
 
     def drop_alarm(self) -> None:
@@ -76,6 +79,10 @@ class _Context(Store):
 
     def forgotten(self) -> None:
         self._processing.look_at(self.key)
+
+    def look_at(self, name: str) -> None:
+        if self.time_s is not None and self.own.expiry_s.get(name, inf) <= self.time_s:
+            self.own.values.pop(name, None)  # it goes with the watermark, which may not be there yet
 
     def written(self, name: str, ttl_s: float) -> None:
         now_s = self.watermark_s if self.time_s is None else max(self.time_s, self.watermark_s)
@@ -121,7 +128,7 @@ class Processing:
         context, on_record = f"context{number}", f"on_record{number}"
         names |= {context: self._context, on_record: self._process.on_record}
         names |= {f"get{number}": self._kept.get, f"begin{number}": self._begin}
-        names[f"mark{number}"] = self._rows.marks.add
+        names |= {f"mark{number}": self._rows.marks.add, "ONE_RECORD": ONE_RECORD, f"listed{number}": self._listed}
         return [], [
             *([f"mark{number}(key)"] if self._rows.marks.is_on else []),
             f"w = get{number}(key)",
@@ -131,12 +138,15 @@ class Processing:
             f"{context}.key = key",
             f"{context}.time_s = t",
             f"found = {on_record}({self._record()}, {context})",
-            "if found is not None: out.extend(found)",
+            f"if found is not None: out.extend(found if type(found) not in ONE_RECORD else listed{number}(found))",
         ]
 
     def _record(self) -> str:
         """Return what a record is to the process, where `x` came to the step."""
         return "x"
+
+    def _listed(self, found: Iterable[Any]) -> list[Any]:
+        return listed(found, by=f"{type(self._process).__name__} has a method")
 
     def advance(self, watermark_s: float | None) -> Fired:
         fired, self._rung = self._rung, ([], [])
@@ -186,6 +196,11 @@ class Processing:
         self.drop_alarm(key)
         self._ringing[key] = self._alarms.set(after_s, lambda: self._ring(key)), after_s
 
+    def needs(self, method: str, asked: str) -> None:
+        """Raises ValueError where nothing would be called: the process has no such method of its own."""
+        if getattr(type(self._process), method) is getattr(KeyedProcess, method):
+            raise ValueError(f"{asked} needs a method {method} in {type(self._process).__name__}")
+
     def drop_alarm(self, key: Hashable) -> None:
         if (alarm := self._ringing.pop(key, None)) is not None:
             self._alarms.drop(alarm[0])
@@ -229,7 +244,7 @@ class Processing:
         try:
             found: Iterable[Any] | None = call()
             if found is not None:
-                results.extend(found)
+                results.extend(self._listed(found))
         except Exception as error:  # noqa: BLE001 - a user's function may raise anything: the step's policy decides
             del results[num_before:]
             self._failures.give_up(self._step, error, [what], Numbers(1, 1))

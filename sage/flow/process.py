@@ -7,7 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from copy import deepcopy
 from typing import Any, Generic, Protocol, TypeVar
+
+from sage.base.errors import FlowInvalid
+from sage.flow.check_numbers import above_zero
 
 K = TypeVar("K", bound=Hashable)
 S = TypeVar("S")
@@ -61,6 +65,9 @@ class Store:
     def written(self, name: str, ttl_s: float) -> None:
         """Called when a state that expires was written or handed out to be changed."""
 
+    def look_at(self, name: str) -> None:
+        """Called before a state that expires is read: what the record at hand is too late for is forgotten."""
+
     def forgotten(self) -> None:
         """Called when something of the key at hand was forgotten: perhaps it was the last."""
 
@@ -107,6 +114,8 @@ class _State:
     """A value a key, under the name of the class attribute. `ttl_s`: how long after it was last written it is kept."""
 
     def __init__(self, ttl_s: float | None) -> None:
+        for fault in above_zero(ttl_s=ttl_s):
+            raise FlowInvalid(fault.what, fault.do, param=fault.param)
         self.ttl_s = ttl_s
         self.name = ""
 
@@ -114,6 +123,8 @@ class _State:
         self.name = name
 
     def _values(self, process: KeyedProcess[Any, Any, Any]) -> dict[str, Any]:
+        if self.ttl_s is not None:
+            process._store.look_at(self.name)
         return process._store.current
 
     def _keep(self, process: KeyedProcess[Any, Any, Any], value: Any) -> None:
@@ -127,14 +138,21 @@ class _State:
 
 
 class ValueState(_State, Generic[V]):
-    """One value a key: read and assigned like an attribute, `default` before; `del` forgets it."""
+    """One value a key: read and assigned like an attribute, `default` before; `del` forgets it.
+
+    Of a default that can be changed in place, as a list, each key has a copy of its own from its first look on.
+    """
 
     def __init__(self, default: V, *, ttl_s: float | None = None) -> None:
         super().__init__(ttl_s)
         self._default = default
+        self._is_copied = isinstance(default, list | dict | set | bytearray)
 
     def __get__(self, process: KeyedProcess[Any, Any, Any], owner: type) -> V:
-        found: V = process._store.current.get(self.name, self._default)
+        values = self._values(process)
+        if self._is_copied and self.name not in values:
+            self._keep(process, deepcopy(self._default))
+        found: V = values.get(self.name, self._default)
         return found
 
     def __set__(self, process: KeyedProcess[Any, Any, Any], value: V) -> None:
@@ -173,7 +191,7 @@ class ReducingState(_State, Generic[V]):
         self._fn = fn
 
     def __get__(self, process: KeyedProcess[Any, Any, Any], owner: type) -> V | None:
-        found: V | None = process._store.current.get(self.name)
+        found: V | None = self._values(process).get(self.name)
         return found
 
     def __set__(self, process: KeyedProcess[Any, Any, Any], value: V) -> None:

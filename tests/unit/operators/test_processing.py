@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from operators.machine import Command, Emit, Machine, SetTimer
 from sage.base.batch import Batch
-from sage.base.errors import RecordFailed
+from sage.base.errors import FlowInvalid, RecordFailed
 from sage.flow.graph import OnError
 from sage.flow.process import KeyedProcess, ListState, MapState, ProcessContext, ReducingState, ValueState
 from sage.flow.spec import AssignTimestamps, KeyBy, Process
@@ -146,10 +146,71 @@ def test_a_value_expires_its_time_to_live_after_it_was_last_written() -> None:
     for time in times:
         found += values_of(driven.on_batch(Batch([(time, "a"), (time, "clock")])))[:1]
         driven, _ = again(driven, Expiring)
-    assert found == [(1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6)]
+    assert found == [(1, 1), (2, 2), (3, 3), (1, 1), (2, 2), (1, 1)]
     found = [values_of(driven.on_batch(Batch([(time, "b")]))) for time in (70, 80, 95)]
-    assert found == [[(1, 1)], [(2, 2)], [(3, 3)]]
+    assert found == [[(1, 1)], [(1, 1)], [(1, 1)]]
     assert values_of(driven.on_batch(Batch([(96, "a")]))) == [(1, 1)]
+
+
+@pytest.mark.parametrize("len_batch", [1, 2, 6])
+def test_what_a_record_finds_expired_does_not_depend_on_batches(len_batch: int) -> None:
+    driven = driven_by(Expiring)
+    records = [(time, "a") for time in (0, 9, 18, 28, 25, 60)]
+    batches = [records[start : start + len_batch] for start in range(0, len(records), len_batch)]
+    found = [each for batch in batches for each in values_of(driven.on_batch(Batch(batch)))]
+    assert found == [(1, 1), (2, 2), (3, 3), (1, 1), (2, 2), (1, 1)]
+
+
+class Listing(KeyedProcess[Any, Record, Any]):
+    seen = ValueState[list[float]]([])
+
+    def on_record(self, record: Record, context: Context) -> list[Any]:
+        self.seen.append(record[0])
+        return [(record[1], list(self.seen))]
+
+
+def test_a_default_that_can_be_changed_is_not_shared_between_keys() -> None:
+    driven = driven_by(Listing)
+    assert values_of(driven.on_batch(Batch([(1, "a"), (2, "b"), (3, "a")]))) == [("a", [1]), ("b", [2]), ("a", [1, 3])]
+    driven, _ = again(driven, Listing)
+    assert values_of(driven.on_batch(Batch([(4, "b"), (5, "c")]))) == [("b", [2, 4]), ("c", [5])]
+
+
+class Deaf(KeyedProcess[Any, Record, Any]):
+    def on_record(self, record: Record, context: Context) -> Any:
+        match record[0]:
+            case 0:
+                return context.set_timer(1)
+            case 1:
+                return context.set_alarm(1)
+            case 2:
+                return {"what": "one record"}
+            case _:
+                return ["a list"]
+
+
+def test_what_a_process_cannot_mean_fails_the_record() -> None:
+    process = step(Process(Deaf), on_error=OnError.DEAD_LETTER)
+    driven = machine(AssignTimestamps(lambda record: record[0]), KeyBy(lambda record: record[1]), process)
+    commands = driven.on_batch(Batch([(number, "a") for number in range(4)]))
+    assert values_of(commands) == ["a list"]
+    assert [letter.error for letter in dead_of(commands)] == [
+        "ValueError: set_timer needs a method on_timer in Deaf",
+        "ValueError: set_alarm needs a method on_alarm in Deaf",
+        "TypeError: Deaf has a method that returns a list of records, and it returned a dict",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        (lambda: ValueState(0, ttl_s=-1), "ttl_s is -1; it is more than 0"),
+        (lambda: ReducingState(max, ttl_s=0), "ttl_s is 0; it is more than 0"),
+    ],
+)
+def test_a_state_that_cannot_be_kept_is_refused(made: Any, text: str) -> None:
+    with pytest.raises(FlowInvalid, match=text):
+        made()
 
 
 class Waking(KeyedProcess[Any, Any, Any]):
