@@ -4,7 +4,7 @@ Knows nothing of batches. A pane is the greatest length of which both the size a
 cannot be joined, every window that covers a record keeps it for itself.
 """
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from fractions import Fraction
 from math import gcd, inf, isfinite
 from typing import Any
@@ -13,6 +13,7 @@ from operators.accumulate import finish_of, join_of, update_lines
 from operators.alarms import Alarms
 from operators.early import Early
 from operators.failure import Failures
+from operators.given import Given, given_from
 from operators.marks import Marks
 from operators.sides import Add
 from operators.spilled import refuse_stored
@@ -30,7 +31,8 @@ SINCE = "since "
 class AlignedWindows:
     """`kept[pane]`, or where windows keep for themselves `kept[first pane of the window]`, is what each key has there.
 
-    A window is known by its first pane.
+    A window is known by its first pane. `before`: how far each instance was that this one goes on from, where they gave
+    windows key by key; `behind_s`: by which watermark one of them had given all.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class AlignedWindows:
         self._marks: dict[int, Marks] | None = None
         self.marks: tuple[Callable[[Hashable], None], ...] = ()
         self.is_behind = False
+        self._before: list[Given] = []
+        self._behind_s = -inf
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         """Within one pane a record costs a comparison of its time; the pane's dicts stay at hand."""
@@ -87,6 +91,8 @@ class AlignedWindows:
         for window, keys in sorted(self._changed.items()):
             self._fire(window, fired, keys)
         self._changed.clear()
+        if self._before:
+            watermark_s = max(self._behind_s, self._watermark_s if watermark_s is None else watermark_s)
         for window, keys in self._early.take_due():
             self._fire(window, fired, keys)
         if watermark_s is None or watermark_s <= self._watermark_s:
@@ -100,6 +106,7 @@ class AlignedWindows:
             self._next_end_s = min(map(self._end_s, self._unfired()), default=inf)
         if self._kept:
             self._forget()
+        self._forget_before(watermark_s)
         return fired
 
     def snapshot(self) -> StepState:
@@ -110,7 +117,7 @@ class AlignedWindows:
         kept = {str(home): values.copy() for home, values in self._kept.items()}
         since = {f"{SINCE}{window}": of_keys for window, of_keys in self._early.copies().items()}
         last_given = self._last_given(self._watermark_s)
-        heard = () if last_given is None else (last_given,)
+        heard = [*([] if last_given is None else [last_given]), *map(tuple, self._before)]
         return StepState(panes=kept | since, heard=heard, touched=self._touched())
 
     def value_of(self, key: Hashable) -> list[WindowResult[Any, Any]] | None:
@@ -133,8 +140,8 @@ class AlignedWindows:
     def restore(self, state: StepState) -> None:
         """Take each key's values; of what was heard, the last window whose results were given counts."""
         refuse_stored(state)
-        for last_given in state.heard:
-            self._watermark_s = max(self._watermark_s, self._end_s(last_given))
+        given_s, self._behind_s = self._hear(state.heard)
+        self._watermark_s = given_s
         for pane, values in state.panes.items():
             if pane.startswith(SINCE):
                 for key, num in values.items():
@@ -142,6 +149,28 @@ class AlignedWindows:
             elif values:
                 self._kept[int(pane)] = dict(values)
         self._next_end_s = min(map(self._end_s, self._unfired()), default=inf)
+
+    def _hear(self, heard: Iterable[Any]) -> tuple[float, float]:
+        """Return by which watermarks the last and the first of the instances before this one had given all.
+
+        A number is the last window that all of them had given.
+        """
+        self._before = given_from(heard)
+        by_all_s = max((self._end_s(each) for each in heard if isinstance(each, int)), default=-inf)
+        ends_s = [-inf if given.last is None else self._end_s(given.last) for given in self._before]
+        return max(by_all_s, min(ends_s, default=-inf)), max(by_all_s, *ends_s, -inf)
+
+    def _was_given(self, window: int, key: Hashable) -> bool:
+        """Say whether an instance before this one has given a key's result."""
+        return bool(self._before) and any(given.includes(window, key) for given in self._before)
+
+    def _forget_before(self, watermark_s: float) -> None:
+        """Forget of those before what all windows up to the watermark have been given beyond."""
+        if self._before:
+            newest = [(given, given.newest) for given in self._before]
+            self._before = [
+                given for given, window in newest if window is not None and self._end_s(window) > watermark_s
+            ]
 
     def _last_given(self, watermark_s: float) -> int | None:
         """Return the last window that is over: it changes more seldom than the watermark, and says as much."""
@@ -195,6 +224,8 @@ class AlignedWindows:
             wanted = dict.fromkeys(key for part in parts for key in part) if keys is None else keys
             found = ((key, tuple(part[key] for part in parts if key in part)) for key in wanted)
             rows = ((key, of_key) for key, of_key in found if of_key)
+        if self._before and keys is None:
+            rows = ((key, of_key) for key, of_key in rows if not self._was_given(window, key))
         self._results.add(fired, window * self._pane_s, self._end_s(window), rows)
 
     def _forget(self) -> None:

@@ -145,7 +145,7 @@ class SessionWindows:
         for key, spans in (state.keyed or {}).items():
             for first_s, last_s, value, status in zip(*(spans[at::4] for at in range(4)), strict=True):
                 span = Span(first_s, last_s, value)
-                span.is_given, num = status if isinstance(status, tuple) else (status, 0)
+                span.is_given, num, *_ = status if isinstance(status, tuple) else (status, 0)
                 if num:
                     self._early.add(span, key, num)
                 self._kept.setdefault(key, []).append(span)

@@ -135,7 +135,7 @@ class Spilled(dict[Hashable, Any]):
 
 
 def refuse_stored(state: StepState) -> None:
-    """Refuse, where state is held in memory, what was laid down in tables; raises CheckpointUnusable."""
+    """Refuse, where state is held in memory, tables that nobody has read into it before; raises CheckpointUnusable."""
     if state.stored:
         raise CheckpointUnusable(
             "the checkpoint holds state that was kept in RocksDB",

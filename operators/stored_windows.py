@@ -10,12 +10,12 @@ from heapq import merge
 from itertools import groupby, islice
 from math import inf
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
 from operators.alarms import Alarms
 from operators.aligned import SINCE, AlignedWindows, Values
 from operators.failure import Failures
-from operators.partition import instance_of, place_of_key
+from operators.given import Given
 from operators.sides import Add
 from operators.spilled import Spilled
 from operators.state import StepState
@@ -50,23 +50,10 @@ class _Pane(dict[Hashable, Any]):
         return (self._pane, key) in self._spilled
 
 
-class _Given(NamedTuple):
-    """How far one instance of `num_instances` had given its windows when it was saved.
-
-    `last`: the last window that it had given; `begun`: the one after it, and up to which place that was given.
-    """
-
-    instance: int
-    num_instances: int
-    last: int | None
-    begun: int | None
-    place: bytes
-
-
 class StoredAlignedWindows(AlignedWindows):
     """`ready`: windows that the watermark has passed and that are not given yet; `place`: how far the first is given.
 
-    `given_s`: a watermark by which all was given. `before`: how far each instance was that this one goes on from.
+    `given_s`: a watermark by which all was given.
     """
 
     def __init__(
@@ -86,7 +73,6 @@ class StoredAlignedWindows(AlignedWindows):
         self._ready: deque[int] = deque()
         self._place = b""
         self._given_s = -inf
-        self._before: list[_Given] = []
 
     def advance(self, watermark_s: float | None) -> Fired:
         fired: Fired = ([], [])
@@ -123,7 +109,7 @@ class StoredAlignedWindows(AlignedWindows):
             num_left -= len(part)
         if not self._ready:
             self.is_behind, self._given_s = False, self._watermark_s
-            self._before.clear()
+            self._forget_before(self._given_s)
             self._next_end_s = min(map(self._end_s, self._unfired()), default=inf)
             self._forget()
 
@@ -133,17 +119,8 @@ class StoredAlignedWindows(AlignedWindows):
         panes = [self._table.panes.of_pane(home, self._place) for home in self._homes(window) if home in self._kept]
         for place, rows in groupby(merge(*panes, key=itemgetter(0)), key=itemgetter(0)):
             (_, key, first), *others = rows
-            if not (self._before and self._was_given(window, key)):
+            if not self._was_given(window, key):
                 yield place, key, (first, *(part for _, _, part in others))
-
-    def _was_given(self, window: int, key: Hashable) -> bool:
-        """Say whether an instance before this one has given a key's result."""
-        return any(
-            instance_of(key, given.num_instances) == given.instance
-            for given in self._before
-            if (given.last is not None and window <= given.last)
-            or (window == given.begun and place_of_key(key) <= given.place)
-        )
 
     def _forget(self) -> None:
         past = set(self._past())
@@ -165,7 +142,7 @@ class StoredAlignedWindows(AlignedWindows):
     def snapshot(self) -> StepState:
         """Heard is how far this instance is with what it gives, and how far those before it were."""
         begun = self._ready[0] if self._ready and self._place else None
-        given = _Given(*self._table.share, self._last_given(self._given_s), begun, self._place)
+        given = Given(*self._table.share, self._last_given(self._given_s), begun, self._place)
         return replace(self._spilled.snapshot(), heard=[tuple(each) for each in (given, *self._before)])
 
     def restore(self, state: StepState) -> None:
@@ -177,11 +154,7 @@ class StoredAlignedWindows(AlignedWindows):
                 self._spilled.trim()
         self._spilled.write()
         self._kept = {pane: self._new_pane(pane) for pane in self._table.panes.numbers()}
-        last = [each for each in state.heard if isinstance(each, int)]
-        self._before = [_Given(*each) for each in state.heard if not isinstance(each, int)]
-        ends_s = [-inf if each.last is None else self._end_s(each.last) for each in self._before]
-        self._watermark_s = max([*map(self._end_s, last), *ends_s], default=-inf)
-        self._given_s = min([*map(self._end_s, last), *ends_s], default=-inf)
+        self._given_s, self._watermark_s = self._hear(state.heard)
         self._next_end_s = min((e for e in map(self._end_s, self._open()) if e > self._given_s), default=inf)
         if self._given_s < self._watermark_s:
             self._begin_to_give()

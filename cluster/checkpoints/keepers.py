@@ -11,6 +11,7 @@ from pykka import ActorRef
 from cluster.checkpoints.call_journal import FolderCalls
 from cluster.checkpoints.disk import Disk, RealDisk
 from cluster.checkpoints.folder import CheckpointFolder
+from cluster.checkpoints.from_tables import in_memory
 from cluster.checkpoints.joining import state_from_pieces
 from cluster.checkpoints.manifest import SavedTask
 from cluster.checkpoints.pieces import PieceEncoder, frozen
@@ -29,7 +30,7 @@ from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, InternalError
 from sage.base.ids import new_id
 from sage.flow.connectors.http_source import posted_to
-from sage.flow.spec import ModelStep
+from sage.flow.spec import ModelStep, spills
 
 
 class Keepers:
@@ -81,9 +82,7 @@ class Keepers:
             tables=self._tables(spec, keeping, types),
         )
 
-    def _tables(self, spec: TaskSpec, keeping: Keeping, types: RecordTypes) -> Tables | None:
-        if keeping.state == "memory":
-            return None
+    def _tables(self, spec: TaskSpec, keeping: Keeping, types: RecordTypes) -> Tables:
         self._num_tasks += 1
         prefix = f"{self._prefix}-{self._num_tasks}"
         instances = spec.chain.parallelism
@@ -102,7 +101,7 @@ class Keepers:
 
 
 class FolderKeeper:
-    """Keeps what one task holds; used by the task's thread. `tables`: None where all state is in memory."""
+    """Keeps what one task holds; used by the task's thread. `tables`: where all state is in memory, to read from."""
 
     def __init__(
         self,
@@ -115,7 +114,7 @@ class FolderKeeper:
         writer: ActorRef[Any],
         report: Callable[[TaskSaved], None],
         calls: FolderCalls | None,
-        tables: Tables | None,
+        tables: Tables,
     ) -> None:
         self._spec = spec
         self._tables = tables
@@ -133,13 +132,16 @@ class FolderKeeper:
             self._load_calls(self._calls)
         if self._keeping.begins_at is None:
             return None
-        return state_for_task(self._folder.manifest(self._keeping.begins_at), self._spec, self._load)
+        state = state_for_task(self._folder.manifest(self._keeping.begins_at), self._spec, self._load)
+        if state is None or not any(step.stored for step in state.steps.values()):
+            return state
+        return replace(state, steps={name: self._at_home(name, step) for name, step in state.steps.items()})
 
     def calls(self) -> FolderCalls | None:
         return self._calls
 
     def tables(self) -> Tables | None:
-        return self._tables
+        return self._tables if self._keeping.state == "rocksdb" else None
 
     def posts(self) -> FolderPosts | None:
         source = posted_to(self._spec.chain.steps[0].spec)
@@ -173,6 +175,13 @@ class FolderKeeper:
         pieces = [self._folder.piece(piece) for piece in task.pieces if not piece.is_store]
         state = state_from_pieces(pieces, self._types)
         return replace(state, steps={name: self._placed(step) for name, step in state.steps.items()})
+
+    def _at_home(self, name: str, step: StepState) -> StepState:
+        """Read the tables of a step that keeps all in memory now; leave those of others, which take them up."""
+        spilling = self._keeping.state == "rocksdb" and any(
+            each.name == name and spills(each.spec) for each in self._spec.chain.steps
+        )
+        return step if spilling or not step.stored else in_memory(step, self._tables.open(name))
 
     def _placed(self, step: StepState) -> StepState:
         """Say where on this machine the tables of a step are."""

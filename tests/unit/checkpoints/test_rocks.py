@@ -15,15 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.checkpoints.from_tables import in_memory
 from cluster.checkpoints.rocks import RocksTables
 from cluster.checkpoints.rows import RowCodec
 from operators.due import DuesInMemory, StoredDues
 from operators.keycode import exact_bytes_of_key
-from operators.machine import Machine
+from operators.machine import Machine, SetTimer
 from operators.partition import instance_of
 from operators.registry import machine_for
 from operators.rescale import dealt_out
-from operators.state import State
+from operators.state import State, StepState
 from sage.base.batch import Batch
 from sage.base.errors import CheckpointUnusable, RecordUnsendable
 from sage.flow.graph import OnError
@@ -234,6 +235,58 @@ def test_a_state_of_one_back_end_is_refused_by_the_other(tmp_path: Path) -> None
     for kind in ("sum", "process"):
         with pytest.raises(CheckpointUnusable, match="RocksDB"):
             machine_for(chain(KINDS[kind]), context()).restore(state)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_held_in_tables_goes_on_in_memory(kind: str, tmp_path: Path) -> None:
+    """With timers, and times at which values expire."""
+    rocks, keys, times_s = Instances(tmp_path, KINDS[kind], 3), list(range(60)), [float(at) for at in range(60)]
+    rocks.take(keys, keys, times_s, 12.0)
+    states = [state["step-0"] for state in rocks.snapshot()]
+    found: list[Any] = []
+    for at in range(2):
+        memory = machine_for(chain(KINDS[kind]), context())
+        memory.restore({"step-0": read_back(tmp_path, states, at, 2)})
+        own = [key for key in keys if instance_of(key, 2) == at]
+        batch = Batch([(key, 1) for key in own], own, [70.0] * len(own), 30.0)
+        found += values_of(memory.on_batch(Batch((), watermark_s=12.0))) + values_of(memory.on_batch(batch))
+        found += values_of(memory.on_end())
+    expected = rocks.take(keys, [1] * 60, [70.0] * 60, 30.0) + rocks.end()
+    assert len(expected) >= 60
+    assert sorted(map(repr, found)) == sorted(map(repr, expected))
+    rocks.close()
+
+
+def read_back(folder: Path, states: Sequence[StepState], instance: int, num: int) -> StepState:
+    placed = [replace(s, stored=[(str(folder / name), of) for name, of in s.stored]) for s in states]
+    tables = RocksTables(str(folder), f"read-{instance}", TYPES, instance=instance, num_instances=num)
+    return in_memory(dealt_out(placed, instance, num), tables.open("step-0"))
+
+
+class Waits(KeyedProcess[Any, Record, Any]):
+    """Gives the last number of a key some time after it."""
+
+    last = ValueState(0)
+
+    def on_record(self, record: Record, context: ProcessContext[Any]) -> None:
+        if record[1]:
+            self.last = record[1]
+        context.set_alarm(5.0)
+
+    def on_alarm(self, context: ProcessContext[Any]) -> Iterable[Any]:
+        yield context.key, self.last
+
+
+def test_alarms_that_were_beside_tables_ring_in_memory(tmp_path: Path) -> None:
+    """Also those of keys that hold nothing else."""
+    rocks = Instances(tmp_path, Process(Waits, (), False), 1)
+    rocks.take([1, 2], [7, 0], [0.0, 0.0], 0.0)
+    states = [state["step-0"] for state in rocks.snapshot()]
+    rocks.close()
+    memory = machine_for(chain(Process(Waits, (), False)), context())
+    begun = memory.restore({"step-0": read_back(tmp_path, states, 0, 1)})
+    timers = [command.timer_id for command in begun if isinstance(command, SetTimer)]
+    assert sorted(value for timer in timers for value in values_of(memory.on_timer(timer))) == [(1, 7), (2, 0)]
 
 
 @pytest.mark.parametrize("kind", ["sum", "process"])

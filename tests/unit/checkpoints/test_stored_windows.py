@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from cluster.checkpoints.from_tables import in_memory as read_back
 from cluster.checkpoints.rocks import RocksTables
 from cluster.runtime.record_types import record_types_of
 from operators.machine import Command, InParts, Machine, Queryable
@@ -65,9 +66,12 @@ def records(spec: Spec, keys: Sequence[int], first: int) -> list[Any]:
 
 
 def machine_in(folder: Path, spec: Spec, instance: int = 0, num: int = 1) -> Machine:
+    return machine_for(chain(spec), replace(context(), tables=tables_in(folder, instance, num)))
+
+
+def tables_in(folder: Path, instance: int, num: int) -> RocksTables:
     prefix = f"{len(list(folder.iterdir()))}-{instance}"
-    tables = RocksTables(str(folder), prefix, TYPES, instance=instance, num_instances=num)
-    return machine_for(chain(spec), replace(context(), tables=tables))
+    return RocksTables(str(folder), prefix, TYPES, instance=instance, num_instances=num)
 
 
 def num_alive() -> int:
@@ -108,14 +112,21 @@ def said_by(driven: Machine, batch: Batch) -> list[Command]:
     return whole(driven, driven.on_batch(batch))
 
 
-def gone_on_from(folder: Path, spec: Spec, before: Sequence[Machine], num: int, given: list[Any]) -> Iterator[Machine]:
+def gone_on_from(
+    folder: Path, spec: Spec, before: Sequence[Machine], num: int, given: list[Any], *, in_memory: bool = False
+) -> Iterator[Machine]:
     """Give `num` instances that go on from snapshots of those before them; `given`: with what they say at once."""
     states: list[StepState] = [laid_down(folder, machine.snapshot()) for machine in before]
     for machine in before:
         machine.close(complete=False)
     for instance in range(num):
-        made = machine_in(folder, spec, instance, num)
-        given += values_of(made.restore({"step-0": dealt_out(states, instance, num)}))
+        state = dealt_out(states, instance, num)
+        if in_memory:
+            made = machine_for(chain(spec), context())
+            state = read_back(state, tables_in(folder, instance, num).open("step-0")) if state.stored else state
+        else:
+            made = machine_in(folder, spec, instance, num)
+        given += values_of(made.restore({"step-0": state}))
         yield made
 
 
@@ -147,15 +158,16 @@ class Instances:
         """Let each give some parts more, or all; one that has begun again is told the watermark behind them."""
         for machine in self.machines:
             assert isinstance(machine, InParts)
-            while (machine.goes_on or machine in self._untold) and (until_the_end or rng.random() < 0.7):
+            while (machine.goes_on or machine in self._untold) and (until_the_end or rng.random() < 0.9):
                 if machine.goes_on:
                     self.given += values_of(machine.go_on())
                 else:
                     self._untold.remove(machine)
                     self.given += values_of(machine.on_batch(Batch((), watermark_s=self._watermark_s)))
 
-    def begin_again(self, num: int) -> None:
-        self.machines = list(gone_on_from(self._folder, self._spec, self.machines, num, self.given))
+    def begin_again(self, num: int, *, in_memory: bool = False) -> None:
+        begun = gone_on_from(self._folder, self._spec, self.machines, num, self.given, in_memory=in_memory)
+        self.machines = list(begun)
         self._untold = [*self.machines]
 
 
@@ -170,8 +182,8 @@ def test_other_numbers_of_instances_go_on_in_the_middle_of_what_is_given(kind: s
     for number in range(12):
         keys = [rng.randrange(60) for _ in range(80)]
         values = records(spec, keys, 100 * number)
-        times_s = [float(number + rng.randrange(4)) for _ in keys]
-        watermark_s = float(number)
+        watermark_s = moment(number)
+        times_s = [watermark_s + rng.randrange(4) for _ in keys]
         expected += values_of(memory.on_batch(Batch(values, keys, times_s, watermark_s)))
         rocks.take(keys, values, times_s, watermark_s)
         rocks.go_on(rng, until_the_end=False)
@@ -188,6 +200,38 @@ def test_other_numbers_of_instances_go_on_in_the_middle_of_what_is_given(kind: s
         machine.close(complete=True)
     assert len(expected) > 200
     assert sorted(map(repr, rocks.given)) == sorted(map(repr, expected))
+
+
+def moment(number: int) -> float:
+    """Return a time that now and then passes several windows at once."""
+    return float(number + 6 * ((number + 1) // 4))
+
+
+@pytest.mark.usefixtures("_few_rows")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_held_in_tables_goes_on_in_memory_in_the_middle_of_what_is_given(kind: str, tmp_path: Path) -> None:
+    """Also in the memory of others, that go on from those that held it in memory."""
+    rng, spec = Random(7), small(KINDS[kind])
+    memory = machine_for(chain(spec), context())
+    memory.open()
+    rocks, expected = Instances(tmp_path, spec, 3), list[Any]()
+    for number in range(12):
+        keys = [rng.randrange(60) for _ in range(80)]
+        values, watermark_s = records(spec, keys, 100 * number), moment(number)
+        times_s = [watermark_s + rng.randrange(4) for _ in keys]
+        expected += values_of(memory.on_batch(Batch(values, keys, times_s, watermark_s)))
+        rocks.take(keys, values, times_s, watermark_s)
+        if number == 7:
+            rocks.go_on(rng, until_the_end=False)
+            rocks.begin_again(2, in_memory=True)
+            rocks.begin_again(2, in_memory=True)
+        rocks.go_on(rng, until_the_end=True)
+    expected += values_of(memory.on_end())
+    for machine in rocks.machines:
+        rocks.given += values_of(whole(machine, machine.on_end()))
+    assert len(expected) >= 60
+    assert sorted(map(repr, rocks.given)) == sorted(map(repr, expected))
+    assert not list(tmp_path.glob("*.live"))
 
 
 def small(spec: Spec) -> Spec:
