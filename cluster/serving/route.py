@@ -10,6 +10,7 @@ from cluster.serving.engines.figures import KeptBlocks, Said
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.kept_exactly import CacheBelief, KeptExactly
 from cluster.serving.routes import EngineRoute, LeastWork
+from cluster.serving.shut import ShutEngines
 from cluster.serving.size import work_of
 from cluster.serving.ticket import Lane, Ticket, lane_for
 from cluster.serving.window import PromptWindow, is_adaptive
@@ -61,6 +62,7 @@ class Router:
         self._serving: dict[Lane, _Serving] = {}
         self._serving_of: dict[EngineId, tuple[_Serving, ...]] = {}  # those in which the engine stands
         self._num_picks = 0
+        self._shut = ShutEngines()
         self.favours_sparse = False
         """Whether engines that several tenants share keep sequences for what is sparse, and it goes there at once.
 
@@ -131,6 +133,7 @@ class Router:
         self._route.gone(engine_id)
         self._kept.forget(engine_id)
         account.version += 1
+        self._shut.remove(account)
         for serving in self._serving_of.pop(engine_id):
             serving.accounts.remove(account)
             serving.free_slots -= account.free_slots()
@@ -241,12 +244,18 @@ class Router:
         self._changed(account)
 
     def saw_first_token(self, account: EngineAccount, ticket: Ticket, now_s: float) -> bool:
-        """Note that the first token of a ticket came; say whether its engine has room for another prompt by that."""
+        """Note that the first token of a ticket came; say whether its engine has room for another prompt by that, or
+        one that is alike: its window is theirs too."""
+        window, before_tokens, was_open = account.window, account.window.tokens, account.is_open
         account.saw_first_token(ticket, now_s)
-        if account.has_room_for_prompt() is account.is_open:  # nothing else of its place depends on first tokens
-            return False
-        self._changed(account)
-        return account.is_open
+        if account.has_room_for_prompt() is not was_open:  # nothing else of its place depends on first tokens
+            self._changed(account)
+        elif self._is_adaptive and account in self._shut:
+            self._shut.put(account)
+        fitting = self._shut.fitting(window) if window.tokens > before_tokens else ()
+        for other in fitting:
+            self._changed(other)
+        return bool(fitting) or (account.is_open and not was_open)
 
     def release(self, account: EngineAccount, ended: Mapping[RequestId, int], now_s: float) -> list[Ticket]:
         """Return the tickets of these ids that the engine held; it holds them no more. `ended` says how many tokens
@@ -277,6 +286,10 @@ class Router:
         account.num_held = num_held
         account.is_able = is_able = has_slot and not account.is_retired
         account.is_open = is_open = account.has_room_for_prompt()
+        if not is_open and account.has_open_slot():
+            self._shut.put(account)
+        elif self._is_adaptive:
+            self._shut.remove(account)
         place = (self._route.standing(account), account.last_pick, account.version, account) if is_able else None
         for serving in self._serving_of[account.info.engine_id]:
             serving.free_slots += was_held - num_held
@@ -301,6 +314,9 @@ class Router:
             assert all(ticket.engine_id == account.info.engine_id for ticket in held)
             assert len(account.batches) <= MAX_EMBEDDING_BATCHES
             assert sum(account.batches.values()) == sum(ticket.batch is not None for ticket in held)
+            is_shut = account.has_open_slot() and not account.is_open
+            assert is_shut is (account in self._shut), "who is shut is known"
+            assert not is_shut or self._shut.tokens_of(account) == account.prefill_tokens, "and stands by its prompts"
             for serving in self._serving_of[account.info.engine_id]:
                 lane = serving.lane
                 assert not account.has_room(lane.kind) or self.pick(lane) is not None, "room is found"

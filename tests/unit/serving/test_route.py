@@ -7,6 +7,7 @@ import pytest
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.route import Router
 from cluster.serving.ticket import Lane, Ticket
+from cluster.serving.window import BEGIN_TOKENS
 from sage.base.ids import EngineId
 from sage.base.inference import Kind, ModelCard, Request
 from tests.unit.serving.arrange import CHAT_CARD, EMBED_CARD, chat, chat_engine, embed, embed_engine, waiting
@@ -87,3 +88,22 @@ def test_a_card_that_names_a_kind_twice_counts_once() -> None:
     router.check()
     assert router.remove(EngineId("x")) is not None
     assert not router.serves(CHAT)
+
+
+def test_an_engine_has_room_once_the_window_grew_by_what_one_that_is_alike_worked_off() -> None:
+    router = Router(window="adaptive")
+    shut, other = router.add(chat_engine("c1", max_running=200)), router.add(chat_engine("c2", max_running=200))
+    long = waiting(chat("long", num_characters=4 * int(1.5 * BEGIN_TOKENS)))
+    router.charge(shut, (long,), 0.0)
+    assert not shut.has_room_for_prompt()
+    short = [waiting(chat(f"r{n}"), n) for n in range(40)]
+    router.charge(other, short, 0.0)
+    opened = []
+    for n, ticket in enumerate(short):
+        opened.append(router.saw_first_token(other, ticket, 1.0 + n))
+        router.check()
+    assert shut.has_room_for_prompt()
+    assert shut.is_open
+    assert opened.count(True) == 1
+    router.remove(shut.info.engine_id)
+    router.check()
