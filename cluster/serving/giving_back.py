@@ -17,11 +17,14 @@ MUCH_OF_ITS_TIME = 0.5
 whoever gave it place would be worked on later for nothing (simulated: with 1.0 hardly anything is taken back, without
 it three to eight times as many are where prompts bind, and no more are good on the whole)."""
 
+NUM_LOOKED_AT = 16
+
 
 def best_to_take_back(urgent: Ticket, given: Iterable[Ticket], router: Router, now_s: float) -> Ticket | None:
     """Return which of `given` brings `urgent` most, above what of it is thrown away; None where none brings anything.
 
-    Where nothing is known of how long prompts take, the first of them. Costs O(engines of the lane).
+    Where nothing is known of how long prompts take, the first of them. Of the engines that `urgent` could wait for,
+    those with the fewest prompts are looked at, no more than `NUM_LOOKED_AT` of a kind.
     """
     waits_s: float | None = None
     best, most_s = None, 0.0
@@ -32,7 +35,8 @@ def best_to_take_back(urgent: Ticket, given: Iterable[Ticket], router: Router, n
         if begins_s is None:
             return ticket
         if waits_s is None:
-            waits_s = min(_waits_s(urgent, each, router, now_s) for each in router.serving(urgent.lane))
+            shortest = router.shortest(urgent.lane, NUM_LOOKED_AT)
+            waits_s = min((_waits_s(urgent, each, router, now_s) for each in shortest), default=math.inf)
             if waits_s <= MUCH_OF_ITS_TIME * (urgent.due_s - now_s):
                 return None
         left_s, lost_s = _left_and_lost_s(ticket, account, now_s)
@@ -43,10 +47,7 @@ def best_to_take_back(urgent: Ticket, given: Iterable[Ticket], router: Router, n
 
 
 def _waits_s(urgent: Ticket, account: EngineAccount, router: Router, now_s: float) -> float:
-    """Return in how many seconds it would have its first token behind all that an engine has; never, as far as can be
-    told, where a sequence has to end before."""
-    if account.is_retired or account.free_slots() <= 0:
-        return math.inf
+    """Return in how many seconds it would have its first token behind all that an engine has."""
     return account.first_token_in_s(router.uncached_tokens(urgent, account), now_s) or 0.0
 
 

@@ -152,6 +152,14 @@ class Router:
         serving = self._serving.get(lane)
         return () if serving is None else serving.accounts
 
+    def shortest(self, lane: Lane, num: int) -> list[EngineAccount]:
+        """Return behind whose prompts one of a lane could wait for no sequence to end: the engine with room that stands
+        first, and of those that have a slot and a window full of prompts up to `num` that are alike, with the fewest
+        prompt tokens."""
+        with_room = self.pick(lane)
+        shut = [account for account in self._shut.least(num) if lane in account.lanes]
+        return shut if with_room is None else [with_room, *shut]
+
     def is_full(self, lane: Lane) -> bool:
         """Say whether the engines of a lane work on nearly as many requests as they can."""
         serving = self._serving.get(lane)

@@ -8,7 +8,7 @@ from cluster.serving.window import PromptWindow
 
 
 class ShutEngines:
-    """Of the engines that share each window. O(log engines) a change, but for one memmove: 1 us for 1,000 engines."""
+    """Of the engines that share each window. O(log engines) a change, but for one memmove."""
 
     def __init__(self) -> None:
         self._orders: dict[PromptWindow, list[tuple[int, int, EngineAccount]]] = {}

@@ -1,6 +1,9 @@
 """An urgent request gets another's place where it gains more by it than is thrown away."""
 
-from cluster.serving.giving_back import best_to_take_back
+import pytest
+
+from cluster.serving.account import EngineAccount
+from cluster.serving.giving_back import NUM_LOOKED_AT, best_to_take_back
 from cluster.serving.route import Router
 from cluster.serving.ticket import Ticket
 from sage.base.ids import EngineId
@@ -66,3 +69,29 @@ def test_where_a_sequence_would_have_to_end_the_last_that_was_given_gives_place(
     last = engines.given("c1", "last", 0.5)
     engines.given("c2", "other", 0.5)
     assert engines.best(last) is last
+
+
+class CountingRouter(Router):
+    """Counts at how many engines was looked for what of a prompt they have cached."""
+
+    num_looked = 0
+
+    def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
+        self.num_looked += 1
+        return super().uncached_tokens(ticket, account)
+
+
+@pytest.mark.parametrize("has_short", [False, True])
+def test_of_many_engines_those_with_the_fewest_prompts_are_looked_at(has_short: bool) -> None:
+    engines = Engines()
+    engines.router = router = CountingRouter(window="adaptive")
+    for n in range(200):
+        account = router.add(chat_engine(f"c{n}", max_running=8))
+        for tokens in (100, 200, 300, 400) * 8:
+            account.latency.saw_first_token(tokens, 0, tokens / 100)
+        engines.given(f"c{n}", f"r{n}", 83.0 if n == 130 and has_short else 120.0 + n)
+    last = engines.given("c0", "last", 30.0)
+    assert router.pick(last.lane) is None
+    gives_place = engines.best(last)
+    assert gives_place is (None if has_short else last)
+    assert router.num_looked <= NUM_LOOKED_AT + 1
