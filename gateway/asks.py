@@ -68,6 +68,7 @@ def embed_requests(
             service_class,
             tenant=call.tenant,
             timeout_s=call.timeout_s,
+            part_of=request_ids[0] if len(request_ids) > 1 else None,
         )
         for number, start in enumerate(range(0, len(texts), MAX_EMBED_TEXTS))
     )

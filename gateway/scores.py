@@ -82,6 +82,7 @@ def pairs_of(body: ScoreBody) -> list[tuple[str, str]]:
 
 def score_requests(model: str, pairs: list[tuple[str, str]], call: CallHeaders, ids: Ids) -> tuple[ScoreRequest, ...]:
     """Return a request for each run of pairs of one query, in order."""
+    list_id = ids.next()
     return tuple(
         ScoreRequest(
             ids.next(),
@@ -91,6 +92,7 @@ def score_requests(model: str, pairs: list[tuple[str, str]], call: CallHeaders, 
             call.service_class or ServiceClass.INTERACTIVE,
             tenant=call.tenant,
             timeout_s=call.timeout_s,
+            part_of=list_id,
         )
         for query, run in itertools.groupby(pairs, key=lambda pair: pair[0])
     )

@@ -12,7 +12,7 @@ from cluster.local.inquiries import Inquiry
 from cluster.local.retries import RetryBudget, wait_before_retry_s
 from sage.base.errors import DeadlineExceeded, SageError
 from sage.base.ids import RequestId
-from sage.base.inference import Failed, Last, Reply, Request, Token
+from sage.base.inference import Failed, Last, Reply, Request, TextsRequest, Token
 
 MAX_OUT = 16
 """Requests of one inquiry that are out at a time: others' requests come in between."""
@@ -50,6 +50,7 @@ class OpenInquiry:
         self._until_s = None if inquiry.deadline_s is None else now_s + inquiry.deadline_s
         self._parts = [_Part(request, now_s) for request in inquiry.requests]
         self._out: dict[RequestId, _Part] = {}
+        self._list_id: RequestId | None = None  # of which all parts are, where there are several
         self._tokens: list[Token] = []
         self.error: SageError | None = None
         ports.budget.asked()
@@ -115,6 +116,9 @@ class OpenInquiry:
     def _send(self, part: _Part, now_s: float) -> Request:
         timeout_s = None if self._until_s is None else max(0.001, self._until_s - now_s)
         request = msgspec.structs.replace(part.request, id=self._ports.next_id(), timeout_s=timeout_s)
+        if isinstance(request, TextsRequest) and len(self._parts) > 1:
+            self._list_id = self._list_id or request.id
+            request = msgspec.structs.replace(request, part_of=self._list_id)
         part.due_s = None
         self._out[request.id] = part
         return request

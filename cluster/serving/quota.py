@@ -1,18 +1,21 @@
 """What each tenant may ask for: tokens and requests a minute, requests that wait. Knows no queue and no engine.
 
 A bucket holds a minute's worth and fills within a minute: in any `s` seconds a tenant gets at most its quota times
-`1 + s / 60` (token buckets as in RFC 2697). A request is charged at the door for the longest answer that it asks for;
-what it did not need is given back when it ends, what it took beyond (a prompt is measured by its length, an answer
-without `max_tokens` is assumed) is owed: nothing is let in before that is made up for.
+`1 + s / 60` (token buckets as in RFC 2697). A list of texts that was split counts as one request. A request is charged
+at the door for the longest answer that it asks for; what it did not need is given back when it ends, what it took
+beyond (a prompt is measured by its length, an answer without `max_tokens` is assumed) is owed: nothing is let in before
+that is made up for.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cluster.runtime.states import TenantState
+from cluster.serving.recent import Recent
 from cluster.serving.ticket import Ticket
 from sage.base.errors import InvalidRequest, QuotaExceeded, SageError
-from sage.base.inference import Failed, Last
+from sage.base.ids import RequestId
+from sage.base.inference import Failed, Last, TextsRequest
 from sage.base.settings import TenantSettings
 
 EVERYBODY = "*"
@@ -20,6 +23,7 @@ EVERYBODY = "*"
 
 MINUTE_S = 60.0
 MIN_RETRY_S = 0.1
+NUM_LISTS = 1024  # of a tenant, of which it is remembered that they were counted
 MAX_FULL = 1024  # accounts kept though nothing was taken from them within a minute
 
 
@@ -53,6 +57,12 @@ class _Account:
     tokens: Bucket | None
     requests: Bucket | None
     num_open: int = 0
+    lists: Recent[RequestId, bool] = field(default_factory=lambda: Recent(NUM_LISTS))
+
+    def num_requests(self, ticket: Ticket) -> int:
+        """Return as how many requests one counts: what goes on with a list that was counted is none."""
+        list_id = _list_of(ticket)
+        return 0 if list_id is not None and self.lists.get(list_id) else 1
 
     def is_full(self, now_s: float) -> bool:
         buckets = (bucket for bucket in (self.tokens, self.requests) if bucket is not None)
@@ -96,7 +106,8 @@ class Quotas:
             if wait_s > 0.0:
                 return _used_up(ticket, f"its {account.tokens.per_minute} tokens a minute", wait_s)
         if account.requests is not None:
-            wait_s = account.requests.wait_s(1, now_s)
+            num_requests = account.num_requests(ticket)
+            wait_s = account.requests.wait_s(num_requests, now_s) if num_requests else 0.0
             if wait_s > 0.0:
                 return _used_up(ticket, f"its {account.requests.per_minute} requests a minute", wait_s)
         return None
@@ -110,7 +121,9 @@ class Quotas:
         if account.tokens is not None:
             account.tokens.take(ticket.cost_tokens, now_s)
         if account.requests is not None:
-            account.requests.take(1, now_s)
+            account.requests.take(account.num_requests(ticket), now_s)
+            if (list_id := _list_of(ticket)) is not None:
+                account.lists.put(list_id, True)
 
     def settle(self, ticket: Ticket, last: Last | None, now_s: float) -> None:
         """Give back what a request did not need that is over now; None: no engine worked on it to an end.
@@ -173,6 +186,11 @@ class Quotas:
         """Forget accounts that stand where a new one would: it makes no difference."""
         self._accounts = {name: account for name, account in self._accounts.items() if not account.is_full(now_s)}
         self._num_kept = max(MAX_FULL, 2 * len(self._accounts))
+
+
+def _list_of(ticket: Ticket) -> RequestId | None:
+    """Return of which list a request is a part."""
+    return ticket.request.part_of if isinstance(ticket.request, TextsRequest) else None
 
 
 def _used_tokens(ticket: Ticket, last: Last | None) -> int:

@@ -194,7 +194,9 @@ class SharedTexts:
         request = open.request
         texts = tuple(request.texts[rows[0]] for rows in new.values())
         timeout_s = None if math.isinf(open.deadline_s) else open.deadline_s - now_s
-        asked = _Asked(msgspec.structs.replace(request, id=id, texts=texts, timeout_s=timeout_s), open)
+        part_of = request.part_of or request.id
+        part = msgspec.structs.replace(request, id=id, texts=texts, timeout_s=timeout_s, part_of=part_of)
+        asked = _Asked(part, open)
         for key, rows in new.items():
             asked.waiting[key] = [(open, row) for row in rows]
             self._under_way[key] = asked

@@ -93,7 +93,10 @@ class GenerateRequest(msgspec.Struct, frozen=True, tag="generate", forbid_unknow
 
 
 class EmbedRequest(msgspec.Struct, frozen=True, tag="embed", forbid_unknown_fields=True):
-    """Ask for one vector a text, in order. At most MAX_EMBED_TEXTS texts; longer lists are split by whoever asks."""
+    """Ask for one vector a text, in order. At most MAX_EMBED_TEXTS texts; longer lists are split by whoever asks.
+
+    `part_of` names the list that was split, alike for all its parts: to the quota of a tenant they are one request.
+    """
 
     id: RequestId
     model: str
@@ -102,12 +105,14 @@ class EmbedRequest(msgspec.Struct, frozen=True, tag="embed", forbid_unknown_fiel
     tenant: str = "default"
     timeout_s: float | None = None
     origin: Origin | None = None
+    part_of: RequestId | None = None
 
 
 class ScoreRequest(msgspec.Struct, frozen=True, tag="score", forbid_unknown_fields=True):
     """Ask how well each text answers `query`: one number a text, in order, the greater the better.
 
-    At most MAX_SCORE_TEXTS texts. It is answered by an Embedded with vectors of one number.
+    At most MAX_SCORE_TEXTS texts. It is answered by an Embedded with vectors of one number. `part_of` as an
+    EmbedRequest has it.
     """
 
     id: RequestId
@@ -118,6 +123,7 @@ class ScoreRequest(msgspec.Struct, frozen=True, tag="score", forbid_unknown_fiel
     tenant: str = "default"
     timeout_s: float | None = None
     origin: Origin | None = None
+    part_of: RequestId | None = None
 
 
 MAX_EMBED_TEXTS = 64  # a request of this many texts keeps an engine busy 0.1-0.5 s: the longest that urgent ones wait

@@ -205,7 +205,11 @@ class TenantSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(description="tokens of prompts and answers; as many at once, then at this rate; none: no limit"),
     ] = None
     requests_per_minute: Annotated[
-        _Limit | None, Meta(description="requests; as many at once, then at this rate; none: no limit")
+        _Limit | None,
+        Meta(
+            description="requests; as many at once, then at this rate; a list of texts that travels in parts is one; "
+            "none: no limit"
+        ),
     ] = None
     max_waiting: Annotated[
         _Limit | None, Meta(description="requests of it that wait for engines at most; none: as many as may")

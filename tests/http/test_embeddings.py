@@ -51,6 +51,8 @@ def test_a_long_list_travels_as_several_requests_and_comes_back_as_one() -> None
     with served(inference) as gateway:
         assert with_async_client(gateway.url, use) == [float(number) for number in range(150)]
     assert [len(request.texts) for request in inference.requests if isinstance(request, EmbedRequest)] == [64, 64, 22]
+    [list_id] = {request.part_of for request in inference.requests if isinstance(request, EmbedRequest)}
+    assert list_id == inference.requests[0].id
 
 
 @pytest.mark.parametrize(

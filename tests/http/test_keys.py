@@ -26,6 +26,10 @@ requests_per_minute = 3
 [[tenant]]
 name = "loud"
 requests_per_minute = 3
+
+[[tenant]]
+name = "lists"
+requests_per_minute = 2
 """
 _RUN = "import sys; from gateway.cli import main; sys.exit(main())"
 
@@ -103,6 +107,16 @@ def test_a_noisy_tenant_is_told_when_to_come_back_while_a_quiet_one_is_served(ga
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert int(refused.headers["retry-after-ms"]) <= 20_000
     assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+
+
+def test_a_long_list_of_texts_is_one_request_to_the_quota(gateway: Command, folder: Path) -> None:
+    key = {"authorization": f"Bearer {new_key(folder, 'lists')['key']}"}
+
+    def embed(name: str) -> int:
+        body = {"model": "sim", "input": [f"{name} {number}" for number in range(200)]}
+        return httpx.post(f"{gateway.url}/v1/embeddings", json=body, headers=key, timeout=30.0).status_code
+
+    assert [embed("first"), embed("second"), embed("third")] == [200, 200, 429]
 
 
 def test_an_admin_may_be_any_tenant_and_nobody_else_may(gateway: Command, folder: Path) -> None:

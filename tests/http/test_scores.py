@@ -84,8 +84,10 @@ def test_a_request_says_how_urgent_it_is_and_travels_whole() -> None:
 def test_one_text_is_scored_with_each_of_several_or_as_many_with_as_many(
     first: object, second: object, scores: list[float]
 ) -> None:
-    status, said = ask("/v1/score", {"model": "vectors", "text_1": first, "text_2": second})
+    inference = ScriptedInference(lengths)
+    status, said = ask("/v1/score", {"model": "vectors", "text_1": first, "text_2": second}, inference)
     assert status == 200
+    assert len({request.part_of for request in inference.requests if isinstance(request, ScoreRequest)}) == 1
     assert said["data"] == [{"index": at, "object": "score", "score": score} for at, score in enumerate(scores)]
     assert said["usage"]["total_tokens"] == 2 * len(scores)
     assert said["object"] == "list"

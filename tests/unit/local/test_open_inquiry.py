@@ -158,9 +158,11 @@ def test_many_texts_go_out_in_bounded_parts_and_come_back_in_order() -> None:
     assert len(out) == MAX_OUT
     assert asking.due(0.0) == ()
     given: list[str] = []
+    list_id = out[0].id
     while out:
         request = out.pop()
         assert isinstance(request, EmbedRequest)
+        assert request.part_of == list_id
         given += request.texts
         numbers = b"".join(int(text.split()[1]).to_bytes(4, "little") for text in request.texts)
         asking.take(Embedded(request.id, numbers, 1, Usage(len(request.texts)), ENGINE), 0.0)

@@ -7,9 +7,19 @@ from cluster.serving.events import EngineEnded
 from cluster.serving.plane import Plane
 from cluster.serving.quota import MAX_FULL, Bucket, Quotas
 from sage.base.errors import InvalidRequest, QuotaExceeded
-from sage.base.ids import EngineId
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import EmbedRequest
 from sage.base.settings import TenantSettings
-from tests.unit.serving.arrange import CheckedPlane, chat, chat_engine, finished, generate, waiting
+from tests.unit.serving.arrange import (
+    CheckedPlane,
+    chat,
+    chat_engine,
+    embed_engine,
+    embedded,
+    finished,
+    generate,
+    waiting,
+)
 
 COST = 21  # tokens that `chat` may take: 11 of its prompt, 10 of its answer
 
@@ -156,3 +166,21 @@ def test_a_wait_as_told_is_enough() -> None:
     assert wait_s > 0.0
     assert bucket.wait_s(3, 1.0 + wait_s + 1e-9) == 0.0
     assert waiting(generate("g")).cost_tokens == COST
+
+
+def test_a_list_in_parts_is_one_request_to_the_quota_and_each_other_one_more() -> None:
+    plane = CheckedPlane(Plane(("embed",), tenants=(TenantSettings(name="a", requests_per_minute=2),)))
+    plane.up(embed_engine())
+
+    def part(id: str, list_id: str | None) -> EmbedRequest:
+        part_of = None if list_id is None else RequestId(list_id)
+        return EmbedRequest(RequestId(id), "embed", ("text",), tenant="a", part_of=part_of)
+
+    plane.submit(*(part(f"x{n}", "x0") for n in range(5)))
+    plane.handle(EngineEnded(EngineId("e1"), tuple(embedded(f"x{n}") for n in range(5))))
+    plane.submit(part("x5", "x0"), part("y", None), part("z0", "z0"), part("z1", "z0"))
+    assert [plane.outcome(id) for id in ("x4", "x5", "y")] == ["finished", "open", "open"]
+    assert [plane.outcome(id) for id in ("z0", "z1")] == [QuotaExceeded.code] * 2
+    plane.wait(30.0)
+    plane.submit(part("z2", "z2"), part("z3", "z2"), part("w", None))
+    assert [plane.outcome(id) for id in ("z2", "z3", "w")] == ["open", "open", QuotaExceeded.code]

@@ -322,6 +322,7 @@ def test_many_pairs_go_to_engines_in_parts_and_come_back_in_order() -> None:
     texts = [f"text {number}" for number in range(2 * MAX_SCORE_PAIRS + 3)]
     bench = Bench().ask(pairs("a", "q", *texts))
     assert [(one.id, len(one.texts)) for one in bench.asked] == [("a", 32), ("a/2", 32), ("a/3", 3)]
+    assert {one.part_of for one in bench.asked} == {"a"}
     for one in reversed(bench.asked):
         assert "a" not in bench.ended
         bench.answer(answer(one))
