@@ -14,7 +14,7 @@ from cluster.runtime.allow_list import Role
 from cluster.runtime.channel import Attach
 from cluster.runtime.curve import ClientTrust, connect
 from cluster.runtime.keys import ClusterKeys, known_heads, open_keys
-from cluster.runtime.place import DEFAULT_NAME, place_of_cluster
+from cluster.runtime.place import DEFAULT_NAME, named_by, place_of_cluster
 from sage.base.config import load_settings
 from sage.base.errors import ClusterUnreachable, ConfigInvalid, NotTrusted
 from sage.base.settings import ClusterSettings
@@ -42,7 +42,7 @@ def reach_name(name: str = DEFAULT_NAME) -> RemoteCluster:
         return reach_address(head.address)
     raise ClusterUnreachable(
         f"no cluster {name!r} runs on this machine",
-        "Start one: sage-cluster start. One elsewhere: --address tcp://HOST:PORT.",
+        f"Start one: sage-cluster start{named_by(name)}. One elsewhere: --address tcp://HOST:PORT.",
     )
 
 

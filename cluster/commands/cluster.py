@@ -41,6 +41,7 @@ def start(
 ) -> None:
     """Start head, control plane and nodes in the background, and say where they are; exit 1 where they run already."""
     from cluster.client.start import ClusterWish, start_cluster
+    from cluster.runtime.place import named_by
     from cluster.serving.engines.spec import spec_from_text
     from sage.base.config import load_settings
 
@@ -49,7 +50,7 @@ def start(
     if json:
         print_json(beacon)
         return
-    named = "" if name == DEFAULT_NAME else f" --name {name}"
+    named = named_by(name)
     print(f"cluster {name} runs (head: process {beacon.pid}, {counted(nodes, 'node')})")
     print(f"  submit   sage-cluster submit{named} FILE[:FLOW]")
     if beacon.address is not None:
@@ -78,6 +79,7 @@ def join(
     import socket
 
     from cluster.client.joining import JoinWish, join_cluster
+    from cluster.runtime.place import named_by
     from sage.base.config import load_settings
 
     wish = JoinWish(address, token, name, node or socket.gethostname(), cpus, gpus)
@@ -88,7 +90,7 @@ def join(
         print(f'this user may submit to {address} now: flow.run("{address}"), sage-cluster submit --address {address}')
     else:
         print(f"{wish.node} is a node of the cluster at {address} (process {joined.pid})")
-        print(f"  leave    sage-cluster stop{'' if name == DEFAULT_NAME else f' --name {name}'}")
+        print(f"  leave    sage-cluster stop{named_by(name)}")
 
 
 @app.command()

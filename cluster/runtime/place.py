@@ -117,10 +117,9 @@ class ClusterPlace:
         if beacon is not None:
             how = f" at {beacon.address or beacon.control} (process {beacon.pid})"
             how += f", with this machine as its node {beacon.joined_as}" if beacon.joined_as is not None else ""
-        raise ClusterRunning(
-            f"cluster {self.name} runs already{how}",
-            "Look at it: sage-cluster status. End it: sage-cluster stop. Another one beside it: --name NAME.",
-        )
+        named = named_by(self.name)
+        do = f"Look at it: sage-cluster status{named}. End it: sage-cluster stop{named}. One beside it: --name NAME."
+        raise ClusterRunning(f"cluster {self.name} runs already{how}", do)
 
     def _remove_dead(self) -> None:
         """Remove the folder if somebody has lived in it; one that another start has just made stays."""
@@ -198,6 +197,11 @@ class ClusterPlace:
             with contextlib.suppress(OSError):
                 self.folder.parent.rmdir()
                 self.folder.parent.parent.rmdir()
+
+
+def named_by(name: str) -> str:
+    """Return the option that names a cluster, for commands to be typed: " --name NAME", or "" for the default."""
+    return "" if name == DEFAULT_NAME else f" --name {name}"
 
 
 def place_of_cluster(name: str = DEFAULT_NAME, environ: Mapping[str, str] | None = None) -> ClusterPlace:

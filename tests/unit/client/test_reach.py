@@ -15,7 +15,7 @@ from cluster.runtime.join_token import parse_token
 from cluster.runtime.keys import open_keys
 from cluster.runtime.place import Beacon, ClusterPlace, place_of_cluster
 from sage.base.config import load_settings
-from sage.base.errors import ClusterUnreachable, ConfigInvalid, KeysUnsafe, NotTrusted
+from sage.base.errors import ClusterRunning, ClusterUnreachable, ConfigInvalid, KeysUnsafe, NotTrusted
 from tests.unit.client.scripted_head import ScriptedHead
 
 
@@ -47,6 +47,9 @@ def test_where_no_cluster_runs_it_is_said_how_to_start_one() -> None:
     with pytest.raises(ClusterUnreachable, match="no cluster 'default' runs") as caught:
         reach_name()
     assert "sage-cluster start" in caught.value.do
+    with pytest.raises(ClusterUnreachable, match="no cluster 'mine' runs") as caught:
+        reach_name("mine")
+    assert "sage-cluster start --name mine." in caught.value.do
 
 
 def test_the_cluster_of_a_name_is_reached_by_its_socket(place: ClusterPlace) -> None:
@@ -107,3 +110,14 @@ def test_no_token_is_made_for_a_cluster_that_nobody_else_reaches(place: ClusterP
 def test_no_token_is_made_where_no_head_runs() -> None:
     with pytest.raises(ClusterUnreachable):
         issue("default", Role.NODE, 60.0)
+
+
+def test_a_second_start_is_told_how_to_look_at_the_first_by_its_name() -> None:
+    place = place_of_cluster("mine")
+    place.make()
+    held = place.take()
+    assert held is not None
+    with pytest.raises(ClusterRunning, match="cluster mine runs already") as caught:
+        place_of_cluster("mine").check_free()
+    os.close(held)
+    assert "sage-cluster status --name mine. End it: sage-cluster stop --name mine." in caught.value.do
