@@ -1,8 +1,11 @@
 """What of our prompts a vLLM server keeps, by what it publishes of its blocks."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cluster.serving.engines import kept_prompts
 from cluster.serving.engines.kept_prompts import KeptChange, KeptPrompts
@@ -144,3 +147,54 @@ def test_tenants_learn_nothing_of_what_the_server_keeps_of_others() -> None:
     kept.prompted(sizing.prefix(ours), 128, TOKENS[:4])
     assert kept.changes() == KeptChange(sizing.prefix(ours).hashes)
     assert set(sizing.prefix(theirs).hashes).isdisjoint(sizing.prefix(ours).hashes)
+
+
+def texts_of(prompt: int) -> tuple[int, ...]:
+    return (1000 + prompt // 2, 2000 + prompt, 3000 + prompt)
+
+
+def tokens_of(prompt: int) -> tuple[int, ...]:
+    return tuple(token for text in texts_of(prompt) for token in (text, 1, 2, 3))
+
+
+def tell(kept: KeptPrompts, told: set[int]) -> None:
+    change = kept.changes()
+    assert told.isdisjoint(change.stored), "nothing is told twice"
+    told.update(change.stored)
+    told.difference_update(change.removed)
+
+
+Step = tuple[str, int, int]
+"""What, of which prompt, how many of its blocks or which."""
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["prompt", "store", "remove", "clear", "tell"]), st.integers(0, 5), st.integers(1, 3)
+        ),
+        max_size=60,
+    )
+)
+def test_what_was_told_is_what_is_stored_of_the_prompts_that_were_asked(steps: list[Step]) -> None:
+    """Six prompts of three blocks, of which each two have the first in common."""
+    kept, told, asked = KeptPrompts(), set[int](), set[int]()
+    places: Counter[int] = Counter()  # of a block of the server, by the number of its text
+    for what, which, blocks in steps:
+        if what == "prompt":
+            kept.prompted(PromptPrefix(texts_of(which), (4, 8, 12)), 12, tokens_of(which))
+            asked.update(texts_of(which))
+        elif what == "store":
+            kept.take([stored(tokens_of(which)[: 4 * blocks], texts_of(which)[:blocks])])
+            places.update(texts_of(which)[:blocks])
+        elif what == "remove":
+            text = texts_of(which)[blocks - 1]
+            kept.take([BlockRemoved((text,))])
+            places[text] = max(0, places[text] - 1)
+        elif what == "clear":
+            kept.take([AllBlocksCleared()])
+            places.clear()
+        else:
+            tell(kept, told)
+    tell(kept, told)
+    assert told == {text for text in asked if places[text]}
