@@ -1,7 +1,7 @@
 """Figures of a benchmark document as pictures, and as one page that needs nothing beside it.
 
-Draws with matplotlib, which the extra `plots` brings. Knows no benchmark: bars for what results have, a grid for what
-tenants cost each other.
+Draws with matplotlib, which the extra `plots` brings. Knows no benchmark: bars for what results have, lines against
+windows, a grid for what tenants cost each other.
 """
 
 import base64
@@ -17,10 +17,14 @@ from sage.base.errors import ExtraMissing, SinkUnwritable
 
 FIGURES = (
     "ratio_to_python", "ratio_to_ideal", "records_per_s", "goodput_requests", "goodput_tokens", "jain", "prefix_hit",
-    "max_load", "ttft_p99_ms", "tpot_p99_ms", "quiet_p99_ratio", "engine_s_per_good", "highest_load", "p99_us",
-    "us_per_decision", "combined_ratio", "seconds_to_first_result",
+    "max_load", "ttft_p99_ms", "tpot_p99_ms", "quiet_p99_ratio", "smallest_share", "record_misses",
+    "engine_s_per_good", "highest_load", "p99_us", "us_per_decision", "combined_ratio", "seconds_to_first_result",
 )  # fmt: skip
-_NAMES = ("engine", "policy", "route", "prompts", "num_engines", "load", "batch_records", "mode")
+BY_CLASS = ("attainment", "class_ttft_p99_ms")
+AGAINST_WINDOW = ("goodput_requests", "record_misses", "jain", "quiet_p99_ratio")
+_NAMES = (
+    "engine", "policy", "route", "prompts", "window", "num_engines", "load", "batch_records", "mode", "service_class",
+)  # fmt: skip
 _GROUPS = ("trace", "workload")
 _DOTS_PER_INCH = 110
 
@@ -37,9 +41,25 @@ def pictures(document: Document) -> Iterator[Picture]:
         having = [row for row in rows if isinstance(row.get(figure), int | float)]
         if having:
             yield figure, _bars(figure, having)
+    for figure in BY_CLASS:
+        classes = [each for row in rows for each in _of_classes(figure, row)]
+        if classes:
+            yield figure, _bars(figure, classes)
+    if len({row.get("window") for row in rows}) > 1:
+        for figure in AGAINST_WINDOW:
+            having = [row for row in rows if isinstance(row.get(figure), int | float) and row.get("window") is not None]
+            if having:
+                yield f"{figure}-against-window", _lines(figure, having)
     interfering = [row for row in rows if "p99_ratio" in row and "beside" in row]
     if interfering:
         yield "interference", _grid(interfering)
+
+
+def _of_classes(figure: str, row: Row) -> list[Row]:
+    """Return a row for each class that `row` has a figure of."""
+    found = row.get(figure)
+    values = found if isinstance(found, dict) else {}
+    return [{**row, figure: value, "service_class": name} for name, value in values.items()]
 
 
 def page(named: Sequence[tuple[str, Document]]) -> str:
@@ -79,6 +99,24 @@ def _bars(figure: str, rows: Sequence[Row]) -> bytes:
     axes.set_yticks(range(len(rows)), labels, fontsize=7)
     axes.invert_yaxis()
     axes.set_title(figure + (" (simulated)" if any(row.get("simulated") for row in rows) else ""), fontsize=9)
+    return _png(drawing)
+
+
+def _lines(figure: str, rows: Sequence[Row]) -> bytes:
+    """Draw a line over the windows for each setup."""
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        alike = [{**each, "window": None} for each in rows]
+        lines.setdefault(_label({**row, "window": None}, alike), []).append((int(row["window"]), float(row[figure])))
+    drawing = _new(height_inches=4.0)
+    axes = drawing.subplots()
+    for label, points in lines.items():
+        axes.plot(*zip(*sorted(points), strict=True), marker="o", label=label)
+    axes.set_xscale("log", base=2)
+    axes.set_xlabel("sequences given to one engine at once", fontsize=8)
+    axes.set_title(figure + (" (simulated)" if any(row.get("simulated") for row in rows) else ""), fontsize=9)
+    if len(lines) > 1:
+        axes.legend(fontsize=7)
     return _png(drawing)
 
 

@@ -73,7 +73,8 @@ def _measure_trace(
         say(f"{name}: {setup.policy}, {setup.route}, {num_engines} engines, highest load")
         yield _highest_load(trace, full_s, setup, wanted)
     for load, setup in product(wanted.loads if wanted.find_load is None else (), setups):
-        say(f"{name}: {setup.policy}, {setup.route}, {setup.prompts}, {num_engines} engines, load {load:g}")
+        within = f", window {setup.window}" if len(wanted.windows) > 1 else ""
+        say(f"{name}: {setup.policy}, {setup.route}, {setup.prompts}{within}, {num_engines} engines, load {load:g}")
         traces = _seeds(trace.lasting(full_s / load), wanted)
         yield _measured(traces, setup, load, wanted, clock)
         if wanted.with_interference:
@@ -81,14 +82,15 @@ def _measure_trace(
 
 
 def _setups(num_engines: int, wanted: PoliciesWanted) -> Iterator[Setup]:
-    for prompts, policy, route in product(wanted.prompts, wanted.policies, wanted.routes):
+    windows: tuple[int | None, ...] = wanted.windows or (None,)
+    for prompts, window, policy, route in product(wanted.prompts, windows, wanted.policies, wanted.routes):
         yield Setup(
             policy,
             route,
             wanted.admission.value,
             num_engines,
             profile_of(wanted.profile),
-            window=wanted.window,
+            window=window,
             prompts=prompts.value,
         )
 

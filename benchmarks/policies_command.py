@@ -27,7 +27,9 @@ FindLoad = Annotated[
 ]
 Costs = Annotated[Profile, typer.Option("--profile", help="Which engine is simulated.")]
 Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Replays of each, with arrivals moved a little.")]
-Window = Annotated[int | None, typer.Option("--window", min=1, help="Sequences given to one engine at once.")]
+Windows = Annotated[
+    list[int] | None, typer.Option("--window", min=1, help="Sequences given to one engine at once; may be repeated.")
+]
 PromptWindows = Annotated[
     list[Prompts] | None, typer.Option("--prompts", help="Prompts kept in an engine; may be repeated; else adaptive.")
 ]
@@ -48,7 +50,7 @@ def policies(
     find_load: FindLoad = None,
     profile: Costs = Profile.H100,
     seeds: Seeds = 1,
-    window: Window = None,
+    window: Windows = None,
     prompts: PromptWindows = None,
     limit: Limit = None,
     seed: Seed = 7,
@@ -72,7 +74,7 @@ def policies(
         profile=profile,
         seed=seed,
         num_seeds=seeds,
-        window=window,
+        windows=tuple(window or ()),
         limit=limit,
         prompts=tuple(prompts or (Prompts.ADAPTIVE,)),
     )

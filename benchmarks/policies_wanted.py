@@ -45,7 +45,8 @@ class PoliciesWanted:
     """Each policy with each route. `load` 1 is the rate at which the engines just get through all that comes.
 
     `is_mixed`: requests are dealt into classes. `with_interference`: tenants are replayed in pairs too. `find_load`:
-    the share of good requests for which the highest load is looked for; `loads` is empty then.
+    the share of good requests for which the highest load is looked for; `loads` is empty then. `windows`: sequences
+    given to one engine at once, each in a replay of its own; empty: as many as it takes.
     """
 
     traces: tuple[TraceName, ...]
@@ -57,7 +58,7 @@ class PoliciesWanted:
     profile: Profile
     seed: int
     num_seeds: int
-    window: int | None
+    windows: tuple[int, ...]
     limit: int | None
     prompts: tuple[Prompts, ...] = (Prompts.ADAPTIVE,)
     is_mixed: bool = False
@@ -68,7 +69,7 @@ class PoliciesWanted:
         """Return the command line that asks for this.
 
         >>> wanted = PoliciesWanted((TraceName.GENERATED,), ("fifo",), ("auto",), Shedding.NONE, (4,), (1.2,),
-        ...                         Profile.H100, 7, 1, None, 100)
+        ...                         Profile.H100, 7, 1, (), 100)
         >>> print(wanted.command())
         sage-benchmark policies --trace generated --policy fifo --route auto --admission none --engines 4 --load 1.2 \
 --profile h100 --seed 7 --seeds 1 --prompts adaptive --limit 100
@@ -88,6 +89,6 @@ class PoliciesWanted:
         words += ["--mixed-classes"] if self.is_mixed else []
         words += ["--interference"] if self.with_interference else []
         words += [] if self.find_load is None else [f"--find-load {self.find_load:g}"]
-        words += [] if self.window is None else [f"--window {self.window}"]
+        words += [f"--window {window}" for window in self.windows]
         words += [] if self.limit is None else [f"--limit {self.limit}"]
         return " ".join(words)

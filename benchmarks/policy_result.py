@@ -9,12 +9,15 @@ from benchmarks.document import Result
 from benchmarks.intervals import interval
 from benchmarks.simulator.arrival import Trace
 from benchmarks.simulator.fairness import jain_index, shares_of
-from benchmarks.simulator.outcome import Figures, attainment, figures_of, record_misses
+from benchmarks.simulator.outcome import Figures, attainment, figures_of, record_misses, ttft_p99_by_class
 from benchmarks.simulator.run import Replayed, Setup
 
 
 class SetupResult(Result, frozen=True, kw_only=True):
-    """What all results of replays have: which trace was replayed against what."""
+    """What all results of replays have: which trace was replayed against what.
+
+    `window`: sequences given to one engine at once; None: as many as it takes.
+    """
 
     trace: str
     policy: str
@@ -22,6 +25,7 @@ class SetupResult(Result, frozen=True, kw_only=True):
     admission: str
     prompts: str
     num_engines: int
+    window: int | None
 
 
 class PolicyResult(SetupResult, frozen=True, kw_only=True):
@@ -29,7 +33,8 @@ class PolicyResult(SetupResult, frozen=True, kw_only=True):
 
     `goodput_*` are shares of what was offered; `_low` and `_high` are the ends of the 95 % interval of the mean over
     the seeds, by Student's t, and `seeds` has the values of each seed. `attainment` is the share of good requests of
-    each class. `engine_s_per_good`: seconds of an engine for each good request; `busy`: the share at work.
+    each class, `class_ttft_p99_ms` the p99 of the time to its first token where it ended well. `engine_s_per_good`:
+    seconds of an engine for each good request; `busy`: the share at work.
     `prefix_hit`: share of the prompt tokens that the engine had cached; `prefix_hit_pooled`: of one cache as large as
     all together, the oracle. `max_load`: the most loaded engine by the mean, in prompt tokens given.
     `forecast_error_*`: by how much of its time the first token came off what was foretold when its request was sent.
@@ -67,6 +72,7 @@ class PolicyResult(SetupResult, frozen=True, kw_only=True):
     goodput_tokens_low: float
     goodput_tokens_high: float
     attainment: dict[str, float]
+    class_ttft_p99_ms: dict[str, float]
     engine_s_per_good: float
     busy: float
     seeds: dict[str, list[float]]
@@ -105,7 +111,8 @@ def policy_result(
         prefix_hit_pooled=round(pooled, 4),
         speed=round(sum(run.duration_s for run in runs) / max(1e-9, took_s)),
         quiet_p99_ratio=_mean_of_known(quiet),
-        attainment=_attainment(runs),
+        attainment=_by_class([attainment(run.outcomes) for run in runs]),
+        class_ttft_p99_ms=_by_class([ttft_p99_by_class(run.outcomes) for run in runs]),
         seeds=seeds,
         record_misses=_mean_of_known([record_misses(run.outcomes) for run in runs]),
     )
@@ -123,6 +130,7 @@ def of_setup(trace: Trace, setup: Setup, profile: str) -> dict[str, Any]:
         "admission": setup.admission,
         "prompts": setup.prompts,
         "num_engines": setup.num_engines,
+        "window": setup.window,
     }
 
 
@@ -155,9 +163,10 @@ def _cost(runs: Sequence[Replayed], figures: Sequence[Figures], num_engines: int
     }
 
 
-def _attainment(runs: Sequence[Replayed]) -> dict[str, float]:
-    each = [attainment(run.outcomes) for run in runs]
-    return {name: round(mean(found[name] for found in each), 4) for name in each[0]}
+def _by_class(runs: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the mean over the runs that have a figure of a class, for each class that any of them has one of."""
+    names = sorted({name for found in runs for name in found})
+    return {name: round(mean(found[name] for found in runs if name in found), 4) for name in names}
 
 
 def _fairness(runs: Sequence[Replayed]) -> dict[str, float]:

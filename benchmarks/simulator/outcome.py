@@ -102,6 +102,15 @@ def attainment(outcomes: Sequence[Outcome]) -> dict[str, float]:
     return {name: sum(good) / len(good) for name, good in sorted(found.items())}
 
 
+def ttft_p99_by_class(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Return the p99 of milliseconds to the first token of what ended well, of each class of which anything did."""
+    found: dict[str, list[float]] = {}
+    for o in outcomes:
+        if o.why is None and o.first_token_s is not None:
+            found.setdefault(o.arrival.service_class.value, []).append(1e3 * o.first_token_s)
+    return {name: quantile(sorted(firsts), 0.99) for name, firsts in sorted(found.items())}
+
+
 def record_misses(outcomes: Sequence[Outcome]) -> float | None:
     """Return the share of the records that are due whose last call ended later, or failed; None where none is due."""
     due_s: dict[int, float] = {}

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.cli import app
 from benchmarks.compare import compare
 from benchmarks.document import Document, Hardware, read, write
-from benchmarks.plots import page
+from benchmarks.plots import page, pictures
 from sage.base.errors import SourceUnreadable
 from sage.cli import run_command
 from tests.conftest import ROOT
@@ -82,6 +82,18 @@ def test_a_page_holds_its_pictures_and_says_what_is_simulated(tmp_path: Path) ->
     assert text.count("data:image/png;base64,") == 2
     assert "src='http" not in text
     assert "<h1>run</h1>" in text
+
+
+def test_classes_have_bars_and_windows_have_lines() -> None:
+    rows = tuple(
+        {"policy": "hybrid", "window": window, "jain": 0.9, "attainment": {"batch": 0.5, "interactive": 1.0}}
+        for window in (16, 4)
+    )
+    shown = msgspec.structs.replace(document("fifo"), results=rows)
+    names = [name for name, png in pictures(shown) if png.startswith(PNG)]
+    assert names == ["jain", "attainment", "jain-against-window"]
+    alone = msgspec.structs.replace(shown, results=rows[:1])
+    assert [name for name, _ in pictures(alone)] == ["jain", "attainment"]
 
 
 def test_pictures_are_written_one_a_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from benchmarks.policies import InterferenceResult, LoadResult, full_load_s, mea
 from benchmarks.policies_wanted import PoliciesWanted, Profile, Shedding, TraceName
 from benchmarks.policy_result import PolicyResult
 from benchmarks.simulator.arrival import Arrival, Trace, trace_of
-from benchmarks.simulator.outcome import Outcome, figures_of
+from benchmarks.simulator.outcome import Outcome, figures_of, ttft_p99_by_class
 from benchmarks.simulator.run import Setup, replay
 from benchmarks.simulator.traces import generated_trace, load_trace
 from cluster.serving.engines.cost import H100
@@ -90,7 +90,7 @@ def test_a_trace_begins_at_zero_and_lasts_as_long_as_wanted() -> None:
 
 def test_results_say_what_they_are_of() -> None:
     wanted = PoliciesWanted(
-        (TraceName.GENERATED,), ("fifo",), ("auto",), Shedding.DEADLINE, (2,), (1.0,), Profile.H100, 7, 3, 48, 100
+        (TraceName.GENERATED,), ("fifo",), ("auto",), Shedding.DEADLINE, (2,), (1.0,), Profile.H100, 7, 3, (48,), 100
     )
     said: list[str] = []
     (result,) = measure_policies(wanted, SystemClock(), said.append)
@@ -138,7 +138,7 @@ def wanted_of(**changed: object) -> PoliciesWanted:
         Profile.H100,
         7,
         3,
-        None,
+        (),
         60,
     )
     return replace(wanted, **changed)  # type: ignore[arg-type]  # names of its fields
@@ -152,6 +152,30 @@ def test_a_result_has_intervals_over_the_seeds_and_attainment_a_class() -> None:
     assert result.goodput_tokens_low <= result.goodput_tokens <= result.goodput_tokens_high
     assert 0.0 < result.busy <= 1.0
     assert result.engine_s_per_good > 0.0
+
+
+def test_a_result_has_the_first_tokens_of_each_class_and_they_are_those_of_all() -> None:
+    (result,) = measure_policies(wanted_of(is_mixed=True, num_seeds=1), SystemClock(), lambda what: None)
+    assert isinstance(result, PolicyResult)
+    assert result.class_ttft_p99_ms.keys() == {"interactive", "standard", "batch"}
+    assert max(result.class_ttft_p99_ms.values()) == pytest.approx(result.ttft_p99_ms, abs=1e-3)
+
+
+def test_what_fails_has_no_time_to_its_first_token() -> None:
+    ended, refused = (Outcome(Arrival(0.0, 10, 1), asked_s=0.0) for _ in range(2))
+    ended.first_s = ended.end_s = 0.5
+    refused.why, refused.first_s = "SAGE-2201", 9.0
+    assert ttft_p99_by_class([ended, refused]) == {ended.arrival.service_class.value: 500.0}
+
+
+def test_each_window_has_a_result_and_a_small_one_holds_requests_back() -> None:
+    wanted = wanted_of(windows=(1, 64), loads=(2.0,), admission=Shedding.NONE, num_seeds=1)
+    small, large = measure_policies(wanted, SystemClock(), lambda what: None)
+    assert isinstance(small, PolicyResult)
+    assert isinstance(large, PolicyResult)
+    assert (small.window, large.window) == (1, 64)
+    assert small.ttft_p99_ms > large.ttft_p99_ms
+    assert wanted.command().endswith("--window 1 --window 64 --limit 60")
 
 
 def test_each_number_of_engines_and_each_load_has_a_result() -> None:
