@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.runtime.allow_list import AllowedKey, AllowList, Domain, Role
-from cluster.runtime.join_token import MAX_TOKENS, Joiner, JoinToken, issue_token, parse_token, redeem
+from cluster.runtime.join_token import LIFETIME_S, MAX_TOKENS, Joiner, JoinToken, issue_token, parse_token, redeem
 from cluster.runtime.keys import new_curve_keys
 from sage.base.errors import InvalidRequest, NotTrusted, TokenInvalid
 
@@ -65,6 +65,13 @@ def test_an_expired_token_says_so() -> None:
     allowed, token = issued(lifetime_s=60.0)
     with pytest.raises(TokenInvalid, match="expired 40 s ago"):
         redeem(allowed, token.keys.public_key, ALDER, NOW_S + 100)
+
+
+@pytest.mark.parametrize("jump_s", [-3600.0, 3600.0])
+def test_a_token_as_it_is_given_outlives_a_jump_of_the_heads_clock_by_an_hour(jump_s: float) -> None:
+    allowed, token = issued(lifetime_s=LIFETIME_S)
+    joined = redeem(allowed, token.keys.public_key, ALDER, NOW_S + jump_s)
+    assert [key.label for key in joined.of_role(Role.NODE)] == ["alder"]
 
 
 def test_an_unknown_token_says_so() -> None:
