@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from tempfile import TemporaryDirectory, mkdtemp
 
 import msgspec
@@ -21,7 +21,8 @@ import msgspec
 import sage
 from benchmarks.checkpoint_flow import Leaving, expected_sums, running_sums
 from benchmarks.document import Result
-from benchmarks.measure import Run, in_turns, median_ratio
+from benchmarks.measure import Run, centiles, in_turns, median_ratio
+from benchmarks.worker_kills import measure_worker_kills
 from cluster.local import LocalCluster
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
@@ -63,16 +64,18 @@ class CheckpointWanted:
     every_s: float
     num_rounds: int
     num_kills: int
+    num_worker_kills: int = 0
 
     def command(self) -> str:
         """Return the command line that asks for this.
 
         >>> CheckpointWanted(1000, 10, 0.5, 2, 3).command()
-        'sage-benchmark checkpoint --records 1000 --keys 10 --every 0.5 --rounds 2 --kills 3'
+        'sage-benchmark checkpoint --records 1000 --keys 10 --every 0.5 --rounds 2 --kills 3 --worker-kills 0'
         """
         return (
             f"sage-benchmark checkpoint --records {self.num_records} --keys {self.num_keys} --every {self.every_s:g} "
-            f"--rounds {self.num_rounds} --kills {self.num_kills}"
+            f"--rounds {self.num_rounds} --kills {self.num_kills} "
+            f"--worker-kills {self.num_worker_kills}"
         )
 
 
@@ -81,6 +84,8 @@ def measure_checkpoints(wanted: CheckpointWanted, clock: Clock) -> list[Result]:
     results: list[Result] = list(_cost(wanted, clock))
     if wanted.num_kills:
         results.append(_recovery(wanted, clock))
+    if wanted.num_worker_kills:
+        results.append(measure_worker_kills(wanted.num_worker_kills, wanted.every_s))
     return results
 
 
@@ -94,11 +99,11 @@ def _cost(wanted: CheckpointWanted, clock: Clock) -> Iterator[CheckpointResult]:
             raise InternalError(f"{way}: the sums of {wanted.num_records} numbers are wrong")
         pauses_s[way] += pauses(outcome.times_s, wanted.every_s)
 
-    with LocalCluster(settings=Settings()) as cluster, TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, LocalCluster(settings=Settings()) as cluster:
         ways = {"none": lambda: _run(cluster, wanted, None), "sage": lambda: _run(cluster, wanted, mkdtemp(dir=folder))}
         seconds = in_turns(ways, num_rounds=wanted.num_rounds, clock=clock, check=check)
     for way, taken_s in seconds.items():
-        p50, p99 = _centiles(pauses_s[way])
+        p50, p99 = centiles(pauses_s[way])
         yield CheckpointResult(
             engine="sage",
             workload=f"a checkpoint every {wanted.every_s:g} s" if way == "sage" else "no checkpoints",
@@ -154,7 +159,7 @@ def _recovery(wanted: CheckpointWanted, clock: Clock) -> RecoveryResult:
     with TemporaryDirectory() as folder:
         found = [_killed_once(wanted, Path(folder) / str(number), clock) for number in range(wanted.num_kills)]
     first_s, full_s = zip(*found, strict=True)
-    (first_p50, first_p99), (full_p50, full_p99) = _centiles(first_s), _centiles(full_s)
+    (first_p50, first_p99), (full_p50, full_p99) = centiles(first_s), centiles(full_s)
     return RecoveryResult(
         engine="sage",
         workload="kill -9 of the process",
@@ -203,10 +208,3 @@ def full_rate_s(times_s: Sequence[float], nums: Sequence[int]) -> float:
         if totals[end] - totals[start] >= _FULL_RATE * rate_per_s * _RATE_OVER_S:
             return start_s
     return times_s[-1]
-
-
-def _centiles(seconds: Sequence[float]) -> tuple[float, float]:
-    if len(seconds) < 2:
-        return (seconds[0], seconds[0]) if seconds else (0.0, 0.0)
-    centiles = quantiles(seconds, n=100, method="inclusive")
-    return centiles[49], centiles[98]

@@ -159,6 +159,7 @@ def checkpoint(
     every: Annotated[float, typer.Option("--every", min=0.01, help="Seconds from checkpoint to checkpoint.")] = 1.0,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed, in turns.")] = 5,
     kills: Annotated[int, typer.Option("--kills", min=0, help="How often a process is killed.")] = 5,
+    worker_kills: Annotated[int, typer.Option("--worker-kills", min=0, help="How often a worker of local:2 is.")] = 0,
     json: Target = None,
 ) -> None:
     """Time a stream with checkpoints against the same without, and how soon a killed one is back at its rate."""
@@ -166,7 +167,7 @@ def checkpoint(
     from benchmarks.deliver import deliver
     from benchmarks.document import document_of
 
-    wanted = CheckpointWanted(records, keys, every, rounds, kills)
+    wanted = CheckpointWanted(records, keys, every, rounds, kills, worker_kills)
     clock = SystemClock()
     document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_checkpoints(wanted, clock))
     deliver(document, json)

@@ -3,7 +3,7 @@
 import gc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import median, quantiles
 
 from sage.base.clock import Clock
 
@@ -51,3 +51,15 @@ def median_ratio(limit_s: Sequence[float], own_s: Sequence[float]) -> float:
     0.5
     """
     return median(limit / own for limit, own in zip(limit_s, own_s, strict=True))
+
+
+def centiles(seconds: Sequence[float]) -> tuple[float, float]:
+    """Return the median and the 99th centile; zeros where there is none.
+
+    >>> centiles([1.0]), centiles([])
+    ((1.0, 1.0), (0.0, 0.0))
+    """
+    if len(seconds) < 2:
+        return (seconds[0], seconds[0]) if seconds else (0.0, 0.0)
+    found = quantiles(seconds, n=100, method="inclusive")
+    return found[49], found[98]

@@ -5,6 +5,7 @@ import pytest
 from benchmarks.checkpoint_flow import expected_sums
 from benchmarks.checkpoints import CheckpointResult, CheckpointWanted, full_rate_s, measure_checkpoints, pauses
 from benchmarks.latency import Arrivals, exchanged, fused
+from benchmarks.worker_kills import measure_worker_kills
 from cluster.local import LocalCluster
 from sage.base.clock import SystemClock
 from sage.base.errors import SageError
@@ -56,3 +57,10 @@ def test_a_record_that_is_missing_is_found() -> None:
     arrivals((1, 0.0, 1))
     with pytest.raises(SageError, match="record 3 came as number 2"):
         arrivals((3, 0.0, 1))
+
+
+@pytest.mark.cluster
+def test_a_worker_that_is_killed_loses_nothing_and_the_flow_is_back_at_its_rate() -> None:
+    found = measure_worker_kills(1, 0.5)
+    assert (found.n, found.num_lost, found.num_doubled) == (1, 0, 0)
+    assert 0 < found.detected_p50_s < found.first_record_p50_s <= found.full_rate_p50_s
