@@ -17,10 +17,10 @@ from cluster.serving.window import PromptWindow, is_adaptive
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import TEXT_KINDS, Kind, ModelCard
 
-SLOTS_FOR_A_KEPT_ONE = 16
-"""Of so many sequences of an engine that tenants share one is kept for what is sparse: a quiet tenant's p99 is 2.45
-times its own by that, 2.58 with half as many; tokens stay the same (simulated, `auto`, ten runs of six traces of two
-tenants at load 2, 2026-11-23; 3.5 times without any of it)."""
+SLOTS_FOR_A_KEPT_ONE = 12
+"""Of so many sequences of an engine that tenants share one is kept for what is sparse: a quiet tenant's p99 is 2.48
+times its own by that, 2.68 with one of sixteen, 3.95 without any of it (rough, simulated: `auto`, ten runs over six
+traces of two tenants at load 2, 2026-11-23)."""
 
 MAX_SCANNED = 16  # engines, beside those that have a prompt cached
 
