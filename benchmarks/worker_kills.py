@@ -53,21 +53,21 @@ class WorkerKillsResult(Result, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class PacedNumbers:
+class SteadyNumbers:
     """Numbers below `num`, `per_s` a second; a reader goes on at its own pace wherever it begins."""
 
     num: int
     per_s: int = _PER_S
 
-    def open(self) -> "PacedReader":
+    def open(self) -> "SteadyReader":
         return self.open_at(0)
 
-    def open_at(self, position: int) -> "PacedReader":
-        return PacedReader(self, position)
+    def open_at(self, position: int) -> "SteadyReader":
+        return SteadyReader(self, position)
 
 
-class PacedReader:
-    def __init__(self, source: PacedNumbers, position: int) -> None:
+class SteadyReader:
+    def __init__(self, source: SteadyNumbers, position: int) -> None:
         self._source = source
         self._next = self._began_at = position
         self._began_s = monotonic()
@@ -144,7 +144,7 @@ def _killed_once(cluster: RemoteCluster, folder: Path, every_s: float, number: i
     stamps.mkdir(parents=True)
     num = int(_PER_S * (BEFORE_S + _AFTER_S))
     flow = sage.Flow("worker-kills")
-    left = flow.from_source(PacedNumbers(num)).key_by(_LastDigit()).fold((0, 0), _newest).with_parallelism(2)
+    left = flow.from_source(SteadyNumbers(num)).key_by(_LastDigit()).fold((0, 0), _newest).with_parallelism(2)
     passed = left.map(_number_of).map_batches(Stamped(str(stamps)))
     passed.map(str).write_text(folder / "numbers.txt")
     job = cluster.submit(flow, checkpoint=sage.Checkpoint(folder / "kept", every_s=every_s))
