@@ -23,7 +23,8 @@ def nothing_stays_behind() -> Iterator[None]:
     before = resources_now()
     yield
     after = resources_now()
-    assert {name: after[name] - before[name] for name in before if after[name] > before[name]} == {}
+    more = {name: after[name] - before[name] for name in before if after[name] > before[name]}
+    assert more == {}, psutil.Process().children(recursive=True)
 
 
 def resources_now() -> dict[str, int]:
