@@ -1,12 +1,13 @@
 """What is due at a time of events, the earliest first: in memory, or mostly in a table. Knows not what it is."""
 
 import struct
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from heapq import heappop, heappush
 from typing import Protocol
 
 from operators.keycode import exact_bytes_of_key
 from operators.tables import Table
+from operators.timed_state import Fired
 
 Due = tuple[float, Hashable, str | None]
 """When, of which key, and which of its values; None: a timer."""
@@ -23,6 +24,18 @@ class Dues(Protocol):
     def pop(self, until_s: float) -> Due | None:
         """Take out what is due first, where that is at `until_s` or before."""
         ...
+
+
+def let_go(
+    dues: Dues, until_s: float, fired: Fired, take: Callable[[float, Hashable, str | None], object], *, most: int
+) -> bool:
+    """Call `take` with what is due, until `most` were or `fired` has as many results; say whether more may be due."""
+    for _ in range(most):
+        due = dues.pop(until_s) if len(fired[0]) < most else None
+        if due is None:
+            return len(fired[0]) >= most
+        take(*due)
+    return True
 
 
 class DuesInMemory:

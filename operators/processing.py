@@ -7,7 +7,7 @@ from sys import maxsize
 from typing import Any
 
 from operators.alarms import Alarms
-from operators.due import Dues, DuesInMemory, StoredDues
+from operators.due import Dues, DuesInMemory, StoredDues, let_go
 from operators.failure import Failures, Numbers
 from operators.listed import ONE_RECORD, listed
 from operators.sides import Sides
@@ -165,19 +165,17 @@ class Processing:
 
     def _let_go(self, fired: Fired) -> None:
         """Do what is due by the watermark: so much as may be at hand at once."""
-        most = maxsize if self._spilled is None else self._spilled.len_part
-        for _ in range(most):
-            due = self._due.pop(self.watermark_s) if len(fired[0]) < most else None
-            if due is None:
-                self.is_behind = len(fired[0]) >= most
-                return
-            time_s, key, name = due
+
+        def take(time_s: float, key: Hashable, name: str | None) -> None:
             if name is not None:
                 self._expire(time_s, key, name)
             else:
                 self._fire(time_s, key, fired, max(time_s, self._before_s))
             if self._spilled is not None:
                 self._spilled.trim()
+
+        most = maxsize if self._spilled is None else self._spilled.len_part
+        self.is_behind = let_go(self._due, self.watermark_s, fired, take, most=most)
 
     # What a process asks for.
 

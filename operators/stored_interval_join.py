@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from math import inf, nextafter
 from typing import Any
 
-from operators.due import StoredDues
+from operators.due import StoredDues, let_go
 from operators.interval_join import IntervalJoin, Timed
 from operators.sides import Add
 from operators.spilled import Spilled
@@ -32,22 +32,18 @@ class StoredIntervalJoin(IntervalJoin):
         if watermark_s is not None and watermark_s > self._watermark_s:
             self._watermark_s = watermark_s
             self.is_behind = True
+        fired: Fired = ([], [])  # nothing leaves by time
         if self.is_behind:
-            self._forget()
+            until_s = nextafter(self._watermark_s, -inf)
+            self.is_behind = let_go(self._dues, until_s, fired, self._forget, most=self._spilled.len_part)
         self._spilled.trim()
-        return [], []
+        return fired
 
-    def _forget(self) -> None:
-        for _ in range(self._spilled.len_part):
-            due = self._dues.pop(nextafter(self._watermark_s, -inf))
-            if due is None:
-                self.is_behind = False
-                return
-            _, key, _ = due
-            self._sweep(key)
-            if (sides := self._kept.get(key)) is not None:
-                self._look_again(key, sides)
-            self._spilled.trim()
+    def _forget(self, _: float, key: Hashable, __: str | None) -> None:
+        self._sweep(key)
+        if (sides := self._kept.get(key)) is not None:
+            self._look_again(key, sides)
+        self._spilled.trim()
 
     def _begin(self, key: Hashable, side: int, time_s: float) -> _Sides:
         self._dues.push(time_s + self._reach_s[side][1], key, None)

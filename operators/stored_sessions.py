@@ -5,7 +5,7 @@ from math import inf, nextafter
 from typing import Any
 
 from operators.alarms import Alarms
-from operators.due import StoredDues
+from operators.due import StoredDues, let_go
 from operators.failure import Failures
 from operators.sessions import SessionWindows, Span
 from operators.sides import Add
@@ -39,17 +39,14 @@ class StoredSessions(SessionWindows):
         return fired
 
     def _let_go(self, fired: Fired) -> None:
-        most = self._spilled.len_part
-        for _ in range(most):
-            due = self._dues.pop(nextafter(self._watermark_s, -inf)) if len(fired[0]) < most else None
-            if due is None:
-                self.is_behind = len(fired[0]) >= most
-                return
-            time_s, key, _ = due
+        def take(time_s: float, key: Hashable, _: str | None) -> None:
             for span in list(self._kept.get(key, ())):
                 if span.due_s <= time_s:
                     self._look_at(key, span, fired)
             self._spilled.trim()
+
+        until_s = nextafter(self._watermark_s, -inf)
+        self.is_behind = let_go(self._dues, until_s, fired, take, most=self._spilled.len_part)
 
     def _look_again(self, key: Hashable, span: Span) -> None:
         span.due_s = self._end_s(span) + (self._allow_late_s if span.is_given else 0.0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import inf, nextafter
 from typing import Any
 
-from operators.due import StoredDues
+from operators.due import StoredDues, let_go
 from operators.sides import Add
 from operators.spilled import Spilled
 from operators.state import StepState
@@ -54,15 +54,12 @@ class StoredTableJoin:
         return fired
 
     def _let_go(self, fired: Fired) -> None:
-        most = self._kept.len_part
-        for _ in range(most):
-            due = self._dues.pop(nextafter(self._watermark_s, -inf)) if len(fired[0]) < most else None
-            if due is None:
-                self.is_behind = len(fired[0]) >= most
-                return
-            time_s, key, _ = due
+        def take(time_s: float, key: Hashable, _: str | None) -> None:
             self._meet(time_s, key, fired)
             self._kept.trim()
+
+        until_s = nextafter(self._watermark_s, -inf)
+        self.is_behind = let_go(self._dues, until_s, fired, take, most=self._kept.len_part)
 
     def _meet(self, time_s: float, key: Hashable, fired: Fired) -> None:
         """Let the lefts of a key go that waited for the watermark to be past this time."""
