@@ -47,8 +47,8 @@ class JobEntry:
     collected: CollectedRecords
     view: JobView
     run_id: JobId
-    watchers: set[PeerId] = field(default_factory=set)
-    followers: set[PeerId] = field(default_factory=set)
+    watchers: dict[PeerId, None] = field(default_factory=dict)
+    followers: dict[PeerId, None] = field(default_factory=dict)
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_LINES))
     nodes: dict[TaskId, NodeId] = field(default_factory=dict)
     num_lines: int = 0
@@ -176,8 +176,8 @@ class JobBook:
     def forget_client(self, peer: PeerId) -> list[JobEntry]:
         """Tell nothing to a client any more; return the jobs that it collected from."""
         for entry in self._entries.values():
-            entry.watchers.discard(peer)
-            entry.followers.discard(peer)
+            entry.watchers.pop(peer, None)
+            entry.followers.pop(peer, None)
         return [entry for entry in self._entries.values() if entry.collected.collector == peer]
 
     def bound_kept(self) -> None:

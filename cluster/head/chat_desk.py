@@ -175,7 +175,7 @@ class ChatDesk:
         self._forget(turn)
         entry = self._ports.book.find(turn.job_id)
         if entry is not None and entry.run_id == turn.run_id:
-            for node_id in set(entry.nodes.values()):
+            for node_id in dict.fromkeys(entry.nodes.values()):
                 self._ports.send(node_id, TurnsWithdrawn(turn.run_id, (turn.request.id,)))
         turn.reply_to([Failed(turn.request.id, Failure.of(error))])
 

@@ -276,7 +276,7 @@ class ClientDesk:
                 send(peer, Done(question))
             case WatchJob(question, job_id, collects):
                 entry = ports.book.entry(job_id)
-                entry.watchers.add(peer)
+                entry.watchers[peer] = None
                 send(peer, Done(question))
                 for news in entry.collected.collected_by(peer) if collects else ():
                     send(peer, news)
@@ -300,7 +300,7 @@ class ClientDesk:
                 entry = ports.book.entry(job_id)
                 send(peer, Logs(question, entry.lines_after(after, NUM_LINES), entry.num_lines))
                 if follow:
-                    entry.followers.add(peer)
+                    entry.followers[peer] = None
 
     def _submit(self, peer: PeerId, order: SubmitFlow) -> None:
         known = self._ports.book.find(order.job_id)

@@ -26,10 +26,10 @@ class ModelDesk:
         """`on_replies` is called on the plane's thread and must not wait."""
         self._plane = plane
         self._on_replies = on_replies
-        self._open: dict[PeerId, set[RequestId]] = {}
+        self._open: dict[PeerId, dict[RequestId, None]] = {}
 
     def ask(self, peer: PeerId, epoch: int, requests: Sequence[Request]) -> None:
-        self._open.setdefault(peer, set()).update(request.id for request in requests)
+        self._open.setdefault(peer, {}).update((request.id, None) for request in requests)
 
         def reply_to(replies: Sequence[Reply]) -> None:
             self._on_replies(RepliesFor(peer, epoch, tuple(replies)))
@@ -38,14 +38,16 @@ class ModelDesk:
 
     def cancel(self, peer: PeerId, request_ids: Sequence[RequestId]) -> None:
         """End requests of this peer's; those of others are passed over."""
-        own = self._open.get(peer, set())
+        own = self._open.get(peer, {})
         self._plane.cancel([request_id for request_id in request_ids if request_id in own])
 
     def answered(self, replies: RepliesFor) -> Iterator[tuple[Reply, ...]]:
         """Account for replies; yield them in parts that fit in a message each."""
         own = self._open.get(replies.peer)
         if own is not None:
-            own.difference_update(reply.request_id for reply in replies.replies if isinstance(reply, Last))
+            for reply in replies.replies:
+                if isinstance(reply, Last):
+                    own.pop(reply.request_id, None)
         part: list[Reply] = []
         num_bytes = 0
         for reply in replies.replies:
@@ -59,7 +61,7 @@ class ModelDesk:
 
     def forget(self, peer: PeerId) -> None:
         """End what a peer that is gone has asked."""
-        own = self._open.pop(peer, set())
+        own = self._open.pop(peer, {})
         if own:
             self._plane.cancel(tuple(own))
 

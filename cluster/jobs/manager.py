@@ -84,7 +84,7 @@ class JobManager(Actor[ManagerMessage]):
         self._jobs: dict[JobId, ManagedJob] = {}
         self._job_of_run: dict[JobId, JobId] = {}
         self._past: deque[JobId] = deque()
-        self._moving: set[JobId] = set()
+        self._moving: dict[JobId, None] = {}
         self._waiting = WaitingJobs(patience_s)
 
     def receive(self, message: ManagerMessage) -> object:
@@ -282,14 +282,14 @@ class JobManager(Actor[ManagerMessage]):
         """Tell of progress within PROGRESS_EVERY_S: every node reports as often, and the sums take time."""
         if not self._moving:
             self.set_timer("progress", PROGRESS_EVERY_S)
-        self._moving.add(job.id)
+        self._moving[job.id] = None
 
     def on_timer(self, timer_id: Hashable) -> None:
         if timer_id == "room":
             return self._place_waiting()
         if isinstance(timer_id, CheckpointDue):
             return self._jobs[timer_id.job_id].checkpoint_due() if timer_id.job_id in self._jobs else None
-        moving, self._moving = self._moving, set()
+        moving, self._moving = self._moving, {}
         for job_id in moving:
             job = self._jobs.get(job_id)
             if job is not None and not job.run.machine.is_over:

@@ -44,7 +44,7 @@ class NodeDoors:
     def admit(self, public_keys: Iterable[str]) -> None:
         """Let the owners of these keys send records here; "" is nobody's."""
         known = {key.public_key for key in self._allowed.keys}
-        for public_key in set(public_keys) - known - {""}:
+        for public_key in sorted(set(public_keys) - known - {""}):
             self._allowed = self._allowed.add(AllowedKey(public_key, Role.NODE, public_key, self._clock.unix_s()))
 
     def to_head(self, socket: "zmq.Socket[bytes]") -> None:

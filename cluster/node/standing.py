@@ -64,7 +64,7 @@ class Standing:
     """Decides; whoever holds it obeys, in order. It tries to join for ever, unless the head refuses it."""
 
     def __init__(self) -> None:
-        self._runs: set[JobId] = set()
+        self._runs: dict[JobId, None] = {}
         self._stopping: set[JobId] = set()
         self._retry_s = FIRST_RETRY_S
         self._ends = False
@@ -80,11 +80,11 @@ class Standing:
 
     def began(self, run_id: JobId) -> None:
         """Count a run that this node was given."""
-        self._runs.add(run_id)
+        self._runs[run_id] = None
 
     def stopped(self, run_id: JobId) -> list[StandOrder]:
         """Nothing of a run is left here."""
-        self._runs.discard(run_id)
+        self._runs.pop(run_id, None)
         self._stopping.discard(run_id)
         return self._settle()
 

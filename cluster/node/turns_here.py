@@ -104,7 +104,7 @@ class RunTurns:
         self._queues: defaultdict[str, _Queue] = defaultdict(_Queue)
         self._withdrawn: OrderedDict[RequestId, None] = OrderedDict()
         self._due_s: OrderedDict[RequestId, float] = OrderedDict()
-        self._asked: defaultdict[RequestId, set[RequestId]] = defaultdict(set)
+        self._asked: defaultdict[RequestId, dict[RequestId, None]] = defaultdict(dict)
 
     # What the member does.
 
@@ -123,7 +123,7 @@ class RunTurns:
 
     def withdraw(self, turn_ids: Iterable[RequestId]) -> tuple[RequestId, ...]:
         """Let nobody work on these any more; return the requests to models that are to be cancelled."""
-        gone = frozenset(turn_ids)
+        gone = dict.fromkeys(turn_ids)
         with self._lock:
             for turn_id in gone:
                 _remember(self._withdrawn, turn_id, None)
@@ -146,12 +146,12 @@ class RunTurns:
 
     def asks(self, turn: Turn, request_id: RequestId) -> None:
         with self._lock:
-            self._asked[turn.id].add(request_id)
+            self._asked[turn.id][request_id] = None
 
     def answered(self, turn: Turn, request_id: RequestId, usage: Usage | None) -> None:
         with self._lock:
-            asked = self._asked.get(turn.id, set())
-            asked.discard(request_id)
+            asked = self._asked.get(turn.id, {})
+            asked.pop(request_id, None)
             if not asked:
                 self._asked.pop(turn.id, None)
         if usage is not None:

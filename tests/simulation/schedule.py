@@ -21,7 +21,7 @@ class Schedule:
     def got(self, number: int, at_s: float, name: str, message: object) -> None:
         """Account for a message that `name` handles."""
         self.note(number, at_s, name, message)
-        self.fingerprint = zlib.crc32(f"{at_s!r} {name} {type(message).__name__}".encode(), self.fingerprint)
+        self.fingerprint = zlib.crc32(f"{number} {at_s!r} {name} {type(message).__name__}".encode(), self.fingerprint)
 
     def tail(self) -> str:
         """Return the end of the schedule, a line a message."""

@@ -1,8 +1,7 @@
 """Which seeds a test of the simulation runs, and what it says of one that fails. Knows no story.
 
 `SAGE_SIM_SEED=123` runs one seed alone, `SAGE_SIM_SEEDS=20000` so many. A seed is one schedule for as long as neither
-the house nor the simulation changes: a failure that was mended is kept as a test that says what it was. Of whole
-clusters a few schedules in a hundred also follow from PYTHONHASHSEED: where a failure does not come again, try several.
+the house nor the simulation changes: a failure that was mended is kept as a test that says what it was.
 """
 
 import os

@@ -23,12 +23,14 @@ def test_nothing_is_lost_doubled_or_left_behind(seeds: range) -> None:
 
 
 def test_a_seed_gives_the_same_schedule_each_time() -> None:
-    assert fingerprints_of(range(20)) == fingerprints_of(range(20))
-    assert len({*fingerprints_of(range(20))}) == 20
+    first = fingerprints_of(range(20))
+    assert fingerprints_of(range(20)) == first
+    assert len({*first}) == 20
 
 
 @pytest.mark.cluster
 def test_a_seed_gives_the_same_schedule_in_every_process() -> None:
+    here = [str(fingerprint) for fingerprint in fingerprints_of(range(20))]
     for hash_seed in ("1", "2"):
         ran = subprocess.run(
             [sys.executable, "-c", _PRINT_FINGERPRINTS],
@@ -39,7 +41,7 @@ def test_a_seed_gives_the_same_schedule_in_every_process() -> None:
             check=True,
             timeout=_PROCESS_S,
         )
-        assert ran.stdout.split() == [str(fingerprint) for fingerprint in fingerprints_of(range(20))]
+        assert ran.stdout.split() == here
 
 
 def fingerprints_of(seeds: range) -> list[int]:

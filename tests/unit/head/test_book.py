@@ -54,10 +54,10 @@ def test_the_state_of_a_job_says_why_it_was_begun_anew() -> None:
 def test_a_client_that_is_gone_watches_and_collects_nothing() -> None:
     book = JobBook()
     entry = add(book, collector=CLIENT)
-    entry.watchers.add(CLIENT)
-    entry.followers.add(CLIENT)
+    entry.watchers[CLIENT] = None
+    entry.followers[CLIENT] = None
     assert book.forget_client(CLIENT) == [entry]
-    assert (entry.watchers, entry.followers) == (set(), set())
+    assert (entry.watchers, entry.followers) == ({}, {})
     entry.collected.left_by_collector(None)
     assert book.forget_client(CLIENT) == []
 

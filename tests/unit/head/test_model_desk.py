@@ -64,3 +64,12 @@ def test_a_peer_cancels_its_own_requests_only_and_a_lost_one_all_that_are_open()
     list(desk.answered(RepliesFor(A, 1, (vector("x"),))))
     desk.forget(A)
     assert plane.cancelled == ["z", "y"]
+
+
+def test_what_a_lost_peer_asked_is_ended_in_the_order_in_which_it_was_asked() -> None:
+    plane = RecordedPlane()
+    desk = ModelDesk(plane, lambda replies: None)
+    names = [f"r{number}" for number in range(20)]
+    desk.ask(A, 1, [request(name) for name in names])
+    desk.forget(A)
+    assert plane.cancelled == names

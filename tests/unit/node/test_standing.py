@@ -185,3 +185,11 @@ def test_whatever_happens_nothing_runs_when_it_joins_and_it_ends_once(steps: lis
         assert not (Reconnect() in orders and RUN in tuple(standing.runs))
         ended += sum(isinstance(order, EndNodeNow) for order in orders)
     assert ended == (standing.stand is Stand.ENDED)
+
+
+def test_runs_stand_in_the_order_in_which_they_began() -> None:
+    standing = member()
+    runs = [JobId(f"job-{number}") for number in range(20)]
+    for run_id in runs:
+        standing.began(run_id)
+    assert [*standing.runs] == runs

@@ -113,3 +113,12 @@ def test_a_run_that_is_over_is_forgotten() -> None:
     here = Here()
     here.turns.end_run(RUN)
     assert here.turns.of_run(RUN) is not here.run
+
+
+def test_questions_of_withdrawn_requests_are_named_in_the_order_in_which_they_were_asked() -> None:
+    here = Here()
+    names = [RequestId(f"r{number}") for number in range(20)]
+    here.run.give("chat", [request(name) for name in names])
+    for record in here.reader.read(20):
+        here.run.asks(record.turn, RequestId(f"m-{record.turn.id}"))
+    assert here.run.withdraw(names) == tuple(f"m-{name}" for name in names)
