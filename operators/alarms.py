@@ -26,6 +26,8 @@ class Alarms:
 
     def take(self) -> list[Command]:
         """Return what sets the timers since the last call."""
+        if not self._new:
+            return []
         new, self._new = self._new, []
         return [*new]
 

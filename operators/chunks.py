@@ -40,10 +40,12 @@ class Chunks:
         As many results as records get the timestamps of the records, else all get the latest of their list.
         """
         len_chunk = self._max_records or len(values) or 1
+        if timestamps_s is None and 0 < len(values) <= len_chunk:
+            return self._called(values), None, None
         out: list[Any] = []
         out_times: list[float] = []
         for start in range(0, len(values), len_chunk):
-            results = self._called(list(values[start : start + len_chunk]))
+            results = self._called(values[start : start + len_chunk])
             out.extend(results)
             if timestamps_s is not None:
                 times = timestamps_s[start : start + len_chunk]
@@ -54,18 +56,18 @@ class Chunks:
         """Time changes nothing here."""
         return None, watermark_s
 
-    def _called(self, chunk: list[Any]) -> list[Any]:
-        numbers = Numbers(self._num_read + 1, self._num_read + len(chunk))
+    def _called(self, chunk: Sequence[Any]) -> list[Any]:
         self._num_read += len(chunk)
         num_left: int | None = None
         while True:
             try:
-                return listed(self._fn(chunk.copy()))
+                return listed(self._fn(list(chunk)))
             except Exception as error:  # noqa: BLE001 - a user's function may raise anything: the policy decides
                 failed = error
             num_left = num_tries_left(self._step, failed) if num_left is None else num_left - 1
             if num_left <= 0:
-                records = [record for record, _ in chunk] if self._is_paired else chunk
+                records = [record for record, _ in chunk] if self._is_paired else list(chunk)
+                numbers = Numbers(self._num_read - len(chunk) + 1, self._num_read)
                 self._failures.give_up(self._step, failed, records, numbers)
                 return []
 

@@ -69,9 +69,12 @@ class Operation:
         return isinstance(self.spec, FlatMap | Timed) or self.holds_back()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Output:
-    """What a loop appends to: values and, where its output has them, keys and timestamps."""
+    """What a loop appends to: values and, where its output has them, keys and timestamps.
+
+    Not frozen: one is made for each batch, and a frozen one takes twice as long to make.
+    """
 
     values: list[Any] = field(default_factory=list)
     keys: list[Hashable] = field(default_factory=list)

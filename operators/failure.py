@@ -89,6 +89,8 @@ class Failures:
 
     def take(self) -> list[DeadLetter]:
         """Return the dead letters since the last call."""
+        if not self._dead:
+            return []
         dead, self._dead = self._dead, []
         return dead
 

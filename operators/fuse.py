@@ -54,16 +54,19 @@ class Phase:
 
     def run(self, columns: Columns, first: int = 0) -> list[Columns]:
         """Return the output in parts, from stage `first` on; none of them is empty."""
+        num_in, num_out = self._num_in, self._num_out
+        num_records = len(columns[0])
         for at in range(first, len(self.stages)):
-            num_records = len(columns[0])
             if not num_records:
                 return []  # nobody is called for nothing: a sink may send a message each time
-            if num_records > 1.5 * (len_part := self._len_part(at)):
+            may_cut = num_records > self._max_records or num_out[at] > num_in[at]
+            if may_cut and num_records > 1.5 * (len_part := self._len_part(at)):
                 return [out for part in _parts(columns, len_part) for out in self.run(part, at)]
-            self._num_in[at] += num_records
+            num_in[at] += num_records
             columns = self.stages[at].run(*columns)
-            self._num_out[at] += len(columns[0])
-        return [columns] if len(columns[0]) else []
+            num_records = len(columns[0])
+            num_out[at] += num_records
+        return [columns] if num_records else []
 
     def advance(self, watermark_s: float | None, first: int = 0) -> tuple[list[Columns], float | None]:
         """Let the watermark go through the stages from `first` on.
@@ -181,9 +184,10 @@ class FusedMachine:
         return 0 if self.goes_on else _ANY_NUMBER
 
     def on_batch(self, batch: Batch) -> list[Command]:
+        values = batch.values
         self.counts.num_batches += 1
-        self.counts.records_in += len(batch)
-        out = self._phases[0].run((batch.values, batch.keys, batch.timestamps_s)) if len(batch) else []
+        self.counts.records_in += len(values)
+        out = self._phases[0].run((values, batch.keys, batch.timestamps_s)) if len(values) else []
         if not self._is_timed and batch.watermark_s is None:
             return self._commands(out)
         given, watermark_s = self._phases[0].advance(batch.watermark_s)
@@ -227,7 +231,8 @@ class FusedMachine:
 
     def _commands(self, columns: Sequence[Columns], watermark_s: float | None = None) -> list[Command]:
         """Return what emits `columns`, with the watermark on the last of them."""
-        self.counts.records_out += sum(len(values) for values, _, _ in columns)
+        for values, _, _ in columns:
+            self.counts.records_out += len(values)
         commands: list[Command] = [*self._failures.take(), *self._alarms.take()]
         for sides in self._sides:
             commands += sides.take()

@@ -26,6 +26,7 @@ class Loop:
     def __init__(self, operations: Sequence[Operation], failures: Failures) -> None:
         self._operations = tuple(operations)
         self._failures = failures
+        self._gives_keys = gives_keys(operations)
         self._gives_times = gives_times(operations)
         self._functions: dict[bool, tuple[LoopFunction, Recover]] = {}
         self._alone: dict[tuple[int, bool], Generated] = {}
@@ -41,14 +42,14 @@ class Loop:
         """Return the output of one batch; raises RecordFailed."""
         output = Output()
         timed = timestamps_s is not None
-        function, recover = self._function(timed=timed)
+        function, recover = self._functions.get(timed) or self._function(timed=timed)
         function(values, keys, timestamps_s, output, self._num_read, recover)
         self._num_read += len(values)
         for spilled in self._spilled:
             spilled.trim()
         return (
             output.values,
-            output.keys if gives_keys(self._operations) else None,
+            output.keys if self._gives_keys else None,
             output.timestamps_s if timed or self._gives_times else None,
         )
 

@@ -14,6 +14,11 @@ class Answers:
         if checkpoint_id > self._answered:
             self._wanted = checkpoint_id
 
+    @property
+    def is_wanted(self) -> bool:
+        """Say whether `due` may have one where no barriers have come."""
+        return self._wanted is not None
+
     def drop(self, checkpoint_id: int) -> bool:
         """A checkpoint was given up; return whether it is still to be answered."""
         if checkpoint_id <= self._answered:

@@ -1,8 +1,7 @@
 """What users are shown of exceptions in their code. Knows nothing of who raised or who shows."""
 
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 
 from cluster.runtime.messages import TaskSpec
 from operators.failure import user_traceback
@@ -18,15 +17,24 @@ ONE_BY_ONE = (Map, Filter, FlatMap, KeyBy, AssignTimestamps)
 """Steps that a source is fused with into one loop, so that records are counted as they are read."""
 
 
-@contextmanager
-def source_errors(spec: TaskSpec) -> Iterator[None]:
-    """Turn whatever a source raises, SageErrors apart, into SourceUnreadable that names the user's line."""
-    try:
-        yield
-    except SageError:
-        raise
-    except Exception as error:
-        step = spec.chain.steps[0]
+class SourceErrors:
+    """`with` it, whatever a source raises, SageErrors apart, becomes SourceUnreadable that names the user's line.
+
+    One serves for all reads of a task: a generator each time takes 1 us, a tenth of all that is done for a batch.
+    """
+
+    __slots__ = ("_step",)
+
+    def __init__(self, spec: TaskSpec) -> None:
+        self._step = spec.chain.steps[0]
+
+    def __enter__(self) -> None:
+        """Nothing is to be done before."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if kind is None or not isinstance(error, Exception) or isinstance(error, SageError):
+            return
+        step = self._step
         what = f"the source of step {step.name!r} ({step.where}) failed: {type(error).__name__}: {error}"
         raise SourceUnreadable(what, "".join(traceback.format_tb(error.__traceback__)[-1:]).strip()) from error
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from cluster.runtime.due_marks import DueMarks
-from cluster.runtime.failures import source_errors
+from cluster.runtime.failures import SourceErrors
 from cluster.runtime.messages import TaskSpec
 from cluster.runtime.posts import ListeningReader, PostLog
 from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore
@@ -36,6 +36,7 @@ class TaskSource:
         """`dues`: marks records that are due some time after they came."""
         self._spec = spec
         self._dues = dues
+        self._errors = SourceErrors(spec)
         self._reader: Reader | None = None
         self._marked: MarkedReader[Any] | None = None  # the same, where it knows event time
         self._paced: PacedReader[Any] | None = None
@@ -54,7 +55,7 @@ class TaskSource:
 
     def open(self, workshop: ReaderWorkshop, reading: Reading | None) -> None:
         """Begin, or go on where a reading was. Raises SourceUnreadable."""
-        with source_errors(self._spec):
+        with self._errors:
             match reading:
                 case None:
                     self._reader = workshop.reader(self._spec)
@@ -102,7 +103,7 @@ class TaskSource:
         """
         assert self._reader is not None, self._spec
         num_before = self._num_before - self._num_read
-        with source_errors(self._spec):
+        with self._errors:
             values = self._reader.read(min(max_records, num_before) if num_before > 0 else max_records)
         self._has_passed = num_before > 0 and bool(values)
         if values is None:
@@ -118,7 +119,7 @@ class TaskSource:
         """Return how far event time is, where the source knows and it is news. Raises SourceUnreadable."""
         if self._marked is None:
             return None
-        with source_errors(self._spec):
+        with self._errors:
             return self._marked.watermark_s()
 
     def cut(self, checkpoint_id: int) -> None:
@@ -135,7 +136,7 @@ class TaskSource:
         position = getattr(self._reader, "position", None)
         if position is None:
             return ReadAfter(max(self._num_read, self._num_before))
-        with source_errors(self._spec):
+        with self._errors:
             return ReadFrom(position())
 
     def close(self) -> None:

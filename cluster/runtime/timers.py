@@ -38,6 +38,8 @@ class Timers:
         return TimerDue(timer_id)
 
     def is_due(self, clock: Clock) -> bool:
+        if not self._heap:
+            return False
         at_s = self._next_s()
         return at_s is not None and at_s <= clock.monotonic_s()
 
