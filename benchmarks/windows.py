@@ -1,7 +1,7 @@
 """`sage-benchmark stream --workload windows`: what an engine loses by a short queue inside it, and the urgent gain.
 
-A batch of long prompts is asked for at once; meanwhile urgent requests come, one after the other. What is inside the
-engine can be ordered no more, so they wait behind it. Knows no engine.
+A batch of long prompts is asked for at once; while it is worked off urgent requests come, evenly spread over it. What
+is inside the engine can be ordered no more, so they wait behind it. Knows no engine.
 """
 
 import queue
@@ -26,7 +26,8 @@ _WAIT_S = 120.0
 class HeldBackResult(Result, frozen=True, kw_only=True):
     """`engine` is the window. `ratio_to_fixed`: of the rate at which all is answered, the median over rounds.
 
-    `urgent_ttft_*_ms`: from asking to the first token, of every urgent request of every round.
+    `urgent_ttft_*_ms`: from asking to the first token, of every urgent request of every round. `num_inside_p50`: how
+    many requests were in the engine as an urgent one was asked.
     """
 
     model: str
@@ -35,16 +36,19 @@ class HeldBackResult(Result, frozen=True, kw_only=True):
     num_urgent: int
     urgent_ttft_p50_ms: float
     urgent_ttft_max_ms: float
+    num_inside_p50: float
     num_rounds: int
 
 
 @dataclass(frozen=True, slots=True)
 class HeldBackRun:
-    """What one run came to: tokens of all answers, and seconds to the first token of each urgent one."""
+    """What one run came to: tokens of all answers, and of each urgent one the seconds to its first token, and how many
+    requests were in the engine as it was asked."""
 
     num_answers: int
     num_tokens: int
     urgent_s: tuple[float, ...]
+    inside: tuple[int, ...]
 
 
 @dataclass
@@ -99,35 +103,51 @@ def measure_windows(
     clock: Clock,
 ) -> list[HeldBackResult]:
     """Return a result a cluster, each of which has a window of its own, "fixed" among them; raises InternalError."""
-    urgent_s: dict[str, list[float]] = {name: [] for name in clusters}
-    tokens: dict[str, list[int]] = {name: [] for name in clusters}
+    runs: dict[str, list[HeldBackRun]] = {name: [] for name in clusters}
 
     def check(way: str, outcome: Any) -> None:
         if outcome.num_answers != len(prompts) + NUM_URGENT or len(outcome.urgent_s) != NUM_URGENT:
             raise InternalError(f"answers are missing with {way} windows", "Please report it.")
-        urgent_s[way] += outcome.urgent_s
-        tokens[way].append(outcome.num_tokens)
+        runs[way].append(outcome)
 
     ways = {name: _prepare(cluster, model, prompts, clock) for name, cluster in clusters.items()}
     seconds = in_turns(ways, num_rounds=num_rounds, clock=clock, check=check)
-    rates = {name: [num / s for num, s in zip(tokens[name], seconds[name], strict=True)] for name in clusters}
+    rates = {
+        name: [run.num_tokens / took_s for run, took_s in zip(runs[name], seconds[name], strict=True)]
+        for name in clusters
+    }
     return [
-        HeldBackResult(
-            engine=name,
-            workload="windows",
-            n=len(prompts),
-            checked=True,
-            simulated=simulated,
-            model=model,
-            ratio_to_fixed=round(median_ratio(rates[name], rates["fixed"]), 4),
-            tokens_per_s=round(median(rates[name]), 1),
-            num_urgent=len(urgent_s[name]),
-            urgent_ttft_p50_ms=round(1000 * median(urgent_s[name]), 1),
-            urgent_ttft_max_ms=round(1000 * max(urgent_s[name]), 1),
-            num_rounds=num_rounds,
-        )
+        _result(name, model, runs[name], rates[name], rates["fixed"], n=len(prompts), simulated=simulated)
         for name in clusters
     ]
+
+
+def _result(
+    name: str,
+    model: str,
+    runs: Sequence[HeldBackRun],
+    rates: Sequence[float],
+    fixed_rates: Sequence[float],
+    *,
+    n: int,
+    simulated: bool,
+) -> HeldBackResult:
+    urgent_s = [took_s for run in runs for took_s in run.urgent_s]
+    return HeldBackResult(
+        engine=name,
+        workload="windows",
+        n=n,
+        checked=True,
+        simulated=simulated,
+        model=model,
+        ratio_to_fixed=round(median_ratio(rates, fixed_rates), 4),
+        tokens_per_s=round(median(rates), 1),
+        num_urgent=len(urgent_s),
+        urgent_ttft_p50_ms=round(1000 * median(urgent_s), 1),
+        urgent_ttft_max_ms=round(1000 * max(urgent_s), 1),
+        num_inside_p50=median(num for run in runs for num in run.inside),
+        num_rounds=len(runs),
+    )
 
 
 def _prepare(cluster: LocalCluster, model: str, prompts: Sequence[str], clock: Clock) -> Prepare:
@@ -139,16 +159,21 @@ def _prepare(cluster: LocalCluster, model: str, prompts: Sequence[str], clock: C
 
 
 def _run(asker: _Asker, prompts: Sequence[str]) -> HeldBackRun:
-    """Ask all, and an urgent request each time the one before has begun."""
+    """Ask all, and an urgent request whenever a further share of them has been answered, the first as one has begun."""
     asker.ask(prompts, ServiceClass.BATCH)
     urgent: dict[RequestId, float] = {}
     took_s: list[float] = []
+    inside: list[int] = []
+    num_tokens = 0
     while asker.num_answers < len(prompts) + NUM_URGENT:
         reply = asker.take()
+        num_tokens += isinstance(reply, Token)
         if isinstance(reply, Token) and reply.request_id in urgent:
             took_s.append(asker.clock.monotonic_s() - urgent.pop(reply.request_id))
-        if not urgent and len(took_s) < NUM_URGENT:
+        num_asked = len(inside)
+        if num_asked < NUM_URGENT and num_tokens and asker.num_answers * NUM_URGENT >= num_asked * len(prompts):
+            inside.append(sum(engine.num_running for engine in asker.cluster.engines()))
             began_s = asker.clock.monotonic_s()
-            [request_id] = asker.ask([f"Name {len(took_s) + 2} primes."], ServiceClass.INTERACTIVE)
+            [request_id] = asker.ask([f"Name {num_asked + 2} primes."], ServiceClass.INTERACTIVE)
             urgent[request_id] = began_s
-    return HeldBackRun(asker.num_answers, asker.num_tokens, tuple(took_s))
+    return HeldBackRun(asker.num_answers, asker.num_tokens, tuple(took_s), tuple(inside))

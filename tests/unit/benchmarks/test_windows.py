@@ -30,4 +30,4 @@ def test_windows_are_compared_by_rate_and_by_how_long_urgent_requests_wait() -> 
     fixed, adaptive = results
     assert (fixed.engine, fixed.ratio_to_fixed, adaptive.engine) == ("fixed", 1.0, "adaptive")
     assert all(each.num_urgent == 2 * NUM_URGENT and each.simulated and each.tokens_per_s > 0 for each in results)
-    assert all(0 < each.urgent_ttft_p50_ms <= each.urgent_ttft_max_ms for each in results)
+    assert all(0 < each.urgent_ttft_p50_ms <= each.urgent_ttft_max_ms and each.num_inside_p50 > 0 for each in results)
