@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.latency import LatencyModel
+from cluster.serving.size import WORK_OF_ANSWER_TOKEN
 from cluster.serving.ticket import Lane, Ticket
 from cluster.serving.window import PromptWindow
 from sage.base.ids import RequestId
@@ -64,12 +65,12 @@ class EngineAccount:
         """Say whether a sequence is free that is not kept for what is sparse."""
         return not self.is_retired and len(self.held) < self.info.max_running - self.kept_slots
 
-    def take(self, ticket: Ticket, uncached_tokens: int, work: float, now_s: float) -> None:
+    def take(self, ticket: Ticket, uncached_tokens: int, now_s: float) -> None:
         """Hold a ticket that is sent now."""
         ticket.engine_id = self.info.engine_id
         ticket.sent_s = now_s
         ticket.first_s = None
-        ticket.work = work
+        ticket.work = work = uncached_tokens + WORK_OF_ANSWER_TOKEN * ticket.size.answer_tokens
         ticket.uncached_tokens = uncached_tokens
         self.held[ticket.request.id] = ticket
         self.load_tokens += ticket.cost_tokens

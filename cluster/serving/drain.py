@@ -20,7 +20,9 @@ class DrainRate:
         """Note that `num` requests, or so much work, left the queue at `now_s`."""
         if self._since_s is None:
             self._since_s = now_s
-        self._weight = self._weight_at(now_s) + num
+        elif now_s > self._last_s:  # as `_weight_at`, without a call: each pick comes by here
+            self._weight *= math.exp((self._last_s - now_s) / _MEMORY_S)
+        self._weight += num
         self._last_s = now_s
 
     def per_s(self, now_s: float) -> float:

@@ -9,8 +9,10 @@ to keep all. Knows no request and no queue.
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from cluster.serving.prefix_index import Held
 from cluster.serving.size import PromptPrefix
 from sage.base.ids import EngineId
 
@@ -109,16 +111,19 @@ class EngineCaches:
             found, low = ends[low], low + 1
         return found
 
-    def most_cached(self, prefix: PromptPrefix, given: dict[EngineId, int], least_tokens: int) -> int:
+    def most_cached(self, prefix: PromptPrefix, given: Sequence[Held], least_tokens: int) -> int:
         """Return how much the engine that has most of a prompt still has of what each was given; 0 where that is less
         than `least_tokens`. None is looked at that was not given more."""
         most, caches, first = least_tokens - 1, self._caches, prefix.hashes[0]
-        for engine_id, tokens in reversed(given.items()):  # who was given it last most likely still has it
-            if tokens <= most or (cache := caches.get(engine_id)) is None or cache.used.get(first, -1) < cache.bound:
-                continue
-            still = self.still_cached(prefix, engine_id, tokens)
-            if still > most:
-                most = still
+        for holders, tokens in reversed(given):
+            for engine_id in reversed(holders):  # who was given it last most likely still has it
+                if tokens <= most:
+                    break
+                cache = caches.get(engine_id)
+                if cache is not None and cache.used.get(first, -1) >= cache.bound:
+                    still = self.still_cached(prefix, engine_id, tokens)
+                    if still > most:
+                        most = still
         return most if most >= least_tokens else 0
 
     def given(self, prefix: PromptPrefix, engine_id: EngineId) -> tuple[Run, ...]:
@@ -126,21 +131,29 @@ class EngineCaches:
         cache = self._caches.get(engine_id)
         if cache is None:
             cache = self._caches[engine_id] = _Cache(left=[0])
-        if not prefix.hashes:
+        blocks = prefix.hashes
+        if not blocks:
             return ()
-        number = cache.first + len(cache.left)
+        used, left, tokens = cache.used, cache.left, prefix.ends_tokens[-1]
+        number = cache.first + len(left)
         runs: tuple[Run, ...] = ()
-        if prefix.hashes[0] in cache.used:
+        before = used.get(blocks[0])
+        if before is not None and before == used.get(blocks[-1]):  # one prompt used all of it last
+            runs = ((tokens, cache.used_after(before)),)
+            left[before - cache.first] -= tokens
+            if before > cache.bound:
+                cache.newer -= tokens
+        elif before is not None:
             found = _found(prefix, cache)
-            runs = tuple([(ends, cache.used_after(before)) for before, _, ends in found])
-            for before, begins, ends in found:
-                cache.left[before - cache.first] -= ends - begins
-                if before > cache.bound:
+            runs = tuple([(ends, cache.used_after(by)) for by, _, ends in found])
+            for by, begins, ends in found:
+                left[by - cache.first] -= ends - begins
+                if by > cache.bound:
                     cache.newer -= ends - begins
-        tokens = prefix.ends_tokens[-1]
-        cache.left.append(tokens)
+        left.append(tokens)
         cache.newer += tokens
-        cache.used.update(dict.fromkeys(prefix.hashes, number))
+        for block in blocks:
+            used[block] = number
         if cache.newer > cache.kept:
             cache.drop()
         if len(cache.used) > MAX_BLOCKS:

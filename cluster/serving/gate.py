@@ -71,7 +71,7 @@ class Gate:
         """Note that an engine is done with a request."""
         if self.is_by_deadline:
             self.forecast.ended(ticket, now_s)
-            if not isinstance(last, Failed):
+            if type(last) is not Failed:
                 self._preference.answered(ticket, last.usage.completion_tokens)
         if self._has_terms:
             self._quotas.settle(ticket, last, now_s)

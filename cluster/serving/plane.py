@@ -108,12 +108,12 @@ class Plane:
         if self._wakeups.may_be_due:
             self._expire(orders)
         match event:
+            case EngineEnded():  # what comes most stands first: to say no to a struct takes 0.2 us
+                self._engine_ended(event.engine_id, event.ended, orders)
             case Submitted():
                 self._submitted(event.requests, orders)
             case FirstTokens():
                 self._first_tokens(event.engine_id, event.request_ids, orders)
-            case EngineEnded():
-                self._engine_ended(event.engine_id, event.ended, orders)
             case Cancelled(request_ids):
                 self._cancelled(request_ids, orders)
             case EngineStarting(engine_id, models):
@@ -203,7 +203,7 @@ class Plane:
 
     def _refuse(self, request: Request, error: SageError, orders: Decisions) -> None:
         failed = Failed(request.id, Failure.of(error))
-        self._totals.ended(request, failed, is_known=self._offer.knows(request.model))
+        self._totals.ended(request, lane_of(request), failed, is_known=self._offer.knows(request.model))
         orders.ended.append(failed)
 
     def _assign(self, orders: Decisions) -> None:
@@ -225,7 +225,7 @@ class Plane:
         assert not ticket.is_answered, ticket
         ticket.is_answered = True
         self._deadlines.answered(ticket)
-        self._totals.ended(ticket.request, last, is_known=True)
+        self._totals.ended(ticket.request, ticket.lane, last, is_known=True)
         orders.ended.append(last)
 
     def _fail(self, ticket: Ticket, failure: Failure, orders: Decisions) -> None:
@@ -248,7 +248,7 @@ class Plane:
             if where == "ran":
                 self._abandon(request.id, orders)
             self._fail(ticket, Failure.of(deadline_exceeded(request, where)), orders)
-        orders.over.update(self._wakeups.silent(orders.now_s))
+        orders.end(self._wakeups.silent(orders.now_s))
 
     def _abandon(self, request_id: RequestId, orders: Decisions) -> Ticket | None:
         """Have the engine stop a running request; its slot is free once the engine says so. None if it does not run."""
@@ -258,7 +258,7 @@ class Plane:
         self._preemption.goes_on(request_id)
         self._abandoned.add(ticket, orders.now_s)
         self._wakeups.may_be_due = True
-        orders.aborts.setdefault(engine_of(ticket), []).append(request_id)
+        orders.abort(engine_of(ticket), request_id)
         return ticket
 
     def _first_tokens(self, engine_id: EngineId, request_ids: tuple[RequestId, ...], orders: Decisions) -> None:
@@ -280,19 +280,19 @@ class Plane:
         tokens: dict[RequestId, int] = {}
         for last in ended:
             lasts[last.request_id] = last
-            tokens[last.request_id] = 0 if isinstance(last, Failed) else last.usage.completion_tokens
+            tokens[last.request_id] = 0 if type(last) is Failed else last.usage.completion_tokens
         for ticket in self._router.release(account, tokens, orders.now_s):
-            last = lasts[ticket.request.id]
+            last = lasts[request_id := ticket.request.id]
             if self._preemption.comes_back(ticket, last):
                 self._wait_again(ticket)
                 continue
             self._gate.ended(ticket, last, orders.now_s)
-            if not isinstance(last, Failed):
+            if type(last) is not Failed:
                 self._arriving.ended(ticket, orders.now_s)
                 self._router.route.answered(ticket, last.usage)
                 self._queue.policy.ended(ticket, last.usage.prompt_tokens + last.usage.completion_tokens)
-            if self._abandoned.pop(ticket.request.id) is None:
-                del self._running[ticket.request.id]
+            if not self._abandoned.tickets or self._abandoned.pop(request_id) is None:
+                del self._running[request_id]
                 self._answer(ticket, last, orders)
         for lane in account.lanes:
             orders.lanes[lane] = None
@@ -340,7 +340,7 @@ class Plane:
                     self._fail(ticket, why, orders)
 
     def _commands(self, orders: Decisions) -> list[Command]:
-        orders.over.update(self._retiring.over(orders.now_s))
+        orders.end(self._retiring.over(orders.now_s))
         commands, wake_at = orders.commands(), self._wakeups.order()
         return commands if wake_at is None else [*commands, wake_at]
 

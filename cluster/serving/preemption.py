@@ -9,7 +9,7 @@ before others: so the bound of its wait holds.
                            +--its first token or its end came before--> goes on
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from cluster.serving.abandoned import Abandoned
 from cluster.serving.giving_back import best_to_take_back
@@ -71,7 +71,7 @@ class Preemption:
         if not self.coming.tickets or self.coming.pop(request_id) is None:
             return False
         self._queue.num_reserved -= 1
-        if not isinstance(last, Failed) or last.failure.code != RequestCancelled.code:
+        if type(last) is not Failed or last.failure.code != RequestCancelled.code:
             return False
         self._router.route.given_back(ticket)
         self.num_taken_back += 1
@@ -84,26 +84,31 @@ class Preemption:
 
     def _choice(self, lane: Lane, now_s: float) -> Ticket | None:
         """Return the request whose place the first of `lane` is to have; None where it is to wait."""
-        num_coming = sum(lane in self._lanes_of(ticket) for ticket in self.coming.tickets.values())
+        if lane.kind in TEXT_KINDS:  # these wait for a batch to end, and no prompt's end gives them room
+            return None
+        coming = self.coming.tickets.values()
+        num_coming = sum([lane in self._lanes_of(ticket) for ticket in coming]) if coming else 0
         if self._queue.num_urgent(lane) <= num_coming or self._router.pick(lane) is not None:
             return None
         first = self._queue.first(lane)
         if first is None or first.request.service_class is not _INTERACTIVE:
             return None
         newest = zip(reversed(self._given.values()), range(MAX_LOOKED_AT), strict=False)
-        able = [ticket for ticket, _ in newest if self._makes_room(ticket, lane)]
+        coming_tokens: dict[EngineId, int] = {}
+        for ticket in coming:
+            engine_id = engine_of(ticket)
+            coming_tokens[engine_id] = coming_tokens.get(engine_id, 0) + ticket.uncached_tokens
+        able = [ticket for ticket, _ in newest if self._makes_room(ticket, lane, coming_tokens)]
         return best_to_take_back(first, able, self._router, now_s)
 
-    def _makes_room(self, ticket: Ticket, lane: Lane) -> bool:
-        """Say whether its engine would have room for a prompt of `lane` without it."""
+    def _makes_room(self, ticket: Ticket, lane: Lane, coming_tokens: Mapping[EngineId, int]) -> bool:
+        """Say whether its engine would have room for a prompt of `lane` without it, and without those that are coming
+        back from there."""
         engine_id = engine_of(ticket)
         account = self._router.account(engine_id)
-        if lane.kind in TEXT_KINDS:  # these wait for a batch to end, and no prompt's end gives them room
-            return False
         if account is None or account.is_retired or lane not in account.lanes or not account.info.gives_back:
             return False
-        coming = [each for each in self.coming.tickets.values() if each.engine_id == engine_id]
-        left = account.prefill_tokens - sum(each.uncached_tokens for each in (*coming, ticket))
+        left = account.prefill_tokens - ticket.uncached_tokens - coming_tokens.get(engine_id, 0)
         return left <= account.window.tokens
 
     def _lanes_of(self, ticket: Ticket) -> tuple[Lane, ...]:

@@ -10,6 +10,9 @@ from sage.base.ids import EngineId
 MAX_BLOCKS = 262_144
 MAX_HOLDERS = 8  # engines remembered for one block, the latest: a block that all share tells nothing
 
+Held = tuple[tuple[EngineId, ...], int]
+"""Engines that have so many tokens from the front of a prompt."""
+
 
 class PrefixIndex:
     """Holders of blocks. Looking up costs O(blocks that match), adding O(blocks).
@@ -25,53 +28,65 @@ class PrefixIndex:
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
-    def cached_tokens(self, prefix: PromptPrefix) -> dict[EngineId, int]:
-        """Return, for each engine that has the first block, how many tokens from the front it has without a gap."""
-        found: dict[EngineId, int] = {}
+    def held(self, prefix: PromptPrefix) -> list[Held]:
+        """Return how many tokens from the front engines have without a gap: those that have the first block, then each
+        time those of them that have more."""
+        found: list[Held] = []
         still: tuple[EngineId, ...] = ()
-        end_tokens = 0
+        num = 0
         young = self._young
-        for block, ends in zip(prefix.hashes, prefix.ends_tokens, strict=True):
+        for block in prefix.hashes:
             holders = young.get(block)
             if holders is None:
                 if (holders := self._old.get(block)) is None:
                     break
                 young = self._put(block, holders)
-            if holders is not still and (still or not end_tokens) and holders != still:
-                common = tuple([id for id in still if id in holders]) if end_tokens else holders
+            if holders is not still and (still or not num) and holders != still:
+                common = tuple([id for id in still if id in holders]) if num else holders
                 if len(common) < len(still):
-                    found.update(dict.fromkeys(still, end_tokens))
+                    found.append((still, prefix.ends_tokens[num - 1]))
                 still = common
-            end_tokens = ends
+            num += 1
         if still:
-            found.update(dict.fromkeys(still, end_tokens))
+            found.append((still, prefix.ends_tokens[num - 1]))
+        return found
+
+    def cached_tokens(self, prefix: PromptPrefix) -> dict[EngineId, int]:
+        """Return, for each engine that has the first block, how many tokens from the front it has without a gap."""
+        found: dict[EngineId, int] = {}
+        for holders, tokens in self.held(prefix):
+            found.update(dict.fromkeys(holders, tokens))
         return found
 
     def add(self, prefix: PromptPrefix, engine_id: EngineId) -> int:
         """Note that an engine is given this prefix; return how many tokens from the front it had before."""
-        had_tokens, has_gap = 0, False
+        num_had, has_gap = 0, False
         before: tuple[EngineId, ...] | None = ()  # of the block before: its holders without, and with the engine
         after: tuple[EngineId, ...] = ()
+        is_held = False
         young = self._young
-        for block, ends in zip(prefix.hashes, prefix.ends_tokens, strict=True):
+        for block in prefix.hashes:
             holders = young.get(block)
             is_young = holders is not None
             if holders is None and (holders := self._old.get(block)) is not None:
                 young = self._put(block, holders)
                 is_young = True
-            if holders is not None and engine_id in holders:
-                if not has_gap:
-                    had_tokens = ends
-                continue
-            has_gap = True
             if holders is not before:  # those that have the same share one tuple
                 before = holders
-                after = (engine_id,) if holders is None else (*holders[-MAX_HOLDERS + 1 :], engine_id)
+                if holders is None:
+                    is_held, after = False, (engine_id,)
+                elif not (is_held := engine_id in holders):
+                    after = (*holders[-MAX_HOLDERS + 1 :], engine_id)
+            if is_held:
+                if not has_gap:
+                    num_had += 1
+                continue
+            has_gap = True
             if is_young:
                 young[block] = after
             else:
                 young = self._put(block, after)
-        return had_tokens
+        return prefix.ends_tokens[num_had - 1] if num_had else 0
 
     def _put(self, block: int, holders: tuple[EngineId, ...]) -> dict[int, tuple[EngineId, ...]]:
         """Remember who holds a block, as used last; return the young ones."""

@@ -196,7 +196,7 @@ def _list_of(ticket: Ticket) -> RequestId | None:
 def _used_tokens(ticket: Ticket, last: Last | None) -> int:
     if last is None:
         return 0
-    if isinstance(last, Failed):
+    if type(last) is Failed:
         return ticket.size.prompt_tokens if ticket.first_s is None else ticket.cost_tokens
     return last.usage.prompt_tokens + last.usage.completion_tokens
 

@@ -11,7 +11,6 @@ from cluster.serving.engines.port import EngineInfo
 from cluster.serving.kept_exactly import CacheBelief, KeptExactly
 from cluster.serving.routes import EngineRoute, LeastWork
 from cluster.serving.shut import ShutEngines
-from cluster.serving.size import work_of
 from cluster.serving.ticket import Lane, Ticket, lane_for
 from cluster.serving.window import PromptWindow, is_adaptive
 from sage.base.ids import EngineId, RequestId
@@ -239,10 +238,9 @@ class Router:
 
     def charge(self, account: EngineAccount, tickets: Sequence[Ticket], now_s: float, batch: int | None = None) -> None:
         """Account `tickets` to an engine that has room for them; `batch` numbers an embedding batch."""
-        given, take = self._route.given, account.take
+        given = self._route.given
         for ticket in tickets:
-            uncached_tokens = given(ticket, account)
-            take(ticket, uncached_tokens, work_of(uncached_tokens, ticket.size.answer_tokens), now_s)
+            account.take(ticket, given(ticket, account), now_s)
             ticket.batch = batch
         assert len(account.held) <= account.info.max_running, (account.info.engine_id, len(tickets))
         if batch is not None:
@@ -286,23 +284,25 @@ class Router:
     def _changed(self, account: EngineAccount) -> None:
         """Make earlier heap places of `account` void and give it new ones where it has room."""
         num_held, was_held, was_able = len(account.held), account.num_held, account.is_able
-        was_kept = account.kept_slots
+        was_kept, max_running = account.kept_slots, account.info.max_running
         account.is_shared = is_shared = self.favours_sparse and account.window.is_shared
-        account.kept_slots = kept = account.info.max_running // SLOTS_FOR_A_KEPT_ONE if is_shared else 0
-        has_slot = num_held < account.info.max_running
+        account.kept_slots = kept = max_running // SLOTS_FOR_A_KEPT_ONE if is_shared else 0
         account.version += 1
         account.num_held = num_held
-        account.is_able = is_able = has_slot and not account.is_retired
-        account.is_open = is_open = account.has_room_for_prompt()
-        if not is_open and account.has_open_slot():
+        account.is_able = is_able = num_held < max_running and not account.is_retired
+        has_open_slot = is_able and num_held < max_running - kept
+        account.is_open = is_open = has_open_slot and account.prefill_tokens <= account.window.tokens
+        if has_open_slot and not is_open:
             self._shut.put(account)
         elif self._is_adaptive:
             self._shut.remove(account)
         place = (self._route.standing(account), account.last_pick, account.version, account) if is_able else None
         for serving in self._serving_of[account.info.engine_id]:
             serving.free_slots += was_held - num_held
-            serving.num_able += is_able - was_able
-            serving.kept_slots += kept - was_kept
+            if is_able is not was_able:
+                serving.num_able += is_able - was_able
+            if kept != was_kept:
+                serving.kept_slots += kept - was_kept
             if place is not None and (account.has_room(serving.lane.kind) if serving.is_of_texts else is_open):
                 heappush(serving.heap, place)
                 if len(serving.heap) > 4 * len(serving.accounts) + 16:

@@ -231,7 +231,7 @@ class _ByPrefix(LeastWork):
         prefix = ticket.prefix or self._prefix_of(ticket)
         if len(prefix.hashes) < 2:
             return 0
-        return self._caches.most_cached(prefix, self._index.cached_tokens(prefix), prefix.ends_tokens[1])
+        return self._caches.most_cached(prefix, self._index.held(prefix), prefix.ends_tokens[1])
 
     def holders(self, ticket: Ticket) -> Iterable[EngineId]:
         return self._matches(ticket)

@@ -9,9 +9,9 @@ from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.kept_exactly import CacheBelief
 from cluster.serving.route import Router
-from cluster.serving.ticket import Ticket
+from cluster.serving.ticket import Lane, Ticket
 from sage.base.ids import EngineId
-from sage.base.inference import Failed, Kind, Last, Request, ServiceClass, Usage, kind_of
+from sage.base.inference import Failed, Kind, Last, Request, ServiceClass, Usage
 from sage.flow.runner import EngineStatus
 
 MAX_LOST_ENGINES = 16  # engines that are gone are still shown, the latest of them
@@ -136,10 +136,18 @@ class UsageSum:
     completion_tokens: int = 0
     cached_tokens: int = 0
 
-    def add(self, usage: Usage) -> None:
+    def add(self, usage: "Usage | UsageSum") -> None:
         self.prompt_tokens += usage.prompt_tokens
         self.completion_tokens += usage.completion_tokens
         self.cached_tokens += usage.cached_tokens
+
+
+@dataclass(slots=True)
+class _Finished:
+    """How many requests were answered, and their tokens."""
+
+    num: int = 0
+    usage: UsageSum = field(default_factory=UsageSum)
 
 
 @dataclass(slots=True)
@@ -195,9 +203,9 @@ class Totals:
     """Counts that only grow. The models in them are known ones, or "" for all others: their number is bounded."""
 
     def __init__(self) -> None:
-        self._ended: Counter[tuple[str, Kind, ServiceClass, str]] = Counter()
+        self._failed: Counter[tuple[str, Kind, ServiceClass, str]] = Counter()
+        self._finished: dict[tuple[Lane, ServiceClass], _Finished] = {}
         self._waited: defaultdict[ServiceClass, _Waited] = defaultdict(_Waited)
-        self._tokens: defaultdict[str, UsageSum] = defaultdict(UsageSum)
         self._batch_sizes: Counter[int] = Counter()
         self._engines: dict[EngineId, EngineTotals] = {}
         self._lost: deque[EngineTotals] = deque(maxlen=MAX_LOST_ENGINES)
@@ -244,29 +252,36 @@ class Totals:
             waited.num += 1
             waited.waited_s = waited.waited_s + now_s - ticket.arrived_s
 
-    def ended(self, request: Request, last: Last, *, is_known: bool) -> None:
-        """Note how a request ended; `is_known`: its model is one of those the plane knows."""
-        model = request.model if is_known else ""
-        kind, service_class = kind_of(request), request.service_class
-        if isinstance(last, Failed):
-            self._ended[(model, kind, service_class, last.failure.code)] += 1
+    def ended(self, request: Request, lane: Lane, last: Last, *, is_known: bool) -> None:
+        """Note how a request of a lane ended; `is_known`: its model is one of those the plane knows."""
+        if type(last) is Failed:
+            model = lane.model if is_known else ""
+            self._failed[(model, lane.kind, request.service_class, last.failure.code)] += 1
             return
-        self._ended[(model, kind, service_class, "finished")] += 1
-        self._tokens[model].add(last.usage)
+        key = (lane, request.service_class)
+        finished = self._finished.get(key)
+        if finished is None:
+            finished = self._finished[key] = _Finished()
+        finished.num += 1
+        finished.usage.add(last.usage)
         engine = self._engines.get(last.engine_id)
         if engine is not None:
             engine.usage.add(last.usage)
 
     def ended_view(self) -> tuple[EndedView, ...]:
-        return tuple(EndedView(*key, num) for key, num in sorted(self._ended.items()))
+        ended = {(lane.model, lane.kind, cls, "finished"): each.num for (lane, cls), each in self._finished.items()}
+        return tuple(EndedView(*key, num) for key, num in sorted({**ended, **self._failed}.items()))
 
     def waited_view(self) -> tuple[WaitedView, ...]:
         return tuple(WaitedView(cls, each.num, each.waited_s) for cls, each in sorted(self._waited.items()))
 
     def tokens_view(self) -> tuple[TokensView, ...]:
+        sums: dict[str, UsageSum] = {}
+        for (lane, _), each in self._finished.items():
+            sums.setdefault(lane.model, UsageSum()).add(each.usage)
         return tuple(
             TokensView(model, usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens)
-            for model, usage in sorted(self._tokens.items())
+            for model, usage in sorted(sums.items())
         )
 
     def picked_view(self) -> tuple[PickedView, ...]:

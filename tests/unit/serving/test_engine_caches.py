@@ -57,6 +57,12 @@ def test_an_engine_that_never_tells_is_believed_to_keep_all() -> None:
     assert caches.still_cached(_prefix(0, 1_000), _ID, 20) == 20
 
 
+def test_it_is_known_which_prompts_used_a_prompt_last_and_how_much_was_used_since() -> None:
+    caches = EngineCaches()
+    runs = [caches.given(_prefix(*blocks), _ID) for blocks in ((1, 2), (9,), (1, 3, 4), (1, 3, 4), (1, 2))]
+    assert runs == [(), (), ((10, 10),), ((30, 0),), ((10, 0), (20, 40))]
+
+
 def test_what_an_engine_was_never_given_is_not_there() -> None:
     caches = EngineCaches()
     caches.given(_prefix(1), _ID)
