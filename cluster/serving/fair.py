@@ -90,7 +90,7 @@ class Fair:
         child: Callable[[], Order],
         *,
         quantum_tokens: float = 0.0,
-        affinity_tokens: Callable[[Ticket], float] | None = None,
+        affinity_tokens: Callable[[Ticket], float | None] | None = None,
         favours_sparse: bool = False,
     ) -> None:
         self._counters = counters
@@ -101,25 +101,42 @@ class Fair:
         self._tenants: dict[str, _Tenant] = {}
         self._standing: list[tuple[float, int, _Tenant]] = []  # rising: counter as it was, number; once a tenant
         self._num_entered = 0
+        self._num_sparse = 0  # that came and were not taken: those that were cancelled among them
         self._num_looked_at = 1 if affinity_tokens is None else self.MAX_LOOKED_AT
-        self._chosen: _Tenant | None = None  # as long as its head waits, and nothing came or was taken
+        self._chosen: _Tenant | None = None
+        """As long as its head waits, it stands where it stood, nothing was taken, and nothing came that goes first in
+        its tenant: what comes behind others changes no choice. Others may only have been served meanwhile."""
+        self._chosen_stood_at = 0.0
 
     def add(self, ticket: Ticket) -> None:
         name = ticket.request.tenant
-        ticket.is_sparse = self._favours_sparse and self._is_sparse(ticket)
         tenant = self._tenants.get(name)
+        head = None if tenant is None else tenant.order.first()
+        ticket.is_sparse = False
+        if head is None and self._favours_sparse:
+            ticket.is_sparse = self._is_sparse(ticket)
+            tenant = self._tenants.get(name)  # who is met there and has nothing is forgotten
         if tenant is None:
             tenant = self._tenants[name] = _Tenant(name, self._child())
             self._num_entered += 1
             insort(self._standing, (self._counters.begin(name), self._num_entered, tenant))
         tenant.order.add(ticket)
-        tenant.head = self._chosen = None
+        self._num_sparse += ticket.is_sparse
+        if head is None or tenant.order.first() is not head:
+            tenant.head = self._chosen = None
 
     def first(self) -> Ticket | None:
-        chosen = self._chosen
-        if chosen is None or (head := chosen.head) is None or not head.is_waiting:
+        chosen, counters = self._chosen, self._counters
+        if (
+            chosen is None
+            or (head := chosen.head) is None
+            or not head.is_waiting
+            or counters.served.get(chosen.name, counters.newcomer) != self._chosen_stood_at
+        ):
             chosen = self._chosen = self._best_near()
-            head = None if chosen is None else chosen.head
+            if chosen is None:
+                return None
+            head, self._chosen_stood_at = chosen.head, counters.of(chosen.name)
         return head
 
     def key(self) -> Key | None:
@@ -132,6 +149,7 @@ class Fair:
         chosen = self._chosen
         assert chosen is not None, "nothing waits"
         ticket = chosen.order.take(now_s)
+        self._num_sparse -= ticket.is_sparse
         self._counters.charge(chosen.name, ticket.cost_tokens)
         chosen.head = self._chosen = None
         return ticket
@@ -140,11 +158,9 @@ class Fair:
         return sum(tenant.order.num_places() for tenant in self._tenants.values())
 
     def _is_sparse(self, ticket: Ticket) -> bool:
-        """Say whether others wait, and nothing of its tenant does; batches are in no hurry, and texts wait for none."""
+        """Say of what comes while nothing of its tenant waits whether others do; not of batches, which are in no hurry,
+        and of texts, which wait for none."""
         if ticket.request.service_class is _BATCH or ticket.lane.kind in TEXT_KINDS:
-            return False
-        tenant = self._tenants.get(ticket.request.tenant)
-        if tenant is not None and tenant.order.first() is not None:
             return False
         return self.first() is not None
 
@@ -158,14 +174,15 @@ class Fair:
         standing, at = self._standing, 0
         counter_of, newcomer = self._counters.served.get, self._counters.newcomer
         best: _Tenant | None = None
-        limit, most = math.inf, 0.0
-        while at < self._num_looked_at and at < len(standing):
+        limit, most, num = math.inf, 0.0, min(self._num_looked_at, len(standing))
+        while at < num:
             counter, number, tenant = standing[at]
             head = tenant.head
             if head is None or not head.is_waiting:
                 head = tenant.head = tenant.order.first()
                 if head is None:
                     del standing[at], self._tenants[tenant.name]
+                    num = min(self._num_looked_at, len(standing))
                     continue
             now = counter_of(tenant.name, newcomer)
             if now > counter:
@@ -182,17 +199,21 @@ class Fair:
                 return tenant
             else:
                 if at == 1:  # where one alone is near, it is not asked for
-                    most = self._cached(best.head)
+                    cached = self._cached(best.head)
+                    if cached is None and not self._num_sparse:  # nobody could go before it
+                        return best
+                    most = cached or 0.0
                 cached = head.affinity_tokens
                 if cached is None:
-                    cached = self._cached(head)
+                    cached = self._cached(head) or 0.0
                 if cached > most:
                     best, most = tenant, cached
             at += 1
         return best
 
-    def _cached(self, head: Ticket | None) -> float:
-        """Return what a head has cached, as it was when it first stood there: to look it up is dear."""
+    def _cached(self, head: Ticket | None) -> float | None:
+        """Return what a head has cached, as it was when it first stood there: to look it up is dear. None where the
+        route does not ask."""
         assert head is not None, "the near ones have heads"
         if head.affinity_tokens is None:
             assert self._affinity_tokens is not None, "else one alone is looked at"

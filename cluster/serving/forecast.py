@@ -47,7 +47,7 @@ class Forecast:
 
     def first_token_in_s(self, ticket: Ticket, now_s: float) -> float | None:
         """Return seconds from now; None where nothing is known yet. Notes what of the prompt is cached somewhere."""
-        cached_tokens = int(self._router.route.affinity_tokens(ticket))
+        cached_tokens = int(self._router.route.affinity_tokens(ticket) or 0)
         ticket.cached_tokens = max(0, min(cached_tokens, ticket.size.prompt_tokens - 1))
         engine = self._router.choose(ticket)
         if engine is not None:

@@ -35,8 +35,8 @@ a quiet tenant waits as soon as it asks for two at a time (simulated; `route.SLO
 QUANTUM_TOKENS = 8_192.0
 """How far tenants may be apart before fairness beats locality; about two long prompts."""
 
-Affinity = Callable[[Ticket], float]
-"""Returns how many tokens of a ticket's prompt an engine with room has in its cache."""
+Affinity = Callable[[Ticket], float | None]
+"""Returns how many tokens of a ticket's prompt an engine with room has in its cache; None where nobody asks."""
 
 
 class Policy(Protocol):

@@ -223,8 +223,8 @@ class Router:
         """Return how much of the prompt an engine does not have cached, as far as is known."""
         return self._route.uncached_tokens(ticket, account)
 
-    def affinity_tokens(self, ticket: Ticket) -> float:
-        """Return how many of its tokens an engine has cached, as far as is known."""
+    def affinity_tokens(self, ticket: Ticket) -> float | None:
+        """Return how many of its tokens an engine has cached, as far as is known; None where the route does not ask."""
         return self._route.affinity_tokens(ticket)
 
     def change_route(self, route: EngineRoute) -> None:

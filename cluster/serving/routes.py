@@ -101,8 +101,8 @@ class EngineRoute(Protocol):
         """Return how much of its prompt is not cached at an engine, as far as is known."""
         ...
 
-    def affinity_tokens(self, ticket: Ticket) -> float:
-        """Return how many of its tokens an engine has cached, as far as is known."""
+    def affinity_tokens(self, ticket: Ticket) -> float | None:
+        """Return how many of its tokens an engine has cached, as far as is known; None where it does not ask."""
         ...
 
     def holders(self, ticket: Ticket) -> Iterable[EngineId]:
@@ -143,8 +143,8 @@ class LeastWork:
     def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
         return ticket.size.prompt_tokens
 
-    def affinity_tokens(self, ticket: Ticket) -> float:
-        return 0.0
+    def affinity_tokens(self, ticket: Ticket) -> float | None:
+        return None
 
     def holders(self, ticket: Ticket) -> Iterable[EngineId]:
         return ()

@@ -23,7 +23,7 @@ class PlainlyFair:
         self,
         counters: Counters,
         child: Callable[[], Order],
-        affinity_tokens: Callable[[Ticket], float] | None,
+        affinity_tokens: Callable[[Ticket], float | None] | None,
         *,
         favours_sparse: bool,
     ) -> None:
@@ -34,11 +34,15 @@ class PlainlyFair:
         self._of_tenant: dict[str, Order] = {}
         self._standing: list[tuple[float, int, str]] = []
         self._num_entered = 0
-        self._chosen: tuple[str, Ticket] | None = None  # holds until something comes or is taken, or it waits no more
+        self._chosen: tuple[str, Ticket] | None = None
+        """Holds until it waits no more, its tenant's counter grows, something is taken, or something comes that goes
+        first in its tenant."""
+        self._chosen_at = 0.0
 
     def add(self, ticket: Ticket) -> None:
         tenant = ticket.request.tenant
-        nothing_else = tenant not in self._of_tenant or self._of_tenant[tenant].first() is None
+        before = self._of_tenant[tenant].first() if tenant in self._of_tenant else None
+        nothing_else = before is None
         in_no_hurry = ticket.request.service_class is ServiceClass.BATCH or ticket.lane.kind in TEXT_KINDS
         ticket.is_sparse = self._favours_sparse and nothing_else and not in_no_hurry and self.first() is not None
         if tenant not in self._of_tenant:
@@ -46,10 +50,12 @@ class PlainlyFair:
             self._num_entered += 1
             insort(self._standing, (self._counters.begin(tenant), self._num_entered, tenant))
         self._of_tenant[tenant].add(ticket)
-        self._chosen = None
+        if self._of_tenant[tenant].first() is not before:
+            self._chosen = None
 
     def first(self) -> Ticket | None:
-        if self._chosen is None or not self._chosen[1].is_waiting:
+        chosen = self._chosen
+        if chosen is None or not chosen[1].is_waiting or self._counters.of(chosen[0]) != self._chosen_at:
             near = self._near()
             sparse = [place for place in near if place[1].is_sparse]
             rest = [place for place in near if not place[1].is_sparse]
@@ -58,6 +64,7 @@ class PlainlyFair:
                     head.affinity_tokens = self._affinity_tokens(head) if self._affinity_tokens else 0.0
             cached = max(rest, key=lambda place: place[1].affinity_tokens or 0.0, default=None)
             self._chosen = sparse[0] if sparse else cached
+            self._chosen_at = self._counters.of(self._chosen[0]) if self._chosen else 0.0
         return None if self._chosen is None else self._chosen[1]
 
     def key(self) -> Key | None:

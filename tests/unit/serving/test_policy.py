@@ -72,6 +72,39 @@ def test_dlpm_prefers_a_cached_prompt_within_its_quantum_and_fairness_beyond_it(
     assert abs(Counter(id[0] for id in first)["c"] - 10) <= 2
 
 
+def test_who_is_served_elsewhere_meanwhile_does_not_stay_first() -> None:
+    policy = policy_named("dlpm", lambda ticket: 0.0)
+    here, elsewhere = policy.order(), policy.order()
+    for n, tenant in enumerate(("a", "b")):
+        here.add(waiting(chat(f"{tenant}1", tenant=tenant), n))
+    assert here.first() is not None
+    elsewhere.add(waiting(chat("a2", tenant="a"), 2))
+    elsewhere.take(0.0)
+    here.add(waiting(chat("b2", tenant="b"), 3))  # behind another: it changes nothing of itself
+    assert here.take(0.0).request.id == "b1"
+
+
+def test_where_the_route_does_not_ask_what_is_cached_one_head_is_looked_up() -> None:
+    asked: list[str] = []
+
+    def affinity_tokens(ticket: Ticket) -> None:
+        asked.append(ticket.request.id)
+
+    order = policy_named("dlpm", affinity_tokens, favours_sparse=True).order()
+    for n, tenant in enumerate("abcdefgh"):
+        ticket = waiting(chat(tenant, tenant=tenant), n)
+        order.add(ticket)
+        assert ticket.is_sparse is (n > 0)
+    assert [order.take(0.0).request.id for _ in range(7)] == list("bcdefgh"), "who is alone of its tenant goes first"
+    for n, tenant in enumerate("bcdefg"):
+        order.add(waiting(chat(tenant + "2", BATCH, tenant=tenant), 8 + n))
+    order.add(waiting(chat("h2", tenant="h"), 14))
+    assert order.take(0.0).request.id == "h2", "behind others that are not alone"
+    asked.clear()
+    assert order.take(0.0).request.id == "a"
+    assert asked == ["a"]
+
+
 def test_what_a_request_took_less_than_it_asked_for_is_given_back_to_its_tenant() -> None:
     policy = policy_named("dlpm")
     order = policy.order()

@@ -112,7 +112,7 @@ def test_an_engine_that_told_what_it_dropped_is_preferred_no_more(route: str) ->
     first = routed.give_and_end(turn("a1", "a", 2))
     again = waiting(turn("a2", "a", 2))
     router = routed.router
-    assert router.affinity_tokens(again) > 0
+    assert (router.affinity_tokens(again) or 0) > 0
     for number in range(3):
         other = waiting(turn(f"b{number}", "b", 2))
         account = router.account(EngineId(first))
