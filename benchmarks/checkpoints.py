@@ -22,6 +22,7 @@ import sage
 from benchmarks.checkpoint_flow import Leaving, expected_sums, running_sums
 from benchmarks.document import Result
 from benchmarks.measure import Run, centiles, in_turns, median_ratio
+from benchmarks.node_kills import measure_head_kills, measure_node_kills
 from benchmarks.worker_kills import measure_worker_kills
 from cluster.local import LocalCluster
 from sage.base.clock import Clock
@@ -65,18 +66,26 @@ class CheckpointWanted:
     num_rounds: int
     num_kills: int
     num_worker_kills: int = 0
+    num_node_kills: int = 0
+    num_head_kills: int = 0
 
     def command(self) -> str:
         """Return the command line that asks for this.
 
         >>> CheckpointWanted(1000, 10, 0.5, 2, 3).command()
-        'sage-benchmark checkpoint --records 1000 --keys 10 --every 0.5 --rounds 2 --kills 3 --worker-kills 0'
+        'sage-benchmark checkpoint --records 1000 --keys 10 --every 0.5 --rounds 2 --kills 3'
+        >>> CheckpointWanted(1000, 10, 0.5, 2, 0, num_node_kills=4).command().partition("--rounds ")[2]
+        '2 --kills 0 --node-kills 4'
         """
+        hurt = (
+            ("worker", self.num_worker_kills),
+            ("node", self.num_node_kills),
+            ("head", self.num_head_kills),
+        )
         return (
             f"sage-benchmark checkpoint --records {self.num_records} --keys {self.num_keys} --every {self.every_s:g} "
-            f"--rounds {self.num_rounds} --kills {self.num_kills} "
-            f"--worker-kills {self.num_worker_kills}"
-        )
+            f"--rounds {self.num_rounds} --kills {self.num_kills}"
+        ) + "".join(f" --{what}-kills {num}" for what, num in hurt if num)
 
 
 def measure_checkpoints(wanted: CheckpointWanted, clock: Clock) -> list[Result]:
@@ -86,6 +95,10 @@ def measure_checkpoints(wanted: CheckpointWanted, clock: Clock) -> list[Result]:
         results.append(_recovery(wanted, clock))
     if wanted.num_worker_kills:
         results.append(measure_worker_kills(wanted.num_worker_kills, wanted.every_s))
+    if wanted.num_node_kills:
+        results.append(measure_node_kills(wanted.num_node_kills, wanted.every_s))
+    if wanted.num_head_kills:
+        results.append(measure_head_kills(wanted.num_head_kills, wanted.every_s))
     return results
 
 

@@ -160,6 +160,8 @@ def checkpoint(
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed, in turns.")] = 5,
     kills: Annotated[int, typer.Option("--kills", min=0, help="How often a process is killed.")] = 5,
     worker_kills: Annotated[int, typer.Option("--worker-kills", min=0, help="How often a worker of local:2 is.")] = 0,
+    node_kills: Annotated[int, typer.Option("--node-kills", min=0, help="How often a node of a cluster is.")] = 0,
+    head_kills: Annotated[int, typer.Option("--head-kills", min=0, help="How often the head of a cluster is.")] = 0,
     json: Target = None,
 ) -> None:
     """Time a stream with checkpoints against the same without, and how soon a killed one is back at its rate."""
@@ -167,7 +169,7 @@ def checkpoint(
     from benchmarks.deliver import deliver
     from benchmarks.document import document_of
 
-    wanted = CheckpointWanted(records, keys, every, rounds, kills, worker_kills)
+    wanted = CheckpointWanted(records, keys, every, rounds, kills, worker_kills, node_kills, head_kills)
     clock = SystemClock()
     document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_checkpoints(wanted, clock))
     deliver(document, json)

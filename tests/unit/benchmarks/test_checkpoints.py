@@ -5,7 +5,8 @@ import pytest
 from benchmarks.checkpoint_flow import expected_sums
 from benchmarks.checkpoints import CheckpointResult, CheckpointWanted, full_rate_s, measure_checkpoints, pauses
 from benchmarks.latency import Arrivals, exchanged, fused
-from benchmarks.worker_kills import measure_worker_kills
+from benchmarks.node_kills import measure_head_kills, measure_node_kills
+from benchmarks.worker_kills import back_after, measure_worker_kills
 from cluster.local import LocalCluster
 from sage.base.clock import SystemClock
 from sage.base.errors import SageError
@@ -64,3 +65,23 @@ def test_a_worker_that_is_killed_loses_nothing_and_the_flow_is_back_at_its_rate(
     found = measure_worker_kills(1, 0.5)
     assert (found.n, found.num_lost, found.num_doubled) == (1, 0, 0)
     assert 0 < found.detected_p50_s < found.first_record_p50_s <= found.full_rate_p50_s
+
+
+@pytest.mark.cluster
+def test_a_node_that_is_killed_loses_nothing_and_the_flow_is_back_at_its_rate() -> None:
+    found = measure_node_kills(1, 0.5)
+    assert (found.n, found.num_lost, found.num_doubled) == (1, 0, 0)
+    assert 0 < found.first_record_p50_s <= found.full_rate_p50_s
+
+
+@pytest.mark.cluster
+def test_a_head_that_is_killed_and_started_again_loses_nothing_and_the_flow_is_back_at_its_rate() -> None:
+    found = measure_head_kills(1, 0.5)
+    assert (found.n, found.num_lost, found.num_doubled) == (1, 0, 0)
+    assert 0 < found.first_record_p50_s <= found.full_rate_p50_s
+
+
+def test_a_flow_that_is_never_back_at_its_rate_is_no_measurement() -> None:
+    before = [(number / 10, 5) for number in range(20)]
+    with pytest.raises(SageError, match="not back at its rate"):
+        back_after([*before, (2.5, 1)], 2.0, 2.2)
