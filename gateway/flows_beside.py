@@ -85,7 +85,8 @@ class FlowsBeside:
 
 def _start_head(plane: LoopedPlane, settings: Settings) -> "tuple[Head, RemoteCluster]":
     from cluster.client.line import HeadLine
-    from cluster.client.reach import attach_by, own_name
+    from cluster.client.own_name import own_name
+    from cluster.client.reach import attach_by
     from cluster.client.shipping import shipping_by
     from cluster.head.config import HeadConfig
     from cluster.head.process import Head

@@ -6,7 +6,8 @@ from cluster.client.cluster import RemoteCluster, ShowLines
 from cluster.client.head_start import start_head
 from cluster.client.line import HeadLine
 from cluster.client.news import print_lines
-from cluster.client.reach import attach_by, own_name
+from cluster.client.own_name import own_name
+from cluster.client.reach import attach_by
 from cluster.client.shipping import shipping_by
 from cluster.head.config import HeadConfig
 from cluster.runtime.host_process import private_directory

@@ -1,6 +1,5 @@
 """Ways to a running cluster: by its name on this machine, or by address, with the keys for it. Starts nothing."""
 
-import os
 import socket as sockets
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import zmq
 
 from cluster.client.cluster import RemoteCluster
 from cluster.client.line import HeadLine
+from cluster.client.own_name import own_name
 from cluster.client.shipping import shipping_by, shipping_of_files
 from cluster.runtime.addresses import IpcAddress, TcpAddress, parse_address
 from cluster.runtime.allow_list import Role
@@ -120,8 +120,3 @@ def check_dial(where: TcpAddress, address: str) -> None:
             f"no cluster answers at {address}: {error.strerror or error}",
             "See whether it runs there (sage-cluster status) and was started with --address.",
         ) from error
-
-
-def own_name() -> str:
-    """Return by what a head knows this user's clients: for people, not for trust."""
-    return f"{os.environ.get('USER') or os.getuid()}@{sockets.gethostname()}"

@@ -1,22 +1,18 @@
-"""Start a cluster of this machine in the background, and end one. Knows nothing of how a head works."""
+"""Start a cluster of this machine in the background. Knows nothing of how a head works, nor how it is spoken to."""
 
-import os
-import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cluster.client.head_start import start_head
-from cluster.client.reach import own_name, reach_name
+from cluster.client.own_name import own_name
 from cluster.client.tokens import HEAD_KEY
 from cluster.head.config import HeadConfig
 from cluster.runtime.keys import KnownHead, open_keys
 from cluster.runtime.place import Beacon, clear_abandoned, place_of_cluster, state_of_cluster
 from cluster.serving.engines.spec import EngineSpec
 from sage.base.clock import SystemClock
-from sage.base.errors import ClusterUnreachable, InternalError
+from sage.base.errors import InternalError
 from sage.base.settings import Settings
-
-STOP_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,28 +68,3 @@ def start_cluster(wish: ClusterWish, settings: Settings) -> Beacon:
     if beacon is None:
         raise InternalError(f"cluster {wish.name} is ready and says nothing of itself in {place.folder}")
     return beacon
-
-
-def stop_cluster(name: str) -> str:
-    """End the cluster of this name on this machine, or its node here; return what ended, in words, once it has.
-
-    Raises: ClusterUnreachable where nothing of it runs here.
-    """
-    place = place_of_cluster(name)
-    beacon = place.beacon()
-    if beacon is None and place.folder.exists() and not place.lives():
-        place.remove()
-        raise ClusterUnreachable(
-            f"cluster {name!r} does not run: its head was killed; what it left is removed now",
-            "Start it again: sage-cluster start.",
-        )
-    if beacon is not None and beacon.joined_as is not None:
-        os.kill(beacon.pid, signal.SIGTERM)  # it holds the lock: the number is its own
-        ended = f"node {beacon.joined_as} has left cluster {name}"
-    else:
-        with reach_name(name) as cluster:
-            cluster.stop()
-        ended = f"cluster {name} has ended"
-    if not place.wait_ended(STOP_S):
-        raise InternalError(f"cluster {name} still runs here {STOP_S:g} s after it was told to stop")
-    return ended

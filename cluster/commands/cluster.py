@@ -96,7 +96,7 @@ def join(
 @app.command()
 def stop(name: Name = DEFAULT_NAME, json: Json = False) -> None:
     """End the cluster that was started here, with its jobs, nodes and engines; where it was joined, this node alone."""
-    from cluster.client.start import stop_cluster
+    from cluster.client.stop import stop_cluster
 
     said = stop_cluster(name)
     print_json({"cluster": name, "state": "ended"}) if json else print(said)

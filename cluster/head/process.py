@@ -17,6 +17,7 @@ from cluster.head.door_ports import DoorPorts, FromPeer, NodeProcessEnded, StopA
 from cluster.head.engine_supply import NodeSupply
 from cluster.head.history import PastJob, take_up
 from cluster.head.local_nodes import EndLocalNodes, KillNode, LocalNodes, node_name
+from cluster.head.predecessors import PRESENCE, follow
 from cluster.head.submitter import Resumption, RoomMade, ServeWanted, Submitter, SubmitterPorts
 from cluster.head.trust import HeadTrust
 from cluster.jobs.checkpoint_start import HERE
@@ -85,6 +86,7 @@ class Head:
     def start(self) -> HeadReady:
         """Start everything, and wait until the local nodes have joined; raises ClusterStartFailed where they do not."""
         config = self._config
+        quiet_from_s = self._follow()
         codec: Codec[FromPeer] = Codec(FromPeer)  # type: ignore[arg-type]  # a union is no class to mypy
         server = ControlServer(self._context, codec, self._trust.listeners(self._place.control))
         past = take_up(self._journal, self._clock.unix_s())
@@ -118,11 +120,23 @@ class Head:
             self._wait_joined()
         if config.num_nodes and config.engines:
             self._serve(config.engines)
-        for job in past:
-            if not job.record.is_over:  # what ran of it elsewhere has stopped by itself after `lost_after_s`
-                tell(submitter, Resumption(job, self._beat.lost_after_s))
+        self._resume(past, quiet_from_s)
         self._say_ready()
         return HeadReady(self._place.control, self._trust.address, os.getpid())
+
+    def _follow(self) -> float:
+        """Return from when on, by our clock, nothing of the heads before this one runs."""
+        lost_after_s, folder = self._beat.lost_after_s, self._config.state_folder
+        if not folder:
+            return self._clock.monotonic_s()  # whose journal is in memory has none before it
+        takes_others = self._config.listen is not None
+        return follow(Path(folder), takes_others=takes_others, lost_after_s=lost_after_s, clock=self._clock).over_s
+
+    def _resume(self, past: tuple[PastJob, ...], quiet_from_s: float) -> None:
+        after_s = max(0.0, quiet_from_s - self._clock.monotonic_s())
+        for job in past:
+            if not job.record.is_over:
+                tell(self._submitter, Resumption(job, after_s))
 
     def _serve(self, engines: tuple[EngineSpec, ...]) -> None:
         """Start what was wanted from the first; raises NoRoom, unless other machines may join that have it."""
@@ -225,6 +239,7 @@ class Head:
             takes_any_file=config.listen is None,
             folder=str(folder),
             place=str(self._place.folder),
+            presence=str(Path(config.state_folder, PRESENCE)) if config.state_folder else "",
         )
 
     def _specs_for(self, needs: list[Need]) -> tuple[EngineSpec, ...]:

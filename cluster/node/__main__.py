@@ -16,6 +16,7 @@ import msgspec
 
 from cluster.node.config import WITHIN, NodeConfig
 from cluster.runtime.place import ClusterPlace
+from cluster.runtime.presence import hold_presence
 from sage.base.errors import SageError
 from sage.base.log import set_up_log
 
@@ -43,6 +44,8 @@ def run_node(config: NodeConfig) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to obey
         threading.Thread(target=_end_with_parent, args=(config, os.getppid()), name="parent-watch", daemon=True).start()
     try:
+        if config.presence:
+            hold_presence(Path(config.presence))  # until this process ends
         node = NodeProcess(config)
     except SageError as error:
         print(error, file=sys.stderr, flush=True)

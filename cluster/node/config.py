@@ -17,7 +17,8 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `data_address`: where it takes records; port 0 takes any. `share`: which part of the machine it offers, the first
     number of the second: nodes of one machine share it. `key`: the name of its keys in `keys_folder`, by default the
     node's. `is_child`: it ends with the process that started it, and where that was killed removes its own `folder` and
-    that process's `place`. `takes_any_file`: whoever names a file to it is its own user.
+    that process's `place`. `takes_any_file`: whoever names a file to it is its own user. `presence`: the file by whose
+    lock the head after its own knows whether it lives; "" where no head may come after.
     """
 
     head: str
@@ -34,6 +35,7 @@ class NodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: str = ""
     place: str = ""
     takes_any_file: bool = False
+    presence: str = ""
 
 
 def offered_folders(config: NodeConfig, working: Path) -> tuple[Path, ...] | None:

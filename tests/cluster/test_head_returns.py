@@ -5,8 +5,12 @@ import signal
 import socket as sockets
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
+from cluster.head.predecessors import PRESENCE, Reign
+from cluster.runtime.presence import nobody_is_present
+from sage.base.clock import SystemClock
 from tests.cluster.cluster_command import GONE_S, ClusterCommand, user_at_home
 from tests.cluster.waiting import eventually
 
@@ -84,9 +88,13 @@ def test_jobs_that_were_over_are_listed_and_the_others_begin_again(
     user("submit", "flows.py:failing", "--wait", status=1)
     held = user("submit", "flows.py:held").strip()
     eventually(lambda: statuses(user)["held"] == "running", GONE_S)
+    said = user.home / ".local/state/sage/journals/default"
+    assert not nobody_is_present(said / PRESENCE, 0.0), "the head after this one asks for that"
     kill_head(user)
+    assert nobody_is_present(said / PRESENCE, 0.0)
     assert "SAGE-2502" in user("jobs", status=1)
     user("start", "--nodes", "2")
+    assert msgspec.json.decode((said / "head.json").read_bytes(), type=Reign).over_s <= SystemClock().monotonic_s()
     assert [job["name"] for job in user.json("jobs")] == ["quick", "failing", "held"]
     quick, failing, _ = user.json("jobs")
     assert (quick["metrics"]["status"], quick["metrics"]["records_in"]) == ("finished", 3)
