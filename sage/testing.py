@@ -19,6 +19,8 @@ from typing import Any, Generic, TypeVar, cast
 
 from sage.base.entry_points import find_entry_points
 from sage.base.errors import FlowInvalid, UnknownAddress
+from sage.flow.check_numbers import counts, whole_numbers, yes_or_no
+from sage.flow.given import refuse
 from sage.flow.rehearsal import Model, Rehearsal, StartRehearsal
 from sage.flow.runner import Submittable
 from sage.flow.where import refusal
@@ -56,8 +58,7 @@ def rehearse(
     ['A']
     ['A', 'B']
     """
-    if batch_records < 1:
-        raise refusal(f"batch_records is {batch_records}; it is at least 1", param="batch_records")
+    refuse((*counts(batch_records=batch_records), *whole_numbers(seed=seed), *yes_or_no(checkpoints=checkpoints)))
     offers = find_entry_points("sage.testing")
     if "rehearse" not in offers:
         what = "no installed package rehearses flows"

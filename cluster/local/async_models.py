@@ -15,6 +15,7 @@ from cluster.local.inquiries import (
 from cluster.local.models import Asker
 from cluster.local.rankings import rank_inquiry
 from cluster.local.read_answer import ReadAnswer
+from cluster.local.terms import checked_flag
 from sage.base.answers import Completion, Embeddings, Ranking
 from sage.base.errors import RequestCancelled
 from sage.base.inference import Last, Reply, Request, Token
@@ -147,7 +148,7 @@ class CoroutineModels:
         self, messages: Conversation, *, model: str, stream: bool = False, **options: Unpack[ChatOptions]
     ) -> Awaitable[Completion] | AwaitedTokens:
         """Return the next message of a conversation; with `stream`, as it comes."""
-        return self._asked(chat_inquiry(messages, model, options), stream=stream)
+        return self._asked(chat_inquiry(messages, model, options), stream=checked_flag(stream, "stream"))
 
     @overload
     def generate(
@@ -161,7 +162,7 @@ class CoroutineModels:
         self, prompt: str, *, model: str, stream: bool = False, **options: Unpack[PromptOptions]
     ) -> Awaitable[Completion] | AwaitedTokens:
         """Return what the model says to a prompt, as the step `generate` does; with `stream`, as it comes."""
-        return self._asked(prompt_inquiry(prompt, model, options), stream=stream)
+        return self._asked(prompt_inquiry(prompt, model, options), stream=checked_flag(stream, "stream"))
 
     async def embed(self, texts: str | Sequence[str], *, model: str, **options: Unpack[AskOptions]) -> Embeddings:
         """Return one vector a text."""

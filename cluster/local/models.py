@@ -18,6 +18,7 @@ from cluster.local.open_inquiry import InquiryPorts, OpenInquiry
 from cluster.local.rankings import rank_inquiry
 from cluster.local.read_answer import ReadAnswer
 from cluster.local.retries import RetryBudget
+from cluster.local.terms import checked_flag
 from sage.base.answers import Completion, Embeddings, Ranking
 from sage.base.clock import Clock
 from sage.base.errors import NoEngine, RequestCancelled
@@ -178,7 +179,7 @@ class AskedCluster:
         self, messages: Conversation, *, model: str, stream: bool = False, **options: Unpack[ChatOptions]
     ) -> Completion | WaitedTokens:
         """Return the next message of a conversation; with `stream`, as it comes."""
-        return self._asked(chat_inquiry(messages, model, options), stream=stream)
+        return self._asked(chat_inquiry(messages, model, options), stream=checked_flag(stream, "stream"))
 
     @overload
     def generate(
@@ -192,7 +193,7 @@ class AskedCluster:
         self, prompt: str, *, model: str, stream: bool = False, **options: Unpack[PromptOptions]
     ) -> Completion | WaitedTokens:
         """Return what the model says to a prompt, as the step `generate` does; with `stream`, as it comes."""
-        return self._asked(prompt_inquiry(prompt, model, options), stream=stream)
+        return self._asked(prompt_inquiry(prompt, model, options), stream=checked_flag(stream, "stream"))
 
     def embed(self, texts: str | Sequence[str], *, model: str, **options: Unpack[AskOptions]) -> Embeddings:
         """Return one vector a text."""

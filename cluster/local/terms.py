@@ -56,6 +56,13 @@ def checked_terms(options: Mapping[str, object], wanted: type[T]) -> T:
     return wanted(**{name: _checked(name, value, types) for name, value in options.items()})
 
 
+def checked_flag(value: object, param: str) -> bool:
+    """Return what is True or False; raises InvalidRequest that names `param`: "no" would count as yes."""
+    if not isinstance(value, bool):
+        raise InvalidRequest(f"{param}={value!r:.80} is refused: it is True or False", param=param)
+    return value
+
+
 def checked_count(value: object, param: str) -> int:
     """Return a whole number of at least 1; raises InvalidRequest that names `param`."""
     try:

@@ -7,6 +7,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 from sage.flow.call_cache import CallCache
+from sage.flow.check_numbers import counts, texts
+from sage.flow.given import refuse
 from sage.flow.where import refusal
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
@@ -21,8 +23,7 @@ def kept_by(cache: CallCache | str | os.PathLike[str] | None) -> CallCache | Non
     folder = os.fspath(folder) if isinstance(folder, os.PathLike) else folder
     if not isinstance(folder, str) or not folder or "://" in folder:
         raise refusal(f"{folder!r:.80} is no folder of a machine", "Name one.", param="cache")
-    if given.max_bytes < 1:
-        raise refusal(f"max_bytes is {given.max_bytes}; it is at least 1", param="max_bytes")
+    refuse((*texts("", name=given.name or None), *counts(max_bytes=given.max_bytes)))
     return CallCache(os.path.abspath(folder), given.max_bytes, given.name)
 
 

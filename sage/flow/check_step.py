@@ -69,16 +69,10 @@ def check_step(step: Step) -> None:
 
 def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
     match spec:
-        case Map(fn) | Filter(fn) | FlatMap(fn) | KeyBy(fn) | ForEach(fn) | Reduce(fn=fn):
+        case Map(fn) | Filter(fn) | FlatMap(fn) | KeyBy(fn) | ForEach(fn):
             yield from _callable(spec, fn)
-        case Aggregate(of=of):
-            if of is not None:
-                yield from _callable(spec, of, "of")
-            yield from yes_or_no(final=spec.final)
-        case Fold(initial=initial, fn=fn):
-            yield from _callable(spec, fn)
-            yield from _shared(initial)
-            yield from yes_or_no(final=spec.final)
+        case Aggregate() | Reduce() | Fold():
+            yield from _faults_of_keyed(spec)
         case MapBatches():
             yield from _faults_of_lists(spec)
         case MapAsync(fn=fn, dedup=dedup):
@@ -107,6 +101,18 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
             yield from _faults_of_split(spec) if isinstance(spec, Split) else _faults_of_loop(spec)
         case Union() | Write() | Reply() | TakeSide() | Again() | ToAll():
             pass
+
+
+def _faults_of_keyed(spec: Aggregate | Reduce | Fold) -> Iterator[Fault]:
+    match spec:
+        case Aggregate(of=of):
+            yield from _callable(spec, of, "of") if of is not None else ()
+        case Reduce(fn=fn):
+            yield from _callable(spec, fn)
+        case Fold(initial=initial, fn=fn):
+            yield from _callable(spec, fn)
+            yield from _shared(initial)
+    yield from yes_or_no(final=spec.final)
 
 
 def _faults_of_timed(spec: Window | Process | Within | JoinWindows | AsOf) -> Iterator[Fault]:
@@ -260,6 +266,9 @@ def _faults_of_rerank(spec: Rerank) -> Iterator[Fault]:
 def _faults_of_calls(spec: Waiting) -> Iterator[Fault]:
     yield from counts(max_in_flight=spec.max_in_flight)
     yield from yes_or_no(ordered=spec.ordered)
+    if not isinstance(spec, MapAsync):
+        yield from texts("", tenant=spec.tenant or "")
+        yield from yes_or_no(dedup=spec.dedup) if spec.dedup is not None else ()
     yield from above_zero(timeout_s=spec.timeout_s)
     yield from at_least(0, backoff_s=spec.backoff_s)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from sage.flow.check_numbers import above_zero, counts
+from sage.flow.given import checked_names, checked_path, refuse, refuse_one_text
 from sage.flow.where import refusal
 
 Resume = Literal["auto", "must", "never"]
@@ -40,14 +41,17 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         """Raises FlowInvalid."""
-        if not os.fspath(self.folder):
-            raise refusal("the folder of the checkpoints has no name", param="folder")
-        if "://" in os.fspath(self.folder):
+        if "://" in checked_path(self.folder, "folder"):
             raise refusal(
                 f"{self.folder} is no folder of this machine", "Name one that all nodes mount.", param="folder"
             )
-        for fault in (*above_zero(every_s=self.every_s, timeout_s=self.timeout_s), *counts(num_kept=self.num_kept)):
-            raise refusal(fault.what, fault.do, param=fault.param)
+        if self.savepoint is not None:
+            checked_path(self.savepoint, "savepoint")
+        drop: object = self.drop
+        if drop != ():
+            refuse_one_text(drop, "drop", 'Write drop=("count words",).')
+            checked_names(self.drop, "drop", 'Write drop=("count words",).')
+        refuse((*above_zero(every_s=self.every_s, timeout_s=self.timeout_s), *counts(num_kept=self.num_kept)))
         if self.state not in get_args(StateKept):
             raise refusal(f"state is {self.state!r}", 'It is "memory" or "rocksdb".', param="state")
 

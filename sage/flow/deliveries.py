@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from sage.flow.builder import StepNumber
+from sage.flow.check_numbers import whole_numbers
 from sage.flow.connectors.kafka_client import Setting, Settings, settings_from
 from sage.flow.ending import Ending
+from sage.flow.given import checked_function, checked_mapping, checked_names, checked_path, checked_text, refuse
 from sage.flow.graph import OnError
 from sage.flow.handle import Handle
 from sage.flow.ports import Repeats, Sink
@@ -48,7 +50,7 @@ class Deliveries(Handle, Generic[T_co]):
         >>> import sage
         >>> end = sage.Flow("f").from_collection([{"id": 1}]).write_jsonl("out.jsonl")
         """
-        return self._end(Write(JsonLinesSink(os.fspath(path))), "write_jsonl")
+        return self._end(Write(JsonLinesSink(checked_path(path))), "write_jsonl")
 
     def write_text(self, path: Path) -> Ending:
         """End the stream of texts in a UTF-8 file of one a line, which appears, whole, when the job ends well.
@@ -58,7 +60,7 @@ class Deliveries(Handle, Generic[T_co]):
         """
         from sage.flow.connectors.text_sinks import TextSink
 
-        return self._end(Write(TextSink(os.fspath(path))), "write_text")
+        return self._end(Write(TextSink(checked_path(path))), "write_text")
 
     def write_csv(self, path: Path, *, columns: Iterable[str] | None = None, delimiter: str = ",") -> Ending:
         """End the stream in a CSV file, a row a record, which appears, whole, when the job ends well.
@@ -72,7 +74,7 @@ class Deliveries(Handle, Generic[T_co]):
         from sage.flow.connectors.text_sinks import CsvSink
 
         chosen = checked_columns(columns)
-        return self._end(Write(CsvSink(os.fspath(path), chosen, checked_delimiter(delimiter))), "write_csv")
+        return self._end(Write(CsvSink(checked_path(path), chosen, checked_delimiter(delimiter))), "write_csv")
 
     def write_parquet(self, path: Path, *, schema: "pa.Schema | None" = None) -> Ending:
         """End the stream in a Parquet file, a row a record, which appears, whole, when the job ends well.
@@ -86,9 +88,9 @@ class Deliveries(Handle, Generic[T_co]):
         from sage.flow.connectors.parquet_sink import ParquetSink
         from sage.flow.packing import is_packed
 
-        if is_packed(os.fspath(path)):
+        if is_packed(checked_path(path)):
             raise refusal(f"Parquet is packed by itself, and {path} is to be packed once more", "Name it .parquet.")
-        return self._end(Write(ParquetSink(os.fspath(path), schema)), "write_parquet")
+        return self._end(Write(ParquetSink(checked_path(path), schema)), "write_parquet")
 
     def to_sql(self, url: str, table: str, *, key: str | Iterable[str]) -> Ending:
         """End the stream in a table of the database at an SQLAlchemy URL: rows are put in, or over those of their key.
@@ -104,8 +106,9 @@ class Deliveries(Handle, Generic[T_co]):
         """
         from sage.flow.connectors.sql_sink import SqlSink
 
-        chosen = checked_columns((key,) if isinstance(key, str) else key) or ()
-        return self._end(Write(SqlSink(url, table, chosen)), "to_sql")
+        checked_text(url, "url", 'For example "sqlite:///people.db".')
+        checked_text(table, "table", 'Name the table: to_sql(url, "people", key="id").')
+        return self._end(Write(SqlSink(url, table, checked_names(key, "key", 'Write key="id".'))), "to_sql")
 
     def to_kafka(
         self,
@@ -130,9 +133,11 @@ class Deliveries(Handle, Generic[T_co]):
         """
         from sage.flow.connectors.kafka_sink import KafkaSink
 
-        if not topic:
-            raise refusal("a topic has a name", 'Write to_kafka("broker:9092", "counts").', param="topic")
-        sink = KafkaSink(servers, topic, value, key, headers, timestamp, checked_settings(config))
+        checked_text(topic, "topic", 'Write to_kafka("broker:9092", "counts").')
+        for param, fn in {"value": value, "key": key, "headers": headers, "timestamp": timestamp}.items():
+            checked_function(fn, param)
+        chosen = checked_servers(servers)
+        sink = KafkaSink(chosen, topic, value, key, headers, timestamp, checked_settings(config))
         return self._end(Write(sink), "to_kafka")
 
     def to_http(
@@ -162,8 +167,12 @@ class Deliveries(Handle, Generic[T_co]):
         """
         from sage.flow.connectors.http_sink import Delivered, Hook
 
-        hook = Hook(checked_hook(url, method), method, tuple(dict(headers or {}).items()), body, key)
+        sent = tuple(checked_mapping(headers, "headers").items())
+        hook = Hook(
+            checked_hook(url, method), method, sent, checked_function(body, "body"), checked_function(key, "key")
+        )
         number = self._then(MapAsync(hook, max_in_flight, timeout_s, ordered=False, backoff_s=backoff_s), "to_http")
+        refuse(whole_numbers(retries=retries))
         if retries:
             self._builder.change(number, on_error=OnError.RETRY, retries=retries)
         self._builder.add(Write(Delivered(Repeats.SHOWN if key is None else Repeats.BY_KEY)), number, kind="delivered")
@@ -178,7 +187,7 @@ class Deliveries(Handle, Generic[T_co]):
 
 def checked_hook(url: str, method: str) -> str:
     """Return where requests go; raises FlowInvalid."""
-    parts = urlsplit(url)
+    parts = urlsplit(checked_text(url, "url", 'Write "https://hooks.example.com/orders".'))
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise refusal("to_http takes a URL of http or https", 'Write "https://hooks.example.com/orders".', param="url")
     if method not in ("POST", "PUT", "PATCH"):
@@ -190,24 +199,25 @@ def checked_columns(columns: Iterable[str] | None) -> tuple[str, ...] | None:
     """Return names of columns as a tuple; raises FlowInvalid."""
     if columns is None:
         return None
-    chosen = () if isinstance(columns, str) else tuple(columns)
-    if not chosen or not all(isinstance(name, str) for name in chosen) or len(set(chosen)) < len(chosen):
-        raise refusal(
-            f"columns are names, each once, got {columns!r:.80}", 'Write columns=["id", "name"].', param="columns"
-        )
-    return chosen
+    return checked_names(() if isinstance(columns, str) else columns, "columns", 'Write columns=["id", "name"].')
 
 
 def checked_delimiter(delimiter: str) -> str:
     """Return what stands between fields; raises FlowInvalid."""
-    if len(delimiter) != 1 or delimiter in '"\r\n':
+    given: object = delimiter
+    if not isinstance(given, str) or len(given) != 1 or given in '"\r\n':
         raise refusal(f"a delimiter is one character, got {delimiter!r:.80}", 'Write delimiter=";".', param="delimiter")
     return delimiter
+
+
+def checked_servers(servers: str) -> str:
+    """Return brokers of Kafka; raises FlowInvalid."""
+    return checked_text(servers, "servers", 'For example "broker:9092".')
 
 
 def checked_settings(config: Mapping[str, Setting] | None) -> Settings:
     """Return settings of Kafka's client as a value; raises FlowInvalid for those that are not the user's to make."""
     try:
-        return settings_from(config)
+        return settings_from(checked_mapping(config, "config"))
     except ValueError as error:
         raise refusal(f"what is promised rests on {error}", "Leave it out of config.", param="config") from error

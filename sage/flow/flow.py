@@ -101,7 +101,8 @@ class Flow(Origins):
         >>> flow = sage.Flow("f")
         >>> end = flow.from_chat("shy").generate(model="smollm2", prompt="{question}", max_tokens=32).reply()
         """
-        if not name or name != name.strip():
+        given: object = name
+        if not isinstance(given, str) or not given or given != given.strip():
             raise refusal(
                 f"a chat model needs a name, got {name!r:.80}", 'Write flow.from_chat("rag-bot").', param="name"
             )

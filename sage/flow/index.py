@@ -15,7 +15,8 @@ class Index(msgspec.Struct, frozen=True):
     name: str
 
     def __post_init__(self) -> None:
-        if not self.name:
+        name: object = self.name
+        if not isinstance(name, str) or not name:
             raise refusal(f"an index needs a name, got {self.name!r}", 'Write `sage.Index("docs")`.', param="name")
 
 

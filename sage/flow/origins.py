@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, Unpack, overload
 
 from sage.flow.builder import Builder
+from sage.flow.check_numbers import texts
 from sage.flow.connectors.follow import FollowSource
 from sage.flow.connectors.http_source import HttpRequest, RecordsAs
 from sage.flow.connectors.kafka_client import Setting
 from sage.flow.connectors.kafka_source import KafkaRecord
-from sage.flow.deliveries import checked_columns, checked_delimiter, checked_settings
+from sage.flow.deliveries import checked_columns, checked_delimiter, checked_servers, checked_settings
 from sage.flow.files import is_url
+from sage.flow.given import checked_flag, checked_names, checked_path, checked_text, refuse
 from sage.flow.packing import is_packed
 from sage.flow.ports import Source
 from sage.flow.posts import PostOptions, source_with, time_of
@@ -41,9 +43,8 @@ class Origins:
         >>> import sage
         >>> lines = sage.Flow("f").read_text("books/**/*.txt")
         """
-        if follow:
-            return self._begin(followed(os.fspath(path)), "read_text", time)
-        return self._begin(TextSource(os.fspath(path)), "read_text", time)
+        read = followed if checked_flag(follow, "follow") else TextSource
+        return self._begin(read(checked_path(path)), "read_text", time)
 
     @overload
     def read_jsonl(self, path: Path, **time: Unpack[TimeOptions[Any]]) -> Stream[Any]: ...
@@ -57,7 +58,7 @@ class Origins:
         >>> import sage
         >>> totals = sage.Flow("f").read_jsonl("orders.jsonl").map(lambda order: order["total"])
         """
-        return self._begin(JsonLinesSource(os.fspath(path), as_type), "read_jsonl", time)
+        return self._begin(JsonLinesSource(checked_path(path), as_type), "read_jsonl", time)
 
     @overload
     def read_csv(
@@ -80,7 +81,7 @@ class Origins:
         """
         from sage.flow.connectors.csv_source import CsvSource
 
-        return self._begin(CsvSource(os.fspath(path), as_type, checked_delimiter(delimiter)), "read_csv", time)
+        return self._begin(CsvSource(checked_path(path), as_type, checked_delimiter(delimiter)), "read_csv", time)
 
     @overload
     def read_parquet(
@@ -107,7 +108,7 @@ class Origins:
         """
         from sage.flow.connectors.parquet_source import ParquetSource
 
-        source: Any = ParquetSource(os.fspath(path), as_type, checked_columns(columns))
+        source: Any = ParquetSource(checked_path(path), as_type, checked_columns(columns))
         return self._begin(source, "read_parquet", time)
 
     @overload
@@ -162,6 +163,9 @@ class Origins:
 
         if (table is None) == (query is None):
             raise refusal("from_sql reads a table or a query", 'Write table="orders", or query="SELECT ...".')
+        refuse(texts("", table=table, query=query))
+        checked_text(url, "url", 'For example "sqlite:///shop.db".')
+        checked_text(order_by, "order_by", 'Name a column: order_by="id".')
         source: Any = SqlSource(url, table, query, order_by, as_type, after, checked_period(follow_every_s))
         return self._begin(source, "from_sql", time)
 
@@ -200,14 +204,13 @@ class Origins:
         """
         from sage.flow.connectors.kafka_source import KafkaSource, place_of
 
-        chosen = (topics,) if isinstance(topics, str) else tuple(topics)
-        if not chosen or not all(chosen):
-            raise refusal(f"topics are names, got {topics!r:.80}", 'Write from_kafka("broker:9092", "clicks").')
+        chosen = checked_names(topics, "topics", 'Write from_kafka("broker:9092", "clicks").')
         if start not in ("earliest", "latest"):
             raise refusal(f"start={start!r:.80} is unknown", 'Known are "earliest", "latest".', param="start")
         if time.get("timestamp") is not None:
             time.setdefault("partition", place_of)
-        source = KafkaSource(servers, chosen, start, until_end, checked_settings(config))
+        ends = checked_flag(until_end, "until_end")
+        source = KafkaSource(checked_servers(servers), chosen, start, ends, checked_settings(config))
         return self._begin(source, "from_kafka", time)
 
     @overload
@@ -258,6 +261,7 @@ def followed(path: str) -> FollowSource:
 
 def checked_period(period_s: float | None) -> float | None:
     """Return how often something is done; raises FlowInvalid."""
-    if period_s is not None and not 0.0 < period_s < math.inf:
+    given: object = period_s
+    if given is not None and not (isinstance(given, int | float) and 0.0 < given < math.inf):
         raise refusal(f"a period is a number of seconds above 0, got {period_s!r:.80}", "For example 1.0.")
     return period_s

@@ -11,7 +11,9 @@ from sage.flow import spec
 from sage.flow.batches import Batches
 from sage.flow.builder import StepNumber
 from sage.flow.cached import kept_by
+from sage.flow.check_numbers import whole_numbers
 from sage.flow.ends import index_name
+from sage.flow.given import refuse
 from sage.flow.graph import OnError
 from sage.flow.index import Index, Passage
 from sage.flow.model_options import (
@@ -239,6 +241,7 @@ class Questions(Batches[T_co]):
 
     def _tried(self, number: StepNumber, retries: int) -> StepNumber:
         """Have the calls of a step tried again so often before its record fails."""
+        refuse(whole_numbers(retries=retries))
         if retries:
             self._builder.change(number, on_error=OnError.RETRY, retries=retries)
         return number

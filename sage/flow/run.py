@@ -6,6 +6,7 @@ from sage.base.errors import JobTimeout, TaskStuck
 from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.connect import connect
 from sage.flow.connectors.http_source import posted_to
+from sage.flow.given import checked_flag
 from sage.flow.graph import Graph
 from sage.flow.progress import Whereabouts, show_progress
 from sage.flow.runner import Job, JobResult, TakesFlows
@@ -26,6 +27,8 @@ def run_graph(
     check_wait(timeout_s)
     if timeout_s == 0:
         raise refusal(f"timeout_s is {timeout_s}; it is more than 0", param="timeout_s")
+    if progress is not None:
+        checked_flag(progress, "progress")
     with connect(address) as cluster:
         return run_on_cluster(
             cluster, graph, timeout_s=timeout_s, progress=progress, checkpoint=checkpoint, resume=resume

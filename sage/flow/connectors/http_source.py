@@ -95,6 +95,9 @@ class HttpSource:
         counts = {"max_body_bytes": self.max_body_bytes, "max_waiting": self.max_waiting, "max_posts": self.max_posts}
         for fault in (*whole_numbers(**counts), *at_least(1, **counts)):
             return fault
+        for param in ("max_body_bytes", "max_waiting"):
+            if counts[param] is None:
+                return Fault(f"{param} is None; there is always a bound", "Leave it out for the usual one.", param)
         if self.max_body_bytes > _LARGEST_BODY_BYTES:
             return Fault(f"max_body_bytes is {self.max_body_bytes}; it is at most 1 GiB", "", "max_body_bytes")
         return None

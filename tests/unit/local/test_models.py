@@ -7,7 +7,7 @@ import pytest
 from cluster.local.async_models import CoroutineModels
 from cluster.local.models import AskedCluster, Asker
 from sage.base.clock import ManualClock
-from sage.base.errors import RequestCancelled
+from sage.base.errors import InvalidRequest, RequestCancelled
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Finished, Kind, ModelCard, ReplyTo, Request, Token, Usage
 
@@ -64,6 +64,14 @@ def test_the_deadline_of_a_thread_counts_from_the_call_with_the_start_of_the_eng
 async def test_the_deadline_of_a_coroutine_counts_from_the_call_too(cluster: Asked) -> None:
     assert (await CoroutineModels(cluster._asker).chat("Hello", model="sim", deadline_s=10.0)).text == "Hi"
     assert timeout_s(cluster) == pytest.approx(10.0 - START_S)
+
+
+@pytest.mark.parametrize("ask", ["chat", "generate"])
+def test_a_stream_is_asked_for_or_not(cluster: Asked, ask: str) -> None:
+    for models in (cluster, cluster.aio):
+        with pytest.raises(InvalidRequest, match="stream='no' is refused: it is True or False") as raised:
+            getattr(models, ask)("Hello", model="sim", stream="no")
+        assert raised.value.param == "stream"
 
 
 async def test_a_stream_that_is_closed_before_it_began_starts_nothing(cluster: Asked) -> None:
