@@ -10,7 +10,14 @@ from typing import Any
 import msgspec
 
 from sage.base.errors import SinkUnwritable
-from sage.flow.connectors.kafka_client import CALL_LIMIT_S, Settings, kafka, said_of_kafka
+from sage.flow.connectors.kafka_client import (
+    CALL_LIMIT_S,
+    Complaints,
+    Settings,
+    kafka,
+    look_for_brokers,
+    said_of_kafka,
+)
 
 Content = str | bytes | None
 
@@ -38,6 +45,7 @@ class KafkaWriter:
         self._where = f"{sink.topic} of Kafka at {sink.servers}"
         self._failed: Any = None
         given = dict(sink.settings)
+        complaints = Complaints(self._where)
         with said_of_kafka(f"{self._where} cannot be written", SinkUnwritable):
             self._producer = kafka().Producer(
                 {
@@ -45,9 +53,10 @@ class KafkaWriter:
                     **given,
                     "bootstrap.servers": sink.servers,
                     "enable.idempotence": True,  # what is sent again after a lost acknowledgement is not there twice
+                    "logger": complaints,
                 }
             )
-            self._producer.list_topics(timeout=CALL_LIMIT_S)
+            look_for_brokers(self._producer, complaints)
         self._limit_s = float(given.get("delivery.timeout.ms", CALL_LIMIT_S * 1000)) / 1000 + 1.0
 
     def write(self, records: Sequence[object]) -> None:

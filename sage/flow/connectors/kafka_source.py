@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypedDict
 
 from sage.base.errors import SourceUnreadable
-from sage.flow.connectors.kafka_client import CALL_LIMIT_S, Settings, kafka, said_of_kafka
+from sage.flow.connectors.kafka_client import (
+    CALL_LIMIT_S,
+    Complaints,
+    Settings,
+    kafka,
+    look_for_brokers,
+    said_of_kafka,
+)
 
 WAIT_S = 0.1
 
@@ -57,6 +64,7 @@ class KafkaReader:
         self._source = source
         self._where = f"{', '.join(source.topics)} of Kafka at {source.servers}"
         self._kafka = kafka()
+        complaints = Complaints(self._where)
         with said_of_kafka(f"{self._where} cannot be read", SourceUnreadable):
             self._consumer = self._kafka.Consumer(
                 {
@@ -65,10 +73,12 @@ class KafkaReader:
                     "bootstrap.servers": source.servers,
                     "enable.auto.commit": False,
                     "auto.offset.reset": "error",
+                    "logger": complaints,
                 }
             )
         try:
             with said_of_kafka(f"{self._where} cannot be read", SourceUnreadable):
+                look_for_brokers(self._consumer, complaints)
                 self._offsets, self._ends = self._begin(offsets, start)
         except SourceUnreadable:
             self._consumer.close()

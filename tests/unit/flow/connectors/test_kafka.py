@@ -1,5 +1,6 @@
 """Topics of Kafka as sources and sinks, against the mock cluster of its client: real sockets, a simulated broker."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ from uuid import uuid4
 import confluent_kafka as ck
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 import sage
 from sage.base.errors import FlowInvalid, RecordFailed, SinkUnwritable, SourceUnreadable
-from sage.flow.connectors import kafka_sink, kafka_source
+from sage.flow.connectors import kafka_client
+from sage.flow.connectors.kafka_client import Complaints
 from sage.flow.connectors.kafka_sink import KafkaSink
 from sage.flow.connectors.kafka_source import KafkaSource
 from sage.flow.guarantees import guarantees_of
@@ -117,15 +120,33 @@ def test_where_messages_are_gone_the_reading_ends(servers: str, topic: str) -> N
         source.open_at([("other", 0, 0)])
 
 
-def test_servers_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (kafka_source, kafka_sink):
-        monkeypatch.setattr(module, "CALL_LIMIT_S", 0.1)
-    with pytest.raises(
-        SourceUnreadable, match=r"clicks of Kafka at 127\.0\.0\.1:1 cannot be read: .*Timed out|transport"
-    ):
-        KafkaSource("127.0.0.1:1", ("clicks",), settings=(("log_level", 0),)).open()
-    with pytest.raises(SinkUnwritable, match=r"clicks of Kafka at 127\.0\.0\.1:1 cannot be written: .*transport"):
-        KafkaSink("127.0.0.1:1", "clicks", settings=(("log_level", 0),)).open()
+def test_servers_that_do_not_answer_are_named_in_time_and_why(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """By itself the client prints a line for each of its tries, twenty a second."""
+    monkeypatch.setattr(kafka_client, "START_LIMIT_S", 0.2)
+    why = r"no broker answered within 0\.2 s, the last try: .*Connection refused$"
+    with pytest.raises(SourceUnreadable, match=r"clicks of Kafka at 127\.0\.0\.1:1 cannot be read: ") as unread:
+        KafkaSource("127.0.0.1:1", ("clicks",)).open()
+    with pytest.raises(SinkUnwritable, match=r"clicks of Kafka at 127\.0\.0\.1:1 cannot be written: ") as unwritten:
+        KafkaSink("127.0.0.1:1", "clicks").open()
+    assert re.search(why, unread.value.what)
+    assert re.search(why, unwritten.value.what)
+    assert "%3|" not in capfd.readouterr().err
+
+
+def test_what_the_client_says_again_and_again_is_logged_once() -> None:
+    with capture_logs() as logged:
+        complaints = Complaints("clicks")
+        for after_ms in range(5):
+            complaints.log(40, "%s [%s] %s", "FAIL", "c-1", f"[thrd:b]: b failed (after {after_ms}ms in state CONNECT)")
+        complaints.log(20, "%s [%s] %s", "NOTE", "c-1", "by the way")
+        for number in range(2 * kafka_client.MAX_COMPLAINTS):
+            complaints.log(40, "%s [%s] %s", "FAIL", "c-1", f"other {number}")
+    warned = [entry["text"] for entry in logged if entry["log_level"] == "warning"]
+    assert warned[:2] == ["b failed", "other 0"]
+    assert len(warned) == kafka_client.MAX_COMPLAINTS - 1  # what is said by the way is one of them
+    assert complaints.last == f"other {2 * kafka_client.MAX_COMPLAINTS - 1}"
 
 
 def test_a_setting_that_the_client_does_not_know_is_named() -> None:
