@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from operator import length_hint
 from typing import Any
 
@@ -9,6 +10,7 @@ from operators.accumulate import MISSING, update_lines
 from operators.by_key import ByKey
 from operators.event_clock import EventClock
 from operators.failure import GENERATED
+from operators.listed import FLAT_MAP, ONE_RECORD, refuse_one_record
 from operators.partition_clock import PartitionClock
 from operators.sides import Sides
 from operators.state import Stateful
@@ -209,8 +211,8 @@ def _lines(number: int, operation: Operation, names: dict[str, Any], before: lis
             names[fn] = spec.fn
             return [f"key = {fn}(x)"]
         case FlatMap():
-            names[fn] = spec.fn
-            return [f"out.extend({fn}(x))"]
+            names |= {fn: spec.fn, "ONE_RECORD": ONE_RECORD, "refuse_one": partial(refuse_one_record, by=FLAT_MAP)}
+            return [f"many = {fn}(x)", "if type(many) in ONE_RECORD: refuse_one(many)", "out.extend(many)"]
         case AssignTimestamps():
             assert operation.clock is not None
             ahead, lines, behind = operation.clock.lines(number, spec, names)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from operators.fields import getter, setter
-from operators.listed import listed
+from operators.listed import FLAT_MAP, listed
 from operators.twins import key_function
 from sage.base.dues import DueRecord, like, value_of
 from sage.base.errors import InternalError
@@ -80,7 +80,7 @@ def _timed(spec: AssignTimestamps) -> AssignTimestamps:
 
 
 def _parting(fn: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
-    return lambda record: [like(record, value) for value in fn(value_of(record))]
+    return lambda record: [like(record, value) for value in listed(fn(value_of(record)), by=FLAT_MAP)]
 
 
 def _of_value(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:

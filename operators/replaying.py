@@ -5,7 +5,7 @@ from typing import Any
 
 from operators.fields import text_getter
 from operators.generation import Generation
-from operators.listed import listed
+from operators.listed import FLAT_MAP, listed
 from operators.reranking import Reranking
 from sage.flow.spec import (
     Aggregate,
@@ -35,7 +35,7 @@ def replaying(spec: Spec) -> Callable[[Any], Any] | None:
         case Map(fn) | Filter(fn) | KeyBy(fn) | ForEach(fn) | AssignTimestamps(fn=fn) | Read(time=AssignTimestamps(fn)):
             return fn
         case FlatMap(fn):
-            return lambda record: list(fn(record))
+            return lambda record: listed(fn(record), by=FLAT_MAP)
         case MapBatches(fn=in_lists):
             return lambda record: listed(in_lists([record]))
         case Aggregate(of=of) if of is not None:

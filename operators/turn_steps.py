@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from operators.fields import getter, setter, text_getter
-from operators.listed import listed
+from operators.listed import FLAT_MAP, listed
 from operators.turns import ChatTurns
 from sage.base.errors import InternalError, InvalidRequest
 from sage.base.turns import TurnRecord
@@ -60,7 +60,7 @@ def _keeping(fn: Callable[[Any], object], turns: ChatTurns, num_ways: int) -> Ca
 
 def _parting(fn: Callable[[Any], Any], turns: ChatTurns, num_ways: int) -> Callable[[TurnRecord], list[TurnRecord]]:
     def part(record: TurnRecord) -> list[TurnRecord]:
-        values = list(fn(record.value))
+        values = listed(fn(record.value), by=FLAT_MAP)
         if not values:
             turns.leave(record, num_ways)
         return [record.parted(number, len(values), value) for number, value in enumerate(values)]

@@ -53,6 +53,8 @@ class Stream(Questions[T_co]):
     def flat_map(self, fn: Callable[[T_co], Iterable[U]]) -> Stream[U]:
         """Replace each record by the items of `fn(record)`: none, one or many.
 
+        A text, bytes or a dict is one record, and an error here: `flat_map(list)` gives the characters of a text.
+
         >>> import sage
         >>> flow = sage.Flow("f")
         >>> words = flow.from_collection(["to be", "or not"]).flat_map(str.split).collect()

@@ -4,11 +4,15 @@ from typing import Any
 
 import pytest
 
+from operators.due_steps import on_dues
+from operators.replaying import replaying
+from operators.turn_steps import on_turns
 from sage.base.batch import Batch
 from sage.base.errors import InvalidRequest, RecordFailed
 from sage.flow.graph import OnError
-from sage.flow.spec import Aggregate, Filter, FlatMap, Fold, KeyBy, Map, MapBatches, Reduce
+from sage.flow.spec import Aggregate, Filter, FlatMap, Fold, KeyBy, Map, MapBatches, Reduce, Spec
 from tests.unit.operators.arrange import dead_of, keys_of, machine, outcome, run, step, values_of
+from tests.unit.operators.turn_record import RecordedTurns, record
 
 DEAD = OnError.DEAD_LETTER
 RETRY = OnError.RETRY
@@ -175,6 +179,26 @@ def test_a_failing_flat_map_leaves_none_of_its_pieces() -> None:
     commands = run(step(FlatMap(pieces), on_error=DEAD), Map(str.upper), batches=[["ab", "cd!", "e"]])
     assert values_of(commands) == ["A", "B", "E"]
     assert [letter.value for letter in dead_of(commands)] == ["cd!"]
+
+
+@pytest.mark.parametrize("one", ["to be", b"to be", {"to": "be"}])
+def test_a_flat_map_that_returns_one_record_does_not_take_it_apart(one: Any) -> None:
+    said = f"flat_map takes a function that returns a list of records, and it returned a {type(one).__name__}"
+    with pytest.raises(RecordFailed, match=said):
+        outcome(step(FlatMap(lambda _: one), "cut"), values=["a"])
+    cut = step(FlatMap(lambda _: one))
+    for inside, given in ((on_dues(cut), "a"), (on_turns(cut, RecordedTurns()), record("a"))):
+        assert isinstance(inside.spec, FlatMap)
+        with pytest.raises(TypeError, match=said):
+            inside.spec.fn(given)
+    with pytest.raises(TypeError, match=said):
+        replayed(cut.spec, "a")
+
+
+def replayed(spec: Spec, given: Any) -> Any:
+    again = replaying(spec)
+    assert again is not None
+    return again(given)
 
 
 def test_a_mended_flat_map_keeps_the_order() -> None:
