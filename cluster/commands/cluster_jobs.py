@@ -17,7 +17,7 @@ from cluster.commands.checkpoint_options import (
     StateOption,
     checkpoint_of,
 )
-from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Name, reach
+from cluster.commands.cluster_reach import DEFAULT_NAME, Address, Name, reach, said_again
 from cluster.commands.show import INTERRUPTED, Json, cache_line, calls_line, print_json, print_table
 from sage.base.clock import SystemClock
 
@@ -37,6 +37,9 @@ def submit(
     timeout_s: Annotated[
         float | None, typer.Option("--timeout-s", min=0, help="With --wait: cancel it after so many seconds.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print how it would run, and submit nothing; no cluster is asked.")
+    ] = False,
     checkpoint: CheckpointFolder = None,
     every_s: EveryS = EVERY_S,
     savepoint: Savepoint = None,
@@ -55,7 +58,11 @@ def submit(
     from cluster.commands.flow_choice import chosen_flow
 
     kept = checkpoint_of(checkpoint, every_s, savepoint, resume, state)
-    graph = chosen_flow(target, "sage-cluster submit").graph()
+    graph = chosen_flow(target, f"sage-cluster submit{said_again(name, address)}").graph()
+    if explain:
+        from cluster.commands.explain_flow import explain_flow
+
+        return explain_flow(graph, state, is_here=False, json=json)
     with reach(name, address) as cluster:
         if wait:
             _run(cluster, graph, timeout_s, kept, resume, json=json)

@@ -1,5 +1,6 @@
 """Options by which commands find a cluster, or a gateway, and the way to it. Knows nothing of what is asked there."""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,3 +37,10 @@ def reach(name: str, address: str | None) -> "RemoteCluster":
     from cluster.client.reach import reach_address, reach_name
 
     return reach_name(name) if address is None else reach_address(address)
+
+
+def said_again(name: str, address: str | None) -> str:
+    """Return the options, each after a space, by which a command that is proposed finds the same cluster."""
+    told = [] if name == DEFAULT_NAME else ["--name", name]
+    told += [] if address is None else ["--address", address]
+    return "".join(f" {shlex.quote(part)}" for part in told)

@@ -1,5 +1,7 @@
 """The flow that FILE[:FLOW] on a command line means. Knows nothing of what is done with it."""
 
+import shlex
+
 import typer
 
 from cluster.commands.show import print_table
@@ -23,5 +25,7 @@ def chosen_flow(target: str, command: str) -> Flow:
         raise typer.BadParameter(f'{file} has no flow at its top level: flow = sage.Flow("name")', param_hint="FILE")
     found = f"{file} has no flow {wanted!r}" if wanted else f"{file} has {len(flows)} flows, name one"
     print(f"{found}:")
-    print_table([("RUN", "NAME"), *((f"{command} {file}:{name}", flow.name) for name, flow in flows.items())])
+    print_table(
+        [("RUN", "NAME"), *((f"{command} {shlex.quote(f'{file}:{name}')}", flow.name) for name, flow in flows.items())]
+    )
     raise typer.Exit(2)

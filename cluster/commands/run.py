@@ -44,7 +44,9 @@ def run(
     kept = checkpoint_of(checkpoint, every_s, savepoint, resume, state)
     graph = chosen_flow(target, "sage run").graph()
     if explain:
-        _explain(graph, address, state, json=json)
+        from cluster.commands.explain_flow import explain_flow
+
+        explain_flow(graph, state, is_here=address in (None, "local"), json=json)
         return
     from cluster.commands.pull import ensure_models
     from sage.flow.run import run_graph
@@ -69,22 +71,6 @@ def show_result(flow_name: str, result: "JobResult", *, json: bool) -> None:
         print(calls_line(result.num_replayed, result.num_repeated))
     if result.num_cached or result.num_unreadable:
         print(cache_line(result.num_cached, result.num_unreadable))
-
-
-def _explain(graph: "Graph", address: str | None, state: StateChoice, *, json: bool) -> None:
-    """Explain the plan, and where it runs as far as that is known here: a cluster decides when it is submitted."""
-    from cluster.local.explain import explain_here
-    from sage.base.config import load_settings
-    from sage.flow.explained import explain
-    from sage.flow.plan import plan_from_graph
-
-    plan = plan_from_graph(graph)
-    placement = explain_here(plan, load_settings()) if address in (None, "local") else ()
-    explained = explain(plan, placement, state.value)
-    if json:
-        print_json(explained)
-    else:
-        print(explained)
 
 
 def _models_to_pull(graph: "Graph") -> list[str]:

@@ -26,11 +26,30 @@ def two(tmp_path: Path) -> Path:
     return path
 
 
+def test_several_flows_are_listed_as_the_cluster_that_is_meant_takes_them(
+    two: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cluster", "submit", str(two), "--name", "big one"]) == 2
+    assert f"sage-cluster submit --name 'big one' '{two}:flow'" in capsys.readouterr().out
+
+
+def test_a_flow_is_explained_before_it_is_submitted_and_no_cluster_is_asked(
+    two: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = ["cluster", "submit", f"{two}:flow", "--explain", "--name", "there-is-none"]
+    assert main(told) == 0
+    out = capsys.readouterr().out
+    assert "flat_map > key_by > count" in out
+    assert "sage-cluster job ID --explain" in out
+    assert main([*told, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["chains"]
+
+
 def test_several_flows_and_none_named_are_listed_with_exit_2(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(two)]) == 2
     shown = capsys.readouterr().out
-    assert f"sage run {two}:flow" in shown
-    assert f"sage run {two}:other" in shown
+    assert f"sage run '{two}:flow'" in shown
+    assert f"sage run '{two}:other'" in shown
     assert ":same" not in shown
 
 
