@@ -102,5 +102,5 @@ def _check_fit(graph: Graph, manifest: Manifest, folder: CheckpointFolder, dropp
         raise CheckpointUnusable(
             f"checkpoint {manifest.checkpoint_id} holds what step {homeless[0]!r} held, and the flow has no such step",
             f'Name the step so again: .named("{homeless[0]}"), or let its state go: '
-            f'sage.Checkpoint(..., drop=("{homeless[0]}",)).',
+            f'sage.Checkpoint(..., drop=("{homeless[0]}",)), or --drop "{homeless[0]}".',
         )

@@ -1,5 +1,6 @@
 """Options by which commands keep what a flow holds, and go on from it. Knows nothing of how that is done."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +39,14 @@ Savepoint = Annotated[
 ResumeOption = Annotated[
     ResumeChoice, typer.Option("--resume", help="With --checkpoint: go on if there is one, insist on one, or forget.")
 ]
+DropOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--drop",
+        metavar="STEP",
+        help="With --checkpoint: a step that the flow has no more, and whose state may be lost. May be repeated.",
+    ),
+]
 StateOption = Annotated[
     StateChoice,
     typer.Option("--state", help="With --checkpoint: where the state of keys is while the flow runs."),
@@ -45,18 +54,24 @@ StateOption = Annotated[
 
 
 def checkpoint_of(
-    folder: str | None, every_s: float, savepoint: str | None, resume: ResumeChoice, state: StateChoice
+    folder: str | None,
+    every_s: float,
+    savepoint: str | None,
+    resume: ResumeChoice,
+    state: StateChoice,
+    drop: Sequence[str] = (),
 ) -> "Checkpoint | None":
     """Return what a user asks for; raises BadParameter for what means nothing without a folder."""
     if folder is not None:
         from sage.flow.checkpoint import Checkpoint
 
-        return Checkpoint(folder, every_s=every_s, savepoint=savepoint, state=state.value)
+        return Checkpoint(folder, every_s=every_s, savepoint=savepoint, state=state.value, drop=tuple(drop))
     for name, is_given in (
         ("--every-s", every_s != EVERY_S),
         ("--savepoint", savepoint is not None),
         ("--resume", resume is not ResumeChoice.AUTO),
         ("--state", state is not StateChoice.MEMORY),
+        ("--drop", bool(drop)),
     ):
         if is_given:
             raise typer.BadParameter("it goes with --checkpoint", param_hint=name)

@@ -9,6 +9,7 @@ import typer
 from cluster.commands.checkpoint_options import (
     EVERY_S,
     CheckpointFolder,
+    DropOption,
     EveryS,
     ResumeChoice,
     ResumeOption,
@@ -45,6 +46,7 @@ def submit(
     savepoint: Savepoint = None,
     resume: ResumeOption = ResumeChoice.AUTO,
     state: StateOption = StateChoice.MEMORY,
+    drop: DropOption = None,
     name: Name = DEFAULT_NAME,
     address: Address = None,
     json: Json = False,
@@ -57,7 +59,7 @@ def submit(
         raise typer.BadParameter("it goes with --wait", param_hint="--timeout-s")
     from cluster.commands.flow_choice import chosen_flow
 
-    kept = checkpoint_of(checkpoint, every_s, savepoint, resume, state)
+    kept = checkpoint_of(checkpoint, every_s, savepoint, resume, state, drop or ())
     graph = chosen_flow(target, f"sage-cluster submit{said_again(name, address)}").graph()
     if explain:
         from cluster.commands.explain_flow import explain_flow

@@ -8,6 +8,7 @@ import typer
 from cluster.commands.checkpoint_options import (
     EVERY_S,
     CheckpointFolder,
+    DropOption,
     EveryS,
     ResumeChoice,
     ResumeOption,
@@ -33,6 +34,7 @@ def run(
     savepoint: Savepoint = None,
     resume: ResumeOption = ResumeChoice.AUTO,
     state: StateOption = StateChoice.MEMORY,
+    drop: DropOption = None,
     json: Json = False,
 ) -> None:
     """Run a flow of a Python file to its end.
@@ -41,7 +43,7 @@ def run(
     """
     from cluster.commands.flow_choice import chosen_flow
 
-    kept = checkpoint_of(checkpoint, every_s, savepoint, resume, state)
+    kept = checkpoint_of(checkpoint, every_s, savepoint, resume, state, drop or ())
     graph = chosen_flow(target, "sage run").graph()
     if explain:
         from cluster.commands.explain_flow import explain_flow

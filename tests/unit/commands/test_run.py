@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.commands.checkpoint_options import ResumeChoice, StateChoice, checkpoint_of
 from sage.cli import main
 
 TWO = """
@@ -85,6 +86,17 @@ def test_an_explained_plan_says_where_each_task_would_run_and_why(
     assert placement == [f"no room: map -> collect ({path}:5) asks for the label zone=mars: local has no label zone"]
     assert main(["run", f"{path}:big", "--explain", "--json", "--address", "tcp://head:1"]) == 0
     assert json.loads(capsys.readouterr().out)["placement"] == []
+
+
+def test_a_step_that_is_gone_may_be_named_on_the_command_line(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    choices = ResumeChoice.AUTO, StateChoice.MEMORY
+    kept = checkpoint_of("kept", 1.0, None, *choices, ["count", "sum"])
+    assert kept is not None
+    assert kept.drop == ("count", "sum")
+    assert main(["run", str(two), "--drop", "count"]) == 2
+    assert "it goes with --checkpoint" in capsys.readouterr().err
+    assert main(["run", f"{two}:flow", "--checkpoint", "x", "--drop", ""]) == 1
+    assert "drop are names, each once" in capsys.readouterr().err
 
 
 def test_a_plan_as_json_names_steps_and_lines(two: Path, capsys: pytest.CaptureFixture[str]) -> None:
