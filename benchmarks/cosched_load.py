@@ -107,7 +107,8 @@ class CoschedTurn:
                     self._ask_texts(1, ServiceClass.INTERACTIVE)
                     next_text_s += self._rng.expovariate(self._load.texts_per_s)
                 due_s.append(next_text_s)
-            self._take(min(due_s))
+            if not _has_enough(seen, until_tokens):  # it may all have come while the last was sent
+                self._take(min(due_s))
         self._end()
         return seen
 
