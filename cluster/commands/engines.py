@@ -59,7 +59,7 @@ def list_engines(
 
     check_gateway(gateway, key_env, name=name, address=address)
     running = _running(name, address) if gateway is None else _running_at(gateway, key_env)
-    environments, kinds = _store().list(), engine_facts()
+    environments, kinds = _store().list(), engine_facts(_store())
     if json:
         print_json({"kinds": kinds, "environments": environments, "engines": running})
         return

@@ -11,6 +11,7 @@ import psutil
 from cluster.jobs.machine import offer_of_machine
 from cluster.jobs.nvml import has_driver
 from cluster.serving.engines.needs import PACKAGES
+from cluster.serving.environment_store import EnvironmentStore
 from cluster.serving.model_store import ModelStore, StoredModel
 from sage.base.errors import PackageShadowed
 from sage.base.offer import Gpu
@@ -20,15 +21,20 @@ _REPORTED = ("sage-engine", "msgspec", "numpy", "pykka", "pyzmq", "fastapi", "uv
 
 
 class EngineFact(msgspec.Struct, frozen=True):
-    """An engine kind; `missing` are modules it needs that are not installed."""
+    """An engine kind; `missing` are modules it needs that are not installed.
+
+    `has_environment`: whether one is installed, for those that run in one of their own; None for others.
+    """
 
     kind: str
     missing: tuple[str, ...]
     simulated: bool
+    has_environment: bool | None = None
 
     def state(self) -> str:
         """Say in words whether it can start."""
-        return f"needs {', '.join(self.missing)}" if self.missing else "can start"
+        lacks = [*self.missing, *(["an environment"] if self.has_environment is False else [])]
+        return f"needs {', '.join(lacks)}" if lacks else "can start"
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -50,7 +56,7 @@ class Facts(msgspec.Struct, frozen=True):
     cache_dir: str
 
 
-def gather(store: ModelStore) -> Facts:
+def gather(store: ModelStore, environments: EnvironmentStore) -> Facts:
     """Look at everything once; starts no engine and uses no network."""
     offer = offer_of_machine()
     return Facts(
@@ -62,19 +68,21 @@ def gather(store: ModelStore) -> Facts:
         memory_bytes=offer.memory_bytes,
         free_memory_bytes=psutil.virtual_memory().available,
         gpus=None if has_driver() and find_spec("pynvml") is None else offer.gpus,
-        engines=engine_facts(),
+        engines=engine_facts(environments),
         models=store.list(),
         cache_dir=str(store.cache_dir),
     )
 
 
-def engine_facts() -> tuple[EngineFact, ...]:
+def engine_facts(environments: EnvironmentStore) -> tuple[EngineFact, ...]:
     """Return every kind of engine, with what it lacks here."""
-    return tuple(_engine(kind, needs) for kind, needs in PACKAGES.items())
+    has_one = any(found.is_usable for found in environments.list())
+    return tuple(_engine(kind, needs, has_one if kind == "vllm" else None) for kind, needs in PACKAGES.items())
 
 
-def _engine(kind: str, needs: tuple[str, ...]) -> EngineFact:
-    return EngineFact(kind, tuple(name for name in needs if find_spec(name) is None), kind == "simulated")
+def _engine(kind: str, needs: tuple[str, ...], has_environment: bool | None) -> EngineFact:
+    missing = tuple(name for name in needs if find_spec(name) is None)
+    return EngineFact(kind, missing, kind == "simulated", has_environment)
 
 
 def _version_of(package: str) -> str | None:
