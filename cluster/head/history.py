@@ -1,8 +1,8 @@
 """The jobs of the heads before this one, from the journal: which were over, and which begin again. Knows no socket.
 
 The journal's file is this user's alone, and whoever could write it could run code as this user anyway: the code in it
-is taken as it stands, also where the envelope around it could not be submitted any more. Nodes check it all the same:
-who signed it must be a submitter still, and it counts from when it was submitted.
+is taken as it stands, if it is what was submitted, also where the envelope around it could not be submitted any more.
+Nodes check it all the same: who signed it must be a submitter still, and it counts from when it was submitted.
 """
 
 import hashlib
@@ -85,7 +85,10 @@ def _past_job(record: JobRecord, now_unix_s: float, *, begins: bool) -> PastJob:
         if not begins:
             return PastJob(record, about, None)
         plan_from_outline(about.outline)
-        return PastJob(record, about, msgspec.msgpack.decode(record.code, type=Code))
+        code = msgspec.msgpack.decode(record.code, type=Code)
+        if hashlib.sha256(record.code).hexdigest() == about.code_sha256:
+            return PastJob(record, about, code)
+        return PastJob(interrupted(record, "its code is not what was submitted", now_unix_s), about, None)
     except (msgspec.DecodeError, SageError) as error:  # its row is sound, so another version wrote it
         nothing = AboutJob(PlanOutline(record.name, (), (), ()), "", record.created_unix_s, False)
         if begins:

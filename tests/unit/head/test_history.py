@@ -85,3 +85,13 @@ def test_what_another_version_wrote_fails_by_name_and_is_still_listed(changes: d
     assert past.record.error is not None
     assert "this version cannot read its code" in past.record.error.failure.what
     assert journal.jobs() == (past.record,)
+
+
+def test_code_that_is_not_what_was_submitted_is_never_begun() -> None:
+    other = code_bytes(FileCode("flow.py:other", "0" * 64))
+    journal = journal_of(msgspec.structs.replace(RUNNING, code=other))
+    (past,) = take_up(journal, 100.0)
+    assert (past.record.status, past.code, past.record.code) == (JobStatus.FAILED, None, b"")
+    assert past.record.error is not None
+    assert "its code is not what was submitted" in past.record.error.failure.what
+    assert journal.jobs() == (past.record,)
