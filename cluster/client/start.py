@@ -2,13 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cluster.client.head_start import start_head
 from cluster.client.own_name import own_name
 from cluster.client.tokens import HEAD_KEY
 from cluster.head.config import HeadConfig
+from cluster.jobs.mended_journal import Mending, mend_journal
+from cluster.jobs.sqlite_journal import JOURNAL
 from cluster.runtime.keys import KnownHead, open_keys
 from cluster.runtime.place import Beacon, clear_abandoned, place_of_cluster, state_of_cluster
+from cluster.runtime.private_files import make_private_directory
 from cluster.serving.engines.spec import EngineSpec
 from sage.base.clock import SystemClock
 from sage.base.errors import InternalError
@@ -26,12 +30,16 @@ class ClusterWish:
     ships_code: bool
     cpus: float | None
     num_gpus: int | None
+    mends_journal: bool = False
 
 
-def start_cluster(wish: ClusterWish, settings: Settings) -> Beacon:
+def start_cluster(wish: ClusterWish, settings: Settings) -> tuple[Beacon, Mending | None]:
     """Start head, control plane and nodes, which outlive this process, and return where they are.
 
-    Raises: ClusterRunning where one of this name runs here, ClusterStartFailed, KeysUnsafe, ConfigInvalid.
+    And what was saved of its journal, where that was damaged and is to be mended.
+
+    Raises: ClusterRunning where one of this name runs here, ClusterStartFailed, KeysUnsafe, ConfigInvalid,
+    JournalUnusable.
     """
     place = place_of_cluster(wish.name)
     clear_abandoned()
@@ -39,7 +47,9 @@ def start_cluster(wish: ClusterWish, settings: Settings) -> Beacon:
     place.make()
     keys = open_keys(wish.name, settings.cluster)
     keys.admit_self(own_name(), SystemClock().unix_s())
+    state_folder = state_of_cluster(wish.name, settings.cluster)
     try:
+        mending = _mended(state_folder) if wish.mends_journal else None
         head = start_head(
             HeadConfig(
                 name=wish.name,
@@ -52,7 +62,7 @@ def start_cluster(wish: ClusterWish, settings: Settings) -> Beacon:
                 submitters=(keys.signing().public_key,),
                 ships_code=wish.ships_code,
                 is_child=False,
-                state_folder=str(state_of_cluster(wish.name, settings.cluster)),
+                state_folder=str(state_folder),
                 cpus=wish.cpus,
                 num_gpus=wish.num_gpus,
             )
@@ -67,4 +77,8 @@ def start_cluster(wish: ClusterWish, settings: Settings) -> Beacon:
     beacon = place.beacon()
     if beacon is None:
         raise InternalError(f"cluster {wish.name} is ready and says nothing of itself in {place.folder}")
-    return beacon
+    return beacon, mending
+
+
+def _mended(state_folder: Path) -> Mending | None:
+    return mend_journal(make_private_directory(state_folder) / JOURNAL, SystemClock().unix_s())

@@ -36,26 +36,39 @@ def start(
     no_code_shipping: Annotated[
         bool, typer.Option("--no-code-shipping", help="Take only flows from files that the nodes have themselves.")
     ] = False,
+    mend_journal: Annotated[
+        bool,
+        typer.Option("--mend-journal", help="Keep what is whole of a damaged journal of jobs, and begin with that."),
+    ] = False,
     name: Name = DEFAULT_NAME,
     json: Json = False,
 ) -> None:
     """Start head, control plane and nodes in the background, and say where they are; exit 1 where they run already."""
     from cluster.client.start import ClusterWish, start_cluster
-    from cluster.runtime.place import named_by
+    from cluster.commands.cluster_tables import mended_lines
     from cluster.serving.engines.spec import spec_from_text
     from sage.base.config import load_settings
 
     specs = [spec_from_text(text) for text in engine or ()]
-    beacon = start_cluster(ClusterWish(name, nodes, address, specs, not no_code_shipping, cpus, gpus), load_settings())
+    wish = ClusterWish(name, nodes, address, specs, not no_code_shipping, cpus, gpus, mend_journal)
+    beacon, mending = start_cluster(wish, load_settings())
+    for line in () if mending is None else mended_lines(mending):
+        print(line, file=sys.stderr)
     if json:
         print_json(beacon)
         return
+    _say_where(name, nodes, beacon.pid, beacon.address)
+
+
+def _say_where(name: str, num_nodes: int, pid: int, address: str | None) -> None:
+    from cluster.runtime.place import named_by
+
     named = named_by(name)
-    print(f"cluster {name} runs (head: process {beacon.pid}, {counted(nodes, 'node')})")
+    print(f"cluster {name} runs (head: process {pid}, {counted(num_nodes, 'node')})")
     print(f"  submit   sage-cluster submit{named} FILE[:FLOW]")
-    if beacon.address is not None:
-        print(f'  or       flow.run("{beacon.address}")')
-        print(f"  join     sage-cluster join {beacon.address} --token TOKEN, with one from: sage-cluster token{named}")
+    if address is not None:
+        print(f'  or       flow.run("{address}")')
+        print(f"  join     sage-cluster join {address} --token TOKEN, with one from: sage-cluster token{named}")
     else:
         print("  join     start it with --address tcp://HOST:PORT, and other machines can join")
     print(f"  look     sage-cluster top{named}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from cluster.jobs.mended_journal import Mending
 from cluster.runtime.control_clients import JobAnswer
 from cluster.runtime.states import JobState, NodeState, TenantState
 from sage.base.amounts import megabytes
@@ -164,3 +165,14 @@ def letter_lines(letters: Sequence[DeadLetterRecord]) -> list[str]:
         lines.append(f"{letter.id}: {letter.step} failed on {letter.value[:200]}{key}{time}")
         lines += [f"    {line}" for line in about]
     return lines
+
+
+def mended_lines(mending: Mending) -> list[str]:
+    """Return what became of the jobs of a damaged journal, in words."""
+    lines = [f"the journal of jobs was damaged; its files as they were: {mending.aside}"]
+    lines += [f"  whole    {len(mending.ended)} that were over"]
+    lines += [f"  failed   {job_id}: it was not over, and may have gone on since" for job_id in mending.failed]
+    lines += [f"  lost     {job_id}" for job_id in mending.lost]
+    if mending.num_missing is None:
+        return [*lines, "  how many there were besides is not known"]
+    return [*lines, f"  lost     {mending.num_missing} of unknown names"] if mending.num_missing else lines

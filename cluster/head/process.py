@@ -25,7 +25,7 @@ from cluster.jobs.health import Beat
 from cluster.jobs.journal import Journal, MemoryJournal
 from cluster.jobs.manager import JobManager
 from cluster.jobs.placement import Strategy
-from cluster.jobs.sqlite_journal import SqliteJournal
+from cluster.jobs.sqlite_journal import JOURNAL, SqliteJournal
 from cluster.local.needs import Need
 from cluster.local.plane import ClusterPlane, EmbeddedPlane
 from cluster.node.config import NodeConfig
@@ -277,4 +277,4 @@ def _journal_in(folder: str) -> Journal:
     """Open the journal of jobs; raises JournalUnusable, KeysUnsafe where others may enter its folder."""
     if not folder:
         return MemoryJournal()
-    return SqliteJournal(make_private_directory(Path(folder)) / "jobs.db")
+    return SqliteJournal(make_private_directory(Path(folder)) / JOURNAL)

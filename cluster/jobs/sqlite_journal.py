@@ -1,67 +1,50 @@
 """A journal of jobs in a SQLite file, written through at every change. Decides nothing.
 
 WAL with synchronous=FULL: what was kept is on the disk. The file belongs to one job manager at a time. Every row has a
-checksum, and a second file, `FILE.seen`, says how many changes were made: what was changed from outside, or is missing
-though it was kept, is found when the file is opened.
+checksum, and all of them together have one; a second file, `FILE.seen`, says how many changes were made: what was
+changed from outside, is older than the rest, or is missing though it was kept, is found when the file is opened.
 """
 
 import os
 import sqlite3
 import stat
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
+from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
 
 from cluster.jobs.journal import MAX_ENDED_JOBS, NUM_EPOCHS, Forgotten, JobRecord
-from sage.base.errors import JournalUnusable
+from cluster.jobs.journal_rows import COLUMNS, KEEP, SCHEMA, JournalTotals, record_of, row_of, totals_of
+from sage.base.errors import JournalDamaged, JournalUnusable
 from sage.base.log import get_log
+
+JOURNAL = "jobs.db"
+"""The file's name in its cluster's folder."""
 
 APPLICATION_ID = 0x53414745
 """In the file's head: `SAGE`."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+_NO_SUM = 2  # the version before: its totals say nothing of the rows' checksums
 
-_SCHEMA = """
-CREATE TABLE jobs (
-    id TEXT PRIMARY KEY, number INTEGER NOT NULL, ended_number INTEGER, name TEXT NOT NULL, code BLOB NOT NULL,
-    status TEXT NOT NULL, placement TEXT NOT NULL, num_restarts INTEGER NOT NULL, num_restarts_left INTEGER NOT NULL,
-    created_unix_s REAL NOT NULL, ended_unix_s REAL, error TEXT NOT NULL, num_dead_letters INTEGER NOT NULL,
-    about BLOB NOT NULL, metrics TEXT NOT NULL, crc INTEGER NOT NULL
-) STRICT;
-CREATE INDEX jobs_by_end ON jobs (ended_number);
-CREATE TABLE totals (
-    num_changes INTEGER NOT NULL, num_jobs INTEGER NOT NULL, next_epoch INTEGER NOT NULL,
-    num_forgotten INTEGER NOT NULL, num_dead_letters_forgotten INTEGER NOT NULL, crc INTEGER NOT NULL
-) STRICT;
-"""
+_MOVE = "Move its folder away, or name another (cluster.state_dir): the cluster then begins without past jobs."
+_MEND = "Start with --mend-journal: what is whole of it stays, and what is not is named and set aside."
+_ROOM = "Make room on its disk and start again, or wait: what was kept before is all there."
+_END = "End the other one, or give this cluster another name: --name."
 
-_FIELDS = JobRecord.__struct_fields__
-_JSON_FIELDS = ("placement", "error", "metrics")
-_COLUMNS = ("number", "ended_number", *_FIELDS)
-
-_KEEP = f"""
-INSERT INTO jobs ({", ".join(_COLUMNS)}, crc) VALUES ({", ".join(f":{name}" for name in _COLUMNS)}, :crc)
-ON CONFLICT (id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS, "crc"))}
-"""  # noqa: S608 - the names are those of our own struct
+_CRC = "SELECT crc FROM jobs WHERE id = :id"
 
 _NUMBERS = """
 SELECT coalesce((SELECT number FROM jobs WHERE id = :id), (SELECT coalesce(max(number), 0) + 1 FROM jobs)),
     coalesce((SELECT ended_number FROM jobs WHERE id = :id), (SELECT coalesce(max(ended_number), 0) + 1 FROM jobs))
 """
 
-_SURPLUS = "SELECT id, num_dead_letters FROM jobs WHERE ended_number IS NOT NULL ORDER BY ended_number DESC LIMIT -1"
-
-
-class _Totals(msgspec.Struct, frozen=True, array_like=True):
-    num_changes: int = 0
-    num_jobs: int = 0
-    next_epoch: int = 0
-    num_forgotten: int = 0
-    num_dead_letters_forgotten: int = 0
+_SURPLUS = """
+SELECT id, num_dead_letters, crc FROM jobs WHERE ended_number IS NOT NULL ORDER BY ended_number DESC LIMIT -1
+"""
 
 
 class SqliteJournal:
@@ -70,7 +53,8 @@ class SqliteJournal:
     def __init__(self, path: Path, *, max_ended: int = MAX_ENDED_JOBS) -> None:
         """Open the journal at `path`, or begin one there, readable by its owner alone.
 
-        Raises JournalUnusable where the file is corrupt, of another program or version, in use, or open to others.
+        Raises: JournalDamaged where not all is there as it was written; JournalUnusable where the file is of another
+        program or version, in use, open to others, or on a disk that is full.
         """
         self._path = path
         self._seen_path = path.with_name(f"{path.name}.seen")
@@ -87,17 +71,21 @@ class SqliteJournal:
             raise
 
     def keep(self, record: JobRecord) -> None:
+        self.keep_all((record,))
+
+    def keep_all(self, records: Iterable[JobRecord]) -> None:
+        """Do as `keep` with each, in one change: all are kept, or none."""
         with self._translated(), self._transaction():
-            ((number, ended_number),) = self._rows(_NUMBERS, {"id": record.id})
-            self._db.execute(_KEEP, _row(record, number, ended_number if record.is_over else None))
+            for record in records:
+                self._put(record)
             self._forget()
 
     def jobs(self) -> tuple[JobRecord, ...]:
         with self._translated():
-            rows = self._rows(f"SELECT {', '.join(_COLUMNS)}, crc FROM jobs ORDER BY number")  # noqa: S608 - our names
-            found = tuple(self._record(row) for row in rows)
+            rows = self._rows(f"SELECT {', '.join(COLUMNS)} FROM jobs ORDER BY number")  # noqa: S608 - our names
+            found = tuple(map(record_of, rows))
             if len(found) != self._totals.num_jobs:
-                raise self._unusable(f"it is corrupt: {len(found)} jobs are there of {self._totals.num_jobs}")
+                raise self._damaged(f"{len(found)} jobs are there of {self._totals.num_jobs}")
             return found
 
     def forgotten(self) -> Forgotten:
@@ -136,34 +124,38 @@ class SqliteJournal:
         self._db.execute("PRAGMA synchronous = FULL")
         (application_id,), (version,) = (self._rows(f"PRAGMA {name}")[0] for name in ("application_id", "user_version"))
         num_tables = self._rows("SELECT count(*) FROM sqlite_schema")[0][0]
-        self._totals = _Totals()
+        self._totals, self._sum = JournalTotals(), 0
         if (application_id, version, num_tables) == (0, 0, 0):
             self._check_seen()
             self._begin()
         elif application_id != APPLICATION_ID:
             raise self._unusable("it is the database of another program")
-        elif version != SCHEMA_VERSION:
+        elif version not in (SCHEMA_VERSION, _NO_SUM):
             raise self._unusable(f"it has version {version}, this program writes {SCHEMA_VERSION}")
         (verdict,) = self._rows("PRAGMA integrity_check(1)")[0]
         if verdict != "ok":
-            raise self._unusable(f"it is corrupt: {verdict}")
-        self._read_totals()
+            raise self._damaged(verdict)
+        self._read_totals(has_sum=version != _NO_SUM)
         self._check_seen()
         self.jobs()
+        if version == _NO_SUM:
+            with self._transaction():
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     def _begin(self) -> None:
         with self._transaction():
-            for statement in filter(str.strip, _SCHEMA.split(";")):
+            for statement in filter(str.strip, SCHEMA.split(";")):
                 self._db.execute(statement)
             self._db.execute("INSERT INTO totals VALUES (0, 0, 0, 0, 0, 0)")
             self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
-    def _read_totals(self) -> None:
+    def _read_totals(self, *, has_sum: bool) -> None:
         rows = self._rows("SELECT * FROM totals")
-        if len(rows) != 1 or rows[0][-1] != _crc(rows[0][:-1]):
-            raise self._unusable("it is corrupt: its totals are not what was written")
-        self._totals = _Totals(*rows[0][:-1])
+        self._sum = sum(crc for (crc,) in self._rows("SELECT crc FROM jobs"))
+        if len(rows) != 1:
+            raise self._damaged("its totals are missing")
+        self._totals = totals_of(rows[0], self._sum if has_sum else None)
 
     def _check_seen(self) -> None:
         """Compare with what the second file says: it is written after the first, so that it never knows more."""
@@ -172,13 +164,13 @@ class SqliteJournal:
         except FileNotFoundError:
             seen = 0
         except ValueError:
-            raise self._unusable(f"{self._seen_path.name} beside it is corrupt") from None
+            raise JournalDamaged(
+                f"{self._seen_path}, which says how many changes the journal of jobs beside it has, is corrupt",
+                f"Remove it, if nothing else on this disk was damaged; else {_MEND[0].lower()}{_MEND[1:]}",
+            ) from None
         if seen > self._totals.num_changes:
-            raise JournalUnusable(
-                f"the newest {seen - self._totals.num_changes} changes in the journal of jobs at {self._path} are "
-                "missing, though they were written: it, or the -wal beside it, was damaged or put back",
-                f"Remove {self._seen_path} to go on from what is there, or move the journal's folder away.",
-            )
+            lost = f"the newest {seen - self._totals.num_changes} changes are missing, though they were written"
+            raise self._damaged(f"{lost}: it, or the -wal beside it, was damaged or put back")
 
     def _write_seen(self) -> None:
         """Neither synced nor needed: where it knows less, after a power cut or on a full disk, less is found."""
@@ -191,23 +183,21 @@ class SqliteJournal:
 
     # Rows.
 
+    def _put(self, record: JobRecord) -> None:
+        ((number, ended_number),) = self._rows(_NUMBERS, {"id": record.id})
+        row = row_of(record, number, ended_number if record.is_over else None)
+        self._sum += int(str(row["crc"])) - sum(crc for (crc,) in self._rows(_CRC, {"id": record.id}))
+        self._db.execute(KEEP, row)
+
     def _forget(self) -> None:
-        for job_id, num_dead_letters in self._rows(f"{_SURPLUS} OFFSET ?", (self._max_ended,)):
+        for job_id, num_dead_letters, crc in self._rows(f"{_SURPLUS} OFFSET ?", (self._max_ended,)):
             self._db.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+            self._sum -= crc
             self._totals = msgspec.structs.replace(
                 self._totals,
                 num_forgotten=self._totals.num_forgotten + 1,
                 num_dead_letters_forgotten=self._totals.num_dead_letters_forgotten + num_dead_letters,
             )
-
-    def _record(self, row: Sequence[Any]) -> JobRecord:
-        number, ended_number, *values, crc = row
-        fields = dict(zip(_FIELDS, values, strict=True))
-        fields |= {name: msgspec.json.decode(str(fields[name])) for name in _JSON_FIELDS}
-        record = msgspec.convert(fields, JobRecord)
-        if crc != _crc((number, ended_number, record)):
-            raise self._unusable(f"it is corrupt: job {record.id} is not what was written")
-        return record
 
     def _rows(self, query: str, values: Sequence[object] | dict[str, object] = ()) -> list[tuple[Any, ...]]:
         with closing(self._db.execute(query, values)) as cursor:
@@ -216,22 +206,23 @@ class SqliteJournal:
     @contextmanager
     def _transaction(self, next_epoch: int | None = None) -> Iterator[None]:
         """Make one change, or none; the totals go with it."""
-        before = self._totals
+        before = self._totals, self._sum
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._totals = msgspec.structs.replace(
                 self._totals,
-                num_changes=before.num_changes + 1,
+                num_changes=self._totals.num_changes + 1,
                 num_jobs=self._rows("SELECT count(*) FROM jobs")[0][0],
-                next_epoch=before.next_epoch if next_epoch is None else next_epoch,
+                next_epoch=self._totals.next_epoch if next_epoch is None else next_epoch,
             )
             values = msgspec.structs.astuple(self._totals)
-            names = ", ".join(f"{name} = ?" for name in (*_Totals.__struct_fields__, "crc"))
-            self._db.execute(f"UPDATE totals SET {names}", (*values, _crc(values)))  # noqa: S608 - our own names
+            names = ", ".join(f"{name} = ?" for name in (*JournalTotals.__struct_fields__, "crc"))
+            crc = self._totals.crc(self._sum)
+            self._db.execute(f"UPDATE totals SET {names}", (*values, crc))  # noqa: S608 - our own names
             self._db.execute("COMMIT")
         except BaseException:
-            self._totals = before
+            self._totals, self._sum = before
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
@@ -243,32 +234,22 @@ class SqliteJournal:
         try:
             yield
         except sqlite3.OperationalError as error:
-            in_use = error.sqlite_errorname in ("SQLITE_BUSY", "SQLITE_LOCKED")
-            raise self._unusable("another job manager uses it" if in_use else str(error)) from error
-        except (sqlite3.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._unusable(f"it is corrupt: {error}") from error
+            match error.sqlite_errorname:
+                case "SQLITE_BUSY" | "SQLITE_LOCKED":
+                    raise self._unusable("another job manager uses it", _END) from error
+                case "SQLITE_FULL" | "SQLITE_IOERR_WRITE" | "SQLITE_IOERR_FSYNC":
+                    raise self._unusable(str(error), _ROOM) from error
+                case name if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
+                    raise self._unusable(str(error), _MOVE) from error
+                case _:
+                    raise self._damaged(str(error)) from error
         except OSError as error:
-            raise self._unusable(str(error)) from error
+            raise self._unusable(str(error), _ROOM if error.errno in (ENOSPC, EDQUOT, EFBIG) else _MOVE) from error
+        except (sqlite3.Error, ValueError) as error:  # msgspec's errors are ValueErrors
+            raise self._damaged(str(error)) from error
 
-    def _unusable(self, why: str) -> JournalUnusable:
-        return JournalUnusable(
-            f"the journal of jobs at {self._path} cannot be used: {why}",
-            "Move its folder away, or name another (cluster.state_dir): the cluster then begins without past jobs.",
-        )
+    def _damaged(self, why: str) -> JournalDamaged:
+        return JournalDamaged(f"the journal of jobs at {self._path} cannot be used: it is corrupt: {why}", _MEND)
 
-
-def _row(record: JobRecord, number: int, ended_number: int | None) -> dict[str, object]:
-    values: dict[str, object] = {name: getattr(record, name) for name in _FIELDS}
-    values |= {name: msgspec.json.encode(values[name]).decode() for name in _JSON_FIELDS}
-    crc = _crc((number, ended_number, record))
-    return {
-        **values,
-        "status": record.status.value,
-        "number": number,
-        "ended_number": ended_number,
-        "crc": crc,
-    }
-
-
-def _crc(value: object) -> int:
-    return zlib.crc32(msgspec.msgpack.encode(value))
+    def _unusable(self, why: str, do: str = _MOVE) -> JournalUnusable:
+        return JournalUnusable(f"the journal of jobs at {self._path} cannot be used: {why}", do)

@@ -32,6 +32,7 @@ SageError                      code       whose fault
 │   ├── DeviceLost             SAGE-2109
 │   ├── JobInterrupted         SAGE-2105
 │   ├── JournalUnusable        SAGE-2106
+│   │   └── JournalDamaged     SAGE-2112
 │   ├── CheckpointUnusable     SAGE-2107
 │   ├── StateUnreachable       SAGE-2110
 │   ├── CacheUnusable          SAGE-2111
@@ -236,6 +237,12 @@ class JournalUnusable(WorldError):
     """The file in which a job manager keeps its jobs is corrupt, of another program or version, in use, or full."""
 
     code = "SAGE-2106"
+
+
+class JournalDamaged(JournalUnusable):
+    """Not all is in a job manager's file as it was written: its disk lost or changed some of it."""
+
+    code = "SAGE-2112"
 
 
 class CheckpointUnusable(WorldError):

@@ -158,11 +158,16 @@ def test_a_head_with_a_damaged_journal_does_not_start_and_says_what_to_do(user: 
     whole = journal.read_bytes()
     journal.write_bytes(whole.replace(b"quick", b"quack"))
     said = user("start", status=1)
-    assert "SAGE-2106" in said
+    assert "SAGE-2112" in said
     assert "it is corrupt" in said
-    assert "Move its folder away" in said
+    assert "Start with --mend-journal" in said
     user.wait_gone()
+    user("start", "--mend-journal")
+    assert statuses(user) == {}
+    user("stop")
+    assert journal.with_name("jobs.db.damaged-1").exists()
     journal.write_bytes(whole)
+    journal.with_name("jobs.db.seen").unlink()
     user("start")
     assert statuses(user) == {"quick": "finished"}
 

@@ -1,13 +1,16 @@
 """A cluster in tables: every figure that a person looks for, and a rate that does not lie."""
 
+from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import msgspec
 import pytest
 from rich.console import Console
 
-from cluster.commands.cluster_tables import chain_rows, engine_rows, job_rows, node_rows, rate_of
+from cluster.commands.cluster_tables import chain_rows, engine_rows, job_rows, mended_lines, node_rows, rate_of
 from cluster.commands.cluster_top import ClusterSnapshot, show_live, show_once
+from cluster.jobs.mended_journal import Mending
 from cluster.runtime.control_clients import JobAnswer
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.states import JobState, NodeState
@@ -162,3 +165,16 @@ def test_a_job_and_its_steps_say_how_far_event_time_is_behind_the_clock() -> Non
     ]
     over = msgspec.structs.replace(state, is_over=True)
     assert job_rows([over], now_unix_s)[1][-1] == ""
+
+
+def test_each_job_that_a_damaged_journal_did_not_keep_as_it_was_is_named() -> None:
+    mending = Mending(Path("/x/jobs.db.damaged-1"), (JobId("a"), JobId("b")), (JobId("c"),), (JobId("d"),), 3)
+    assert mended_lines(mending) == [
+        "the journal of jobs was damaged; its files as they were: /x/jobs.db.damaged-1",
+        "  whole    2 that were over",
+        "  failed   c: it was not over, and may have gone on since",
+        "  lost     d",
+        "  lost     3 of unknown names",
+    ]
+    assert mended_lines(replace(mending, num_missing=0))[-1] == "  lost     d"
+    assert mended_lines(replace(mending, num_missing=None))[-1].endswith("besides is not known")

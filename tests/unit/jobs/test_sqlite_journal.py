@@ -1,11 +1,13 @@
 """The journal's file: what it survives, and what it says where it cannot be used."""
 
+import resource
 import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 
@@ -14,8 +16,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from cluster.jobs.journal import NUM_EPOCHS, JobRecord
+from cluster.jobs.journal_rows import JournalTotals
 from cluster.jobs.sqlite_journal import APPLICATION_ID, SqliteJournal
-from sage.base.errors import JournalUnusable
+from sage.base.errors import JournalDamaged, JournalUnusable
 from sage.base.ids import JobId
 from sage.flow.runner import JobStatus
 
@@ -222,11 +225,9 @@ def test_a_journal_that_lost_what_was_written_says_how_to_go_on(tmp_path: Path) 
     folder = tmp_path / "lost"
     wal = files["jobs.db-wal"]
     assert found(folder, {**files, "jobs.db-wal": wal[: len(wal) // 2]}) is None
-    with pytest.raises(
-        JournalUnusable, match=r"the newest \d+ changes .* are missing, though they were written"
-    ) as error:
+    with pytest.raises(JournalDamaged, match=r"the newest \d+ changes are missing, though they were written") as error:
         SqliteJournal(folder / "jobs.db")
-    assert f"Remove {folder}/jobs.db.seen to go on" in error.value.do
+    assert "Start with --mend-journal" in error.value.do
     (folder / "jobs.db.seen").unlink()
     assert kept(folder / "jobs.db") in states[:-1]
 
@@ -240,4 +241,78 @@ def test_a_disk_that_is_full_for_the_second_file_alone_refuses_nothing(path: Pat
             journal.keep(RECORD)
         seen.rmdir()
     assert [line["event"] for line in logs] == ["journal's second file not written"]
+    assert kept(path) == (RECORD,)
+
+
+def test_a_page_that_the_disk_never_wrote_is_found_though_each_job_on_it_is_sound(tmp_path: Path) -> None:
+    """A job that has ended would begin again, were it believed to be as it was before."""
+    folder = tmp_path / "made"
+    folder.mkdir()
+    with SqliteJournal(folder / "jobs.db") as journal:
+        for number in range(30):
+            journal.keep(JobRecord(JobId(f"job-{number}"), "x" * 40, b"c" * 200, JobStatus.RUNNING, {}, 0, 3, 0.5))
+    before = (folder / "jobs.db").read_bytes()
+    with SqliteJournal(folder / "jobs.db") as journal:
+        journal.keep(JobRecord(JobId("job-7"), "x" * 40, b"", JobStatus.FINISHED, {}, 0, 3, 0.5))
+        newest = journal.jobs()
+    files = {file.name: file.read_bytes() for file in folder.iterdir()}
+    after = files["jobs.db"]
+    changed = [at for at in range(0, len(after), 4096) if after[at : at + 4096] != before[at : at + 4096]]
+    assert len(changed) > 1
+    for at in changed:
+        older = after[:at] + before[at : at + 4096] + after[at + 4096 :]
+        assert found(tmp_path / "older", {**files, "jobs.db": older}) is None, at
+    assert found(tmp_path / "older", files) == newest
+
+
+@contextmanager
+def files_of_at_most(num_bytes: int) -> Iterator[None]:
+    """Let no file of this process grow beyond that."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_without_room_is_named_and_no_job_is_to_be_given_up_for_it(path: Path) -> None:
+    with SqliteJournal(path) as journal:
+        journal.keep(RECORD)
+        wal = path.with_name("jobs.db-wal")
+        with files_of_at_most(wal.stat().st_size), pytest.raises(JournalUnusable) as error:
+            journal.keep(msgspec.structs.replace(RECORD, status=JobStatus.FINISHED))
+    assert not isinstance(error.value, JournalDamaged)
+    assert error.value.do.startswith("Make room on its disk")
+    assert kept(path) == (RECORD,)
+    with files_of_at_most(path.stat().st_size), pytest.raises(JournalUnusable) as error, SqliteJournal(path) as journal:
+        journal.keep(msgspec.structs.replace(RECORD, code=b"x" * 10_000))
+    assert error.value.do.startswith("Make room on its disk")
+    assert kept(path) == (RECORD,)
+
+
+def test_a_journal_of_the_version_before_is_taken_and_has_a_sum_from_then_on(path: Path) -> None:
+    with SqliteJournal(path) as journal:
+        journal.keep(RECORD)
+    with closing(sqlite3.connect(path, isolation_level=None)) as older:
+        ((*values, _),) = older.execute("SELECT * FROM totals")
+        older.execute("UPDATE totals SET crc = ?", (JournalTotals(*values).crc(None),))
+        older.execute("PRAGMA user_version = 2")
+    assert kept(path) == (RECORD,)
+    with closing(sqlite3.connect(path)) as newer:
+        assert newer.execute("PRAGMA user_version").fetchone() == (3,)
+        ((*values, crc),) = newer.execute("SELECT * FROM totals")
+    assert crc != JournalTotals(*values).crc(None)
+    assert kept(path) == (RECORD,)
+
+
+def test_a_count_that_cannot_be_read_is_named_with_what_to_remove(path: Path) -> None:
+    with SqliteJournal(path) as journal:
+        journal.keep(RECORD)
+    seen = path.with_name("jobs.db.seen")
+    seen.write_bytes(b"0000\xff")
+    with pytest.raises(JournalDamaged, match=r"jobs\.db\.seen") as error:
+        SqliteJournal(path)
+    assert error.value.do.startswith("Remove it, if nothing else on this disk was damaged")
+    seen.unlink()
     assert kept(path) == (RECORD,)

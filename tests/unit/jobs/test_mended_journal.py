@@ -1,0 +1,180 @@
+"""A damaged journal is mended: what is whole stays, what may have gone on never begins again, the files stay."""
+
+from pathlib import Path
+from random import Random
+
+import msgspec
+import pytest
+
+from cluster.jobs.journal import NUM_EPOCHS, JobRecord
+from cluster.jobs.mended_journal import Mending, mend_journal
+from cluster.jobs.sqlite_journal import SqliteJournal
+from sage.base.errors import JournalDamaged, JournalUnusable
+from sage.base.ids import JobId
+from sage.flow.runner import JobStatus
+from tests.simulation.damage import damaged
+
+NOW_S = 1_000.0
+NUM_JOBS = 60
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+def job(number: int, status: JobStatus = JobStatus.RUNNING) -> JobRecord:
+    return JobRecord(JobId(f"job-{number:02}"), "flow", b"code" * 50, status, {}, 0, 3, 5.0)
+
+
+def ended(number: int) -> JobRecord:
+    return msgspec.structs.replace(job(number, JobStatus.FINISHED), code=b"", ended_unix_s=9.0)
+
+
+def write(path: Path) -> dict[JobId, JobRecord]:
+    """Keep jobs, every second of which ends; return them as they were kept last."""
+    kept: dict[JobId, JobRecord] = {}
+    with SqliteJournal(path) as journal:
+        journal.reserve_epochs(7)
+        for number in range(NUM_JOBS):
+            for record in (job(number), *([ended(number)] if number % 2 else [])):
+                journal.keep(record)
+                kept[record.id] = record
+    return kept
+
+
+def found(path: Path) -> dict[JobId, JobRecord]:
+    with SqliteJournal(path) as journal:
+        return {record.id: record for record in journal.jobs()}
+
+
+def zero_page(path: Path, number: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(4096 * number)
+        file.write(bytes(4096))
+
+
+def leaf_of_jobs(path: Path) -> int:
+    """Return the number of a page that holds jobs, and not their ids alone."""
+    content = path.read_bytes()
+    pages = [content[start : start + 4096] for start in range(0, len(content), 4096)]
+    return next(number for number, page in enumerate(pages) if b"job-06" in page and b"codecode" in page)
+
+
+def test_a_journal_that_is_whole_is_left_as_it_is(path: Path) -> None:
+    kept = write(path)
+    before = path.read_bytes()
+    assert mend_journal(path, NOW_S) is None
+    assert (path.read_bytes(), found(path)) == (before, kept)
+
+
+def test_what_one_page_took_along_is_named_and_all_else_stays(path: Path) -> None:
+    kept = write(path)
+    zero_page(path, leaf_of_jobs(path))
+    with pytest.raises(JournalDamaged, match="it is corrupt") as error:
+        SqliteJournal(path)
+    assert error.value.do.startswith("Start with --mend-journal")
+    mending = mend_journal(path, NOW_S)
+    assert mending is not None
+    assert 0 < len(mending.lost) < NUM_JOBS / 2
+    assert (mending.num_missing, {*mending.ended, *mending.failed, *mending.lost}) == (0, {*kept})
+    check(kept, found(path), mending)
+
+
+def check(kept: dict[JobId, JobRecord], here: dict[JobId, JobRecord], mending: Mending) -> None:
+    """A job that was over is so, or is not there; one that was not has failed, and never begins again."""
+    assert {*here} == {*mending.ended, *mending.failed}
+    for job_id, record in here.items():
+        assert record.is_over
+        assert not record.code
+        if job_id in mending.ended:
+            assert record == kept[job_id]
+        else:
+            assert record.error is not None
+            assert "the journal was damaged" in record.error.failure.what
+            assert record.error.failure.do == "Submit it again."
+
+
+def test_the_files_stay_as_they_were_beside_the_new_ones(path: Path) -> None:
+    write(path)
+    zero_page(path, leaf_of_jobs(path))
+    before = path.read_bytes()
+    mending = mend_journal(path, NOW_S)
+    assert mending is not None
+    assert mending.aside.name == "jobs.db.damaged-1"
+    assert mending.aside.read_bytes() == before
+    path.write_bytes(before)
+    again = mend_journal(path, NOW_S)
+    assert again is not None
+    assert again.aside.name == "jobs.db.damaged-2"
+
+
+def test_epochs_go_on_growing_though_nobody_knows_what_was_given(path: Path) -> None:
+    write(path)
+    path.write_bytes(b"")
+    assert mend_journal(path, NOW_S) is not None
+    with SqliteJournal(path) as journal:
+        assert journal.reserve_epochs(int(NOW_S * 1000)) > 7 + NUM_EPOCHS * NUM_JOBS
+
+
+def test_a_journal_that_another_manager_uses_is_not_mended(path: Path) -> None:
+    with SqliteJournal(path), pytest.raises(JournalUnusable, match="another job manager uses it") as error:
+        mend_journal(path, NOW_S)
+    assert error.value.do.startswith("End the other one")
+    assert [file.name for file in path.parent.iterdir() if "damaged" in file.name] == []
+
+
+def test_what_is_left_when_mending_is_killed_is_refused_until_it_is_mended(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new file is in its place, and the count beside it is still that of the old one."""
+    kept = write(path)
+    zero_page(path, leaf_of_jobs(path))
+
+    class Killed(BaseException):
+        pass
+
+    def replace(source: Path, target: Path) -> None:
+        if target.suffix == ".seen":
+            raise Killed
+        source.rename(target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cluster.jobs.mended_journal.os.replace", replace)
+        with pytest.raises(Killed):
+            mend_journal(path, NOW_S)
+    with pytest.raises(JournalDamaged):
+        SqliteJournal(path)
+    mending = mend_journal(path, NOW_S)
+    assert mending is not None
+    assert all(record.is_over for record in found(path).values())
+    assert {*found(path)} < {*kept}
+
+
+def test_whatever_is_damaged_no_job_that_was_over_changes_and_none_begins_again(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    made.mkdir()
+    kept = write(made / "jobs.db")
+    files = {file.name: file.read_bytes() for file in made.iterdir()}
+    rng, num_saved = Random(3), list[int]()
+    for number in range(25):
+        folder = tmp_path / str(number)
+        folder.mkdir(mode=0o700)
+        changed = dict(files)
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            name = rng.choice(("jobs.db", "jobs.db", "jobs.db", "jobs.db.seen"))
+            changed[name], _ = damaged(changed[name], rng)
+        for name, content in changed.items():
+            (folder / name).write_bytes(content)
+            (folder / name).chmod(0o600)
+        try:
+            mending = mend_journal(folder / "jobs.db", NOW_S)
+        except JournalUnusable:  # of another program or version, as far as the file says
+            continue
+        here = found(folder / "jobs.db")
+        if mending is None:
+            assert here == kept
+        else:
+            num_saved.append(len(here))
+            check(kept, here, mending)
+    assert sum(num_saved) / len(num_saved) > NUM_JOBS / 3
