@@ -48,6 +48,7 @@ class PeerLink:
         self._connect_by_s = now_s + CONNECT_TIMEOUT_S
         self._retry_s: float | None = None
         self._is_full = False
+        self._has_answers = False  # a sender saw some, and whoever looks takes the descriptor's signal away
         self._sockets = sockets
         self._hello = hello(own, peer.node)
         self.socket = data_socket(context, zmq.DEALER)
@@ -61,8 +62,8 @@ class PeerLink:
         self.monitor_fd = self.monitor.fileno()
 
     def has_work(self) -> bool:
-        """Say whether something waits that could be sent."""
-        return self.is_welcome and len(self.outgoing) > 0 and not self._is_full
+        """Say whether something waits that could be sent, or that the peer has answered."""
+        return self._has_answers or (self.is_welcome and len(self.outgoing) > 0 and not self._is_full)
 
     def due_s(self) -> float | None:
         """Return when to `watch` though nothing happens; None once the peer has welcomed us."""
@@ -81,7 +82,8 @@ class PeerLink:
             if self._is_closed:
                 return False
             self._pump()
-            return bool(self._events() & zmq.POLLIN) or self.has_work()
+            self._has_answers = bool(self._events() & zmq.POLLIN)
+            return self.has_work()
         finally:
             self._using.release()
 
@@ -111,6 +113,7 @@ class PeerLink:
         while self._events() & zmq.POLLIN:
             head, *_ = frames_from(self.socket)
             came.append(read_to_connector(head.buffer))
+        self._has_answers = False
         return came
 
     def _events(self) -> int:
