@@ -155,7 +155,8 @@ def flow_body(flow: ChatModel, *, is_simulated: bool) -> dict[str, object]:
 
 
 def model_body(card: ModelCard, created_unix_s: int, *, is_simulated: bool) -> dict[str, object]:
-    """Return OpenAI's `model`, with what callers must know: kinds, context, length of its vectors."""
+    """Return OpenAI's `model`, with what callers must know: kinds, context, length of its vectors; of an adapter also
+    the model that it changes, as `parent` and `root`."""
     return {
         "id": card.name,
         "object": "model",
@@ -165,4 +166,6 @@ def model_body(card: ModelCard, created_unix_s: int, *, is_simulated: bool) -> d
         "context_tokens": card.context_tokens,
         "dim": card.dim,
         "simulated": is_simulated,
+        "root": card.parent or card.name,
+        "parent": card.parent,
     }

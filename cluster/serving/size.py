@@ -1,6 +1,7 @@
 """What a request weighs: tokens in, tokens out, and the prefix that it may share. Knows no engine and no queue."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -42,7 +43,7 @@ class Size(msgspec.Struct, frozen=True):
 
 class PromptPrefix(msgspec.Struct, frozen=True):
     """A prompt cut into blocks. `hashes[i]` stands for all of the prompt up to the end of block i, which is
-    `ends_tokens[i]` tokens long; of different tenants it is never equal."""
+    `ends_tokens[i]` tokens long; of different tenants, or models (adapters too), it is never equal."""
 
     hashes: tuple[int, ...] = ()
     ends_tokens: tuple[int, ...] = ()
@@ -83,7 +84,7 @@ class TextSizing:
         text = _prompt_bytes(request)
         ends_bytes = _cuts(len(text))
         hashes: list[int] = []
-        before, start = xxh3_64_intdigest(request.tenant.encode("utf-8", "surrogatepass")), 0
+        before, start = _salt(request.tenant, request.model), 0
         for end in ends_bytes:
             before = xxh3_64_intdigest(text[start:end], before)
             hashes.append(before)
@@ -101,6 +102,12 @@ class TextSizing:
             case EmbedRequest() | ScoreRequest():
                 opening = ""
         return xxh3_64_intdigest(f"{request.tenant}\x02{request.model}\x02{opening}".encode("utf-8", "surrogatepass"))
+
+
+@lru_cache(maxsize=4096)
+def _salt(tenant: str, model: str) -> int:
+    """Return what the blocks of a tenant's prompts begin from: what is kept for one adapter is no other's."""
+    return xxh3_64_intdigest(f"{tenant}\x02{model}".encode("utf-8", "surrogatepass"))
 
 
 def _generation(num_characters: int, max_tokens: int | None) -> Size:

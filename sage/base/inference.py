@@ -29,12 +29,16 @@ class Kind(StrEnum):
 
 
 class ModelCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A model as an engine serves it. `dim` is the length of its vectors, for models that embed."""
+    """A model as an engine serves it. `dim` is the length of its vectors, for models that embed.
+
+    `parent`: of an adapter (LoRA) the model that it changes, which the same engine serves; None for a model of its own.
+    """
 
     name: str
     kinds: tuple[Kind, ...]
     context_tokens: int
     dim: int | None = None
+    parent: str | None = None
 
 
 class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

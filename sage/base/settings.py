@@ -183,6 +183,21 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     kv_cache_bytes: Annotated[
         int, Meta(ge=0, description="`vllm`: memory for keys and values; 0: 4 GiB on CPUs, on GPUs as vLLM thinks best")
     ] = 0
+    adapters: Annotated[
+        dict[str, str],
+        Meta(
+            description="`vllm`: LoRA adapters of its model, by the name that requests ask for: the folder of each;"
+            ' `simulated`: names alone, `{sql = ""}`'
+        ),
+    ] = msgspec.field(default_factory=dict)
+    adapter_slots: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="`vllm`, `openai`, `simulated`: adapters that are ready at once, others are loaded when asked"
+            " for; 0: 4 at most for `vllm` and `simulated`, no limit for `openai`",
+        ),
+    ] = 0
     sharing: Annotated[
         Literal["auto", "gated", "alternating", "pinned", "off"],
         Meta(description="how embeddings give way to chat on their device; `auto`: by load and target"),
@@ -275,4 +290,8 @@ def tenant_schema() -> tuple[Setting, ...]:
 
 def _settings_of(section: str, struct: type[msgspec.Struct]) -> tuple[Setting, ...]:
     fields = msgspec.structs.fields(struct)
-    return tuple(Setting(section, f.name, f.type, f.default, f.type.__metadata__[0].description) for f in fields)
+    return tuple(Setting(section, f.name, f.type, _default(f), f.type.__metadata__[0].description) for f in fields)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.server import listen
 from sage.base.errors import ConfigInvalid
-from sage.base.inference import ModelCard
+from sage.base.inference import Kind, ModelCard
 from tests.http.clients import WAIT_S, openai_client, post
 from tests.http.scripted import CHAT, EMBED, ScriptedInference, begins, says
 from tests.http.served import served
@@ -22,6 +22,14 @@ def test_models_are_listed_and_shown() -> None:
         shown = httpx.get(f"{gateway.url}/v1/models/vectors").json()
     assert (model.id, model.object, model.owned_by) == ("vectors", "model", "sage")
     assert (shown["kinds"], shown["context_tokens"], shown["dim"]) == (["embed"], 256, 4)
+    assert (shown["root"], shown["parent"]) == ("vectors", None)
+
+
+def test_an_adapter_is_listed_with_the_model_that_it_changes() -> None:
+    sql = ModelCard("sql", (Kind.CHAT,), 2048, parent=CHAT.name)
+    with served(ScriptedInference(says("a"), models=(CHAT, sql))) as gateway:
+        shown = httpx.get(f"{gateway.url}/v1/models/sql").json()
+    assert (shown["id"], shown["root"], shown["parent"]) == ("sql", "scripted", "scripted")
 
 
 def test_a_gateway_without_engines_lives_but_is_not_ready() -> None:

@@ -78,7 +78,7 @@ def make_checkpoint(folder: Path, size: Size | None = None, *, seed: int = 1, is
         "torch_dtype": "float32",
     }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    _write_weights(folder / "model.safetensors", _shapes(num_tokens, size), seed)
+    write_weights(folder / "model.safetensors", _shapes(num_tokens, size), seed)
     return folder
 
 
@@ -110,7 +110,7 @@ def _signs() -> decoders.Decoder:
     return decoders.Sequence([decoders.Replace("\u0120", " "), decoders.Fuse()])
 
 
-def _write_weights(path: Path, shapes: dict[str, list[int]], seed: int) -> None:
+def write_weights(path: Path, shapes: dict[str, list[int]], seed: int) -> None:
     """Write a safetensors file: the length of its header, the header as JSON, the numbers one after another."""
     rng = np.random.default_rng(seed)
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import openai
 import pytest
 
 from cluster.client.reach import reach_address
@@ -12,9 +13,12 @@ from tests.cluster.waiting import eventually
 from tests.http.clients import openai_client
 from tests.http.command import Command, serve
 from tests.vllm import asking_flow
+from tests.vllm.adapter import make_adapter
 from tests.vllm.server import START_S, engine_text
 
 pytestmark = [pytest.mark.vllm, pytest.mark.alone, pytest.mark.timeout(900)]
+
+ADAPTERS = {"sql": 2, "law": 3}  # seeds
 
 _ENGINES = """
 import sys
@@ -26,8 +30,11 @@ sys.exit(run_command(engines, "sage engines", sys.argv[1:]))
 
 @pytest.fixture(scope="module")
 def gateway(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """One slot for two adapters: each is loaded anew when the other was asked for before."""
     directory = tmp_path_factory.mktemp("gateway")
-    with serve("--engine", engine_text(checkpoint, "name=v"), directory=directory, start_s=START_S) as running:
+    adapters = [f"adapter={name}={make_adapter(directory / name, seed=seed)}" for name, seed in ADAPTERS.items()]
+    engine = engine_text(checkpoint, ",".join(["model=tiny", "name=v", "adapter_slots=1", *adapters]))
+    with serve("--engine", engine, directory=directory, start_s=START_S) as running:
         yield running
 
 
@@ -45,8 +52,33 @@ def cluster(checkpoint: Path) -> Iterator[ClusterCommand]:
         command.wait_gone()
 
 
+def test_each_adapter_answers_as_it_does_and_not_as_the_model_or_another(gateway: Command) -> None:
+    prompt = "The sea was calm and the ship went slowly on. " * 12
+    asked = ["tiny", "sql", "law", "sql", "tiny", "law"]
+    with openai_client(gateway.url) as client:
+        shown = {model.id: model.model_extra for model in client.models.list()}
+        answers = [client.completions.create(model=name, prompt=prompt, max_tokens=12, temperature=0) for name in asked]
+        with pytest.raises(openai.NotFoundError, match="Did you mean 'sql'"):
+            client.completions.create(model="sqll", prompt=prompt, max_tokens=1)
+    assert {name: (each["root"], each["parent"]) for name, each in shown.items() if each is not None} == {
+        "tiny": ("tiny", None),
+        "sql": ("tiny", "tiny"),
+        "law": ("tiny", "tiny"),
+    }
+    texts: dict[str, set[str]] = {name: set() for name in asked}
+    for name, answer in zip(asked, answers, strict=True):
+        texts[name].add(answer.choices[0].text)
+    assert [len(said) for said in texts.values()] == [1, 1, 1], "each answers alike when it is asked again"
+    assert len(set.union(*texts.values())) == 3, "and otherwise than the others"
+    cached = [
+        0 if answer.usage is None or (told := answer.usage.prompt_tokens_details) is None else told.cached_tokens or 0
+        for answer in answers
+    ]
+    assert [bool(num) for num in cached] == [False, False, False, True, True, True], "what one keeps is no other's"
+
+
 def test_a_gateway_streams_what_its_vllm_says_and_counts_it(gateway: Command) -> None:
-    assert gateway.line.startswith("Serving tiny at ")
+    assert gateway.line.startswith("Serving tiny")
     with openai_client(gateway.url) as client:
         chunks = list(
             client.chat.completions.create(

@@ -49,7 +49,8 @@ def scoring(spec: EngineSpec, load: Callable[[EngineSpec], Engine]) -> Engine:
 def _loaded(spec: EngineSpec, engine_id: EngineId, board: DeviceBoard | None) -> Engine:
     match spec.kind:
         case "simulated":
-            return SimulatedEngine(engine_id, spec.model, profile_of(spec.target), SystemClock(), kinds=spec.kinds)
+            cost, clock = profile_of(spec.target), SystemClock()
+            return SimulatedEngine(engine_id, spec.model, cost, clock, kinds=spec.kinds, adapters=spec.adapters)
         case "openai" | "vllm":
             return _remote_engine(spec, engine_id)
         case "openvino" if is_folder(spec.target):

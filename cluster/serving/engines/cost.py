@@ -30,6 +30,8 @@ class CostModel:
     prefill_context_ms: float = 0.0
     """More for each 1,000 tokens that stand before a token of a prompt, kept ones too, summed over the prompt's tokens
     of the iteration."""
+    adapter_load_ms: float = 0.0
+    """More for each adapter (LoRA) that the iteration needs and that is in no slot yet."""
 
     def iteration_ms(
         self,
@@ -78,7 +80,8 @@ def tokens_before(done: float, tokens: float) -> float:
 
 
 # Two x86-64 cores, OpenVINO, SmolLM2-135M and MiniLM int8, measured 2026-11-22: prefill and text constants by
-# regression; decode from 83 / 338 / 828 tokens/s at 1 / 8 / 32 sequences. Text constants are of one thread.
+# regression; decode from 83 / 338 / 828 tokens/s at 1 / 8 / 32 sequences. Text constants are of one thread. To load an
+# adapter: no source; assumed.
 CPU2 = CostModel(
     name="cpu2",
     device="simulated: 2 x86-64 cores, SmolLM2-135M and MiniLM",
@@ -92,12 +95,14 @@ CPU2 = CostModel(
     chunk_tokens=64,
     context_tokens=8192,
     max_batch_texts=8,
+    adapter_load_ms=20.0,
 )
 
 # Llama-2-70B, tensor parallel over 8 devices. A100: medians of Splitwise's measurements (perf_model.csv of
 # Mutinifni/splitwise-sim@8f99e7d): prefill by a line through 128 to 2,048 tokens (within 10 %), decode at 512 tokens.
 # H100: the same times 0.53 (TTFT) and 0.70 (time between tokens), the ratios of Splitwise (ISCA 2024), table IV.
-# Beyond 64 sequences the last line goes on. Texts: no source; priced as prefill tokens.
+# Beyond 64 sequences the last line goes on. Texts: no source; priced as prefill tokens. To load an adapter: no source;
+# rank 16 on all projections of Llama-2-70B is 414 MB, which at 2 GB/s takes 0.2 s.
 A100 = CostModel(
     name="a100",
     device="simulated: 8 x A100-80GB, Llama-2-70B",
@@ -111,6 +116,7 @@ A100 = CostModel(
     chunk_tokens=2048,
     context_tokens=131_072,
     max_batch_texts=32,
+    adapter_load_ms=200.0,
 )
 H100 = CostModel(
     name="h100",
@@ -125,6 +131,7 @@ H100 = CostModel(
     chunk_tokens=2048,
     context_tokens=131_072,
     max_batch_texts=32,
+    adapter_load_ms=200.0,
 )
 
 PROFILES = (CPU2, A100, H100)

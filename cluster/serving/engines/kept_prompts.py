@@ -42,7 +42,7 @@ class KeptPrompts:
 
     def __init__(self) -> None:
         self._block_tokens = 0
-        self._early: list[tuple[PromptPrefix, int, Sequence[int]]] = []  # before any block was stored
+        self._early: list[tuple[PromptPrefix, int, Sequence[int], str | None]] = []  # before any block was stored
         self._keys: dict[BlockHash, int] = {}  # of the server's blocks, those removed too: all tokens up to their ends
         self._present: Counter[BlockHash] = Counter()  # in how many places each is
         self._stored: Counter[int] = Counter()  # how many of those present have the key
@@ -61,17 +61,19 @@ class KeptPrompts:
             known.move_to_end(text)
         return False
 
-    def prompted(self, prefix: PromptPrefix, prompt_tokens: int, token_ids: Sequence[int]) -> None:
-        """Take that the server has begun with a prompt, and its tokens unless they are known; the ends of its blocks
-        are counted against `prompt_tokens`."""
+    def prompted(
+        self, prefix: PromptPrefix, prompt_tokens: int, token_ids: Sequence[int], adapter: str | None = None
+    ) -> None:
+        """Take that the server has begun with a prompt of its model, or an `adapter`, and its tokens unless they are
+        known; the ends of its blocks are counted against `prompt_tokens`."""
         self._asked.update(prefix.hashes)
         self._touched.update(prefix.hashes)
         if not token_ids:
             return
         if self._block_tokens:
-            self._place(prefix, prompt_tokens, token_ids)
+            self._place(prefix, prompt_tokens, token_ids, adapter)
         elif len(self._early) < MAX_EARLY:
-            self._early.append((prefix, prompt_tokens, token_ids))
+            self._early.append((prefix, prompt_tokens, token_ids, adapter))
 
     def take(self, events: Iterable[KvEvent]) -> None:
         """Take what the server says; raises RequestFailed where it keeps more than can be followed."""
@@ -108,12 +110,12 @@ class KeptPrompts:
         for forgotten in (self._told, self._touched, self._asked):
             forgotten.clear()
 
-    def _place(self, prefix: PromptPrefix, prompt_tokens: int, token_ids: Sequence[int]) -> None:
+    def _place(self, prefix: PromptPrefix, prompt_tokens: int, token_ids: Sequence[int], adapter: str | None) -> None:
         """Note in which of the server's blocks each of ours ends."""
         size = self._block_tokens
         keys: list[int] = []
         for end in range(size, len(token_ids) + 1, size):
-            keys.append(_key(keys[-1] if keys else 0, token_ids[end - size : end], None))
+            keys.append(_key(keys[-1] if keys else 0, token_ids[end - size : end], adapter))
         for text, end_tokens in zip(prefix.hashes, prefix.ends_tokens, strict=True) if keys else ():
             share = min(1.0, end_tokens / max(1, prompt_tokens))
             number = min(len(keys), max(1, math.ceil(share * len(token_ids) / size)))
@@ -160,9 +162,8 @@ class KeptPrompts:
 
     def _add(self, event: BlockStored, key: int) -> None:
         for number, block_hash in enumerate(event.block_hashes):
-            extra = event.lora_name, event.extra_keys[number] if event.extra_keys else None
             tokens = event.token_ids[number * event.block_size : (number + 1) * event.block_size]
-            key = _key(key, tokens, None if extra == (None, None) else extra)
+            key = _key(key, tokens, _extra(event, number))
             self._keys[block_hash] = key
             self._present[block_hash] += 1
             if self._present[block_hash] == 1:
@@ -187,6 +188,14 @@ class KeptPrompts:
             self._touched.update(self._texts.get(key, ()))
         for kept in (self._present, self._stored, self._keys):
             kept.clear()
+
+
+def _extra(event: BlockStored, number: int) -> object:
+    """Return what else tells a block apart than tokens: its adapter's name where that is all, None for nothing."""
+    keys = tuple(event.extra_keys[number] or ()) if event.extra_keys else ()
+    if event.lora_name is not None and keys[:1] == (event.lora_name,):  # vLLM names it in both
+        keys = keys[1:]
+    return (event.lora_name, keys) if keys else event.lora_name
 
 
 def _key(before: int, token_ids: Sequence[int], extra: object) -> int:

@@ -30,7 +30,7 @@ class BlockStored(msgspec.Struct, frozen=True, tag="BlockStored"):
     block_size: Annotated[int, msgspec.Meta(ge=1)]
     lora_name: str | None = None
     medium: str | None = None
-    extra_keys: tuple[object, ...] | None = None
+    extra_keys: tuple[tuple[object, ...] | None, ...] | None = None
     group_idx: int | None = None
 
 

@@ -96,9 +96,11 @@ class KvFollower:
         """Take that a prompt is asked for; say whether its tokens are to be told."""
         return self._kept.asks_tokens(self._prefix(request))
 
-    def prompted(self, request: ChatRequest | GenerateRequest, token_ids: Sequence[int]) -> None:
+    def prompted(
+        self, request: ChatRequest | GenerateRequest, token_ids: Sequence[int], adapter: str | None = None
+    ) -> None:
         """Take that the server has begun with a prompt, with its tokens where they were asked for."""
-        self._kept.prompted(self._prefix(request), self._sizing.size(request).prompt_tokens, token_ids)
+        self._kept.prompted(self._prefix(request), self._sizing.size(request).prompt_tokens, token_ids, adapter)
         self._readable()
 
     def close(self) -> None:

@@ -264,7 +264,7 @@ def launch(
     arguments = host_arguments(spec, name, directory, f"ipc://{directory / 'socket'}", start_timeout_s=start_timeout_s)
     return ChildLink(
         name,
-        (spec.model,),
+        spec.models,
         directory,
         arguments,
         max_iteration_s=spec.max_iteration_s,

@@ -38,8 +38,11 @@ class PromptWatch(Protocol):
         """Take that a prompt is asked for; say whether its tokens are wanted."""
         ...
 
-    def prompted(self, request: ChatRequest | GenerateRequest, token_ids: Sequence[int]) -> None:
-        """Take that the server has begun with a prompt, and its tokens where they were wanted."""
+    def prompted(
+        self, request: ChatRequest | GenerateRequest, token_ids: Sequence[int], adapter: str | None = None
+    ) -> None:
+        """Take that the server has begun with a prompt, by an `adapter` where there is one, and its tokens where they
+        were wanted."""
         ...
 
 
@@ -107,7 +110,7 @@ class OpenaiCalls:
         async with aclosing(self._upstream.generate(request, card, asks_prompt_ids=asks)) as pieces:
             async for piece in pieces:
                 if is_first and self._watch is not None:
-                    self._watch.prompted(request, piece.prompt_ids)
+                    self._watch.prompted(request, piece.prompt_ids, None if card.parent is None else card.name)
                 is_first = False
                 reason, usage = piece.reason or reason, piece.usage or usage
                 if piece.text:

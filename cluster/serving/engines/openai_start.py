@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cluster.serving.engines.loop_thread import LoopThread
 from cluster.serving.engines.openai_engine import OpenaiEngine
 from cluster.serving.engines.openai_upstream import Unreachable, Upstream
-from cluster.serving.engines.openai_wire import ListedModel
+from cluster.serving.engines.openai_wire import ListedModel, listed_model
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.engines.server_process import ServerProcess
 from cluster.serving.engines.spec import EngineSpec
@@ -69,7 +69,8 @@ async def _found(spec: EngineSpec, engine_id: EngineId, server: Server, appear_s
         server.url, key_env=server.key_env, max_silence_s=spec.server.max_silence_s, environ=server.environ
     )
     try:
-        listed = await _listed(upstream, spec.model, appear_s)
+        all_listed = await _listed(upstream, appear_s)
+        listed = _model(all_listed, spec, server.url)
         dim = await _dim(upstream, spec) if Kind.EMBED in spec.kinds else None
         if Kind.SCORE in spec.kinds and dim is None:  # what embeds scores by its vectors
             await _check_scores(upstream, spec)
@@ -83,19 +84,38 @@ async def _found(spec: EngineSpec, engine_id: EngineId, server: Server, appear_s
         spec.kind,
         server.device,
         listed.simulated,
-        (card,),
+        (card, *_adapters(card, all_listed)),
         spec.server.max_running,
         texts,
         gives_back=spec.server.gives_back,
+        adapter_slots=spec.adapters.slots,
     )
 
 
-async def _listed(upstream: Upstream, model: str, appear_s: float) -> ListedModel:
+def _adapters(card: ModelCard, listed: Iterable[ListedModel]) -> list[ModelCard]:
+    """Return the adapters of a model that answers, as its server lists them."""
+    if not set(card.kinds).isdisjoint(TEXT_KINDS):
+        return []
+    return [
+        ModelCard(found.id, card.kinds, card.context_tokens, parent=card.name)
+        for found in listed
+        if found.parent == card.name
+    ]
+
+
+def _model(listed: Sequence[ListedModel], spec: EngineSpec, where: str) -> ListedModel:
+    try:
+        return listed_model(listed, spec.model, where)
+    except SageError as error:
+        raise EngineStartFailed(error.what, error.do) from error
+
+
+async def _listed(upstream: Upstream, appear_s: float) -> list[ListedModel]:
     loop = asyncio.get_running_loop()
     until_s = loop.time() + appear_s
     while True:  # a server elsewhere tells nobody that it has begun to listen: it is asked again and again
         try:
-            return await upstream.listed(model)
+            return await upstream.all_listed()
         except Unreachable as error:
             if loop.time() > until_s:
                 raise EngineStartFailed(error.what, error.do) from error

@@ -22,6 +22,7 @@ from cluster.serving.engines.openai_wire import (
     embedding_body,
     generation_body,
     listed_model,
+    listed_models,
     piece_of,
     vectors_of,
 )
@@ -71,8 +72,12 @@ class Upstream:
 
     async def listed(self, model: str) -> ListedModel:
         """Return what the server says of `model`."""
+        return listed_model(await self.all_listed(), model, self.where)
+
+    async def all_listed(self) -> list[ListedModel]:
+        """Return what the server says of all its models."""
         async with self._answer("GET", "/models", None, _LIST_PATIENCE) as answer:
-            return listed_model(await self._body(answer), model, self.where)
+            return listed_models(await self._body(answer), self.where)
 
     async def metrics(self) -> str:
         """Return what the server says of itself for Prometheus."""

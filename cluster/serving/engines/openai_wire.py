@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -65,9 +66,10 @@ class _Vectors(msgspec.Struct):
 
 
 class ListedModel(msgspec.Struct):
-    """A model as `/v1/models` has it; vLLM tells `max_model_len`, SAGE the rest."""
+    """A model as `/v1/models` has it; vLLM tells `max_model_len`, SAGE the rest; both of an adapter its `parent`."""
 
     id: str
+    parent: str | None = None
     max_model_len: int | None = None
     context_tokens: int | None = None
     dim: int | None = None
@@ -200,12 +202,16 @@ def _row(embedding: str | list[float]) -> NDArray[np.float32]:
     return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4")
 
 
-def listed_model(body: bytes, model: str, where: str) -> ListedModel:
-    """Return what the server says of `model`; raises InvalidRequest where it does not list it."""
+def listed_models(body: bytes, where: str) -> list[ListedModel]:
+    """Return what the server says of its models; raises RequestFailed where that is no list."""
     try:
-        listed = msgspec.json.decode(body, type=_ModelList).data
+        return msgspec.json.decode(body, type=_ModelList).data
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestFailed(f"{where} sent what is no list of models: {error}") from error
+
+
+def listed_model(listed: Sequence[ListedModel], model: str, where: str) -> ListedModel:
+    """Return what the server says of `model`; raises InvalidRequest where it does not list it."""
     for found in listed:
         if found.id == model:
             return found

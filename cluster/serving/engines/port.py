@@ -15,7 +15,8 @@ class EngineInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `max_running`: requests it works on at once (generation: sequences of its batch; embeddings: requests held).
     `max_batch_texts`: texts it embeds or scores best in one go; 0 where it does neither. `gives_back`: what it is told
-    to stop before its first token takes it no more time, so that it is worth taking back.
+    to stop before its first token takes it no more time, so that it is worth taking back. `adapter_slots`: adapters
+    among `models` that it has ready at once; 0: all.
     """
 
     engine_id: EngineId
@@ -26,6 +27,12 @@ class EngineInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_running: int
     max_batch_texts: int = 0
     gives_back: bool = True
+    adapter_slots: int = 0
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names of the adapters that it offers."""
+        return tuple(card.name for card in self.models if card.parent is not None)
 
     def card(self, model: str, kind: Kind) -> ModelCard | None:
         """Return the card of `model` if this engine serves it for `kind`."""
@@ -121,6 +128,6 @@ class Seen(msgspec.Struct, frozen=True, tag="seen", forbid_unknown_fields=True):
 
 FromHost = Ready | StartFailed | Replies | Seen
 
-WIRE_VERSION = 6
+WIRE_VERSION = 7
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_FRAMES = 1000  # that wait in either direction; then the sender is told

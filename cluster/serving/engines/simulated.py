@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from cluster.serving.adapter_slots import AdapterSlots
+from cluster.serving.engines.adapter_options import NO_ADAPTERS, AdapterOptions
 from cluster.serving.engines.checks import (
     answer_tokens,
     cancelled,
@@ -26,6 +28,7 @@ from sage.base.clock import Clock
 from sage.base.errors import SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import (
+    TEXT_KINDS,
     ChatRequest,
     Embedded,
     EmbedRequest,
@@ -54,6 +57,7 @@ class _Sequence:
     natural_end: bool
     stop: StopScanner
     unread: int
+    adapter: str | None = None
     made: int = 0
     held: int = 0
     ended: bool = False
@@ -90,12 +94,26 @@ class SimulatedEngine:
         *,
         kinds: tuple[Kind, ...] = _ALL_KINDS,
         context_tokens: int | None = None,
+        adapters: AdapterOptions = NO_ADAPTERS,
     ) -> None:
         """`context_tokens`: of the model; by default the profile's."""
         dim = DIM if Kind.EMBED in kinds else None
         card = ModelCard(model, kinds, context_tokens or cost.context_tokens, dim)
+        generates = tuple(kind for kind in kinds if kind not in TEXT_KINDS)
+        adapted = [ModelCard(name, generates, card.context_tokens, parent=model) for name in adapters.names]
         texts = cost.max_batch_texts if dim else 0
-        self._info = EngineInfo(engine_id, "simulated", cost.device, True, (card,), cost.max_running, texts)
+        self._info = EngineInfo(
+            engine_id,
+            "simulated",
+            cost.device,
+            True,
+            (card, *adapted),
+            cost.max_running,
+            texts,
+            adapter_slots=adapters.slots,
+        )
+        self._slots = AdapterSlots(adapters.slots)
+        self._num_loads = 0  # of adapters, by the next iteration
         self._cost = cost
         self._clock = clock
         self._waiting: deque[_Sequence] = deque()
@@ -173,6 +191,8 @@ class SimulatedEngine:
     def _plan(self, start_s: float) -> _Iteration | None:
         self._admit()
         iteration = _Iteration(start_s, decoding=[s for s in self._running if not s.unread])
+        loads_ms = self._cost.adapter_load_ms * self._num_loads
+        self._num_loads = 0
         budget = max(1, self._cost.chunk_tokens - len(iteration.decoding))
         for sequence in self._running:
             if sequence.unread and budget:
@@ -187,15 +207,34 @@ class SimulatedEngine:
         before = sum(sequence.prompt_tokens + sequence.made for sequence in iteration.decoding)
         before_read = sum(tokens_before(s.prompt_tokens - s.unread, num) for s, num in iteration.reading)
         cost_ms = self._cost.iteration_ms(read, len(iteration.decoding), lengths, before, before_read)
-        iteration.due_s = start_s + cost_ms / 1000
+        iteration.due_s = start_s + (loads_ms + cost_ms) / 1000
         return iteration
 
     def _admit(self) -> None:
+        for sequence in self._running:
+            if sequence.ended and sequence.adapter is not None:
+                self._slots.drop(sequence.adapter)
         self._running = [s for s in self._running if not s.ended]
+        passed_over: list[_Sequence] = []
         while self._waiting and len(self._running) < self._cost.max_running:
             sequence = self._waiting.popleft()
-            if not sequence.ended:
+            if sequence.ended:
+                continue
+            if self._begins(sequence):
                 self._running.append(sequence)
+            else:
+                passed_over.append(sequence)
+        self._waiting.extendleft(reversed(passed_over))
+
+    def _begins(self, sequence: _Sequence) -> bool:
+        """Have the adapter of a sequence ready; say whether there is a slot for it."""
+        adapter = sequence.adapter
+        if adapter is None:
+            return True
+        if adapter not in self._slots and not self._slots.can_load:
+            return False
+        self._num_loads += self._slots.take(adapter)
+        return True
 
     def _next_texts(self) -> list[tuple[_Texts, int]]:
         while self._texts and self._texts[0].ended:
@@ -256,4 +295,5 @@ def _sequence(request: ChatRequest | GenerateRequest, card: ModelCard) -> _Seque
         natural_end=not asked and allowed > NUM_TOKENS_UNASKED,
         stop=StopScanner(request.sampling.stop),
         unread=max(1, prompt_tokens),
+        adapter=None if card.parent is None else card.name,
     )

@@ -6,6 +6,7 @@ from typing import Literal, TypeVar, get_args
 
 import msgspec
 
+from cluster.serving.engines.adapter_options import NO_ADAPTERS, AdapterOptions, adapter_options, adapters_from_texts
 from cluster.serving.engines.cost import profile_of
 from cluster.serving.engines.server_address import server_parts
 from cluster.serving.sharing import SharingMode
@@ -29,9 +30,11 @@ _KINDS_OF_ROLE: dict[Role, tuple[Kind, ...]] = {
 _OF_SERVERS = ("key_env", "max_running", "context_tokens", "max_silence_s", "gives_back")
 _OF_SHARING = ("sharing", "itl_target_ms", "max_held_ms")
 _OF_PROCESSES = ("port", "python", "kv_cache_bytes")
+_OF_ADAPTERS = ("adapter_slots",)
 _NUMBERS = ("replicas", "cpus", "memory_bytes", "gpus", "gpu_memory_bytes", "max_iteration_s", "start_timeout_s")
-_KEYS = ("model", "name", "role", "device", "gpu_type", "label", *_NUMBERS, *_OF_SERVERS, *_OF_PROCESSES, *_OF_SHARING)
-_MANY = ("role", "label")
+_OPTIONS = (*_NUMBERS, *_OF_SERVERS, *_OF_PROCESSES, *_OF_ADAPTERS, *_OF_SHARING)
+_KEYS = ("model", "name", "role", "device", "gpu_type", "label", "adapter", *_OPTIONS)
+_MANY = ("role", "label", "adapter")
 _START_TIMEOUT_S = 120.0
 _SERVER_START_TIMEOUT_S = 600.0  # a large model takes minutes to load and to compile
 
@@ -101,10 +104,16 @@ class EngineSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     process: ProcessOptions = ProcessOptions()
     start_timeout_s: float = _START_TIMEOUT_S
     sharing: SharingOptions = SharingOptions()
+    adapters: AdapterOptions = NO_ADAPTERS
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names that requests may ask for: its model's and its adapters'."""
+        return (self.model, *self.adapters.names)
 
 
 def spec_from_text(text: str) -> EngineSpec:
-    """Return the engine that `KIND:TARGET[,KEY=VALUE...]` describes; `role` and `label` may come twice.
+    """Return the engine that `KIND:TARGET[,KEY=VALUE...]` describes; `role`, `label` and `adapter` may come twice.
 
     >>> spec_from_text("openvino:minilm,role=embedding").kinds
     (<Kind.EMBED: 'embed'>, <Kind.SCORE: 'score'>)
@@ -139,12 +148,8 @@ def _settings(text: str, kind: str, target: str, values: dict[str, list[str]]) -
         "name": values.get("name", [model])[0],
         "roles": [_known(role, _ROLES, f"engine {text!r}", "role") for role in values.get("role", [])],
     }
-    table |= {"labels": values.get("label", [])}
-    table |= {
-        key: values[key][0]
-        for key in ("device", "gpu_type", *_NUMBERS, *_OF_SERVERS, *_OF_PROCESSES, *_OF_SHARING)
-        if key in values
-    }
+    table |= {"labels": values.get("label", []), "adapters": adapters_from_texts(values.get("adapter", []), text)}
+    table |= {key: values[key][0] for key in ("device", "gpu_type", *_OPTIONS) if key in values}
     try:
         return msgspec.convert(table, EngineSettings, strict=False)
     except msgspec.ValidationError as error:
@@ -205,6 +210,7 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
         _process(settings, where),
         settings.start_timeout_s or (_SERVER_START_TIMEOUT_S if kind == "vllm" else _START_TIMEOUT_S),
         sharing=_sharing(settings, kinds, where),
+        adapters=adapter_options(settings, where),
     )
 
 

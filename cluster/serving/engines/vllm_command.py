@@ -15,11 +15,18 @@ _OURS = ("PYTHONPATH", "PYTHONHOME", "PYTHONUNBUFFERED")
 
 
 def vllm_command(
-    spec: EngineSpec, python: Path, port: int, *, has_gpu: bool, kv_addresses: tuple[str, str] | None = None
+    spec: EngineSpec,
+    python: Path,
+    port: int,
+    *,
+    has_gpu: bool,
+    kv_addresses: tuple[str, str] | None = None,
+    adapter_rank: int = 0,
 ) -> list[str]:
     """Return the command of a server of `spec` that listens on `port` of this machine alone.
 
     One that generates publishes at the first of `kv_addresses` what it keeps of prompts, and at the second again.
+    `adapter_rank`: the highest of its adapters', where it has any.
     """
     command = [str(python), "-P", "-m", SERVER_MODULE, "--model", spec.target]
     command += ["--served-model-name", spec.model, "--host", "127.0.0.1", "--port", str(port)]
@@ -32,6 +39,10 @@ def vllm_command(
             endpoint, again = kv_addresses
             events = {"enable_kv_cache_events": True, "endpoint": endpoint, "replay_endpoint": again}
             command += ["--kv-events-config", json.dumps(events)]
+    if spec.adapters.folders:
+        command += ["--enable-lora", "--max-loras", str(spec.adapters.slots), "--max-lora-rank", str(adapter_rank)]
+        command += ["--max-cpu-loras", str(len(spec.adapters.folders))]  # else one that left its slot is read anew
+        command += ["--lora-modules", *(f"{name}={Path(at).expanduser()}" for name, at in spec.adapters.folders)]
     if spec.server.context_tokens:
         command += ["--max-model-len", str(spec.server.context_tokens)]
     if not has_gpu:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cluster.runtime.host_process import private_directory
 from cluster.serving.engines.environment import VISIBLE
+from cluster.serving.engines.lora_folder import highest_rank
 from cluster.serving.engines.openai_engine import OpenaiEngine
 from cluster.serving.engines.openai_start import Server, engine_of_server
 from cluster.serving.engines.server_process import ServerProcess
@@ -36,13 +37,16 @@ def vllm_engine(spec: EngineSpec, engine_id: EngineId, python_of: PythonOf) -> O
     has_gpu = _has_gpu()
     python = _python(spec, python_of, has_gpu=has_gpu)
     _check_target(spec)
+    adapter_rank = highest_rank(spec)
     port, key = spec.process.port or _free_port(), secrets.token_urlsafe(24)
     environ = vllm_environ(spec, os.environ, key, has_gpu=has_gpu)
     folder = private_directory()
     try:
         generates = set(spec.kinds).isdisjoint(TEXT_KINDS)
         kv_addresses = (f"ipc://{folder}/kv", f"ipc://{folder}/again") if generates else None
-        command = vllm_command(spec, python, port, has_gpu=has_gpu, kv_addresses=kv_addresses)
+        command = vllm_command(
+            spec, python, port, has_gpu=has_gpu, kv_addresses=kv_addresses, adapter_rank=adapter_rank
+        )
         process = ServerProcess(command, environ, folder)
     except OSError as error:
         shutil.rmtree(folder)

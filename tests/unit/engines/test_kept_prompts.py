@@ -198,3 +198,16 @@ def test_what_was_told_is_what_is_stored_of_the_prompts_that_were_asked(steps: l
             tell(kept, told)
     tell(kept, told)
     assert told == {text for text in asked if places[text]}
+
+
+def test_blocks_of_an_adapter_are_kept_for_its_prompts_alone() -> None:
+    kept = KeptPrompts()
+    kept.prompted(PREFIX, 14, TOKENS, "french")
+    other = PromptPrefix((44, 55, 66), (4, 8, 12))
+    kept.prompted(other, 14, TOKENS)
+    kept.changes()
+    names = ("french",)
+    kept.take([BlockStored((5, 6), None, TOKENS[:8], BLOCK, lora_name="french", extra_keys=(names, names))])
+    assert sorted_change(kept.changes()) == ([11, 22], [])
+    kept.take([stored(TOKENS[:4], (7,))])
+    assert sorted_change(kept.changes()) == ([44], [])

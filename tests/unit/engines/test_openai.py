@@ -5,6 +5,7 @@ import select
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 
 from cluster.serving.engines.openai_start import openai_engine
@@ -263,6 +264,22 @@ def test_a_context_that_nobody_tells_is_asked_for(server: ScriptedServer) -> Non
         pass
     with engine_at(server, ",context_tokens=50") as engine:
         assert engine.info().models[0].context_tokens == 50
+
+
+def test_adapters_of_the_model_are_those_that_the_server_lists_and_are_asked_for_by_name(
+    server: ScriptedServer,
+) -> None:
+    listed = [{"id": "m", "max_model_len": 64}, {"id": "sql", "parent": "m"}, {"id": "far", "parent": "other"}]
+    server.answers["/v1/models"] = [http(json.dumps({"data": listed}).encode())]
+    server.answers[CHAT] = [GOOD]
+    with engine_at(server, ",adapter_slots=2") as engine:
+        assert [(card.name, card.parent, card.context_tokens) for card in engine.info().models] == [
+            ("m", None, 64),
+            ("sql", "m", 64),
+        ]
+        assert engine.info().adapter_slots == 2
+        replies_to(engine, [msgspec.structs.replace(ask_chat(), model="sql")])
+    assert json.loads(server.heard[-1].partition(b"\r\n\r\n")[2])["model"] == "sql"
 
 
 def vectors(*rows: list[float]) -> bytes:

@@ -1,12 +1,15 @@
 """The simulated engine in virtual time: its cost model is what passes."""
 
+from dataclasses import replace
+
 import pytest
 
+from cluster.serving.engines.adapter_options import AdapterOptions
 from cluster.serving.engines.cost import CPU2, H100, PROFILES, CostModel
 from cluster.serving.engines.simulated import NUM_TOKENS_UNASKED, SimulatedEngine
 from sage.base.clock import ManualClock
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import EmbedRequest, Finished, GenerateRequest, Reply, Sampling, Token
+from sage.base.inference import EmbedRequest, Finished, GenerateRequest, Kind, Reply, Sampling, Token
 
 
 def _engine(clock: ManualClock, cost: CostModel = CPU2, context_tokens: int | None = None) -> SimulatedEngine:
@@ -104,3 +107,43 @@ def test_more_work_never_costs_less(cost: CostModel) -> None:
     assert decoding == sorted(decoding)
     assert cost.iteration_ms(10, 0, ()) < cost.iteration_ms(11, 0, ()) <= cost.iteration_ms(11, 2, ())
     assert cost.iteration_ms(0, 4, (10,)) < cost.iteration_ms(0, 4, (10, 10)) < cost.iteration_ms(0, 4, (10, 200))
+
+
+def _adapted(clock: ManualClock, num_slots: int, max_running: int = 32) -> SimulatedEngine:
+    options = AdapterOptions((("a", ""), ("b", ""), ("c", "")), num_slots)
+    return SimulatedEngine(EngineId("e"), "sim", replace(CPU2, max_running=max_running), clock, adapters=options)
+
+
+def _ask_of(model: str, name: str) -> GenerateRequest:
+    return GenerateRequest(RequestId(name), model, "abcd" * 8, Sampling(max_tokens=2))
+
+
+def test_an_adapter_that_is_in_no_slot_costs_its_loading_once() -> None:
+    clock = ManualClock()
+    engine = _adapted(clock, 2, max_running=1)
+    took_s: list[float] = []
+    for number, model in enumerate(("sim", "a", "a", "b", "a", "c", "b")):
+        began_s = clock.monotonic_s()
+        engine.add([_ask_of(model, str(number))])
+        _run(engine, clock)
+        took_s.append(clock.monotonic_s() - began_s - took_s[0] if took_s else clock.monotonic_s())
+    load_s = CPU2.adapter_load_ms / 1000
+    assert took_s[1:] == pytest.approx([load_s, 0.0, load_s, 0.0, load_s, load_s]), "c drives b out"
+
+
+def test_what_asks_for_another_adapter_waits_while_all_slots_are_at_work() -> None:
+    clock = ManualClock()
+    engine = _adapted(clock, 1)
+    engine.add([_ask_of(*each) for each in (("a", "a1"), ("b", "b1"), ("a", "a2"), ("sim", "s"))])
+    ended = [(at_s, reply.request_id) for at_s, reply in _run(engine, clock) if isinstance(reply, Finished)]
+    assert [name for _, name in ended] == ["a1", "a2", "s", "b1"]
+    assert ended[2][0] < ended[3][0]
+
+
+def test_adapters_are_models_with_a_parent() -> None:
+    info = _adapted(ManualClock(), 2).info()
+    assert info.adapters == ("a", "b", "c")
+    assert {card.parent for card in info.models} == {None, "sim"}
+    assert info.adapter_slots == 2
+    assert info.card("a", Kind.CHAT) is not None
+    assert info.card("a", Kind.EMBED) is None

@@ -133,3 +133,34 @@ def test_how_embeddings_give_way_is_refused_where_they_do_not(option: str) -> No
 def test_an_unknown_way_of_sharing_is_refused() -> None:
     with pytest.raises(ConfigInvalid, match="sharing"):
         spec_from_text("openvino:minilm,sharing=sometimes")
+
+
+def test_adapters_are_named_with_their_folders_and_come_with_slots() -> None:
+    spec = spec_from_text("vllm:/models/qwen3,adapter=sql=/a/sql,adapter=law=/a/law=2")
+    assert spec.adapters.folders == (("sql", "/a/sql"), ("law", "/a/law=2"))
+    assert spec.adapters.slots == 2
+    assert spec.models == ("qwen3", "sql", "law")
+    assert spec_from_text("simulated:h100,model=m,adapter=a,adapter=b,adapter_slots=1").adapters.slots == 1
+    many = ",".join(f"adapter=a{number}" for number in range(9))
+    assert spec_from_text(f"simulated:h100,model=m,{many}").adapters.slots == 4
+    assert spec_from_text("openai:http://h,model=m,adapter_slots=3").adapters.slots == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("openvino:smollm2,adapter=a=/a", "adapters are of vllm and simulated engines"),
+        ("openai:http://h,model=m,adapter=a=/a", "A server of openai lists its own"),
+        ("vllm:/m,adapter=a", "Say where it is: adapter=a=FOLDER"),
+        ("vllm:/m,adapter=m=/a", "needs a name of its own, not 'm'"),
+        ("vllm:/m,adapter==/a", "needs a name of its own, not ''"),
+        ("vllm:/m,adapter=a=/a,adapter=a=/b", "adapter 'a' is given twice"),
+        ("vllm:/m,role=embedding,adapter=a=/a", "adapters are of models that answer"),
+        ("vllm:/m,adapter_slots=2", "there are none"),
+        ("simulated:h100,model=m,adapter=a=/a", "reads no folder"),
+    ],
+)
+def test_adapters_that_an_engine_cannot_have_are_refused(text: str, what: str) -> None:
+    with pytest.raises(ConfigInvalid) as refused:
+        spec_from_text(text)
+    assert what in str(refused.value)

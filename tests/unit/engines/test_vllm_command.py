@@ -3,8 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from cluster.serving.engines.lora_folder import highest_rank
 from cluster.serving.engines.spec import spec_from_text
 from cluster.serving.engines.vllm_command import vllm_command, vllm_environ
+from sage.base.errors import EngineStartFailed
 
 PYTHON = Path("/e/bin/python")
 
@@ -56,3 +60,32 @@ def test_its_environment_is_ours_without_our_python_and_with_a_key() -> None:
     assert "PYTHONPATH" not in environ
     of_hub = vllm_environ(spec_from_text("vllm:org/m"), ours, "secret", has_gpu=True)
     assert not {"HF_HUB_OFFLINE", "VLLM_CPU_KVCACHE_SPACE"} & of_hub.keys()
+
+
+def test_adapters_are_named_with_their_slots_and_rank() -> None:
+    spec = spec_from_text("vllm:/m,adapter=sql=/a/sql,adapter=law=/a/law,adapter_slots=1")
+    said = " ".join(vllm_command(spec, PYTHON, 8001, has_gpu=False, adapter_rank=16))
+    assert "--enable-lora --max-loras 1 --max-lora-rank 16 --max-cpu-loras 2" in said
+    assert "--lora-modules sql=/a/sql law=/a/law" in said
+    assert "lora" not in command("vllm:/m")
+
+
+def test_the_rank_is_the_least_that_vllm_takes_for_what_the_folders_say(tmp_path: Path) -> None:
+    for name, rank in (("a", 9), ("b", 24)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text(f'{{"peft_type": "LORA", "r": {rank}}}')
+    text = f"vllm:/m,adapter=a={tmp_path}/a"
+    assert highest_rank(spec_from_text(text)) == 16
+    assert highest_rank(spec_from_text(f"{text},adapter=b={tmp_path}/b")) == 32
+    assert highest_rank(spec_from_text("vllm:/m")) == 0
+
+
+@pytest.mark.parametrize(
+    ("config", "what"),
+    [(None, "is no folder of an adapter"), ("{}", "says no rank"), ('{"r": 1024}', "is of rank 1024")],
+)
+def test_a_folder_that_holds_no_adapter_is_refused(tmp_path: Path, config: str | None, what: str) -> None:
+    if config is not None:
+        (tmp_path / "adapter_config.json").write_text(config)
+    with pytest.raises(EngineStartFailed, match=what):
+        highest_rank(spec_from_text(f"vllm:/m,adapter=a={tmp_path}"))

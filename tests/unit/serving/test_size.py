@@ -61,3 +61,10 @@ def test_embeddings_have_no_prefix() -> None:
 
 def test_a_text_that_is_no_valid_unicode_is_measured_too() -> None:
     assert len(prefix("\ud800" * 600).hashes) == 3
+
+
+def test_a_prefix_of_one_adapter_is_none_of_another() -> None:
+    sizing = TextSizing()
+    texts = [sizing.prefix(chat(model, model=model, num_characters=2_000)).hashes for model in ("chat", "sql", "law")]
+    assert all(texts)
+    assert len({text for hashes in texts for text in hashes}) == sum(map(len, texts))
