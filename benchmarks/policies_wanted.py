@@ -16,6 +16,7 @@ class TraceName(StrEnum):
     GENERATED = "generated"
     TWO_TENANTS = "two-tenants"
     AGENT_GRAPHS = "agent-graphs"
+    ADAPTERS = "adapters"
 
 
 class Profile(StrEnum):

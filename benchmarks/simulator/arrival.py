@@ -27,7 +27,8 @@ class GraphCall:
 class Arrival:
     """One request of a trace. `blocks` name the prompt's whole blocks of `block_tokens` tokens, from its beginning:
     equal names, equal tokens and equal beginnings. `session`: requests of one conversation have one, or None. `call`:
-    its place in a graph of calls, or None; where it follows others, `at_s` is when the first of them comes."""
+    its place in a graph of calls, or None; where it follows others, `at_s` is when the first of them comes. `adapter`:
+    the one that it asks for in place of the model itself; blocks of different ones are never equal."""
 
     at_s: float
     prompt_tokens: int
@@ -38,6 +39,7 @@ class Arrival:
     tenant: str = "default"
     service_class: ServiceClass = ServiceClass.INTERACTIVE
     call: GraphCall | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from benchmarks.simulator.arrival import Arrival
 from benchmarks.simulator.kv_cache import BlockCache
+from cluster.serving.adapter_slots import AdapterSlots
 from cluster.serving.engines.cost import CostModel, tokens_before
 from sage.base.ids import RequestId
 
@@ -39,12 +40,22 @@ class Happened:
 class EngineModel:
     """Told what to work on and how far time is; says when something will have happened."""
 
-    def __init__(self, costs: CostModel, *, kv_tokens: int, block_tokens: int = 512, looks_early: bool = False) -> None:
+    def __init__(
+        self,
+        costs: CostModel,
+        *,
+        kv_tokens: int,
+        block_tokens: int = 512,
+        looks_early: bool = False,
+        adapter_slots: float = math.inf,
+    ) -> None:
         """`looks_early`: it looks for what it keeps of a prompt when that comes, as OpenVINO does, and finds only what
-        was worked off by then; else when it begins with it, as vLLM does."""
+        was worked off by then; else when it begins with it, as vLLM does. An adapter that is in none of
+        `adapter_slots` is loaded before the next iteration; while all are at work, what asks for another waits."""
         self._costs = costs
         self._looks_early = looks_early
         self._kv_tokens = kv_tokens
+        self.slots = AdapterSlots(adapter_slots)
         self._cache = BlockCache(max(1, kv_tokens // block_tokens))
         self._waiting: deque[Sequenced] = deque()
         self._prefilling: deque[Sequenced] = deque()
@@ -98,7 +109,7 @@ class EngineModel:
             if not job.is_cancelled:
                 self._num_decoding -= 1
                 self._before_tokens -= _tokens(job)
-                self._held_tokens -= _tokens(job)
+                self._free(job)
                 happened.ended.append(job)
         self._begin(now_s)
         return happened
@@ -115,8 +126,9 @@ class EngineModel:
     def _begin(self, now_s: float) -> None:
         if self._has_cancelled:
             self._drop_cancelled()
-        self._let_in()
-        self._since_s, self._length, self._chunk = now_s, 0, 0
+        load_s = self._let_in() * self._costs.adapter_load_ms / 1e3
+        self.busy_s += load_s
+        self._since_s, self._length, self._chunk = now_s + load_s, 0, 0
         to_work_off = sum(job.left_tokens for job in self._prefilling)
         if to_work_off:
             front = self._prefilling[0].left_tokens
@@ -151,7 +163,7 @@ class EngineModel:
             for job in [job for job in queue if job.is_cancelled]:
                 queue.remove(job)
                 if queue is self._prefilling:
-                    self._held_tokens -= _tokens(job)
+                    self._free(job)
                     self._forget_rest(job)
         gone = [entry for entry in self._decoding if entry[2].is_cancelled]
         if gone:
@@ -159,22 +171,37 @@ class EngineModel:
             heapq.heapify(self._decoding)
             self._num_decoding -= len(gone)
             self._before_tokens -= sum(_tokens(job) - ends_at + self._iteration for ends_at, _, job in gone)
-            self._held_tokens -= sum(_tokens(job) for _, _, job in gone)
+            for _, _, job in gone:
+                self._free(job)
 
     def _forget_rest(self, job: Sequenced) -> None:
         """Cache no more what nobody worked off: from the first block of its own that is not whole."""
         if not self._looks_early:
             self._cache.forget(job.arrival.blocks[_num_done(job) :])
 
-    def _let_in(self) -> None:
-        """Begin with what waits, as long as there is a sequence and memory for it."""
+    def _free(self, job: Sequenced) -> None:
+        """Hold memory, and a slot, for a request no more."""
+        self._held_tokens -= _tokens(job)
+        if job.arrival.adapter is not None:
+            self.slots.drop(job.arrival.adapter)
+
+    def _let_in(self) -> int:
+        """Begin with what waits, as long as there is a sequence and memory for it, and past what waits for a slot;
+        return how many adapters are to be loaded."""
+        loads_before = self.slots.num_loads
+        passed_over: list[Sequenced] = []
         while self._waiting and self._num_decoding + len(self._prefilling) < self._costs.max_running:
             job = self._waiting[0]
             if self._held_tokens and self._held_tokens + _tokens(job) > self._kv_tokens:
-                return
+                break
             self._waiting.popleft()
-            self._held_tokens += _tokens(job)
             arrival = job.arrival
+            if arrival.adapter is not None:
+                if not self.slots.has_room(arrival.adapter):
+                    passed_over.append(job)
+                    continue
+                self.slots.take(arrival.adapter)
+            self._held_tokens += _tokens(job)
             num_cached = self._cache.num_cached(arrival.blocks)
             job.cached_tokens = min(num_cached * arrival.block_tokens, max(0, arrival.prompt_tokens - 1))
             job.left_tokens = max(1, arrival.prompt_tokens - job.cached_tokens)
@@ -182,6 +209,8 @@ class EngineModel:
             self.prompt_tokens += arrival.prompt_tokens
             self._cache.use(arrival.blocks[: num_cached if self._looks_early else None])
             self._prefilling.append(job)
+        self._waiting.extendleft(reversed(passed_over))
+        return self.slots.num_loads - loads_before
 
     def _work_off(self, tokens: int, happened: Happened) -> None:
         while tokens and self._prefilling:
@@ -195,11 +224,11 @@ class EngineModel:
                 return
             self._prefilling.popleft()
             if job.is_cancelled:
-                self._held_tokens -= _tokens(job)
+                self._free(job)
                 continue
             happened.first.append(job)
             if job.arrival.answer_tokens == 1:
-                self._held_tokens -= _tokens(job)
+                self._free(job)
                 happened.ended.append(job)
             else:
                 self._num_jobs += 1

@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from benchmarks.simulator.arrival import Arrival, Trace
 from benchmarks.simulator.coming import Coming
 from benchmarks.simulator.engine import EngineModel, Sequenced
@@ -53,8 +55,8 @@ _CANCELLED = Failure.of(RequestCancelled("stopped"))
 @dataclass(frozen=True, slots=True)
 class Setup:
     """What a trace is replayed against. `window`: sequences that the plane gives to one engine at once; None: as many
-    as the engine takes. `prompts`: the plane's window for prompts, fixed or adaptive. `looks_early`: as of
-    EngineModel."""
+    as the engine takes. `prompts`: the plane's window for prompts, fixed or adaptive. `looks_early`, `adapter_slots`:
+    as of EngineModel. `others`: what further engines beside those of `costs` cost, one each."""
 
     policy: str
     route: str
@@ -66,6 +68,13 @@ class Setup:
     max_waiting: int = 100_000
     prompts: str = "fixed"
     looks_early: bool = False
+    adapter_slots: int = 4
+    others: tuple[CostModel, ...] = ()
+
+    @property
+    def all_costs(self) -> tuple[CostModel, ...]:
+        """What each engine costs."""
+        return (self.costs,) * self.num_engines + self.others
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,8 @@ class Replayed:
     prompts: str
     forecast_errors: tuple[float, float]
     busy_s: float = 0.0
+    num_loads: int = 0
+    """Of adapters, by all engines."""
 
 
 class TraceSizing:
@@ -125,20 +136,21 @@ class _Replay:
             sizing=TraceSizing(trace.arrivals),
         )
         self._engines = [
-            EngineModel(setup.costs, kv_tokens=setup.kv_tokens, looks_early=setup.looks_early)
-            for _ in range(setup.num_engines)
+            EngineModel(
+                costs, kv_tokens=setup.kv_tokens, looks_early=setup.looks_early, adapter_slots=setup.adapter_slots
+            )
+            for costs in setup.all_costs
         ]
-        self._loads = [0] * setup.num_engines
+        self._loads = [0] * len(self._engines)
         self._jobs: dict[RequestId, tuple[int, Sequenced]] = {}
         self._due: list[tuple[float, int]] = []  # (end of its stretch, engine), stale ones too
         self._wake_s = math.inf
         self._num_decisions = 0
         self._setup = setup
-        window = min(setup.window or setup.costs.max_running, setup.costs.max_running)
-        card = ModelCard(MODEL, (Kind.GENERATE,), 1 << 30)
-        for number in range(setup.num_engines):
-            info = EngineInfo(EngineId(str(number)), "simulated", setup.costs.device, True, (card,), window)
-            self._handle(EngineUp(info), 0.0)
+        for number, costs in enumerate(setup.all_costs):
+            window = min(setup.window or costs.max_running, costs.max_running)
+            info = EngineInfo(EngineId(str(number)), "simulated", costs.device, True, _cards(trace), window)
+            self._handle(EngineUp(replace(info, adapter_slots=setup.adapter_slots)), 0.0)
 
     def run(self) -> Replayed:
         while True:
@@ -182,6 +194,7 @@ class _Replay:
             view.window,
             _mean([engine.forecast_errors for engine in view.engines if engine.forecast_errors is not None]),
             sum(engine.busy_s for engine in self._engines),
+            sum(engine.slots.num_loads for engine in self._engines),
         )
 
     def _arrive(self, number: int, now_s: float) -> None:
@@ -189,7 +202,7 @@ class _Replay:
         self._outcomes[number].asked_s = now_s
         request = GenerateRequest(
             RequestId(str(number)),
-            MODEL,
+            arrival.adapter or MODEL,
             "",
             service_class=arrival.service_class,
             tenant=arrival.tenant,
@@ -259,6 +272,13 @@ class _Replay:
                 self._wake_s = at_s
             case _:
                 raise InternalError(f"a simulated engine cannot obey {command}")
+
+
+def _cards(trace: Trace) -> tuple[ModelCard, ...]:
+    """Return the model, and the adapters that a trace asks for."""
+    adapters = sorted({arrival.adapter for arrival in trace.arrivals if arrival.adapter is not None})
+    kinds = (Kind.GENERATE,)
+    return (ModelCard(MODEL, kinds, 1 << 30), *(ModelCard(name, kinds, 1 << 30, parent=MODEL) for name in adapters))
 
 
 def _mean(errors: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -6,6 +6,7 @@
 | mooncake-conversation, mooncake-synthetic | 7,220 and 2,395 requests with blocks of 512 tokens | Mooncake, FAST 2025 |
 | servegen, servegen-reasoning | clients, a tenant each, without prefixes | ServeGen, 2025 |
 | generated | conversations of a few turns over shared system prompts, of 16 tenants | this file |
+| adapters | conversations with 32 adapters, a tenant each, of which few are asked for much | this file |
 | two-tenants | such conversations of a quiet tenant beside a noisy one | this file |
 | agent-graphs | records of five workflows, 3 to 15 calls each that follow one another | `agent_graphs` |
 """
@@ -14,6 +15,7 @@ import csv
 import gzip
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -36,6 +38,8 @@ _SERVEGEN = {"servegen": "servegen_m-small.tar.gz", "servegen-reasoning": "serve
 NUM_SERVEGEN = 5_000
 GENERATED = "generated"
 TWO_TENANTS = "two-tenants"
+ADAPTERS = "adapters"
+NUM_ADAPTERS = 32
 AGENT_GRAPHS = "agent-graphs"
 NUM_AGENT_CALLS = 8_000
 QUIET_SHARE = 1 / 11  # of the conversations: the noisy tenant begins ten times as many
@@ -55,6 +59,8 @@ def load_trace(name: str, *, limit: int | None, seed: int, environ: Mapping[str,
         trace = servegen_trace(name, folder / _SERVEGEN[name], limit or NUM_SERVEGEN, seed=seed)
     elif name == AGENT_GRAPHS:
         return agent_trace(name, load_graphs(folder / ARCHIVE), limit or NUM_AGENT_CALLS, seed=seed)
+    elif name == ADAPTERS:
+        trace = adapters_trace(limit or 2_000, seed=seed)
     elif name == TWO_TENANTS:
         trace = generated_trace(limit or 2_000, seed=seed, name=name, tenant_of=_noisy_or_quiet)
     else:
@@ -143,3 +149,22 @@ def generated_trace(
             arrivals.append(Arrival(turn_s, prompt_tokens, answer_tokens, tuple(blocks), 512, session, tenant))
             turn_s += rng.expovariate(0.1)
     return trace_of(name, sorted(arrivals, key=lambda arrival: arrival.at_s)[:num])
+
+
+def adapters_trace(num: int, *, seed: int, num_adapters: int = NUM_ADAPTERS) -> Trace:
+    """Return `num` requests of such conversations, each with one adapter throughout, whose tenant alone asks for it.
+
+    How often adapters are asked for falls as one over their number (Zipf), about as S-LoRA has it (Sheng et al., 2024).
+    """
+    rng = Random(seed)
+    weights = [1.0 / number for number in range(1, num_adapters + 1)]
+    chosen: dict[int | None, int] = {}
+    arrivals = []
+    for arrival in generated_trace(num, seed=seed).arrivals:
+        if arrival.session not in chosen:
+            chosen[arrival.session] = rng.choices(range(num_adapters), weights)[0]
+        number = chosen[arrival.session]
+        blocks = tuple(num_adapters * block + number for block in arrival.blocks)
+        name = f"adapter-{number}"
+        arrivals.append(replace(arrival, blocks=blocks, tenant=name, adapter=name))
+    return trace_of(ADAPTERS, arrivals)

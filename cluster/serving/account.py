@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from cluster.serving.adapter_loads import TIMES_IF_OUT_GOES, AdapterLoads
+from cluster.serving.adapter_slots import AdapterSlots
 from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.latency import LatencyModel
@@ -27,7 +29,7 @@ class EngineAccount:
     """
 
     info: EngineInfo
-    lanes: tuple[Lane, ...]
+    lanes: dict[Lane, None]
     held: dict[RequestId, Ticket] = field(default_factory=dict)
     load_tokens: int = 0
     work: float = 0.0
@@ -45,6 +47,9 @@ class EngineAccount:
     is_shared: bool = False  # by several tenants alike; when the router last looked at it, as the next
     kept_slots: int = 0  # for what is sparse
     figures: EngineFigures | None = None
+    slots: AdapterSlots | None = None  # of engines that offer adapters
+    adapters: frozenset[str] = frozenset()
+    loads: AdapterLoads = field(default_factory=AdapterLoads)  # one for all that are alike, as the window
     num_held: int = 0  # when the router last looked at it, as the next two
     is_able: bool = False  # whether it was not to end and had a slot
     is_open: bool = False  # whether it had room for a prompt
@@ -52,10 +57,31 @@ class EngineAccount:
     def free_slots(self) -> int:
         return self.info.max_running - len(self.held)
 
+    def adapter_of(self, lane: Lane) -> str | None:
+        """Return the adapter of this engine that a lane asks for; None where it is a model of its own."""
+        return lane.model if lane.model in self.adapters else None
+
+    def has_slot_for(self, lane: Lane) -> bool:
+        """Say whether it serves a lane, and what that asks for is no adapter, or one that is ready or can be loaded."""
+        if lane not in self.lanes:
+            return False
+        return self.slots is None or lane.model not in self.adapters or self.slots.has_room(lane.model)
+
+    def must_load(self, lane: Lane) -> bool:
+        """Say whether what a lane asks for is an adapter that is not ready."""
+        return self.slots is not None and lane.model in self.adapters and lane.model not in self.slots
+
+    def loading_tokens(self, lane: Lane) -> float:
+        """Return what the loading for a lane counts, in prompt tokens; 0 where nothing is to be loaded."""
+        if self.slots is None or not self.must_load(lane):
+            return 0.0
+        return self.loads.tokens * (1.0 if self.slots.next_out is None else TIMES_IF_OUT_GOES)
+
     def has_room(self, kind: Kind) -> bool:
         """Say whether it may be given something of `kind` now."""
-        if kind not in TEXT_KINDS:
-            return self.has_room_for_prompt()
+        return self.has_room_for_texts() if kind in TEXT_KINDS else self.has_room_for_prompt()
+
+    def has_room_for_texts(self) -> bool:
         return not self.is_retired and len(self.batches) < MAX_EMBEDDING_BATCHES and self.free_slots() > 0
 
     def has_room_for_prompt(self) -> bool:
@@ -72,6 +98,9 @@ class EngineAccount:
         ticket.first_s = None
         ticket.work = work = uncached_tokens + WORK_OF_ANSWER_TOKEN * ticket.size.answer_tokens
         ticket.uncached_tokens = uncached_tokens
+        load_s = 0.0
+        if self.slots is not None:
+            load_s = self._take_slot(self.slots, ticket)
         self.held[ticket.request.id] = ticket
         self.load_tokens += ticket.cost_tokens
         self.work += work
@@ -79,11 +108,19 @@ class EngineAccount:
             if not self.prefill_tokens:
                 self.late_s = 0.0
             ticket.prefill_s = self.latency.first_token_s(uncached_tokens, self.num_decoding) or 0.0
+            if ticket.prefill_s:
+                ticket.prefill_s += load_s
             begins_s = now_s - self.late_s
             self.planned_s = (begins_s if begins_s > self.planned_s else self.planned_s) + ticket.prefill_s
             ticket.planned_s, ticket.foretold_s = self.planned_s, self.planned_s + self.late_s
             self.prefill_tokens += uncached_tokens
             ticket.num_beside = self.num_decoding
+
+    def _take_slot(self, slots: AdapterSlots, ticket: Ticket) -> float:
+        """Have the adapter of a ticket ready; return the seconds that this takes."""
+        ticket.adapter = self.adapter_of(ticket.lane)
+        ticket.is_loaded_for = ticket.adapter is not None and slots.take(ticket.adapter, ticket.work)
+        return self.loads.seconds if ticket.is_loaded_for else 0.0
 
     def saw(self, figures: EngineFigures) -> None:
         """Take what the engine says of itself: by its own clock it knows best how long tokens take."""
@@ -95,13 +132,14 @@ class EngineAccount:
             beside = max(1.0, (before.num_running + figures.num_running) / 2)
             self.latency.saw_decode(beside, (figures.decode_s - before.decode_s) / num_tokens)
 
-    def first_token_in_s(self, uncached_tokens: int, now_s: float) -> float | None:
-        """Return in how many seconds a prompt given now would have its first token; None while nothing is known."""
+    def first_token_in_s(self, uncached_tokens: int, now_s: float, lane: Lane) -> float | None:
+        """Return in how many seconds a prompt of a lane, given now, would have its first token; None while nothing is
+        known."""
         prefill_s = self.latency.first_token_s(uncached_tokens, self.num_decoding)
         if prefill_s is None:
             return None
         before_s = max(0.0, self.planned_s + self.late_s - now_s) if self.prefill_tokens else 0.0
-        return before_s + prefill_s
+        return before_s + prefill_s + (self.loads.seconds if self.must_load(lane) else 0.0)
 
     def saw_first_token(self, ticket: Ticket, now_s: float) -> None:
         """Note that the first token of a ticket that is held came now."""
@@ -116,18 +154,30 @@ class EngineAccount:
         if ticket.prefill_s:
             error = abs(ticket.foretold_s - now_s) / max(now_s - ticket.sent_s, 1e-3)
             self.late_s = now_s - ticket.planned_s
-        self.latency.saw_first_token(ticket.uncached_tokens, self.num_decoding - 1, took_s, error=error)
+        if self.slots is not None:
+            self._saw_load(ticket)
+        if not ticket.is_loaded_for or not ticket.prefill_s:
+            self.latency.saw_first_token(ticket.uncached_tokens, self.num_decoding - 1, took_s, error=error)
         if self.last_first_s >= ticket.arrived_s:  # it had work ever since: time between two prompts counts too
             self.window.worked_off(ticket.uncached_tokens, now_s - self.last_first_s, ticket.request.tenant)
         self.last_first_s = now_s
         if not self.prefill_tokens:
             self.planned_s, self.late_s = now_s, 0.0
 
+    def _saw_load(self, ticket: Ticket) -> None:
+        """Learn from how long a prompt took: of one whose adapter was loaded, what is more than it takes without."""
+        if not ticket.is_loaded_for:
+            self.loads.saw_prompt(ticket.uncached_tokens, ticket.took_s)
+        elif (alone_s := self.latency.first_token_s(ticket.uncached_tokens, self.num_decoding - 1)) is not None:
+            self.loads.saw_load(ticket.took_s - alone_s)
+
     def drop(self, ticket: Ticket, completion_tokens: int, now_s: float) -> None:
         """Hold a ticket no more; it got so many tokens by now."""
         del self.held[ticket.request.id]
         self.load_tokens -= ticket.cost_tokens
         self.work = self.work - ticket.work if self.held else 0.0  # what rounding left goes with the last
+        if self.slots is not None and ticket.adapter is not None:
+            self.slots.drop(ticket.adapter)
         if ticket.lane.kind in TEXT_KINDS:
             return
         if ticket.first_s is None:

@@ -13,6 +13,7 @@ from cluster.serving.account import EngineAccount
 from cluster.serving.events import Dispatch
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.route import Router
+from cluster.serving.stays import Stays
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.inference import TEXT_KINDS, TextsRequest
 
@@ -38,6 +39,7 @@ class Batcher:
     def __init__(self, queue: WaitingQueue, router: Router) -> None:
         self._queue = queue
         self._router = router
+        self._stays = Stays(queue, router)
         self._next_batch = 1
 
     def assign(self, lanes: Collection[Lane], now_s: float) -> list[Assignment]:
@@ -65,15 +67,20 @@ class Batcher:
     def _may_have_room(self, lane: Lane) -> bool:
         if self._router.pick(lane) is not None:
             return True
+        self._stays.waits(lane)
         return self._router.favours_sparse and (first := self._queue.first(lane)) is not None and first.is_sparse
 
     def _assign_one(
         self, lane: Lane, messages: dict[EngineAccount, Assignment], assignments: list[Assignment], now_s: float
     ) -> bool:
-        """Give the first of `lane` to an engine; say whether there was one, and one with room."""
+        """Give the first of `lane` to an engine; say whether there was one, and one with room.
+
+        Where that has to do with slots for adapters, another goes first, or this engine is not for it any more."""
         with_room = self._router.pick(lane)
-        if with_room is None and not self._router.favours_sparse:
-            return False
+        if with_room is None:
+            self._stays.waits(lane)
+            if not self._router.favours_sparse:
+                return False
         first = self._queue.first(lane)
         if first is None:
             return False
@@ -85,7 +92,12 @@ class Batcher:
         account = self._router.choose_beside(with_room, first)
         if lane.kind in TEXT_KINDS:
             assignments.append(self._batch_of_texts(lane, account, now_s))
+        elif account.slots is None:
+            self._generation(lane, account, messages, assignments, now_s)
+        elif self._stays.must_leave(lane, account):
+            self._router.close_slot(account, lane.model)
         else:
+            lane = self._stays.lane_instead(lane, first, account)
             self._generation(lane, account, messages, assignments, now_s)
         return True
 

@@ -51,7 +51,7 @@ class Forecast:
         ticket.cached_tokens = max(0, min(cached_tokens, ticket.size.prompt_tokens - 1))
         engine = self._router.choose(ticket)
         if engine is not None:
-            return engine.first_token_in_s(self._router.uncached_tokens(ticket, engine), now_s)
+            return engine.first_token_in_s(self._router.uncached_tokens(ticket, engine), now_s, ticket.lane)
         ahead, line = self._queue.ahead_of(ticket), self._on_engine.get(ticket.lane)
         wait_s = self._wait_s(ticket.lane, ahead, now_s)
         on_engine_s = None if line is None else line.at(ticket.expected_tokens)

@@ -31,7 +31,7 @@ def best_to_take_back(urgent: Ticket, given: Iterable[Ticket], router: Router, n
     for ticket in given:
         account = router.account(engine_of(ticket))
         assert account is not None, "it is held there"
-        begins_s = account.first_token_in_s(router.uncached_tokens(urgent, account), now_s)
+        begins_s = account.first_token_in_s(router.uncached_tokens(urgent, account), now_s, urgent.lane)
         if begins_s is None:
             return ticket
         if waits_s is None:
@@ -48,7 +48,7 @@ def best_to_take_back(urgent: Ticket, given: Iterable[Ticket], router: Router, n
 
 def _waits_s(urgent: Ticket, account: EngineAccount, router: Router, now_s: float) -> float:
     """Return in how many seconds it would have its first token behind all that an engine has."""
-    return account.first_token_in_s(router.uncached_tokens(urgent, account), now_s) or 0.0
+    return account.first_token_in_s(router.uncached_tokens(urgent, account), now_s, urgent.lane) or 0.0
 
 
 def _left_and_lost_s(ticket: Ticket, account: EngineAccount, now_s: float) -> tuple[float, float]:

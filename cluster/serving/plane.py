@@ -269,7 +269,7 @@ class Plane:
             if (ticket := account.held.get(request_id)) is not None:
                 self._preemption.goes_on(request_id)
                 if self._router.saw_first_token(account, ticket, now_s):
-                    orders.lanes.update(dict.fromkeys(account.lanes))
+                    orders.lanes.update(dict.fromkeys(self._queue.waiting_among(account.lanes)))
                 self._gate.began(ticket, now_s)
 
     def _engine_ended(self, engine_id: EngineId, ended: tuple[Last, ...], orders: Decisions) -> None:
@@ -294,8 +294,8 @@ class Plane:
             if not self._abandoned.tickets or self._abandoned.pop(request_id) is None:
                 del self._running[request_id]
                 self._answer(ticket, last, orders)
-        for lane in account.lanes:
-            orders.lanes[lane] = None
+        waiting = self._queue.waiting_among(account.lanes)
+        orders.lanes.update({lane: None for lane in waiting if account.has_slot_for(lane)})
 
     def _wait_again(self, ticket: Ticket) -> None:
         """Let a request that an engine gave back wait where it stood; nobody is charged for what was not done."""
@@ -307,7 +307,7 @@ class Plane:
         self._offer.started(event.info.engine_id, (card.name for card in event.info.models))
         self._totals.engine_up(event.info)
         account = self._router.add(event.info)
-        orders.lanes.update(dict.fromkeys(account.lanes))
+        orders.lanes.update(dict.fromkeys(self._queue.waiting_among(account.lanes)))
         self._fail_unserved(None, orders)
 
     def _engine_down(self, event: EngineDown, orders: Decisions) -> None:

@@ -9,7 +9,7 @@ before others: so the bound of its wait holds.
                            +--its first token or its end came before--> goes on
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from cluster.serving.abandoned import Abandoned
 from cluster.serving.giving_back import best_to_take_back
@@ -106,12 +106,12 @@ class Preemption:
         back from there."""
         engine_id = engine_of(ticket)
         account = self._router.account(engine_id)
-        if account is None or account.is_retired or lane not in account.lanes or not account.info.gives_back:
+        if account is None or account.is_retired or not account.has_slot_for(lane) or not account.info.gives_back:
             return False
         left = account.prefill_tokens - ticket.uncached_tokens - coming_tokens.get(engine_id, 0)
         return left <= account.window.tokens
 
-    def _lanes_of(self, ticket: Ticket) -> tuple[Lane, ...]:
+    def _lanes_of(self, ticket: Ticket) -> Collection[Lane]:
         account = self._router.account(engine_of(ticket))
         return () if account is None else account.lanes
 

@@ -63,6 +63,13 @@ class WaitingQueue:
         """Say whether anything waits in `lane`."""
         return lane in self._lanes
 
+    def waiting_among(self, lanes: Collection[Lane]) -> list[Lane]:
+        """Return those of `lanes` in which something waits; O(1) for each of them, or each in which something does."""
+        own = self._lanes
+        if len(lanes) <= len(own):
+            return [lane for lane in lanes if lane in own]
+        return [lane for lane in own if lane in lanes]
+
     def num_urgent(self, lane: Lane) -> int:
         """Return how many interactive requests wait in `lane`."""
         waiting = self._lanes.get(lane)

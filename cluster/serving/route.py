@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from heapq import heapify, heappop, heappush
 
 from cluster.serving.account import MAX_EMBEDDING_BATCHES, EngineAccount
+from cluster.serving.adapter_loads import AdapterLoads
+from cluster.serving.adapter_slots import AdapterSlots
+from cluster.serving.engine_route import EngineRoute
+from cluster.serving.engine_sets import EngineSets
 from cluster.serving.engines.figures import KeptBlocks, Said
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.kept_exactly import CacheBelief, KeptExactly
-from cluster.serving.routes import EngineRoute, LeastWork
+from cluster.serving.ready_adapters import ReadyAdapters
+from cluster.serving.routes import LeastWork
 from cluster.serving.shut import ShutEngines
 from cluster.serving.ticket import Lane, Ticket, lane_for
 from cluster.serving.window import PromptWindow, is_adaptive
@@ -23,29 +26,6 @@ traces of two tenants at load 2, 2026-11-23)."""
 
 MAX_SCANNED = 16  # engines, beside those that have a prompt cached
 
-_Place = tuple[float, int, int, EngineAccount]  # standing by the route, last pick (unique unless 0), version, account
-
-
-@dataclass(slots=True, eq=False)
-class _Serving:
-    """The engines of one lane, with room or without; `heap`: those with room, and places that are void by now.
-
-    `num_able`: those that are not to end and have a slot, whether they have room for a prompt or not.
-    """
-
-    lane: Lane
-    is_of_texts: bool
-    accounts: list[EngineAccount] = field(default_factory=list)
-    heap: list[_Place] = field(default_factory=list)
-    free_slots: int = 0
-    kept_slots: int = 0
-    num_able: int = 0
-
-    def swept(self) -> list[_Place]:
-        valid = [place for place in self.heap if place[2] == place[3].version]
-        heapify(valid)
-        return valid
-
 
 class Router:
     """The accounts of all engines that are up, and for each lane a heap of those with room. O(log engines) a pick."""
@@ -53,13 +33,13 @@ class Router:
     def __init__(self, route: EngineRoute | None = None, *, window: str = "fixed") -> None:
         """Raises UnknownPolicy where there is no such window."""
         self._is_adaptive = is_adaptive(window)
-        self._windows: dict[tuple[object, ...], PromptWindow] = {}
+        self._alike: dict[tuple[object, ...], tuple[PromptWindow, AdapterLoads]] = {}
         self._route: EngineRoute = route if route is not None else LeastWork()
         self._kept = KeptExactly()
         self._route.knows(self._kept)
         self._accounts: dict[EngineId, EngineAccount] = {}
-        self._serving: dict[Lane, _Serving] = {}
-        self._serving_of: dict[EngineId, tuple[_Serving, ...]] = {}  # those in which the engine stands
+        self._sets = EngineSets()
+        self._ready = ReadyAdapters()
         self._num_picks = 0
         self._shut = ShutEngines()
         self.favours_sparse = False
@@ -102,17 +82,15 @@ class Router:
         """Open the account of an engine that came up; its id must be new."""
         assert info.engine_id not in self._accounts, info.engine_id
         assert info.max_running >= 1, info
-        lanes = tuple(dict.fromkeys(lane_for(card.name, kind) for card in info.models for kind in card.kinds))
+        lanes = dict.fromkeys(lane_for(card.name, kind) for card in info.models for kind in card.kinds)
         self._num_picks += 1
-        alike = (info.kind, info.device, info.models, info.max_running)
-        window = self._windows.setdefault(alike, PromptWindow(is_adaptive=self._is_adaptive))
-        account = EngineAccount(info, lanes, last_pick=self._num_picks, window=window)
+        key = (info.kind, info.device, info.models, info.max_running)
+        alike = self._alike.setdefault(key, (PromptWindow(is_adaptive=self._is_adaptive), AdapterLoads()))
+        account = EngineAccount(info, lanes, last_pick=self._num_picks, window=alike[0], loads=alike[1])
+        if adapters := info.adapters:
+            account.adapters, account.slots = frozenset(adapters), AdapterSlots(info.adapter_slots or math.inf)
         self._accounts[info.engine_id] = account
-        serving = tuple(self._serving.setdefault(lane, _Serving(lane, lane.kind in TEXT_KINDS)) for lane in lanes)
-        self._serving_of[info.engine_id] = serving
-        for each in serving:
-            each.accounts.append(account)
-            each.free_slots += info.max_running
+        self._sets.add(account)
         self._changed(account)
         return account
 
@@ -133,36 +111,31 @@ class Router:
         self._kept.forget(engine_id)
         account.version += 1
         self._shut.remove(account)
-        for serving in self._serving_of.pop(engine_id):
-            serving.accounts.remove(account)
-            serving.free_slots -= account.free_slots()
-            serving.kept_slots -= account.kept_slots
-            serving.num_able -= account.is_able
-            if not serving.accounts:
-                del self._serving[serving.lane]
+        self._ready.remove(account)
+        self._sets.remove(account)
         return account
 
     def serves(self, lane: Lane) -> bool:
         """Say whether an engine that is up serves this lane, with room or without."""
-        return lane in self._serving
+        return lane in self._sets
 
     def serving(self, lane: Lane) -> Sequence[EngineAccount]:
         """Return the engines that serve this lane, with room or without."""
-        serving = self._serving.get(lane)
-        return () if serving is None else serving.accounts
+        engines = self._sets.of(lane)
+        return () if engines is None else engines.accounts
 
     def shortest(self, lane: Lane, num: int) -> list[EngineAccount]:
         """Return behind whose prompts one of a lane could wait for no sequence to end: the engine with room that stands
         first, and of those that have a slot and a window full of prompts up to `num` that are alike, with the fewest
         prompt tokens."""
         with_room = self.pick(lane)
-        shut = [account for account in self._shut.least(num) if lane in account.lanes]
+        shut = [account for account in self._shut.least(num) if account.has_slot_for(lane)]
         return shut if with_room is None else [with_room, *shut]
 
     def is_full(self, lane: Lane) -> bool:
         """Say whether the engines of a lane work on nearly as many requests as they can."""
-        serving = self._serving.get(lane)
-        return serving is None or serving.free_slots - serving.kept_slots <= len(serving.accounts)
+        engines = self._sets.of(lane)
+        return engines is None or engines.free_slots - engines.kept_slots <= len(engines.accounts)
 
     def models(self) -> tuple[ModelCard, ...]:
         """Return the models served now, each once, in order of their engines."""
@@ -171,18 +144,17 @@ class Router:
 
     def kinds_of(self, model: str) -> tuple[Kind, ...]:
         """Return what engines that are up do with `model`."""
-        return tuple(lane.kind for lane in self._serving if lane.model == model)
+        return tuple(lane.kind for lane in self._sets if lane.model == model)
 
     def pick(self, lane: Lane) -> EngineAccount | None:
-        """Return the engine with room that stands first by the route; of equals, the one picked longest ago."""
-        serving = self._serving.get(lane)
-        heap = serving.heap if serving is not None else None
-        while heap:
-            _, _, version, account = heap[0]
-            if version == account.version:
-                return account
-            heappop(heap)
-        return None
+        """Return the engine with room that stands first by the route; of equals, the one picked longest ago.
+
+        For an adapter, engines that have it ready stand before those that must load it, by what that costs."""
+        engines = self._sets.of(lane)
+        if engines is None:
+            return None
+        first = engines.first()
+        return self._ready.first(lane, first, self._route) if self._ready.holds(lane.model) else first
 
     def choose(self, ticket: Ticket) -> EngineAccount | None:
         """Return the engine with room that the route gives `ticket` to; None where none has room. Charges nothing."""
@@ -195,8 +167,9 @@ class Router:
         """
         best, least_s = None, math.inf
         for account in self._scanned(ticket):
-            if account.is_able:
-                comes_s = account.first_token_in_s(self._route.uncached_tokens(ticket, account), now_s)
+            if account.is_able and account.has_slot_for(ticket.lane):
+                uncached_tokens = self._route.uncached_tokens(ticket, account)
+                comes_s = account.first_token_in_s(uncached_tokens, now_s, ticket.lane)
                 if comes_s is None:
                     return None
                 if comes_s < least_s:
@@ -215,7 +188,8 @@ class Router:
 
     def choose_beside(self, first: EngineAccount, ticket: Ticket) -> EngineAccount:
         """Return the engine with room that the route gives `ticket` to, where `pick` names `first`."""
-        if self._serving[ticket.lane].num_able == 1:  # no route has a choice
+        engines = self._sets.of(ticket.lane)
+        if engines is not None and engines.num_able == 1:  # no route has a choice
             return first
         return self._route.choose(ticket, first, self._accounts)
 
@@ -231,8 +205,8 @@ class Router:
         """Give what is picked from now on to engines by `route`."""
         self._route = route
         route.knows(self._kept)
-        for serving in self._serving.values():
-            serving.heap.clear()
+        for engines in self._sets.all():
+            engines.heap.clear()
         for account in self._accounts.values():
             self._changed(account)
 
@@ -242,11 +216,19 @@ class Router:
         for ticket in tickets:
             account.take(ticket, given(ticket, account), now_s)
             ticket.batch = batch
+            if ticket.adapter is not None:
+                self._ready.picked(account, ticket.adapter)
         assert len(account.held) <= account.info.max_running, (account.info.engine_id, len(tickets))
         if batch is not None:
             account.batches[batch] = len(tickets)
         self._num_picks += 1
         account.last_pick = self._num_picks
+        self._changed(account)
+
+    def close_slot(self, account: EngineAccount, adapter: str) -> None:
+        """Give an engine nothing more of an adapter that it is at work by, until it is not."""
+        assert account.slots is not None
+        account.slots.close(adapter)
         self._changed(account)
 
     def saw_first_token(self, account: EngineAccount, ticket: Ticket, now_s: float) -> bool:
@@ -297,16 +279,19 @@ class Router:
         elif self._is_adaptive:
             self._shut.remove(account)
         place = (self._route.standing(account), account.last_pick, account.version, account) if is_able else None
-        for serving in self._serving_of[account.info.engine_id]:
-            serving.free_slots += was_held - num_held
+        can_load = account.slots is None or account.slots.can_load
+        for engines, is_adapter in self._sets.of_engine(account):
+            engines.free_slots += was_held - num_held
             if is_able is not was_able:
-                serving.num_able += is_able - was_able
+                engines.num_able += is_able - was_able
             if kept != was_kept:
-                serving.kept_slots += kept - was_kept
-            if place is not None and (account.has_room(serving.lane.kind) if serving.is_of_texts else is_open):
-                heappush(serving.heap, place)
-                if len(serving.heap) > 4 * len(serving.accounts) + 16:
-                    serving.heap = serving.swept()
+                engines.kept_slots += kept - was_kept
+            if place is None or (is_adapter and not can_load):
+                continue
+            if account.has_room_for_texts() if engines.is_of_texts else is_open:
+                engines.put(place)
+        if account.slots is not None:
+            self._ready.look(account, account.slots)
 
     def check(self) -> None:
         """Assert what always holds; for tests."""
@@ -325,10 +310,14 @@ class Router:
             is_shut = account.has_open_slot() and not account.is_open
             assert is_shut is (account in self._shut), "who is shut is known"
             assert not is_shut or self._shut.tokens_of(account) == account.prefill_tokens, "and stands by its prompts"
-            for serving in self._serving_of[account.info.engine_id]:
-                lane = serving.lane
-                assert not account.has_room(lane.kind) or self.pick(lane) is not None, "room is found"
-                assert serving.free_slots == sum(each.free_slots() for each in serving.accounts), "slots are counted"
-                able = [each for each in serving.accounts if not each.is_retired and each.free_slots() > 0]
-                assert serving.kept_slots == sum(each.kept_slots for each in serving.accounts), "as are those kept"
-                assert serving.num_able == len(able), "engines with slots are counted"
+            if account.slots is not None:
+                account.slots.check()
+            for engines, _ in self._sets.of_engine(account):
+                for lane in engines.lanes:
+                    may_have = account.has_room(lane.kind) and account.has_slot_for(lane)
+                    assert not may_have or self.pick(lane) is not None, "room is found"
+                    assert self._sets.of(lane) is engines
+                assert engines.free_slots == sum(each.free_slots() for each in engines.accounts), "slots are counted"
+                able = [each for each in engines.accounts if not each.is_retired and each.free_slots() > 0]
+                assert engines.kept_slots == sum(each.kept_slots for each in engines.accounts), "as are those kept"
+                assert engines.num_able == len(able), "engines with slots are counted"

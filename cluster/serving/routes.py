@@ -11,17 +11,17 @@
 Work is counted in prompt tokens.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable
 
 from cluster.serving.account import EngineAccount
 from cluster.serving.engine_caches import EngineCaches
+from cluster.serving.engine_route import Accounts, EngineRoute
 from cluster.serving.kept_exactly import KeptExactly
 from cluster.serving.names import unknown
 from cluster.serving.prefix_index import PrefixIndex
 from cluster.serving.recent import Recent
 from cluster.serving.size import PromptPrefix, Sizing
-from cluster.serving.ticket import Ticket, engine_of
+from cluster.serving.ticket import Lane, Ticket, engine_of
 from sage.base.ids import EngineId
 from sage.base.inference import TEXT_KINDS, Usage
 
@@ -51,64 +51,6 @@ prompt that many ask for at once is cached on several engines."""
 
 MAX_SESSIONS = 65_536
 
-Accounts = Mapping[EngineId, EngineAccount]
-
-
-class EngineRoute(Protocol):
-    """Chooses among engines with room; remembers what it gave to whom."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def is_by_cached(self) -> bool:
-        """Whether it asks what engines have cached."""
-        ...
-
-    def knows(self, kept: KeptExactly) -> None:
-        """Use what engines tell exactly of what they keep."""
-        ...
-
-    def standing(self, account: EngineAccount) -> float:
-        """Return a number that changes only when something is charged or released; the lowest is looked at first."""
-        ...
-
-    def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
-        """Return an engine with room; `first` has room and the lowest standing."""
-        ...
-
-    def came(self, ticket: Ticket) -> None:
-        """Read what will be needed of a request that begins to wait, while it is at hand."""
-        ...
-
-    def given(self, ticket: Ticket, account: EngineAccount) -> int:
-        """Remember that a ticket is given to an engine now; return how much of its prompt is not cached there."""
-        ...
-
-    def answered(self, ticket: Ticket, usage: Usage) -> None:
-        """Learn from how much of its prompt the engine of a ticket had cached."""
-        ...
-
-    def given_back(self, ticket: Ticket) -> None:
-        """Forget that the engine of a ticket was given it: it stopped before the first token."""
-        ...
-
-    def gone(self, engine_id: EngineId) -> None:
-        """Forget what an engine had cached that is no more."""
-        ...
-
-    def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
-        """Return how much of its prompt is not cached at an engine, as far as is known."""
-        ...
-
-    def affinity_tokens(self, ticket: Ticket) -> float | None:
-        """Return how many of its tokens an engine has cached, as far as is known; None where it does not ask."""
-        ...
-
-    def holders(self, ticket: Ticket) -> Iterable[EngineId]:
-        """Return the engines that have a beginning of its prompt cached, as far as is known."""
-        ...
-
 
 class LeastWork:
     """The engine with the least outstanding work."""
@@ -121,6 +63,9 @@ class LeastWork:
 
     def standing(self, account: EngineAccount) -> float:
         return account.work
+
+    def loading(self, account: EngineAccount, lane: Lane) -> float:
+        return account.loading_tokens(lane)
 
     def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
         return first
@@ -156,6 +101,9 @@ class RoundRobin(LeastWork):
     name = "round_robin"
 
     def standing(self, account: EngineAccount) -> float:
+        return 0.0
+
+    def loading(self, account: EngineAccount, lane: Lane) -> float:
         return 0.0
 
 
@@ -285,7 +233,8 @@ class LongestPrefix(_ByPrefix):
             account = accounts.get(engine_id)
             if account is None or not _has_room(account, ticket):
                 continue
-            if account.work - first.work <= ticket.size.work:  # what its cache saves; an answer more for near ties
+            more = account.work + account.loading_tokens(ticket.lane) - first.work - first.loading_tokens(ticket.lane)
+            if more <= ticket.size.work:  # what its cache saves; an answer more for near ties
                 return account
         return first
 
@@ -304,15 +253,15 @@ class SoonestDone(_ByPrefix):
         if not matches:
             return first
         each = WORTH_WHERE_SHARED if first.is_shared else WORTH_OF_CACHED
-        best, least = first, _prompts_and_work(first) - _worth(matches.get(first.info.engine_id, 0), ticket, each)
+        best, least = first, _before(first, ticket.lane) - _worth(matches.get(first.info.engine_id, 0), ticket, each)
         most_work = TIMES_THE_WORK * first.work + NUM_MORE * ticket.size.work
         for engine_id, cached in matches.items():
             account = accounts.get(engine_id)
-            if account is None or not account.has_open_slot() or ticket.lane not in account.lanes:
+            if account is None or not account.has_open_slot() or not account.has_slot_for(ticket.lane):
                 continue
             if account.work > most_work:
                 continue
-            done = _prompts_and_work(account) - _worth(cached, ticket, each)
+            done = _before(account, ticket.lane) - _worth(cached, ticket, each)
             if done < least:
                 best, least = account, done
         return best
@@ -335,9 +284,11 @@ def route_named(name: str, sizing: Sizing) -> EngineRoute:
             raise unknown("route", name, ROUTE_NAMES, plural="routes", param="route")
 
 
-def _prompts_and_work(account: EngineAccount) -> float:
-    """Return what decides when a prompt given now is done: those before it, and a little how much else is at work."""
-    return account.prefill_tokens + WEIGHT_OF_WORK * account.work
+def _before(account: EngineAccount, lane: Lane) -> float:
+    """Return what decides when a prompt given now is done: those before it, and a little how much else is at work, and
+    what must be loaded for it."""
+    before = account.prefill_tokens + WEIGHT_OF_WORK * account.work
+    return before if account.slots is None else before + account.loading_tokens(lane)
 
 
 def _worth(cached_tokens: int, ticket: Ticket, each: float) -> float:
@@ -346,4 +297,4 @@ def _worth(cached_tokens: int, ticket: Ticket, each: float) -> float:
 
 
 def _has_room(account: EngineAccount, ticket: Ticket) -> bool:
-    return ticket.lane in account.lanes and account.has_room(ticket.lane.kind)
+    return account.has_slot_for(ticket.lane) and account.has_room(ticket.lane.kind)

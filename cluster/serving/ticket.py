@@ -42,6 +42,8 @@ class Ticket:
     | cached_tokens | when it arrived, where that was looked at: what of its prompt an engine had cached |
     | forecast_s | when it arrived: seconds until its first token, as was foretold; None where nothing was known |
     | given_before | when it was sent: what of its prompt that engine had been given, and how much it was given since |
+    | adapter, is_loaded_for | when it was sent: the adapter of that engine that answers it, and whether it had to be
+      loaded |
     | is_by_floor, num_taken_back | when it was taken from its order: before more urgent ones, since its class was due;
       how often an engine gave it back before its first token |
     | is_sparse | whether it came while nothing of its tenant waited and others did, where tenants are served alike |
@@ -73,6 +75,8 @@ class Ticket:
     prefix: PromptPrefix | None = None
     affinity_tokens: float | None = None
     given_before: tuple[Run, ...] = ()
+    adapter: str | None = None
+    is_loaded_for: bool = False
     is_by_floor: bool = False
     is_sparse: bool = False
     num_taken_back: int = 0

@@ -83,8 +83,11 @@ def embed(
     return EmbedRequest(RequestId(id), "embed", ("text",) * num_texts, service_class, timeout_s=timeout_s)
 
 
-def chat_engine(name: str = "c1", *, max_running: int = 2) -> EngineInfo:
-    return EngineInfo(EngineId(name), "simulated", "CPU", True, (CHAT_CARD,), max_running)
+def chat_engine(
+    name: str = "c1", *, max_running: int = 2, adapters: tuple[str, ...] = (), adapter_slots: int = 0
+) -> EngineInfo:
+    cards = (CHAT_CARD, *(ModelCard(adapter, CHAT_CARD.kinds, 2048, parent="chat") for adapter in adapters))
+    return EngineInfo(EngineId(name), "simulated", "CPU", True, cards, max_running, adapter_slots=adapter_slots)
 
 
 def embed_engine(name: str = "e1", *, max_running: int = 256, max_batch_texts: int = 8) -> EngineInfo:

@@ -33,12 +33,13 @@ from cluster.serving.ticket import Lane, lane_of
 from cluster.serving.window import WINDOW_NAMES
 from sage.base.errors import InvalidRequest, RequestCancelled
 from sage.base.ids import EngineId, RequestId
-from sage.base.inference import Failed, Failure, Last, Request, ServiceClass
+from sage.base.inference import Failed, Failure, Kind, Last, Request, ServiceClass
 from sage.base.settings import TenantSettings
 from tests.unit.serving.arrange import chat, chat_engine, embed, embed_engine, embedded, finished, generate, lost
 
 CLASSES = tuple(ServiceClass)
 MODELS = ("chat", "embed")
+ADAPTERS = ("sql", "law", "french")
 TENANTS = (
     (),
     (TenantSettings(name="t1", tokens_per_minute=15_000), TenantSettings(name="t2", max_waiting=1, weight=2.0)),
@@ -67,7 +68,7 @@ class World:
             tenants=self.rng.choice(TENANTS),
         )
         self.now_s = 0.0
-        self.num_ids = 0
+        self.num_ids = self.most_adapters = 0
         self.num_engines = 0
         self.wake_s: float | None = None
         self.starting: dict[EngineId, str] = {}
@@ -105,7 +106,10 @@ class World:
             case _:
                 characters = self.rng.choice((4, 400, 40_000))
                 tenant = f"t{self.rng.randint(1, 3)}"
-                return chat(id, service_class, timeout_s=timeout_s, num_characters=characters, tenant=tenant)
+                model = self.rng.choice(("chat", "chat", "chat", *ADAPTERS))
+                return chat(
+                    id, service_class, model=model, timeout_s=timeout_s, num_characters=characters, tenant=tenant
+                )
 
     def cancel(self) -> Event:
         ids = tuple(RequestId(f"r{self.rng.randint(1, self.num_ids + 1)}") for _ in range(3))
@@ -125,7 +129,9 @@ class World:
             return None
         engine_id = self.rng.choice(list(self.starting))
         num = self.rng.choice((1, 2, 8))
-        info = chat_engine(engine_id, max_running=num)
+        adapters = self.rng.choice(((), ADAPTERS, ADAPTERS[:2]))
+        slots = self.rng.choice((1, 2)) if adapters else 0
+        info = chat_engine(engine_id, max_running=num, adapters=adapters, adapter_slots=slots)
         if self.starting.pop(engine_id) == "embed":
             info = embed_engine(engine_id, max_running=4 * num, max_batch_texts=8)
         self.engines[engine_id], self.held[engine_id] = info, {}
@@ -233,6 +239,9 @@ class World:
             self.begun.discard(request.id)
             del self.waiting[request.id]
         assert len(held) <= info.max_running, "the window is never exceeded"
+        adapters = {request.model for request in held.values()} & set(info.adapters)
+        assert len(adapters) <= info.adapter_slots, "no more adapters are at work than there are slots"
+        self.most_adapters = max(self.most_adapters, len(adapters))
 
     def told_to_give_back(self, engine_id: EngineId, request_ids: tuple[RequestId, ...]) -> None:
         for request_id in request_ids:
@@ -309,6 +318,9 @@ def test_the_lanes_of_the_random_world_are_really_used() -> None:
             if event is not None:
                 world.handle(event)
         used.update({(Lane(e.model, e.kind), e.outcome): e.num_ended for e in world.plane.view().ended})
+        used[Lane("most at work", Kind.CHAT), str(world.most_adapters)] += 1
+    assert used[Lane("most at work", Kind.CHAT), "2"], "slots are all used"
+    assert all(used[Lane(adapter, Kind.CHAT), "finished"] for adapter in ADAPTERS)
     outcomes = {outcome for _, outcome in used}
     codes = {"SAGE-1201", "SAGE-1203", "SAGE-2201", "SAGE-2202", "SAGE-2203", "SAGE-2205", "SAGE-2206", "SAGE-2208"}
     assert outcomes >= {"finished", *codes}

@@ -12,7 +12,7 @@ from benchmarks.policy_result import PolicyResult
 from benchmarks.simulator.arrival import Arrival, Trace, trace_of
 from benchmarks.simulator.outcome import Outcome, figures_of, ttft_p99_by_class
 from benchmarks.simulator.run import Setup, replay
-from benchmarks.simulator.traces import generated_trace, load_trace
+from benchmarks.simulator.traces import adapters_trace, generated_trace, load_trace
 from cluster.serving.engines.cost import H100
 from cluster.serving.policy import POLICY_NAMES
 from cluster.serving.routes import ROUTE_NAMES
@@ -206,3 +206,20 @@ def test_what_tenants_cost_each_other_is_told_by_pairs() -> None:
     ratios = {(pair.tenant, pair.beside): pair.p99_ratio for pair in pairs if isinstance(pair, InterferenceResult)}
     assert ratios.keys() == {("noisy", "quiet"), ("quiet", "noisy")}
     assert ratios["quiet", "noisy"] > 1.0
+
+
+@pytest.mark.parametrize("route", ROUTE_NAMES)
+def test_many_adapters_over_few_slots_are_loaded_less_often_than_they_are_asked_for(route: str) -> None:
+    """32 adapters over 16 slots, of engines that load one in 0.2 s, at most of what they can do without."""
+    trace = adapters_trace(300, seed=3).lasting(60.0)
+    run = replay(trace, replace(setup("hybrid", route), num_engines=2, adapter_slots=8))
+    assert all(outcome.why is None and outcome.end_s is not None for outcome in run.outcomes)
+    assert len({arrival.adapter for arrival in trace.arrivals}) > 16
+    assert run.num_loads < 0.6 * len(trace.arrivals)
+
+
+def test_loading_costs_a_simulated_engine_its_time_and_is_counted() -> None:
+    arrivals = [Arrival(float(number), 512, 2, adapter=f"a{number % 2}") for number in range(4)]
+    runs = [replay(trace_of("t", arrivals), replace(setup(num_engines=1), adapter_slots=slots)) for slots in (1, 2)]
+    assert [run.num_loads for run in runs] == [4, 2]
+    assert runs[0].busy_s - runs[1].busy_s == pytest.approx(2 * H100.adapter_load_ms / 1e3)

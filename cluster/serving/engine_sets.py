@@ -1,0 +1,125 @@
+"""Which engines serve each lane, and which of them have room, as the route would take them. Knows no queue.
+
+Lanes that the same engines serve share one set of them: chat and raw prompts of a model, and the adapters (LoRA) that
+the same engines offer, however many. So an engine that changes gets one new place for all of them.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+
+from cluster.serving.account import EngineAccount
+from cluster.serving.ticket import Lane
+from sage.base.ids import EngineId
+from sage.base.inference import TEXT_KINDS
+
+Place = tuple[float, int, int, EngineAccount]  # standing by the route, last pick (unique unless 0), version, account
+
+
+@dataclass(slots=True, eq=False)
+class EngineSet:
+    """The engines of some lanes, with room or without; `heap`: those with room, and places that are void by now.
+
+    To engines of a lane that is an adapter of theirs room is what can load one: who has it ready stands elsewhere.
+    `num_able`: those that are not to end and have a slot, whether they have room for a prompt or not.
+    """
+
+    is_of_texts: bool
+    lanes: dict[Lane, None] = field(default_factory=dict)
+    accounts: list[EngineAccount] = field(default_factory=list)
+    heap: list[Place] = field(default_factory=list)
+    free_slots: int = 0
+    kept_slots: int = 0
+    num_able: int = 0
+
+    def first(self) -> EngineAccount | None:
+        """Return the engine with room that stands first; of equals, the one picked longest ago."""
+        heap = self.heap
+        while heap:
+            _, _, version, account = heap[0]
+            if version == account.version:
+                return account
+            heappop(heap)
+        return None
+
+    def put(self, place: Place) -> None:
+        """Give an engine with room its place."""
+        heappush(self.heap, place)
+        if len(self.heap) > 4 * len(self.accounts) + 16:
+            self.heap = [place for place in self.heap if place[2] == place[3].version]
+            heapify(self.heap)
+
+    def count(self, account: EngineAccount, sign: int) -> None:
+        """Let an engine, as the router last looked at it, come or go."""
+        self.free_slots += sign * (account.info.max_running - account.num_held)
+        self.kept_slots += sign * account.kept_slots
+        self.num_able += sign * account.is_able
+
+
+class EngineSets:
+    """The set of each lane, and the sets of each engine, with whether their lanes are adapters of it."""
+
+    def __init__(self) -> None:
+        self._of_lane: dict[Lane, EngineSet] = {}
+        self._of_engine: dict[EngineId, list[tuple[EngineSet, bool]]] = {}
+
+    def __contains__(self, lane: Lane) -> bool:
+        return lane in self._of_lane
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._of_lane)
+
+    def of(self, lane: Lane) -> EngineSet | None:
+        return self._of_lane.get(lane)
+
+    def of_engine(self, account: EngineAccount) -> Sequence[tuple[EngineSet, bool]]:
+        return self._of_engine[account.info.engine_id]
+
+    def all(self) -> Iterable[EngineSet]:
+        return dict.fromkeys(self._of_lane.values())
+
+    def add(self, account: EngineAccount) -> None:
+        """Let an engine serve its lanes; O(lanes), and O(engines) more where it serves a part only of those of a set.
+
+        Those engines stand in no heap of a new set until they are looked at: the caller does.
+        """
+        own: list[tuple[EngineSet, bool]] = []
+        for (before, is_of_texts, is_adapter), lanes in self._parts(account).items():
+            if before is not None and len(lanes) == len(before.lanes):
+                joined = before
+            else:
+                joined = self._split(before, lanes) if before is not None else EngineSet(is_of_texts)
+                joined.lanes.update(dict.fromkeys(lanes))
+                self._of_lane.update(dict.fromkeys(lanes, joined))
+            joined.accounts.append(account)
+            joined.count(account, 1)
+            own.append((joined, is_adapter))
+        self._of_engine[account.info.engine_id] = own
+
+    def remove(self, account: EngineAccount) -> None:
+        """Let an engine serve nothing any more."""
+        for each, _ in self._of_engine.pop(account.info.engine_id):
+            each.accounts.remove(account)
+            each.count(account, -1)
+            if not each.accounts:
+                for lane in each.lanes:
+                    del self._of_lane[lane]
+
+    def _parts(self, account: EngineAccount) -> dict[tuple[EngineSet | None, bool, bool], list[Lane]]:
+        """Return the lanes of an engine, those together that stay together."""
+        parts: dict[tuple[EngineSet | None, bool, bool], list[Lane]] = {}
+        for lane in account.lanes:
+            part = self._of_lane.get(lane), lane.kind in TEXT_KINDS, account.adapter_of(lane) is not None
+            parts.setdefault(part, []).append(lane)
+        return parts
+
+    def _split(self, before: EngineSet, lanes: Iterable[Lane]) -> EngineSet:
+        """Return a set of its own for some lanes of a set, with the same engines, all in the same ways."""
+        for lane in lanes:
+            del before.lanes[lane]
+        split = EngineSet(before.is_of_texts, accounts=list(before.accounts), heap=list(before.heap))
+        split.free_slots, split.kept_slots, split.num_able = before.free_slots, before.kept_slots, before.num_able
+        for account in split.accounts:
+            sets = self._of_engine[account.info.engine_id]
+            sets.append((split, next(is_adapter for each, is_adapter in sets if each is before)))
+        return split
