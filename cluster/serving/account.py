@@ -1,5 +1,6 @@
 """What one engine holds and has room for. Knows nothing of other engines."""
 
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from cluster.serving.adapter_loads import TIMES_IF_OUT_GOES, AdapterLoads
@@ -8,6 +9,7 @@ from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.latency import LatencyModel
 from cluster.serving.size import WORK_OF_ANSWER_TOKEN
+from cluster.serving.speeds import Speed
 from cluster.serving.ticket import Lane, Ticket
 from cluster.serving.window import PromptWindow
 from sage.base.ids import RequestId
@@ -50,9 +52,15 @@ class EngineAccount:
     slots: AdapterSlots | None = None  # of engines that offer adapters
     adapters: frozenset[str] = frozenset()
     loads: AdapterLoads = field(default_factory=AdapterLoads)  # one for all that are alike, as the window
+    speed: Speed = field(default_factory=Speed)  # one for all that are alike, too
     num_held: int = 0  # when the router last looked at it, as the next two
     is_able: bool = False  # whether it was not to end and had a slot
     is_open: bool = False  # whether it had room for a prompt
+
+    @property
+    def slowness(self) -> float:
+        """How many times as long it takes for a prompt as the fastest of the model do."""
+        return self.speed.slowness
 
     def free_slots(self) -> int:
         return self.info.max_running - len(self.held)
@@ -66,6 +74,12 @@ class EngineAccount:
         if lane not in self.lanes:
             return False
         return self.slots is None or lane.model not in self.adapters or self.slots.has_room(lane.model)
+
+    def lanes_to_look_at(self, waiting_among: Callable[[Collection[Lane]], list[Lane]]) -> Iterable[Lane]:
+        """Return its lanes; where many may be adapters, only those in which something waits that it has a slot for."""
+        if self.slots is None:
+            return self.lanes
+        return [lane for lane in waiting_among(self.lanes) if self.has_slot_for(lane)]
 
     def must_load(self, lane: Lane) -> bool:
         """Say whether what a lane asks for is an adapter that is not ready."""
@@ -101,6 +115,8 @@ class EngineAccount:
         load_s = 0.0
         if self.slots is not None:
             load_s = self._take_slot(self.slots, ticket)
+        elif ticket.adapter is not None:  # of an engine that gave it back
+            ticket.adapter, ticket.is_loaded_for = None, False
         self.held[ticket.request.id] = ticket
         self.load_tokens += ticket.cost_tokens
         self.work += work
@@ -163,6 +179,25 @@ class EngineAccount:
         self.last_first_s = now_s
         if not self.prefill_tokens:
             self.planned_s, self.late_s = now_s, 0.0
+
+    def check(self) -> None:
+        """Assert what always holds; for tests."""
+        held = self.held.values()
+        assert len(held) <= self.info.max_running, "a window is exceeded"
+        assert self.load_tokens == sum(ticket.cost_tokens for ticket in held), "load is what is held"
+        started = [ticket for ticket in held if ticket.first_s is not None]
+        assert self.num_decoding == len(started), "who decodes is known"
+        rest = [ticket for ticket in held if ticket.first_s is None and ticket.lane.kind not in TEXT_KINDS]
+        assert self.prefill_tokens == sum(ticket.uncached_tokens for ticket in rest)
+        assert abs(self.work - sum(ticket.work for ticket in held)) < 1.0, "work is what is held"
+        assert all(ticket.engine_id == self.info.engine_id for ticket in held)
+        assert len(self.batches) <= MAX_EMBEDDING_BATCHES
+        assert sum(self.batches.values()) == sum(ticket.batch is not None for ticket in held)
+        if self.slots is not None:
+            self.slots.check()
+            for adapter in self.adapters:
+                num = sum(ticket.adapter == adapter for ticket in held)
+                assert self.slots.at_work(adapter) == num, "slots are held by what is held"
 
     def _saw_load(self, ticket: Ticket) -> None:
         """Learn from how long a prompt took: of one whose adapter was loaded, what is more than it takes without."""

@@ -89,7 +89,9 @@ class Batcher:
             return True
         if with_room is None:
             return False
-        account = self._router.choose_beside(with_room, first)
+        account = self._router.choose_beside(with_room, first, now_s)
+        if account is None:
+            return False
         if lane.kind in TEXT_KINDS:
             assignments.append(self._batch_of_texts(lane, account, now_s))
         elif account.slots is None:

@@ -1,6 +1,6 @@
 """What one event brings, until it leaves as commands. Knows nothing of how it was decided."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from cluster.serving.events import AbortAt, Answer, Command, EndEngine, TakeBack
 from cluster.serving.ticket import Lane
@@ -23,6 +23,11 @@ class Decisions:
         self._aborts: _ByEngine | None = None  # made when first needed, as the next two: most events bring none
         self._taken_back: _ByEngine | None = None
         self._over: dict[EngineId, Failure] | None = None
+
+    def look_at(self, lanes: Iterable[Lane]) -> None:
+        """Note lanes in which something may be possible now."""
+        for lane in lanes:
+            self.lanes[lane] = None
 
     def abort(self, engine_id: EngineId, request_id: RequestId) -> None:
         """Have an engine stop a request."""

@@ -31,6 +31,15 @@ class EngineRoute(Protocol):
         """Return a number that changes only when something is charged or released; the lowest is looked at first."""
         ...
 
+    @property
+    def weighs_speed(self) -> bool:
+        """Whether it asks how much slower some engines are than others."""
+        ...
+
+    def longer(self, ticket: Ticket, account: EngineAccount) -> float:
+        """Return what is added to its standing for a request that takes longer there than on the fastest ones."""
+        ...
+
     def loading(self, account: EngineAccount, lane: Lane) -> float:
         """Return what is added to its standing where it must load the adapter of a lane."""
         ...

@@ -18,7 +18,8 @@ Place = tuple[float, int, int, EngineAccount]  # standing by the route, last pic
 
 @dataclass(slots=True, eq=False)
 class EngineSet:
-    """The engines of some lanes, with room or without; `heap`: those with room, and places that are void by now.
+    """The engines of some lanes, with room or without; `heap`: those with room, and places that are void by now;
+    `lesser`: the same of those that are slower than others or have a shorter context, of each kind.
 
     To engines of a lane that is an adapter of theirs room is what can load one: who has it ready stands elsewhere.
     `num_able`: those that are not to end and have a slot, whether they have room for a prompt or not.
@@ -28,32 +29,68 @@ class EngineSet:
     lanes: dict[Lane, None] = field(default_factory=dict)
     accounts: list[EngineAccount] = field(default_factory=list)
     heap: list[Place] = field(default_factory=list)
+    lesser: dict[tuple[float, bool], list[Place]] = field(default_factory=dict)
     free_slots: int = 0
     kept_slots: int = 0
     num_able: int = 0
 
     def first(self) -> EngineAccount | None:
         """Return the engine with room that stands first; of equals, the one picked longest ago."""
-        heap = self.heap
-        while heap:
-            _, _, version, account = heap[0]
-            if version == account.version:
-                return account
-            heappop(heap)
-        return None
+        if not self.lesser:
+            heap = self.heap
+            while heap:
+                _, _, version, account = heap[0]
+                if version == account.version:
+                    return account
+                heappop(heap)
+            return None
+        tops = [heap[0] for heap in (self.heap, *self.lesser.values()) if _top(heap) is not None]
+        return min(tops)[3] if tops else None
+
+    def tops(self) -> list[EngineAccount]:
+        """Return of each kind the engine with room that stands first, the fastest before the others."""
+        tops = [_top(heap) for heap in (self.heap, *(self.lesser[kind] for kind in sorted(self.lesser)))]
+        self.lesser = {kind: heap for kind, heap in self.lesser.items() if heap}
+        return [top for top in tops if top is not None]
 
     def put(self, place: Place) -> None:
         """Give an engine with room its place."""
-        heappush(self.heap, place)
-        if len(self.heap) > 4 * len(self.accounts) + 16:
-            self.heap = [place for place in self.heap if place[2] == place[3].version]
-            heapify(self.heap)
+        speed = place[3].speed
+        heap = self.heap if speed.is_best else self.lesser.setdefault((speed.slowness, speed.is_short), [])
+        heappush(heap, place)
+        if len(heap) > 4 * len(self.accounts) + 16:
+            heap[:] = [place for place in heap if place[2] == place[3].version]
+            heapify(heap)
+
+    def clear(self) -> None:
+        """Let no engine stand anywhere."""
+        self.heap.clear()
+        self.lesser.clear()
+
+    def is_full(self, *, are_mixed: bool) -> bool:
+        """Say whether they work on nearly as many requests as they can; where some are slower, whether the others
+        do. O(engines) there, else O(1)."""
+        slower = [each for each in self.accounts if each.slowness != 1.0] if are_mixed else ()
+        free_slots = self.free_slots - self.kept_slots
+        free_slots -= sum(each.free_slots() - each.kept_slots for each in slower)
+        return free_slots <= len(self.accounts) - len(slower)
+
+    def num_as_fast(self, *, are_mixed: bool) -> float:
+        """Return how many of the fastest would be as fast as all are together. Costs as much as `is_full`."""
+        return sum(1.0 / each.slowness for each in self.accounts) if are_mixed else float(len(self.accounts))
 
     def count(self, account: EngineAccount, sign: int) -> None:
         """Let an engine, as the router last looked at it, come or go."""
         self.free_slots += sign * (account.info.max_running - account.num_held)
         self.kept_slots += sign * account.kept_slots
         self.num_able += sign * account.is_able
+
+    def check(self) -> None:
+        """Assert what always holds; for tests."""
+        assert self.free_slots == sum(each.free_slots() for each in self.accounts), "slots are counted"
+        able = [each for each in self.accounts if not each.is_retired and each.free_slots() > 0]
+        assert self.kept_slots == sum(each.kept_slots for each in self.accounts), "as are those kept"
+        assert self.num_able == len(able), "engines with slots are counted"
 
 
 class EngineSets:
@@ -118,8 +155,18 @@ class EngineSets:
         for lane in lanes:
             del before.lanes[lane]
         split = EngineSet(before.is_of_texts, accounts=list(before.accounts), heap=list(before.heap))
+        split.lesser = {kind: list(heap) for kind, heap in before.lesser.items()}
         split.free_slots, split.kept_slots, split.num_able = before.free_slots, before.kept_slots, before.num_able
         for account in split.accounts:
             sets = self._of_engine[account.info.engine_id]
             sets.append((split, next(is_adapter for each, is_adapter in sets if each is before)))
         return split
+
+
+def _top(heap: list[Place]) -> EngineAccount | None:
+    while heap:
+        _, _, version, account = heap[0]
+        if version == account.version:
+            return account
+        heappop(heap)
+    return None

@@ -11,7 +11,7 @@ from cluster.serving.drain import DrainRate
 from cluster.serving.latency import RobustLine
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.route import Router
-from cluster.serving.ticket import Lane, Ticket
+from cluster.serving.ticket import Lane, Ticket, engine_of
 
 LATE_SHARE = 0.02  # of those let in, whose first token may come late
 _STEP = 0.02
@@ -34,9 +34,11 @@ class Forecast:
 
     def began(self, ticket: Ticket, now_s: float) -> None:
         """Note that the first token of a ticket came."""
-        line = self._on_engine.setdefault(ticket.lane, RobustLine())
-        line.observe(ticket.uncached_tokens, now_s - ticket.sent_s)
-        self._speeds.setdefault(ticket.lane, _Speed()).observe(ticket.uncached_tokens, ticket.took_s)
+        account = self._router.account(engine_of(ticket))
+        if account is not None and account.slowness == 1.0:  # what waits is for these, and for slower ones at best
+            line = self._on_engine.setdefault(ticket.lane, RobustLine())
+            line.observe(ticket.uncached_tokens, now_s - ticket.sent_s)
+            self._speeds.setdefault(ticket.lane, _Speed()).observe(ticket.uncached_tokens, ticket.took_s)
         if ticket.forecast_s:
             step = 1.0 - LATE_SHARE if now_s > ticket.due_s else -LATE_SHARE
             self.caution = min(max(self.caution + _STEP * step, _LEAST_CAUTION), _MOST_CAUTION)
@@ -49,7 +51,7 @@ class Forecast:
         """Return seconds from now; None where nothing is known yet. Notes what of the prompt is cached somewhere."""
         cached_tokens = int(self._router.route.affinity_tokens(ticket) or 0)
         ticket.cached_tokens = max(0, min(cached_tokens, ticket.size.prompt_tokens - 1))
-        engine = self._router.choose(ticket)
+        engine = self._router.choose(ticket, now_s)
         if engine is not None:
             return engine.first_token_in_s(self._router.uncached_tokens(ticket, engine), now_s, ticket.lane)
         ahead, line = self._queue.ahead_of(ticket), self._on_engine.get(ticket.lane)
@@ -77,7 +79,7 @@ class Forecast:
     def _prompts_s(self, lane: Lane, ahead: Ahead) -> float:
         """Return how long all engines together take for prompts, while they have sequences to spare."""
         speed = self._speeds.get(lane)
-        return 0.0 if speed is None else ahead.prompt_tokens * speed.token_s / max(1, len(self._router.serving(lane)))
+        return 0.0 if speed is None else ahead.prompt_tokens * speed.token_s / self._router.num_as_fast(lane)
 
     def _drain_s(self, lane: Lane, ahead: Ahead, now_s: float) -> float:
         """Return how long it takes until so much is done, where only what ends makes room."""

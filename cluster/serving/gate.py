@@ -92,7 +92,7 @@ class Gate:
 
     def no_room(self, lane: Lane, now_s: float) -> SageError | None:
         """Return why there is no room to wait; None where, full as the queue is, an engine takes a request at once."""
-        if not self.is_full() or self._router.pick(lane) is not None:
+        if not self.is_full() or self._router.takes_at_once(lane):
             return None
         retry_after_s = self._drain_rate.retry_after_s(len(self._queue), now_s)
         return Overloaded(
@@ -115,7 +115,7 @@ class Gate:
         max_waiting = self._quotas.max_waiting(tenant)
         if max_waiting is None or self._queue.num_waiting_of(tenant) < max_waiting:
             return None
-        if self._router.pick(ticket.lane) is not None:
+        if self._router.takes_at_once(ticket.lane):
             return None
         retry_after_s = self._drain_rate.retry_after_s(max_waiting, now_s)
         return QuotaExceeded(

@@ -269,7 +269,7 @@ class Plane:
             if (ticket := account.held.get(request_id)) is not None:
                 self._preemption.goes_on(request_id)
                 if self._router.saw_first_token(account, ticket, now_s):
-                    orders.lanes.update(dict.fromkeys(self._queue.waiting_among(account.lanes)))
+                    orders.look_at(self._queue.waiting_among(account.lanes))
                 self._gate.began(ticket, now_s)
 
     def _engine_ended(self, engine_id: EngineId, ended: tuple[Last, ...], orders: Decisions) -> None:
@@ -294,8 +294,7 @@ class Plane:
             if not self._abandoned.tickets or self._abandoned.pop(request_id) is None:
                 del self._running[request_id]
                 self._answer(ticket, last, orders)
-        waiting = self._queue.waiting_among(account.lanes)
-        orders.lanes.update({lane: None for lane in waiting if account.has_slot_for(lane)})
+        orders.look_at(account.lanes_to_look_at(self._queue.waiting_among))
 
     def _wait_again(self, ticket: Ticket) -> None:
         """Let a request that an engine gave back wait where it stood; nobody is charged for what was not done."""
@@ -306,8 +305,8 @@ class Plane:
     def _engine_up(self, event: EngineUp, orders: Decisions) -> None:
         self._offer.started(event.info.engine_id, (card.name for card in event.info.models))
         self._totals.engine_up(event.info)
-        account = self._router.add(event.info)
-        orders.lanes.update(dict.fromkeys(self._queue.waiting_among(account.lanes)))
+        lanes = self._router.add(event.info).lanes
+        orders.look_at(self._queue.waiting_among(lanes))
         self._fail_unserved(None, orders)
 
     def _engine_down(self, event: EngineDown, orders: Decisions) -> None:
@@ -330,6 +329,7 @@ class Plane:
                 del self._running[request_id]
                 self._fail(ticket, lost, orders)
         self._fail_unserved(None, orders)
+        orders.look_at(self._queue.waiting_among(account.lanes))
 
     def _fail_unserved(self, failure: Failure | None, orders: Decisions) -> None:
         """Fail what waits for what nothing serves any more, with `failure` or with why nothing does."""

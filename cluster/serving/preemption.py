@@ -88,7 +88,7 @@ class Preemption:
             return None
         coming = self.coming.tickets.values()
         num_coming = sum([lane in self._lanes_of(ticket) for ticket in coming]) if coming else 0
-        if self._queue.num_urgent(lane) <= num_coming or self._router.pick(lane) is not None:
+        if self._queue.num_urgent(lane) <= num_coming or self._router.takes_at_once(lane):
             return None
         first = self._queue.first(lane)
         if first is None or first.request.service_class is not _INTERACTIVE:

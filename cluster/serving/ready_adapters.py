@@ -14,15 +14,15 @@ ago. Whoever has the least work of all is looked at as well, and where all have 
 
 class ReadyAdapters:
     """For each adapter the engines with room that need not load it. O(slots) where an engine gets room or has none any
-    more, or loads; else O(1)."""
+    more, or loads; else O(1). `engines`: of the adapters that any has ready."""
 
     def __init__(self) -> None:
-        self._engines: dict[str, dict[EngineAccount, None]] = {}
+        self.engines: dict[str, dict[EngineAccount, None]] = {}
         self._ready_at: dict[EngineAccount, tuple[int, tuple[str, ...]]] = {}  # by which version of its slots
 
-    def holds(self, adapter: str) -> bool:
-        """Say whether an engine with room has it ready."""
-        return adapter in self._engines
+    def some(self, adapter: str) -> list[EngineAccount]:
+        """Return MAX_SCANNED engines with room that have it ready."""
+        return list(islice(self.engines.get(adapter, ()), MAX_SCANNED))
 
     def look(self, account: EngineAccount, slots: AdapterSlots) -> None:
         """Take how an engine is now, and that it was picked or changed otherwise."""
@@ -38,11 +38,11 @@ class ReadyAdapters:
         ready = tuple(adapter for adapter in slots if adapter != slots.closed)
         self._ready_at[account] = slots.version, ready
         for adapter in ready:
-            self._engines.setdefault(adapter, {})[account] = None
+            self.engines.setdefault(adapter, {})[account] = None
 
     def picked(self, account: EngineAccount, adapter: str) -> None:
         """Look at others before an engine that was given a request of `adapter`."""
-        engines = self._engines.get(adapter)
+        engines = self.engines.get(adapter)
         if engines is not None and account in engines:
             del engines[account]
             engines[account] = None
@@ -56,9 +56,7 @@ class ReadyAdapters:
     def first(self, lane: Lane, other: EngineAccount | None, route: EngineRoute) -> EngineAccount:
         """Return the engine that stands first by the route of those that have an adapter ready, and of `other`, which
         may have to load it; some engine has it ready."""
-        engines = self._engines[lane.model]
-        some = list(islice(engines, MAX_SCANNED))
-        best = min(some, key=lambda account: (route.standing(account), account.last_pick))
+        best = min(self.some(lane.model), key=lambda account: (route.standing(account), account.last_pick))
         if other is None or other is best:
             return best
         ready = (route.standing(best), best.last_pick)
@@ -67,7 +65,7 @@ class ReadyAdapters:
     def _forget(self, account: EngineAccount, adapters: tuple[str, ...]) -> None:
         del self._ready_at[account]
         for adapter in adapters:
-            engines = self._engines[adapter]
+            engines = self.engines[adapter]
             del engines[account]
             if not engines:
-                del self._engines[adapter]
+                del self.engines[adapter]

@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from cluster.serving.account import MAX_EMBEDDING_BATCHES, EngineAccount
-from cluster.serving.adapter_loads import AdapterLoads
+from cluster.serving.account import EngineAccount
 from cluster.serving.adapter_slots import AdapterSlots
+from cluster.serving.alike import Alike, alike_of, key_of
 from cluster.serving.engine_route import EngineRoute
 from cluster.serving.engine_sets import EngineSets
 from cluster.serving.engines.figures import KeptBlocks, Said
@@ -14,8 +14,10 @@ from cluster.serving.kept_exactly import CacheBelief, KeptExactly
 from cluster.serving.ready_adapters import ReadyAdapters
 from cluster.serving.routes import LeastWork
 from cluster.serving.shut import ShutEngines
+from cluster.serving.slower import choice_of_speeds, is_fit
+from cluster.serving.speeds import Speed, Speeds
 from cluster.serving.ticket import Lane, Ticket, lane_for
-from cluster.serving.window import PromptWindow, is_adaptive
+from cluster.serving.window import is_adaptive
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import TEXT_KINDS, Kind, ModelCard
 
@@ -33,7 +35,8 @@ class Router:
     def __init__(self, route: EngineRoute | None = None, *, window: str = "fixed") -> None:
         """Raises UnknownPolicy where there is no such window."""
         self._is_adaptive = is_adaptive(window)
-        self._alike: dict[tuple[object, ...], tuple[PromptWindow, AdapterLoads]] = {}
+        self._alike: dict[tuple[object, ...], Alike] = {}
+        self._speeds = Speeds()
         self._route: EngineRoute = route if route is not None else LeastWork()
         self._kept = KeptExactly()
         self._route.knows(self._kept)
@@ -84,14 +87,17 @@ class Router:
         assert info.max_running >= 1, info
         lanes = dict.fromkeys(lane_for(card.name, kind) for card in info.models for kind in card.kinds)
         self._num_picks += 1
-        key = (info.kind, info.device, info.models, info.max_running)
-        alike = self._alike.setdefault(key, (PromptWindow(is_adaptive=self._is_adaptive), AdapterLoads()))
-        account = EngineAccount(info, lanes, last_pick=self._num_picks, window=alike[0], loads=alike[1])
+        key = key_of(info)
+        alike = self._alike.get(key) or self._alike.setdefault(key, alike_of(info, is_adaptive=self._is_adaptive))
+        account = EngineAccount(
+            info, lanes, last_pick=self._num_picks, window=alike.window, loads=alike.loads, speed=alike.speed
+        )
         if adapters := info.adapters:
             account.adapters, account.slots = frozenset(adapters), AdapterSlots(info.adapter_slots or math.inf)
         self._accounts[info.engine_id] = account
         self._sets.add(account)
         self._changed(account)
+        self._place_anew(self._speeds.came(alike.speed))
         return account
 
     def retire(self, engine_id: EngineId) -> EngineAccount | None:
@@ -113,6 +119,7 @@ class Router:
         self._shut.remove(account)
         self._ready.remove(account)
         self._sets.remove(account)
+        self._place_anew(self._speeds.left(account.speed))
         return account
 
     def serves(self, lane: Lane) -> bool:
@@ -135,7 +142,12 @@ class Router:
     def is_full(self, lane: Lane) -> bool:
         """Say whether the engines of a lane work on nearly as many requests as they can."""
         engines = self._sets.of(lane)
-        return engines is None or engines.free_slots - engines.kept_slots <= len(engines.accounts)
+        return engines is None or engines.is_full(are_mixed=self._speeds.are_many)
+
+    def num_as_fast(self, lane: Lane) -> float:
+        """Return how many of the fastest engines of a lane would be as fast as all are together; at least 1."""
+        engines = self._sets.of(lane)
+        return 1.0 if engines is None else engines.num_as_fast(are_mixed=self._speeds.are_many)
 
     def models(self) -> tuple[ModelCard, ...]:
         """Return the models served now, each once, in order of their engines."""
@@ -153,13 +165,26 @@ class Router:
         engines = self._sets.of(lane)
         if engines is None:
             return None
-        first = engines.first()
-        return self._ready.first(lane, first, self._route) if self._ready.holds(lane.model) else first
+        first, ready = engines.first(), self._ready
+        return ready.first(lane, first, self._route) if ready.engines and lane.model in ready.engines else first
 
-    def choose(self, ticket: Ticket) -> EngineAccount | None:
-        """Return the engine with room that the route gives `ticket` to; None where none has room. Charges nothing."""
+    def takes_at_once(self, lane: Lane) -> bool:
+        """Say whether an engine has room for whatever waits in a lane: lesser ones may be worse than to wait."""
+        first = self.pick(lane)
+        return first is not None and any(each.speed.is_best for each in self._firsts(first, lane))
+
+    def _firsts(self, first: EngineAccount, lane: Lane) -> Iterable[EngineAccount]:
+        """Yield who stands first, and who of each speed, and who has what a lane asks for ready; some twice."""
+        yield first
+        engines = self._sets.of(lane)
+        if engines is not None and engines.lesser:
+            yield from (*engines.tops(), *self._ready.some(lane.model))
+
+    def choose(self, ticket: Ticket, now_s: float) -> EngineAccount | None:
+        """Return the engine with room that the route gives `ticket` to; None where none has room, or only some that are
+        too slow for it. Charges nothing."""
         first = self.pick(ticket.lane)
-        return None if first is None else self.choose_beside(first, ticket)
+        return None if first is None else self.choose_beside(first, ticket, now_s)
 
     def soonest(self, ticket: Ticket, now_s: float) -> EngineAccount | None:
         """Return the engine with a sequence, kept or not, where the first token of `ticket` would come first, of those
@@ -169,6 +194,8 @@ class Router:
         for account in self._scanned(ticket):
             if account.is_able and account.has_slot_for(ticket.lane):
                 uncached_tokens = self._route.uncached_tokens(ticket, account)
+                if not is_fit(account, ticket, uncached_tokens, now_s):
+                    continue
                 comes_s = account.first_token_in_s(uncached_tokens, now_s, ticket.lane)
                 if comes_s is None:
                     return None
@@ -186,10 +213,15 @@ class Router:
         some = engines[begin : begin + MAX_SCANNED]
         return [*(each for each in holders if ticket.lane in each.lanes), *some, *engines[: MAX_SCANNED - len(some)]]
 
-    def choose_beside(self, first: EngineAccount, ticket: Ticket) -> EngineAccount:
-        """Return the engine with room that the route gives `ticket` to, where `pick` names `first`."""
+    def choose_beside(self, first: EngineAccount, ticket: Ticket, now_s: float) -> EngineAccount | None:
+        """Return the engine with room that the route gives `ticket` to, where `pick` names `first`; None where it is
+        better to wait."""
         engines = self._sets.of(ticket.lane)
-        if engines is not None and engines.num_able == 1:  # no route has a choice
+        assert engines is not None, "one of them has room"
+        if engines.lesser:
+            some = dict.fromkeys(self._firsts(first, ticket.lane))
+            return choice_of_speeds(some, ticket, now_s, self._route, self._accounts)
+        if engines.num_able == 1:  # no route has a choice
             return first
         return self._route.choose(ticket, first, self._accounts)
 
@@ -206,7 +238,7 @@ class Router:
         self._route = route
         route.knows(self._kept)
         for engines in self._sets.all():
-            engines.heap.clear()
+            engines.clear()
         for account in self._accounts.values():
             self._changed(account)
 
@@ -236,6 +268,7 @@ class Router:
         one that is alike: its window is theirs too."""
         window, before_tokens, was_open = account.window, account.window.tokens, account.is_open
         account.saw_first_token(ticket, now_s)
+        changed = self._speeds.are_many and not ticket.is_loaded_for and self._saw_speed(account, ticket)
         if account.has_room_for_prompt() is not was_open:  # nothing else of its place depends on first tokens
             self._changed(account)
         elif self._is_adaptive and account in self._shut:
@@ -243,7 +276,7 @@ class Router:
         fitting = self._shut.fitting(window) if window.tokens > before_tokens else ()
         for other in fitting:
             self._changed(other)
-        return bool(fitting) or (account.is_open and not was_open)
+        return changed or bool(fitting) or (account.is_open and not was_open)
 
     def release(self, account: EngineAccount, ended: Mapping[RequestId, int], now_s: float) -> list[Ticket]:
         """Return the tickets of these ids that the engine held; it holds them no more. `ended` says how many tokens
@@ -262,6 +295,16 @@ class Router:
         if released:
             self._changed(account)
         return released
+
+    def _saw_speed(self, account: EngineAccount, ticket: Ticket) -> bool:
+        return self._place_anew(self._speeds.saw(account.speed, ticket.uncached_tokens, ticket.took_s))
+
+    def _place_anew(self, speeds: Sequence[Speed]) -> bool:
+        """Let engines whose slowness is another now stand by it; say whether there are any."""
+        for account in self._accounts.values() if speeds else ():
+            if account.speed in speeds:
+                self._changed(account)
+        return bool(speeds)
 
     def _changed(self, account: EngineAccount) -> None:
         """Make earlier heap places of `account` void and give it new ones where it has room."""
@@ -296,28 +339,12 @@ class Router:
     def check(self) -> None:
         """Assert what always holds; for tests."""
         for account in self._accounts.values():
-            held = account.held.values()
-            assert len(held) <= account.info.max_running, "a window is exceeded"
-            assert account.load_tokens == sum(ticket.cost_tokens for ticket in held), "load is what is held"
-            started = [ticket for ticket in held if ticket.first_s is not None]
-            assert account.num_decoding == len(started), "who decodes is known"
-            rest = [ticket for ticket in held if ticket.first_s is None and ticket.lane.kind not in TEXT_KINDS]
-            assert account.prefill_tokens == sum(ticket.uncached_tokens for ticket in rest)
-            assert abs(account.work - sum(ticket.work for ticket in held)) < 1.0, "work is what is held"
-            assert all(ticket.engine_id == account.info.engine_id for ticket in held)
-            assert len(account.batches) <= MAX_EMBEDDING_BATCHES
-            assert sum(account.batches.values()) == sum(ticket.batch is not None for ticket in held)
+            account.check()
             is_shut = account.has_open_slot() and not account.is_open
             assert is_shut is (account in self._shut), "who is shut is known"
             assert not is_shut or self._shut.tokens_of(account) == account.prefill_tokens, "and stands by its prompts"
-            if account.slots is not None:
-                account.slots.check()
             for engines, _ in self._sets.of_engine(account):
                 for lane in engines.lanes:
-                    may_have = account.has_room(lane.kind) and account.has_slot_for(lane)
-                    assert not may_have or self.pick(lane) is not None, "room is found"
-                    assert self._sets.of(lane) is engines
-                assert engines.free_slots == sum(each.free_slots() for each in engines.accounts), "slots are counted"
-                able = [each for each in engines.accounts if not each.is_retired and each.free_slots() > 0]
-                assert engines.kept_slots == sum(each.kept_slots for each in engines.accounts), "as are those kept"
-                assert engines.num_able == len(able), "engines with slots are counted"
+                    if account.has_room(lane.kind) and account.has_slot_for(lane):
+                        assert self.pick(lane) is not None, "room is found"
+                engines.check()

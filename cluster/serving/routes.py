@@ -8,7 +8,8 @@
 | prefix | the one with the longest cached prefix, unless it has much more work | Preble: Srivatsa et al., 2024 |
 | auto | the one that will be done with the prompt first: prompts before it, and what of it is not cached | - |
 
-Work is counted in prompt tokens.
+Work is counted in prompt tokens; all but `round_robin` add what must be loaded for an adapter, and count what is at an
+engine that is slower than others as many times as that.
 """
 
 from collections.abc import Callable, Iterable
@@ -57,12 +58,16 @@ class LeastWork:
 
     name = "least_work"
     is_by_cached = False
+    weighs_speed = True
 
     def knows(self, kept: KeptExactly) -> None:
         """Nothing is asked of it."""
 
     def standing(self, account: EngineAccount) -> float:
-        return account.work
+        return account.work * account.speed.slowness
+
+    def longer(self, ticket: Ticket, account: EngineAccount) -> float:
+        return ticket.size.work * (account.slowness - 1.0)
 
     def loading(self, account: EngineAccount, lane: Lane) -> float:
         return account.loading_tokens(lane)
@@ -99,8 +104,12 @@ class RoundRobin(LeastWork):
     """Engines in turn, those without room left out."""
 
     name = "round_robin"
+    weighs_speed = False
 
     def standing(self, account: EngineAccount) -> float:
+        return 0.0
+
+    def longer(self, ticket: Ticket, account: EngineAccount) -> float:
         return 0.0
 
     def loading(self, account: EngineAccount, lane: Lane) -> float:
@@ -233,10 +242,13 @@ class LongestPrefix(_ByPrefix):
             account = accounts.get(engine_id)
             if account is None or not _has_room(account, ticket):
                 continue
-            more = account.work + account.loading_tokens(ticket.lane) - first.work - first.loading_tokens(ticket.lane)
+            more = self._done(ticket, account) - self._done(ticket, first)
             if more <= ticket.size.work:  # what its cache saves; an answer more for near ties
                 return account
         return first
+
+    def _done(self, ticket: Ticket, account: EngineAccount) -> float:
+        return self.standing(account) + self.longer(ticket, account) + account.loading_tokens(ticket.lane)
 
 
 class SoonestDone(_ByPrefix):
@@ -253,15 +265,17 @@ class SoonestDone(_ByPrefix):
         if not matches:
             return first
         each = WORTH_WHERE_SHARED if first.is_shared else WORTH_OF_CACHED
-        best, least = first, _before(first, ticket.lane) - _worth(matches.get(first.info.engine_id, 0), ticket, each)
-        most_work = TIMES_THE_WORK * first.work + NUM_MORE * ticket.size.work
+        best, least = first, _before(first, ticket) - _worth(matches.get(first.info.engine_id, 0), ticket, each)
+        most_work = TIMES_THE_WORK * first.work * first.slowness + NUM_MORE * ticket.size.work
         for engine_id, cached in matches.items():
             account = accounts.get(engine_id)
-            if account is None or not account.has_open_slot() or not account.has_slot_for(ticket.lane):
+            if account is None or not account.has_open_slot() or ticket.lane not in account.lanes:
                 continue
-            if account.work > most_work:
+            if account.work * account.speed.slowness > most_work:
                 continue
-            done = _before(account, ticket.lane) - _worth(cached, ticket, each)
+            if account.slots is not None and not account.has_slot_for(ticket.lane):
+                continue
+            done = _before(account, ticket) - _worth(cached, ticket, each)
             if done < least:
                 best, least = account, done
         return best
@@ -284,11 +298,13 @@ def route_named(name: str, sizing: Sizing) -> EngineRoute:
             raise unknown("route", name, ROUTE_NAMES, plural="routes", param="route")
 
 
-def _before(account: EngineAccount, lane: Lane) -> float:
+def _before(account: EngineAccount, ticket: Ticket) -> float:
     """Return what decides when a prompt given now is done: those before it, and a little how much else is at work, and
     what must be loaded for it."""
     before = account.prefill_tokens + WEIGHT_OF_WORK * account.work
-    return before if account.slots is None else before + account.loading_tokens(lane)
+    if (slowness := account.speed.slowness) != 1.0:  # what it takes longer for this one, too
+        before = slowness * before + (slowness - 1.0) * ticket.size.prompt_tokens
+    return before if account.slots is None else before + account.loading_tokens(ticket.lane)
 
 
 def _worth(cached_tokens: int, ticket: Ticket, each: float) -> float:

@@ -14,6 +14,7 @@ from tests.http.clients import openai_client
 from tests.http.command import Command, serve
 from tests.vllm import asking_flow
 from tests.vllm.adapter import make_adapter
+from tests.vllm.checkpoint import make_checkpoint
 from tests.vllm.server import START_S, engine_text
 
 pytestmark = [pytest.mark.vllm, pytest.mark.alone, pytest.mark.timeout(900)]
@@ -29,9 +30,11 @@ sys.exit(run_command(engines, "sage engines", sys.argv[1:]))
 
 
 @pytest.fixture(scope="module")
-def gateway(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    """One slot for two adapters: each is loaded anew when the other was asked for before."""
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """Of a model whose tokens are all text. One slot for two adapters: each is loaded anew when the other was asked for
+    before."""
     directory = tmp_path_factory.mktemp("gateway")
+    checkpoint = make_checkpoint(directory / "tiny", is_readable=True)
     adapters = [f"adapter={name}={make_adapter(directory / name, seed=seed)}" for name, seed in ADAPTERS.items()]
     engine = engine_text(checkpoint, ",".join(["model=tiny", "name=v", "adapter_slots=1", *adapters]))
     with serve("--engine", engine, directory=directory, start_s=START_S) as running:

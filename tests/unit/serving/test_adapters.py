@@ -43,7 +43,7 @@ def test_round_robin_asks_for_no_price_but_goes_where_there_is_a_slot() -> None:
     routed = Routed("round_robin", *(chat_engine(f"c{n}", adapters=NAMES, adapter_slots=1) for n in range(2)))
     assert [routed.give(chat("a", model="sql")), routed.give(chat("b", model="law"))] == ["c0", "c1"]
     assert routed.give(chat("c", model="law")) == "c1"
-    assert routed.router.choose(waiting(chat("d", model="french"))) is None
+    assert routed.router.choose(waiting(chat("d", model="french")), 0.0) is None
 
 
 @pytest.mark.parametrize("route", WEIGHING)
@@ -103,9 +103,9 @@ def test_a_prompt_kept_for_one_adapter_draws_no_request_of_another() -> None:
     routed = Routed("auto", *(chat_engine(f"c{n}", max_running=64, adapters=NAMES, adapter_slots=3) for n in range(2)))
     holder = routed.give_and_end(chat("a", model="sql", text=text))
     sql, law = waiting(chat("b", model="sql", text=text)), waiting(chat("c", model="law", text=text))
-    assert routed.router.affinity_tokens(sql) > 0.9 * sql.size.prompt_tokens
+    assert (routed.router.affinity_tokens(sql) or 0) > 0.9 * sql.size.prompt_tokens
     assert routed.router.affinity_tokens(law) == 0
-    chosen = routed.router.choose(sql)
+    chosen = routed.router.choose(sql, 0.0)
     assert chosen is not None
     assert chosen.info.engine_id == holder
 
@@ -116,7 +116,7 @@ def test_an_adapter_is_asked_of_those_that_offer_it_and_one_that_is_a_model_else
     routed = Routed("least_work", chat_engine("a", adapters=("law",), adapter_slots=1), plain)
     assert routed.give(chat("1", model="sql")) == "plain"
     assert routed.give(chat("2", model="law")) == "a"
-    assert routed.router.choose(waiting(chat("3", model="sql"))) is None
+    assert routed.router.choose(waiting(chat("3", model="sql")), 0.0) is None
     routed.router.add(chat_engine("b", adapters=("sql", "law"), adapter_slots=1))
     routed.router.check()
     assert routed.give(chat("4", model="sql")) == "b"

@@ -64,7 +64,7 @@ def test_where_one_engine_alone_has_a_slot_no_route_would_choose_another(route: 
             account = accounts[n * 7 % 4]
             router.release(account, dict.fromkeys(tuple(account.held), 5), float(n))
             assert router.route.choose(ticket, account, {each.info.engine_id: each for each in accounts}) is account
-        chosen = router.choose(ticket)
+        chosen = router.choose(ticket, 0.0)
         assert chosen is not None
         router.charge(chosen, (ticket,), float(n))
         router.check()

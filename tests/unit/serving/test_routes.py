@@ -27,7 +27,7 @@ class Routed:
 
     def give(self, request: Request) -> str:
         ticket = waiting(request)
-        account = self.router.choose(ticket)
+        account = self.router.choose(ticket, 0.0)
         assert account is not None, "an engine has room"
         self.router.charge(account, (ticket,), 0.0)
         self.router.check()

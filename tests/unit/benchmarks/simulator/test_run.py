@@ -13,7 +13,7 @@ from benchmarks.simulator.arrival import Arrival, Trace, trace_of
 from benchmarks.simulator.outcome import Outcome, figures_of, ttft_p99_by_class
 from benchmarks.simulator.run import Setup, replay
 from benchmarks.simulator.traces import adapters_trace, generated_trace, load_trace
-from cluster.serving.engines.cost import H100
+from cluster.serving.engines.cost import H100, CostModel
 from cluster.serving.policy import POLICY_NAMES
 from cluster.serving.routes import ROUTE_NAMES
 from sage.base.clock import SystemClock
@@ -223,3 +223,30 @@ def test_loading_costs_a_simulated_engine_its_time_and_is_counted() -> None:
     runs = [replay(trace_of("t", arrivals), replace(setup(num_engines=1), adapter_slots=slots)) for slots in (1, 2)]
     assert [run.num_loads for run in runs] == [4, 2]
     assert runs[0].busy_s - runs[1].busy_s == pytest.approx(2 * H100.adapter_load_ms / 1e3)
+
+
+def slower(costs: CostModel, times: float) -> CostModel:
+    decode_ms = tuple((num, times * each_ms) for num, each_ms in costs.decode_ms)
+    return replace(
+        costs,
+        device="simulated: 2 cores",
+        prefill_fixed_ms=times * costs.prefill_fixed_ms,
+        prefill_token_ms=times * costs.prefill_token_ms,
+        decode_ms=decode_ms,
+        max_running=32,
+    )
+
+
+def good(trace: Trace, route: str, *others: CostModel) -> float:
+    setup = Setup("hybrid", route, "none", 1, H100, prompts="adaptive", others=others)
+    run = replay(trace, setup)
+    return figures_of(run.outcomes, run.duration_s).goodput_requests
+
+
+@pytest.mark.parametrize("lasting_s", [150.0, 60.0], ids=["at ease", "overloaded"])
+def test_a_slow_engine_beside_a_fast_one_loses_nothing_by_auto(lasting_s: float) -> None:
+    trace = generated_trace(250, seed=7).mixed().lasting(lasting_s)
+    alone = good(trace, "auto")
+    both = {route: good(trace, route, slower(H100, 4.0)) for route in ("auto", "round_robin")}
+    assert both["auto"] >= alone
+    assert both["round_robin"] < both["auto"]
