@@ -29,8 +29,8 @@ class AnyOrder(InOrder):
     came after it leaves after it, which is all the order there is.
     """
 
-    def __init__(self, max_in_flight: int) -> None:
-        super().__init__(max_in_flight)
+    def __init__(self, max_in_flight: int, num_ahead: int = 0) -> None:
+        super().__init__(max_in_flight, num_ahead)
         self._sections = deque([_Section()])
         self._section_of: dict[int, _Section] = {}
         self._num_held = 0
@@ -117,8 +117,9 @@ def batch_of(left: Sequence[Slot], watermark_s: float | None) -> Batch | None:
     return Batch([slot.result for slot in results], None, times or None, watermark_s)
 
 
-def order_for(step: Step, max_in_flight: int, *, ordered: bool) -> InOrder:
+def order_for(step: Step, max_in_flight: int, *, ordered: bool, num_ahead: int = 0) -> InOrder:
     """Return what keeps the records of a step that waits."""
     if ordered:
-        return InOrder(max_in_flight)
-    return AnyOrder(max_in_flight) if step.inside is None else Overtaking(max_in_flight)
+        return InOrder(max_in_flight, num_ahead)
+    kind = AnyOrder if step.inside is None else Overtaking
+    return kind(max_in_flight, num_ahead)

@@ -49,8 +49,9 @@ class InOrder:
     `max_held` of them (with one bound for both, exponential latencies keep a third of the permits idle).
     """
 
-    def __init__(self, max_in_flight: int) -> None:
-        self._max_in_flight = max_in_flight
+    def __init__(self, max_in_flight: int, num_ahead: int = 0) -> None:
+        """`num_ahead`: so many more are in flight, for whoever has a bound of its own on what runs."""
+        self._max_in_flight = max_in_flight + num_ahead
         self._max_held = 16 * max_in_flight
         self._slots: deque[Slot] = deque()
         self._waiting: deque[Slot] = deque()

@@ -38,12 +38,22 @@ class Withdraw:
 
 
 class Call(NamedTuple):
-    """Run the coroutine that `fn(value)` makes, for at most `timeout_s`; its outcome comes through `on_results`."""
+    """Run the coroutine that `fn(value)` makes, for at most `timeout_s`; its outcome comes through `on_results`.
+
+    It waits until fewer than `max_at_once` calls of the task have a permit. `has_permit`: it has that of the call that
+    failed and is made again by this one.
+    """
 
     call_id: int
     fn: Callable[[Any], Awaitable[Any]]
     value: Any
     timeout_s: float | None
+    max_at_once: int | None = None
+    has_permit: bool = False
+
+
+class FreePermit(NamedTuple):
+    """Let another call have the permit of one that failed and is not made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,7 @@ class DeadLetter:
     timestamp_s: float | None = None
 
 
-Command = Emit | Ask | Withdraw | Call | SetTimer | DeadLetter
+Command = Emit | Ask | Withdraw | Call | FreePermit | SetTimer | DeadLetter
 
 
 class CallResult(NamedTuple):

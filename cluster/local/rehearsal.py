@@ -265,6 +265,9 @@ class RehearsedFlow:
     def call(self, task_id: TaskId, calls: Sequence[Call]) -> None:
         self._coroutines.start(task_id, calls, lambda results: self._tasks.result(task_id, results))
 
+    def free(self, task_id: TaskId, num_permits: int) -> None:
+        self._coroutines.free(task_id, num_permits)
+
     def told(self, fact: TaskFact) -> None:
         if isinstance(fact, TaskSetAside):
             self._letters.extend(fact.letters)

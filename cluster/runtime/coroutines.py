@@ -5,8 +5,10 @@ asyncio is slow to import; flows without coroutines do without it.
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from cluster.runtime.call_queue import CallQueue
 from cluster.runtime.stuck import describe_thread
 from operators.machine import Call, CallResult
 
@@ -21,7 +23,13 @@ class Coroutines(Protocol):
     """What runs the coroutines of one node's tasks; called on any thread, without waiting but in `close`."""
 
     def start(self, owner: str, calls: Sequence[Call], done: Results) -> None:
-        """Run `calls` at once; each ends in exactly one result given to `done`, unless its owner is cancelled."""
+        """Run `calls` as soon as they have permits, in order; each ends in exactly one result, unless its owner is
+        cancelled. All results of one owner are given to one `done`.
+        """
+        ...
+
+    def free(self, owner: str, num_permits: int) -> None:
+        """Let other calls have the permits of calls that failed and are not made again."""
         ...
 
     def cancel(self, owner: str) -> None:
@@ -33,6 +41,16 @@ class Coroutines(Protocol):
         ...
 
 
+class _Owned:
+    """What one owner has here. `came`: the results of this turn of the loop."""
+
+    def __init__(self, owner: str, done: Results) -> None:
+        self.owner = owner
+        self.done = done
+        self.queue = CallQueue()
+        self.came: list[CallResult] = []
+
+
 class ThreadCoroutines:
     """An event loop on a daemon thread of its own, started by the first call."""
 
@@ -42,7 +60,7 @@ class ThreadCoroutines:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._running: dict[asyncio.Task[None], str] = {}  # owners; touched on the loop's thread only
-        self._came: dict[Results, list[CallResult]] = {}  # likewise: what has ended in this turn of the loop
+        self._owned: dict[str, _Owned] = {}  # likewise
 
     @property
     def thread(self) -> threading.Thread | None:
@@ -51,6 +69,9 @@ class ThreadCoroutines:
 
     def start(self, owner: str, calls: Sequence[Call], done: Results) -> None:
         self._running_loop().call_soon_threadsafe(self._start, owner, calls, done)
+
+    def free(self, owner: str, num_permits: int) -> None:
+        self._running_loop().call_soon_threadsafe(self._free, owner, num_permits)
 
     def cancel(self, owner: str) -> None:
         loop = self._loop
@@ -88,29 +109,44 @@ class ThreadCoroutines:
             loop.close()
 
     def _start(self, owner: str, calls: Sequence[Call], done: Results) -> None:
-        import asyncio
+        owned = self._owned.get(owner)
+        if owned is None:
+            owned = self._owned[owner] = _Owned(owner, done)
+        self._begin(owned, owned.queue.add(calls))
 
-        loop = asyncio.get_running_loop()
+    def _free(self, owner: str, num_permits: int) -> None:
+        if (owned := self._owned.get(owner)) is not None:
+            self._begin(owned, owned.queue.free(num_permits))
 
-        def ended(results: Sequence[CallResult]) -> None:
-            """Give what ends in one turn of the loop as one: each time the task's thread wakes, the loop's waits."""
-            if done not in self._came:
-                loop.call_soon(self._hand_on, done)
-            self._came.setdefault(done, []).extend(results)
-
+    def _begin(self, owned: _Owned, calls: Sequence[Call]) -> None:
+        assert self._loop is not None
         for call in calls:
-            task = loop.create_task(run_call(call, ended))
-            self._running[task] = owner
+            task = self._loop.create_task(run_call(call, partial(self._ended, owned)))
+            self._running[task] = owned.owner
             task.add_done_callback(self._forget)
 
-    def _hand_on(self, done: Results) -> None:
+    def _ended(self, owned: _Owned, results: Sequence[CallResult]) -> None:
+        """Begin what has waited for it. What ends in one turn of the loop is given as one: each time the task's thread
+        wakes, the loop's waits.
+        """
+        assert self._loop is not None
+        if not owned.came:
+            self._loop.call_soon(self._hand_on, owned)
+        owned.came.extend(results)
+        for result in results:
+            self._begin(owned, owned.queue.ended(is_well=result.error is None))
+
+    def _hand_on(self, owned: _Owned) -> None:
         """By a callback for each taker: the loop logs what one raises, and goes on with the others."""
-        done(self._came.pop(done))
+        came, owned.came = owned.came, []
+        owned.done(came)
 
     def _forget(self, task: "asyncio.Task[None]") -> None:
         del self._running[task]
 
     def _cancel(self, owner: str) -> None:
+        if (owned := self._owned.pop(owner, None)) is not None:
+            owned.queue.drop()
         for task, of in self._running.items():
             if of == owner:
                 task.cancel()
@@ -118,6 +154,8 @@ class ThreadCoroutines:
     def _close(self) -> None:
         import asyncio
 
+        for owned in self._owned.values():
+            owned.queue.drop()
         for task in self._running:
             task.cancel()
         asyncio.get_running_loop().stop()

@@ -39,6 +39,8 @@ class Outside(Protocol):
 
     def call(self, task_id: TaskId, calls: Sequence[Call]) -> None: ...
 
+    def free(self, task_id: TaskId, num_permits: int) -> None: ...
+
     def told(self, fact: TaskFact) -> None: ...
 
 
@@ -260,6 +262,9 @@ class DrivenHands:
 
     def call(self, calls: Sequence[Call]) -> None:
         self.outside.call(self.task_id, calls)
+
+    def free(self, num_permits: int) -> None:
+        self.outside.free(self.task_id, num_permits)
 
     def set_timer(self, timer_id: int, after_s: float) -> None:
         self.tasks.set_timer(self.task_id, timer_id, after_s)

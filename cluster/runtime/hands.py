@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from cluster.runtime.call_book import CallBook
 from cluster.runtime.call_cache import CachedCalls
+from cluster.runtime.call_queue import num_permits_left
 from cluster.runtime.coroutines import Coroutines, Results
 from cluster.runtime.drive_ports import Workshop
 from cluster.runtime.gauge import Gauge
@@ -96,10 +97,16 @@ class TaskHands:
 
     def call(self, calls: Sequence[Call]) -> None:
         if self.cache is not None:
-            calls, known = self.cache.call(calls, self.gauge.counts)
+            left, known = self.cache.call(calls, self.gauge.counts)
             self.results(known)
+            self.free(num_permits_left(calls, left))
+            calls = left
         if calls:
             self.ports.coroutines.start(self.task_id, calls, self.results)
+
+    def free(self, num_permits: int) -> None:
+        if num_permits:
+            self.ports.coroutines.free(self.task_id, num_permits)
 
     def set_timer(self, timer_id: int, after_s: float) -> None:
         self.start_timer(timer_id, after_s)

@@ -8,7 +8,7 @@ from cluster.runtime.gauge import Gauge
 from cluster.runtime.letter_ids import letter_id
 from cluster.runtime.messages import TaskSetAside, TaskSpec
 from cluster.runtime.outputs import Outputs
-from operators.machine import Ask, Call, Command, DeadLetter, Emit, SetTimer, Withdraw
+from operators.machine import Ask, Call, Command, DeadLetter, Emit, FreePermit, SetTimer, Withdraw
 
 
 class Obeying:
@@ -26,6 +26,7 @@ class Obeying:
     def obey(self, commands: Sequence[Command]) -> None:
         """Do all of it, in order; calls are made together, and letters are reported together."""
         calls: list[Call] = []
+        num_freed = 0
         letters: list[DeadLetter] = []
         for command in commands:
             match command:
@@ -39,12 +40,16 @@ class Obeying:
                     self._hands.withdraw(request_ids)
                 case Call():
                     calls.append(command)
+                case FreePermit():
+                    num_freed += 1
                 case SetTimer(timer_id, after_s):
                     self._hands.set_timer(timer_id, after_s)
                 case DeadLetter():
                     letters.append(command)
         if calls:
             self._hands.call(calls)
+        if num_freed:
+            self._hands.free(num_freed)
         if letters:
             self._set_aside(letters)
 

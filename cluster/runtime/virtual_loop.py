@@ -7,11 +7,13 @@ outside, a network or a thread, is not waited for.
 import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import Context
+from functools import partial
 from heapq import heappop, heappush
 from typing import Any, TypeVarTuple, Unpack
 
+from cluster.runtime.call_queue import CallQueue
 from cluster.runtime.coroutines import Results, run_call
-from operators.machine import Call
+from operators.machine import Call, CallResult
 from sage.base.clock import Clock
 
 Ts = TypeVarTuple("Ts")
@@ -73,18 +75,37 @@ class VirtualCoroutines:
         self._clock = clock
         self._loop: VirtualLoop | None = None
         self._running: dict[asyncio.Task[None], str] = {}
+        self._owned: dict[str, tuple[CallQueue, Results]] = {}
 
     @property
     def num_running(self) -> int:
         return len(self._running)
 
     def start(self, owner: str, calls: Sequence[Call], done: Results) -> None:
-        """Begin `calls` at the next turn; each ends in one result given to `done`."""
+        """Begin `calls` at the next turn, or as calls before them end; each ends in one result given to `done`."""
+        queue, _ = self._owned.setdefault(owner, (CallQueue(), done))
+        self._begin(owner, queue.add(calls))
+
+    def free(self, owner: str, num_permits: int) -> None:
+        """Let calls of `owner` have permits of others that failed and are not made again."""
+        if owner in self._owned:
+            queue, _ = self._owned[owner]
+            self._begin(owner, queue.free(num_permits))
+
+    def _begin(self, owner: str, calls: Sequence[Call]) -> None:
+        if not calls:
+            return
         loop = self._loop = self._loop if self._loop is not None else VirtualLoop(self._clock)
         for call in calls:
-            task = loop.create_task(run_call(call, done))
+            task = loop.create_task(run_call(call, partial(self._ended, owner)))
             self._running[task] = owner
             task.add_done_callback(self._running.pop)
+
+    def _ended(self, owner: str, results: Sequence[CallResult]) -> None:
+        queue, done = self._owned[owner]
+        for result in results:
+            self._begin(owner, queue.ended(is_well=result.error is None))
+        done(results)
 
     def next_s(self) -> float | None:
         return None if self._loop is None else self._loop.next_s()
@@ -101,8 +122,11 @@ class VirtualCoroutines:
         loop, self._loop = self._loop, None
         if loop is None:
             return
+        for queue, _ in self._owned.values():
+            queue.drop()
         for task in self._running:
             task.cancel()
         while loop.is_ready():
             loop.turn()
         loop.close()
+        self._owned.clear()  # with the permits of what was cancelled

@@ -111,6 +111,9 @@ class Hands:
     def call(self, calls: Sequence[Call]) -> None:
         raise AssertionError(calls)
 
+    def free(self, num_permits: int) -> None:
+        raise AssertionError(num_permits)
+
     def set_timer(self, timer_id: int, after_s: float) -> None:
         raise AssertionError(timer_id)
 

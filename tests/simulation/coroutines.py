@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
+from cluster.runtime.call_queue import CallQueue
 from cluster.runtime.coroutines import Results
 from operators.machine import Call, CallResult
 
@@ -27,7 +28,6 @@ class _Running:
     owner: str
     call_id: int
     coroutine: Coroutine[float, None, Any]
-    done: Results
 
 
 class SimulatedCoroutines:
@@ -36,25 +36,36 @@ class SimulatedCoroutines:
     def __init__(self, later: Later) -> None:
         self._later = later
         self._running: dict[_Running, None] = {}
+        self._owned: dict[str, tuple[CallQueue, Results]] = {}
 
     def owners(self) -> set[str]:
         """Return whose coroutines have not ended."""
         return {running.owner for running in self._running}
 
     def start(self, owner: str, calls: Sequence[Call], done: Results) -> None:
+        queue, _ = self._owned.setdefault(owner, (CallQueue(), done))
+        self._begin(owner, queue.add(calls))
+
+    def free(self, owner: str, num_permits: int) -> None:
+        if owner in self._owned:
+            self._begin(owner, self._owned[owner][0].free(num_permits))
+
+    def _begin(self, owner: str, calls: Sequence[Call]) -> None:
         for call in calls:
             coroutine = cast("Coroutine[float, None, Any]", call.fn(call.value))
-            running = _Running(owner, call.call_id, coroutine, done)
+            running = _Running(owner, call.call_id, coroutine)
             self._running[running] = None
             self._later(0.0, partial(self._go_on, running))
             if call.timeout_s is not None:
                 self._later(call.timeout_s, partial(self._end, running, None, TimeoutError()))
 
     def cancel(self, owner: str) -> None:
+        self._owned.pop(owner, None)
         for running in [running for running in self._running if running.owner == owner]:
             self._forget(running)
 
     def close(self, timeout_s: float) -> str | None:
+        self._owned.clear()
         for running in list(self._running):
             self._forget(running)
         return None
@@ -74,7 +85,9 @@ class SimulatedCoroutines:
     def _end(self, running: _Running, value: Any, error: BaseException | None) -> None:
         if running in self._running:
             self._forget(running)
-            running.done([CallResult(running.call_id, value, error)])
+            queue, done = self._owned[running.owner]
+            self._begin(running.owner, queue.ended(is_well=error is None))
+            done([CallResult(running.call_id, value, error)])
 
     def _forget(self, running: _Running) -> None:
         del self._running[running]

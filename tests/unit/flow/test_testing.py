@@ -6,7 +6,7 @@ import pytest
 
 import sage
 from sage.base.errors import FlowInvalid, RecordFailed, SourceUnreadable
-from sage.testing import Failing, Scripted, failing_async
+from sage.testing import Failing, Scripted, failing_async, rehearse
 
 DEADLINE_S = 20.0
 
@@ -73,6 +73,18 @@ def test_a_call_fails_as_often_as_it_is_told_and_is_made_again() -> None:
     found = flow.from_collection(range(20)).map_async(called, retries=1, backoff_s=0.001, ordered=False).collect()
     flow.run(timeout_s=DEADLINE_S)
     assert sorted(found.items) == [10 * number for number in range(20)]
+
+
+def test_calls_that_fail_for_good_leave_their_permits_to_those_that_wait() -> None:
+    flow = sage.Flow("f")
+    called = failing_async(tenfold, ConnectionError("busy"), where=lambda number: number < 50)
+    given = flow.from_collection(range(100)).map_async(called, max_in_flight=16).on_error("dead_letter")
+    found = given.collect()
+    with rehearse(flow) as rehearsal:
+        rehearsal.finish()
+    assert found.items == [10 * number for number in range(50, 100)]
+    flow.run(timeout_s=DEADLINE_S)
+    assert found.items == [10 * number for number in range(50, 100)]
 
 
 def test_a_coroutine_function_is_pointed_to_its_own() -> None:

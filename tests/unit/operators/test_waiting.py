@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operators.machine import Call, CallResult, Command, Machine
+from operators.machine import Call, CallResult, Command, FreePermit, Machine
 from sage.base.batch import Batch
 from sage.base.errors import InternalError, RecordFailed
 from sage.flow.graph import OnError
@@ -52,6 +52,25 @@ def test_no_more_calls_run_than_may() -> None:
     assert driven.room() <= 0
     commands = answer(driven, running[1])
     assert [call.value for call in calls_of(commands)] == [3]
+
+
+def test_where_many_may_run_as_many_more_wait_for_a_permit_where_calls_end() -> None:
+    driven = machine(MapAsync(double, max_in_flight=16))
+    assert driven.room() == 32
+    commands = calls_of(driven.on_batch(Batch(range(40))))
+    assert [(call.value, call.max_at_once) for call in commands] == [(number, 16) for number in range(32)]
+    assert driven.room() <= 0
+    assert calls_of(machine(MapAsync(double, max_in_flight=15)).on_batch(Batch(range(40))))[15:] == []
+
+
+def test_a_call_that_failed_has_its_permit_until_its_record_is_given_up() -> None:
+    driven = machine(step(MapAsync(double), on_error=OnError.DEAD_LETTER, retries=1))
+    [call] = calls_of(driven.on_batch(Batch([1])))
+    assert not call.has_permit
+    [again] = fail(driven, call)
+    assert isinstance(again, Call)
+    assert again.has_permit
+    assert [command for command in fail(driven, again) if isinstance(command, FreePermit)] == [FreePermit()]
 
 
 def test_a_slow_head_holds_results_back_but_not_the_records_behind_it_up_to_a_bound() -> None:

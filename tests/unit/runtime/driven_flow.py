@@ -102,6 +102,9 @@ class DrivenFlow:
     def call(self, task_id: TaskId, calls: Sequence[Call]) -> None:
         self._calls.extend((task_id, call) for call in calls)
 
+    def free(self, task_id: TaskId, num_permits: int) -> None:
+        """Calls end in any order here, whatever permits they have."""
+
     def ask(self, task_id: TaskId, requests: Sequence[Request]) -> None:
         for request in requests:
             assert isinstance(request, ChatRequest), request

@@ -54,6 +54,20 @@ class Results:
         return self._box.empty()
 
 
+def test_what_has_no_permit_begins_when_a_call_ends_and_a_call_that_failed_keeps_its_own() -> None:
+    coroutines, results = ThreadCoroutines("test"), Results()
+    coroutines.start(
+        "task", [Call(1, leave, 1, None, 1), Call(2, double, 2, None, 1), Call(3, double, 3, None, 1)], results
+    )
+    assert set(results.take(1)) == {1}
+    coroutines.start("other", [Call(4, double, 4, None, 1)], results)
+    assert set(results.take(1)) == {4}, "the permits of others are their own"
+    assert results.is_empty()
+    coroutines.free("task", 1)
+    assert set(results.take(2)) == {2, 3}
+    coroutines.close(DEADLINE_S)
+
+
 def test_each_call_ends_in_its_result() -> None:
     coroutines, results = ThreadCoroutines("test"), Results()
     coroutines.start("task", [Call(number, double, number, None) for number in range(10)], results)
@@ -122,3 +136,12 @@ def test_without_a_call_there_is_no_thread() -> None:
     coroutines = ThreadCoroutines("test")
     assert coroutines.thread is None
     assert coroutines.close(0.0) is None
+
+
+def test_an_owner_that_was_cancelled_begins_with_all_permits() -> None:
+    coroutines, results = ThreadCoroutines("test"), Results()
+    coroutines.start("a", [Call(1, never, None, None, 1), Call(2, never, None, None, 1)], results)
+    coroutines.cancel("a")
+    coroutines.start("a", [Call(3, double, 3, None, 1)], results)
+    assert set(results.take(1)) == {3}
+    coroutines.close(DEADLINE_S)
