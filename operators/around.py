@@ -3,7 +3,8 @@
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from operators.machine import CallResult, Command, Counts, InParts, Machine, Queryable
+from operators.machine import CallResult, Command, Counts, FollowsPartitions, InParts, Machine, Queryable
+from operators.read_times import ReadTimes
 from operators.state import State, not_kept
 from sage.base.batch import Batch
 from sage.base.inference import Reply
@@ -15,6 +16,10 @@ class Around:
     def __init__(self, inner: Machine) -> None:
         self._inner = inner
         self.counts: Counts = inner.counts
+
+    def follow(self, times: ReadTimes) -> None:
+        if isinstance(self._inner, FollowsPartitions):
+            self._inner.follow(times)
 
     def open(self) -> None:
         self._inner.open()

@@ -18,11 +18,13 @@ from operators.partition_clock import PartitionClock
 from operators.retrieval import IndexPart, asking_stages, filling_stages
 from operators.sides import Sides
 from operators.spilled import Spilled
+from operators.split_clock import SplitClock
 from operators.state import Stateful
 from operators.tables import Table
 from operators.timed_operations import timed_operations
 from sage.base.errors import InternalError
 from sage.flow.graph import Step
+from sage.flow.ports import PartitionedSource
 from sage.flow.spec import (
     SINKS,
     Again,
@@ -76,7 +78,13 @@ def fused_machine(steps: Sequence[Step], context: Context) -> FusedMachine:
         tables=cutter.tables,
         ends=ends,
         batch_records=context.batch_records,
+        source_clock=cutter.source_clock,
     )
+
+
+def _is_split(source: object, time: AssignTimestamps) -> bool:
+    """Say whether event time may go by the partitions in which a source is read."""
+    return time.partition is None and isinstance(source, PartitionedSource)
 
 
 def _values_of(spec: Spec, table: Table | None) -> ByKey:
@@ -96,6 +104,7 @@ class _Cutter:
         self.stateful: dict[str, Stateful] = {}
         self.sides: list[Sides] = []
         self.tables: list[Table] = []
+        self.source_clock: SplitClock | PartitionClock | None = None
         self._context = context
         self._phases: list[Phase] = []
         self._stages: list[Stage] = []
@@ -104,8 +113,10 @@ class _Cutter:
 
     def take(self, step: Step) -> None:
         match step.spec:
-            case Read(time=AssignTimestamps() as time):
-                self._take_operation(Operation(step, time, clock=self._clock(time)))
+            case Read(time=AssignTimestamps() as time, source=source):
+                clock = SplitClock(time, self.alarms) if _is_split(source, time) else self._clock(time)
+                self.source_clock = clock if isinstance(clock, SplitClock | PartitionClock) else None
+                self._take_operation(Operation(step, time, clock=clock))
             case Read() | Union() | TakeSide() | Again() | ToAll():
                 pass  # the task reads or takes; union, broadcast and the way back change nothing
             case Split(tags=tags) as spec:

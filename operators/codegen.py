@@ -13,6 +13,7 @@ from operators.failure import GENERATED
 from operators.listed import FLAT_MAP, ONE_RECORD, refuse_one_record
 from operators.partition_clock import PartitionClock
 from operators.sides import Sides
+from operators.split_clock import SplitClock
 from operators.state import Stateful
 from operators.timed_state import TimedState
 from sage.flow.graph import OnError, Step
@@ -51,7 +52,7 @@ class Operation:
     spec: PerRecord
     is_paired: bool = False
     state: ByKey = field(default_factory=ByKey)
-    clock: EventClock | PartitionClock | None = None
+    clock: EventClock | PartitionClock | SplitClock | None = None
     timed: TimedState | None = None
     sides: Sides | None = None
 

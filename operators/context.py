@@ -20,7 +20,8 @@ class Context:
 
     `tables`: where steps keep the state of keys that memory has no room for; None: all is held in memory.
 
-    `job_id`: whose task it is. `unix_s` returns seconds since the epoch. `turns`: where chat requests of the job come
+    `instance`: which of its step's it is, from 0. `job_id`: whose task it is.
+    `unix_s` returns seconds since the epoch. `turns`: where chat requests of the job come
     from and are answered. `listen` reads what is posted to a source.
     """
 
@@ -33,3 +34,4 @@ class Context:
     turns: ChatTurns = NoTurns()  # noqa: RUF009 - it has no state
     tables: Tables | None = None
     listen: Listen = nobody_listens
+    instance: int = 0

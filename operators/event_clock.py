@@ -44,12 +44,14 @@ class EventClock:
         return watermark_s
 
     def snapshot(self) -> StepState:
-        return StepState(keyed={"latest_s": self.latest_s, "stated_s": self._stated_s})
+        return StepState(heard=[(self.latest_s, self._stated_s)])
 
     def restore(self, state: StepState) -> None:
-        """Where more instances go on than were, the others begin anew: their watermark is lower, never too high."""
-        saved = dict(state.keyed or {})
-        self.latest_s, self._stated_s = saved.get("latest_s", -inf), saved.get("stated_s", -inf)
+        """Where another number of instances goes on, each does so from the least time: never too high for any."""
+        kept = dict(state.keyed or {})  # as it was kept until 2026-11-23
+        heard = [*state.heard, *([(kept.get("latest_s", -inf), kept.get("stated_s", -inf))] if kept else [])]
+        self.latest_s = min((latest_s for latest_s, _ in heard), default=-inf)
+        self._stated_s = min((stated_s for _, stated_s in heard), default=-inf)
 
 
 def no_time(timestamp_s: object) -> ValueError:

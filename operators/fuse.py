@@ -10,8 +10,11 @@ from operators.chunks import Writing
 from operators.failure import Failures
 from operators.loop import Columns, Loop
 from operators.machine import CallResult, Command, Counts, Emit
+from operators.partition_clock import PartitionClock
+from operators.read_times import ReadTimes
 from operators.sides import Sides
 from operators.spilled import Spilled
+from operators.split_clock import SplitClock
 from operators.state import KeptByKey, State, Stateful, not_kept
 from operators.tables import Table
 from sage.base.batch import Batch
@@ -132,11 +135,14 @@ class FusedMachine:
         tables: Sequence[Table],
         ends: bool,
         batch_records: int,
+        source_clock: SplitClock | PartitionClock | None = None,
     ) -> None:
         """`stateful`: what holds something, by step. `sides`: of the steps that have some. `tables`: to be closed.
 
         `ends`: the chain's last step is a sink, which is one of the last phase's stages; no record is emitted.
+        `source_clock`: that of the source, where it can go by the source's partitions.
         """
+        self._source_clock = source_clock
         self.counts = counts
         self._phases = tuple(phases)
         self._failures = failures
@@ -151,6 +157,10 @@ class FusedMachine:
         self._ending: int | None = None
         self._is_timed = any(isinstance(stage, Loop) and stage.is_timed for stage in self._phases[0].stages)
         self._sink: Writing | None = next((s for p in phases for s in p.stages if isinstance(s, Writing)), None)
+
+    def follow(self, times: ReadTimes) -> None:
+        if self._source_clock is not None:
+            self._source_clock.follow(times)
 
     def open(self) -> None:
         if self._sink is not None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from operators.read_times import ReadTimes
 from operators.state import State
 from sage.base.batch import Batch
 from sage.base.ids import RequestId
@@ -115,6 +116,15 @@ class Queryable(Protocol):
 
     def value_of(self, step: str, key: Hashable) -> Any:
         """Return what a step keeps of a key now, not copied; None where it keeps nothing. Raises UnknownState."""
+        ...
+
+
+@runtime_checkable
+class FollowsPartitions(Protocol):
+    """A machine that may be given what is read of a source by its partitions."""
+
+    def follow(self, times: ReadTimes) -> None:
+        """Let event time go by partitions; called before `open` or `restore`, where they are read apart."""
         ...
 
 

@@ -1,11 +1,12 @@
 """The watermark of a stream whose partitions advance apart from each other. Knows no source."""
 
-from collections.abc import Hashable
+from collections.abc import Collection, Hashable
 from math import inf
 from typing import Any
 
 from operators.alarms import Alarms
 from operators.event_clock import no_time
+from operators.read_times import ReadTimes
 from operators.state import StepState
 from sage.flow.spec import AssignTimestamps
 
@@ -27,6 +28,7 @@ class PartitionClock:
         self._is_watched = False
         self._watermark_s = -inf
         self._stated_s = -inf
+        self._owned: Collection[Hashable] | None = None
 
     def lines(
         self, number: int, spec: AssignTimestamps, names: dict[str, Any]
@@ -62,11 +64,19 @@ class PartitionClock:
         return watermark_s
 
     def snapshot(self) -> StepState:
-        """The partitions of one instance are its own: another number of instances cannot go on with them."""
-        return StepState(fixed=tuple(self._latest_s.items()))
+        return StepState(heard=list(self._latest_s.items()))
+
+    def follow(self, times: ReadTimes) -> None:
+        """Hear which partitions are read here, before `restore`."""
+        self._owned = times.owned
 
     def restore(self, state: StepState) -> None:
-        self._latest_s.update(state.fixed or ())
+        """Of other instances' partitions those are gone on with that are read here; where nobody knows, none."""
+        found = [*(state.fixed or ()), *state.heard]  # `fixed`: as it was kept until 2026-11-23
+        if state.is_dealt:
+            owned = self._owned if self._owned is not None else ()
+            found = [(partition, time_s) for partition, time_s in found if partition in owned]
+        self._latest_s.update(found)
         self._heard.update(self._latest_s)
 
     def _watch(self) -> None:

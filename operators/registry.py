@@ -14,6 +14,7 @@ from operators.in_body import InBodyMachine, in_body
 from operators.iterating import IterateMachine
 from operators.machine import Machine
 from operators.model import ModelMachine, Wording
+from operators.partitions_reader import dealt_reader
 from operators.reranking import Reranking
 from operators.turn_machine import LeavingMachine, PerTurn, TurnMachine
 from operators.turn_steps import on_turns
@@ -24,9 +25,10 @@ from sage.base.errors import SourceUnreadable
 from sage.base.inference import Origin
 from sage.flow.chat import ChatSource
 from sage.flow.connectors.http_source import HttpSource
+from sage.flow.dealing import PartitionsRead
 from sage.flow.graph import DueRole, Step, TurnRole
 from sage.flow.plan import Chain
-from sage.flow.ports import RewindableSource, SourceReader
+from sage.flow.ports import PartitionedSource, RewindableSource, SourceReader
 from sage.flow.spec import Embed, Generate, Iterate, MapAsync, MapBatches, ModelStep, Read, Rerank
 
 
@@ -71,6 +73,8 @@ def reader_for(chain: Chain, context: Context) -> SourceReader[Any] | None:
             return context.turns.reader(first.name, chat)
         case HttpSource() as posted:
             return context.listen(posted, None)
+        case source if chain.parallelism > 1 or not hasattr(source, "open"):
+            return dealt_reader(source, PartitionsRead(), context.instance, chain.parallelism)
         case source:
             return source.open()
 
@@ -120,6 +124,11 @@ def reader_at(chain: Chain, position: Any, context: Context) -> SourceReader[Any
         return context.turns.reader(chain.steps[0].name, first.source)
     if isinstance(first, Read) and isinstance(first.source, HttpSource):
         return context.listen(first.source, position)
+    if isinstance(first, Read) and (chain.parallelism > 1 or isinstance(position, PartitionsRead)):
+        if not isinstance(first.source, PartitionedSource):
+            what = f"the checkpoint has step {chain.steps[0].name!r} read by partitions, and its source has none now"
+            raise SourceUnreadable(what, 'Give it partitions() again, or begin anew: resume="never".')
+        return dealt_reader(first.source, position, context.instance, chain.parallelism)
     if not isinstance(first, Read) or not isinstance(first.source, RewindableSource):
         raise SourceUnreadable(
             f"step {chain.steps[0].name!r} reads a source that cannot go on where it was",

@@ -8,9 +8,10 @@ from cluster.checkpoints.sections import PieceHead, SectionKind, opened, unreada
 from cluster.runtime.columns import BadFrame
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import decode_batch
-from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore, TaskState
+from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore, ReadParts, TaskState
 from operators.state import KEYED, StepState
 from sage.base.batch import Batch
+from sage.flow.dealing import PartitionRead, PartitionsRead
 
 
 @dataclass(slots=True)
@@ -62,7 +63,7 @@ def state_from_pieces(pieces: Sequence[bytes], types: RecordTypes) -> TaskState:
     """Return what a task held, from its pieces; raises CheckpointUnusable."""
     steps: dict[str, _Joining] = {}
     waiting: list[Batch] = []
-    positions: list[Any] = []
+    positions: list[Reading] = []
     head: PieceHead | None = None
     for piece in pieces:
         head, sections = opened(piece)
@@ -79,7 +80,9 @@ def state_from_pieces(pieces: Sequence[bytes], types: RecordTypes) -> TaskState:
             if section.kind is SectionKind.WAITING:
                 waiting.append(batch)
             elif section.kind is SectionKind.POSITION:
-                positions.append(batch.values[0])
+                positions.append(ReadFrom(batch.values[0]))
+            elif section.kind is SectionKind.PARTITIONS:
+                positions.append(ReadParts(_partitions(*batch.values)))
             else:
                 steps.setdefault(section.step, _Joining()).join(section.kind, section.pane, batch)
     if head is None:
@@ -96,9 +99,13 @@ def state_from_pieces(pieces: Sequence[bytes], types: RecordTypes) -> TaskState:
     )
 
 
-def _reading(head: PieceHead, positions: Sequence[Any]) -> Reading | None:
+def _partitions(begun: Sequence[Sequence[Any]], ended: Sequence[str]) -> PartitionsRead:
+    return PartitionsRead(tuple(PartitionRead(*each) for each in begun), tuple(ended))
+
+
+def _reading(head: PieceHead, positions: Sequence[Reading]) -> Reading | None:
     if head.num_read == -1:
         return ReadNoMore()
     if head.num_read is not None:
         return ReadAfter(head.num_read)
-    return ReadFrom(positions[0]) if positions else None
+    return positions[0] if positions else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from cluster.checkpoints.changes import are_unchanging, changes
 from cluster.checkpoints.sections import FORMAT, LEN_SECTION, Encoding, PieceHead, SectionKind, bytes_of_piece
 from cluster.runtime.record_types import RecordTypes
-from cluster.runtime.saving import ReadAfter, ReadFrom, ReadNoMore, TaskState
+from cluster.runtime.saving import ReadAfter, ReadFrom, ReadNoMore, ReadParts, TaskState
 from operators.state import StepState, Values
 from sage.base.batch import Batch
 from sage.base.errors import CheckpointUnusable
@@ -77,6 +77,10 @@ def frozen(
         encoding.add("", SectionKind.WAITING, batch)
     if isinstance(state.reading, ReadFrom):
         encoding.add("", SectionKind.POSITION, Batch([state.reading.position]))
+    if isinstance(state.reading, ReadParts):
+        read = state.reading.read
+        begun = [(each.name, each.position, each.latest_s) for each in read.begun]
+        encoding.add("", SectionKind.PARTITIONS, Batch([begun, list(read.ended)]))
     return FrozenState(state, encoding, tuple(left), is_whole)
 
 

@@ -9,10 +9,12 @@ from dataclasses import replace
 
 from cluster.checkpoints.manifest import Manifest, SavedTask
 from cluster.runtime.messages import TaskSpec
-from cluster.runtime.saving import TaskState
+from cluster.runtime.saving import Reading, ReadParts, TaskState
 from operators.rescale import dealt_out, is_divisible
 from operators.state import State, StepState
 from sage.base.errors import CheckpointUnusable
+from sage.flow.dealing import together
+from sage.flow.spec import HOLDS_KEYS
 
 Load = Callable[[SavedTask], TaskState]
 
@@ -24,42 +26,73 @@ def state_for_task(manifest: Manifest, spec: TaskSpec, load: Load) -> TaskState 
     """
     names = tuple(step.name for step in spec.chain.steps)
     shared = [task for task in manifest.tasks if not set(names).isdisjoint(task.steps)]
-    for task in shared:
-        if (task.steps, task.parallelism, task.instance) == (names, spec.chain.parallelism, spec.instance):
-            return load(task)
+    own = next((task for task in shared if _is_of(task, names, spec)), None)
+    if own is not None and not _depends_on_others(spec):
+        return load(own)
     if not shared:
         return None
     shared.sort(key=lambda task: task.instance)
     states = {number: load(task) for number, task in enumerate(shared)}
+    have_all_ended = all(state.has_ended for state in states.values())
     steps: dict[str, StepState] = {}
     for name in names:
-        own = [states[number].steps.get(name, StepState()) for number, task in enumerate(shared) if name in task.steps]
-        if own:
-            steps[name] = _dealt_out(own, spec, name)
-    return replace(_merged(list(states.values()), spec), steps=steps)
+        of_name = [number for number, task in enumerate(shared) if name in task.steps]
+        if of_name:
+            held = [_left_of(states[number], name, is_over=have_all_ended) for number in of_name]
+            steps[name] = _dealt_out(held, spec, name)
+    read = [states[number].reading for number, task in enumerate(shared) if task.steps[0] == names[0]]
+    return replace(
+        _merged(list(states.values()), spec) if own is None else states[shared.index(own)],
+        steps=steps,
+        reading=_read_by_all([reading for reading in read if reading is not None]),
+        watermark_s=min(state.watermark_s for state in states.values()),
+        has_ended=have_all_ended,
+        is_final=all(state.is_final for state in states.values()),
+    )
+
+
+def _is_of(task: SavedTask, names: tuple[str, ...], spec: TaskSpec) -> bool:
+    return (task.steps, task.parallelism, task.instance) == (names, spec.chain.parallelism, spec.instance)
+
+
+def _depends_on_others(spec: TaskSpec) -> bool:
+    """Say whether a task goes on from what all instances held, also where they are as many as before.
+
+    What a source is dealt is dealt anew, and so what comes to the instances after it, up to where records are parted by
+    key: how far each was in event time, and whether it had ended, says nothing of what will come to it now.
+    """
+    is_keyed = any(isinstance(step.spec, HOLDS_KEYS) for step in spec.chain.steps)
+    return spec.chain.parallelism > 1 and not is_keyed
+
+
+def _left_of(state: TaskState, name: str, *, is_over: bool) -> StepState:
+    """Return what a step held, for a task that goes on; one that had ended has said what it had by key.
+
+    `is_over`: all tasks had ended, and go on so.
+    """
+    step = state.steps.get(name, StepState())
+    return replace(step, keyed=None, panes={}, stored=()) if state.has_ended and not is_over else step
 
 
 def _dealt_out(states: Sequence[StepState], spec: TaskSpec, name: str) -> StepState:
     if len(states) != spec.chain.parallelism and not is_divisible(states):
         raise _cannot(f"step {name!r} had {len(states)} instances and now has {spec.chain.parallelism}", "as before")
-    return dealt_out(states, spec.instance, spec.chain.parallelism)
+    dealt = dealt_out(states, spec.instance, spec.chain.parallelism)
+    if _depends_on_others(spec):
+        return replace(dealt, heard=[each for state in states for each in state.heard], is_dealt=True)
+    return dealt
 
 
 def _merged(states: Sequence[TaskState], spec: TaskSpec) -> TaskState:
-    chain = spec.chain.id
-    if len({(state.has_ended, state.is_final) for state in states}) > 1:
-        raise _cannot(f"some of what is chain {chain!r} now had ended in the checkpoint, and some not", "chained so")
     if any(state.waiting for state in states):
-        raise _cannot(f"records waited for an index before what is chain {chain!r} now", "chained so")
-    readings = [state.reading for state in states if state.reading is not None]
-    return TaskState(
-        steps=_NO_STEPS,
-        reading=readings[0] if readings else None,
-        watermark_s=min(state.watermark_s for state in states),
-        has_ended=states[0].has_ended,
-        is_final=states[0].is_final,
-        counts=tuple(map(sum, zip(*(state.counts for state in states), strict=True))) if spec.instance == 0 else (),
-    )
+        raise _cannot(f"records waited for an index before what is chain {spec.chain.id!r} now", "chained so")
+    counts = tuple(map(sum, zip(*(state.counts for state in states), strict=True))) if spec.instance == 0 else ()
+    return TaskState(_NO_STEPS, counts=counts)
+
+
+def _read_by_all(readings: Sequence[Reading]) -> Reading | None:
+    parts = [reading.read for reading in readings if isinstance(reading, ReadParts)]
+    return ReadParts(together(parts)) if parts else next(iter(readings), None)
 
 
 _NO_STEPS: State = {}

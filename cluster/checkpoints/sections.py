@@ -37,6 +37,7 @@ class SectionKind(StrEnum):
     FIXED = "fixed"
     WAITING = "waiting"
     POSITION = "position"
+    PARTITIONS = "partitions"  # of a source: where each is that was begun, and which have ended
 
 
 class Section(msgspec.Struct, frozen=True, array_like=True):

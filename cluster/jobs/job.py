@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cluster.runtime.messages import JobOpened, JobStopped, JobTaskDrained, JobTaskEnded
-from sage.base.errors import JobCancelled, NodeLost, SageError, TaskStuck
+from sage.base.errors import JobCancelled, NodeLost, SageError, SourceUnreadable, TaskStuck
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.flow.runner import JobStatus
 
@@ -105,6 +105,7 @@ class JobMachine:
         self._live = set(tasks)
         self._reading = set(sources)
         self._stuck: list[str] = []
+        self._listings: dict[str, str] = {}
         self._end: JobStatus | None = JobStatus.FINISHED  # what the job is once it has stopped; None: begun anew
         self.status = JobStatus.CREATED
         self.error: SageError | None = None
@@ -123,8 +124,8 @@ class JobMachine:
         if self.is_over:
             return []
         match event:
-            case JobOpened(_, node_id):
-                return self._opened(node_id)
+            case JobOpened(_, node_id, listings):
+                return self._opened(node_id, listings)
             case JobTaskDrained(_, task_id):
                 return self._drained(task_id)
             case JobTaskEnded():
@@ -140,8 +141,12 @@ class JobMachine:
             case JobStopped(_, node_id, stuck):
                 return self._stopped(node_id, stuck)
 
-    def _opened(self, node_id: NodeId) -> list[JobOrder]:
+    def _opened(self, node_id: NodeId, listings: Iterable[tuple[TaskId, str]]) -> list[JobOrder]:
         self._opening.discard(node_id)
+        for task_id, listing in listings:
+            chain_id = task_id.rpartition("/")[0]
+            if self._listings.setdefault(chain_id, listing) != listing:
+                return self._break(_unlike(chain_id))
         if self._opening or self._stopping is not None or self.status is not JobStatus.CREATED:
             return []
         self.status = JobStatus.RUNNING
@@ -214,3 +219,12 @@ class JobMachine:
             self.error.add_note(str(stuck))
         else:
             self.error = stuck
+
+
+def _unlike(chain_id: str) -> SourceUnreadable:
+    """Return why a source cannot be dealt: some of it would be read twice, or by nobody."""
+    return SourceUnreadable(
+        f"instances of {chain_id.partition('/')[2]!r} do not find the same to read: files or partitions came or went "
+        "as they began, or their nodes do not see the same files",
+        "Let all nodes see the same files; where some just came, start the flow again.",
+    )

@@ -35,8 +35,8 @@ MAX_LETTER_CHARS = 10_000
 def travelling(fact: NodeFact) -> list[ManagedFact]:
     """Return `fact` as messages of control; on a node, the job of a fact is its run."""
     match fact:
-        case JobOpened(run_id):
-            return [RunOpened(run_id)]
+        case JobOpened(run_id, _, listings):
+            return [RunOpened(run_id, listings)]
         case JobTaskDrained(run_id, task_id):
             return [RunTaskDrained(run_id, task_id)]
         case JobTaskEnded(run_id, task_id, is_complete, error):
@@ -55,8 +55,8 @@ def travelling(fact: NodeFact) -> list[ManagedFact]:
 def arrived(fact: ManagedFact, node_id: NodeId) -> NodeFact:
     """Return what came from a node as the job manager takes it."""
     match fact:
-        case RunOpened(run_id):
-            return JobOpened(run_id, node_id)
+        case RunOpened(run_id, listings):
+            return JobOpened(run_id, node_id, listings)
         case RunTaskDrained(run_id, task_id):
             return JobTaskDrained(run_id, task_id)
         case RunTaskEnded(run_id, task_id, is_complete, error):

@@ -97,7 +97,7 @@ class Drive:
         saved = self._keeper.saved() if self._keeper is not None else None
         self._loop = machine if isinstance(machine, LoopMachine) else None
         self._parts = machine if isinstance(machine, InParts) else None
-        self._source.open(workshop, saved.reading if saved is not None else None)
+        self._holdings.open_source(workshop, saved, machine)
         self._source.keep_in(self._keeper.posts() if self._keeper is not None else None)
         self._source.wake_by(self._hands.wake)
         self._gauge.url = self._source.url
@@ -106,7 +106,7 @@ class Drive:
             machine.open()
         else:
             self._first_commands = self._holdings.take_up(saved, machine)
-        self._hands.report(TaskOpened(self._spec.id))
+        self._hands.report(TaskOpened(self._spec.id, self._source.listing))
 
     def begin(self) -> None:
         """Every task of the job is open: from now on `step` works."""

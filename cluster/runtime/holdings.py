@@ -6,8 +6,8 @@ from cluster.runtime.commits import Commits
 from cluster.runtime.inputs import Inputs
 from cluster.runtime.obeying import Obeying
 from cluster.runtime.saving import StateKeeper, TaskState
-from cluster.runtime.source import TaskSource
-from operators.machine import Command, Counts, InParts, Machine
+from cluster.runtime.source import ReaderWorkshop, TaskSource
+from operators.machine import Command, Counts, FollowsPartitions, InParts, Machine
 
 _COUNTS = tuple(field.name for field in fields(Counts))
 
@@ -25,6 +25,15 @@ class Holdings:
         self._commits = commits
         self.has_ended = False
         self.is_final = False
+
+    def open_source(self, workshop: ReaderWorkshop, saved: TaskState | None, machine: Machine) -> None:
+        """Begin to read, or go on; where partitions are read apart event time goes by them. Raises SourceUnreadable."""
+        if saved is None:
+            self._source.open(workshop, None)
+        else:
+            self._source.open(workshop, saved.reading, has_ended=saved.has_ended)
+        if (times := self._source.times) is not None and isinstance(machine, FollowsPartitions):
+            machine.follow(times)
 
     def take_up(self, saved: TaskState, machine: Machine) -> list[Command]:
         """Go on from what was saved, but for the source; return what the machine wants done before any record."""

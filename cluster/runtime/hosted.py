@@ -22,6 +22,7 @@ from sage.base.ids import JobId, NodeId, TaskId
 class _Hosted:
     gauge: Gauge
     is_open: bool = False
+    listing: str = ""
     has_ended: bool = False
     last_word: TaskFinished | TaskStopped | TaskFailed | None = None
     reported: TaskProgress | None = None
@@ -44,8 +45,12 @@ class HostedJob:
         """Account for an open task; return whether now all are."""
         task = self._tasks[fact.task_id]
         self._num_open += not task.is_open
-        task.is_open = True
+        task.is_open, task.listing = True, fact.listing
         return self._num_open == len(self._tasks)
+
+    def listings(self) -> tuple[tuple[TaskId, str], ...]:
+        """Return what each task whose source is dealt has found there is to read."""
+        return tuple((task_id, task.listing) for task_id, task in self._tasks.items() if task.listing)
 
     def said(self, last_word: TaskFinished | TaskStopped | TaskFailed) -> None:
         """Keep a task's last word, until its thread has ended."""

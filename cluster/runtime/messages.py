@@ -66,9 +66,10 @@ class SomethingCame:
 
 @dataclass(frozen=True, slots=True)
 class TaskOpened:
-    """Sources and sinks are open."""
+    """Sources and sinks are open. `listing`: what there is to deal, as the task found it; "" where nothing is dealt."""
 
     task_id: TaskId
+    listing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +172,11 @@ NodeOrder = DeployTasks | BeginJob | CheckpointJob | StopJob | LookUp | TaskFact
 
 @dataclass(frozen=True, slots=True)
 class JobOpened:
-    """Every task that was deployed on this node is open."""
+    """Every task that was deployed on this node is open. `listings`: of those whose source is dealt, by their ids."""
 
     job_id: JobId
     node_id: NodeId
+    listings: tuple[tuple[TaskId, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,7 +202,7 @@ class Node(Actor[NodeOrder | ActorEnded | ActorFailed]):
         match fact:
             case TaskOpened():
                 if job.opened(fact):
-                    self._ports.report(JobOpened(job.job_id, self._id))
+                    self._ports.report(JobOpened(job.job_id, self._id, job.listings()))
             case TaskDrained(task_id):
                 self._ports.report(JobTaskDrained(job.job_id, task_id))
             case TaskSetAside(_, letters):

@@ -13,6 +13,7 @@ from operators.state import State
 from operators.tables import Tables
 from sage.base.batch import Batch
 from sage.flow.checkpoint import StateKept
+from sage.flow.dealing import PartitionsRead
 
 
 class CheckpointStage(StrEnum):
@@ -42,7 +43,14 @@ class ReadNoMore:
     """The source has given its last record."""
 
 
-Reading = ReadFrom | ReadAfter | ReadNoMore
+@dataclass(frozen=True, slots=True)
+class ReadParts:
+    """What was read of a source by its partitions: by one task, or where another run goes on by all of its step."""
+
+    read: PartitionsRead
+
+
+Reading = ReadFrom | ReadAfter | ReadNoMore | ReadParts
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,11 @@ from cluster.runtime.due_marks import DueMarks
 from cluster.runtime.failures import SourceErrors
 from cluster.runtime.messages import TaskSpec
 from cluster.runtime.posts import ListeningReader, PostLog
-from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore
-from sage.base.errors import SourceUnreadable
+from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore, ReadParts
+from operators.partitions_reader import DealtReader
+from operators.read_times import ReadTimes
+from sage.base.errors import CheckpointUnusable, SourceUnreadable
+from sage.flow.dealing import PartitionsRead
 from sage.flow.ports import MarkedReader, PacedReader, SourceReader, WokenReader
 from sage.flow.spec import Read
 
@@ -43,6 +46,8 @@ class TaskSource:
         self._listening: ListeningReader | None = None  # the same, where it keeps what it takes
         self._num_read = 0
         self._num_before = 0  # so many are read again first, and passed over
+        self._dealt: DealtReader | None = None  # the same, where it reads what was dealt to this instance
+        self._read_last: PartitionsRead | None = None  # what was read of partitions, once they are read no more
         self._has_passed = False
         self.is_paused = False
         """It is not to be read before the READ_TIMER comes."""
@@ -53,8 +58,11 @@ class TaskSource:
     def is_open(self) -> bool:
         return self._reader is not None
 
-    def open(self, workshop: ReaderWorkshop, reading: Reading | None) -> None:
-        """Begin, or go on where a reading was. Raises SourceUnreadable."""
+    def open(self, workshop: ReaderWorkshop, reading: Reading | None, *, has_ended: bool = False) -> None:
+        """Begin, or go on where a reading was. `has_ended`: all was read, by every instance.
+
+        Raises SourceUnreadable.
+        """
         with self._errors:
             match reading:
                 case None:
@@ -64,11 +72,29 @@ class TaskSource:
                 case ReadAfter(num_records):
                     self._reader = workshop.reader(self._spec)
                     self._num_before = num_records
+                case ReadParts(read) if has_ended:
+                    self._read_last = read
+                case ReadParts(read):
+                    self._reader = workshop.reader_at(self._spec, read)
                 case ReadNoMore():
                     pass
+        self._dealt = self._reader if isinstance(self._reader, DealtReader) else None
+        if self._dealt is not None and self._num_before:
+            what = f"step {self._spec.chain.steps[0].name!r} was read as a whole, and is now to be read by partitions"
+            raise CheckpointUnusable(what, 'Begin anew: resume="never".')
         # Once, and not at each read: to ask for a protocol takes 30 us, as long as all else that is done for a record.
         self._marked = self._reader if isinstance(self._reader, MarkedReader) else None
         self._paced = self._reader if isinstance(self._reader, PacedReader) else None
+
+    @property
+    def times(self) -> ReadTimes | None:
+        """Event time by partitions; None where the source is not read by them."""
+        return self._dealt.times if self._dealt is not None else None
+
+    @property
+    def listing(self) -> str:
+        """What this instance has found there is to read; "" where that is not dealt."""
+        return self._dealt.listing if self._dealt is not None else ""
 
     @property
     def url(self) -> str:
@@ -107,6 +133,7 @@ class TaskSource:
             values = self._reader.read(min(max_records, num_before) if num_before > 0 else max_records)
         self._has_passed = num_before > 0 and bool(values)
         if values is None:
+            self._read_last = self._dealt.read_so_far() if self._dealt is not None else None
             self.close()
             self._check_passed()
             return None
@@ -131,6 +158,11 @@ class TaskSource:
         """Return where it is; None where nothing is read here."""
         if not isinstance(self._spec.chain.steps[0].spec, Read):
             return None
+        if self._read_last is not None:
+            return ReadParts(self._read_last)
+        if self._dealt is not None:
+            with self._errors:
+                return ReadParts(self._dealt.read_so_far())
         if self._reader is None:
             return ReadNoMore()
         position = getattr(self._reader, "position", None)
@@ -141,7 +173,7 @@ class TaskSource:
 
     def close(self) -> None:
         reader, self._reader = self._reader, None
-        self._marked = self._paced = self._listening = None
+        self._marked = self._paced = self._listening = self._dealt = None
         if reader is not None:
             reader.close()
 

@@ -57,4 +57,14 @@ class OperatorWorkshop:
         rng = Random(self._rng.getrandbits(128))
         turns = self._turns(spec.job_id)
         batch_records, unix_s, listen = self._batch_records, self._unix_s, self._listen
-        return Context(spec.id, rng, self._indexes, batch_records, spec.job_id, unix_s, turns, listen=listen)
+        return Context(
+            spec.id,
+            rng,
+            self._indexes,
+            batch_records,
+            spec.job_id,
+            unix_s,
+            turns,
+            listen=listen,
+            instance=spec.instance,
+        )

@@ -5,6 +5,8 @@ from typing import Any, NoReturn
 
 from sage.base.errors import SourceUnreadable
 from sage.base.inference import ChatRequest
+from sage.flow.check_numbers import Fault
+from sage.flow.undealt import ELSEWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +15,11 @@ class ChatSource:
 
     name: str
     num_ways: int = 1
+
+    def undealt(self) -> Fault | None:
+        """Return why one instance reads it."""
+        what = f"chat requests for {self.name!r} are given to one task, which keeps each with its reply"
+        return Fault(what, ELSEWHERE)
 
     def open(self) -> NoReturn:
         """Raise SourceUnreadable: only the nodes of a cluster are given chat requests."""

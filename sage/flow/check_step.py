@@ -47,13 +47,13 @@ from sage.flow.spec import (
     Write,
 )
 from sage.flow.template import fields_of_template
+from sage.flow.undealt import fault_of_dealing
 from sage.flow.windows import CountWindow, Session, Shape, Sliding, Tumbling
 
 MAX_WINDOWS = 100_000
 """Sliding ones that a record may be in, each of which gives a result of its own."""
 
 _ONE_TASK = {
-    Read: "a source is read",
     Write: "a sink is written",
     ToAll: "a stream is given to all instances",
     Iterate: "the records of a loop are counted",
@@ -214,6 +214,8 @@ def _faults_of_settings(step: Step) -> Iterator[Fault]:
     yield from counts(parallelism=step.parallelism)
     if step.parallelism > 1 and (whole := _ONE_TASK.get(type(step.spec))) is not None:
         yield Fault(f"{whole} by one task, not by {step.parallelism}", "Put with_parallelism on another step.")
+    if step.parallelism > 1 and isinstance(step.spec, Read):
+        yield from filter(None, [fault_of_dealing(step.spec.source)])
     has_function = not isinstance(step.spec, _WITHOUT_FUNCTION) or getattr(step.spec, "time", None) is not None
     if step.on_error is not OnError.FAIL and not has_function:
         yield Fault(f"{kind} takes no on_error: it has no function that is called with a record", "Put it on a map.")

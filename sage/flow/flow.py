@@ -11,7 +11,7 @@ from sage.flow.graph import Graph
 from sage.flow.origins import Origins
 from sage.flow.picture import html_from_steps, mermaid_from_steps, svg_from_steps
 from sage.flow.plan import plan_from_graph
-from sage.flow.ports import Source
+from sage.flow.ports import PartitionedSource, Source
 from sage.flow.run import run_graph
 from sage.flow.runner import JobResult
 from sage.flow.sources import source_from_collection
@@ -72,14 +72,16 @@ class Flow(Origins):
             raise refusal(f"from_collection takes what can be iterated, got {items!r:.80}", param="items")
         return self._begin(source_from_collection(items), "from_collection", time)
 
-    def from_source(self, source: Source[T], **time: Unpack[TimeOptions[T]]) -> Stream[T]:
+    def from_source(self, source: Source[T] | PartitionedSource[T], **time: Unpack[TimeOptions[T]]) -> Stream[T]:
         """Begin a stream with a source of your own: a value whose `open()` gives a reader (see sage.flow.ports).
+
+        One that has `partitions()` and `open_partition(name, position)` can be read by several instances.
 
         >>> import sage
         >>> from sage.flow.sources import TextSource
         >>> lines = sage.Flow("f").from_source(TextSource("corpus.txt"))
         """
-        if not callable(getattr(source, "open", None)):
+        if not callable(getattr(source, "open", None)) and not isinstance(source, PartitionedSource):
             advice = (
                 "Give a value whose open() returns a reader with read(max_records) and close(); or from_collection."
             )

@@ -3,7 +3,7 @@
 from sage.flow.connectors.http_sink import Delivered
 from sage.flow.connectors.http_source import posted_to
 from sage.flow.graph import Graph
-from sage.flow.ports import Repeats, ResumableSink, RewindableSource, repeats_of
+from sage.flow.ports import PartitionedSource, Repeats, ResumableSink, RewindableSource, repeats_of
 from sage.flow.spec import SINKS, IndexInto, Read, Spec, Write
 
 
@@ -35,7 +35,7 @@ def _promise_where_kept(spec: Spec) -> str | None:
     """Return what holds of a sink, and of a source that cannot say where it is, however often the flow is killed."""
     if posts := _promise_of_posts(spec, is_kept=True):
         return posts
-    if isinstance(spec, Read) and not isinstance(spec.source, RewindableSource):
+    if isinstance(spec, Read) and not isinstance(spec.source, RewindableSource | PartitionedSource):
         return "read again from its start where a run goes on from a checkpoint, and has to give the same records"
     return _promise_of_sink_kept(spec) if isinstance(spec, SINKS) else None
 

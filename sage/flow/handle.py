@@ -50,8 +50,8 @@ class Handle:
         return self
 
     def with_parallelism(self, num_instances: int) -> Self:
-        """Run the last step `num_instances` times side by side. Keyed steps keep each key on one instance; else the
-        order of records is not kept.
+        """Run the last step `num_instances` times side by side. Keyed steps keep each key on one instance; sources deal
+        whole files or partitions to instances, which keep the order within each; else the order is not kept.
 
         >>> import sage
         >>> numbers = sage.Flow("f").from_collection(range(10)).map(abs).with_parallelism(2)

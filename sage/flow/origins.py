@@ -15,7 +15,7 @@ from sage.flow.deliveries import checked_columns, checked_delimiter, checked_ser
 from sage.flow.files import is_url
 from sage.flow.given import checked_flag, checked_names, checked_path, checked_text, refuse
 from sage.flow.packing import is_packed
-from sage.flow.ports import Source
+from sage.flow.ports import PartitionedSource, Source
 from sage.flow.posts import PostOptions, source_with, time_of
 from sage.flow.sources import JsonLinesSource, TextSource
 from sage.flow.spec import Read
@@ -247,7 +247,9 @@ class Origins:
         """
         return self._begin(source_with(name, records, as_type, told), "from_http", time_of(told))
 
-    def _begin(self, source: Source[T], kind: str, time: TimeOptions[T] | None = None) -> Stream[T]:
+    def _begin(
+        self, source: Source[T] | PartitionedSource[T], kind: str, time: TimeOptions[T] | None = None
+    ) -> Stream[T]:
         step = Read(source) if time is None else read_with(source, time)
         return Stream(self._builder, self._builder.add(step, kind=kind))
 

@@ -113,6 +113,28 @@ class RewindableSource(Source[T_co], Protocol[T_co]):
         ...
 
 
+@runtime_checkable
+class PartitionedSource(Protocol[T_co]):
+    """A source of partitions that can be read apart: instances of its step share them, whole ones each.
+
+    It needs no `open`: one instance reads all partitions. Each has event time of its own: the slowest of those that are
+    open counts, but for what `idle_after_s` says. An instance reads its partitions in turn; `num_at_once`, where the
+    source has that, are open at a time, and the next one is begun when one of them has ended.
+    """
+
+    def partitions(self) -> Sequence[str]:
+        """Return the names of all there are, each once, in the order in which to begin them; raises SourceUnreadable.
+
+        Each instance asks, when the job begins or goes on: all nodes have to see the same. A name that is new then is
+        read by one of them.
+        """
+        ...
+
+    def open_partition(self, name: str, position: Any) -> PositionedReader[T_co]:
+        """Start to read one, or go on where a reader of it said it was; None is its start. Raises SourceUnreadable."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """How far a writing is: what a checkpoint keeps of it.

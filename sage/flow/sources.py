@@ -2,12 +2,14 @@
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, Generic, TypeVar
+from itertools import islice, pairwise
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import msgspec
 
 from sage.base.errors import SourceUnreadable
+from sage.flow.check_numbers import Fault
+from sage.flow.dealing import PartitionRead, PartitionsRead
 from sage.flow.files import check_length, files_of_pattern, look_at_line, paths_from
 from sage.flow.lines import Block, blocks_of_files
 
@@ -15,11 +17,16 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
+NUM_SLICES = 128
+"""Into which a collection is cut where several instances read it; it is also how many may."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CollectionSource(Generic[T_co]):
     """What is at hand: a list, tuple or range is sliced; anything else is iterated anew at each reading."""
 
     items: Iterable[T_co]
+    num_at_once: ClassVar[int] = 1
 
     def open(self) -> "SliceReader[T_co] | IteratorReader[T_co]":
         items = self.items
@@ -31,12 +38,50 @@ class CollectionSource(Generic[T_co]):
         reader.pass_over(position)
         return reader
 
+    def undealt(self) -> Fault | None:
+        """Return why one instance reads it; None for what can be sliced."""
+        if isinstance(self.items, list | tuple | range):
+            return None
+        what = f"a {type(self.items).__name__} can only be iterated, from its begin on, and so by one instance"
+        return Fault(what, "Give from_collection a list, which is dealt in slices.")
+
+    def partitions(self) -> list[str]:
+        """Return the slices that instances share, each by its bounds; of a list, a tuple or a range alone."""
+        return [f"{start}:{end}" for start, end in pairwise(self._bounds())]
+
+    def open_partition(self, name: str, position: int | None) -> "SliceReader[T_co]":
+        start, _, end = name.partition(":")
+        reader = SliceReader(self._sliceable()[int(start) : int(end)])
+        reader.pass_over(position or 0)
+        return reader
+
+    def by_partition(self, position: int) -> PartitionsRead:
+        """Return what one instance has read of all, as if it had been dealt."""
+        read = [(PartitionRead(f"{start}:{end}", position - start), end) for start, end in pairwise(self._bounds())]
+        return PartitionsRead(
+            tuple(each for each, end in read if each.position > 0 and position < end),
+            tuple(each.name for each, end in read if end <= position),
+        )
+
+    def _sliceable(self) -> Sequence[T_co]:
+        assert isinstance(self.items, list | tuple | range), "others are not dealt"
+        return cast("Sequence[T_co]", self.items)
+
+    def _bounds(self) -> list[int]:
+        num_items = len(self._sliceable())
+        num_slices = min(NUM_SLICES, num_items)
+        return [num_items * number // num_slices for number in range(num_slices + 1)] if num_slices else []
+
 
 class OneShotSource(Generic[T_co]):
     """An iterator, which can be read once only."""
 
     def __init__(self, items: Iterator[T_co]) -> None:
         self._items: Iterator[T_co] | None = items
+
+    def undealt(self) -> Fault | None:
+        """Return why one instance reads it."""
+        return Fault("an iterator can be read once only, and so by one instance", "Give from_collection a list.")
 
     def open(self) -> "IteratorReader[T_co]":
         """Start the only reading; raises SourceUnreadable at the second."""
@@ -59,12 +104,22 @@ class TextSource:
     """The lines of the file `path`, or of the files that match it."""
 
     path: str
+    num_at_once: ClassVar[int] = 1
 
     def open(self) -> "TextReader":
         return TextReader(blocks_of_files(files_of_pattern(self.path)))
 
     def open_at(self, position: Sequence[Any]) -> "TextReader":
         return text_reader_at(self.path, position)
+
+    def partitions(self) -> list[str]:
+        return files_of_pattern(self.path)
+
+    def open_partition(self, name: str, position: Sequence[Any] | None) -> "TextReader":
+        return text_reader_of(name, position)
+
+    def by_partition(self, position: Sequence[Any]) -> PartitionsRead:
+        return files_read(self.path, position)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +128,22 @@ class JsonLinesSource(Generic[T_co]):
 
     path: str
     as_type: type[T_co]
+    num_at_once: ClassVar[int] = 1
 
     def open(self) -> "JsonLinesReader[T_co]":
         return JsonLinesReader(TextReader(blocks_of_files(files_of_pattern(self.path))), self.as_type)
 
     def open_at(self, position: Sequence[Any]) -> "JsonLinesReader[T_co]":
         return JsonLinesReader(text_reader_at(self.path, position), self.as_type)
+
+    def partitions(self) -> list[str]:
+        return files_of_pattern(self.path)
+
+    def open_partition(self, name: str, position: Sequence[Any] | None) -> "JsonLinesReader[T_co]":
+        return JsonLinesReader(text_reader_of(name, position), self.as_type)
+
+    def by_partition(self, position: Sequence[Any]) -> PartitionsRead:
+        return files_read(self.path, position)
 
 
 class SliceReader(Generic[T_co]):
@@ -170,14 +235,40 @@ class TextReader:
 
 def text_reader_at(pattern: str, position: Sequence[Any]) -> TextReader:
     """Return a reader of the files that match, from a position on; raises SourceUnreadable where its file is gone."""
+    path = position[0]
+    return _text_reader(paths_from(pattern, path) if path else files_of_pattern(pattern), position)
+
+
+def text_reader_of(path: str, position: Sequence[Any] | None) -> TextReader:
+    """Return a reader of one file, from a position on; raises SourceUnreadable where it is shorter than that."""
+    return _text_reader([path], position or NOWHERE)
+
+
+NOWHERE = ("", 1, 0, 0)
+"""The position of a reader that has read nothing."""
+
+
+def _text_reader(paths: list[str], position: Sequence[Any]) -> TextReader:
     path, first_line, offset_bytes, num_lines = position
     if not path:
-        return TextReader(blocks_of_files(files_of_pattern(pattern)))
-    paths = paths_from(pattern, path)
+        return TextReader(blocks_of_files(paths))
     check_length(path, offset_bytes)
     reader = TextReader(blocks_of_files(paths, first_line, offset_bytes))
     reader.pass_over(num_lines)
     return reader
+
+
+def files_read(pattern: str, position: Sequence[Any]) -> PartitionsRead:
+    """Return what one instance has read of all files that match, in their order, as if they had been dealt.
+
+    `position` begins with the file that is being read. Raises SourceUnreadable where that is gone.
+    """
+    path = position[0]
+    if not path:
+        return PartitionsRead()
+    left = set(paths_from(pattern, path))
+    before = [found for found in files_of_pattern(pattern) if found not in left]
+    return PartitionsRead((PartitionRead(path, position),), tuple(before))
 
 
 class JsonLinesReader(Generic[T_co]):

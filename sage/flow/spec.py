@@ -8,7 +8,7 @@ from sage.base.inference import ServiceClass
 from sage.flow.call_cache import CallCache
 from sage.flow.iterate import Again as Again
 from sage.flow.iterate import Iterate as Iterate
-from sage.flow.ports import Sink, Source
+from sage.flow.ports import PartitionedSource, Sink, Source
 from sage.flow.reranking import Rerank as Rerank
 from sage.flow.two_inputs import AsOf as AsOf
 from sage.flow.two_inputs import JoinWindows as JoinWindows
@@ -45,7 +45,7 @@ class Read:
     `due_in_s`: how long after it was read a record is due at the end of the flow; None: at no time.
     """
 
-    source: Source[Any]
+    source: Source[Any] | PartitionedSource[Any]
     time: AssignTimestamps | None = None
     due_in_s: float | None = None
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable
 from typing import Any, Generic, TypedDict, TypeVar
 
-from sage.flow.ports import Source
+from sage.flow.ports import PartitionedSource, Source
 from sage.flow.spec import AssignTimestamps, Read
 from sage.flow.where import refusal
 
@@ -36,7 +36,7 @@ class TimeOptions(ClockOptions[T], Generic[T], total=False):
     due_in_s: float | None
 
 
-def read_with(source: Source[Any], told: TimeOptions[Any]) -> Read:
+def read_with(source: Source[Any] | PartitionedSource[Any], told: TimeOptions[Any]) -> Read:
     """Return how `source` is read; raises FlowInvalid."""
     clock = {name: value for name, value in told.items() if name != "due_in_s"}
     return Read(source, event_time(**clock), told.get("due_in_s"))  # type: ignore[arg-type]  # the rest of its keywords

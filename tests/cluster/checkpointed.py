@@ -72,6 +72,24 @@ def flow_to(folder: Path, dies: int = -1, parallelism: int = 2) -> tuple[sage.Fl
     return flow, keyed.count(final=True).named("count").with_parallelism(parallelism).collect()
 
 
+def flow_of_files(folder: Path, num_instances: int) -> tuple[sage.Flow, Any]:
+    """Return a flow that adds up, by key, the numbers in files that several instances read."""
+    flow = sage.Flow("of-files")
+    rows = flow.read_csv(folder / "in" / "*.csv", as_type=Numbered).named("rows").with_parallelism(num_instances)
+    numbers = rows.map(number_of).with_parallelism(num_instances).map(paced).with_parallelism(num_instances)
+    keyed = numbers.named("numbers").key_by(lambda n: n % NUM_KEYS).with_parallelism(num_instances)
+    return flow, keyed.count(final=True).named("count").with_parallelism(2).collect()
+
+
+@dataclass(frozen=True)
+class Numbered:
+    number: int
+
+
+def number_of(row: Numbered) -> int:
+    return row.number
+
+
 def main(folder: str, dies: str) -> None:
     flow, counts = flow_to(Path(folder), int(dies))
     kept = sage.Checkpoint(Path(folder) / "kept", every_s=0.05)

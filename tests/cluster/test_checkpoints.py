@@ -19,12 +19,14 @@ import pytest
 import sage
 from cluster.client.nodes_here import nodes_here
 from sage.base.errors import CheckpointUnusable, RecordFailed
-from tests.cluster.checkpointed import NUM_KEYS, NUM_RECORDS, flow_to, ledger_in, paced
+from sage.flow.runner import Cluster
+from tests.cluster.checkpointed import NUM_KEYS, NUM_RECORDS, flow_of_files, flow_to, ledger_in, paced
 from tests.cluster.waiting import eventually
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.cluster
 DEADLINE_S = 60.0
+NUM_OF_FILES = 30_000
 _NUM_KILLS = int(os.environ.get("SAGE_KILLS", "5"))
 _COUNTS = [(key, NUM_RECORDS // NUM_KEYS) for key in range(NUM_KEYS)]
 
@@ -162,6 +164,30 @@ def test_a_savepoint_begins_with_another_number_of_instances(tmp_path: Path) -> 
     assert result.records_in == NUM_RECORDS
     assert sorted(counts.items) == _COUNTS
     check_output(tmp_path)
+
+
+def test_files_that_nodes_share_are_gone_on_with_by_another_number_of_instances(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for file in range(5):
+        numbers = range(file, NUM_OF_FILES, 5)
+        (tmp_path / "in" / f"{file}.csv").write_text("number\n" + "".join(f"{number}\n" for number in numbers))
+    flow, _ = flow_of_files(tmp_path, 3)
+    with sage.connect("local:2") as cluster:
+        job = cluster.submit(flow, checkpoint=sage.Checkpoint(tmp_path / "kept", every_s=0.05))
+        job.savepoint(tmp_path / "saved")
+        job.cancel()
+        check_rest_of_files(tmp_path, 2, cluster)
+    with sage.connect() as cluster:
+        check_rest_of_files(tmp_path, 1, cluster)
+
+
+def check_rest_of_files(folder: Path, num_instances: int, cluster: Cluster) -> None:
+    """Go on from the savepoint with so many instances, and check what comes of all."""
+    flow, counts = flow_of_files(folder, num_instances)
+    begun = sage.Checkpoint(folder / f"by {num_instances}", every_s=0.05, savepoint=folder / "saved")
+    result = cluster.submit(flow, checkpoint=begun).wait(DEADLINE_S)
+    assert result.records_in == NUM_OF_FILES
+    assert sorted(counts.items) == [(key, NUM_OF_FILES // NUM_KEYS) for key in range(NUM_KEYS)]
 
 
 def test_calls_in_flight_and_buffers_are_part_of_a_checkpoint(tmp_path: Path) -> None:

@@ -2,14 +2,16 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
 from sage.base.errors import SourceUnreadable
 from sage.flow.connectors.csv_rows import RowBlock, blocks_of_csv, check_header, header_of_csv
 from sage.flow.connectors.empty_fields import NOTHING, empty_values
+from sage.flow.dealing import PartitionsRead
 from sage.flow.files import check_length, files_of_pattern, look_at_line, paths_from
+from sage.flow.sources import NOWHERE, files_read
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -26,16 +28,30 @@ class CsvSource(Generic[T_co]):
     path: str
     as_type: type[T_co] | None = None
     delimiter: str = ","
+    num_at_once: ClassVar[int] = 1
 
     def open(self) -> "CsvReader[T_co]":
         return CsvReader(self, files_of_pattern(self.path))
 
     def open_at(self, position: Sequence[Any]) -> "CsvReader[T_co]":
+        path = position[0]
+        return self._reader(paths_from(self.path, path), position) if path else self.open()
+
+    def partitions(self) -> list[str]:
+        return files_of_pattern(self.path)
+
+    def open_partition(self, name: str, position: Sequence[Any] | None) -> "CsvReader[T_co]":
+        return self._reader([name], position or NOWHERE)
+
+    def by_partition(self, position: Sequence[Any]) -> PartitionsRead:
+        return files_read(self.path, position)
+
+    def _reader(self, paths: list[str], position: Sequence[Any]) -> "CsvReader[T_co]":
         path, first_line, offset_bytes, num_rows = position
         if not path:
-            return self.open()
+            return CsvReader(self, paths)
         check_length(path, offset_bytes)
-        reader = CsvReader(self, paths_from(self.path, path), first_line, offset_bytes)
+        reader = CsvReader(self, paths, first_line, offset_bytes)
         reader.pass_over(num_rows)
         return reader
 

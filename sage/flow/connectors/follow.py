@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import IO
 
 from sage.base.errors import SourceUnreadable
+from sage.flow.check_numbers import Fault
 from sage.flow.files import unreadable
 from sage.flow.lines import LEN_READ_BYTES
 from sage.flow.packing import is_packed
+from sage.flow.undealt import ELSEWHERE
 
 EVERY_S = 0.25
 _MAX_EMPTY_READS = 2  # of a renamed file before the next: whoever writes may not know yet
@@ -25,6 +27,10 @@ class FollowSource:
     """The lines of the file `path`, and of those that take its place."""
 
     path: str
+
+    def undealt(self) -> Fault | None:
+        """Return why one instance reads it."""
+        return Fault(f"{self.path}, one file that grows, is read by one instance, in its order", ELSEWHERE)
 
     def open(self) -> "FollowReader":
         """Start at the beginning; raises SourceUnreadable."""

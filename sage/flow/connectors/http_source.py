@@ -12,6 +12,7 @@ import msgspec
 from sage.base.errors import SourceUnreadable
 from sage.base.hosts import is_loopback
 from sage.flow.check_numbers import Fault, at_least, whole_numbers
+from sage.flow.undealt import ELSEWHERE
 
 RecordsAs = Literal["json", "text", "requests"]
 
@@ -55,6 +56,10 @@ class HttpSource:
     max_body_bytes: int = MAX_BODY_BYTES
     max_waiting: int = MAX_WAITING
     max_posts: int | None = None
+
+    def undealt(self) -> Fault | None:
+        """Return why one instance reads it."""
+        return Fault(f"what is posted to {self.name!r} is taken by one instance", ELSEWHERE)
 
     def open(self) -> NoReturn:
         """Raise SourceUnreadable: only the tasks of a job listen."""

@@ -16,6 +16,7 @@ from sage.flow.connectors.kafka_client import (
     look_for_brokers,
     said_of_kafka,
 )
+from sage.flow.dealing import PartitionRead, PartitionsRead
 
 WAIT_S = 0.1
 
@@ -53,33 +54,87 @@ class KafkaSource:
         """Go on at the offsets; a partition that was not there then is read from its start."""
         return KafkaReader(self, {(topic, partition): offset for topic, partition, offset in position}, "earliest")
 
+    def partitions(self) -> list[str]:
+        """Return every partition there is, as `topic/number`; raises SourceUnreadable, ExtraMissing."""
+        where = where_of(self)
+        complaints = Complaints(where)
+        consumer = _consumer(self, kafka(), where, complaints)
+        try:
+            with said_of_kafka(f"{where} cannot be read", SourceUnreadable):
+                look_for_brokers(consumer, complaints)
+                return [f"{topic}/{partition}" for topic, partition in _places(self, consumer, where)]
+        finally:
+            consumer.close()
+
+    def open_partition(self, name: str, position: int | None) -> "KafkaReader":
+        """Start to read one, at an offset or at its start."""
+        return KafkaReader(self, {} if position is None else {_place(name): position}, "earliest", [_place(name)])
+
+    def open_together(self, left: Sequence[PartitionRead], *, is_new: bool) -> "KafkaReader":
+        """Read several: a partition that was not there before is read from its start."""
+        offsets = {_place(each.name): each.position for each in left if each.position is not None}
+        places = [_place(each.name) for each in left]
+        return KafkaReader(self, offsets, self.start if is_new else "earliest", places)
+
+    def by_partition(self, position: Sequence[Any]) -> PartitionsRead:
+        """Return where one instance was in all partitions, as if they had been dealt."""
+        return PartitionsRead(tuple(PartitionRead(f"{topic}/{number}", offset) for topic, number, offset in position))
+
 
 def place_of(record: KafkaRecord) -> Place:
     """Return which partition a record is of: event time advances in each on its own."""
     return record["topic"], record["partition"]
 
 
+def where_of(source: KafkaSource) -> str:
+    return f"{', '.join(source.topics)} of Kafka at {source.servers}"
+
+
+def _place(name: str) -> Place:
+    topic, _, partition = name.rpartition("/")
+    return topic, int(partition)
+
+
+def _consumer(source: KafkaSource, library: Any, where: str, complaints: Complaints) -> Any:
+    with said_of_kafka(f"{where} cannot be read", SourceUnreadable):
+        return library.Consumer(
+            {
+                "group.id": "sage",
+                **dict(source.settings),
+                "bootstrap.servers": source.servers,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "logger": complaints,
+            }
+        )
+
+
+def _places(source: KafkaSource, consumer: Any, where: str) -> list[Place]:
+    found: list[Place] = []
+    for topic in source.topics:
+        about = consumer.list_topics(topic, timeout=CALL_LIMIT_S).topics[topic]
+        if about.error is not None or not about.partitions:
+            raise SourceUnreadable(
+                f"{where}: the topic {topic} is not there: {about.error}", "Create it, or check its name."
+            )
+        found += [(topic, partition) for partition in sorted(about.partitions)]
+    return found
+
+
 class KafkaReader:
-    def __init__(self, source: KafkaSource, offsets: dict[Place, int], start: str) -> None:
+    def __init__(
+        self, source: KafkaSource, offsets: dict[Place, int], start: str, places: Sequence[Place] | None = None
+    ) -> None:
+        """`places`: what to read; None for all there is."""
         self._source = source
-        self._where = f"{', '.join(source.topics)} of Kafka at {source.servers}"
+        self._where = where_of(source)
         self._kafka = kafka()
         complaints = Complaints(self._where)
-        with said_of_kafka(f"{self._where} cannot be read", SourceUnreadable):
-            self._consumer = self._kafka.Consumer(
-                {
-                    "group.id": "sage",
-                    **dict(source.settings),
-                    "bootstrap.servers": source.servers,
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "error",
-                    "logger": complaints,
-                }
-            )
+        self._consumer = _consumer(source, self._kafka, self._where, complaints)
         try:
             with said_of_kafka(f"{self._where} cannot be read", SourceUnreadable):
                 look_for_brokers(self._consumer, complaints)
-                self._offsets, self._ends = self._begin(offsets, start)
+                self._offsets, self._ends = self._begin(offsets, start, places)
         except SourceUnreadable:
             self._consumer.close()
             raise
@@ -87,6 +142,12 @@ class KafkaReader:
     def position(self) -> list[tuple[str, int, int]]:
         """Return of each partition the offset of the next message."""
         return [(topic, partition, offset) for (topic, partition), offset in sorted(self._offsets.items())]
+
+    def positions(self) -> list[tuple[str, int]]:
+        return [(f"{topic}/{partition}", offset) for topic, partition, offset in self.position()]
+
+    def owned(self) -> list[Place]:
+        return list(self._offsets)
 
     def read(self, max_records: int) -> Sequence[KafkaRecord] | None:
         """Return what is there, nothing after a moment's wait; raises SourceUnreadable."""
@@ -102,10 +163,12 @@ class KafkaReader:
     def close(self) -> None:
         self._consumer.close()
 
-    def _begin(self, offsets: dict[Place, int], start: str) -> tuple[dict[Place, int], dict[Place, int]]:
+    def _begin(
+        self, offsets: dict[Place, int], start: str, places: Sequence[Place] | None
+    ) -> tuple[dict[Place, int], dict[Place, int]]:
         """Assign every partition; return where each begins, and where it ended just now."""
         partition_of, ends = self._kafka.TopicPartition, {}
-        for place in self._places():
+        for place in _places(self._source, self._consumer, self._where) if places is None else places:
             low, high = self._consumer.get_watermark_offsets(partition_of(*place), timeout=CALL_LIMIT_S)
             ends[place] = high
             offsets.setdefault(place, low if start == "earliest" else high)
@@ -113,17 +176,6 @@ class KafkaReader:
             raise SourceUnreadable(f"{self._where} had the partitions {gone}, and has them no more")
         self._consumer.assign([partition_of(*place, offset) for place, offset in offsets.items()])
         return offsets, ends
-
-    def _places(self) -> list[Place]:
-        found: list[Place] = []
-        for topic in self._source.topics:
-            about = self._consumer.list_topics(topic, timeout=CALL_LIMIT_S).topics[topic]
-            if about.error is not None or not about.partitions:
-                raise SourceUnreadable(
-                    f"{self._where}: the topic {topic} is not there: {about.error}", "Create it, or check its name."
-                )
-            found += [(topic, partition) for partition in about.partitions]
-        return found
 
     def _is_wanted(self, message: Any) -> bool:
         """Say whether a message is one, and not beyond the end; raises SourceUnreadable where it is an error."""

@@ -3,13 +3,15 @@
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
 from sage.base.errors import SourceUnreadable
 from sage.flow.connectors.extras import library
+from sage.flow.dealing import PartitionsRead
 from sage.flow.files import files_of_pattern, opened, paths_from
+from sage.flow.sources import files_read
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -23,6 +25,7 @@ class ParquetSource(Generic[T_co]):
     path: str
     as_type: type[T_co] | None = None
     columns: tuple[str, ...] | None = None
+    num_at_once: ClassVar[int] = 1
 
     def open(self) -> "ParquetReader[T_co]":
         """Start a reading; raises SourceUnreadable, ExtraMissing."""
@@ -31,6 +34,16 @@ class ParquetSource(Generic[T_co]):
     def open_at(self, position: Sequence[Any]) -> "ParquetReader[T_co]":
         path, row_group, num_rows = position
         return ParquetReader(self, paths_from(self.path, path), row_group, num_rows) if path else self.open()
+
+    def partitions(self) -> list[str]:
+        return files_of_pattern(self.path)
+
+    def open_partition(self, name: str, position: Sequence[Any] | None) -> "ParquetReader[T_co]":
+        _, row_group, num_rows = position or ("", 0, 0)
+        return ParquetReader(self, [name], row_group, num_rows)
+
+    def by_partition(self, position: Sequence[Any]) -> PartitionsRead:
+        return files_read(self.path, position)
 
 
 class ParquetReader(Generic[T_co]):

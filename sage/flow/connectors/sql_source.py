@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 from sage.base.errors import SourceUnreadable
+from sage.flow.check_numbers import Fault
 from sage.flow.connectors.databases import engine_for, said_of, shown
 from sage.flow.connectors.extras import library
 
@@ -37,6 +38,11 @@ class SqlSource(Generic[T_co]):
     as_type: type[T_co] | None = None
     after: Any = None
     follow_every_s: float | None = None
+
+    def undealt(self) -> Fault | None:
+        """Return why one instance reads it."""
+        what = f"rows are read in the order of {self.order_by!r} by one instance"
+        return Fault(what, "Write several from_sql with a range each, and put them together by union.")
 
     def open(self) -> "SqlReader[T_co]":
         """Start a reading; raises SourceUnreadable, ExtraMissing."""

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, field
 
 from sage.base.clock import Clock, SystemClock
+from sage.flow.check_numbers import Fault
+from sage.flow.undealt import ELSEWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +14,10 @@ class TickSource:
 
     period_s: float
     clock: Clock = field(default_factory=SystemClock)
+
+    def undealt(self) -> Fault | None:
+        """Return why one instance reads it."""
+        return Fault("ticks come from one clock, not from several", ELSEWHERE)
 
     def open(self) -> "TickReader":
         return TickReader(self, math.floor(self.clock.unix_s() / self.period_s) + 1)

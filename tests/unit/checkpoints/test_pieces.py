@@ -13,10 +13,11 @@ from cluster.checkpoints.joining import state_from_pieces
 from cluster.checkpoints.pieces import MAX_PIECES, PieceEncoder, frozen
 from cluster.checkpoints.sections import steps_in_piece
 from cluster.runtime.record_types import RecordTypes
-from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore, TaskState
+from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore, ReadParts, TaskState
 from operators.state import Prefix, StepState
 from sage.base.batch import Batch
 from sage.base.errors import CheckpointUnusable, RecordUnsendable
+from sage.flow.dealing import PartitionRead, PartitionsRead
 
 TYPES = RecordTypes()
 
@@ -54,7 +55,11 @@ def kept(states: Sequence[TaskState]) -> list[bytes]:
     return pieces
 
 
-@pytest.mark.parametrize("reading", [None, ReadNoMore(), ReadAfter(0), ReadAfter(7), ReadFrom(0), ReadFrom(("a", 1))])
+PARTS = ReadParts(PartitionsRead((PartitionRead("a", ("a", 1), 2.5), PartitionRead("b")), ("c", "d")))
+READINGS = [None, ReadNoMore(), ReadAfter(0), ReadAfter(7), ReadFrom(0), ReadFrom(("a", 1)), PARTS]
+
+
+@pytest.mark.parametrize("reading", READINGS)
 def test_a_state_comes_out_as_it_went_in(reading: Reading | None) -> None:
     state = TaskState(
         steps={

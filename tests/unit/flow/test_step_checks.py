@@ -96,7 +96,6 @@ BAD: dict[str, Callable[[Any], object]] = {
     "split takes a predicate for each side": lambda s: s.split({}),
     "split takes a function": lambda s: s.split({"a": NOT_CALLABLE}),
     "parallelism is 0": lambda s: s.map(str).with_parallelism(0),
-    "a source is read by one task, not by 2": lambda s: s.with_parallelism(2),
     "a sink is written by one task, not by 2": lambda s: s.collect().with_parallelism(2),
     "resources are never negative": lambda s: s.map(str).with_resources(cpus=-1),
     "never infinite": lambda s: s.map(str).with_resources(gpus=float("inf")),

@@ -17,7 +17,7 @@ from cluster.jobs.job import (
     StopOn,
 )
 from cluster.runtime.messages import JobOpened, JobStopped, JobTaskDrained, JobTaskEnded
-from sage.base.errors import InternalError, JobCancelled, NodeLost, RecordFailed, TaskStuck
+from sage.base.errors import InternalError, JobCancelled, NodeLost, RecordFailed, SourceUnreadable, TaskStuck
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.flow.runner import JobStatus
 
@@ -63,6 +63,16 @@ def test_nothing_begins_before_every_node_has_opened(job: JobMachine) -> None:
     seen.append(job.status)
     assert feed(job, JobOpened(JOB, B)) == [BeginOn(A), BeginOn(B)]
     assert [*seen, job.status] == [JobStatus.CREATED, JobStatus.CREATED, JobStatus.RUNNING]
+
+
+def test_instances_that_do_not_find_the_same_to_read_read_nothing(job: JobMachine) -> None:
+    other = TaskId("job/read/1")
+    assert feed(job, JobOpened(JOB, A, ((READ, "as listed"),))) == []
+    assert feed(job, JobOpened(JOB, B, ((other, "otherwise"),))) == [StopOn(A), StopOn(B)]
+    feed(job, JobStopped(JOB, A, ()), JobStopped(JOB, B, ()))
+    assert job.status is JobStatus.FAILED
+    assert isinstance(job.error, SourceUnreadable)
+    assert "instances of 'read' do not find the same to read" in str(job.error)
 
 
 def test_a_job_drains_once_its_sources_are_read_and_finishes_once_all_nodes_are_rid_of_it(job: JobMachine) -> None:

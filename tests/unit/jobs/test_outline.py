@@ -11,6 +11,7 @@ from sage.base.errors import FlowInvalid, InternalError
 from sage.base.ids import JobId
 from sage.flow.graph import models_of
 from sage.flow.plan import Plan, plan_from_graph
+from sage.flow.ports import PartitionedSource
 from sage.flow.spec import SINKS, Read
 from tests.cluster.topologies import SHAPES, Shape
 
@@ -59,6 +60,7 @@ def test_a_plan_without_code_says_so_when_it_is_run() -> None:
     plan = plan_from_outline(outline_from_plan(plan_of(SHAPES[0])))
     read = plan.graph.steps[0].spec
     assert isinstance(read, Read)
+    assert not isinstance(read.source, PartitionedSource)
     with pytest.raises(InternalError, match="on the job's nodes only"):
         read.source.open()
 

@@ -190,7 +190,10 @@ def test_what_has_no_json_form_is_refused(servers: str) -> None:
     writer.close(complete=False)
 
 
-def test_a_flow_that_failed_goes_on_at_the_offsets_of_its_checkpoint(servers: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("before", "now"), [(1, 1), (1, 3), (3, 2)])
+def test_a_flow_that_failed_goes_on_at_the_offsets_of_its_checkpoint(
+    servers: str, tmp_path: Path, before: int, now: int
+) -> None:
     topic, num_messages = f"t{uuid4().hex}", 8_000
     producer = ck.Producer({"bootstrap.servers": servers})
     for number in range(num_messages):
@@ -199,13 +202,14 @@ def test_a_flow_that_failed_goes_on_at_the_offsets_of_its_checkpoint(servers: st
 
     kept = sage.Checkpoint(tmp_path / "kept", every_s=0.01)
     failing = sage.Flow("kafka")
-    records = failing.from_kafka(servers, topic, until_end=True).map(FailsOnceKept(tmp_path / "kept"))
+    records = failing.from_kafka(servers, topic, until_end=True).with_parallelism(before)
+    records = records.map(FailsOnceKept(tmp_path / "kept"))
     records.map(number_of).key_by(is_odd).sum(final=True).collect()
     with pytest.raises(RecordFailed):
         failing.run(timeout_s=60, progress=False, checkpoint=kept)
     counted = Counted()
     mended = sage.Flow("kafka")
-    records = mended.from_kafka(servers, topic, until_end=True).map(counted)
+    records = mended.from_kafka(servers, topic, until_end=True).with_parallelism(now).map(counted)
     sums = records.map(number_of).key_by(is_odd).sum(final=True).collect()
     mended.run(timeout_s=60, progress=False, checkpoint=kept, resume="must")
     assert dict(sums.items) == {odd: sum(range(odd, num_messages, 2)) for odd in (0, 1)}
