@@ -11,7 +11,7 @@ from typing import Any
 
 from operators.accumulate import finish_of, join_of, update_lines
 from operators.alarms import Alarms
-from operators.early import Early
+from operators.early import Early, window_of_counts
 from operators.failure import Failures
 from operators.given import Given, given_from
 from operators.marks import Marks
@@ -143,11 +143,12 @@ class AlignedWindows:
         given_s, self._behind_s = self._hear(state.heard)
         self._watermark_s = given_s
         for pane, values in state.panes.items():
-            if pane.startswith(SINCE):
+            window = int(pane.removeprefix(SINCE)) if pane.startswith(SINCE) else window_of_counts(int(pane))
+            if window is None:
+                self._kept |= {int(pane): dict(values)} if values else {}
+            elif self._end_s(window) > self._behind_s:  # else it is given whole before all else
                 for key, num in values.items():
-                    self._early.add(int(pane.removeprefix(SINCE)), key, num)
-            elif values:
-                self._kept[int(pane)] = dict(values)
+                    self._early.add(window, key, num)
         self._next_end_s = min(map(self._end_s, self._unfired()), default=inf)
 
     def _hear(self, heard: Iterable[Any]) -> tuple[float, float]:

@@ -58,7 +58,7 @@ from sage.flow.spec import (
     Window,
     Within,
     Write,
-    spills,
+    holds_keys,
 )
 
 
@@ -152,7 +152,7 @@ class _Cutter:
 
     def _table(self, step: Step) -> Table | None:
         """Return where a step keeps what memory has no room for; None: it keeps all in memory."""
-        if self._context.tables is None or not spills(step.spec):
+        if self._context.tables is None or not holds_keys(step.spec):
             return None
         self.tables.append(self._context.tables.open(step.name))
         return self.tables[-1]

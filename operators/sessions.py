@@ -26,10 +26,11 @@ from sage.flow.windows import Session, WindowResult
 class Span:
     """One session. `is_given`: its result left already. `replaces`: those that it joins; None once it is in place.
 
-    `due_s`: where sessions are in a table, the time at which this one is due to be looked at.
+    `due_s`: where sessions are in a table, the time at which this one is due to be looked at; `since`: how many records
+    it has had since it last gave its result.
     """
 
-    __slots__ = ("due_s", "first_s", "is_given", "is_gone", "last_s", "replaces", "value")
+    __slots__ = ("due_s", "first_s", "is_given", "is_gone", "last_s", "replaces", "since", "value")
     due_s: float
 
     def __init__(self, first_s: float, last_s: float, value: Any = MISSING) -> None:
@@ -38,6 +39,7 @@ class Span:
         self.value = value
         self.is_given = False
         self.is_gone = False
+        self.since = 0
         self.replaces: list[Span] | None = None
 
 

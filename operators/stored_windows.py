@@ -14,18 +14,20 @@ from typing import Any
 
 from operators.alarms import Alarms
 from operators.aligned import SINCE, AlignedWindows, Values
+from operators.early import pane_of_counts, window_of_counts
 from operators.failure import Failures
 from operators.given import Given
 from operators.sides import Add
 from operators.spilled import Spilled
 from operators.state import StepState
+from operators.stored_early import CountsInPanes
 from operators.tables import Table
 from operators.timed_state import Fired
 from sage.flow.graph import Step
 from sage.flow.spec import Window
 from sage.flow.windows import Sliding, Tumbling
 
-_MAX_PANE = 1 << 62
+_MAX_PANE = 1 << 61
 
 
 class _Pane(dict[Hashable, Any]):
@@ -70,9 +72,11 @@ class StoredAlignedWindows(AlignedWindows):
         super().__init__(step, shape, spec, failures, late, alarms)
         self._table = table
         self._spilled = Spilled(table, rows=table.panes)
+        self._counts = self._early = CountsInPanes(spec.trigger, alarms, self._spilled)
         self._ready: deque[int] = deque()
         self._place = b""
         self._given_s = -inf
+        self._is_giving = False
 
     def advance(self, watermark_s: float | None) -> Fired:
         fired: Fired = ([], [])
@@ -82,13 +86,17 @@ class StoredAlignedWindows(AlignedWindows):
         if watermark_s is not None and watermark_s > self._watermark_s:
             self._watermark_s = watermark_s
             self._begin_to_give()
-        if self.is_behind:
+        if self._is_giving:
             self._give_part(fired)
+        if not self._is_giving:
+            for window, keys in self._counts.take_part(self._spilled.len_part):
+                self._fire(window, fired, keys)
+        self.is_behind = self._is_giving or self._counts.is_behind
         self._spilled.trim()
         return fired
 
     def _begin_to_give(self) -> None:
-        self.is_behind = True
+        self._is_giving = True
         if self._watermark_s >= self._next_end_s:
             over = (window for window in self._open() if self._given_s < self._end_s(window) <= self._watermark_s)
             self._ready = deque(over)
@@ -108,10 +116,11 @@ class StoredAlignedWindows(AlignedWindows):
                 self._place = part[-1][0]
             num_left -= len(part)
         if not self._ready:
-            self.is_behind, self._given_s = False, self._watermark_s
+            self._is_giving, self._given_s = False, self._watermark_s
             self._forget_before(self._given_s)
             self._next_end_s = min(map(self._end_s, self._unfired()), default=inf)
             self._forget()
+            self._counts.forget_over(lambda window: self._end_s(window) <= self._given_s)
 
     def _rows_of(self, window: int) -> Iterator[tuple[bytes, Hashable, tuple[Any, ...]]]:
         """Return the rows of a window that are not given: the place of each key, the key, and its parts in order."""
@@ -149,11 +158,15 @@ class StoredAlignedWindows(AlignedWindows):
         """Take panes of a table, or those that were held in memory: then all instances had given the same windows."""
         self._spilled.restore(state)
         for pane, values in state.panes.items():
-            for key, value in values.items() if not pane.startswith(SINCE) else ():
-                self._spilled[int(pane), key] = value
+            is_count = pane.startswith(SINCE)
+            number = pane_of_counts(int(pane.removeprefix(SINCE))) if is_count else int(pane)
+            for key, value in values.items():
+                self._spilled[number, key] = value
                 self._spilled.trim()
         self._spilled.write()
-        self._kept = {pane: self._new_pane(pane) for pane in self._table.panes.numbers()}
+        panes = (pane for pane in self._table.panes.numbers() if window_of_counts(pane) is None)
+        self._kept = {pane: self._new_pane(pane) for pane in panes}
+        self._counts.restore()
         self._given_s, self._watermark_s = self._hear(state.heard)
         self._next_end_s = min((e for e in map(self._end_s, self._open()) if e > self._given_s), default=inf)
         if self._given_s < self._watermark_s:

@@ -30,7 +30,7 @@ from sage.base.clock import Clock
 from sage.base.errors import CheckpointUnusable, InternalError
 from sage.base.ids import new_id
 from sage.flow.connectors.http_source import posted_to
-from sage.flow.spec import ModelStep, spills
+from sage.flow.spec import ModelStep, holds_keys
 
 
 class Keepers:
@@ -179,7 +179,7 @@ class FolderKeeper:
     def _at_home(self, name: str, step: StepState) -> StepState:
         """Read the tables of a step that keeps all in memory now; leave those of others, which take them up."""
         spilling = self._keeping.state == "rocksdb" and any(
-            each.name == name and spills(each.spec) for each in self._spec.chain.steps
+            each.name == name and holds_keys(each.spec) for each in self._spec.chain.steps
         )
         return step if spilling or not step.stored else in_memory(step, self._tables.open(name))
 

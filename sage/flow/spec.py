@@ -321,9 +321,9 @@ HOLDS_KEYS = (Aggregate, Reduce, Fold, Process, Window, Within, JoinWindows, AsO
 SINKS = (IndexInto, Write, ForEach, Reply)
 
 
-def spills(spec: Spec) -> bool:
-    """Say whether the state of a step may be larger than memory, where the user says so."""
-    return isinstance(spec, HOLDS_KEYS) and not (isinstance(spec, Window) and spec.trigger is not None)
+def holds_keys(spec: Spec) -> bool:
+    """Say whether a step keeps something of each key: that may be larger than memory, where the user says so."""
+    return isinstance(spec, HOLDS_KEYS)
 
 
 def sides_of(spec: Spec) -> tuple[str, ...]:

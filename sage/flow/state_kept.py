@@ -2,14 +2,10 @@
 
 from sage.flow.checkpoint import StateKept
 from sage.flow.graph import Graph
-from sage.flow.spec import HOLDS_KEYS, spills
+from sage.flow.spec import holds_keys
 
 
 def state_lines(graph: Graph, state: StateKept) -> tuple[str, ...]:
     """Return a line a step that keeps something of keys; `state`: as the checkpoints say."""
     where = "RocksDB" if state == "rocksdb" else "memory"
-    return tuple(
-        f"{step.name}: in {where if spills(step.spec) else 'memory'}"
-        for step in graph.steps
-        if isinstance(step.spec, HOLDS_KEYS)
-    )
+    return tuple(f"{step.name}: in {where}" for step in graph.steps if holds_keys(step.spec))

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -21,7 +20,7 @@ from operators.registry import machine_for
 from operators.rescale import dealt_out
 from operators.state import State, StepState
 from sage.base.batch import Batch
-from sage.flow.spec import Aggregate, AsOf, Combine, Fold, Gather, JoinWindows, Spec, Window, Within
+from sage.flow.spec import AsOf, Combine, Fold, Gather, JoinWindows, Spec, Window, Within
 from sage.flow.windows import CountWindow, Session, Sliding, Trigger, Tumbling
 from tests.unit.operators.arrange import chain, context, values_of, whole
 
@@ -50,6 +49,9 @@ KINDS: dict[str, Spec] = {
     "sliding, each for itself": Window(Sliding(1e9, 5e8), Combine(list, appended)),
     "late": Window(Tumbling(1e9), Gather(), allow_late_s=5.0),
     "session": Window(Session(10.0), Gather()),
+    "tumbling, early": Window(Tumbling(1e9), Gather(), trigger=Trigger(every_records=3)),
+    "sliding, early": Window(Sliding(1e9, 5e8), Gather(), trigger=Trigger(every_records=3)),
+    "session, early": Window(Session(10.0), Gather(), trigger=Trigger(every_records=3)),
     "count": Window(CountWindow(3), Gather()),
     "window join": JoinWindows(Tumbling(1e9)),
     "interval join": Within(1e8, 1e8),
@@ -296,13 +298,3 @@ def test_what_was_held_in_memory_goes_on_in_tables(kind: str, tmp_path: Path) ->
         rocks.given += values_of(whole(machine, machine.on_end()))
         machine.close(complete=True)
     assert sorted(map(repr, rocks.given)) == sorted(map(repr, expected))
-
-
-def test_what_a_window_with_a_trigger_has_stays_in_memory(tmp_path: Path) -> None:
-    driven = machine_in(tmp_path, Window(Tumbling(10.0), Aggregate("count"), trigger=Trigger(every_records=2)))
-    driven.open()
-    said = driven.on_batch(Batch([1, 2], ["a", "a"], [1.0, 2.0]))
-    assert [result.value for result in values_of(said)] == [2]
-    assert [result.value for result in values_of(driven.on_batch(Batch((), watermark_s=inf)))] == [2]
-    driven.close(complete=True)
-    assert not list(tmp_path.iterdir())

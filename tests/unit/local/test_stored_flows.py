@@ -28,6 +28,7 @@ KINDS: dict[str, Callable[[Callable[[int], Keyed]], Any]] = {
     "tumbling": lambda keyed: keyed(1).window(sage.Tumbling(500)).collect(),
     "sliding": lambda keyed: keyed(1).window(sage.Sliding(800, 300)).count(),
     "session": lambda keyed: keyed(1).window(sage.Session(500)).sum(),
+    "tumbling, early": lambda keyed: keyed(1).window(sage.Tumbling(500)).trigger(every_records=2).count(),
     "count": lambda keyed: keyed(1).window(sage.CountWindow(3)).count(),
     "within": lambda keyed: keyed(1).join(keyed(3)).within(500, 600),
     "window join": lambda keyed: keyed(1).join(keyed(3)).window(sage.Tumbling(500)),

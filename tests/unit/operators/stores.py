@@ -45,8 +45,8 @@ class InMemory:
 class InTables:
     """State is in RocksDB; few rows are in memory, and few are given at once."""
 
-    def __init__(self, folder: Path, *specs: Spec | Step, records: type) -> None:
-        self._types = record_types_of([records])
+    def __init__(self, folder: Path, *specs: Spec | Step, records: type | None = None) -> None:
+        self._types = record_types_of([] if records is None else [records])
         self._folder = folder
         self._specs = specs
         self._num = 0
@@ -72,8 +72,8 @@ class InTables:
 
 
 @contextmanager
-def in_tables(*specs: Spec | Step, records: type) -> Iterator[InTables]:
-    """Give a store in a folder of its own; `records`: the class of what is kept."""
+def in_tables(*specs: Spec | Step, records: type | None = None) -> Iterator[InTables]:
+    """Give a store in a folder of its own; `records`: the class of what is kept, if it is of one."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         for name, value in (("_FIRST_ROWS", 1), ("_MAX_ROWS", 3), ("_MAX_PART", 2)):
             patch.setattr(f"operators.spilled.{name}", value)
