@@ -7,8 +7,8 @@ from operators.failure import Failures, Numbers, num_tries_left
 from operators.listed import listed
 from operators.loop import Columns
 from operators.state import Prefix, StepState
-from sage.base.errors import InternalError, SageError
-from sage.flow.graph import Step
+from sage.base.errors import InternalError, SageError, SinkUnwritable
+from sage.flow.graph import OnError, Step
 from sage.flow.ports import ResumableSink, ResumableWriter, Sink, SinkWriter, Written
 
 
@@ -110,21 +110,32 @@ class Writing:
     def run(
         self, values: Sequence[Any], keys: Sequence[Hashable] | None, timestamps_s: Sequence[float] | None
     ) -> Columns:
-        """Write one batch; raises SinkUnwritable, or RecordFailed where the sink raised something of its own."""
+        """Write one batch; raises SinkUnwritable, or RecordFailed where the sink raised something of its own.
+
+        Records that the sink refuses one by one are set aside where the step says so, and the others are written.
+        """
         if self._writer is None:
             raise InternalError(f"the sink of step {self._step.name!r} was written before it was opened")
-        numbers = Numbers(self._num_read + 1, self._num_read + len(values))
+        first = self._num_read + 1
         self._num_read += len(values)
-        try:
-            self._writer.write(values)
-        except SageError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a user's own sink may raise anything
-            failed = error
-        else:
-            return values, None, None
-        self._failures.give_up(self._step, failed, list(values), numbers)
-        return [], None, None
+        numbers = list(range(first, first + len(values)))
+        while values:
+            try:
+                self._writer.write(values)
+            except SinkUnwritable as error:
+                if error.at is None or self._step.on_error is not OnError.DEAD_LETTER:
+                    raise
+                number, at = numbers.pop(error.at), error.at
+                self._failures.give_up(self._step, error, [values[at]], Numbers(number, number))
+                values = [*values[:at], *values[at + 1 :]]
+            except SageError:
+                raise
+            except Exception as error:  # noqa: BLE001 - a user's own sink may raise anything
+                self._failures.give_up(self._step, error, list(values), Numbers(first, self._num_read))
+                return [], None, None
+            else:
+                break
+        return values, None, None
 
     def advance(self, watermark_s: float | None) -> tuple[None, float | None]:
         """Time changes nothing here."""

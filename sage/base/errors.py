@@ -126,9 +126,10 @@ class SourceUnreadable(CallerError):
 
 
 class SinkUnwritable(CallerError):
-    """A sink that cannot be opened or written."""
+    """A sink that cannot be opened or written. `at`: which of the records given is why; the others can be written."""
 
     code = "SAGE-1303"
+    at: int | None = None
 
 
 class JobCancelled(CallerError):

@@ -217,7 +217,11 @@ def _faults_of_settings(step: Step) -> Iterator[Fault]:
     if step.parallelism > 1 and isinstance(step.spec, Read):
         yield from filter(None, [fault_of_dealing(step.spec.source)])
     has_function = not isinstance(step.spec, _WITHOUT_FUNCTION) or getattr(step.spec, "time", None) is not None
-    if step.on_error is not OnError.FAIL and not has_function:
+    refuses = isinstance(step.spec, Write) and getattr(step.spec.sink, "refuses_records", False) is True
+    if refuses and step.on_error is not OnError.FAIL:
+        if step.on_error is OnError.RETRY or step.retries:
+            yield Fault(f"{kind} tries no record again: it would be refused again", 'Write on_error("dead_letter").')
+    elif step.on_error is not OnError.FAIL and not has_function:
         yield Fault(f"{kind} takes no on_error: it has no function that is called with a record", "Put it on a map.")
     if step.on_error is OnError.FAIL and step.retries:
         yield Fault('on_error("fail") never tries again', 'Write on_error("retry", retries=...).', "retries")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import msgspec
 
 from sage.base.errors import SinkUnwritable
+from sage.flow.json_form import NoJsonForm, encoded_line, encoded_lines
 from sage.flow.ports import Repeats, Written
 from sage.flow.whole_file import WholeFile, begin_whole, resume_whole
 
@@ -68,9 +69,13 @@ class PrintWriter:
 
 @dataclass(frozen=True, slots=True)
 class JsonLinesSink:
-    """One JSON value a line, UTF-8. The file appears, whole, when the job ends well; an older one is replaced then."""
+    """One JSON value a line, UTF-8. The file appears, whole, when the job ends well; an older one is replaced then.
+
+    NaN and infinities are no JSON: a record that has one is refused.
+    """
 
     repeats: ClassVar = Repeats.HIDDEN
+    refuses_records: ClassVar = True
 
     path: str
 
@@ -91,8 +96,8 @@ class JsonLinesWriter:
     def write(self, records: Sequence[object]) -> None:
         """Append; raises SinkUnwritable where the disk refuses or a record has no JSON form."""
         try:
-            lines = self._encoder.encode_lines(records)
-        except (TypeError, ValueError, OverflowError) as error:
+            lines = encoded_lines(self._encoder, records)
+        except NoJsonForm as error:
             raise self._not_json(records) from error
         self._file.write(lines)
         self._num_written += len(records)
@@ -105,14 +110,18 @@ class JsonLinesWriter:
         self._file.close(complete=complete)
 
     def _not_json(self, records: Sequence[object]) -> SinkUnwritable:
-        for number, record in enumerate(records, self._num_written + 1):
+        for at, record in enumerate(records):
             try:
-                self._encoder.encode(record)
-            except (TypeError, ValueError, OverflowError) as error:
-                return SinkUnwritable(
+                encoded_line(self._encoder, record)
+            except NoJsonForm as error:
+                number = self._num_written + at + 1
+                refused = SinkUnwritable(
                     f"record {number} for {self._file.path} has no JSON form: {error}; it is {record!r:.200}",
-                    "Map it to a dict, a dataclass or a Struct of plain values first.",
+                    "Map it to a dict, a dataclass or a Struct of plain values first, or set it aside: "
+                    'on_error("dead_letter").',
                 )
+                refused.at = at
+                return refused
         return SinkUnwritable(f"a record for {self._file.path} changed while it was written")
 
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-import msgspec
-
 from sage.base.errors import SinkUnwritable
 from sage.flow.connectors.extras import library
+from sage.flow.json_form import NoJsonForm, encoded
 from sage.flow.ports import Repeats
 
 MAX_KEY_CHARS = 255
@@ -80,8 +79,8 @@ class Hook:
 
     def _json(self, body: Any) -> bytes:
         try:
-            return msgspec.json.encode(body)
-        except (TypeError, ValueError, OverflowError) as error:
+            return encoded(body)
+        except NoJsonForm as error:
             raise SinkUnwritable(
                 f"a record for {self.server} has no JSON form: {error}; it is {body!r:.200}",
                 "Give body=, a function of the record to what JSON knows, text or bytes.",

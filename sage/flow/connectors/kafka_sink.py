@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from sage.base.errors import SinkUnwritable
 from sage.flow.connectors.kafka_client import (
     CALL_LIMIT_S,
@@ -18,6 +16,7 @@ from sage.flow.connectors.kafka_client import (
     look_for_brokers,
     said_of_kafka,
 )
+from sage.flow.json_form import NoJsonForm, encoded
 
 Content = str | bytes | None
 
@@ -103,8 +102,8 @@ class KafkaWriter:
         if value is None or isinstance(value, str | bytes):
             return value
         try:
-            return msgspec.json.encode(value)
-        except (TypeError, ValueError, OverflowError) as error:
+            return encoded(value)
+        except NoJsonForm as error:
             raise SinkUnwritable(
                 f"a record for {self._where} has no JSON form: {error}; it is {value!r:.200}",
                 "Give value=, a function of the record to text or bytes.",

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+import sage
 from sage.base.errors import FlowInvalid, SinkUnwritable
 from sage.flow.flow import Flow
 from sage.flow.sinks import JsonLinesSink, ListSink, PrintSink
@@ -111,6 +112,61 @@ def test_a_record_without_a_json_form_is_named_and_shown(tmp_path: Path) -> None
     assert "dict" in caught.value.do
     writer.close(complete=False)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("record", "what"),
+    [
+        ({"id": 1, "score": float("nan")}, r"nan at \$\.score is no number of JSON; it is \{'id': 1"),
+        ({"a": [None, {"b": float("-inf")}]}, r"-inf at \$\.a\[1\]\.b is"),
+        (np.array([0.5, np.inf]), r"inf at \$\[1\] is"),
+        (float("inf"), "inf is no JSON"),
+    ],
+)
+def test_a_number_that_is_no_json_is_refused_by_its_field_and_not_written_as_null(
+    tmp_path: Path, record: object, what: str
+) -> None:
+    path = tmp_path / "out.jsonl"
+    writer = JsonLinesSink(str(path)).open()
+    with pytest.raises(SinkUnwritable, match=f"record 2 for .*out.jsonl has no JSON form: {what}") as caught:
+        writer.write([{"score": None}, record])
+    assert caught.value.at == 1
+    writer.write([{"score": None}, "null"])
+    writer.close(complete=True)
+    assert path.read_text() == '{"score":null}\n"null"\n'
+
+
+def test_records_that_json_does_not_know_are_set_aside_one_by_one(tmp_path: Path) -> None:
+    flow = Flow("f")
+    records = flow.from_collection([1.0, float("nan"), 2.0, float("inf"), {3}, object()])
+    records.write_jsonl(tmp_path / "out.jsonl").named("written").on_error("dead_letter")
+    with sage.connect() as cluster:
+        job = cluster.submit(flow)
+        result = job.wait(60)
+        letters = job.dead_letters()
+    assert (tmp_path / "out.jsonl").read_text() == "1.0\n2.0\n[3]\n"
+    assert result.dead_letters == 3
+    assert [letter.lineage.partition(" (")[0] for letter in letters] == [
+        f"record {number} of 'from_collection'" for number in (2, 4, 6)
+    ]
+    assert all("has no JSON form" in letter.error for letter in letters)
+
+
+def test_a_number_that_is_no_json_fails_the_job_unless_it_says_otherwise(tmp_path: Path) -> None:
+    flow = Flow("f")
+    flow.from_collection([1.0, float("nan")]).write_jsonl(tmp_path / "out.jsonl")
+    with pytest.raises(SinkUnwritable, match=r"record 2 for .* nan is no JSON"):
+        flow.run(timeout_s=60, progress=False)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_record_that_was_refused_is_not_tried_again(tmp_path: Path) -> None:
+    flow = Flow("f")
+    end = flow.from_collection([1]).write_jsonl(tmp_path / "out.jsonl")
+    with pytest.raises(FlowInvalid, match="tries no record again"):
+        end.on_error("retry")
+    with pytest.raises(FlowInvalid, match="tries no record again"):
+        end.on_error("dead_letter", retries=2)
 
 
 @pytest.mark.parametrize("path", ["missing/out.jsonl", "."])
