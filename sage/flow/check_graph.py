@@ -1,15 +1,15 @@
-"""Whether steps make a flow that can run. Pure; knows nothing of how flows are written down or run."""
+"""Whether steps make a flow that can run. Knows nothing of how flows are written down or run."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from sage.base.errors import FlowInvalid
 from sage.flow.bodies import with_bodies
+from sage.flow.check_files import check_files, file_of_sink
 from sage.flow.check_step import check_step
 from sage.flow.dues import with_dues
 from sage.flow.graph import Graph, Step, consumers_of
 from sage.flow.kinds import kind_of_step
-from sage.flow.ports import Repeats, repeats_of
 from sage.flow.posts import check_posts
 from sage.flow.spec import (
     SINKS,
@@ -25,13 +25,11 @@ from sage.flow.spec import (
     Read,
     Reduce,
     Retrieve,
-    Spec,
     TakeSide,
     ToAll,
     Union,
     Window,
     Within,
-    Write,
     sides_of,
 )
 from sage.flow.turns import with_turns
@@ -44,7 +42,7 @@ def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
 
     Raises FlowInvalid, naming the user's line: no sink, an output nobody uses, two steps of one name, a cycle, a wrong
     number of inputs, an aggregate without a key, a window without event time, a retrieval that would wait for itself, a
-    loop that cannot be one, a setting out of range.
+    loop that cannot be one, a file that is read and written, a setting out of range.
     """
     given = tuple(steps)
     if not given:
@@ -58,6 +56,7 @@ def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
     _check_waits(ordered, by_name)
     _check_time(ordered)
     check_posts(ordered)
+    check_files(ordered)
     return Graph(name, with_dues(with_turns(ordered)))
 
 
@@ -127,20 +126,13 @@ def _check_ends(flow_name: str, steps: tuple[Step, ...]) -> None:
                 raise FlowInvalid(f'{step.where}: nothing uses the side {tag!r} of "{step.name}"', _take(tag))
         if not readers[step.name] and not isinstance(step.spec, (*SINKS, Again)):
             raise FlowInvalid(f'{step.where}: nothing uses what the step "{step.name}" gives', end)
-        if (path := _file_of(step.spec)) is not None:
+        if (path := file_of_sink(step.spec)) is not None:
             twin = files.setdefault(path, step)
             if twin is not step:
                 raise FlowInvalid(
                     f"{step.where}: two steps write {path}; the other is at {twin.where}",
                     "Write two files, or put the streams together by union.",
                 )
-
-
-def _file_of(spec: Spec) -> str | None:
-    """Return the path of the file that appears when the job ends well; None where there is none."""
-    sink = spec.sink if isinstance(spec, Write) else None
-    path = getattr(sink, "path", None)
-    return path if isinstance(path, str) and repeats_of(sink) is Repeats.HIDDEN else None
 
 
 def _take(tag: str) -> str:
