@@ -166,3 +166,17 @@ def test_a_last_checkpoint_is_taken_at_once_where_an_end_waits_to_be_committed()
     assert found.due(102.25) == [WriteManifest(6, last.tasks, commits=True)]
     assert found.written(None, 102.5) == [CommitNow(6), WakeIn(0.75)]
     assert found.due(103.25) == []
+
+
+def test_a_task_that_stands_still_for_an_hour_costs_one_checkpoint_and_after_three_the_job_fails_by_its_name() -> None:
+    found, now_s, orders = machine(), 101.0, list[CheckpointOrder]()
+    for number in range(4, 4 + MAX_FAILED):
+        assert found.due(now_s) == [TakeNow(number), WakeIn(5.0)]
+        found.saved(A, number, pieces("a"), None, now_s)
+        assert found.due(now_s + 5.0) == [DropNow(number)]
+        now_s += 3600.0
+        assert found.due(now_s) == [], "none is begun while a task stands still"
+        orders = found.saved(B, number, None, None, now_s)
+    [failed] = orders
+    assert isinstance(failed, FailRun)
+    assert f"checkpoint {3 + MAX_FAILED} took longer than 5 s; waiting for b" in failed.error.what
