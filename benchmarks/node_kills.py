@@ -51,10 +51,11 @@ class StartedCluster:
         """Start nothing yet."""
         self._home = home
         self._cluster: RemoteCluster | None = None
+        self._starting: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         """Start the cluster and connect to it; raises InternalError."""
-        self._connect(self._begun("start", "--nodes", str(NUM_NODES)))
+        self._connect(self._begun_to_start())
 
     def cluster(self) -> RemoteCluster:
         if self._cluster is None:
@@ -65,17 +66,18 @@ class StartedCluster:
         """Kill the head and start it again at once; its nodes end with it."""
         pids = [state.pid for state in self.cluster().node_states()]
         killed_s = kill(self.cluster().head_pid)
-        command = self._begun("start", "--nodes", str(NUM_NODES))
-        try:
-            over_s = _gone(pids)
-        finally:
-            self._close()
-            self._connect(command)
+        command = self._begun_to_start()
+        over_s = _gone(pids)
+        self._close()
+        self._connect(command)
         return Struck(killed_s, over_s)
 
     def stop(self) -> None:
         """End the cluster, by force where it does not end; where none runs, nothing happens."""
         self._close()
+        if self._starting is not None:  # who was interrupted while it started: it goes on by itself
+            with suppress(subprocess.TimeoutExpired):
+                self._starting.wait(_COMMAND_S)
         beacon = self._place().beacon()
         if beacon is None:
             return
@@ -85,6 +87,10 @@ class StartedCluster:
             with suppress(ProcessLookupError):
                 kill(beacon.pid)
             raise
+
+    def _begun_to_start(self) -> "subprocess.Popen[str]":
+        self._starting = self._begun("start", "--nodes", str(NUM_NODES))
+        return self._starting
 
     def _connect(self, starting: "subprocess.Popen[str]") -> None:
         _ended(starting, "start")
