@@ -168,17 +168,8 @@ class Plane:
     def _submitted(self, requests: tuple[Request, ...], orders: Decisions) -> None:
         for request in requests:
             lane = lane_of(request)
-            error = self._refusal(request, lane, orders)
-            if error is None:
-                ticket = self._arriving.ticket(request, lane, orders.now_s)
-                if not self._gate.is_wide_open:
-                    if self._gate.must_look(ticket):
-                        self._assign(orders)
-                        error = self._gate.no_room(lane, orders.now_s)  # what comes back has a place by now
-                    error = error or self._gate.turned_away(ticket, orders.now_s)
-            if error is None:
-                self._let_in(ticket, orders)
-            else:
+            error = self._refusal(request, lane, orders) or self._let_in(request, lane, orders)
+            if error is not None:
                 self._refuse(request, error, orders)
 
     def _refusal(self, request: Request, lane: Lane, orders: Decisions) -> SageError | None:
@@ -191,15 +182,24 @@ class Plane:
         self._assign(orders)
         return self._gate.no_room(lane, orders.now_s)
 
-    def _let_in(self, ticket: Ticket, orders: Decisions) -> None:
+    def _let_in(self, request: Request, lane: Lane, orders: Decisions) -> SageError | None:
+        ticket = self._arriving.ticket(request, lane, orders.now_s)
+        if not self._gate.is_wide_open:
+            if self._gate.must_look(ticket):
+                self._assign(orders)
+                if (error := self._gate.no_room(lane, orders.now_s)) is not None:  # what comes back has a place by now
+                    return error
+            if (error := self._gate.turned_away(ticket, orders.now_s)) is not None:
+                return error
         self._arriving.let_in()
         self._gate.let_in(ticket, orders.now_s)
         self._queue.add(ticket)
         if self._deadlines.add(ticket):
             self._wakeups.may_be_due = True
-        orders.lanes[ticket.lane] = None
+        orders.lanes[lane] = None
         if self._gate.is_over_full():
             self._assign(orders)
+        return None
 
     def _refuse(self, request: Request, error: SageError, orders: Decisions) -> None:
         failed = Failed(request.id, Failure.of(error))

@@ -81,7 +81,7 @@ def test_each_adapter_answers_as_it_does_and_not_as_the_model_or_another(gateway
 
 
 def test_a_gateway_streams_what_its_vllm_says_and_counts_it(gateway: Command) -> None:
-    assert gateway.line.startswith("Serving tiny")
+    assert gateway.line.startswith("Serving tiny, sql, law at ")
     with openai_client(gateway.url) as client:
         chunks = list(
             client.chat.completions.create(
