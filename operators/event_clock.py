@@ -43,8 +43,13 @@ class EventClock:
         self._watermark_s = watermark_s
         return watermark_s
 
+    @property
+    def stated_s(self) -> float:
+        return self._stated_s
+
     def snapshot(self) -> StepState:
-        return StepState(heard=[(self.latest_s, self._stated_s)])
+        """Once event time is over there is nothing to go on from: its end, told again, would let all go once more."""
+        return StepState(heard=[(self.latest_s, self._stated_s)] if self._stated_s < inf else [])
 
     def restore(self, state: StepState) -> None:
         """Where another number of instances goes on, each does so from the least time: never too high for any."""

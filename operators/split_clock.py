@@ -76,7 +76,7 @@ class SplitClock:
             for name, latest_s in times.latest_s.items()
             if name not in self._idle
         ]
-        watermark_s = min(awake, default=-inf)
+        watermark_s = max(min(awake, default=-inf), self._whole.stated_s)
         if watermark_s <= self._watermark_s:
             return None
         self._watermark_s = watermark_s

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from operators.alarms import Alarms
+from operators.event_clock import EventClock
 from operators.machine import SetTimer
 from operators.partitions_reader import PartitionsReader, dealt_reader
 from operators.read_times import ReadTimes
@@ -144,6 +145,28 @@ def test_the_open_partition_that_is_furthest_behind_counts_and_one_that_has_ende
     times.end("a")
     times.end("c")
     assert clock.watermark_s() is None
+
+
+def test_the_end_of_event_time_passes_and_is_not_kept() -> None:
+    times = ReadTimes()
+    clock, _ = clock_of(times)
+    times.begin("a", 5.0)
+    clock.stated(inf)
+    assert clock.watermark_s() == inf
+    again, _ = clock_of(ReadTimes())
+    again.restore(clock.snapshot())
+    assert again.watermark_s() is None
+
+
+def test_a_clock_that_is_over_says_nothing_where_its_task_goes_on_from_its_end() -> None:
+    clock = EventClock(2.0)
+    clock.latest_s = 10.0
+    assert clock.watermark_s() == 8.0
+    clock.stated(inf)
+    assert clock.watermark_s() == inf
+    again = EventClock(2.0)
+    again.restore(clock.snapshot())
+    assert again.watermark_s() is None
 
 
 def test_a_partition_that_is_idle_holds_nothing_back_until_it_gives_something() -> None:

@@ -144,6 +144,15 @@ def test_a_list_is_read_whole_however_many_instances_read_it(seed: int) -> None:
     assert Counter(seen.items) == Counter(items)
 
 
+def test_windows_in_the_task_of_a_source_that_is_read_by_partitions_end_with_it() -> None:
+    flow = sage.Flow("fused")
+    lists: dict[str, list[Event | None]] = {name: [(at, name, at) for at in range(25)] for name in "ab"}
+    counts = _sensed(flow, 1, Sensors(lists)).key_by(lambda event: event[1]).window(sage.Tumbling(10)).count().collect()
+    DrivenFlow(flow.graph(), Random(1)).run_out()
+    found = sorted((result.key, result.start, result.value) for result in counts.items)
+    assert found == [(name, start, num) for name in "ab" for start, num in ((0, 10), (10, 10), (20, 5))]
+
+
 def test_an_instance_that_has_ended_holds_nothing_back_and_says_nothing_twice() -> None:
     """One of two has ended, its buffer given; three go on from that."""
     lists: dict[str, list[Event | None]] = {"short": [(0, "short", 0)], "long": [(2 * n, "long", n) for n in range(40)]}
