@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -32,7 +32,7 @@ class Mending:
     """What became of the jobs of a journal; `aside`: the first of the files as they were found.
 
     `failed`: those that were not over. `lost`: whose ids are there, and no more. `num_missing`: of which not even
-    that is, if it is known how many jobs there were.
+    that is; None where changes are missing, which may have been jobs.
     """
 
     aside: Path
@@ -60,7 +60,7 @@ def mend_journal(path: Path, now_unix_s: float) -> Mending | None:
 def _mended(path: Path, now_unix_s: float) -> Mending:
     aside = _copied_aside(path)
     seen = _number_in(_beside(aside, ".seen"))
-    with closing(sqlite3.connect(aside, isolation_level=None)) as db:
+    with _opened_copy(aside, _beside(path, ".reading")) as db:
         num_changes, num_jobs, next_epoch = _totals_in(db)
         records = list(_whole_in(db, max(seen or 0, num_changes or 0)))
         lost = tuple(job_id for job_id in _ids_in(db) if job_id not in {record.id for record in records})
@@ -78,7 +78,7 @@ def _mended(path: Path, now_unix_s: float) -> Mending:
         # Every change that is not known may have been of a head that gave out epochs.
         journal.reserve_epochs(max(next_epoch or 0, int(now_unix_s * 1000)) + NUM_EPOCHS * num_unknown)
     _put_in_place(new, path)
-    num_missing = None if num_jobs is None else max(0, num_jobs - len(records) - len(lost))
+    num_missing = None if num_jobs is None or num_unknown else max(0, num_jobs - len(records) - len(lost))
     return Mending(aside, tuple(r.id for r in ended), tuple(r.id for r in failed), lost, num_missing)
 
 
@@ -99,6 +99,21 @@ def _copied_aside(path: Path) -> Path:
         if _beside(path, suffix).exists():
             shutil.copy2(_beside(path, suffix), _beside(aside, suffix))
     return aside
+
+
+@contextmanager
+def _opened_copy(aside: Path, copy: Path) -> Iterator[sqlite3.Connection]:
+    """Open a copy of the files set aside: SQLite changes what it reads, and removes a -wal."""
+    try:
+        for suffix in _FILES:
+            _beside(copy, suffix).unlink(missing_ok=True)
+            if _beside(aside, suffix).exists():
+                shutil.copy2(_beside(aside, suffix), _beside(copy, suffix))
+        with closing(sqlite3.connect(copy, isolation_level=None)) as db:
+            yield db
+    finally:
+        for suffix in (*_FILES, "-shm"):
+            _beside(copy, suffix).unlink(missing_ok=True)
 
 
 def _put_in_place(new: Path, path: Path) -> None:

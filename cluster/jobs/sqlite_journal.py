@@ -66,6 +66,9 @@ class SqliteJournal:
         try:
             with self._translated():
                 self._open()
+        except JournalDamaged:
+            self._close_keeping_wal()
+            raise
         except JournalUnusable:
             self._db.close()
             raise
@@ -99,6 +102,18 @@ class SqliteJournal:
     def close(self) -> None:
         with self._translated():
             self._db.close()
+
+    def _close_keeping_wal(self) -> None:
+        """Close what is damaged: SQLite takes what it can read of the -wal into the file, and would remove the rest."""
+        wal, kept = (self._path.with_name(f"{self._path.name}{suffix}") for suffix in ("-wal", "-wal.kept"))
+        with self._translated():
+            if wal.exists():
+                os.replace(wal, kept)
+            try:
+                self._db.close()
+            finally:
+                if kept.exists():
+                    os.replace(kept, wal)
 
     def __enter__(self) -> Self:
         return self

@@ -1,5 +1,6 @@
 """A damaged journal is mended: what is whole stays, what may have gone on never begins again, the files stay."""
 
+import shutil
 from pathlib import Path
 from random import Random
 
@@ -41,6 +42,29 @@ def write(path: Path) -> dict[JobId, JobRecord]:
                 journal.keep(record)
                 kept[record.id] = record
     return kept
+
+
+def write_killed(path: Path) -> dict[JobId, JobRecord]:
+    """Do as `write`; leave the files as a manager does that is killed: all is in the -wal."""
+    at_work = path.with_name("at-work")
+    at_work.mkdir()
+    kept: dict[JobId, JobRecord] = {}
+    with SqliteJournal(at_work / path.name) as journal:
+        for number in range(NUM_JOBS):
+            record = ended(number) if number % 2 else job(number)
+            journal.keep(record)
+            kept[record.id] = record
+        for file in at_work.iterdir():
+            shutil.copy2(file, path.with_name(file.name))
+    return kept
+
+
+def flip_bit(path: Path) -> bytes:
+    """Damage the middle of a file; return what it holds then."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    return bytes(content)
 
 
 def found(path: Path) -> dict[JobId, JobRecord]:
@@ -107,6 +131,30 @@ def test_the_files_stay_as_they_were_beside_the_new_ones(path: Path) -> None:
     again = mend_journal(path, NOW_S)
     assert again is not None
     assert again.aside.name == "jobs.db.damaged-2"
+
+
+def test_a_damaged_wal_stays_as_it_was_and_nobody_says_that_no_job_is_lost(path: Path) -> None:
+    kept = write_killed(path)
+    wal = path.with_name("jobs.db-wal")
+    damaged_wal = flip_bit(wal)
+    for _ in range(2):
+        with pytest.raises(JournalDamaged, match="changes are missing, though they were written"):
+            SqliteJournal(path)
+        assert wal.read_bytes() == damaged_wal
+    mending = mend_journal(path, NOW_S)
+    assert mending is not None
+    assert mending.aside.with_name("jobs.db.damaged-1-wal").read_bytes() == damaged_wal
+    assert (0 < len(found(path)) < NUM_JOBS, mending.num_missing) == (True, None)
+    check(kept, found(path), mending)
+    beside = {f"jobs.db{end}" for end in ("", ".seen", ".damaged-1", ".damaged-1-wal", ".damaged-1.seen")}
+    assert {file.name for file in path.parent.iterdir() if file.is_file()} == beside
+
+
+def test_a_wal_that_is_whole_is_taken_over(path: Path) -> None:
+    kept = write_killed(path)
+    assert mend_journal(path, NOW_S) is None
+    assert found(path) == kept
+    assert not path.with_name("jobs.db-wal").exists()
 
 
 def test_epochs_go_on_growing_though_nobody_knows_what_was_given(path: Path) -> None:
