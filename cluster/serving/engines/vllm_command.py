@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from cluster.serving.engines.adapter_options import AdapterOptions
 from cluster.serving.engines.spec import EngineSpec
 from cluster.serving.environment_recipes import SERVER_MODULE
 from sage.base.inference import TEXT_KINDS
@@ -40,9 +41,7 @@ def vllm_command(
             events = {"enable_kv_cache_events": True, "endpoint": endpoint, "replay_endpoint": again}
             command += ["--kv-events-config", json.dumps(events)]
     if spec.adapters.folders:
-        command += ["--enable-lora", "--max-loras", str(spec.adapters.slots), "--max-lora-rank", str(adapter_rank)]
-        command += ["--max-cpu-loras", str(len(spec.adapters.folders))]  # else one that left its slot is read anew
-        command += ["--lora-modules", *(f"{name}={Path(at).expanduser()}" for name, at in spec.adapters.folders)]
+        command += _of_adapters(spec.adapters, adapter_rank)
     if spec.server.context_tokens:
         command += ["--max-model-len", str(spec.server.context_tokens)]
     if not has_gpu:
@@ -52,6 +51,13 @@ def vllm_command(
     if spec.demand.gpus >= 2:
         command += ["--tensor-parallel-size", str(int(spec.demand.gpus))]
     return command
+
+
+def _of_adapters(adapters: AdapterOptions, rank: int) -> list[str]:
+    num_kept = max(adapters.slots, len(adapters.folders))  # else one that left its slot is read anew
+    words = ["--enable-lora", "--max-loras", str(adapters.slots), "--max-lora-rank", str(rank)]
+    words += ["--max-cpu-loras", str(num_kept), "--lora-modules"]  # as JSON: NAME=PATH takes no "=" or ","
+    return words + [json.dumps({"name": name, "path": str(Path(at).expanduser())}) for name, at in adapters.folders]
 
 
 def vllm_environ(spec: EngineSpec, ours: Mapping[str, str], key: str, *, has_gpu: bool) -> dict[str, str]:

@@ -1,14 +1,16 @@
 """How a vLLM server is told what to do."""
 
+import itertools
 import json
 from pathlib import Path
 
 import pytest
 
 from cluster.serving.engines.lora_folder import highest_rank
-from cluster.serving.engines.spec import spec_from_text
+from cluster.serving.engines.spec import spec_from_settings, spec_from_text
 from cluster.serving.engines.vllm_command import vllm_command, vllm_environ
 from sage.base.errors import EngineStartFailed
+from sage.base.settings import EngineSettings
 
 PYTHON = Path("/e/bin/python")
 
@@ -64,10 +66,26 @@ def test_its_environment_is_ours_without_our_python_and_with_a_key() -> None:
 
 def test_adapters_are_named_with_their_slots_and_rank() -> None:
     spec = spec_from_text("vllm:/m,adapter=sql=/a/sql,adapter=law=/a/law,adapter_slots=1")
-    said = " ".join(vllm_command(spec, PYTHON, 8001, has_gpu=False, adapter_rank=16))
-    assert "--enable-lora --max-loras 1 --max-lora-rank 16 --max-cpu-loras 2" in said
-    assert "--lora-modules sql=/a/sql law=/a/law" in said
+    words = vllm_command(spec, PYTHON, 8001, has_gpu=False, adapter_rank=16)
+    assert "--enable-lora --max-loras 1 --max-lora-rank 16 --max-cpu-loras 2" in " ".join(words)
+    assert modules_of(words) == [{"name": "sql", "path": "/a/sql"}, {"name": "law", "path": "/a/law"}]
     assert "lora" not in command("vllm:/m")
+
+
+def modules_of(words: list[str]) -> list[object]:
+    begin = words.index("--lora-modules") + 1
+    return [json.loads(word) for word in itertools.takewhile(lambda word: word.startswith("{"), words[begin:])]
+
+
+def test_the_folder_of_an_adapter_may_have_any_name() -> None:
+    folder = "/a/rank=8,of law"
+    settings = EngineSettings(name="v", kind="vllm", model="m", target="/m", adapters={"law": folder})
+    words = vllm_command(spec_from_settings(settings), PYTHON, 8001, has_gpu=False, adapter_rank=8)
+    assert modules_of(words) == [{"name": "law", "path": folder}]
+
+
+def test_no_fewer_adapters_stay_in_memory_than_have_slots() -> None:
+    assert "--max-loras 3 --max-lora-rank 0 --max-cpu-loras 3" in command("vllm:/m,adapter=sql=/a,adapter_slots=3")
 
 
 def test_the_rank_is_the_least_that_vllm_takes_for_what_the_folders_say(tmp_path: Path) -> None:
