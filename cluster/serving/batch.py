@@ -68,7 +68,9 @@ class Batcher:
         if self._router.pick(lane) is not None:
             return True
         self._stays.waits(lane)
-        return self._router.favours_sparse and (first := self._queue.first(lane)) is not None and first.is_sparse
+        return (
+            self._router.favours_sparse and (first := self._queue.first(lane)) is not None and first.is_sparse is True
+        )
 
     def _assign_one(
         self, lane: Lane, messages: dict[EngineAccount, Assignment], assignments: list[Assignment], now_s: float

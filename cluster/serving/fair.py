@@ -112,16 +112,18 @@ class Fair:
         name = ticket.request.tenant
         tenant = self._tenants.get(name)
         head = None if tenant is None else tenant.order.first()
-        ticket.is_sparse = False
-        if head is None and self._favours_sparse:
-            ticket.is_sparse = self._is_sparse(ticket)
-            tenant = self._tenants.get(name)  # who is met there and has nothing is forgotten
+        if ticket.is_sparse is None:
+            ticket.is_sparse = False
+            if head is None and self._favours_sparse:
+                ticket.is_sparse = self._is_sparse(ticket)
+                tenant = self._tenants.get(name)  # who is met there and has nothing is forgotten
         if tenant is None:
             tenant = self._tenants[name] = _Tenant(name, self._child())
             self._num_entered += 1
             insort(self._standing, (self._counters.begin(name), self._num_entered, tenant))
         tenant.order.add(ticket)
-        self._num_sparse += ticket.is_sparse
+        if ticket.is_sparse:
+            self._num_sparse += 1
         if head is None or tenant.order.first() is not head:
             tenant.head = self._chosen = None
 
@@ -149,7 +151,8 @@ class Fair:
         chosen = self._chosen
         assert chosen is not None, "nothing waits"
         ticket = chosen.order.take(now_s)
-        self._num_sparse -= ticket.is_sparse
+        if ticket.is_sparse:
+            self._num_sparse -= 1
         self._counters.charge(chosen.name, ticket.cost_tokens)
         chosen.head = self._chosen = None
         return ticket

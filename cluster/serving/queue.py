@@ -48,7 +48,7 @@ class WaitingQueue:
         lane, request_id = ticket.lane, ticket.request.id
         assert request_id not in self._tickets, request_id
         self._tickets[request_id] = ticket
-        ticket.is_waiting = True
+        ticket.is_waiting, ticket.is_sparse = True, None
         waiting = self._lanes.get(lane)
         if waiting is None:
             waiting = self._lanes[lane] = _InLane(self._policy.order())
@@ -165,9 +165,8 @@ class WaitingQueue:
         for waiting in self._lanes.values():
             waiting.order = self._policy.order()
         for ticket in self._tickets.values():
-            was_sparse = ticket.is_sparse
+            ticket.is_sparse = bool(ticket.is_sparse) and self._policy.favours_sparse  # it came when it came
             self._lanes[ticket.lane].order.add(ticket)
-            ticket.is_sparse = was_sparse and self._policy.favours_sparse
 
 
 @dataclass(slots=True, eq=False)

@@ -46,7 +46,8 @@ class Ticket:
       loaded |
     | is_by_floor, num_taken_back | when it was taken from its order: before more urgent ones, since its class was due;
       how often an engine gave it back before its first token |
-    | is_sparse | whether it came while nothing of its tenant waited and others did, where tenants are served alike |
+    | is_sparse | whether it came while nothing of its tenant waited and others did, where tenants are served alike;
+      None: that is to be seen yet |
     | prefix, affinity_tokens | set where asked for: the prompt's blocks; how much of it an engine had cached |
     """
 
@@ -78,7 +79,7 @@ class Ticket:
     adapter: str | None = None
     is_loaded_for: bool = False
     is_by_floor: bool = False
-    is_sparse: bool = False
+    is_sparse: bool | None = None
     num_taken_back: int = 0
     is_waiting: bool = False
     is_answered: bool = False

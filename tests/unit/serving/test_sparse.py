@@ -4,12 +4,15 @@ import pytest
 
 from cluster.serving.events import Command, EngineUp, FirstTokens
 from cluster.serving.plane import Plane
-from cluster.serving.policy import SAVED_TOKENS, policy_named
+from cluster.serving.policy import SAVED_TOKENS, Policy, policy_named
+from cluster.serving.queue import WaitingQueue
 from cluster.serving.route import MAX_SCANNED, SLOTS_FOR_A_KEPT_ONE, Router
 from cluster.serving.routes import route_named
 from cluster.serving.size import TextSizing
+from cluster.serving.ticket import Lane
 from cluster.serving.window import PromptWindow
 from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Kind
 from tests.unit.serving.arrange import (
     BATCH,
     INTERACTIVE,
@@ -108,6 +111,22 @@ def test_only_what_comes_while_others_wait_and_nothing_of_its_tenant_is_sparse()
     for ticket in (first, second, other, third):
         order.add(ticket)
     assert [ticket.is_sparse for ticket in (first, second, other, third)] == [False, False, True, False]
+
+
+def test_when_orders_are_made_anew_what_is_sparse_still_is_and_is_counted() -> None:
+    def policy() -> Policy:
+        return policy_named("dlpm", lambda ticket: None, favours_sparse=True)
+
+    queue = WaitingQueue(policy())
+    lane = Lane("chat", Kind.CHAT)
+    for n, tenant in enumerate("abc"):
+        queue.add(waiting(chat(tenant, STANDARD if tenant in "ab" else BATCH, tenant=tenant), n))
+    queue.remove(RequestId("a"))
+    queue.change_policy(policy())
+    assert queue.take(lane, 0.0).request.id == "b", "it came while another waited"
+    queue.add(waiting(chat("d", BATCH, tenant="d"), 3))
+    queue.add(waiting(chat("e", tenant="e"), 4))
+    assert queue.take(lane, 0.0).request.id == "e", "behind two that are in no hurry"
 
 
 def test_a_tenant_saves_up_no_more_than_so_many_tokens_while_it_asks_for_nothing() -> None:
