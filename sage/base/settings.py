@@ -187,7 +187,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         dict[str, str],
         Meta(
             description="`vllm`: LoRA adapters of its model, by the name that requests ask for: the folder of each;"
-            ' `simulated`: names alone, `{sql = ""}`'
+            ' `openai`, which lists them, and `simulated`: names alone, `{sql = ""}`'
         ),
     ] = msgspec.field(default_factory=dict)
     adapter_slots: Annotated[

@@ -12,7 +12,7 @@ MOST_SLOTS = 4
 
 
 class AdapterOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Adapters by name and folder (simulated ones have none); `slots` are ready at once, 0: as many as there are."""
+    """Adapters by name and folder (of vLLM alone); `slots` are ready at once, 0: as many as there are."""
 
     folders: tuple[tuple[str, str], ...] = ()
     slots: int = 0
@@ -26,7 +26,7 @@ NO_ADAPTERS = AdapterOptions()
 
 
 def adapters_from_texts(texts: Iterable[str], engine: str) -> dict[str, str]:
-    """Return the adapters that `NAME=FOLDER` or, of a simulated engine, `NAME` name on the command line of `engine`.
+    """Return the adapters that `NAME=FOLDER` or, of others than vLLM, `NAME` name on the command line of `engine`.
 
     >>> adapters_from_texts(["sql=/adapters/sql", "law"], "vllm:/m")
     {'sql': '/adapters/sql', 'law': ''}
@@ -45,10 +45,10 @@ def adapters_from_texts(texts: Iterable[str], engine: str) -> dict[str, str]:
 def adapter_options(settings: EngineSettings, where: str) -> AdapterOptions:
     """Return what `settings` say of adapters; raises ConfigInvalid where the engine cannot have them so."""
     kind, adapters, slots = settings.kind, settings.adapters, settings.adapter_slots
-    if adapters and kind not in ("vllm", "simulated"):
-        do = "A server of openai lists its own; leave them out." if kind == "openai" else "Leave them out."
-        raise ConfigInvalid(f"{where}: adapters are of vllm and simulated engines", do, param="adapter")
-    if slots and not adapters and kind != "openai":
+    if adapters and kind not in ("vllm", "openai", "simulated"):
+        what = f"{where}: adapters are of vllm, openai and simulated engines"
+        raise ConfigInvalid(what, "Leave them out.", param="adapter")
+    if slots and not adapters:
         what = f"{where}: adapter_slots is how many adapters are ready at once, and there are none"
         raise ConfigInvalid(what, "Name some: adapter=NAME=FOLDER", param="adapter_slots")
     if adapters and settings.roles and "chat" not in settings.roles:
@@ -60,12 +60,12 @@ def adapter_options(settings: EngineSettings, where: str) -> AdapterOptions:
 
 
 def _check(name: str, folder: str, settings: EngineSettings, where: str) -> None:
-    if not name or name == settings.model:
-        what = f"{where}: an adapter needs a name of its own, not {name!r}"
+    if not name.isprintable() or name in ("", settings.model):
+        what = f"{where}: an adapter needs a name of its own that can be printed, not {name!r}"
         raise ConfigInvalid(what, "Requests ask for it by that.", param="adapter")
     if settings.kind == "vllm" and not folder:
         what = f"{where}: adapter {name!r} has no folder"
         raise ConfigInvalid(what, f"Say where it is: adapter={name}=FOLDER", param="adapter")
-    if settings.kind == "simulated" and folder:
-        what = f"{where}: a simulated engine reads no folder, as {folder!r} of adapter {name!r}"
+    if settings.kind != "vllm" and folder:
+        what = f"{where}: {settings.kind} engines read no folder, as {folder!r} of adapter {name!r}"
         raise ConfigInvalid(what, f"Name it alone: adapter={name}", param="adapter")

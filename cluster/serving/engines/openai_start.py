@@ -16,11 +16,14 @@ from cluster.serving.engines.spec import EngineSpec
 from sage.base.errors import ConfigInvalid, EngineStartFailed, SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import TEXT_KINDS, EmbedRequest, Kind, ModelCard, ScoreRequest
+from sage.base.log import get_log
 
 APPEAR_S = 20.0  # a server that is started anew may take as long to listen
 _PAUSE_S = 0.25
 _START_S = 60.0
 _MAX_BATCH_TEXTS = 32
+_SHOWN_NAMES = 8
+_SHOWN_LETTERS = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ async def _found(spec: EngineSpec, engine_id: EngineId, server: Server, appear_s
         if Kind.SCORE in spec.kinds and dim is None:  # what embeds scores by its vectors
             await _check_scores(upstream, spec)
         card = ModelCard(spec.model, spec.kinds, _context_tokens(spec, listed), dim)
+        adapters = _adapters(card, all_listed, spec.adapters.names, server.url)
     except BaseException:
         await upstream.close()
         raise
@@ -84,7 +88,7 @@ async def _found(spec: EngineSpec, engine_id: EngineId, server: Server, appear_s
         spec.kind,
         server.device,
         listed.simulated,
-        (card, *_adapters(card, all_listed)),
+        (card, *adapters),
         spec.server.max_running,
         texts,
         gives_back=spec.server.gives_back,
@@ -92,15 +96,24 @@ async def _found(spec: EngineSpec, engine_id: EngineId, server: Server, appear_s
     )
 
 
-def _adapters(card: ModelCard, listed: Iterable[ListedModel]) -> list[ModelCard]:
-    """Return the adapters of a model that answers, as its server lists them."""
-    if not set(card.kinds).isdisjoint(TEXT_KINDS):
-        return []
-    return [
-        ModelCard(found.id, card.kinds, card.context_tokens, parent=card.name)
-        for found in listed
-        if found.parent == card.name
-    ]
+def _adapters(card: ModelCard, listed: Iterable[ListedModel], names: Sequence[str], where: str) -> list[ModelCard]:
+    """Return the adapters that were named, which the server must list. What else it lists is not offered: a server
+    would get what is meant for other engines by listing the names of their models."""
+    found = {each.id for each in listed if each.parent == card.name}
+    for name in names:
+        if name not in found:
+            what = f"{where} lists no adapter {name!r} of {card.name!r}"
+            raise EngineStartFailed(what, f"It lists: {_shown(found) or 'none'}.", param="adapter")
+    if others := found.difference(names):
+        do = "name those that are to be offered: adapter=NAME"
+        get_log().info("adapters not offered", server=where, number=len(others), some=_shown(others), do=do)
+    answers = tuple(kind for kind in card.kinds if kind not in TEXT_KINDS)
+    return [ModelCard(name, answers, card.context_tokens, parent=card.name) for name in names]
+
+
+def _shown(names: Iterable[str]) -> str:
+    """Return some of the names that a server made up, so that they can be printed."""
+    return ", ".join(repr(name[:_SHOWN_LETTERS]) for name in sorted(names)[:_SHOWN_NAMES])
 
 
 def _model(listed: Sequence[ListedModel], spec: EngineSpec, where: str) -> ListedModel:

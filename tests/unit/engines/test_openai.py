@@ -266,13 +266,33 @@ def test_a_context_that_nobody_tells_is_asked_for(server: ScriptedServer) -> Non
         assert engine.info().models[0].context_tokens == 50
 
 
-def test_adapters_of_the_model_are_those_that_the_server_lists_and_are_asked_for_by_name(
-    server: ScriptedServer,
-) -> None:
-    listed = [{"id": "m", "max_model_len": 64}, {"id": "sql", "parent": "m"}, {"id": "far", "parent": "other"}]
+def with_adapters(server: ScriptedServer) -> None:
+    """Let a server list an adapter, one of another model, and names that it had better not."""
+    odd = [{"id": name, "parent": "m"} for name in ("m", "sql", "", "\x1b[2J", "model-of-another-engine")]
+    listed = [{"id": "m", "max_model_len": 64}, {"id": "sql", "parent": "m"}, {"id": "far", "parent": "other"}, *odd]
     server.answers["/v1/models"] = [http(json.dumps({"data": listed}).encode())]
+
+
+def test_a_server_gets_no_model_of_another_engine_by_listing_it_as_its_adapter(server: ScriptedServer) -> None:
+    with_adapters(server)
+    with engine_at(server) as engine:
+        assert [card.name for card in engine.info().models] == ["m"]
+
+
+@pytest.mark.parametrize("name", ["far", "nowhere"])
+def test_an_adapter_that_the_server_does_not_list_is_missed_at_the_start(server: ScriptedServer, name: str) -> None:
+    with_adapters(server)
+    says = f"lists no adapter '{name}' of 'm'"
+    with pytest.raises(EngineStartFailed, match=says) as failed, engine_at(server, f",adapter={name}"):
+        pass
+    assert failed.value.do.isprintable()
+    assert "'sql'" in failed.value.do
+
+
+def test_adapters_of_the_model_are_those_that_are_named_and_are_asked_for_by_name(server: ScriptedServer) -> None:
+    with_adapters(server)
     server.answers[CHAT] = [GOOD]
-    with engine_at(server, ",adapter_slots=2") as engine:
+    with engine_at(server, ",adapter=sql,adapter_slots=2") as engine:
         assert [(card.name, card.parent, card.context_tokens) for card in engine.info().models] == [
             ("m", None, 64),
             ("sql", "m", 64),

@@ -143,21 +143,25 @@ def test_adapters_are_named_with_their_folders_and_come_with_slots() -> None:
     assert spec_from_text("simulated:h100,model=m,adapter=a,adapter=b,adapter_slots=1").adapters.slots == 1
     many = ",".join(f"adapter=a{number}" for number in range(9))
     assert spec_from_text(f"simulated:h100,model=m,{many}").adapters.slots == 4
-    assert spec_from_text("openai:http://h,model=m,adapter_slots=3").adapters.slots == 3
+    assert spec_from_text("openai:http://h,model=m,adapter=a,adapter_slots=3").adapters.slots == 3
+    assert spec_from_text("openai:http://h,model=m,adapter=a").models == ("m", "a")
 
 
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("openvino:smollm2,adapter=a=/a", "adapters are of vllm and simulated engines"),
-        ("openai:http://h,model=m,adapter=a=/a", "A server of openai lists its own"),
+        ("openvino:smollm2,adapter=a=/a", "adapters are of vllm, openai and simulated engines"),
+        ("openai:http://h,model=m,adapter=a=/a", "openai engines read no folder"),
+        ("openai:http://h,model=m,adapter=m", "needs a name of its own that can be printed, not 'm'"),
+        ("openai:http://h,model=m,adapter=a\x1b[2J", "not 'a\\x1b[2J'"),
+        ("openai:http://h,model=m,adapter_slots=2", "there are none"),
         ("vllm:/m,adapter=a", "Say where it is: adapter=a=FOLDER"),
-        ("vllm:/m,adapter=m=/a", "needs a name of its own, not 'm'"),
-        ("vllm:/m,adapter==/a", "needs a name of its own, not ''"),
+        ("vllm:/m,adapter=m=/a", "needs a name of its own that can be printed, not 'm'"),
+        ("vllm:/m,adapter==/a", "needs a name of its own that can be printed, not ''"),
         ("vllm:/m,adapter=a=/a,adapter=a=/b", "adapter 'a' is given twice"),
         ("vllm:/m,role=embedding,adapter=a=/a", "adapters are of models that answer"),
         ("vllm:/m,adapter_slots=2", "there are none"),
-        ("simulated:h100,model=m,adapter=a=/a", "reads no folder"),
+        ("simulated:h100,model=m,adapter=a=/a", "simulated engines read no folder"),
     ],
 )
 def test_adapters_that_an_engine_cannot_have_are_refused(text: str, what: str) -> None:
