@@ -13,6 +13,7 @@ from cluster.serving.account import EngineAccount
 from cluster.serving.events import Dispatch
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.route import Router
+from cluster.serving.slower import is_long_enough
 from cluster.serving.stays import Stays
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.inference import TEXT_KINDS, TextsRequest
@@ -128,6 +129,8 @@ class Batcher:
         while len(batch.tickets) < account.free_slots():
             ticket = self._queue.first(lane)
             if ticket is None or batch.num_texts + num_texts(ticket) > account.info.max_batch_texts:
+                break
+            if not is_long_enough(account, ticket):  # it has another engine, or its turn alone
                 break
             batch.tickets.append(self._queue.take(lane, now_s))
             batch.num_texts += num_texts(ticket)

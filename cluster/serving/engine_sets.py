@@ -29,7 +29,7 @@ class EngineSet:
     lanes: dict[Lane, None] = field(default_factory=dict)
     accounts: list[EngineAccount] = field(default_factory=list)
     heap: list[Place] = field(default_factory=list)
-    lesser: dict[tuple[float, bool], list[Place]] = field(default_factory=dict)
+    lesser: dict[tuple[float, int], list[Place]] = field(default_factory=dict)
     free_slots: int = 0
     kept_slots: int = 0
     num_able: int = 0
@@ -56,7 +56,7 @@ class EngineSet:
     def put(self, place: Place) -> None:
         """Give an engine with room its place."""
         speed = place[3].speed
-        heap = self.heap if speed.is_best else self.lesser.setdefault((speed.slowness, speed.is_short), [])
+        heap = self.heap if speed.is_best else self.lesser.setdefault((speed.slowness, -speed.context_tokens), [])
         heappush(heap, place)
         if len(heap) > 4 * len(self.accounts) + 16:
             heap[:] = [place for place in heap if place[2] == place[3].version]
@@ -70,14 +70,17 @@ class EngineSet:
     def is_full(self, *, are_mixed: bool) -> bool:
         """Say whether they work on nearly as many requests as they can; where some are slower, whether the others
         do. O(engines) there, else O(1)."""
-        slower = [each for each in self.accounts if each.slowness != 1.0] if are_mixed else ()
+        least = min(each.slowness for each in self.accounts) if are_mixed else 1.0
+        slower = [each for each in self.accounts if each.slowness != least] if are_mixed else ()
         free_slots = self.free_slots - self.kept_slots
         free_slots -= sum(each.free_slots() - each.kept_slots for each in slower)
         return free_slots <= len(self.accounts) - len(slower)
 
     def num_as_fast(self, *, are_mixed: bool) -> float:
         """Return how many of the fastest would be as fast as all are together. Costs as much as `is_full`."""
-        return sum(1.0 / each.slowness for each in self.accounts) if are_mixed else float(len(self.accounts))
+        if not are_mixed:
+            return float(len(self.accounts))
+        return min(each.slowness for each in self.accounts) * sum(1.0 / each.slowness for each in self.accounts)
 
     def count(self, account: EngineAccount, sign: int) -> None:
         """Let an engine, as the router last looked at it, come or go."""

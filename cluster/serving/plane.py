@@ -123,8 +123,9 @@ class Plane:
             case EngineDown():
                 self._engine_down(event, orders)
             case EngineRetired(engine_id, within_s):
-                self._retiring.add(engine_id, self._router.retire(engine_id), now_s + within_s)
+                self._retiring.add(engine_id, account := self._router.retire(engine_id), now_s + within_s)
                 self._wakeups.may_be_due = True
+                orders.look_at(account.lanes if account is not None else ())  # nothing waits for it any more
             case EngineSeen(engine_id, said):
                 self._router.saw(engine_id, said)
             case PolicyChanged(policy, route):
@@ -305,8 +306,7 @@ class Plane:
     def _engine_up(self, event: EngineUp, orders: Decisions) -> None:
         self._offer.started(event.info.engine_id, (card.name for card in event.info.models))
         self._totals.engine_up(event.info)
-        lanes = self._router.add(event.info).lanes
-        orders.look_at(self._queue.waiting_among(lanes))
+        orders.look_at(self._queue.waiting_among(self._router.add(event.info).lanes))
         self._fail_unserved(None, orders)
 
     def _engine_down(self, event: EngineDown, orders: Decisions) -> None:

@@ -40,4 +40,7 @@ def check_plane(
     assert all(offer.is_served(ticket.lane) for ticket in waiting.values()), "nobody waits in vain"
     for ticket in waiting.values():
         assert not router.takes_at_once(ticket.lane), "nothing waits while an engine has room for it"
+    for lane in queue.lanes():
+        staying = [account for account in router.serving(lane) if not account.is_retired]
+        assert not staying or any(account.held for account in staying), "nothing waits beside engines that all idle"
     router.check()

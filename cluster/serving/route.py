@@ -14,7 +14,7 @@ from cluster.serving.kept_exactly import CacheBelief, KeptExactly
 from cluster.serving.ready_adapters import ReadyAdapters
 from cluster.serving.routes import LeastWork
 from cluster.serving.shut import ShutEngines
-from cluster.serving.slower import choice_of_speeds, is_fit
+from cluster.serving.slower import choice_of_speeds, is_fit, is_none_better
 from cluster.serving.speeds import Speed, Speeds
 from cluster.serving.ticket import Lane, Ticket, lane_for
 from cluster.serving.window import is_adaptive
@@ -171,7 +171,8 @@ class Router:
     def takes_at_once(self, lane: Lane) -> bool:
         """Say whether an engine has room for whatever waits in a lane: lesser ones may be worse than to wait."""
         first = self.pick(lane)
-        return first is not None and any(each.speed.is_best for each in self._firsts(first, lane))
+        is_best = first is not None and first.speed.is_best
+        return is_best or (first is not None and is_none_better(self._firsts(first, lane), self.serving(lane)))
 
     def _firsts(self, first: EngineAccount, lane: Lane) -> Iterable[EngineAccount]:
         """Yield who stands first, and who of each speed, and who has what a lane asks for ready; some twice."""
@@ -220,7 +221,8 @@ class Router:
         assert engines is not None, "one of them has room"
         if engines.lesser:
             some = dict.fromkeys(self._firsts(first, ticket.lane))
-            return choice_of_speeds(some, ticket, now_s, self._route, self._accounts)
+            serving = engines.accounts
+            return choice_of_speeds(some, ticket, now_s, self._route, self._accounts, serving=serving)
         if engines.num_able == 1:  # no route has a choice
             return first
         return self._route.choose(ticket, first, self._accounts)
@@ -268,7 +270,8 @@ class Router:
         one that is alike: its window is theirs too."""
         window, before_tokens, was_open = account.window, account.window.tokens, account.is_open
         account.saw_first_token(ticket, now_s)
-        changed = self._speeds.are_many and not ticket.is_loaded_for and self._saw_speed(account, ticket)
+        changed = self._speeds.are_many and not ticket.is_loaded_for
+        changed = changed and self._place_anew(self._speeds.saw(account.speed, ticket.uncached_tokens, ticket.took_s))
         if account.has_room_for_prompt() is not was_open:  # nothing else of its place depends on first tokens
             self._changed(account)
         elif self._is_adaptive and account in self._shut:
@@ -295,9 +298,6 @@ class Router:
         if released:
             self._changed(account)
         return released
-
-    def _saw_speed(self, account: EngineAccount, ticket: Ticket) -> bool:
-        return self._place_anew(self._speeds.saw(account.speed, ticket.uncached_tokens, ticket.took_s))
 
     def _place_anew(self, speeds: Sequence[Speed]) -> bool:
         """Let engines whose slowness is another now stand by it; say whether there are any."""

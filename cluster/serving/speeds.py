@@ -60,7 +60,7 @@ class Speeds:
         speed.num_engines += 1
         if speed.num_engines == 1:
             self._speeds.append(speed)
-        return self._compared(speed) if self.are_many else []
+        return self._compared(speed)
 
     def left(self, speed: Speed) -> list[Speed]:
         """Let one be up no more; return the speeds that compare otherwise now."""

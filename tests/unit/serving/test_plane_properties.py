@@ -4,6 +4,7 @@ from collections import Counter
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from cluster.serving.admission import ADMISSION_NAMES
 from cluster.serving.engines.port import EngineInfo
@@ -16,6 +17,7 @@ from cluster.serving.events import (
     EndEngine,
     EngineDown,
     EngineEnded,
+    EngineRetired,
     EngineStarting,
     EngineUp,
     Event,
@@ -134,8 +136,16 @@ class World:
         info = chat_engine(engine_id, max_running=num, adapters=adapters, adapter_slots=slots)
         if self.starting.pop(engine_id) == "embed":
             info = embed_engine(engine_id, max_running=4 * num, max_batch_texts=8)
+        info = replace(info, device=("CPU", "GPU")[self.num_engines % 2])
+        if self.num_engines % 3 == 0:
+            info = replace(info, models=tuple(replace(card, context_tokens=16_384) for card in info.models))
         self.engines[engine_id], self.held[engine_id] = info, {}
         return EngineUp(info)
+
+    def engine_retires(self) -> Event | None:
+        if not self.engines or self.rng.random() < 0.5:
+            return None
+        return EngineRetired(self.rng.choice(list(self.engines)), self.rng.choice((0.0, 5.0, 600.0)))
 
     def engine_is_lost(self) -> Event | None:
         ids = [*self.starting, *self.engines]

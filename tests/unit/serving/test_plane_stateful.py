@@ -69,6 +69,10 @@ class PlaneMachine(RuleBasedStateMachine):
         self.happens(self.world.engine_is_lost())
 
     @rule()
+    def an_engine_retires(self) -> None:
+        self.happens(self.world.engine_retires())
+
+    @rule()
     def an_engine_ends_some(self) -> None:
         self.happens(self.world.engine_ends_some())
 

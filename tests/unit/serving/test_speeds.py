@@ -4,15 +4,17 @@ import pytest
 from msgspec.structs import replace
 
 from cluster.serving.engines.port import EngineInfo
-from cluster.serving.events import EngineEnded, EngineUp, FirstTokens
+from cluster.serving.events import EngineEnded, EngineRetired, EngineUp, FirstTokens
 from cluster.serving.plane import Plane
 from cluster.serving.route import Router
 from cluster.serving.routes import ROUTE_NAMES, route_named
 from cluster.serving.size import TextSizing
+from cluster.serving.slower import is_long_enough
 from cluster.serving.speeds import ASSUMED_OF_CPU, Speed, Speeds
-from sage.base.ids import EngineId
-from sage.base.inference import Kind, ModelCard
-from tests.unit.serving.arrange import BATCH, INTERACTIVE, CheckedPlane, chat, dispatched, finished, waiting
+from cluster.serving.ticket import lane_for
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import Embedded, EmbedRequest, Kind, ModelCard
+from tests.unit.serving.arrange import BATCH, INTERACTIVE, CheckedPlane, chat, dispatched, embedded, finished, waiting
 
 CARD = ModelCard("chat", (Kind.CHAT,), 2048)
 MODEL = frozenset({"chat"})
@@ -139,3 +141,111 @@ def test_an_engine_without_the_model_kind_or_adapter_is_never_taken_for_being_fa
         chosen = router.choose(waiting(chat("a", BATCH, model=model)), 0.0)
         assert chosen is not None
         assert chosen.info.engine_id == "cpu"
+
+
+def of_sql(info: EngineInfo) -> EngineInfo:
+    return replace(info, models=(CARD, ModelCard("sql", (Kind.CHAT,), 2048, parent="chat")), adapter_slots=1)
+
+
+def with_context(info: EngineInfo, context_tokens: int) -> EngineInfo:
+    return replace(info, models=(replace(CARD, context_tokens=context_tokens),))
+
+
+def slow(info: EngineInfo) -> CheckedPlane:
+    """Return a plane over one engine that is known to take half a minute for a prompt."""
+    checked = plane(info, policy="hybrid")
+    for number in range(16):
+        id = f"c{number}"
+        checked.submit(chat(id, BATCH, text=f"{number} " * 100))
+        checked.now_s += 30.0
+        checked.handle(FirstTokens(info.engine_id, (RequestId(id),)))
+        checked.now_s += 30.0
+        checked.end(info.engine_id, id)
+    return checked
+
+
+def test_nothing_waits_for_a_fast_engine_that_does_not_serve_its_lane() -> None:
+    checked = slow(of_sql(on("cpu", "CPU")))
+    checked.up(on("gpu", "GPU"))
+    assert dispatched(checked.submit(chat("x", INTERACTIVE, model="sql"))) == [("cpu", ["x"])]
+
+
+def test_a_prompt_too_long_for_the_fast_engine_goes_to_the_slow_one() -> None:
+    checked = slow(with_context(on("cpu", "CPU"), 32_768))
+    checked.up(on("gpu", "GPU"))
+    assert dispatched(checked.submit(chat("x", INTERACTIVE, num_characters=20_000))) == [("cpu", ["x"])]
+    assert dispatched(checked.submit(chat("y", INTERACTIVE))) == [("gpu", ["y"])]
+
+
+def test_of_short_engines_the_one_that_holds_a_prompt_takes_it_once_the_longest_retires() -> None:
+    contexts = {"tiny": 1_024, "short": 4_096, "long": 32_768}
+    checked = plane(*(with_context(on(name, "GPU"), tokens) for name, tokens in contexts.items()))
+    checked.handle(EngineRetired(EngineId("long"), 600.0))
+    assert dispatched(checked.submit(chat("x", num_characters=8_000))) == [("short", ["x"])]
+    assert dispatched(checked.submit(chat("y", num_characters=40_000))) == [("short", ["y"])], "it will say so"
+
+
+def test_nothing_waits_for_an_engine_that_is_to_end() -> None:
+    checked = slow(on("cpu", "CPU"))
+    checked.up(on("gpu", "GPU", max_running=1))
+    checked.submit(chat("full", INTERACTIVE))
+    assert dispatched(checked.submit(chat("before", INTERACTIVE))) == []
+    assert dispatched(checked.handle(EngineRetired(EngineId("gpu"), 600.0))) == [("cpu", ["before"])]
+    assert dispatched(checked.submit(chat("after", INTERACTIVE))) == [("cpu", ["after"])]
+
+
+def test_an_engine_that_comes_back_alone_is_slower_than_none() -> None:
+    checked = slow(on("cpu", "CPU"))
+    checked.up(on("gpu", "GPU"))
+    checked.down("cpu")
+    checked.down("gpu")
+    checked.up(on("cpu", "CPU"))
+    assert [account.slowness for account in checked.plane._router] == [1.0]
+    given = [dispatched(checked.submit(chat(f"x{n}", INTERACTIVE))) for n in range(2)]
+    assert given == [[("cpu", ["x0"])], [("cpu", ["x1"])]]
+
+
+@pytest.mark.parametrize("gpu_tokens", [2048, 1024], ids=["a CPU alone", "a CPU beside a shorter GPU"])
+def test_a_full_queue_lets_in_what_an_idle_slower_engine_takes_at_once(gpu_tokens: int) -> None:
+    checked = CheckedPlane(Plane(("chat",), policy="fifo", max_waiting=0))
+    checked.up(of_sql(on("cpu", "CPU")))
+    checked.up(with_context(on("gpu", "GPU"), gpu_tokens))
+    assert dispatched(checked.submit(chat("a", INTERACTIVE, model="sql"))) == [("cpu", ["a"])]
+    assert dispatched(checked.submit(chat("b", INTERACTIVE))) == [("gpu", ["b"])]
+
+
+def test_where_all_engines_of_a_lane_are_slow_as_many_count_as_there_are() -> None:
+    router = Router(route_named("auto", TextSizing()))
+    for info in (of_sql(on("cpu", "CPU")), of_sql(on("cpu too", "CPU")), on("gpu", "GPU")):
+        router.add(info)
+    assert router.num_as_fast(lane_for("sql", Kind.CHAT)) == 2.0
+    assert not router.is_full(lane_for("sql", Kind.CHAT))
+
+
+def embedding(name: str, context_tokens: int) -> EngineInfo:
+    card = ModelCard("embed", (Kind.EMBED,), context_tokens, dim=2)
+    return EngineInfo(EngineId(name), "openvino", "CPU", False, (card,), 256, 32)
+
+
+def test_texts_fit_a_context_each_by_itself_and_a_batch_takes_none_that_does_not() -> None:
+    checked = plane(embedding("short", 256))
+    checked.up(embedding("long", 8_192))
+    account = checked.plane._router.account(EngineId("short"))
+    assert account is not None
+    many = waiting(EmbedRequest(RequestId("many"), "embed", ("x" * 400,) * 30))
+    one = waiting(EmbedRequest(RequestId("one"), "embed", ("x", "x" * 1_200)))
+    assert is_long_enough(account, many)
+    assert not is_long_enough(account, one)
+    for name in ("short", "long"):
+        for number in range(2):
+            checked.submit(EmbedRequest(RequestId(f"{name}{number}"), "embed", ("x",)))
+    checked.submit(EmbedRequest(RequestId("brief"), "embed", ("x",)), one.request)
+    given = dict(dispatched(checked.handle(EngineEnded(EngineId("short"), held_by(checked, "short")))))
+    assert given == {"short": ["brief"]}
+    assert dispatched(checked.handle(EngineEnded(EngineId("long"), held_by(checked, "long")))) == [("long", ["one"])]
+
+
+def held_by(checked: CheckedPlane, name: str) -> tuple[Embedded, ...]:
+    account = checked.plane._router.account(EngineId(name))
+    assert account is not None
+    return tuple(embedded(id, name) for id in account.held)
