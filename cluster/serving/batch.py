@@ -93,7 +93,8 @@ class Batcher:
         if with_room is None:
             return False
         account = self._router.choose_beside(with_room, first, now_s)
-        if account is None:
+        if account is None:  # kept for a faster one, whose slots for adapters may all be at work
+            self._stays.waits(lane)
             return False
         if lane.kind in TEXT_KINDS:
             assignments.append(self._batch_of_texts(lane, account, now_s))
@@ -102,7 +103,7 @@ class Batcher:
         elif self._stays.must_leave(lane, account):
             self._router.close_slot(account, lane.model)
         else:
-            lane = self._stays.lane_instead(lane, first, account)
+            lane = self._stays.lane_instead(lane, first, account, now_s)
             self._generation(lane, account, messages, assignments, now_s)
         return True
 

@@ -10,6 +10,7 @@ from itertools import islice
 from cluster.serving.account import EngineAccount
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.route import Router
+from cluster.serving.slower import may_take
 from cluster.serving.ticket import Lane, Ticket, lane_for
 from sage.base.inference import Kind, ServiceClass
 
@@ -31,9 +32,10 @@ class Stays:
         if any(account.slots is not None for account in self._router.serving(lane)[:1]):
             self._waiting[lane] = None
 
-    def lane_instead(self, lane: Lane, ticket: Ticket, account: EngineAccount) -> Lane:
+    def lane_instead(self, lane: Lane, ticket: Ticket, account: EngineAccount, now_s: float) -> Lane:
         """Return the lane whose first an engine gets in place of `ticket`, for which it would load an adapter: that of
-        the one that would leave its slot, has not stayed long and is waited for as urgently; else `lane`."""
+        the one that would leave its slot, has not stayed long and is waited for as urgently, where the engine may take
+        it; else `lane`."""
         slots = account.slots
         if slots is None or not account.must_load(lane) or (out := slots.next_out) is None:
             return lane
@@ -42,7 +44,9 @@ class Stays:
         for kind in (Kind.CHAT, Kind.GENERATE):
             other = lane_for(out, kind)
             first = self._queue.first(other) if other in account.lanes else None
-            if first is not None and _urgency(first) <= _urgency(ticket):
+            if first is None or _urgency(first) > _urgency(ticket):
+                continue
+            if may_take(account, first, now_s, self._router.route):
                 return other
         return lane
 
@@ -61,6 +65,9 @@ class Stays:
                 del self._waiting[other]
             elif head < own and account.must_load(other):
                 return True
+            else:  # those behind have their turn at the next look
+                del self._waiting[other]
+                self._waiting[other] = None
         return False
 
 

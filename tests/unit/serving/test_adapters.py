@@ -4,6 +4,7 @@ from collections import Counter
 from itertools import pairwise
 
 import pytest
+from msgspec.structs import replace
 
 from cluster.serving import ready_adapters
 from cluster.serving.adapter_loads import ASSUMED_TOKENS, TIMES_IF_OUT_GOES, AdapterLoads
@@ -13,10 +14,12 @@ from cluster.serving.plane import Plane
 from cluster.serving.route import Router
 from cluster.serving.routes import ROUTE_NAMES, route_named
 from cluster.serving.size import TextSizing
+from cluster.serving.stays import MAX_LOOKED_AT
 from cluster.serving.ticket import lane_for, lane_of
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import ChatRequest, Kind, ModelCard, Request
 from tests.unit.serving.arrange import (
+    BATCH,
     INTERACTIVE,
     CheckedPlane,
     chat,
@@ -149,9 +152,10 @@ def test_of_many_engines_that_are_ready_all_get_their_share(monkeypatch: pytest.
 class OneEngine:
     """A plane over one engine with adapters, that ends what it was given longest ago."""
 
-    def __init__(self, slots: int, max_running: int) -> None:
+    def __init__(self, slots: int, max_running: int, adapters: tuple[str, ...] = NAMES) -> None:
         self.plane = CheckedPlane(Plane(("chat",), policy="fifo"))
-        self.plane.handle(EngineUp(chat_engine(adapters=NAMES, adapter_slots=slots, max_running=max_running)))
+        info = chat_engine(adapters=adapters, adapter_slots=slots, max_running=max_running)
+        self.plane.handle(EngineUp(info))
         self.given: list[Request] = []
         self.num_ended = 0
 
@@ -169,7 +173,7 @@ class OneEngine:
 
     def _note(self, commands: list[Command]) -> None:
         for command in commands:
-            if isinstance(command, Dispatch):
+            if isinstance(command, Dispatch) and command.engine_id == "c1":
                 self.given += command.requests
 
     def models(self) -> list[str]:
@@ -220,3 +224,58 @@ def test_a_closed_slot_opens_again_where_whoever_waited_has_left() -> None:
     one.end()
     assert one.models() == ["sql"] * 4
     assert dispatched(one.plane.commands)[-1] == ("c1", ["late"])
+
+
+def test_an_adapter_has_its_turn_however_many_less_urgent_ones_wait_before_it() -> None:
+    """More of them wait than are looked at for one pick."""
+    others = tuple(f"other {n}" for n in range(2 * MAX_LOOKED_AT))
+    one = OneEngine(slots=1, max_running=4, adapters=("sql", "law", *others))
+    one.plane.policy("priority")
+    one.take(*(chat(f"a{n}", INTERACTIVE, model="sql", max_tokens=500) for n in range(8)))
+    for other in others:
+        one.take(chat(other, BATCH, model=other))
+    one.take(chat("x", INTERACTIVE, model="law"))
+    for number in range(8, 60):
+        one.take(chat(f"a{number}", INTERACTIVE, model="sql", max_tokens=500))
+        one.end()
+        if "law" in one.models():
+            break
+    assert one.models().index("law") <= 20
+
+
+def mixed(name: str, device: str, context_tokens: int = 2_048, max_running: int = 4) -> EngineInfo:
+    """Return an engine with a slot for one adapter."""
+    info = chat_engine(name, max_running=max_running, adapters=NAMES, adapter_slots=1)
+    cards = tuple(replace(card, context_tokens=context_tokens) for card in info.models)
+    return replace(info, device=device, models=cards)
+
+
+def test_what_is_kept_for_a_faster_engine_has_its_turn_in_its_slots() -> None:
+    one = OneEngine(slots=1, max_running=4)
+    one.plane.down("c1")
+    one.plane.up(mixed("cpu", "CPU"))
+    for number in range(16):
+        one.plane.submit(chat(f"c{number}", BATCH, model="law"))
+        one.plane.now_s += 30.0
+        one.plane.handle(FirstTokens(EngineId("cpu"), (RequestId(f"c{number}"),)))
+        one.plane.end("cpu", f"c{number}")
+    one.plane.up(mixed("c1", "GPU"))
+    one.take(*(chat(f"a{n}", INTERACTIVE, model="sql", max_tokens=500) for n in range(8)))
+    one.take(chat("x", INTERACTIVE, model="law"))
+    for number in range(8, 60):
+        one.take(chat(f"a{number}", INTERACTIVE, model="sql", max_tokens=500))
+        one.end()
+        if "law" in one.models():
+            break
+    assert "law" in one.models()
+
+
+def test_an_engine_does_not_get_what_was_kept_from_it_in_place_of_another_adapter() -> None:
+    plane = CheckedPlane(Plane(("chat",), policy="fifo", route="least_work"))
+    plane.up(mixed("short", "GPU"))
+    plane.submit(chat("a0", model="sql"))
+    plane.end("short", "a0")
+    plane.up(mixed("long", "other GPU", context_tokens=32_768, max_running=1))
+    assert dispatched(plane.submit(chat("b0", model="law", num_characters=20_000))) == [("long", ["b0"])]
+    assert dispatched(plane.submit(chat("a1", model="sql", num_characters=20_000))) == []
+    assert dispatched(plane.submit(chat("b1", model="law"))) == [("short", ["b1"])]
