@@ -76,19 +76,23 @@ class Speeds:
         return [] if speed.num_seen % _MIN_SEEN else self._compared(speed)
 
     def _compared(self, speed: Speed) -> list[Speed]:
-        """Compare the speeds that have a model in common with one, that one too while it is up."""
-        beside = [each for each in self._speeds if each is speed or each.models & speed.models]
-        longest = max((each.context_tokens for each in beside), default=0)
+        """Compare the speeds that have a model in common with one, that one too while it is up, each with all that have
+        one in common with it."""
         changed = []
-        for each, slowness in zip(beside, _slownesses(beside), strict=True):
+        for each in self._beside(speed):
+            beside = self._beside(each)
+            slowness = dict(zip(beside, _slownesses(beside), strict=True))[each]
             before = each.slowness, each.is_short
-            each.is_short = each.context_tokens < longest
+            each.is_short = each.context_tokens < max(other.context_tokens for other in beside)
             if slowness == 1.0 or abs(math.log2(slowness / each.slowness)) > _FAR:
                 each.slowness = slowness
             each.is_best = each.slowness == 1.0 and not each.is_short
             if before != (each.slowness, each.is_short):
                 changed.append(each)
         return changed
+
+    def _beside(self, speed: Speed) -> list[Speed]:
+        return [each for each in self._speeds if each is speed or each.models & speed.models]
 
 
 def _slownesses(speeds: Iterable[Speed]) -> list[float]:

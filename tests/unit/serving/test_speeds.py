@@ -63,6 +63,15 @@ def test_engines_of_other_models_are_not_compared() -> None:
     assert cpu.slowness == 1.0
 
 
+def test_each_is_compared_with_all_that_share_a_model_with_it_whoever_came_last() -> None:
+    speeds, gpu = Speeds(), Speed(models=MODEL, context_tokens=8_192)
+    cpu = Speed(is_cpu=True, models=frozenset({"chat", "sql"}), context_tokens=2_048)
+    speeds.came(gpu)
+    speeds.came(cpu)
+    assert speeds.came(Speed(is_cpu=True, models=frozenset({"sql"}), context_tokens=2_048)) == []
+    assert (cpu.slowness, cpu.is_short) == (ASSUMED_OF_CPU, True)
+
+
 def plane(*infos: EngineInfo, route: str = "auto", policy: str = "fifo") -> CheckedPlane:
     checked = CheckedPlane(Plane(("chat",), policy=policy, route=route))
     for info in infos:
