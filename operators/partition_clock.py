@@ -71,12 +71,16 @@ class PartitionClock:
         self._owned = times.owned
 
     def restore(self, state: StepState) -> None:
-        """Of other instances' partitions those are gone on with that are read here; where nobody knows, none."""
+        """Of other instances' partitions those are gone on with that are read here; where nobody knows, none.
+
+        Those that can be idle are all gone on with: one that comes elsewhere now is waited for until the next look.
+        """
         found = [*(state.fixed or ()), *state.heard]  # `fixed`: as it was kept until 2026-11-23
-        if state.is_dealt:
+        if state.is_dealt and (self._owned is not None or self._idle_after_s is None):
             owned = self._owned if self._owned is not None else ()
             found = [(partition, time_s) for partition, time_s in found if partition in owned]
-        self._latest_s.update(found)
+        for partition, time_s in found:  # of several instances that had one, the least: never too high
+            self._latest_s[partition] = min(time_s, self._latest_s.get(partition, inf))
         self._heard.update(self._latest_s)
 
     def _watch(self) -> None:

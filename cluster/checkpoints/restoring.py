@@ -14,7 +14,7 @@ from operators.rescale import dealt_out, is_divisible
 from operators.state import State, StepState
 from sage.base.errors import CheckpointUnusable
 from sage.flow.dealing import together
-from sage.flow.spec import HOLDS_KEYS
+from sage.flow.spec import HOLDS_KEYS, Read
 
 Load = Callable[[SavedTask], TaskState]
 
@@ -27,7 +27,8 @@ def state_for_task(manifest: Manifest, spec: TaskSpec, load: Load) -> TaskState 
     names = tuple(step.name for step in spec.chain.steps)
     shared = [task for task in manifest.tasks if not set(names).isdisjoint(task.steps)]
     own = next((task for task in shared if _is_of(task, names, spec)), None)
-    if own is not None and not _depends_on_others(spec):
+    depends = _depends_on_others(spec, manifest)
+    if own is not None and not depends:
         return load(own)
     if not shared:
         return None
@@ -39,7 +40,7 @@ def state_for_task(manifest: Manifest, spec: TaskSpec, load: Load) -> TaskState 
         of_name = [number for number, task in enumerate(shared) if name in task.steps]
         if of_name:
             held = [_left_of(states[number], name, is_over=have_all_ended) for number in of_name]
-            steps[name] = _dealt_out(held, spec, name)
+            steps[name] = _dealt_out(held, spec, name, depends=depends)
     read = [states[number].reading for number, task in enumerate(shared) if task.steps[0] == names[0]]
     return replace(
         _merged(list(states.values()), spec) if own is None else states[shared.index(own)],
@@ -55,14 +56,24 @@ def _is_of(task: SavedTask, names: tuple[str, ...], spec: TaskSpec) -> bool:
     return (task.steps, task.parallelism, task.instance) == (names, spec.chain.parallelism, spec.instance)
 
 
-def _depends_on_others(spec: TaskSpec) -> bool:
+def _depends_on_others(spec: TaskSpec, manifest: Manifest) -> bool:
     """Say whether a task goes on from what all instances held, also where they are as many as before.
 
     What a source is dealt is dealt anew, and so what comes to the instances after it, up to where records are parted by
-    key: how far each was in event time, and whether it had ended, says nothing of what will come to it now.
+    key: how far each was in event time, and whether it had ended, says nothing of what will come to it now. Where
+    one instance reads each source, and all chains are as they were, each goes on from what was its own.
     """
     is_keyed = any(isinstance(step.spec, HOLDS_KEYS) for step in spec.chain.steps)
-    return spec.chain.parallelism > 1 and not is_keyed
+    return spec.chain.parallelism > 1 and not is_keyed and (_is_read_by_several(spec) or _is_changed(spec, manifest))
+
+
+def _is_read_by_several(spec: TaskSpec) -> bool:
+    return any(chain.parallelism > 1 and isinstance(chain.steps[0].spec, Read) for chain in spec.chains)
+
+
+def _is_changed(spec: TaskSpec, manifest: Manifest) -> bool:
+    now = {(tuple(step.name for step in chain.steps), chain.parallelism) for chain in spec.chains}
+    return now != {(task.steps, task.parallelism) for task in manifest.tasks}
 
 
 def _left_of(state: TaskState, name: str, *, is_over: bool) -> StepState:
@@ -74,11 +85,11 @@ def _left_of(state: TaskState, name: str, *, is_over: bool) -> StepState:
     return replace(step, keyed=None, panes={}, stored=()) if state.has_ended and not is_over else step
 
 
-def _dealt_out(states: Sequence[StepState], spec: TaskSpec, name: str) -> StepState:
+def _dealt_out(states: Sequence[StepState], spec: TaskSpec, name: str, *, depends: bool) -> StepState:
     if len(states) != spec.chain.parallelism and not is_divisible(states):
         raise _cannot(f"step {name!r} had {len(states)} instances and now has {spec.chain.parallelism}", "as before")
     dealt = dealt_out(states, spec.instance, spec.chain.parallelism)
-    if _depends_on_others(spec):
+    if depends:
         return replace(dealt, heard=[each for state in states for each in state.heard], is_dealt=True)
     return dealt
 

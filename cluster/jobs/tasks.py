@@ -35,7 +35,7 @@ def tasks_from_plan(job_id: JobId, plan: Plan) -> tuple[TaskSpec, ...]:
         for source, links in links_of.items():
             outputs[source].append(OutputSpec(channel.routing, tuple(links), channel.side))
     return tuple(
-        TaskSpec(own, job_id, chain, instance, tuple(inputs[own]), tuple(outputs[own]))
+        TaskSpec(own, job_id, chain, instance, tuple(inputs[own]), tuple(outputs[own]), chains=plan.chains)
         for chain in plan.chains
         for instance, own in enumerate(_task_ids(job_id, chain))
     )

@@ -19,7 +19,10 @@ from sage.flow.runner import DeadLetterRecord
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One instance of a chain: what it computes and what it is linked to. `devices`: the GPUs that are its to use."""
+    """One instance of a chain: what it computes and what it is linked to.
+
+    `devices`: the GPUs that are its to use. `chains`: all of the flow, where that is known.
+    """
 
     id: TaskId
     job_id: JobId
@@ -28,6 +31,7 @@ class TaskSpec:
     inputs: tuple[InputSpec, ...]
     outputs: tuple[OutputSpec, ...]
     devices: tuple[Device, ...] = ()
+    chains: tuple[Chain, ...] = field(default=(), compare=False, repr=False)
 
 
 # To a task.

@@ -82,3 +82,43 @@ def test_steps_that_are_new_begin() -> None:
     (spec,) = tasks_from_plan(JobId("job"), plan_from_graph(flow.graph()))
     taken = Taken(1)
     assert state_for_task(taken.manifest, spec, taken.load) is None
+
+
+def mapped(num_read: int, num_mapped: int = 2) -> list[TaskSpec]:
+    flow = Flow("mapped")
+    read = flow.from_collection([1, 2, 3]).named("read").with_parallelism(num_read)
+    times = read.map(abs).named("map").with_parallelism(num_mapped).assign_timestamps(float, partition=abs)
+    times.named("times").with_parallelism(num_mapped).for_each(print).named("print").with_parallelism(1)
+    return list(tasks_from_plan(JobId("job"), plan_from_graph(flow.graph())))
+
+
+def gone_on_with(before: list[TaskSpec], now: list[TaskSpec]) -> list[StepState]:
+    """Return what each instance of the clock goes on with, where each heard of a partition of its own number."""
+    tasks = {task.id: SavedTask(names_of(task), task.instance, task.chain.parallelism, ()) for task in before}
+    states = {
+        tasks[task.id]: TaskState(
+            {"times": StepState(heard=[(task.instance, 1.0)])} if "times" in names_of(task) else {}
+        )
+        for task in before
+    }
+    manifest = Manifest(1, "mapped", JobId("job"), 1.0, tuple(states))
+    found = [state_for_task(manifest, spec, states.__getitem__) for spec in now if "times" in names_of(spec)]
+    return [state.steps["times"] for state in found if state is not None]
+
+
+def names_of(spec: TaskSpec) -> tuple[str, ...]:
+    return tuple(step.name for step in spec.chain.steps)
+
+
+def test_after_a_source_of_one_instance_each_goes_on_with_its_own_where_all_is_as_it_was() -> None:
+    assert gone_on_with(mapped(1), mapped(1)) == [StepState(heard=[(0, 1.0)]), StepState(heard=[(1, 1.0)])]
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [(mapped(2), mapped(2)), (mapped(2), mapped(1)), (mapped(1), mapped(2)), (mapped(1), mapped(1, 3))],
+)
+def test_where_what_comes_is_dealt_anew_each_hears_of_all(before: list[TaskSpec], now: list[TaskSpec]) -> None:
+    found = gone_on_with(before, now)
+    assert [(state.heard, state.is_dealt) for state in found] == [([(0, 1.0), (1, 1.0)], True)] * len(found)
+    assert len(found) in (2, 3)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from operators.machine import Call, CallResult, Command, Emit, SetTimer
+from operators.state import StepState
 from sage.base.batch import Batch
 from sage.flow.graph import OnError
 from sage.flow.spec import Aggregate, AssignTimestamps, Filter, FlatMap, KeyBy, Map, MapAsync, MapBatches
@@ -167,6 +168,15 @@ def test_partitions_go_on_where_a_snapshot_was_taken() -> None:
     anew = machine(PARTITIONED)
     assert emitted(anew.restore(driven.snapshot())) == [Batch((), watermark_s=4.0)]
     assert emitted(anew.on_batch(Batch([("b", 20.0)])))[0].watermark_s is None
+
+
+@pytest.mark.parametrize(("idle_after_s", "told"), [(None, []), (2.5, [Batch((), watermark_s=4.0)])])
+def test_of_what_other_instances_had_partitions_count_that_can_be_idle(
+    idle_after_s: float | None, told: list[Batch]
+) -> None:
+    dealt = StepState(heard=[("a", 5.0), ("b", 7.0), ("a", 9.0)], is_dealt=True)
+    anew = machine(replace(PARTITIONED, idle_after_s=idle_after_s))
+    assert emitted(anew.restore({next(iter(anew.snapshot())): dealt})) == told
 
 
 def test_a_record_whose_partition_gives_it_no_time_fails_alone() -> None:
