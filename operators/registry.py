@@ -73,7 +73,9 @@ def reader_for(chain: Chain, context: Context) -> SourceReader[Any] | None:
             return context.turns.reader(first.name, chat)
         case HttpSource() as posted:
             return context.listen(posted, None)
-        case source if chain.parallelism > 1 or not hasattr(source, "open"):
+        case RewindableSource() as source if chain.parallelism == 1:
+            return source.open()
+        case PartitionedSource() as source:
             return dealt_reader(source, PartitionsRead(), context.instance, chain.parallelism)
         case source:
             return source.open()

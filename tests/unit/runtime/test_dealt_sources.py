@@ -144,6 +144,28 @@ def test_a_list_is_read_whole_however_many_instances_read_it(seed: int) -> None:
     assert Counter(seen.items) == Counter(items)
 
 
+class OpenSensors(Sensors):
+    """They can be opened as one too, and then not where that was."""
+
+    def open(self) -> SensorReader:
+        return SensorReader([event for items in self.lists.values() for event in items], 0)
+
+
+def test_a_source_that_goes_on_by_partitions_alone_is_read_by_them_by_one_instance() -> None:
+    lists: dict[str, list[Event | None]] = {name: [(at, name, at) for at in range(25)] for name in "ab"}
+    flow = sage.Flow("one")
+    out = _sensed(flow, 1, OpenSensors(lists)).named("read").collect()
+    run = DrivenFlow(flow.graph(), Random(1))
+    run.run(20)
+    run.begin_checkpoint()
+    while not run.num_complete:
+        run.run(1)
+    assert out.items is not None
+    assert len(out.items) < 50
+    DrivenFlow(flow.graph(), Random(2), begins_at=run.newest).run_out()
+    assert Counter(out.items) == Counter(event for items in lists.values() for event in items)
+
+
 def test_windows_in_the_task_of_a_source_that_is_read_by_partitions_end_with_it() -> None:
     flow = sage.Flow("fused")
     lists: dict[str, list[Event | None]] = {name: [(at, name, at) for at in range(25)] for name in "ab"}
