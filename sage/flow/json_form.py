@@ -3,13 +3,18 @@
 NaN and the infinities are no JSON (RFC 8259, section 6); the encoder would write null for them.
 """
 
+import re
 from collections.abc import Callable
+from functools import partial
 from math import isfinite
 from typing import Any
 
 import msgspec
 
 Hook = Callable[[Any], object]
+
+_INFINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
+"""A float of 64 bits in MessagePack whose exponent is all ones (IEEE 754): NaN or an infinity; or bytes of a text."""
 
 
 class NoJsonForm(ValueError):
@@ -28,9 +33,8 @@ def encoded_lines(encoder: msgspec.json.Encoder, records: Any) -> bytes:
     except (TypeError, ValueError, OverflowError) as error:
         raise NoJsonForm(str(error)) from error
     if b"null" in lines:
-        for record, line in zip(records, lines.splitlines(), strict=True):
-            if b"null" in line:
-                _check_finite(record, encoder.enc_hook)
+        for record in records:
+            _check_finite(record, encoder.enc_hook)
     return lines
 
 
@@ -50,10 +54,32 @@ def _checked(value: Any, encode: Callable[[], bytes], hook: Hook | None) -> byte
 
 
 def _check_finite(value: Any, hook: Hook | None) -> None:
-    found = _not_finite(msgspec.to_builtins(value, enc_hook=hook), "$")
+    if not _may_be_infinite(value, hook):
+        return
+    found = _not_finite(msgspec.to_builtins(value, enc_hook=partial(_without_raw, hook)), "$")
     if found is not None:
         where, number = found
         raise NoJsonForm(f"{number!r} at {where} is no number of JSON" if where != "$" else f"{number!r} is no JSON")
+
+
+def _may_be_infinite(value: Any, hook: Hook | None) -> bool:
+    """Say whether there may be a number that is not finite: a look at all its bytes costs less than one at each value.
+
+    What MessagePack cannot say, as a number of more than 64 bits, is looked at.
+    """
+    try:
+        return _INFINITE.search(msgspec.msgpack.encode(value, enc_hook=hook)) is not None
+    except (TypeError, ValueError, OverflowError):
+        return True
+
+
+def _without_raw(hook: Hook | None, value: Any) -> object:
+    """Leave out what is JSON already: no number in it is one of ours."""
+    if isinstance(value, msgspec.Raw):
+        return None
+    if hook is None:
+        raise TypeError(f"objects of type {type(value).__name__} are not JSON")
+    return hook(value)
 
 
 def _not_finite(value: Any, where: str) -> tuple[str, float] | None:

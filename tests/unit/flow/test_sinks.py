@@ -136,6 +136,25 @@ def test_a_number_that_is_no_json_is_refused_by_its_field_and_not_written_as_nul
     assert path.read_text() == '{"score":null}\n"null"\n'
 
 
+class Told(msgspec.Struct):
+    body: msgspec.Raw
+    score: float | None = None
+
+
+def test_json_that_a_record_has_already_is_written_as_it_is_and_its_numbers_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    writer = JsonLinesSink(str(path)).open()
+    writer.write([Told(msgspec.Raw(b'{"a":null}')), {"big": 2**63, "none": None}, ["\u007f\u00f0", None]])
+    with pytest.raises(SinkUnwritable, match=r"nan at \$\.score is no number of JSON"):
+        writer.write([Told(msgspec.Raw(b"[1]"), float("nan"))])
+    with pytest.raises(SinkUnwritable, match=r"inf at \$\[1\] is no number of JSON"):
+        writer.write([[2**64, float("inf")]])
+    writer.close(complete=True)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == '{"body":{"a":null},"score":null}'
+    assert json.loads(lines[1]) == {"big": 2**63, "none": None}
+
+
 def test_records_that_json_does_not_know_are_set_aside_one_by_one(tmp_path: Path) -> None:
     flow = Flow("f")
     records = flow.from_collection([1.0, float("nan"), 2.0, float("inf"), {3}, object()])
