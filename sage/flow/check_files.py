@@ -51,7 +51,7 @@ def _matches(pattern: str, written: str) -> bool:
     if any(os.path.realpath(found) == own for found in glob.iglob(pattern, recursive=True)):
         return True
     parts = os.path.abspath(pattern).split(os.sep)
-    num_plain = next(at for at, part in enumerate(parts) if glob.has_magic(part))
+    num_plain = next((at for at, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     folder = os.path.realpath(os.sep.join(parts[:num_plain]) or os.sep)
     return _parts_match([*folder.rstrip(os.sep).split(os.sep), *parts[num_plain:]], own.split(os.sep))
 

@@ -60,6 +60,7 @@ def test_whole_paths_are_compared_with_relative_ones(folder: Path) -> None:
     [
         ("in/a.jsonl", "a.jsonl"),
         ("in/*.jsonl", "in/a.csv"),
+        ("in/*/../a.jsonl", "out.jsonl"),
         ("in/*.jsonl", "in/deep/new.jsonl"),
         ("in/*.jsonl", "in/.hidden.jsonl"),
         ("missing.txt", "in/a.jsonl"),
