@@ -106,6 +106,7 @@ class PartitionsReader:
         if values is None:
             self._end()
             return [] if self._open else None
+        self.times.asked.add(current.name)
         self._open.rotate(-1)
         self._num_empty = 0 if values else self._num_empty + 1
         if isinstance(current.reader, MarkedReader) and (stated_s := current.reader.watermark_s()) is not None:

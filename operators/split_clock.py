@@ -14,7 +14,8 @@ class SplitClock:
     """Follows the open partition that is furthest behind at a fixed distance; a generated loop has one of it at a time.
 
     A partition that has given no record yet holds the watermark back, unless it is idle: without a record between two
-    looks, which are `idle_after_s` apart. Where nobody tells of partitions the source is one.
+    looks, which are `idle_after_s` apart, though it was open all the while and asked for some. Where nobody tells of
+    partitions the source is one.
     """
 
     def __init__(self, spec: AssignTimestamps, alarms: Alarms) -> None:
@@ -26,6 +27,7 @@ class SplitClock:
         self._heard: set[str] = set()
         self._idle: set[str] = set()
         self._is_watched = False
+        self._watched: frozenset[str] = frozenset()  # what was open at the last look
         self._watermark_s = -inf
 
     def follow(self, times: ReadTimes) -> None:
@@ -90,12 +92,16 @@ class SplitClock:
         self._whole.restore(state)
 
     def _watch(self, times: ReadTimes) -> None:
+        self._idle &= times.latest_s.keys()
         if self._idle_after_s is not None and not self._is_watched and len(self._idle) < len(times.latest_s):
             self._is_watched = True
+            self._watched = frozenset(times.latest_s)
+            times.asked.clear()
             self._alarms.set(self._idle_after_s, self._look)
 
     def _look(self) -> None:
         self._is_watched = False
-        assert self._times is not None, "only partitions are watched"
-        self._idle = self._times.latest_s.keys() - self._heard
+        times = self._times
+        assert times is not None, "only partitions are watched"
+        self._idle = (self._idle | (times.latest_s.keys() & self._watched & times.asked)) - self._heard
         self._heard.clear()

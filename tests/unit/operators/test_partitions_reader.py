@@ -177,9 +177,46 @@ def test_a_partition_that_is_idle_holds_nothing_back_until_it_gives_something() 
     assert give(clock, times, "a", 100.0) is None
     (timer,) = alarms.take()
     assert isinstance(timer, SetTimer)
+    times.asked |= {"a", "b"}
     alarms.ring(timer.timer_id)  # a was heard since, b was not
     assert clock.watermark_s() == 98.0
     assert give(clock, times, "b", 40.0) is None
     assert times.latest_s == {"a": 100.0, "b": 40.0}
     assert clock.before() == 40.0
     assert min(times.latest_s.values()) > -inf
+
+
+def look(clock: SplitClock, alarms: Alarms) -> float | None:
+    (timer,) = alarms.take()
+    assert isinstance(timer, SetTimer)
+    alarms.ring(timer.timer_id)
+    return clock.watermark_s()
+
+
+def test_a_partition_that_began_shortly_before_a_look_is_not_idle_by_that() -> None:
+    times = ReadTimes()
+    clock, alarms = clock_of(times, idle_after_s=1.0)
+    times.begin("a")
+    times.begin("b")
+    give(clock, times, "a", 100.0)
+    assert give(clock, times, "b", 10.0) == 8.0
+    times.end("b")
+    times.begin("c")
+    times.asked |= {"a", "c"}
+    assert look(clock, alarms) is None
+    assert give(clock, times, "c", 20.0) == 18.0
+    assert look(clock, alarms) is None  # c was heard, a is idle
+    times.asked |= {"a", "c"}
+    assert look(clock, alarms) is None  # all are idle
+
+
+def test_a_partition_that_nobody_asked_is_not_idle_by_that() -> None:
+    source = Piles({"a": [[1], [2]], "b": [[], [3]]})
+    reader = opened(source)
+    clock, alarms = clock_of(reader.times, idle_after_s=1.0)
+    reader.read(10)
+    assert give(clock, reader.times, "a", 100.0) is None
+    assert look(clock, alarms) is None  # what was heard is not idle, and b was not asked
+    assert look(clock, alarms) is None  # neither was
+    reader.read(10)
+    assert look(clock, alarms) == 98.0
