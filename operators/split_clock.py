@@ -15,7 +15,7 @@ class SplitClock:
 
     A partition that has given no record yet holds the watermark back, unless it is idle: without a record between two
     looks, which are `idle_after_s` apart, though it was open all the while and asked for some. Where nobody tells of
-    partitions the source is one.
+    partitions, or records of several come together, the source is one.
     """
 
     def __init__(self, spec: AssignTimestamps, alarms: Alarms) -> None:
@@ -31,8 +31,9 @@ class SplitClock:
         self._watermark_s = -inf
 
     def follow(self, times: ReadTimes) -> None:
-        """Go by partitions from now on."""
-        self._times = times
+        """Go by partitions from now on, where records are of one at a time."""
+        if times.owned is None:
+            self._times = times
 
     def lines(
         self, number: int, spec: AssignTimestamps, names: dict[str, Any]

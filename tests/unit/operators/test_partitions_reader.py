@@ -220,3 +220,9 @@ def test_a_partition_that_nobody_asked_is_not_idle_by_that() -> None:
     assert look(clock, alarms) is None  # neither was
     reader.read(10)
     assert look(clock, alarms) == 98.0
+
+
+def test_where_records_of_several_partitions_come_together_the_source_is_one() -> None:
+    times = ReadTimes(owned=frozenset({("topic", 0), ("topic", 1)}))
+    clock, _ = clock_of(times)
+    assert give(clock, times, "", 100.0) == 98.0
