@@ -117,6 +117,7 @@ class PartitionsReader:
         """Return how long none of them has anything; those that wait themselves are read again at once."""
         if self._num_empty < len(self._open):
             return 0.0
+        self._num_empty = 0  # after the pause each is read again
         return min((_pause_s(each.reader) for each in self._open), default=0.0)
 
     def read_so_far(self) -> PartitionsRead:

@@ -97,7 +97,7 @@ def test_a_pause_is_made_once_no_partition_has_anything() -> None:
     for _ in range(5):
         reader.read(10)
         pauses.append(reader.pause_s())
-    assert pauses == [0.0, 0.5, 0.5, 0.5, 0.0]
+    assert pauses == [0.0, 0.5, 0.0, 0.5, 0.0]
 
 
 def test_a_source_that_was_read_as_a_whole_and_a_reader_without_position_are_refused() -> None:
