@@ -226,3 +226,20 @@ def test_where_records_of_several_partitions_come_together_the_source_is_one() -
     times = ReadTimes(owned=frozenset({("topic", 0), ("topic", 1)}))
     clock, _ = clock_of(times)
     assert give(clock, times, "", 100.0) == 98.0
+
+
+def test_those_that_are_open_are_watched_also_where_idle_ones_have_ended() -> None:
+    times = ReadTimes()
+    clock, alarms = clock_of(times, idle_after_s=1.0)
+    times.begin("a")
+    times.begin("b")
+    give(clock, times, "b", 10.0)
+    times.asked |= {"a", "b"}
+    assert look(clock, alarms) == 8.0  # a is idle
+    times.end("a")
+    times.asked.add("b")
+    assert look(clock, alarms) is None  # so is b, and nobody looks any more
+    assert alarms.take() == []
+    times.begin("c")
+    assert clock.watermark_s() is None
+    assert len(alarms.take()) == 1
