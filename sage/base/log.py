@@ -54,7 +54,7 @@ def set_up_log(settings: LogSettings) -> None:
             *shown,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.level]),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # as it is at each event: it may be redirected
         cache_logger_on_first_use=False,
     )
 

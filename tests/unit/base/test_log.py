@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from io import StringIO
 from typing import Literal
 
 import pytest
@@ -43,6 +44,21 @@ def test_without_being_set_up_warnings_are_shown_and_less_is_not(
     assert "nobody" not in shown
     assert "engine lost" in shown
     assert "chat-1" in shown
+
+
+def test_events_go_to_what_standard_error_is_by_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as redirected, StringIO() as elsewhere:
+        redirected.setattr("sys.stderr", elsewhere)
+        log = get_log()
+        log.warning("engine lost")
+        assert "engine lost" in elsewhere.getvalue()
+    log.warning("engine found")
+    get_log().warning("engine ready")
+    shown = capsys.readouterr().err
+    assert "engine found" in shown
+    assert "engine ready" in shown
 
 
 def test_the_environment_sets_the_level(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
