@@ -59,14 +59,14 @@ class RealDisk:
 
     def names(self) -> list[str]:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return sorted(
-            entry.name
-            for entry in os.scandir(self._folder)
-            if entry.is_file() or (entry.is_dir() and entry.name.endswith(_TABLES))
-        )
+        with os.scandir(self._folder) as entries:
+            return sorted(
+                entry.name for entry in entries if entry.is_file() or (entry.is_dir() and entry.name.endswith(_TABLES))
+            )
 
     def files_of(self, name: str) -> dict[str, int]:
-        return {f"{name}/{entry.name}": entry.stat().st_size for entry in os.scandir(self._folder / name)}
+        with os.scandir(self._folder / name) as entries:
+            return {f"{name}/{entry.name}": entry.stat().st_size for entry in entries}
 
     def write(self, name: str, chunks: Iterable[bytes]) -> None:
         path = self._folder / name

@@ -57,14 +57,15 @@ def _wait(is_done: Callable[[], bool]) -> None:
 def linked(source: Path, target: Path) -> None:
     """Copy a table: by links to what never changes, where both are on one file system."""
     target.mkdir(parents=True, mode=0o700)
-    for entry in os.scandir(source):
-        if not entry.name.endswith(".sst"):
-            shutil.copyfile(entry.path, target / entry.name)
-            continue
-        try:
-            os.link(entry.path, target / entry.name)
-        except OSError:
-            shutil.copyfile(entry.path, target / entry.name)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            if not entry.name.endswith(".sst"):
+                shutil.copyfile(entry.path, target / entry.name)
+                continue
+            try:
+                os.link(entry.path, target / entry.name)
+            except OSError:
+                shutil.copyfile(entry.path, target / entry.name)
 
 
 def options_of(rocks: Any) -> Any:
