@@ -270,7 +270,7 @@ class Router:
         one that is alike: its window is theirs too."""
         window, before_tokens, was_open = account.window, account.window.tokens, account.is_open
         account.saw_first_token(ticket, now_s)
-        changed = self._speeds.are_many and not ticket.is_loaded_for
+        changed = self._speeds.are_many and ticket.tells_speed
         changed = changed and self._place_anew(self._speeds.saw(account.speed, ticket.uncached_tokens, ticket.took_s))
         if account.has_room_for_prompt() is not was_open:  # nothing else of its place depends on first tokens
             self._changed(account)

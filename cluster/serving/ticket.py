@@ -90,6 +90,12 @@ class Ticket:
         return self.size.prompt_tokens - self.cached_tokens
 
     @property
+    def tells_speed(self) -> bool:
+        """Say whether its first token tells how fast its engine reads prompts: no adapter was loaded before it, and no
+        more than half was cached. Where nearly all is, what any prompt costs would count as that of a few tokens."""
+        return not self.is_loaded_for and 2 * self.uncached_tokens >= self.size.prompt_tokens
+
+    @property
     def expected_work(self) -> float:
         return self.size.work - self.cached_tokens
 

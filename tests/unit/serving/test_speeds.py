@@ -56,6 +56,25 @@ def test_a_cpu_that_is_as_fast_is_no_slower_and_one_alone_is_compared_with_none(
     assert cpu.slowness == 1.0
 
 
+def test_of_two_that_are_alike_the_one_that_has_prompts_cached_is_no_slower() -> None:
+    plane = CheckedPlane(Plane(("chat",), policy="fifo", route="auto"))
+    card = replace(CARD, context_tokens=32_768)
+    for name in "ab":
+        plane.up(EngineInfo(EngineId(name), "openai", f"http://{name}/v1", False, (card,), 4))
+    shared, taken = "s" * 16_000, {"shared": set[str](), "new": set[str]()}
+    for number in range(40):
+        for kind, text in (("shared", f"{shared} {number}"), ("new", f"{number:04}" * 1_500)):
+            id = f"{kind}{number}"
+            [(engine, _)] = dispatched(plane.submit(chat(id, text=text)))
+            is_cached = kind == "shared" and engine in taken["shared"]
+            plane.wait(0.03 + 1e-4 * (50 if is_cached else len(text) / 4))
+            plane.handle(FirstTokens(EngineId(engine), (RequestId(id),)))
+            plane.end(engine, id)
+            taken[kind].add(engine)
+    assert taken == {"shared": {"a"}, "new": {"b"}}
+    assert [account.slowness for account in plane.plane._router] == [1.0, 1.0]
+
+
 def test_engines_of_other_models_are_not_compared() -> None:
     speeds, gpu, cpu = Speeds(), Speed(models=MODEL), Speed(is_cpu=True, models=frozenset({"other"}))
     speeds.came(gpu)
