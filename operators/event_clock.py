@@ -20,15 +20,7 @@ class EventClock:
         self, number: int, spec: AssignTimestamps, names: dict[str, Any]
     ) -> tuple[list[str], list[str], list[str]]:
         """Return lines of a loop: once before it, for each record `x`, which set its time `t`, and once after it."""
-        latest, clock, fn = f"latest{number}", f"clock{number}", f"f{number}"
-        names |= {fn: spec.fn, clock: self, "INFINITE": inf, "no_time": no_time}
-        each = [
-            f"t = {fn}(x)",
-            "try:",
-            f"    if {latest} < t < INFINITE: {latest} = t",
-            f"    elif not t <= {latest}: raise no_time(t)",
-            "except TypeError: raise no_time(t) from None",
-        ]
+        latest, clock, each = lines_of_time(number, spec, names, self)
         return [f"{latest} = {clock}.latest_s"], each, [f"if {latest} > {clock}.latest_s: {clock}.latest_s = {latest}"]
 
     def stated(self, watermark_s: float) -> None:
@@ -62,3 +54,20 @@ class EventClock:
 def no_time(timestamp_s: object) -> ValueError:
     """Return the error for what is no moment: nan, infinite, or no number at all."""
     return ValueError(f"{timestamp_s!r} is no event time: give seconds since the epoch")
+
+
+def lines_of_time(
+    number: int, spec: AssignTimestamps, names: dict[str, Any], clock: object
+) -> tuple[str, str, list[str]]:
+    """Return the names of the latest time and of `clock` in a loop, and its lines for each record `x`, which set its
+    time `t`. Adds to `names` what they speak of."""
+    latest, own, fn = f"latest{number}", f"clock{number}", f"f{number}"
+    names |= {fn: spec.fn, own: clock, "INFINITE": inf, "no_time": no_time}
+    each = [
+        f"t = {fn}(x)",
+        "try:",
+        f"    if {latest} < t < INFINITE: {latest} = t",
+        f"    elif not t <= {latest}: raise no_time(t)",
+        "except TypeError: raise no_time(t) from None",
+    ]
+    return latest, own, each

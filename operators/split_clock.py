@@ -4,7 +4,7 @@ from math import inf
 from typing import Any
 
 from operators.alarms import Alarms
-from operators.event_clock import EventClock, no_time
+from operators.event_clock import EventClock, lines_of_time
 from operators.read_times import ReadTimes
 from operators.state import StepState
 from sage.flow.spec import AssignTimestamps
@@ -39,15 +39,7 @@ class SplitClock:
         self, number: int, spec: AssignTimestamps, names: dict[str, Any]
     ) -> tuple[list[str], list[str], list[str]]:
         """Return lines of a loop: once before it, for each record `x`, which set its time `t`, and once after it."""
-        latest, clock, fn = f"latest{number}", f"clock{number}", f"f{number}"
-        names |= {fn: spec.fn, clock: self, "INFINITE": inf, "no_time": no_time}
-        each = [
-            f"t = {fn}(x)",
-            "try:",
-            f"    if {latest} < t < INFINITE: {latest} = t",
-            f"    elif not t <= {latest}: raise no_time(t)",
-            "except TypeError: raise no_time(t) from None",
-        ]
+        latest, clock, each = lines_of_time(number, spec, names, self)
         return [f"{latest} = {clock}.before()"], each, [f"{clock}.after({latest})"]
 
     def before(self) -> float:
