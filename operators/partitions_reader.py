@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Hashable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -89,13 +90,12 @@ class PartitionsReader:
         self._num_empty = 0  # reads that gave nothing, one after the other
         self.listing = dealt.listing
         self.times = ReadTimes()
-        try:
+        with ExitStack() as undone:  # what was opened is closed where the next cannot be
+            undone.callback(self.close)
             while self._left and self._left[0].position is not None:
                 self._begin(self._left.popleft())
             self._begin_left()
-        except BaseException:
-            self.close()
-            raise
+            undone.pop_all()
 
     def read(self, max_records: int) -> Sequence[Any] | None:
         if not self._open:

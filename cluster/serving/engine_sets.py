@@ -37,13 +37,7 @@ class EngineSet:
     def first(self) -> EngineAccount | None:
         """Return the engine with room that stands first; of equals, the one picked longest ago."""
         if not self.lesser:
-            heap = self.heap
-            while heap:
-                _, _, version, account = heap[0]
-                if version == account.version:
-                    return account
-                heappop(heap)
-            return None
+            return _top(self.heap)
         tops = [heap[0] for heap in (self.heap, *self.lesser.values()) if _top(heap) is not None]
         return min(tops)[3] if tops else None
 
