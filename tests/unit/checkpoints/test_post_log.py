@@ -1,9 +1,6 @@
 """Posts in files beside checkpoints: what was acknowledged comes again, in order, and is forgotten with them."""
 
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from cluster.checkpoints.post_entries import bytes_of_post, posts_in
 from cluster.checkpoints.post_log import FolderPosts
 from cluster.runtime.posts import KeptPost
 from sage.base.ids import JobId
+from tests.unit.full_disk import files_of_at_most
 
 POSTS = [KeptPost(number, 0.5, False, b"%d" % number) for number in range(6)]
 
@@ -53,17 +51,6 @@ def test_a_folder_that_is_not_there_yet_holds_nothing_and_is_made(tmp_path: Path
     made.append(POSTS[:1])
     made.close()
     assert log(tmp_path / "kept" / "flow").load() == POSTS[:1]
-
-
-@contextmanager
-def files_of_at_most(num_bytes: int) -> Iterator[None]:
-    """Have the system refuse longer files to this process, as a full disk does: in the middle of a write."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_after_a_write_that_failed_the_next_goes_to_a_file_of_its_own(tmp_path: Path) -> None:

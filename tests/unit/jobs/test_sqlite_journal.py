@@ -1,13 +1,11 @@
 """The journal's file: what it survives, and what it says where it cannot be used."""
 
-import resource
 import shutil
 import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -21,6 +19,7 @@ from cluster.jobs.sqlite_journal import APPLICATION_ID, SqliteJournal
 from sage.base.errors import JournalDamaged, JournalUnusable
 from sage.base.ids import JobId
 from sage.flow.runner import JobStatus
+from tests.unit.full_disk import files_of_at_most
 
 RECORD = JobRecord(JobId("job-1"), "flow", b"code", JobStatus.RUNNING, {}, 0, 1, 5.0)
 ROOT = Path(__file__).parents[3]
@@ -263,17 +262,6 @@ def test_a_page_that_the_disk_never_wrote_is_found_though_each_job_on_it_is_soun
         older = after[:at] + before[at : at + 4096] + after[at + 4096 :]
         assert found(tmp_path / "older", {**files, "jobs.db": older}) is None, at
     assert found(tmp_path / "older", files) == newest
-
-
-@contextmanager
-def files_of_at_most(num_bytes: int) -> Iterator[None]:
-    """Let no file of this process grow beyond that."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_disk_without_room_is_named_and_no_job_is_to_be_given_up_for_it(path: Path) -> None:
