@@ -261,7 +261,6 @@ class RemoteCluster(AskedCluster):
         try:
             subscription.begin(desk)
             board.wait_over(None)
-            self._line.ask(lambda number: GetLogs(number, job_id), Logs)  # what was said before this has been shown
         finally:
             self._line.listen_no_more(job_id)
 

@@ -19,9 +19,10 @@ class Subscription:
     logs: bool
 
     def begin(self, desk: JobNewsDesk) -> None:
-        """Have the news of the job come to `desk`; raises UnknownJob, ClusterUnreachable."""
-        self.line.ask(lambda number: WatchJob(number, self.job_id, self.collects), Done)
+        """Have the news of the job come to `desk`, what it printed before what became of it: who hears that it is over
+        has been shown all its lines. Raises UnknownJob, ClusterUnreachable."""
         self._follow(desk)
+        self.line.ask(lambda number: WatchJob(number, self.job_id, self.collects), Done)
 
     def begin_anew(self, desk: JobNewsDesk) -> None:
         """Do so without waiting; where the head declines, `desk` knows."""

@@ -174,6 +174,21 @@ def test_what_a_job_prints_is_shown_in_order(tmp_path: Path) -> None:
     assert shown == ["early"]
 
 
+def test_all_that_a_job_printed_was_shown_once_it_is_known_to_be_over_however_soon_that_is(tmp_path: Path) -> None:
+    shown: list[str] = []
+    graph, _ = collecting_flow()
+
+    def script(job_id: JobId) -> Iterable[HeadToClient]:
+        return [brought(job_id, RUN, 1, 1, 2, 3), state(job_id, JobStatus.FINISHED)]
+
+    with cluster_of(tmp_path, script, shown.extend, printed=["early"]) as (head, cluster):
+        cluster.submit(graph).wait(DEADLINE_S)
+        assert shown == ["early"]
+        cluster.follow_logs(JobId("job-1"), shown.extend)
+    asked = [type(message) for message in head.heard if isinstance(message, GetLogs | WatchJob)]
+    assert (shown, asked) == (["early", "early"], [GetLogs, WatchJob, GetLogs, WatchJob])
+
+
 def test_cancel_waits_until_the_job_has_stopped(tmp_path: Path) -> None:
     graph, _ = collecting_flow()
     with cluster_of(tmp_path, lambda job_id: [state(job_id, JobStatus.RUNNING)]) as (_, cluster):
