@@ -47,8 +47,11 @@ def gpu_node(user: ClusterCommand, control: str, name: str) -> "Iterator[subproc
     config = NodeConfig(control, name, f"ipc://{folder}/data", is_child=False, folder=str(folder))
     said = msgspec.json.encode(config).decode()
     with user.popen("-m", "tests.cluster.gpu_node", said, str(user.home), f"GPU-{name}") as node:
-        yield node
-        node.communicate(timeout=DEADLINE_S)
+        try:
+            yield node
+            node.communicate(timeout=DEADLINE_S)
+        finally:
+            node.kill()  # where what was tried has failed, it would be waited for without end
 
 
 @contextmanager
