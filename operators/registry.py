@@ -72,7 +72,7 @@ def reader_for(chain: Chain, context: Context) -> SourceReader[Any] | None:
         case ChatSource() as chat:
             return context.turns.reader(first.name, chat)
         case HttpSource() as posted:
-            return context.listen(posted, None)
+            return context.listen(posted, None, context.instance, chain.parallelism)
         case RewindableSource() as source if chain.parallelism == 1:
             return source.open()
         case PartitionedSource() as source:
@@ -125,7 +125,7 @@ def reader_at(chain: Chain, position: Any, context: Context) -> SourceReader[Any
     if isinstance(first, Read) and isinstance(first.source, ChatSource):
         return context.turns.reader(chain.steps[0].name, first.source)
     if isinstance(first, Read) and isinstance(first.source, HttpSource):
-        return context.listen(first.source, position)
+        return context.listen(first.source, position, context.instance, chain.parallelism)
     if isinstance(first, Read) and (chain.parallelism > 1 or isinstance(position, PartitionsRead)):
         if not isinstance(first.source, PartitionedSource):
             what = f"the checkpoint has step {chain.steps[0].name!r} read by partitions, and its source has none now"

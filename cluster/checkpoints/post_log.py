@@ -3,7 +3,8 @@
     0000000007-1f2e3d4c-9a8b7c6d.posts    posted since checkpoint 7 to the source of this name
 
 A file ends where its next checkpoint is taken, and goes once no checkpoint needs it. After a write that failed another
-one is begun: what was torn then is the end of its file, and was not acknowledged.
+one is begun: what was torn then is the end of its file, and was not acknowledged. Each instance of the source writes
+files of its own, and reads those of all.
 """
 
 import os
@@ -30,15 +31,15 @@ class FolderPosts:
         self._file: int | None = None
 
     def load(self) -> list[KeptPost]:
-        found: dict[int, KeptPost] = {}
+        found: list[KeptPost] = []
         for name in sorted(os.listdir(self._folder)) if self._folder.is_dir() else ():
             if name.endswith(POSTS) and name[11:19] == self._source:
                 posts, num_torn_bytes = posts_in((self._folder / name).read_bytes())
-                found.update((post.number, post) for post in posts)
+                found += posts
                 if num_torn_bytes:
                     why = "a run was killed, or the disk full, before it acknowledged them; else the file is damaged"
                     get_log(file=name).warning("the last bytes of a log are left out", bytes=num_torn_bytes, why=why)
-        return [found[number] for number in sorted(found)]
+        return sorted(found, key=lambda post: (post.number, post.taken_by))
 
     def append(self, posts: Sequence[KeptPost]) -> None:
         if self._file is None:

@@ -257,9 +257,11 @@ def _run(
 
 def _say_urls(state: "JobState") -> None:
     """Say where to post to those sources of a job that listen."""
-    listening = [chain for chain in state.metrics.chains if chain.url] if not state.is_over else []
+    listening = [chain for chain in state.metrics.chains if chain.urls] if not state.is_over else []
     for chain in listening:
-        print(f"\n{chain.steps[0]} on {', '.join(chain.nodes)} listens at {chain.url}")
+        print()
+        for url in chain.urls:
+            print(f"{chain.steps[0]} on {', '.join(chain.nodes)} listens at {url}")
 
 
 def _say_calls(state: "JobState") -> None:

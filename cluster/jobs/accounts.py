@@ -72,7 +72,7 @@ class Accounts:
             num_unreadable=sum(count.num_unreadable for count in counts),
             watermark_s=_least(progress.watermark_s for progress in newest),
             num_waiting=sum(progress.num_waiting for progress in newest),
-            url=next((progress.url for progress in newest if progress.url), ""),
+            urls=tuple(progress.url for progress in newest if progress.url),
         )
 
 

@@ -114,6 +114,7 @@ class Drive:
             self._phase = _Phase.RUNNING
             commands, self._first_commands = self._first_commands, []
             self._obeying.obey(commands)
+            self._source.begin()
             self._idleness.came()
 
     def arrive(self, message: TaskMessage) -> None:

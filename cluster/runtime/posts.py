@@ -16,7 +16,8 @@ class KeptPost(msgspec.Struct, frozen=True, array_like=True):
     """A post as it came. Numbers grow with time: in any two runs of a flow, and not by one.
 
     `is_lines`: a record is a line of the body. `headers` and `query` are kept where records are whole requests. `key`:
-    what of its Idempotency-Key is remembered, b"" where it has none.
+    what of its Idempotency-Key is remembered, b"" where it has none. `taken_by`: which instance of its run numbered it.
+    `num_read`: so many of its records were read before it was kept.
     """
 
     number: int
@@ -26,13 +27,15 @@ class KeptPost(msgspec.Struct, frozen=True, array_like=True):
     headers: dict[str, str] = {}
     query: str = ""
     key: bytes = b""
+    taken_by: int = 0
+    num_read: int = 0
 
 
 class PostLog(Protocol):
-    """Keeps the posts of one source beyond the process. Used by one thread at a time; raises OSError."""
+    """Keeps the posts of one instance of a source beyond the process. Used by one thread at a time; raises OSError."""
 
     def load(self) -> list[KeptPost]:
-        """Return what runs before have kept, in the order in which it came; some may be counted already."""
+        """Return what all instances of runs before have kept, in the order in which it came; some may be counted."""
         ...
 
     def append(self, posts: Sequence[KeptPost]) -> None:
@@ -48,7 +51,7 @@ class PostLog(Protocol):
 
 @runtime_checkable
 class ListeningReader(WokenReader[Any], Protocol):
-    """A reader that takes what is posted to it, from when it is told by what it is woken."""
+    """A reader that takes what is posted to it, from `begin` on; who posts before waits."""
 
     @property
     def url(self) -> str:
@@ -57,6 +60,10 @@ class ListeningReader(WokenReader[Any], Protocol):
 
     def keep_in(self, log: PostLog) -> None:
         """Keep what is posted, before it is acknowledged; called once, before `wake_by`. Raises CheckpointUnusable."""
+        ...
+
+    def begin(self) -> None:
+        """Take posts: every instance of the source has found by now what was kept before."""
         ...
 
     def cut(self, checkpoint_id: int) -> None:

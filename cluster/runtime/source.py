@@ -43,7 +43,7 @@ class TaskSource:
         self._reader: Reader | None = None
         self._marked: MarkedReader[Any] | None = None  # the same, where it knows event time
         self._paced: PacedReader[Any] | None = None
-        self._listening: ListeningReader | None = None  # the same, where it keeps what it takes
+        self._listening: ListeningReader | None = None  # the same, where it takes what is sent to it
         self._num_read = 0
         self._num_before = 0  # so many are read again first, and passed over
         self._dealt: DealtReader | None = None  # the same, where it reads what was dealt to this instance
@@ -99,13 +99,19 @@ class TaskSource:
     @property
     def url(self) -> str:
         """Where to post to it; "" where it does not listen."""
-        return self._reader.url if isinstance(self._reader, ListeningReader) else ""
+        return self._listening.url if self._listening is not None else ""
 
     def keep_in(self, log: PostLog | None) -> None:
         """Have a source that listens keep what it takes; None where nothing is kept. Raises CheckpointUnusable."""
-        if log is not None and isinstance(self._reader, ListeningReader):
-            self._reader.keep_in(log)
+        if isinstance(self._reader, ListeningReader):
             self._listening = self._reader
+            if log is not None:
+                self._reader.keep_in(log)
+
+    def begin(self) -> None:
+        """Every task of the job is open: a source that listens takes what comes."""
+        if self._listening is not None:
+            self._listening.begin()
 
     def wake_by(self, wake: Callable[[], object]) -> None:
         """Have a source that never waits call `wake`, on any thread, when there is something to read again."""

@@ -16,12 +16,14 @@ from cluster.web.listening import BACKLOG, QuietServer, bound_socket, config_of,
 from cluster.web.post_bodies import decoder_of
 from cluster.web.post_door import BODY_S, PostDoor
 from cluster.web.post_refusals import PostRefused, said_of
+from cluster.web.posts_left import Position, posts_left
 from cluster.web.protocol import Limits
-from cluster.web.waiting_posts import START, Position, WaitingPosts
+from cluster.web.waiting_posts import WaitingPosts
 from sage.base.clock import Clock, SystemClock
 from sage.base.errors import CheckpointUnusable, SourceUnreadable
 from sage.base.log import get_log
 from sage.flow.connectors.http_source import HttpSource
+from sage.flow.dealing import PartitionsRead
 
 MIN_KEY_CHARS = 16
 _ENDING_S = 5.0
@@ -36,25 +38,31 @@ class PostReader:
         source: HttpSource,
         position: Any = None,
         *,
+        instance: int = 0,
+        num_instances: int = 1,
         clock: Clock | None = None,
         environ: Mapping[str, str] = os.environ,
         limits: Limits = DEFAULT_LIMITS,
         body_s: float = BODY_S,
     ) -> None:
-        """Take the port, and listen from `wake_by` on; raises SourceUnreadable. `body_s`: for a body to come."""
+        """Take the port, and listen from `wake_by` on; raises SourceUnreadable. `body_s`: for a body to come.
+
+        `position`: PartitionsRead where there were several instances.
+        """
         self._source = source
-        self._position = _position_of(source, position)
+        self._part = (instance, num_instances)
+        self._positions = _positions_of(source, position)
         self._clock = clock if clock is not None else SystemClock()
         self._limits = limits
         self._body_s = body_s
         self._decode = decoder_of(source)
-        self._waiting = WaitingPosts(source, self._decode)
+        self._waiting = WaitingPosts(source, self._decode, instance)
         self._lock = threading.Lock()  # of what waits; never held while the disk is waited for
         self._log_lock = threading.Lock()  # taken before it
         self._log: PostLog | None = None
         self._logged: list[KeptPost] = []
         self._key = _key_of(source, environ)
-        self._bound = _bound(source)
+        self._bound = _bound(source, instance)
         self.url = f"{_shown(self._bound)}/{source.name}"
         self._wake: Callable[[], object] = lambda: None
         self._thread: threading.Thread | None = None
@@ -76,19 +84,22 @@ class PostReader:
             ) from error
 
     def wake_by(self, wake: Callable[[], object]) -> None:
-        """Listen, and have `wake` called when something came."""
+        """Listen, and have `wake` called when something came; who calls waits until the server takes its connection."""
         self._wake = wake
         try:
-            self._waiting.begin(int(self._clock.unix_s() * 1e6), self._position, self._logged)
+            left = posts_left(self._positions, self._logged, *self._part)
+            self._waiting.begin(int(self._clock.unix_s() * 1e6), left)
         except PostRefused as error:
             raise SourceUnreadable(
                 f"what was posted to {self._source.name!r} before cannot be read as it is to be now: {error}",
                 'Let its type fit what was posted, or begin anew: resume="never".',
             ) from error
-        self._position, self._logged = START, []
+        self._positions, self._logged = {}, []
+        self._bound.listen(BACKLOG)
+
+    def begin(self) -> None:
         room, clock = self._check_room, self._clock
         door = PostDoor(self._source, self._key, self._take, check_room=room, clock=clock, body_s=self._body_s)
-        self._bound.listen(BACKLOG)  # who calls from now on waits until the server takes its connection
         self._server = QuietServer(config_of(door, self._limits, said_of), self._say_where)
         self._thread = threading.Thread(target=self._serve, args=(self._server,), name=f"posts of {self._source.name}")
         self._thread.daemon = True
@@ -192,10 +203,12 @@ class PostReader:
             raise PostRefused(503, "source_ended", "The flow listens no more.")
 
 
-def _position_of(source: HttpSource, position: Any) -> Position:
-    """Return where an earlier reading was, None for the start; raises CheckpointUnusable."""
+def _positions_of(source: HttpSource, position: Any) -> dict[int, Position]:
+    """Return where each instance of an earlier reading was, none at the start; raises CheckpointUnusable."""
     try:
-        return START if position is None else msgspec.convert(position, Position)
+        if isinstance(position, PartitionsRead):
+            return {int(each.name): msgspec.convert(each.position, Position) for each in position.begun}
+        return {} if position is None else {0: msgspec.convert(position, Position)}
     except msgspec.ValidationError as error:
         raise CheckpointUnusable(
             f"what was posted to {source.name!r}, and waited, is kept in a form that is not read here: {error}",
@@ -218,16 +231,18 @@ def _key_of(source: HttpSource, environ: Mapping[str, str]) -> str | None:
     return key
 
 
-def _bound(source: HttpSource) -> socket.socket:
+def _bound(source: HttpSource, instance: int) -> socket.socket:
+    """Return a socket on the port of this instance: those of the others are before it and after it."""
+    port = source.port + instance if source.port else 0
     if (fault := source.fault()) is not None:  # one that was not made by from_http
         raise SourceUnreadable(fault.what, fault.do)
     try:
-        return bound_socket(source.host, source.port)
+        return bound_socket(source.host, port)
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
         do = "Give another by port=; 0 takes a free one." if taken else "Check host= and port=, where the task runs."
         why = "it is taken" if taken else error.strerror
-        raise SourceUnreadable(f"{source.name!r} cannot listen on {source.host}:{source.port}: {why}", do) from error
+        raise SourceUnreadable(f"{source.name!r} cannot listen on {source.host}:{port}: {why}", do) from error
 
 
 def _shown(bound: socket.socket) -> str:

@@ -6,8 +6,11 @@ from sage.flow.connectors.http_source import HttpSource
 from sage.flow.ports import PositionedReader
 
 
-def listen(source: HttpSource, position: Any) -> PositionedReader[Any]:
-    """Start to read what is posted to `source`; raises SourceUnreadable."""
+def listen(source: HttpSource, position: Any, instance: int, num_instances: int) -> PositionedReader[Any]:
+    """Start to read what is posted to one instance of `source`; raises SourceUnreadable."""
+    from cluster.web.dealt_posts import DealtPostReader
     from cluster.web.post_reader import PostReader
 
-    return PostReader(source, position)
+    if num_instances == 1:
+        return PostReader(source, position)
+    return DealtPostReader(source, position, instance, num_instances)

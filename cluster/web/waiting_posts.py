@@ -4,7 +4,7 @@ A post is admitted, then kept where there is a log, then waits; only then it is 
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import count
 from typing import Any, NamedTuple
@@ -14,44 +14,23 @@ import msgspec
 from cluster.runtime.posts import KeptPost
 from cluster.web.post_bodies import Decode
 from cluster.web.post_refusals import PostRefused
+from cluster.web.posts_left import LEN_MARK, LEN_NAME, MAX_KEYS, PostsLeft
 from sage.flow.connectors.http_source import MAX_WAITING_BYTES, HttpSource
-
-MAX_KEYS = 10_000
-"""Idempotency-Keys that are remembered; the newest."""
-
-LEN_NAME = 16
-LEN_MARK = 8
 
 
 class PostAdmitted(NamedTuple):
-    """A post with its records; once it is kept it has a number."""
+    """A post with those of its records that were not read before; once it is kept it has a number."""
 
     post: KeptPost
     records: Sequence[Any]
 
 
-class Position(NamedTuple):
-    """All that a later reading needs beside what is kept from then on.
-
-    `next_number`: what is kept under it, or a later one, is not in `waiting`. `num_read`: of the records of the first.
-    `keys`: those that are remembered, one after the other.
-    """
-
-    next_number: int
-    num_taken: int
-    num_read: int
-    waiting: tuple[KeptPost, ...]
-    keys: bytes
-
-
-START = Position(0, 0, 0, (), b"")
-
-
 class WaitingPosts:
     """Called under one lock."""
 
-    def __init__(self, source: HttpSource, decode: Decode) -> None:
+    def __init__(self, source: HttpSource, decode: Decode, instance: int = 0) -> None:
         self._source = source
+        self._instance = instance
         self._decode = decode
         self._waiting: deque[PostAdmitted] = deque()
         self._num_read_of_first = 0
@@ -64,28 +43,18 @@ class WaitingPosts:
 
     # Where it begins.
 
-    def begin(self, now_unix_us: int, position: Position = START, logged: Iterable[KeptPost] = ()) -> None:
-        """Begin where an earlier reading was, with what was kept since.
+    def begin(self, now_unix_us: int, left: PostsLeft) -> None:
+        """Begin with what is left of earlier readings.
 
         Raises PostRefused where something of it cannot be decoded: the type was another one then.
         """
-        next_number, self._num_taken, num_read, waiting, keys = position
-        for at in range(0, len(keys), LEN_NAME + LEN_MARK):
-            self._remember(keys[at : at + LEN_NAME + LEN_MARK])
-        for post in waiting:
-            self._wait(post)
-        self._num_read_of_first = num_read
-        for post in logged:
-            if post.number >= next_number:
-                next_number = post.number + 1
-                self._num_taken += 1
-                self._remember(post.key)
-                self._wait(post)
-        self._next_number = max(next_number, now_unix_us)  # what is written now is after all that ever was
-
-    def _wait(self, post: KeptPost) -> None:
-        self._waiting.append(PostAdmitted(post, self._decode(post)))
-        self._len_bytes += len(post.body)
+        self._num_taken = left.num_taken
+        for key in left.keys:
+            self._remember(key)
+        for post in left.waiting:
+            self._waiting.append(PostAdmitted(post, self._decode(post)[post.num_read :]))
+            self._len_bytes += len(post.body)
+        self._next_number = max(left.next_number, now_unix_us)  # what is written now is after all that ever was
 
     # What comes.
 
@@ -121,7 +90,7 @@ class WaitingPosts:
         """Return what is to be kept before it may be acknowledged, numbered from what was kept last."""
         numbers = count(self._next_number)
         self._keeping = [
-            PostAdmitted(msgspec.structs.replace(post, number=number), records)
+            PostAdmitted(msgspec.structs.replace(post, number=number, taken_by=self._instance), records)
             for number, (post, records) in zip(numbers, self._keeping, strict=False)
         ]
         return [post for post, _ in self._keeping]
@@ -168,9 +137,12 @@ class WaitingPosts:
 
     def position(self) -> tuple[Any, ...]:
         """Return a Position as plain values. What is just being kept has numbers from the next one on."""
-        waiting = [_fields(each.post) for each in self._waiting]
+        waiting = [msgspec.structs.astuple(each.post) for each in self._waiting]
+        if waiting:
+            num_read = self._waiting[0].post.num_read + self._num_read_of_first
+            waiting[0] = msgspec.structs.astuple(msgspec.structs.replace(self._waiting[0].post, num_read=num_read))
         keys = b"".join(name + mark for name, mark in self._keys.items())
-        return self._next_number, self._num_taken, self._num_read_of_first, waiting, keys
+        return self._next_number, self._num_taken, 0, waiting, keys
 
     # Idempotency-Keys.
 
@@ -199,7 +171,3 @@ def key_of(idempotency_key: bytes, body: bytes) -> bytes:
         return b""
     name = blake2b(idempotency_key, digest_size=LEN_NAME).digest()
     return name + blake2b(body, digest_size=LEN_MARK).digest()
-
-
-def _fields(post: KeptPost) -> tuple[Any, ...]:
-    return post.number, post.received_unix_s, post.is_lines, post.body, post.headers, post.query, post.key

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Generic, TypeVar
 
 from sage.base.errors import FlowInvalid
-from sage.flow.connectors.http_source import HttpSource, RecordsAs, posted_to
+from sage.flow.connectors.http_source import MAX_PORT, HttpSource, RecordsAs, posted_to
 from sage.flow.graph import Step
 from sage.flow.time_options import TimeOptions
 from sage.flow.where import refusal
@@ -17,7 +17,7 @@ class PostOptions(TimeOptions[T], Generic[T], total=False):
 
     | keyword | what | by default |
     | --- | --- | --- |
-    | host, port | where to listen; port 0 takes a free one | "127.0.0.1", 0 |
+    | host, port | where to listen; port 0 takes a free one, each further instance the next port | "127.0.0.1", 0 |
     | key_env | the variable, in the environment of the node that listens, that holds the key of callers | no key |
     | max_body_bytes | how long a body may be, unpacked too | 4 MiB |
     | max_waiting | how many posts wait for the flow; beyond it, and beyond 16 MiB of them, 503 is answered | 1000 |
@@ -61,7 +61,11 @@ def check_posts(steps: Iterable[Step]) -> None:
         if twin is not step:
             what = f"{step.where}: two streams read what is posted to {source.name!r}; the other is at {twin.where}"
             raise FlowInvalid(what, "Give one of them another name, or read the first stream twice.", param="name")
-        beside = ports.setdefault(source.port, step) if source.port else step
-        if beside is not step:
-            what = f"{step.where}: port {source.port} is taken by the source at {beside.where}"
-            raise FlowInvalid(what, "Each source listens by itself: give it a port of its own.", param="port")
+        for port in range(source.port, source.port + step.parallelism) if source.port else ():
+            if port > MAX_PORT:
+                what = f"{step.where}: {step.parallelism} instances listen at ports from {source.port} on"
+                raise FlowInvalid(what, f"The last port is {MAX_PORT}: give a lower one.", param="port")
+            beside = ports.setdefault(port, step)
+            if beside is not step:
+                what = f"{step.where}: port {port} is taken by the source at {beside.where}"
+                raise FlowInvalid(what, "Each instance listens by itself: give it a port of its own.", param="port")

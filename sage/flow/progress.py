@@ -54,10 +54,11 @@ class Whereabouts:
         self._said: set[str] = set()
 
     def __call__(self, metrics: JobMetrics) -> None:
-        for step, url in metrics.urls.items():
-            if url not in self._said:
-                self._said.add(url)
-                print(f"{self._flow_name}: {step} listens at {url}", file=self._stream, flush=True)
+        for chain in metrics.chains:
+            for url in chain.urls:
+                if url not in self._said:
+                    self._said.add(url)
+                    print(f"{self._flow_name}: {chain.steps[0]} listens at {url}", file=self._stream, flush=True)
 
 
 def line_of_metrics(flow_name: str, metrics: JobMetrics) -> str:
@@ -69,7 +70,7 @@ def line_of_metrics(flow_name: str, metrics: JobMetrics) -> str:
     """
     rate = metrics.records_in / metrics.duration_s if metrics.duration_s > 0 else 0.0
     tokens = sum(chain.completion_tokens for chain in metrics.chains)
-    urls = ", ".join(metrics.urls.values())
+    urls = ", ".join(url for chain in metrics.chains for url in chain.urls)
     return (
         f"{flow_name}: {metrics.status.value}, {metrics.duration_s:.1f} s, {metrics.records_in:,} records in "
         f"({rate:,.0f}/s), {metrics.records_out:,} out"

@@ -36,7 +36,7 @@ class ChainMetrics(msgspec.Struct, frozen=True):
     `watermark_s` is the event time that all instances have reached, None where there is none, or it is over; the lag of
     a step is how long ago that is. `num_waiting`: batches that have come to the instances and were not taken yet.
 
-    `url`: where records are posted to a source that listens, "" elsewhere.
+    `urls`: where records are posted to the instances of a source that listens.
     """
 
     chain_id: str
@@ -57,7 +57,7 @@ class ChainMetrics(msgspec.Struct, frozen=True):
     num_unreadable: int = 0
     watermark_s: float | None = None
     num_waiting: int = 0
-    url: str = ""
+    urls: tuple[str, ...] = ()
 
 
 class JobMetrics(msgspec.Struct, frozen=True):
@@ -71,8 +71,11 @@ class JobMetrics(msgspec.Struct, frozen=True):
 
     @property
     def urls(self) -> dict[str, str]:
-        """Return, by the names of their steps, where to post to those sources that listen by now."""
-        return {chain.steps[0]: chain.url for chain in self.chains if chain.url}
+        """Return, by the names of their steps, where to post to those sources that listen by now.
+
+        Of several instances it is the first; ChainMetrics has the `urls` of all.
+        """
+        return {chain.steps[0]: chain.urls[0] for chain in self.chains if chain.urls}
 
 
 STATE_S = 5.0

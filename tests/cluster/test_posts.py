@@ -130,7 +130,7 @@ def test_a_cluster_says_where_to_post_to_a_job(user: ClusterCommand) -> None:
     (line,) = [line for line in user("job", job_id).splitlines() if "listens at" in line]
     url = line.split()[-1]
     assert line.startswith("from_http on ")
-    assert user.json("job", job_id)["state"]["metrics"]["chains"][0]["url"] == url
+    assert user.json("job", job_id)["state"]["metrics"]["chains"][0]["urls"] == [url]
     assert [post(url, {"id": number}).status_code for number in (1, 2)] == [202, 202]
     eventually(lambda: (user.home / "orders.jsonl").exists(), DEADLINE_S)
     lines = (user.home / "orders.jsonl").read_text().splitlines()

@@ -23,7 +23,7 @@ MAX_WAITING_BYTES = 16 * 2**20
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LARGEST_BODY_BYTES = 2**30
-_MAX_PORT = 65535
+MAX_PORT = 65535
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class HttpSource:
-    """What is posted to `http://HOST:PORT/NAME`; `port` 0 takes a free one.
+    """What is posted to `http://HOST:PORT/NAME`; `port` 0 takes a free one. Several instances have ports in a row.
 
     `key_env`: the variable of the environment, where it listens, that holds the key which callers send. `max_posts`:
     the source ends after so many.
@@ -58,8 +58,11 @@ class HttpSource:
     max_posts: int | None = None
 
     def undealt(self) -> Fault | None:
-        """Return why one instance reads it."""
-        return Fault(f"what is posted to {self.name!r} is taken by one instance", ELSEWHERE)
+        """Return why only one instance can read it; None where each has a URL of its own."""
+        if self.max_posts is None:
+            return None
+        what = f"of the posts to {self.name!r} {self.max_posts} are taken, which one instance counts"
+        return Fault(what, f"Leave max_posts away. {ELSEWHERE}", "max_posts")
 
     def open(self) -> NoReturn:
         """Raise SourceUnreadable: only the tasks of a job listen."""
@@ -82,8 +85,8 @@ class HttpSource:
             return Fault(what, 'It is a part of the URL. Write flow.from_http("orders").', "name")
         if not _is_text(self.host):
             return Fault(f"host={self.host!r:.80} is no address", 'For example "127.0.0.1".', "host")
-        if type(self.port) is not int or not 0 <= self.port <= _MAX_PORT:
-            return Fault(f"port={self.port!r:.80} is none", f"0, which takes a free one, to {_MAX_PORT}.", "port")
+        if type(self.port) is not int or not 0 <= self.port <= MAX_PORT:
+            return Fault(f"port={self.port!r:.80} is none", f"0, which takes a free one, to {MAX_PORT}.", "port")
         if self.key_env is not None and not _is_text(self.key_env):
             return Fault(f"key_env={self.key_env!r:.80} names no variable", 'For example "ORDERS_KEY".', "key_env")
         if self.key_env is None and not is_loopback(self.host):

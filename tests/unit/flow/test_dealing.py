@@ -22,7 +22,9 @@ REFUSED: dict[str, Callable[[sage.Flow], Any]] = {
     "ticks come from one clock": lambda flow: flow.ticks(1.0),
     "one file that grows, is read by one instance": lambda flow: flow.read_text("app.log", follow=True),
     "in the order of 'id' by one instance": lambda flow: flow.from_sql("sqlite://", table="t", order_by="id"),
-    "what is posted to 'orders' is taken by one instance": lambda flow: flow.from_http("orders"),
+    "of the posts to 'orders' 7 are taken, which one instance counts": lambda flow: flow.from_http(
+        "orders", max_posts=7
+    ),
     "chat requests for 'shy' are given to one task": lambda flow: flow.from_chat("shy"),
     "an iterator can be read once only": lambda flow: flow.from_collection(iter([1])),
     "a set can only be iterated": lambda flow: flow.from_collection({1, 2}),

@@ -74,6 +74,7 @@ def reading(
         if log is not None:
             reader.keep_in(log)
         reader.wake_by(came.set)
+        reader.begin()
         yield Reading(reader, came)
     finally:
         reader.close()

@@ -12,15 +12,18 @@ from hypothesis import given
 from cluster.runtime.posts import KeptPost
 from cluster.web.post_bodies import decoder_of
 from cluster.web.post_refusals import PostRefused
-from cluster.web.waiting_posts import MAX_KEYS, START, Position, WaitingPosts, key_of
+from cluster.web.posts_left import MAX_KEYS, Position, posts_left
+from cluster.web.waiting_posts import WaitingPosts, key_of
 from sage.flow.connectors.http_source import MAX_WAITING_BYTES, HttpSource
 
 SOURCE = HttpSource("orders", max_waiting=4)
 
 
-def made(source: HttpSource = SOURCE, **where: Any) -> WaitingPosts:
+def made(
+    source: HttpSource = SOURCE, position: Position | None = None, logged: Sequence[KeptPost] = (), *, now: int = 1_000
+) -> WaitingPosts:
     waiting = WaitingPosts(source, decoder_of(source))
-    waiting.begin(1_000, **where)
+    waiting.begin(now, posts_left({} if position is None else {0: position}, logged))
     return waiting
 
 
@@ -144,62 +147,114 @@ def test_numbers_grow_beyond_those_of_every_run_before() -> None:
     waiting = made(logged=[kept])
     (later,) = take(waiting)
     assert later.number == 1_001
-    ahead = WaitingPosts(SOURCE, decoder_of(SOURCE))
-    ahead.begin(5_000, position=travelled(waiting.position()))
+    ahead = made(position=travelled(waiting.position()), now=5_000)
     assert take(ahead)[0].number == 5_000
 
 
+def test_the_newest_keys_of_all_instances_are_known_to_each_later() -> None:
+    """As many of each: 10,000 of two that each had so many are the newer half of both."""
+    first, second = ([b"%015d%d" % (number, at) + b"-" * 8 for number in range(MAX_KEYS)] for at in (1, 2))
+    left = posts_left({at: Position(0, 0, 0, (), b"".join(keys)) for at, keys in enumerate((first, second))}, [], 1, 2)
+    assert sorted(left.keys) == sorted([*first[MAX_KEYS // 2 :], *second[MAX_KEYS // 2 :]])
+    assert left.keys[-2:] == (second[-1], first[-1])
+
+
+def test_what_came_again_to_another_instance_once_the_first_was_gone_is_counted_once() -> None:
+    (kept,) = take(made(), b"1", b"order-1")
+    again = msgspec.structs.replace(kept, number=2_000, taken_by=1)
+    other = msgspec.structs.replace(kept, number=2_001, taken_by=1, key=b"")
+    hands = [posts_left({}, [kept, again, other], at, 2) for at in (0, 1)]
+    assert [hand.waiting for hand in hands] == [(kept,), (other,)]
+    known = Position(1_500, 1, 0, (), kept.key)
+    assert posts_left({0: known, 1: Position(1_500, 0, 0, (), b"")}, [again], 1, 2).waiting == ()
+
+
+def test_of_an_instance_that_a_checkpoint_does_not_know_what_came_later_is_new() -> None:
+    before, later = (msgspec.structs.replace(post(), number=number, taken_by=2) for number in (1_400, 1_600))
+    positions = {at: Position(1_500 + at, 0, 0, (), b"") for at in (0, 1)}
+    assert [posts_left(positions, [before, later], at, 2).waiting for at in (0, 1)] == [(later,), ()]
+    assert posts_left(positions, [before, later], 1, 2).next_number == 1_601
+
+
 class Crashing:
-    """A source that is killed at any moment, with a log in memory whose files go as checkpoints go."""
+    """The instances of a source, killed together at any moment, and begun again as so many as are wanted then.
+
+    Their logs are in memory: files go as checkpoints go, of which two are kept. Each instance takes its part of a
+    checkpoint by itself.
+    """
 
     def __init__(self) -> None:
         self.files: defaultdict[int, list[KeptPost]] = defaultdict(list)
-        self.since = 0
-        self.position = START
+        self.newest = 0  # of the checkpoints that are complete
+        self.positions: dict[int, Position] = {}
         self.counted: list[int] = []  # what the state of the flow has, at the newest checkpoint
-        self.begin()
+        self.parts: dict[int, tuple[Position, list[int]]] = {}
+        self.now = 0
+        self.begin(1)
 
-    def begin(self) -> None:
+    def begin(self, num_instances: int) -> None:
         logged = sorted((kept for posts in self.files.values() for kept in posts), key=lambda kept: kept.number)
-        self.waiting = made(HttpSource("orders"), position=self.position, logged=logged)
-        self.seen = list(self.counted)
+        source, self.since, self.parts = HttpSource("orders"), [self.newest] * num_instances, {}
+        self.instances = [WaitingPosts(source, decoder_of(source), at) for at in range(num_instances)]
+        for at, waiting in enumerate(self.instances):
+            waiting.begin(self.now, posts_left(self.positions, logged, at, num_instances))
+        self.seen: list[list[int]] = [[] for _ in self.instances]
 
-    def keep(self, posts: Sequence[KeptPost]) -> None:
-        self.files[self.since].extend(posts)
+    def keep(self, at: int) -> None:
+        self.files[self.since[at]].extend(self.instances[at].to_keep())
+        self.instances[at].kept()
 
-    def checkpoint(self, checkpoint_id: int, *, completes: bool) -> None:
-        self.since = checkpoint_id
-        if completes:
-            self.position, self.counted = travelled(self.waiting.position()), list(self.seen)
-            for since in [since for since in self.files if since < checkpoint_id]:
+    def take_part(self, at: int, checkpoint_id: int) -> None:
+        """One instance is at the barrier; with the last of them the checkpoint is complete."""
+        self.since[at] = checkpoint_id
+        self.parts[at] = (travelled(self.instances[at].position()), list(self.seen[at]))
+        if len(self.parts) == len(self.instances):
+            self.positions = {each: position for each, (position, _) in self.parts.items()}
+            self.counted += [record for _, seen in self.parts.values() for record in seen]
+            self.seen = [seen[len(self.parts[each][1]) :] for each, seen in enumerate(self.seen)]
+            for since in [since for since in self.files if since < self.newest]:
                 del self.files[since]
+            self.newest, self.parts = checkpoint_id, {}
 
 
-MOVES = st.sampled_from(["post", "posts", "read", "checkpoint", "given up", "torn", "kill"])
+MOVES = st.tuples(
+    st.sampled_from(["post", "posts", "read", "part", "rest", "given up", "torn", "kill"]), st.integers(0, 3)
+)
 
 
 @given(st.lists(MOVES, max_size=60))
-def test_what_was_acknowledged_is_counted_once_wherever_the_process_is_killed(moves: list[str]) -> None:
+def test_what_was_acknowledged_is_counted_once_wherever_and_as_many_instances_are_killed(
+    moves: list[tuple[str, int]],
+) -> None:
     source, acknowledged, next_record = Crashing(), list[int](), 0
-    for number, move in enumerate(moves, 1):
+    checkpoint_id = 1
+    for move, drawn in moves:
+        at = drawn % len(source.instances)
         match move:
             case "post" | "posts":
                 for _ in range(1 if move == "post" else 3):
-                    admit(source.waiting, b"%d\n%d" % (next_record, next_record + 1))
+                    admit(source.instances[at], b"%d\n%d" % (next_record, next_record + 1))
                     acknowledged += [next_record, next_record + 1]
                     next_record += 2
-                source.keep(source.waiting.to_keep())
-                source.waiting.kept()
+                source.keep(at)
             case "torn":
-                admit(source.waiting, b"999")
-                source.waiting.to_keep()
-                source.waiting.not_kept()
+                admit(source.instances[at], b"999")
+                source.instances[at].to_keep()
+                source.instances[at].not_kept()
             case "read":
-                source.seen += source.waiting.read(3)
-            case "checkpoint" | "given up":
-                source.checkpoint(number, completes=move == "checkpoint")
+                source.seen[at] += source.instances[at].read(3)
+            case "part" | "rest":
+                wanted = [each for each in range(len(source.instances)) if each not in source.parts]
+                for each in wanted if move == "rest" else wanted[:1]:
+                    source.take_part(each, checkpoint_id)
+                checkpoint_id += not source.parts
+            case "given up":
+                source.parts, checkpoint_id = {}, checkpoint_id + 1
             case _:
-                source.begin()  # after a kill
-    while records := source.waiting.read(3):
-        source.seen += records
-    assert source.seen == acknowledged
+                source.begin(drawn + 1)  # after a kill
+    source.begin(1)
+    while records := source.instances[0].read(3):
+        source.counted += records
+    assert sorted(source.counted) == acknowledged
+    if all(drawn == 0 for move, drawn in moves if move == "kill"):
+        assert source.counted == acknowledged  # one instance all the time keeps their order

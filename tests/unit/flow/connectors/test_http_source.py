@@ -48,14 +48,17 @@ def test_what_cannot_be_honoured_is_refused_at_the_users_line(options: dict[str,
 
 
 def test_two_sources_of_one_name_or_one_port_are_refused() -> None:
-    for first, second, param in (
-        ({"name": "a"}, {"name": "a"}, "name"),
-        ({"name": "a", "port": 8080}, {"name": "b", "port": 8080}, "port"),
+    """Instances listen at ports in a row."""
+    for first, second, num_instances, param in (
+        ({"name": "a"}, {"name": "a"}, 1, "name"),
+        ({"name": "a", "port": 8080}, {"name": "b", "port": 8080}, 1, "port"),
+        ({"name": "a", "port": 8080}, {"name": "b", "port": 8082}, 3, "port"),
+        ({"name": "a", "port": 65_534}, {"name": "b"}, 3, "port"),
     ):
         flow = sage.Flow("f")
         for options in (first, second):
             given: Any = options
-            flow.from_http(**given).print()
+            flow.from_http(**given).with_parallelism(num_instances).print()
         with pytest.raises(FlowInvalid) as raised:
             flow.graph()
         assert raised.value.param == param
@@ -144,3 +147,27 @@ def test_a_run_says_where_it_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     flow.run(timeout_s=DEADLINE_S)
     assert out.items == [7]
     assert stderr.said.startswith("orders: from_http listens at http://127.0.0.1:")
+
+
+def test_posts_to_several_instances_are_counted_once_also_by_another_number_of_them(tmp_path: Path) -> None:
+    """What was acknowledged and not read, read in part, or read after the newest checkpoint is gone on with."""
+
+    def flow_of(num_instances: int, max_posts: int | None = None) -> tuple[sage.Flow, Any]:
+        flow = sage.Flow("orders")
+        lengths = flow.from_http("orders", max_posts=max_posts).with_parallelism(num_instances)
+        return flow, lengths.key_by(lambda number: "all").sum(final=True).collect()
+
+    num_taken = 0
+    for num_instances, every_s in ((2, 3600), (3, 0.01), (1, 3600), (2, 0.01)):
+        flow, _ = flow_of(num_instances)
+        with sage.connect() as cluster:
+            job = cluster.submit(flow, checkpoint=sage.Checkpoint(tmp_path, every_s=every_s))
+            eventually(lambda: len(job.metrics().chains[0].urls) == num_instances, DEADLINE_S)  # noqa: B023 - called here
+            for url in job.metrics().chains[0].urls:
+                for _ in range(2):
+                    assert post(url, 10**num_taken, idempotency_key=f"order-{num_taken}").status_code == 202
+                num_taken += 1
+            job.cancel()
+    flow, total = flow_of(1, max_posts=num_taken + 1)
+    posted(flow, lambda url: post(url, 0).raise_for_status(), checkpoint=sage.Checkpoint(tmp_path))
+    assert total.items == [("all", int("1" * num_taken))]
