@@ -5,6 +5,7 @@ Every replay is checked: each request ended once, and the plane says that it ser
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import product
 from random import Random
 
@@ -12,6 +13,7 @@ from benchmarks.document import Result
 from benchmarks.policies_wanted import PoliciesWanted, TraceName
 from benchmarks.policy_result import SetupResult, of_setup, policy_result
 from benchmarks.simulator.arrival import Trace
+from benchmarks.simulator.class_shares import last_arrival_s, tokens_served
 from benchmarks.simulator.kv_cache import BlockCache
 from benchmarks.simulator.outcome import figures_of
 from benchmarks.simulator.run import KV_TOKENS, Replayed, Setup, replay
@@ -19,11 +21,13 @@ from benchmarks.simulator.traces import load_trace
 from cluster.serving.engines.cost import CostModel, profile_of
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
+from sage.base.inference import ServiceClass
 
 NUM_QUIET = 100  # fewer requests have no p99
 NUM_INTERFERING = 4  # tenants replayed in pairs: twelve pairs
 JITTER_S = 1.0
 """Seeds after the first move each arrival by up to so much: as random as the trace's own clock allows."""
+SATURATED_LOAD = 2.0
 _HIGHEST_LOAD, _NEAR_LOAD = 8.0, 0.01
 
 Say = Callable[[str], object]
@@ -66,7 +70,7 @@ def _measure_trace(
     name: TraceName, num_engines: int, wanted: PoliciesWanted, clock: Clock, say: Say
 ) -> Iterator[Result]:
     trace = load_trace(name, limit=wanted.limit, seed=wanted.seed)
-    trace = trace.mixed() if wanted.is_mixed else trace
+    trace = trace if wanted.mix is None else trace.mixed(wanted.mix, seed=wanted.seed)
     full_s = full_load_s(trace, num_engines, profile_of(wanted.profile))
     setups = list(_setups(num_engines, wanted))
     for setup in setups if wanted.find_load is not None else ():
@@ -104,8 +108,17 @@ def _measured(traces: list[Trace], setup: Setup, load: float, wanted: PoliciesWa
     runs = [_checked(replay(each, setup), setup) for each in traces]
     took_s = clock.monotonic_s() - before_s
     quiet = [quiet_p99_ratio(each, run, setup) for each, run in zip(traces, runs, strict=True)]
-    pooled = pooled_hit(traces[0], setup.num_engines * KV_TOKENS)
-    return policy_result(traces[0], setup, runs, quiet, profile=wanted.profile, load=load, pooled=pooled, took_s=took_s)
+    return policy_result(
+        traces[0],
+        setup,
+        runs,
+        quiet,
+        profile=wanted.profile,
+        load=load,
+        pooled=pooled_hit(traces[0], setup.num_engines * KV_TOKENS),
+        took_s=took_s,
+        capacity_per_s=None if wanted.mix is None else capacity_per_s(traces[0], setup, load),
+    )
 
 
 def _highest_load(trace: Trace, full_s: float, setup: Setup, wanted: PoliciesWanted) -> LoadResult:
@@ -190,6 +203,17 @@ def full_load_s(trace: Trace, num_engines: int, costs: CostModel) -> float:
     """Return how long engines take for all requests at once, in order of arrival, each to the least busy; none waits
     for another."""
     return replay(trace.apart().lasting(0.0), Setup("fifo", "least_work", "none", num_engines, costs)).duration_s
+
+
+def capacity_per_s(trace: Trace, setup: Setup, load: float) -> float:
+    """Return the tokens a second that the engines of `setup` do until the last arrival where too much comes, all of it
+    in class batch and nothing refused: at `load`, or at SATURATED_LOAD where that is more."""
+    one_class = trace.mixed({ServiceClass.BATCH: 1.0}, seed=0)
+    run = replay(
+        one_class.lasting(trace.duration_s * min(1.0, load / SATURATED_LOAD)), replace(setup, admission="none")
+    )
+    until_s = last_arrival_s(run.outcomes)
+    return tokens_served(run.outcomes, until_s) / until_s if until_s > 0.0 else 0.0
 
 
 def pooled_hit(trace: Trace, kv_tokens: int) -> float:

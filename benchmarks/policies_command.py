@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from benchmarks.mix import IN_THREE, Mix, mix_from_text
 from benchmarks.policies_wanted import PoliciesWanted, Profile, Prompts, Shedding, TraceName
 from sage.base.clock import SystemClock
 
@@ -17,7 +18,13 @@ Load = Annotated[
     list[float] | None,
     typer.Option("--load", min=0.01, help="1 is the rate that the engines just get through; may be repeated."),
 ]
-Mixed = Annotated[bool, typer.Option("--mixed-classes", help="Deal requests into interactive, standard and batch.")]
+Shares = Annotated[
+    str | None,
+    typer.Option("--mix", help="Shares of the classes, by chance: interactive=0.2,standard=0.3,batch=0.5, or fewer."),
+]
+Mixed = Annotated[
+    bool, typer.Option("--mixed-classes", help="The same as --mix interactive=0.5,standard=0.3,batch=0.2.")
+]
 Interference = Annotated[
     bool, typer.Option("--interference", help="Replay the busiest tenants in pairs: what one costs another.")
 ]
@@ -45,6 +52,7 @@ def policies(
     admission: Sheds = Shedding.DEADLINE,
     engines: Engines = None,
     load: Load = None,
+    mix: Shares = None,
     mixed_classes: Mixed = False,
     interference: Interference = False,
     find_load: FindLoad = None,
@@ -58,9 +66,7 @@ def policies(
 ) -> None:
     """Replay traces against the control plane over simulated engines, by each policy and route."""
     check_loads(load or [], "--load")
-    check_loads([] if find_load is None else [find_load], "--find-load")
-    if find_load is not None and (load or interference):
-        raise typer.BadParameter("it goes neither with --load nor with --interference", param_hint="--find-load")
+    _check_search(find_load, is_beside=bool(load or interference))
     wanted = PoliciesWanted(
         traces=tuple(trace or (TraceName.GENERATED,)),
         policies=tuple(policy or ("fifo", "hybrid")),
@@ -68,7 +74,7 @@ def policies(
         admission=admission,
         num_engines=tuple(engines or (4,)),
         loads=() if find_load is not None else tuple(load or (1.2,)),
-        is_mixed=mixed_classes,
+        mix=wanted_mix(mix, is_in_three=mixed_classes),
         with_interference=interference,
         find_load=find_load,
         profile=profile,
@@ -79,6 +85,24 @@ def policies(
         prompts=tuple(prompts or (Prompts.ADAPTIVE,)),
     )
     _run(wanted, json)
+
+
+def _check_search(goodput: float | None, *, is_beside: bool) -> None:
+    check_loads([] if goodput is None else [goodput], "--find-load")
+    if goodput is not None and is_beside:
+        raise typer.BadParameter("it goes neither with --load nor with --interference", param_hint="--find-load")
+
+
+def wanted_mix(text: str | None, *, is_in_three: bool) -> Mix | None:
+    """Return the shares of the classes that options ask for; None where none does."""
+    if text is None:
+        return IN_THREE if is_in_three else None
+    if is_in_three:
+        raise typer.BadParameter("it goes not with --mixed-classes, which is a mix of its own", param_hint="--mix")
+    try:
+        return mix_from_text(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--mix") from None
 
 
 def check_loads(numbers: list[float], option: str) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from benchmarks.mix import Mix, text_of_mix
+
 
 class TraceName(StrEnum):
     """What is replayed."""
@@ -45,9 +47,10 @@ class Shedding(StrEnum):
 class PoliciesWanted:
     """Each policy with each route. `load` 1 is the rate at which the engines just get through all that comes.
 
-    `is_mixed`: requests are dealt into classes. `with_interference`: tenants are replayed in pairs too. `find_load`:
-    the share of good requests for which the highest load is looked for; `loads` is empty then. `windows`: sequences
-    given to one engine at once, each in a replay of its own; empty: as many as it takes.
+    `mix`: shares of the requests that are of each class; None: all as the trace has them. `with_interference`: tenants
+    are replayed in pairs too. `find_load`: the share of good requests for which the highest load is looked for; `loads`
+    is empty then. `windows`: sequences given to one engine at once, each in a replay of its own; empty: as many as it
+    takes.
     """
 
     traces: tuple[TraceName, ...]
@@ -62,7 +65,7 @@ class PoliciesWanted:
     windows: tuple[int, ...]
     limit: int | None
     prompts: tuple[Prompts, ...] = (Prompts.ADAPTIVE,)
-    is_mixed: bool = False
+    mix: Mix | None = None
     with_interference: bool = False
     find_load: float | None = None
 
@@ -87,7 +90,7 @@ class PoliciesWanted:
         words += [f"--load {load:g}" for load in self.loads if self.find_load is None]
         words += [f"--profile {self.profile} --seed {self.seed} --seeds {self.num_seeds}"]
         words += [f"--prompts {prompts}" for prompts in self.prompts]
-        words += ["--mixed-classes"] if self.is_mixed else []
+        words += [] if self.mix is None else [f"--mix {text_of_mix(self.mix)}"]
         words += ["--interference"] if self.with_interference else []
         words += [] if self.find_load is None else [f"--find-load {self.find_load:g}"]
         words += [f"--window {window}" for window in self.windows]

@@ -8,8 +8,17 @@ from typing import Any
 from benchmarks.document import Result
 from benchmarks.intervals import interval
 from benchmarks.simulator.arrival import Trace
+from benchmarks.simulator.class_shares import batch_share_of_rest
 from benchmarks.simulator.fairness import jain_index, shares_of
-from benchmarks.simulator.outcome import Figures, attainment, figures_of, record_misses, ttft_p99_by_class
+from benchmarks.simulator.outcome import (
+    Figures,
+    attainment,
+    figures_of,
+    record_misses,
+    token_attainment,
+    ttft_p99_by_class,
+    ttft_p99_of_due_by_class,
+)
 from benchmarks.simulator.run import Replayed, Setup
 
 
@@ -33,8 +42,11 @@ class PolicyResult(SetupResult, frozen=True, kw_only=True):
 
     `goodput_*` are shares of what was offered; `_low` and `_high` are the ends of the 95 % interval of the mean over
     the seeds, by Student's t, and `seeds` has the values of each seed. `attainment` is the share of good requests of
-    each class, `class_ttft_p99_ms` the p99 of the time to its first token where it ended well. `engine_s_per_good`:
-    seconds of an engine for each good request; `busy`: the share at work.
+    each class, `class_goodput_tokens` the share of its tokens that these have, `class_ttft_p99_ms` the p99 of the time
+    to its first token where it ended well, `class_ttft_p99_of_due` the same as a share of the time in which that was
+    due. `batch_share`: tokens served to class batch / what the higher classes left of `capacity_per_s`
+    (`simulator.class_shares` has it exactly); None without a mix. `engine_s_per_good`: seconds of an engine for each
+    good request; `busy`: the share at work.
     `prefix_hit`: share of the prompt tokens that the engine had cached; `prefix_hit_pooled`: of one cache as large as
     all together, the oracle. `max_load`: the most loaded engine by the mean, in prompt tokens given.
     `forecast_error_*`: by how much of its time the first token came off what was foretold when its request was sent.
@@ -72,7 +84,11 @@ class PolicyResult(SetupResult, frozen=True, kw_only=True):
     goodput_tokens_low: float
     goodput_tokens_high: float
     attainment: dict[str, float]
+    class_goodput_tokens: dict[str, float]
     class_ttft_p99_ms: dict[str, float]
+    class_ttft_p99_of_due: dict[str, float]
+    batch_share: float | None
+    capacity_per_s: float | None
     engine_s_per_good: float
     busy: float
     seeds: dict[str, list[float]]
@@ -89,8 +105,10 @@ def policy_result(
     load: float,
     pooled: float,
     took_s: float,
+    capacity_per_s: float | None = None,
 ) -> PolicyResult:
-    """Return the mean over `runs`; `quiet` has what the quiet tenant lost in each, `pooled` is the oracle's hits."""
+    """Return the mean over `runs`; `quiet` has what the quiet tenant lost in each, `pooled` is the oracle's hits,
+    `capacity_per_s` the tokens a second that the engines do where all is of one class."""
     figures = [figures_of(run.outcomes, run.duration_s) for run in runs]
     shown = {name: round(mean(getattr(f, name) for f in figures), 4) for name in asdict(figures[0])}
     seeds = {name: [getattr(each, name) for each in figures] for name in ("goodput_requests", "goodput_tokens")}
@@ -111,8 +129,7 @@ def policy_result(
         prefix_hit_pooled=round(pooled, 4),
         speed=round(sum(run.duration_s for run in runs) / max(1e-9, took_s)),
         quiet_p99_ratio=_mean_of_known(quiet),
-        attainment=_by_class([attainment(run.outcomes) for run in runs]),
-        class_ttft_p99_ms=_by_class([ttft_p99_by_class(run.outcomes) for run in runs]),
+        **_classes(runs, capacity_per_s),
         seeds=seeds,
         record_misses=_mean_of_known([record_misses(run.outcomes) for run in runs]),
     )
@@ -167,6 +184,23 @@ def _by_class(runs: Sequence[dict[str, float]]) -> dict[str, float]:
     """Return the mean over the runs that have a figure of a class, for each class that any of them has one of."""
     names = sorted({name for found in runs for name in found})
     return {name: round(mean(found[name] for found in runs if name in found), 4) for name in names}
+
+
+def _classes(runs: Sequence[Replayed], capacity_per_s: float | None) -> dict[str, Any]:
+    return {
+        "attainment": _by_class([attainment(run.outcomes) for run in runs]),
+        "class_goodput_tokens": _by_class([token_attainment(run.outcomes) for run in runs]),
+        "class_ttft_p99_ms": _by_class([ttft_p99_by_class(run.outcomes) for run in runs]),
+        "class_ttft_p99_of_due": _by_class([ttft_p99_of_due_by_class(run.outcomes) for run in runs]),
+        "batch_share": _batch_share(runs, capacity_per_s),
+        "capacity_per_s": None if capacity_per_s is None else round(capacity_per_s, 1),
+    }
+
+
+def _batch_share(runs: Sequence[Replayed], capacity_per_s: float | None) -> float | None:
+    if capacity_per_s is None:
+        return None
+    return _mean_of_known([batch_share_of_rest(run.outcomes, capacity_per_s) for run in runs])
 
 
 def _fairness(runs: Sequence[Replayed]) -> dict[str, float]:

@@ -1,13 +1,10 @@
 """A trace as a value: when which request came and how long it was. Knows no file and no engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
 from sage.base.inference import ServiceClass
-
-_I, _S, _B = ServiceClass.INTERACTIVE, ServiceClass.STANDARD, ServiceClass.BATCH
-_CLASSES = (_I, _S, _I, _B, _I, _S, _I, _B, _I, _S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +76,11 @@ class Trace:
         """Return what these tenants asked for, at the same times."""
         return Trace(self.name, tuple(arrival for arrival in self.arrivals if arrival.tenant in tenants))
 
-    def mixed(self) -> "Trace":
-        """Return the trace in classes: of ten requests in a row five are interactive, three standard, two batch."""
-        classes = [_CLASSES[number % len(_CLASSES)] for number in range(len(self.arrivals))]
-        dealt = zip(self.arrivals, classes, strict=True)
-        return Trace(self.name, tuple(replace(arrival, service_class=each) for arrival, each in dealt))
+    def mixed(self, shares: Mapping[ServiceClass, float], *, seed: int) -> "Trace":
+        """Return the trace with each request of a class drawn by chance, by `shares` of the requests."""
+        dealt = Random(seed).choices(tuple(shares), tuple(shares.values()), k=len(self.arrivals))
+        arrivals = zip(self.arrivals, dealt, strict=True)
+        return Trace(self.name, tuple(replace(arrival, service_class=each) for arrival, each in arrivals))
 
     def lasting(self, duration_s: float) -> "Trace":
         """Return the trace faster or slower, so that its last arrival is at `duration_s`."""

@@ -6,7 +6,7 @@ failed is a miss (the objectives of Mooncake's and Splitwise's evaluations, as i
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.simulator.arrival import Arrival
@@ -42,12 +42,16 @@ class Outcome:
             return None
         return (self.end_s - self.first_s) / max(1, self.arrival.answer_tokens - 1)
 
+    @property
+    def due_in_s(self) -> float:
+        """Seconds from arrival within which its first token is due."""
+        return _PATIENCE_S[self.arrival.service_class] + self.arrival.prompt_tokens / PROMPT_TOKENS_PER_S
+
     def is_good(self) -> bool:
         first, each = self.first_token_s, self.per_token_s
         if first is None or each is None or self.why is not None:
             return False
-        due_s = _PATIENCE_S[self.arrival.service_class] + self.arrival.prompt_tokens / PROMPT_TOKENS_PER_S
-        return first <= due_s and each <= PER_TOKEN_S
+        return first <= self.due_in_s and each <= PER_TOKEN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +100,40 @@ def figures_of(outcomes: Sequence[Outcome], duration_s: float) -> Figures:
 
 def attainment(outcomes: Sequence[Outcome]) -> dict[str, float]:
     """Return the share of good requests of each class that asked for anything."""
-    found: dict[str, list[bool]] = {}
-    for outcome in outcomes:
-        found.setdefault(outcome.arrival.service_class.value, []).append(outcome.is_good())
-    return {name: sum(good) / len(good) for name, good in sorted(found.items())}
+    return {name: sum(o.is_good() for o in found) / len(found) for name, found in _by_class(outcomes).items()}
+
+
+def token_attainment(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Return the share of the tokens asked for that were of good requests, of each class."""
+    return {
+        name: sum(_tokens(o.arrival) for o in found if o.is_good()) / max(1, sum(_tokens(o.arrival) for o in found))
+        for name, found in _by_class(outcomes).items()
+    }
 
 
 def ttft_p99_by_class(outcomes: Sequence[Outcome]) -> dict[str, float]:
     """Return the p99 of milliseconds to the first token of what ended well, of each class of which anything did."""
-    found: dict[str, list[float]] = {}
-    for o in outcomes:
-        if o.why is None and o.first_token_s is not None:
-            found.setdefault(o.arrival.service_class.value, []).append(1e3 * o.first_token_s)
-    return {name: quantile(sorted(firsts), 0.99) for name, firsts in sorted(found.items())}
+    return _p99_by_class(outcomes, lambda outcome, first_s: 1e3 * first_s)
+
+
+def ttft_p99_of_due_by_class(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Return the same as shares of the time in which each first token was due: up to 1 where 99 of 100 came in time."""
+    return _p99_by_class(outcomes, lambda outcome, first_s: first_s / outcome.due_in_s)
+
+
+def _p99_by_class(outcomes: Sequence[Outcome], of: Callable[[Outcome, float], float]) -> dict[str, float]:
+    firsts = {
+        name: sorted(of(o, o.first_token_s) for o in found if o.why is None and o.first_token_s is not None)
+        for name, found in _by_class(outcomes).items()
+    }
+    return {name: quantile(found, 0.99) for name, found in firsts.items() if found}
+
+
+def _by_class(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    found: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        found.setdefault(outcome.arrival.service_class.value, []).append(outcome)
+    return dict(sorted(found.items()))
 
 
 def record_misses(outcomes: Sequence[Outcome]) -> float | None:

@@ -144,3 +144,41 @@ def test_a_report_as_json_has_no_pictures(result_file: Path, tmp_path: Path) -> 
     asked = ["report", str(result_file), "--json", "--plots", str(tmp_path / "plots")]
     assert run_command(app, "sage-benchmark", asked) == 2
     assert not (tmp_path / "plots").exists()
+
+
+@pytest.mark.parametrize(
+    ("mix", "said"),
+    [
+        ("interactiv=0.2,batch=0.8", "'interactiv=0.2' names none of interactive, standard, batch, did you mean"),
+        ("interactive=0.2,batch=0.7", "come to 0.9; they must come to 1"),
+        ("interactive=0.5,interactive=0.5", "interactive is said twice"),
+        ("interactive=nan,batch=0.5", "'interactive=nan' has no share above 0"),
+        ("interactive=0,batch=1", "'interactive=0' has no share above 0"),
+        ("batch", "'batch' has no share above 0"),
+        ("", "'' names none of"),
+    ],
+)
+def test_a_mix_that_is_none_says_how_it_would_be_right(mix: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(app, "sage-benchmark", ["policies", "--limit", "20", "--mix", mix]) == 2
+    shown = capsys.readouterr().err
+    assert said in shown
+    assert "interactive=0.2,standard=0.3,batch=0.5" in shown or "twice" in said
+
+
+def test_two_mixes_at_once_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["policies", "--limit", "20", "--mixed-classes", "--mix", "interactive=0.5,batch=0.5"]
+    assert run_command(app, "sage-benchmark", asked) == 2
+    assert "it goes not with --mixed-classes" in capsys.readouterr().err
+
+
+def test_what_classes_got_is_shown_and_a_mix_is_asked_for_as_it_was(tmp_path: Path) -> None:
+    target = tmp_path / "mix.json"
+    asked = ["policies", "--limit", "60", "--policy", "hybrid", "--route", "auto", "--load", "2"]
+    mix = "interactive=0.25,batch=0.75"
+    assert run_command(app, "sage-benchmark", [*asked, "--mix", mix, "--json", str(target)]) == 0
+    document = json.loads(target.read_text())
+    (result,) = document["results"]
+    for name in ("attainment", "class_goodput_tokens", "class_ttft_p99_ms", "class_ttft_p99_of_due"):
+        assert result[name].keys() == {"interactive", "batch"}
+    assert result["batch_share"] > 0.0
+    assert f"--mix {mix} " in document["command"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.mix import IN_THREE
 from benchmarks.policies import InterferenceResult, LoadResult, full_load_s, measure_policies, pooled_hit
 from benchmarks.policies_wanted import PoliciesWanted, Profile, Shedding, TraceName
 from benchmarks.policy_result import PolicyResult
@@ -145,7 +146,7 @@ def wanted_of(**changed: object) -> PoliciesWanted:
 
 
 def test_a_result_has_intervals_over_the_seeds_and_attainment_a_class() -> None:
-    (result,) = measure_policies(wanted_of(is_mixed=True), SystemClock(), lambda what: None)
+    (result,) = measure_policies(wanted_of(mix=IN_THREE), SystemClock(), lambda what: None)
     assert isinstance(result, PolicyResult)
     assert result.attainment.keys() == {"interactive", "standard", "batch"}
     assert len(result.seeds["goodput_tokens"]) == 3
@@ -155,7 +156,7 @@ def test_a_result_has_intervals_over_the_seeds_and_attainment_a_class() -> None:
 
 
 def test_a_result_has_the_first_tokens_of_each_class_and_they_are_those_of_all() -> None:
-    (result,) = measure_policies(wanted_of(is_mixed=True, num_seeds=1), SystemClock(), lambda what: None)
+    (result,) = measure_policies(wanted_of(mix=IN_THREE, num_seeds=1), SystemClock(), lambda what: None)
     assert isinstance(result, PolicyResult)
     assert result.class_ttft_p99_ms.keys() == {"interactive", "standard", "batch"}
     assert max(result.class_ttft_p99_ms.values()) == pytest.approx(result.ttft_p99_ms, abs=1e-3)
@@ -245,7 +246,7 @@ def good(trace: Trace, route: str, *others: CostModel) -> float:
 
 @pytest.mark.parametrize("lasting_s", [150.0, 60.0], ids=["at ease", "overloaded"])
 def test_a_slow_engine_beside_a_fast_one_loses_nothing_by_auto(lasting_s: float) -> None:
-    trace = generated_trace(250, seed=7).mixed().lasting(lasting_s)
+    trace = generated_trace(250, seed=7).mixed(IN_THREE, seed=7).lasting(lasting_s)
     alone = good(trace, "auto")
     both = {route: good(trace, route, slower(H100, 4.0)) for route in ("auto", "round_robin")}
     assert both["auto"] >= alone
