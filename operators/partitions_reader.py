@@ -89,7 +89,7 @@ class PartitionsReader:
         self._open: deque[_Open] = deque()
         self._num_empty = 0  # reads that gave nothing, one after the other
         self.listing = dealt.listing
-        self.times = ReadTimes()
+        self.times = ReadTimes(went_on={each.name: each.name for each in dealt.left if each.position is not None})
         with ExitStack() as undone:  # what was opened is closed where the next cannot be
             undone.callback(self.close)
             while self._left and self._left[0].position is not None:
@@ -106,7 +106,7 @@ class PartitionsReader:
         if values is None:
             self._end()
             return [] if self._open else None
-        self.times.asked.add(current.name)
+        self.times.ask(current.name)
         self._open.rotate(-1)
         self._num_empty = 0 if values else self._num_empty + 1
         if isinstance(current.reader, MarkedReader) and (stated_s := current.reader.watermark_s()) is not None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from operators.alarms import Alarms
 from operators.event_clock import EventClock, lines_of_time
+from operators.quiet import NUM_LOOKS, Quiet
 from operators.read_times import ReadTimes
 from operators.state import StepState
 from sage.flow.spec import AssignTimestamps
@@ -13,9 +14,9 @@ from sage.flow.spec import AssignTimestamps
 class SplitClock:
     """Follows the open partition that is furthest behind at a fixed distance; a generated loop has one of it at a time.
 
-    A partition that has given no record yet holds the watermark back, unless it is idle: without a record between two
-    looks, which are `idle_after_s` apart, though it was open all the while and asked for some. Where nobody tells of
-    partitions, or records of several come together, the source is one.
+    A partition that has given no record yet holds the watermark back, unless it is idle: asked for records in vain at
+    two times that are `idle_after_s` or more apart, without one in between. Where nobody tells of partitions, or
+    records of several come together, the source is one.
     """
 
     def __init__(self, spec: AssignTimestamps, alarms: Alarms) -> None:
@@ -27,7 +28,7 @@ class SplitClock:
         self._heard: set[str] = set()
         self._idle: set[str] = set()
         self._is_watched = False
-        self._watched: frozenset[str] = frozenset()  # what was open at the last look
+        self._quiet = Quiet()
         self._watermark_s = -inf
 
     def follow(self, times: ReadTimes) -> None:
@@ -88,13 +89,10 @@ class SplitClock:
         self._idle &= times.latest_s.keys()
         if self._idle_after_s is not None and not self._is_watched and len(self._idle) < len(times.latest_s):
             self._is_watched = True
-            self._watched = frozenset(times.latest_s)
-            times.asked.clear()
-            self._alarms.set(self._idle_after_s, self._look)
+            self._alarms.set(self._idle_after_s / NUM_LOOKS, self._look)
 
     def _look(self) -> None:
         self._is_watched = False
-        times = self._times
-        assert times is not None, "only partitions are watched"
-        self._idle = (self._idle | (times.latest_s.keys() & self._watched & times.asked)) - self._heard
+        assert self._times is not None, "only partitions are watched"
+        self._idle = (self._idle | self._quiet.look(self._times, self._heard)) - self._heard
         self._heard.clear()

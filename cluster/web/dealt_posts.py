@@ -17,18 +17,19 @@ class DealtPostReader(PostReader):
         super().__init__(source, position, instance=instance, num_instances=num_instances)
         self.listing = ""
         self._name = str(instance)
-        self.times = ReadTimes(current=self._name)
-        self.times.begin(self._name, _latest_s(position, instance, num_instances))
+        own = _gone_on_with(position, instance, num_instances)
+        self.times = ReadTimes(current=self._name, went_on={each.name: self._name for each in own})
+        self.times.begin(self._name, min((each.latest_s for each in own), default=-inf))  # never too high for any
 
     def read(self, max_records: int) -> Sequence[Any] | None:
-        self.times.asked.add(self._name)
+        self.times.ask(self._name)
         return super().read(max_records)
 
     def read_so_far(self) -> PartitionsRead:
         return PartitionsRead((PartitionRead(self._name, self.position(), self.times.latest_s[self._name]),))
 
 
-def _latest_s(position: Any, instance: int, num_instances: int) -> float:
-    """Return how far event time was: the least of those whose posts this instance goes on with."""
+def _gone_on_with(position: Any, instance: int, num_instances: int) -> list[PartitionRead]:
+    """Return those instances before whose posts this one goes on with."""
     begun = position.begun if isinstance(position, PartitionsRead) else ()
-    return min((each.latest_s for each in begun if int(each.name) % num_instances == instance), default=-inf)
+    return [each for each in begun if int(each.name) % num_instances == instance]

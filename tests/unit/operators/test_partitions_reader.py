@@ -10,6 +10,7 @@ from operators.alarms import Alarms
 from operators.event_clock import EventClock
 from operators.machine import SetTimer
 from operators.partitions_reader import PartitionsReader, dealt_reader
+from operators.quiet import NUM_LOOKS
 from operators.read_times import ReadTimes
 from operators.split_clock import SplitClock
 from sage.base.errors import CheckpointUnusable, SourceUnreadable
@@ -175,11 +176,15 @@ def test_a_partition_that_is_idle_holds_nothing_back_until_it_gives_something() 
     times.begin("a")
     times.begin("b")
     assert give(clock, times, "a", 100.0) is None
-    (timer,) = alarms.take()
-    assert isinstance(timer, SetTimer)
-    times.asked |= {"a", "b"}
-    alarms.ring(timer.timer_id)  # a was heard since, b was not
-    assert clock.watermark_s() == 98.0
+    asked(times, "a", "b")
+    assert look(clock, alarms) is None  # a was heard since, b was not: but it was asked once, nobody knows when
+    for _ in range(NUM_LOOKS):
+        give(clock, times, "a", 100.0)
+        asked(times, "a", "b")
+        assert look(clock, alarms) is None
+    give(clock, times, "a", 100.0)
+    asked(times, "a", "b")
+    assert look(clock, alarms) == 98.0
     assert give(clock, times, "b", 40.0) is None
     assert times.latest_s == {"a": 100.0, "b": 40.0}
     assert clock.before() == 40.0
@@ -193,31 +198,70 @@ def look(clock: SplitClock, alarms: Alarms) -> float | None:
     return clock.watermark_s()
 
 
-def test_a_partition_that_began_shortly_before_a_look_is_not_idle_by_that() -> None:
+def asked(times: ReadTimes, *names: str) -> None:
+    for name in names:
+        times.ask(name)
+
+
+def wait(clock: SplitClock, alarms: Alarms, times: ReadTimes, *names: str) -> float | None:
+    """Let so much time pass that those that are asked in vain all the while are idle; return the last watermark."""
+    for _ in range(NUM_LOOKS + 1):
+        asked(times, *names)
+        assert look(clock, alarms) is None
+    asked(times, *names)
+    return look(clock, alarms)
+
+
+def test_a_partition_that_began_shortly_before_is_not_idle_by_that() -> None:
     times = ReadTimes()
     clock, alarms = clock_of(times, idle_after_s=1.0)
     times.begin("a")
     times.begin("b")
     give(clock, times, "a", 100.0)
     assert give(clock, times, "b", 10.0) == 8.0
+    asked(times, "a", "b")
+    assert look(clock, alarms) is None
+    for _ in range(NUM_LOOKS):
+        asked(times, "a", "b")
+        assert look(clock, alarms) is None
     times.end("b")
     times.begin("c")
-    times.asked |= {"a", "c"}
+    asked(times, "a", "c")
+    assert look(clock, alarms) is None  # a is quiet for long enough by the next look at the earliest, c is new
+    asked(times, "a", "c")
     assert look(clock, alarms) is None
     assert give(clock, times, "c", 20.0) == 18.0
-    assert look(clock, alarms) is None  # c was heard, a is idle
-    times.asked |= {"a", "c"}
-    assert look(clock, alarms) is None  # all are idle
+    assert wait(clock, alarms, times, "a", "c") is None  # all are idle
+
+
+def test_a_partition_that_is_asked_twice_is_idle_where_the_times_are_so_far_apart_for_sure() -> None:
+    """An ask after the first look, which saw another one, is not: that may have been right before it."""
+    for num_looks_between in range(NUM_LOOKS + 2):
+        times = ReadTimes()
+        clock, alarms = clock_of(times, idle_after_s=1.0)
+        times.begin("a")
+        times.begin("b")
+        give(clock, times, "a", 100.0)
+        asked(times, "b")
+        assert look(clock, alarms) is None
+        for _ in range(num_looks_between):
+            assert look(clock, alarms) is None  # it is asked nothing, however long that takes
+        asked(times, "b")
+        assert look(clock, alarms) == (98.0 if num_looks_between >= NUM_LOOKS else None), num_looks_between
 
 
 def test_a_partition_that_nobody_asked_is_not_idle_by_that() -> None:
-    source = Piles({"a": [[1], [2]], "b": [[], [3]]})
+    source = Piles({"a": [[1], [2]], "b": [[], [], [3]]})
     reader = opened(source)
     clock, alarms = clock_of(reader.times, idle_after_s=1.0)
     reader.read(10)
     assert give(clock, reader.times, "a", 100.0) is None
-    assert look(clock, alarms) is None  # what was heard is not idle, and b was not asked
-    assert look(clock, alarms) is None  # neither was
+    reader.read(10)  # b, in vain
+    for _ in range(3 * NUM_LOOKS):
+        assert look(clock, alarms) is None
+    reader.read(10)
+    assert look(clock, alarms) is None
+    give(clock, reader.times, "a", 100.0)
     reader.read(10)
     assert look(clock, alarms) == 98.0
 
@@ -234,11 +278,14 @@ def test_those_that_are_open_are_watched_also_where_idle_ones_have_ended() -> No
     times.begin("a")
     times.begin("b")
     give(clock, times, "b", 10.0)
-    times.asked |= {"a", "b"}
+    for _ in range(NUM_LOOKS + 1):
+        give(clock, times, "b", 10.0)
+        asked(times, "a", "b")
+        assert look(clock, alarms) is None
+    asked(times, "a")
     assert look(clock, alarms) == 8.0  # a is idle
     times.end("a")
-    times.asked.add("b")
-    assert look(clock, alarms) is None  # so is b, and nobody looks any more
+    assert wait(clock, alarms, times, "b") is None  # so is b, and nobody looks any more
     assert alarms.take() == []
     times.begin("c")
     assert clock.watermark_s() is None
