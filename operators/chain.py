@@ -14,7 +14,7 @@ from operators.index import part_of_task
 from operators.loop import Loop
 from operators.machine import Counts
 from operators.marks import Marks
-from operators.partition_clock import PartitionClock
+from operators.partition_clock import PartitionClock, PlaceOf, apart_by_place
 from operators.retrieval import IndexPart, asking_stages, filling_stages
 from operators.sides import Sides
 from operators.spilled import Spilled
@@ -61,6 +61,9 @@ from sage.flow.spec import (
     holds_keys,
 )
 
+_AT_ONCE = (Map, Filter, FlatMap, KeyBy, Split, MapBatches, AssignTimestamps)
+"""What gives at once all that comes of a batch, and of nothing else."""
+
 
 def fused_machine(steps: Sequence[Step], context: Context) -> FusedMachine:
     """Return one machine for `steps`: an optional Read or Union, then inline steps."""
@@ -78,7 +81,7 @@ def fused_machine(steps: Sequence[Step], context: Context) -> FusedMachine:
         tables=cutter.tables,
         ends=ends,
         batch_records=context.batch_records,
-        source_clock=cutter.source_clock,
+        source_clocks=cutter.source_clocks,
     )
 
 
@@ -104,7 +107,8 @@ class _Cutter:
         self.stateful: dict[str, Stateful] = {}
         self.sides: list[Sides] = []
         self.tables: list[Table] = []
-        self.source_clock: SplitClock | PartitionClock | None = None
+        self.source_clocks: list[SplitClock | PartitionClock] = []
+        self._reads = False  # the records of a batch are still what was read together
         self._context = context
         self._phases: list[Phase] = []
         self._stages: list[Stage] = []
@@ -112,11 +116,10 @@ class _Cutter:
         self._len_part = context.batch_records
 
     def take(self, step: Step) -> None:
+        self._reads = isinstance(step.spec, Read) or (self._reads and isinstance(step.spec, _AT_ONCE))
         match step.spec:
             case Read(time=AssignTimestamps() as time, source=source):
-                clock = SplitClock(time, self.alarms) if _is_split(source, time) else self._clock(time)
-                self.source_clock = clock if isinstance(clock, SplitClock | PartitionClock) else None
-                self._take_operation(Operation(step, time, clock=clock))
+                self._take_time_of_source(step, time, source)
             case Read() | Union() | TakeSide() | Again() | ToAll():
                 pass  # the task reads or takes; union, broadcast and the way back change nothing
             case Split(tags=tags) as spec:
@@ -150,6 +153,14 @@ class _Cutter:
             case Generate() | Embed() | Rerank() | MapAsync() | MapBatches() | Iterate() as spec:
                 raise InternalError(f"a {type(spec).__name__} stands alone and cannot be fused: step {step.name!r}")
 
+    def _take_time_of_source(self, step: Step, time: AssignTimestamps, source: object) -> None:
+        if _is_split(source, time):
+            self.source_clocks.append(clock := SplitClock(time, self.alarms))
+            self._take_operation(Operation(step, time, clock=clock))
+        else:
+            time, place_of = apart_by_place(time, getattr(source, "place_of", None))
+            self._take_operation(Operation(step, time, clock=self._clock(time, place_of)))
+
     def _table(self, step: Step) -> Table | None:
         """Return where a step keeps what memory has no room for; None: it keeps all in memory."""
         if self._context.tables is None or not holds_keys(step.spec):
@@ -157,8 +168,13 @@ class _Cutter:
         self.tables.append(self._context.tables.open(step.name))
         return self.tables[-1]
 
-    def _clock(self, time: AssignTimestamps) -> EventClock | PartitionClock:
-        return EventClock(time.max_out_of_order_s) if time.partition is None else PartitionClock(time, self.alarms)
+    def _clock(self, time: AssignTimestamps, place_of: PlaceOf | None = None) -> EventClock | PartitionClock:
+        if time.partition is None:
+            return EventClock(time.max_out_of_order_s)
+        clock = PartitionClock(time, self.alarms, place_of=place_of)
+        if self._reads:
+            self.source_clocks.append(clock)
+        return clock
 
     def _left_out(self, record: object, timestamp_s: float | None) -> None:
         self.counts.records_late += 1

@@ -135,14 +135,14 @@ class FusedMachine:
         tables: Sequence[Table],
         ends: bool,
         batch_records: int,
-        source_clock: SplitClock | PartitionClock | None = None,
+        source_clocks: Sequence[SplitClock | PartitionClock] = (),
     ) -> None:
         """`stateful`: what holds something, by step. `sides`: of the steps that have some. `tables`: to be closed.
 
         `ends`: the chain's last step is a sink, which is one of the last phase's stages; no record is emitted.
-        `source_clock`: that of the source, where it can go by the source's partitions.
+        `source_clocks`: those that can go by the partitions of the source.
         """
-        self._source_clock = source_clock
+        self._source_clocks = tuple(source_clocks)
         self.counts = counts
         self._phases = tuple(phases)
         self._failures = failures
@@ -159,8 +159,8 @@ class FusedMachine:
         self._sink: Writing | None = next((s for p in phases for s in p.stages if isinstance(s, Writing)), None)
 
     def follow(self, times: ReadTimes) -> None:
-        if self._source_clock is not None:
-            self._source_clock.follow(times)
+        for clock in self._source_clocks:
+            clock.follow(times)
 
     def open(self) -> None:
         if self._sink is not None:

@@ -202,13 +202,13 @@ class Origins:
         >>> import sage
         >>> clicks = sage.Flow("f").from_kafka("broker:9092", "clicks", timestamp=lambda click: click["timestamp_s"])
         """
-        from sage.flow.connectors.kafka_source import KafkaSource, place_of
+        from sage.flow.connectors.kafka_source import KafkaSource
 
         chosen = checked_names(topics, "topics", 'Write from_kafka("broker:9092", "clicks").')
         if start not in ("earliest", "latest"):
             raise refusal(f"start={start!r:.80} is unknown", 'Known are "earliest", "latest".', param="start")
         if time.get("timestamp") is not None:
-            time.setdefault("partition", place_of)
+            time.setdefault("partition", KafkaSource.place_of)
         ends = checked_flag(until_end, "until_end")
         source = KafkaSource(checked_servers(servers), chosen, start, ends, checked_settings(config))
         return self._begin(source, "from_kafka", time)

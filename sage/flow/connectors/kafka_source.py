@@ -46,6 +46,11 @@ class KafkaSource:
     until_end: bool = False
     settings: Settings = field(default=(), repr=False)
 
+    @staticmethod
+    def place_of(record: "KafkaRecord") -> Place:
+        """Return which partition a record is of: event time advances in each on its own."""
+        return record["topic"], record["partition"]
+
     def open(self) -> "KafkaReader":
         """Start a reading; raises SourceUnreadable, ExtraMissing."""
         return KafkaReader(self, {}, self.start)
@@ -79,11 +84,6 @@ class KafkaSource:
     def by_partition(self, position: Sequence[Any]) -> PartitionsRead:
         """Return where one instance was in all partitions, as if they had been dealt."""
         return PartitionsRead(tuple(PartitionRead(f"{topic}/{number}", offset) for topic, number, offset in position))
-
-
-def place_of(record: KafkaRecord) -> Place:
-    """Return which partition a record is of: event time advances in each on its own."""
-    return record["topic"], record["partition"]
 
 
 def where_of(source: KafkaSource) -> str:

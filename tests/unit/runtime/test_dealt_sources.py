@@ -93,10 +93,18 @@ class Windowed:
         assert len(found) == len(self.windows.items)
         assert found == Counter((event[2] % 3, event[0] // 10 * 10) for event in events)
 
+    def check_all(self, events: list[Event]) -> None:
+        """Where partitions may be idle, what they give then may be late; it is said so, and in no window."""
+        assert Counter(self.seen.items) == Counter(events)
+        found = Counter({(r.key, r.start): r.value for r in self.windows.items})
+        assert len(found) == len(self.windows.items)
+        late = Counter((event[2] % 3, event[0] // 10 * 10) for event in self.late.items)
+        assert found + late == Counter((event[2] % 3, event[0] // 10 * 10) for event in events)
 
-def sensor(name: str, rng: Random) -> list[Event | None]:
+
+def sensor(name: str, rng: Random, most_empty: int = 3) -> list[Event | None]:
     events: list[Event | None] = [(2 * number, name, number) for number in range(rng.randint(0, 30))]
-    for _ in range(rng.randint(0, 3)):
+    for _ in range(rng.randint(0, most_empty)):
         events.insert(rng.randint(0, len(events)), None)
     return events
 
@@ -109,6 +117,36 @@ def test_partitions_go_on_in_event_time_however_many_instances_read_them(seeds: 
         flow = Windowed(lambda made, num, of=Sensors(lists): _sensed(made, num, of), rng.randint(1, 3))
         lives(rng, flow.graph)
         flow.check([event for items in lists.values() for event in items if event is not None])
+
+
+class Pausing(SensorReader):
+    """Rests where it has nothing for now."""
+
+    def pause_s(self) -> float:
+        return 0.5
+
+
+@dataclass(frozen=True)
+class PausingSensors(Sensors):
+    def open_partition(self, name: str, position: int | None) -> Pausing:
+        return Pausing(self.lists[name], position or 0)
+
+
+@pytest.mark.parametrize("seeds", [range(first, first + 10) for first in range(40, 60, 10)], ids=str)
+def test_where_partitions_pause_and_are_idle_every_record_is_counted_or_late_once(seeds: range) -> None:
+    for seed in seeds:
+        rng = Random(seed)
+        lists = {name: sensor(name, rng, most_empty=30) for name in "abcdef"[: rng.randint(1, 6)]}
+        sensors = rng.choice((Sensors, PausingSensors))(lists)
+        time: Any = {"partition": _device_of} if rng.random() < 0.5 else {}
+        flow = Windowed(
+            lambda made, num, of=sensors, time=time: made.from_source(
+                of, timestamp=_time_of, idle_after_s=1.0, **time
+            ).with_parallelism(num),
+            rng.randint(1, 3),
+        )
+        lives(rng, flow.graph)
+        flow.check_all([event for items in lists.values() for event in items if event is not None])
 
 
 @pytest.mark.parametrize("seeds", [range(first, first + 10) for first in range(20, 40, 10)], ids=str)
@@ -142,6 +180,33 @@ def test_a_list_is_read_whole_however_many_instances_read_it(seed: int) -> None:
 
     lives(rng, graph)
     assert Counter(seen.items) == Counter(items)
+
+
+def test_partitions_that_a_user_names_are_waited_for_as_before_however_many_instances_go_on() -> None:
+    """Each sensor tells of two devices, of which the clock of one is far behind."""
+    lists: dict[str, list[Event | None]] = {
+        name: [(2 * at + 500 * (at % 2), name, at) for at in range(40)] for name in "abc"
+    }
+    for seed, (num_before, num) in enumerate([(2, 3), (3, 1), (1, 3), (3, 3)]):
+        flow = Windowed(
+            lambda made, num: (
+                made.from_source(Sensors(lists))
+                .with_parallelism(num)
+                .assign_timestamps(_time_of, partition=_device_of, max_out_of_order_s=20)
+                .with_parallelism(num)
+            ),
+            2,
+        )
+        before = flow.graph(num_before)
+        run = DrivenFlow(before, Random(seed))
+        while len(flow.seen.items) < 30:
+            run.run(1)
+        run.begin_checkpoint()
+        while not run.num_complete:
+            run.run(1)
+        now = flow.graph(num)
+        DrivenFlow(now, Random(seed), begins_at=dealt_out_anew(run.newest, before, now)).run_out()  # type: ignore[arg-type]  # it is complete
+        flow.check([event for items in lists.values() for event in items if event is not None])
 
 
 class OpenSensors(Sensors):
@@ -219,3 +284,7 @@ def _event_of(row: dict[str, str]) -> Event:
 
 def _time_of(event: Event) -> float:
     return event[0]
+
+
+def _device_of(event: Event) -> int:
+    return event[2] % 2
