@@ -23,13 +23,15 @@ from sage.flow.spec import (
     Rerank,
     Spec,
     Split,
+    Write,
 )
 
 
 def replaying(spec: Spec) -> Callable[[Any], Any] | None:
     """Return what calls the functions of a step with one record; None where it does something only with several.
 
-    Of a step that asks a model it is what makes the texts; no model is asked.
+    Of a step that asks a model it is what makes the texts; no model is asked. Of a sink that refuses records one by one
+    it is what makes the form of one; nothing is written.
     """
     match spec:
         case Map(fn) | Filter(fn) | KeyBy(fn) | ForEach(fn) | AssignTimestamps(fn=fn) | Read(time=AssignTimestamps(fn)):
@@ -52,5 +54,8 @@ def replaying(spec: Spec) -> Callable[[Any], Any] | None:
             return Reranking(spec).texts_of
         case Reply(text=text) if text is not None:
             return text_getter(text)
+        case Write(sink=sink):
+            form_of: Callable[[Any], Any] | None = getattr(sink, "form_of", None)
+            return form_of
         case _:
             return None

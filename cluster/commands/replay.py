@@ -84,7 +84,7 @@ def _function_of(step: "Step") -> "Callable[[Any], Any]":
     from operators.replaying import replaying
     from sage.base.errors import UnknownLetter
     from sage.flow.kinds import kind_of_step
-    from sage.flow.spec import MapAsync
+    from sage.flow.spec import MapAsync, Retrieve, Write
 
     if isinstance(step.spec, MapAsync):
         import asyncio
@@ -97,7 +97,14 @@ def _function_of(step: "Step") -> "Callable[[Any], Any]":
         return lambda record: asyncio.run(called(record))
     call = replaying(step.spec)
     if call is None:
-        what = f"step {step.name!r} is a {kind_of_step(step.spec)}: what it does depends on more than one record"
+        why = "what it does depends on more than one record"
+        if isinstance(step.spec, Retrieve | Write):
+            why = (
+                "it asks what a run has put into its index"
+                if isinstance(step.spec, Retrieve)
+                else "it writes whole batches"
+            )
+        what = f"step {step.name!r} is a {kind_of_step(step.spec)}: {why}"
         raise UnknownLetter(what, "Read its letter: job.dead_letters(), or sage-cluster dead-letters JOB.")
     return call
 
@@ -119,12 +126,15 @@ def _debug(call: "Callable[[Any], Any]", record: Any) -> None:
 
 def _run(call: "Callable[[Any], Any]", record: Any, step: "Step", letter_id: str, *, json: bool) -> None:
     from operators.failure import last_line, user_traceback
+    from sage.base.errors import SageError
 
     try:
         result = call(record)
     except Exception as error:
         if json:
             print_json({"dead_letter": letter_id, "error": last_line(error)})
+        elif isinstance(error, SageError):  # a sink says what it refuses, and all frames are ours
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
         else:
             print(user_traceback(step, error), file=sys.stderr, end="")
         raise typer.Exit(1) from error

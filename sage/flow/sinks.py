@@ -86,12 +86,20 @@ class JsonLinesSink:
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "JsonLinesWriter":
         return JsonLinesWriter(resume_whole(self.path, position))
 
+    def form_of(self, record: object) -> str:
+        """Return the line of a record, and write nothing; raises SinkUnwritable where it has none."""
+        try:
+            return encoded_line(_line_encoder(), record).decode()
+        except NoJsonForm as error:
+            what = f"a record for {self.path} has no JSON form: {error}; it is {record!r:.200}"
+            raise SinkUnwritable(what, "Map it to a dict, a dataclass or a Struct of plain values first.") from error
+
 
 class JsonLinesWriter:
     def __init__(self, file: WholeFile) -> None:
         self._file = file
         self._num_written = 0
-        self._encoder = msgspec.json.Encoder(enc_hook=_plain)
+        self._encoder = _line_encoder()
 
     def write(self, records: Sequence[object]) -> None:
         """Append; raises SinkUnwritable where the disk refuses or a record has no JSON form."""
@@ -123,6 +131,10 @@ class JsonLinesWriter:
                 refused.at = at
                 return refused
         return SinkUnwritable(f"a record for {self._file.path} changed while it was written")
+
+
+def _line_encoder() -> msgspec.json.Encoder:
+    return msgspec.json.Encoder(enc_hook=_plain)
 
 
 def _plain(value: Any) -> object:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from cluster.commands.replay import replay
+from cluster.jobs.flow_file import flows_in
 from sage.cli import new_app, run_command
+from sage.flow.connectors.http_source import HttpSource
+from tests.unit.web.posting import reading
 
 FLOW = """
 import sage
@@ -37,8 +40,6 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", list(sys.path))
     file = tmp_path / "numbers.py"
     file.write_text(FLOW.format(body="return int(text)"))
-    from cluster.jobs.flow_file import flows_in
-
     assert flows_in(file)["flow"].run(timeout_s=20).dead_letters == 3
     return file
 
@@ -97,6 +98,45 @@ def test_coroutines_run_too_and_what_needs_several_records_is_refused(
     assert "OSError: gone: 1" in shown(capsys, letter_of("fetch", capsys), "--no-pdb", status=1)
     said = shown(capsys, letter_of("pairs", capsys), "--no-pdb", status=1)
     assert "step 'pairs' is a reduce: what it does depends on more than one record" in said
+
+
+ENDS = """
+import sage
+
+flow = sage.Flow("ends")
+scores = flow.from_collection([1.0, float("nan")])
+named = scores.map(lambda score: {{"score": score}})
+named.write_jsonl("{folder}/scores.jsonl").named("lines").on_error("dead_letter")
+scores.for_each(lambda score: round(score)).named("rounded").on_error("dead_letter")
+scores.to_http("{url}", retries=0).named("hook").on_error("dead_letter")
+"""
+
+
+def test_what_ends_a_stream_is_replayed_and_a_line_is_made_but_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SAGE_JOBS_LETTERS_DIR", str(tmp_path / "letters"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    file = tmp_path / "ends.py"
+    with reading(HttpSource("scores")) as at:
+        written = {"folder": tmp_path, "url": at.url.replace("/scores", "/none")}
+        file.write_text(ENDS.format(**written))
+        assert flows_in(file)["flow"].run(timeout_s=20).dead_letters == 4
+        lines = (tmp_path / "scores.jsonl").read_text()
+        ids: list[str] = json.loads(shown(capsys, "--json"))["dead_letters"]
+        said = {each: shown(capsys, each, "--no-pdb", status=1) for each in ids}
+        by_step = {step: [each for each in ids if said[each].startswith(step)] for step in ("lines", "rounded", "hook")}
+        assert {step: len(found) for step, found in by_step.items()} == {"lines": 1, "rounded": 1, "hook": 2}
+        assert "has no JSON form: nan at $.score" in said[by_step["lines"][0]]
+        assert "cannot convert float NaN to integer" in said[by_step["rounded"][0]]
+        (one,) = [each for each in by_step["hook"] if "hook on 1.0" in said[each]]
+        assert "answered 404" in said[one]
+        assert not any("Traceback" in said[each] for each in (*by_step["lines"], *by_step["hook"]))
+        written["url"] = at.url
+        file.write_text(ENDS.format(**written))
+        shown(capsys, one, "--no-pdb")
+        assert at.next(1) == [1.0]
+    assert (tmp_path / "scores.jsonl").read_text() == lines == '{"score":1.0}\n'
 
 
 def test_what_is_not_there_is_told(written: Path, capsys: pytest.CaptureFixture[str]) -> None:
