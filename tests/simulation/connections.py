@@ -96,6 +96,8 @@ class Connection:
         for side in (0, 1):
             self._notice_silence(side)
         for side in (0, 1):
+            if not self._machines.mangled_share:
+                self._release(self._ways[side])
             self._repeat(self._ways[side], side)
             if self._is_open[side]:
                 self.pump(self.ends[side])
@@ -114,6 +116,10 @@ class Connection:
             way.held = frames
             return
         self._put(way, frames)
+        self._release(way)
+
+    def _release(self, way: _Way) -> None:
+        """Let come what was held; where nothing follows it, once messages come as they should."""
         if way.held is not None:
             self._put(way, way.held)
             way.held = None
