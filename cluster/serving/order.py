@@ -5,6 +5,7 @@ comes up. Adding and taking cost O(log waiting).
 """
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -71,12 +72,15 @@ class Floors:
     """Tokens owed to each class below those that were served before it, over all lanes.
 
     `shares`: what a class that waits gets for each token that goes to a more urgent one. A class whose head has waited
-    for `ageing_s` is owed twice as much.
+    for `ageing_s` is owed twice as much. What a class is given while nobody is more urgent counts beforehand, up to
+    `most_beforehand` tokens, until it has been given nothing for `ageing_s`.
     """
 
-    def __init__(self, shares: Mapping[ServiceClass, float], ageing_s: float) -> None:
+    def __init__(self, shares: Mapping[ServiceClass, float], ageing_s: float, most_beforehand: float = 0.0) -> None:
         self._shares = shares
         self._ageing_s = ageing_s
+        self._most_beforehand = most_beforehand
+        self._given_s = dict.fromkeys(shares, -math.inf)
         self.owed = dict.fromkeys(shares, 0.0)
 
     def is_due(self, ticket: Ticket) -> bool:
@@ -88,11 +92,25 @@ class Floors:
         for head in waiting:
             service_class = head.request.service_class
             aged = 2.0 if now_s - head.arrived_s >= self._ageing_s else 1.0
-            owed = self.owed[service_class] + aged * self._shares[service_class] * tokens
+            owed = self.owed[service_class]
+            if owed < 0.0 and now_s - self._given_s[service_class] >= self._ageing_s:
+                owed = 0.0
+            owed += aged * self._shares[service_class] * tokens
             most = 2.0 * head.cost_tokens
             self.owed[service_class] = owed if owed < most else most
 
-    def paid(self, ticket: Ticket) -> None:
+    def given(self, ticket: Ticket, now_s: float) -> None:
+        """Note that a class that is owed less than this ticket is given it all the same."""
+        service_class = ticket.request.service_class
+        if service_class in self._given_s:
+            self._given_s[service_class] = now_s
+            owed, least = self.owed[service_class], -self._most_beforehand
+            if owed > least:
+                owed -= ticket.cost_tokens
+                self.owed[service_class] = owed if owed > least else least
+
+    def paid(self, ticket: Ticket, now_s: float) -> None:
+        self._given_s[ticket.request.service_class] = now_s
         self.owed[ticket.request.service_class] -= ticket.cost_tokens
 
 
@@ -141,9 +159,10 @@ class Classes:
         assert picked is not None, "nothing waits"
         if self._floors.is_due(picked):
             picked.is_by_floor = True
-            self._floors.paid(picked)
+            self._floors.paid(picked, now_s)
         else:
             picked.is_by_floor = False
+            self._floors.given(picked, now_s)
             if picked is not self._heads[-1]:
                 less_urgent = self._heads[self._heads.index(picked) + 1 :]
                 self._floors.passed_over(less_urgent, picked.cost_tokens, now_s)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from cluster.serving.policy import FLOOR_SHARES, POLICY_NAMES, Policy, policy_named
+from cluster.serving.policy import AGEING_S, BEFOREHAND_TOKENS, FLOOR_SHARES, POLICY_NAMES, Policy, policy_named
 from cluster.serving.ticket import Ticket
 from sage.base.errors import UnknownPolicy
 from sage.base.inference import ServiceClass
@@ -156,6 +156,38 @@ def test_a_class_that_has_waited_long_is_owed_twice_as_much() -> None:
         return sum(order.take(now_s).request.service_class is BATCH for _ in range(200))
 
     assert num_batch(61.0) >= 1.8 * num_batch(0.0)
+
+
+def num_urgent_before_batch(name: str, now_s: float, *, num_before: int) -> int:
+    """Return how many urgent requests go at `now_s` before the first of class batch that its floor lets go first, where
+    `num_before` of that class went at 0, while nothing urgent waited; all are alike in tokens."""
+    order = policy_named(name).order()
+    for n in range(num_before + 1):
+        order.add(waiting(chat(f"b{n}", BATCH, max_tokens=2_000), n))
+    for _ in range(num_before):
+        assert order.take(0.0).request.service_class is BATCH
+    for n in range(1_000):
+        order.add(waiting(chat(f"i{n}", INTERACTIVE, max_tokens=2_000), 100 + n, now_s))
+        if order.take(now_s).request.service_class is BATCH:
+            return n
+    raise AssertionError("it starves")
+
+
+@pytest.mark.parametrize("name", ["priority", "hybrid"])
+def test_what_a_class_got_while_nobody_was_more_urgent_counts_against_its_floor(name: str) -> None:
+    none, five = (num_urgent_before_batch(name, 1.0, num_before=num) for num in (0, 5))
+    assert none == pytest.approx(1 / FLOOR_SHARES[BATCH], abs=1)
+    assert five == pytest.approx(6 / FLOOR_SHARES[BATCH], abs=1)
+
+
+def test_no_more_counts_against_a_floor_than_may_nor_for_longer() -> None:
+    cost = waiting(chat("one", BATCH, max_tokens=2_000), 0).cost_tokens
+    many = 2 * int(BEFOREHAND_TOKENS) // cost
+    most = (BEFOREHAND_TOKENS + cost) / FLOOR_SHARES[BATCH] / cost
+    assert num_urgent_before_batch("priority", AGEING_S - 1.0, num_before=many) == pytest.approx(most, abs=1)
+    assert num_urgent_before_batch("priority", AGEING_S, num_before=many) == num_urgent_before_batch(
+        "priority", AGEING_S, num_before=0
+    )
 
 
 @pytest.mark.parametrize("name", POLICY_NAMES)
