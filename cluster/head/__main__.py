@@ -1,11 +1,13 @@
 """Runs a head: `python -m cluster.head --config JSON --alive-fd N`. Knows nothing of what the head does.
 
 Once its nodes have joined it writes a line to `alive-fd`, HeadReady or else HeadFailed; that ends with the process.
+Before it is anything, it forks its nodes off, so that what all of them need is imported once.
 """
 
 import argparse
 import contextlib
 import faulthandler
+import gc
 import os
 import signal
 import sys
@@ -15,6 +17,7 @@ from collections.abc import Callable
 import msgspec
 
 from cluster.head.config import HeadConfig, HeadFailed, HeadReady
+from cluster.runtime.forked_process import WaitingChild, fork_waiting
 from sage.base.errors import SageError
 from sage.base.log import set_up_log
 
@@ -31,18 +34,32 @@ def main() -> int:
     faulthandler.enable()
     config = msgspec.json.decode(arguments.config, type=HeadConfig)
     set_up_log(config.settings.log)
+    nodes = _forked_nodes(config.num_nodes, arguments.alive_fd)
     try:
-        return _serve(config, arguments.alive_fd)
+        return _serve(config, arguments.alive_fd, nodes)
     except SageError as error:
         print(error, file=sys.stderr, flush=True)
         _say(arguments.alive_fd, HeadFailed(error.code, error.what, error.do))
         return 1
 
 
-def _serve(config: HeadConfig, alive_fd: int) -> int:
+def _forked_nodes(num_nodes: int, alive_fd: int) -> tuple[WaitingChild, ...]:
+    """Fork off processes that wait to be told which nodes they are; none where systems forbid what threads began."""
+    if sys.platform != "linux" or not num_nodes:
+        return ()
+    gc.disable()  # what is imported stays
+    from cluster.node import __main__ as node
+    from cluster.node import process  # noqa: F401 - all that a node needs, which it would import by itself
+
+    gc.freeze()  # else the first collection in each of them would copy it all
+    gc.enable()
+    return fork_waiting(num_nodes, node.be_node, closes=(alive_fd,))
+
+
+def _serve(config: HeadConfig, alive_fd: int, nodes: tuple[WaitingChild, ...]) -> int:
     from cluster.head.process import Head
 
-    head = Head(config)
+    head = Head(config, nodes=nodes)
     signal.signal(signal.SIGTERM, lambda *_: head.ask_to_stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN if config.is_child else lambda *_: head.ask_to_stop())
     if config.is_child:

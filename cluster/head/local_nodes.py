@@ -6,7 +6,7 @@ is killed before they do: a process that is stopped and goes on later could writ
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,8 @@ import msgspec
 
 from cluster.node.config import NodeConfig
 from cluster.runtime.actor import Actor
-from cluster.runtime.host_process import HostProcess, private_directory
+from cluster.runtime.forked_process import ForkedProcess, WaitingChild
+from cluster.runtime.host_process import HostProcess, OwnedProcess, private_directory
 from cluster.runtime.supervision import RestartBudget
 from sage.base.clock import Clock
 from sage.base.log import get_log
@@ -41,7 +42,7 @@ class KillNode:
 @dataclass(slots=True)
 class _Child:
     number: int
-    process: HostProcess
+    process: OwnedProcess
 
 
 OnNodeEnded = Callable[[str, str], object]
@@ -58,13 +59,18 @@ class LocalNodes(Actor[EndLocalNodes | KillNode]):
         folder: Path,
         on_ended: OnNodeEnded,
         clock: Clock,
+        waiting: Sequence[WaitingChild] = (),
     ) -> None:
-        """`config_of` makes the config of a node from its number and a folder of its own, which is in `folder`."""
+        """`config_of` makes the config of a node from its number and a folder of its own, which is in `folder`.
+
+        `waiting`: processes that become the first nodes; there may be fewer of them, or none.
+        """
         super().__init__("local nodes", clock=clock)
         self._num_nodes = num_nodes
         self._config_of = config_of
         self._folder = folder
         self._on_ended = on_ended
+        self._waiting = list(waiting)
         self._budget = RestartBudget()
         self._children: dict[int, _Child] = {}
         self._is_ending = False
@@ -119,15 +125,20 @@ class LocalNodes(Actor[EndLocalNodes | KillNode]):
     def _start_node(self, number: int) -> None:
         folder = private_directory(self._folder)  # who clears up after a head clears up after its nodes too
         config = self._config_of(number, folder)
-        arguments = [MODULE, "--config", msgspec.json.encode(config).decode()]
         try:
-            process = HostProcess(folder, arguments, log_path=self._folder / f"{config.name}.log")
+            process = self._process_of(config, folder)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             self._on_ended(config.name, f"could not be started: {error}")
             return
         self._children[process.alive_fd] = _Child(number, process)
         self.watch_fd(process.alive_fd)
+
+    def _process_of(self, config: NodeConfig, folder: Path) -> OwnedProcess:
+        words, log_path = msgspec.json.encode(config).decode(), self._folder / f"{config.name}.log"
+        if self._waiting:
+            return ForkedProcess(folder, self._waiting.pop(0), words, log_path=log_path)
+        return HostProcess(folder, [MODULE, "--config", words], log_path=log_path)
 
     def _close_all(self) -> None:
         self._is_ending = True

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,6 +32,7 @@ from cluster.local.plane import ClusterPlane, EmbeddedPlane
 from cluster.node.config import NodeConfig
 from cluster.runtime.actor import stop, tell
 from cluster.runtime.channel import ControlServer
+from cluster.runtime.forked_process import WaitingChild
 from cluster.runtime.place import Beacon, ClusterPlace
 from cluster.runtime.private_files import make_private_directory
 from cluster.serving.engines.spec import EngineSpec, spec_from_settings
@@ -47,12 +49,15 @@ _END_S = 3.0
 class Head:
     """Everything of a head, from `start` to `close`. One in a process."""
 
-    def __init__(self, config: HeadConfig, plane: ClusterPlane | None = None) -> None:
+    def __init__(
+        self, config: HeadConfig, plane: ClusterPlane | None = None, *, nodes: Sequence[WaitingChild] = ()
+    ) -> None:
         """Take the cluster's folder; raises ClusterRunning where another head has it, KeysUnsafe, ConfigInvalid.
 
-        `plane`: one that others drive; by default one of its own.
+        `plane`: one that others drive; by default one of its own. `nodes`: processes that wait to be its nodes.
         """
         self._config = config
+        self._waiting = nodes
         self._clock = SystemClock()
         self._place = ClusterPlace(config.name, Path(config.folder))
         self._place.make()
@@ -113,7 +118,7 @@ class Head:
         )
         self._door = HeadDoor.start(self._door_ports(self._book_of(past), server, manager, submitter))
         self._nodes = LocalNodes.start(
-            config.num_nodes, self._node_config, self._place.folder, self._node_ended, self._clock
+            config.num_nodes, self._node_config, self._place.folder, self._node_ended, self._clock, self._waiting
         )
         self._actors = [self._nodes, submitter, manager, clerk, self._door]
         if config.num_nodes:

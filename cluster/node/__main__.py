@@ -1,4 +1,4 @@
-"""Runs a node: `python -m cluster.node CONFIG`. Knows nothing of what the node does.
+"""Runs a node: `python -m cluster.node --config JSON`, or in a process that a head forked off. Knows not what it does.
 
 A child ends with the process that started it: it alone holds the other end of our standard input.
 """
@@ -29,7 +29,12 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.alive_fd is not None:
         os.set_inheritable(arguments.alive_fd, False)
-    return run_node(msgspec.json.decode(arguments.config, type=NodeConfig))
+    return be_node(arguments.config)
+
+
+def be_node(config: str) -> int:
+    """Run the node that `config`, a NodeConfig as JSON, describes; return the exit status."""
+    return run_node(msgspec.json.decode(config, type=NodeConfig))
 
 
 def run_node(config: NodeConfig) -> int:

@@ -16,6 +16,7 @@ import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import IO, Protocol
 
 from cluster.runtime.bounded_log import BoundedLog
 
@@ -25,50 +26,33 @@ _REAP_S = 2.0
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-class HostProcess:
+class Child(Protocol):
+    """What is needed of a process that this one has started; `subprocess.Popen` says what each does."""
+
+    pid: int
+    returncode: int | None
+    stdin: IO[bytes] | None
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+class OwnedProcess:
     """A process in a group of its own (in a session where it is not tied), with a private directory for its files."""
 
-    def __init__(
-        self,
-        directory: Path,
-        arguments: Sequence[str],
-        *,
-        log_path: Path | None = None,
-        is_tied: bool = True,
-        environment: Mapping[str, str] | None = None,
-        shared_fds: Sequence[int] = (),
-    ) -> None:
-        """Start `python -m ARGUMENTS --alive-fd N`; it may not write to our terminal, only to its log.
+    alive_fd: int
+    _process: Child
 
-        `log_path`: by default in `directory`, which is removed with the process. One that is not tied outlives us,
-        unless it is closed, and its directory stays. `environment`: what differs in it from ours. `shared_fds`: of ours
-        that it gets too, under the same numbers.
-        """
+    def __init__(self, directory: Path, log_path: Path | None, *, is_tied: bool = True) -> None:
+        """`log_path`: by default in `directory`, which is removed with the process, unless that is not tied."""
         self.directory = directory
         self._remove_directory = weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)  # at exit too
         if not is_tied:
             self._remove_directory.detach()
         self._log = BoundedLog(log_path if log_path is not None else directory / LOG_NAME)
-        self.alive_fd, child_fd = os.pipe()
-        command = [sys.executable, "-P", "-m", *arguments, "--alive-fd", str(child_fd)]
-        try:
-            with self._log.path.open("ab") as log:
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.PIPE if is_tied else subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    pass_fds=(child_fd, *shared_fds),
-                    start_new_session=not is_tied,
-                    process_group=0 if is_tied else None,  # priorities count within a session: Linux' autogroups
-                    env={**_environ(), **(environment or {})},
-                )
-        except OSError:
-            os.close(self.alive_fd)
-            raise
-        finally:
-            os.close(child_fd)
-        self.pid = self._process.pid
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def has_ended(self) -> bool:
         """Say whether the process is gone, without waiting."""
@@ -149,6 +133,47 @@ class HostProcess:
         if self._process.returncode is None:  # else its number may belong to another by now
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, number)
+
+
+class HostProcess(OwnedProcess):
+    """An owned process that begins as a Python module."""
+
+    def __init__(
+        self,
+        directory: Path,
+        arguments: Sequence[str],
+        *,
+        log_path: Path | None = None,
+        is_tied: bool = True,
+        environment: Mapping[str, str] | None = None,
+        shared_fds: Sequence[int] = (),
+    ) -> None:
+        """Start `python -m ARGUMENTS --alive-fd N`; it may not write to our terminal, only to its log.
+
+        `log_path`: by default in `directory`, which is removed with the process. One that is not tied outlives us,
+        unless it is closed, and its directory stays. `environment`: what differs in it from ours. `shared_fds`: of ours
+        that it gets too, under the same numbers.
+        """
+        super().__init__(directory, log_path, is_tied=is_tied)
+        self.alive_fd, child_fd = os.pipe()
+        command = [sys.executable, "-P", "-m", *arguments, "--alive-fd", str(child_fd)]
+        try:
+            with self._log.path.open("ab") as log:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.PIPE if is_tied else subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(child_fd, *shared_fds),
+                    start_new_session=not is_tied,
+                    process_group=0 if is_tied else None,  # priorities count within a session: Linux' autogroups
+                    env={**_environ(), **(environment or {})},
+                )
+        except OSError:
+            os.close(self.alive_fd)
+            raise
+        finally:
+            os.close(child_fd)
 
 
 def tail_of(log: Path) -> str:

@@ -74,6 +74,9 @@ def test_status_and_nodes_say_what_runs(running: ClusterCommand) -> None:
     nodes = running.json("nodes")
     assert len({node["view"]["node_id"] for node in nodes}) == 2
     assert {node["state"] for node in nodes} == {"alive"}
+    head, *forked = (psutil.Process(pid) for pid in (status["head_pid"], *(node["pid"] for node in nodes)))
+    assert {process.ppid() for process in forked} == {head.pid}
+    assert all(process.cmdline() == head.cmdline() for process in forked), "they share what the head had imported"
     assert sum(node["view"]["total"]["cpus"] for node in nodes) <= len(os.sched_getaffinity(0))
     assert "alive" in running("nodes")
     assert "2 nodes" in running("status")
