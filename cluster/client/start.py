@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cluster.client.head_start import start_head
 from cluster.client.own_name import own_name
 from cluster.client.tokens import HEAD_KEY
 from cluster.head.config import HeadConfig
-from cluster.jobs.mended_journal import Mending, mend_journal
-from cluster.jobs.sqlite_journal import JOURNAL
 from cluster.runtime.keys import KnownHead, open_keys
 from cluster.runtime.place import Beacon, clear_abandoned, place_of_cluster, state_of_cluster
 from cluster.runtime.private_files import make_private_directory
@@ -17,6 +16,9 @@ from cluster.serving.engines.spec import EngineSpec
 from sage.base.clock import SystemClock
 from sage.base.errors import InternalError
 from sage.base.settings import Settings
+
+if TYPE_CHECKING:
+    from cluster.jobs.mended_journal import Mending
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class ClusterWish:
     mends_journal: bool = False
 
 
-def start_cluster(wish: ClusterWish, settings: Settings) -> tuple[Beacon, Mending | None]:
+def start_cluster(wish: ClusterWish, settings: Settings) -> tuple[Beacon, "Mending | None"]:
     """Start head, control plane and nodes, which outlive this process, and return where they are.
 
     And what was saved of its journal, where that was damaged and is to be mended.
@@ -80,5 +82,10 @@ def start_cluster(wish: ClusterWish, settings: Settings) -> tuple[Beacon, Mendin
     return beacon, mending
 
 
-def _mended(state_folder: Path) -> Mending | None:
+def _mended(state_folder: Path) -> "Mending | None":
+    from cluster.jobs.mended_journal import (
+        mend_journal,
+    )  # with it come all messages of a cluster: two fifths of a start
+    from cluster.jobs.sqlite_journal import JOURNAL
+
     return mend_journal(make_private_directory(state_folder) / JOURNAL, SystemClock().unix_s())

@@ -45,15 +45,16 @@ def start(
 ) -> None:
     """Start head, control plane and nodes in the background, and say where they are; exit 1 where they run already."""
     from cluster.client.start import ClusterWish, start_cluster
-    from cluster.commands.cluster_tables import mended_lines
     from cluster.serving.engines.spec import spec_from_text
     from sage.base.config import load_settings
 
     specs = [spec_from_text(text) for text in engine or ()]
     wish = ClusterWish(name, nodes, address, specs, not no_code_shipping, cpus, gpus, mend_journal)
     beacon, mending = start_cluster(wish, load_settings())
-    for line in () if mending is None else mended_lines(mending):
-        print(line, file=sys.stderr)
+    if mending is not None:
+        from cluster.commands.cluster_tables import mended_lines
+
+        print(*mended_lines(mending), sep="\n", file=sys.stderr)
     if json:
         print_json(beacon)
         return

@@ -46,6 +46,11 @@ def test_the_help_of_a_command_loads_nothing_heavy(verb: str) -> None:
     assert not loaded.intersection(HEAVY)
 
 
+def test_who_starts_a_cluster_loads_neither_its_messages_nor_its_journal() -> None:
+    loaded = _loaded_after("import cluster.client.start, cluster.commands.cluster, cluster.serving.engines.spec")
+    assert not loaded.intersection({"cluster.runtime.control", "cluster.runtime.messages", "sage.flow.plan", "sqlite3"})
+
+
 EVERY_HELP = """
 import sys
 from cluster.commands.cluster import app
