@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
+from threading import Event
 from time import monotonic
 from typing import TypeVar
 
@@ -30,6 +31,7 @@ NUM_NODES = 2
 _RUN = "import sys; from cluster.commands.cluster import main; sys.exit(main())"
 _COMMAND_S = 60.0
 _GONE_S = 10.0
+_LOOK_EVERY_S = 0.005
 
 
 def measure_node_kills(num_kills: int, every_s: float) -> KillsResult:
@@ -67,7 +69,7 @@ class StartedCluster:
         pids = [state.pid for state in self.cluster().node_states()]
         killed_s = kill(self.cluster().head_pid)
         command = self._begun_to_start()
-        over_s = _gone(pids)
+        over_s = gone_s(pids)
         self._close()
         self._connect(command)
         return Struck(killed_s, over_s)
@@ -138,15 +140,24 @@ def _ended(command: "subprocess.Popen[str]", verb: str) -> None:
         raise InternalError(f"sage-cluster {verb} exited with {command.returncode}: {said[-500:]}")
 
 
-def _gone(pids: list[int]) -> float:
-    """Wait until the processes are gone and return when that was; raises InternalError where one is not."""
-    for pid in pids:
-        with suppress(psutil.NoSuchProcess):
-            try:
-                psutil.Process(pid).wait(_GONE_S)
-            except psutil.TimeoutExpired:
-                raise InternalError(f"a node outlived its head for {_GONE_S:g} s") from None
+def gone_s(pids: list[int]) -> float:
+    """Wait until the processes work no more and return when that was; raises InternalError where one does.
+
+    One that nobody has reaped yet works no more: who inherits the children of a killed process may take its time.
+    """
+    pause, until_s = Event(), monotonic() + _GONE_S
+    while any(map(_works, pids)):
+        if monotonic() > until_s:
+            raise InternalError(f"a node outlived its head for {_GONE_S:g} s")
+        pause.wait(_LOOK_EVERY_S)
     return monotonic()
+
+
+def _works(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class _NodeHunt(StartedCluster):

@@ -1,11 +1,15 @@
 """What checkpoints cost is measured on sums that are checked; latency on records that all came, in order."""
 
+import subprocess
+import sys
+from time import monotonic
+
 import pytest
 
 from benchmarks.checkpoint_flow import expected_sums
 from benchmarks.checkpoints import CheckpointResult, CheckpointWanted, full_rate_s, measure_checkpoints, pauses
 from benchmarks.latency import Arrivals, exchanged, fused
-from benchmarks.node_kills import measure_head_kills, measure_node_kills
+from benchmarks.node_kills import gone_s, measure_head_kills, measure_node_kills
 from benchmarks.worker_kills import back_after, measure_worker_kills
 from cluster.local import LocalCluster
 from sage.base.clock import SystemClock
@@ -79,6 +83,12 @@ def test_a_head_that_is_killed_and_started_again_loses_nothing_and_the_flow_is_b
     found = measure_head_kills(1, 0.5)
     assert (found.n, found.num_lost, found.num_doubled) == (1, 0, 0)
     assert 0 < found.first_record_p50_s <= found.full_rate_p50_s
+
+
+def test_a_process_that_nobody_has_reaped_yet_is_gone() -> None:
+    with subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"]) as ended:
+        assert gone_s([ended.pid]) <= monotonic()
+        assert ended.wait(10.0) == 3, "it was left to its parent"
 
 
 def test_a_flow_that_is_never_back_at_its_rate_is_no_measurement() -> None:
