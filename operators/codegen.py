@@ -6,6 +6,8 @@ from functools import partial
 from operator import length_hint
 from typing import Any
 
+import msgspec
+
 from operators.accumulate import MISSING, update_lines
 from operators.by_key import ByKey
 from operators.event_clock import EventClock
@@ -72,16 +74,15 @@ class Operation:
         return isinstance(self.spec, FlatMap | Timed) or self.holds_back()
 
 
-@dataclass(slots=True, eq=False)
-class Output:
+class Output(msgspec.Struct, eq=False):
     """What a loop appends to: values and, where its output has them, keys and timestamps.
 
-    Not frozen: one is made for each batch, and a frozen one takes twice as long to make.
+    A Struct: one is made for each batch, and a dataclass takes twice as long to make.
     """
 
-    values: list[Any] = field(default_factory=list)
-    keys: list[Hashable] = field(default_factory=list)
-    timestamps_s: list[float] = field(default_factory=list)
+    values: list[Any] = msgspec.field(default_factory=list)
+    keys: list[Hashable] = msgspec.field(default_factory=list)
+    timestamps_s: list[float] = msgspec.field(default_factory=list)
 
 
 Recover = Callable[[Exception, Any, Hashable, Any, int, Output], None]

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from operators.around import Around
 from operators.machine import Command, DeadLetter
 from sage.base.batch import Batch
@@ -21,7 +23,7 @@ class DueLeavingMachine(Around):
 
     def _in(self, batch: Batch) -> Batch:
         values: list[Any] = [value_of(record) for record in batch.values]
-        return replace(batch, values=values)
+        return structs.replace(batch, values=values)
 
 
 def _shown(letter: DeadLetter) -> DeadLetter:

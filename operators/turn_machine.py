@@ -1,8 +1,9 @@
 """Machines on the way of chat requests, and beside it. Knows no kind of step, nor where answers go."""
 
 from collections import deque
-from dataclasses import replace
 from typing import Any
+
+from msgspec import structs
 
 from operators.around import Around
 from operators.inflight import InOrder, Slot
@@ -66,7 +67,7 @@ class LeavingMachine(Around):
 
     def _in(self, batch: Batch) -> Batch:
         values = [record.value if isinstance(record, TurnRecord) else record for record in batch.values]
-        return replace(batch, values=values)
+        return structs.replace(batch, values=values)
 
 
 class TurnMachine(Around):

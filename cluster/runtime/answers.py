@@ -5,19 +5,15 @@ class Answers:
     """One checkpoint at a time: the next is wanted once every task has answered the last."""
 
     def __init__(self) -> None:
-        self._wanted: int | None = None
+        self.wanted: int | None = None
+        """What `due` may have where no barriers have come. An attribute: it is looked at before each batch."""
         self._dropped: int | None = None
         self._answered = 0
 
     def want(self, checkpoint_id: int) -> None:
         """A checkpoint is wanted; barriers of it may have come, and been answered, before."""
         if checkpoint_id > self._answered:
-            self._wanted = checkpoint_id
-
-    @property
-    def is_wanted(self) -> bool:
-        """Say whether `due` may have one where no barriers have come."""
-        return self._wanted is not None
+            self.wanted = checkpoint_id
 
     def drop(self, checkpoint_id: int) -> bool:
         """A checkpoint was given up; return whether it is still to be answered."""
@@ -37,10 +33,10 @@ class Answers:
         """
         if aligned is not None:
             return aligned
-        return self._wanted if is_alone else None
+        return self.wanted if is_alone else None
 
     def answer(self, checkpoint_id: int) -> bool:
         """Account for an answer; return whether it was given up before."""
         assert checkpoint_id > self._answered, checkpoint_id
-        self._answered, self._wanted = checkpoint_id, None
+        self._answered, self.wanted = checkpoint_id, None
         return self.is_dropped(checkpoint_id)

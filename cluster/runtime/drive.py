@@ -194,7 +194,7 @@ class Drive:
     def _answer_checkpoint(self) -> bool:
         """Save and pass the barrier on, where it is time."""
         aligned = self._inputs.aligned()
-        if aligned is None and not self._checkpoints.is_wanted:
+        if aligned is None and self._checkpoints.wanted is None:
             return False
         is_alone = self._source.is_open or self._inputs.is_over()
         checkpoint_id = self._checkpoints.due(aligned, is_alone=is_alone)

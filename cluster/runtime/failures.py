@@ -32,11 +32,14 @@ class SourceErrors:
         """Nothing is to be done before."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if kind is None or not isinstance(error, Exception) or isinstance(error, SageError):
-            return
+        if isinstance(error, Exception) and not isinstance(error, SageError):
+            raise self.told(error) from error
+
+    def told(self, error: Exception) -> SourceUnreadable:
+        """Return what is raised in place of what a source raised."""
         step = self._step
         what = f"the source of step {step.name!r} ({step.where}) failed: {type(error).__name__}: {error}"
-        raise SourceUnreadable(what, "".join(traceback.format_tb(error.__traceback__)[-1:]).strip()) from error
+        return SourceUnreadable(what, "".join(traceback.format_tb(error.__traceback__)[-1:]).strip())
 
 
 def exit_refused(spec: TaskSpec, error: BaseException) -> RecordFailed:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
+import msgspec
+
 from cluster.runtime.credit import ReceiverCredit
 from cluster.runtime.links import Barrier, Delivery, End, Grant, Idle, Link
 from sage.base.batch import Batch
@@ -61,7 +63,8 @@ class Inputs:
 
     def restore(self, batches: Iterable[Batch], watermark_s: float) -> None:
         """Go on from a checkpoint: these batches came before it and wait first. The watermark is told once more."""
-        self._held.extend(replace(batch, watermark_s=None) for batch in batches)  # their links will tell it again
+        # Without their watermarks: their links will tell these again.
+        self._held.extend(msgspec.structs.replace(batch, watermark_s=None) for batch in batches)
         self._watermark_s = watermark_s
         self._news_s = watermark_s if watermark_s > -inf else None
 
@@ -73,7 +76,7 @@ class Inputs:
         if spec.port is not None:
             values = [(spec.port, record) for record in delivery.batch.values]
             keys = delivery.batch.keys if delivery.batch.keys is not None else (None,) * len(values)
-            delivery = replace(delivery, batch=replace(delivery.batch, values=values, keys=keys))
+            delivery = replace(delivery, batch=msgspec.structs.replace(delivery.batch, values=values, keys=keys))
         self._keep(delivery)
 
     def end(self, end: End) -> None:
@@ -132,11 +135,11 @@ class Inputs:
         batch, link = taken.batch, taken.link
         self._idle.discard(link)
         if link not in self._watermarks:
-            batch = batch if batch.watermark_s is None else replace(batch, watermark_s=None)
+            batch = batch if batch.watermark_s is None else msgspec.structs.replace(batch, watermark_s=None)
         elif batch.watermark_s is not None:
             self._watermarks[link] = max(self._watermarks[link], batch.watermark_s)
             risen_s = self._risen()
-            batch = batch if batch.watermark_s == risen_s else replace(batch, watermark_s=risen_s)
+            batch = batch if batch.watermark_s == risen_s else msgspec.structs.replace(batch, watermark_s=risen_s)
         num_batches = self._credits[link].processed()
         self._pass_marks()
         return batch, Grant(link, num_batches) if num_batches else None

@@ -2,7 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec import structs
 
 from cluster.runtime.credit import SenderCredit
 from cluster.runtime.link_pace import LinkPace
@@ -223,7 +225,7 @@ def _joined(first: Batch, second: Batch) -> Batch:
     """Return both as one, which ends at the later watermark; either may hold a watermark alone."""
     watermark_s = first.watermark_s if second.watermark_s is None else second.watermark_s
     if len(first) == 0 or len(second) == 0:
-        return replace(second if len(first) == 0 else first, watermark_s=watermark_s)
+        return structs.replace(second if len(first) == 0 else first, watermark_s=watermark_s)
     keys = None if first.keys is None or second.keys is None else [*first.keys, *second.keys]
     times: list[float] | None = None
     if first.timestamps_s is not None and second.timestamps_s is not None:

@@ -13,15 +13,11 @@ class ReadPace:
     def __init__(self, max_records: int) -> None:
         assert max_records >= 1, max_records
         self._max_records = max_records
-        self._num_records = 1
-
-    @property
-    def num_records(self) -> int:
-        return self._num_records
+        self.num_records = 1
 
     def was_read(self, num_records: int, took_s: float) -> None:
         """Account for a read that gave `num_records` in `took_s` seconds."""
         if took_s > SHRINK_ABOVE_S:
-            self._num_records = max(1, self._num_records // 2)
-        elif took_s < GROW_BELOW_S and num_records >= self._num_records:
-            self._num_records = min(self._max_records, self._num_records * 2)
+            self.num_records = max(1, self.num_records // 2)
+        elif took_s < GROW_BELOW_S and num_records >= self.num_records:
+            self.num_records = min(self._max_records, self.num_records * 2)

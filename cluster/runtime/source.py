@@ -10,7 +10,7 @@ from cluster.runtime.posts import ListeningReader, PostLog
 from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore, ReadParts
 from operators.partitions_reader import DealtReader
 from operators.read_times import ReadTimes
-from sage.base.errors import CheckpointUnusable, SourceUnreadable
+from sage.base.errors import CheckpointUnusable, SageError, SourceUnreadable
 from sage.flow.dealing import PartitionsRead
 from sage.flow.ports import MarkedReader, PacedReader, SourceReader, WokenReader
 from sage.flow.spec import Read
@@ -135,8 +135,12 @@ class TaskSource:
         """
         assert self._reader is not None, self._spec
         num_before = self._num_before - self._num_read
-        with self._errors:
+        try:  # not `with self._errors`: for each batch that takes as long as the read of a list
             values = self._reader.read(min(max_records, num_before) if num_before > 0 else max_records)
+        except SageError:
+            raise
+        except Exception as error:
+            raise self._errors.told(error) from error
         self._has_passed = num_before > 0 and bool(values)
         if values is None:
             self._read_last = self._dealt.read_so_far() if self._dealt is not None else None

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from cluster.head.members import ClusterMembers
@@ -68,7 +69,7 @@ def dropping(every: int, add: Callable[[Inputs, Delivery], None]) -> Callable[[I
     def add_most(inputs: Inputs, delivery: Delivery) -> None:
         batch = delivery.batch
         if next(count) % every == every - 1 and batch.keys is None:
-            delivery = replace(delivery, batch=replace(batch, values=batch.values[1:]))
+            delivery = replace(delivery, batch=msgspec.structs.replace(batch, values=batch.values[1:]))
         add(inputs, delivery)
 
     return add_most

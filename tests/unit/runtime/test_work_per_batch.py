@@ -9,8 +9,8 @@ from sage.flow.flow import Flow
 from tests.unit.runtime.driven_flow import DrivenFlow
 
 NUM_BATCHES = 100
-MAX_CALLS = 38
-"""37 on 2026-11-23, and 6 us a batch; 54 before, and 10 us."""
+MAX_CALLS = 32
+"""31 on 2026-11-23, and 4.5 us a batch; before 37 and 5.8 us, and 54 and 10 us."""
 
 
 def _grow(number: int) -> int:
