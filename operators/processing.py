@@ -1,7 +1,8 @@
 """Runs a keyed process: gives it the state of the key at hand, fires its timers. Knows no batch and no clock."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Container, Hashable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf, isfinite
 from sys import maxsize
 from typing import Any
@@ -15,6 +16,7 @@ from operators.spilled import Spilled, refuse_stored
 from operators.state import SavedRows, StepState
 from operators.tables import Table
 from operators.timed_state import Fired
+from sage.flow.declared_states import declared_states
 from sage.flow.graph import Step
 from sage.flow.process import KeyedProcess, Store
 
@@ -39,9 +41,10 @@ def _row_of(own: _OfKey) -> _Row:
     return own.values, tuple(sorted(own.timers)), own.expiry_s, None
 
 
-def _of_row(row: _Row) -> _OfKey:
+def _of_row(row: _Row, declared: Container[str]) -> _OfKey:
+    """Return what a key had, without states that the process declares no more."""
     values, timers, expiry_s, _ = row
-    return _OfKey(dict(values), set(timers), dict(expiry_s))
+    return _OfKey({name: value for name, value in values.items() if name in declared}, set(timers), dict(expiry_s))
 
 
 class _Context(Store):
@@ -111,7 +114,9 @@ class Processing:
         self._sides = sides
         self._alarms = alarms
         self._context = process._store = _Context(self)
-        self._spilled = None if table is None else Spilled(table, to_row=_row_of, from_row=_of_row)
+        self._declared = {name for name, _ in declared_states(type(process))}
+        of_row = partial(_of_row, declared=self._declared)
+        self._spilled = None if table is None else Spilled(table, to_row=_row_of, from_row=of_row)
         self._stored_dues = None if table is None else StoredDues(table)
         self._kept: dict[Hashable, _OfKey] = {} if self._spilled is None else self._spilled
         self._due: Dues = self._stored_dues or DuesInMemory()
@@ -309,9 +314,10 @@ class Processing:
                 self.set_alarm(key, row[3])
 
     def _restore(self, key: Hashable, row: _Row) -> None:
-        values, timers, expiry_s, _ = row
-        own = self._kept[key] = _OfKey(dict(values), set(timers))
-        for time_s in timers:
+        found = _of_row(row, self._declared)
+        expiry_s, found.expiry_s = found.expiry_s, {}
+        own = self._kept[key] = found
+        for time_s in own.timers:
             self._due.push(time_s, key, None)
         for name, time_s in expiry_s.items():
             self.expire(key, own, name, time_s)

@@ -132,7 +132,8 @@ class FolderKeeper:
             self._load_calls(self._calls)
         if self._keeping.begins_at is None:
             return None
-        state = state_for_task(self._folder.manifest(self._keeping.begins_at), self._spec, self._load)
+        manifest = self._folder.manifest(self._keeping.begins_at)
+        state = state_for_task(manifest, self._spec, self._load, self._keeping.lost)
         if state is None or not any(step.stored for step in state.steps.values()):
             return state
         return replace(state, steps={name: self._at_home(name, step) for name, step in state.steps.items()})

@@ -4,6 +4,7 @@ sage-checkpoint FORMAT CRC32 LENGTH
 {"checkpoint_id": 7, "flow": "orders", "tasks": [...], ...}
 """
 
+from collections.abc import Mapping
 from zlib import crc32
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from cluster.runtime.saving import SavedPiece, SavedPieces
 from sage.base.errors import CheckpointUnusable
 from sage.base.ids import JobId
+from sage.flow.state_form_value import StateForm
 
 MAGIC = b"sage-checkpoint"
 FORMAT = 1
@@ -29,7 +31,8 @@ class SavedTask(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """`run_id`: the run that took it; `ended_unix_s`: when it was complete.
 
-    `letters`: where the newest dead letters are that were set aside by then, `num_letters` in all.
+    `letters`: where the newest dead letters are that were set aside by then, `num_letters` in all. `forms`: what the
+    state of each step is made of; empty as written until 2026-11-23. `dropped`: what its run was told to let go.
     """
 
     checkpoint_id: int
@@ -39,6 +42,8 @@ class Manifest(msgspec.Struct, frozen=True):
     tasks: tuple[SavedTask, ...]
     letters: SavedPieces = ()
     num_letters: int = 0
+    forms: Mapping[str, StateForm] = {}
+    dropped: tuple[str, ...] = ()
 
     def pieces(self) -> list[SavedPiece]:
         """Return all of which it consists."""

@@ -4,11 +4,11 @@ import re
 from dataclasses import dataclass
 from hashlib import sha256
 
+from cluster.checkpoints.fitting import check_fit
 from cluster.checkpoints.folder import CheckpointFolder, FoundCheckpoints
 from cluster.checkpoints.letters import NO_LETTERS, HeldLetters, letters_held
-from cluster.checkpoints.manifest import Manifest, manifest_name
-from cluster.checkpoints.sections import steps_in_piece
-from sage.base.errors import CheckpointUnusable, FlowInvalid
+from cluster.checkpoints.manifest import manifest_name
+from sage.base.errors import CheckpointUnusable
 from sage.flow.checkpoint import Resume
 from sage.flow.graph import Graph
 
@@ -17,13 +17,15 @@ from sage.flow.graph import Graph
 class Beginning:
     """`begins_at`: the checkpoint from which a run goes on, None for the start; `next_id`: the number of its first.
 
-    `notes` are for people: what was passed over, and why. `letters`: those that the checkpoint holds.
+    `notes` are for people: what was passed over, and why. `letters`: those that the checkpoint holds. `lost`: the steps
+    of the flow that begin with nothing all the same.
     """
 
     begins_at: int | None
     next_id: int
     notes: tuple[str, ...]
     letters: HeldLetters = NO_LETTERS
+    lost: tuple[str, ...] = ()
 
 
 def folder_name(flow: str) -> str:
@@ -35,9 +37,9 @@ def folder_name(flow: str) -> str:
 def beginning(graph: Graph, folder: CheckpointFolder, resume: Resume, dropped: tuple[str, ...]) -> Beginning:
     """Return what a run begins with; nobody else may write to `folder`. Reads all of the newest checkpoint.
 
-    `dropped`: steps that are no more, whose state may be lost. Raises CheckpointUnusable where there must be a
-    checkpoint and is none, where all there are are corrupt, where the newest is and sinks of two phases have shown what
-    it held, or where steps have lost their state's home.
+    `dropped`: steps that are no more, or keep something else now, and states of processes: they may be lost. Raises
+    CheckpointUnusable where there must be a checkpoint and is none, where all there are are corrupt, where the newest
+    is and sinks of two phases have shown what it held, or where steps have lost their state's home or would misread it.
     """
     found = folder.find()
     if resume == "never":
@@ -48,13 +50,13 @@ def beginning(graph: Graph, folder: CheckpointFolder, resume: Resume, dropped: t
         folder.sweep()
         return Beginning(None, found.next_id, ())
     _refuse_to_show_again(graph, found, found.newest.checkpoint_id)
-    _check_fit(graph, found.newest, folder, dropped)
+    lost = check_fit(graph, found.newest, folder, dropped)
     for checkpoint_id in found.bad:
         folder.set_aside(checkpoint_id)
     folder.sweep()
     newest = found.newest.checkpoint_id
     notes = tuple(f"checkpoint {bad} is passed over for {newest}: {why}" for bad, why in found.bad.items())
-    return Beginning(newest, found.next_id, notes, letters_held(folder, found.newest))
+    return Beginning(newest, found.next_id, notes, letters_held(folder, found.newest), lost)
 
 
 def _refuse_nothing(graph: Graph, found: FoundCheckpoints, resume: Resume) -> None:
@@ -83,24 +85,3 @@ def _refuse_to_show_again(graph: Graph, found: FoundCheckpoints, newest: int) ->
 
 def _whys(found: FoundCheckpoints) -> str:
     return "; ".join(f"checkpoint {bad}: {why}" for bad, why in found.bad.items())
-
-
-def _check_fit(graph: Graph, manifest: Manifest, folder: CheckpointFolder, dropped: tuple[str, ...]) -> None:
-    """Refuse to lose what steps held that are not in the flow any more."""
-    if manifest.flow != graph.name:
-        raise CheckpointUnusable(
-            f"the checkpoint is of flow {manifest.flow!r}, and this is {graph.name!r}", "Give each flow its own folder."
-        )
-    pieces = [piece for task in manifest.tasks for piece in task.pieces if not piece.is_store]
-    held = {name for piece in pieces for name in steps_in_piece(folder.piece(piece))}
-    names = {step.name for step in graph.steps}
-    if unknown := sorted(set(dropped) & names):
-        raise FlowInvalid(
-            f"step {unknown[0]!r} is in the flow: its state cannot be dropped", "Name steps that are gone."
-        )
-    if homeless := sorted(held - names - set(dropped)):
-        raise CheckpointUnusable(
-            f"checkpoint {manifest.checkpoint_id} holds what step {homeless[0]!r} held, and the flow has no such step",
-            f'Name the step so again: .named("{homeless[0]}"), or let its state go: '
-            f'sage.Checkpoint(..., drop=("{homeless[0]}",)), or --drop "{homeless[0]}".',
-        )

@@ -4,7 +4,7 @@ The chains of a checkpoint need not be those of now: a step finds its state wher
 number of instances, what it holds is dealt out anew. Nothing is on its way between tasks in a checkpoint.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from cluster.checkpoints.manifest import Manifest, SavedTask
@@ -19,11 +19,12 @@ from sage.flow.spec import HOLDS_KEYS, Read
 Load = Callable[[SavedTask], TaskState]
 
 
-def state_for_task(manifest: Manifest, spec: TaskSpec, load: Load) -> TaskState | None:
+def state_for_task(manifest: Manifest, spec: TaskSpec, load: Load, lost: Collection[str] = ()) -> TaskState | None:
     """Return what `spec` goes on from; None where none of its steps is in the checkpoint.
 
-    Raises CheckpointUnusable where what is there cannot be dealt out.
+    `lost`: steps that go on from nothing. Raises CheckpointUnusable where what is there cannot be dealt out.
     """
+    load = _without(lost, load) if lost else load
     names = tuple(step.name for step in spec.chain.steps)
     shared = [task for task in manifest.tasks if not set(names).isdisjoint(task.steps)]
     own = next((task for task in shared if _is_of(task, names, spec)), None)
@@ -50,6 +51,14 @@ def state_for_task(manifest: Manifest, spec: TaskSpec, load: Load) -> TaskState 
         has_ended=have_all_ended,
         is_final=all(state.is_final for state in states.values()),
     )
+
+
+def _without(lost: Collection[str], load: Load) -> Load:
+    def loaded(task: SavedTask) -> TaskState:
+        state = load(task)
+        return replace(state, steps={name: step for name, step in state.steps.items() if name not in lost})
+
+    return loaded
 
 
 def _is_of(task: SavedTask, names: tuple[str, ...], spec: TaskSpec) -> bool:

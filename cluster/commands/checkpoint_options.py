@@ -44,7 +44,8 @@ DropOption = Annotated[
     typer.Option(
         "--drop",
         metavar="STEP",
-        help="With --checkpoint: a step that the flow has no more, and whose state may be lost. May be repeated.",
+        help="With --checkpoint: a step that is gone or keeps something else now, or STEP.STATE of a process that "
+        "declares it no more: what it held may be lost. May be repeated.",
     ),
 ]
 StateOption = Annotated[

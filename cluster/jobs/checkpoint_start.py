@@ -67,6 +67,8 @@ def open_checkpoints(
         num_kept=wanted.num_kept,
         begins_at=found.begins_at,
         begins_in=begins_in,
+        lost=found.lost,
+        dropped=wanted.drop,
         next_id=found.next_id,
         clerk=clerk,
         letters=found.letters,
@@ -84,4 +86,4 @@ def _beginning(graph: Graph, wanted: Checkpoint, resume: Resume, path: str, stor
         return path, beginning(graph, own, resume, wanted.drop)
     other = flow_folder(wanted.savepoint, graph.name)
     begins = beginning(graph, storage.open_folder(other), "must", wanted.drop)
-    return other, Beginning(begins.begins_at, own.find().next_id, begins.notes, replace(begins.letters, pieces=()))
+    return other, replace(begins, next_id=own.find().next_id, letters=replace(begins.letters, pieces=()))

@@ -32,6 +32,7 @@ from sage.base.errors import CheckpointUnusable, InternalError, SageError
 from sage.base.ids import JobId, TaskId
 from sage.base.log import get_log
 from sage.flow.checkpoint import StateKept
+from sage.flow.state_form import forms_of
 
 _NUM_SAVED = 4
 """States of a task that may yet be part of a checkpoint: that of the one on its way, and its last."""
@@ -43,6 +44,7 @@ class CheckpointPlan:
 
     `begins_at`: from which one of `begins_in` it goes on, None for its start; that holds `letters`. `notes`: which
     newer ones were passed over, and why. `clerk` completes them. `on_over` is called once nothing more is written.
+    `dropped`: what may be let go; `lost`: steps of the flow that for this begin with nothing.
     """
 
     folder: str
@@ -54,6 +56,8 @@ class CheckpointPlan:
     next_id: int
     clerk: ActorRef[Any]
     letters: HeldLetters = NO_LETTERS
+    lost: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     state: StateKept = "memory"
     types: RecordTypes = field(default_factory=RecordTypes)
     on_over: Callable[[], object] = lambda: None
@@ -94,6 +98,7 @@ class JobCheckpoints:
         self._ports = ports
         self._begins_at = plan.begins_at
         self._begins_in = plan.begins_in
+        self._lost = plan.lost
         self._next_id = plan.next_id
         self._run: JobRun | None = None
         self._machine: Checkpointing | None = None
@@ -111,7 +116,7 @@ class JobCheckpoints:
     @property
     def keeping(self) -> Keeping:
         """Where the tasks of the next run save, and what they go on from."""
-        return Keeping(self._plan.folder, self._begins_at, self._begins_in, self._plan.state)
+        return Keeping(self._plan.folder, self._begins_at, self._begins_in, self._plan.state, self._lost)
 
     @property
     def types(self) -> RecordTypes:
@@ -163,7 +168,7 @@ class JobCheckpoints:
         self._manifest, self._copying = None, []
         assert manifest is not None
         if error is None:
-            self._begins_at, self._begins_in = manifest.checkpoint_id, self._plan.folder
+            self._begins_at, self._begins_in, self._lost = manifest.checkpoint_id, self._plan.folder, ()
             self.num_complete += 1
             self._letter_pieces = manifest.letters
         self.letters.completed(is_good=error is None)
@@ -240,7 +245,15 @@ class JobCheckpoints:
         clock, plan = self._ports.clock, self._plan
         part, pieces = self._letters_of(run, order)
         self._manifest = Manifest(
-            order.checkpoint_id, self._flow, run.id, clock.unix_s(), tasks, pieces, self.letters.num_held
+            order.checkpoint_id,
+            self._flow,
+            run.id,
+            clock.unix_s(),
+            tasks,
+            pieces,
+            self.letters.num_held,
+            forms_of(step for spec in run.deployment.tasks for step in spec.chain.steps),
+            plan.dropped,
         )
         self._copying, self._savepoints = self._savepoints, []
         self.is_writing = True

@@ -11,6 +11,11 @@ from sage.flow.chat import ChatSource
 from sage.flow.graph import Graph, Step, Where, states_of
 from sage.flow.plan import Chain, Channel, Plan
 from sage.flow.spec import Embed, Fold, ForEach, Generate, IndexInto, Map, Read, Reply, Rerank, Retrieve, Spec, Write
+from sage.flow.state_form import form_of_step
+from sage.flow.state_form_value import StateForm
+
+_NO_FORM = StateForm("")
+"""Of a step without state, or of an outline that an older version kept: nothing is compared."""
 
 
 def outline_from_plan(plan: Plan) -> PlanOutline:
@@ -66,6 +71,7 @@ def _outline_of_step(step: Step, *, has_state: bool) -> StepOutline:
         uses=uses,
         has_state=has_state,
         raw=isinstance(step.spec, Generate) and step.spec.raw,
+        form=form_of_step(step),
     )
 
 
@@ -97,7 +103,15 @@ def _kind_of(spec: Spec) -> tuple[StepKind, str]:
 
 def _step(outline: StepOutline) -> Step:
     where = Where(outline.file, outline.line)
-    return Step(outline.name, _spec(outline), outline.inputs, where, outline.parallelism, outline.demand)
+    return Step(
+        outline.name,
+        _spec(outline),
+        outline.inputs,
+        where,
+        outline.parallelism,
+        outline.demand,
+        form=outline.form or _NO_FORM,
+    )
 
 
 def _spec(step: StepOutline) -> Spec:

@@ -6,6 +6,7 @@ import msgspec
 
 from sage.base.demand import Demand
 from sage.flow.plan import Routing, Side
+from sage.flow.state_form_value import StateForm
 
 StepKind = Literal[
     "read", "generate", "embed", "index_into", "retrieve", "rerank", "write", "for_each", "from_chat", "reply", "other"
@@ -15,7 +16,7 @@ StepKind = Literal[
 class StepOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`uses`: the model that a step asks or answers as, or the index that it fills or searches; "" for the others.
 
-    `has_state`: it keeps something for each key that can be asked for.
+    `has_state`: it keeps something for each key that can be asked for. `form`: that of all it keeps; None: it has none.
     """
 
     name: str
@@ -28,6 +29,7 @@ class StepOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     uses: str = ""
     has_state: bool = False
     raw: bool = False
+    form: StateForm | None = None
 
 
 class ChainOutline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

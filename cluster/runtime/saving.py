@@ -103,13 +103,14 @@ class Keeping(msgspec.Struct, frozen=True):
     """Where what the tasks of a run hold is saved, and what they go on from.
 
     `folder`: that of the flow; `begins_at`: the checkpoint of `begins_in` from which the run goes on, None for its
-    start. `state`: where the state of keys is.
+    start, and `lost` the steps of now whose state in it is left there. `state`: where the state of keys is.
     """
 
     folder: str
     begins_at: int | None = None
     begins_in: str = ""
     state: StateKept = "memory"
+    lost: tuple[str, ...] = ()
 
 
 class StateKeeper(Protocol):

@@ -21,7 +21,8 @@ class Checkpoint:
 
     Every node must reach the folder by this path. The newest `num_kept` checkpoints stay. One that takes longer than
     `timeout_s` is given up, and the job fails once three in a row were. `drop`: steps that the flow had and has no
-    more, and whose state may be lost. `savepoint`: the folder of one, from which a flow begins that has no checkpoint.
+    more, or that keep something else now, and states ("step.state") that their process declares no more: what they held
+    may be lost. `savepoint`: the folder of one, from which a flow begins that has no checkpoint.
 
     `state`: "rocksdb" keeps what aggregates, processes, windows and joins hold of keys in tables in the folder, for
     more than memory has room for; "memory" is faster.

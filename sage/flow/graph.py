@@ -7,6 +7,7 @@ from enum import StrEnum
 from sage.base.demand import Demand
 from sage.base.inference import Kind
 from sage.flow.spec import HOLDS_KEYS, Embed, Generate, Rerank, Spec
+from sage.flow.state_form_value import StateForm
 
 
 class OnError(StrEnum):
@@ -50,7 +51,8 @@ class Step:
     `parallelism` is the number of instances, each of which asks for `demand`. `retries`: how often a record is tried
     again under RETRY before the job fails, and under DEAD_LETTER before the record becomes a dead letter. `turns`: None
     where no chat request comes by; `num_ways`: by how many ways they go on from here to a reply. `dues`: None where no
-    record is due at any time. `inside`: the name of the `iterate` in whose body it is.
+    record is due at any time. `inside`: the name of the `iterate` in whose body it is. `form`: that of its state, where
+    `spec` only stands for what is elsewhere.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Step:
     num_ways: int = 1
     dues: DueRole | None = None
     inside: str | None = None
+    form: StateForm | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from inspect import isgeneratorfunction
 from types import FunctionType
 from typing import Any, NamedTuple
 
+from sage.flow.declared_states import declared_states
 from sage.flow.process import KeyedProcess, ReducingState, expires
 from sage.flow.spec import Process
 from sage.flow.where import refusal
@@ -41,7 +42,7 @@ def process_spec(
         what = f"{twice.where}: self.{twice.state} is read and assigned at once, as by +=, and is a ReducingState"
         do = f"What is assigned goes through its function: write self.{twice.state} = ..., or use a ValueState."
         raise refusal(f"{what}, so that what it holds would be put in twice", do, param="process")
-    return Process(make, tuple(sides), expires(made), has_two, has_broadcast)
+    return Process(make, tuple(sides), expires(made), has_two, has_broadcast, declared_states(type(made)))
 
 
 class _PutInTwice(NamedTuple):

@@ -12,7 +12,8 @@ from sage.flow.windows import Session, Sliding, Tumbling
 class Process:
     """Give each key's records to a process that `make` makes, one for each instance of the step.
 
-    `has_two`: the second input is keyed too; `has_broadcast`: it is a broadcast stream.
+    `has_two`: the second input is keyed too; `has_broadcast`: it is a broadcast stream. `states`: name and kind of each
+    state that it declares.
     """
 
     make: Callable[[], KeyedProcess[Any, Any, Any]]
@@ -20,6 +21,7 @@ class Process:
     expires: bool = False
     has_two: bool = False
     has_broadcast: bool = False
+    states: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,10 @@ from cluster.checkpoints.manifest import manifest_name
 from cluster.checkpoints.opening import beginning
 from sage.base.errors import CheckpointUnusable, FlowInvalid
 from sage.flow.checkpoint import Resume
+from sage.flow.flow import Flow
+from sage.flow.graph import Graph
+from sage.flow.process import KeyedProcess, ListState, ProcessContext, ValueState
+from sage.flow.state_form import forms_of
 from tests.unit.checkpoints.memory_disk import MemoryDisk
 from tests.unit.checkpoints.written import Written, graph_of
 
@@ -124,3 +128,63 @@ def test_state_whose_step_is_gone_is_kept_or_let_go_by_name() -> None:
     assert beginning(renamed, written.folder, "auto", ("count",)).begins_at == 2
     with pytest.raises(FlowInvalid, match="step 'count' is in the flow"):
         beginning(graph_of(), written.folder, "auto", ("count",))
+
+
+class Counting(KeyedProcess[int, str, str]):
+    num = ValueState(0)
+
+    def on_record(self, record: str, context: ProcessContext[int]) -> None:
+        """Nothing is counted here."""
+
+
+class Renamed(Counting):
+    num = None  # type: ignore[assignment]  # it hides the state
+    total = ValueState(0)
+
+
+class Listing(Counting):
+    num = ListState[str]()  # type: ignore[assignment]  # on purpose
+
+
+def processing(process: type[Counting]) -> Graph:
+    flow = Flow("words")
+    flow.from_collection(["a"]).key_by(len).process(process).named("count").for_each(print)
+    return flow.graph()
+
+
+def summing() -> Graph:
+    flow = Flow("words")
+    flow.from_collection([1]).key_by(abs).sum().named("count").for_each(print)
+    return flow.graph()
+
+
+def test_a_step_that_keeps_something_else_now_is_refused_or_begins_anew() -> None:
+    written = Written(MemoryDisk(), 2, forms=forms_of(graph_of().steps))
+    with pytest.raises(
+        CheckpointUnusable, match="step 'count' held the state of a running count, and is now a running"
+    ):
+        beginning(summing(), written.folder, "auto", ())
+    begins = beginning(summing(), written.folder, "auto", ("count",))
+    assert (begins.begins_at, begins.lost) == (2, ("count",))
+    assert beginning(graph_of(), written.folder, "auto", ()).lost == ()
+
+
+def test_a_step_that_was_dropped_goes_on_with_what_it_has_held_since() -> None:
+    written = Written(MemoryDisk(), 2, forms=forms_of(summing().steps), dropped=("count",))
+    begins = beginning(summing(), written.folder, "auto", ("count",))
+    assert (begins.begins_at, begins.lost) == (2, ())
+
+
+def test_a_state_of_a_process_is_not_forgotten_nor_misread() -> None:
+    written = Written(MemoryDisk(), 2, forms=forms_of(processing(Counting).steps))
+    with pytest.raises(CheckpointUnusable, match="holds the state 'num' of step 'count', and its process declares no"):
+        beginning(processing(Renamed), written.folder, "auto", ())
+    assert beginning(processing(Renamed), written.folder, "auto", ("count.num",)).lost == ()
+    with pytest.raises(CheckpointUnusable, match="held 'num' as a ValueState, and it is now a ListState"):
+        beginning(processing(Listing), written.folder, "auto", ("count.num",))
+    assert beginning(processing(Listing), written.folder, "auto", ("count",)).lost == ("count",)
+
+
+def test_a_checkpoint_that_does_not_say_what_steps_kept_is_taken_as_it_is() -> None:
+    written = Written(MemoryDisk(), 2)
+    assert beginning(summing(), written.folder, "auto", ()).lost == ()

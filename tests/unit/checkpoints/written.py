@@ -1,6 +1,6 @@
 """A folder with checkpoints of one task, as tests need it. Knows no test."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 from zlib import crc32
 
@@ -15,6 +15,7 @@ from operators.state import StepState
 from sage.base.ids import JobId
 from sage.flow.flow import Flow
 from sage.flow.graph import Graph
+from sage.flow.state_form_value import StateForm
 
 TYPES = RecordTypes()
 
@@ -28,12 +29,24 @@ def graph_of(name: str = "count") -> Graph:
 class Written:
     """A folder in which `num` checkpoints were completed; `states[id]` is what the one task held."""
 
-    def __init__(self, disk: Disk, num: int, *, num_keys: int = 10, num_kept: int = 100, num_changed: int = 1) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        num: int,
+        *,
+        num_keys: int = 10,
+        num_kept: int = 100,
+        num_changed: int = 1,
+        forms: Mapping[str, StateForm] = {},
+        dropped: tuple[str, ...] = (),
+    ) -> None:
         self.disk = disk
         self.folder = CheckpointFolder(disk, "the folder")
         self.states: dict[int, dict[Hashable, Any]] = {}
         self._encoder = PieceEncoder()
         self._num_changed = num_changed
+        self._forms = forms
+        self._dropped = dropped
         self._pieces: SavedPieces = ()
         self._values: dict[Hashable, Any] = dict.fromkeys(range(num_keys), 0)
         disk.names()
@@ -49,7 +62,10 @@ class Written:
         self._pieces = (piece,) if is_whole else (*self._pieces, piece)
         self.folder.write(piece.file, [content])
         task = SavedTask(("key_by", "count"), 0, 1, self._pieces)
-        self.folder.complete(Manifest(checkpoint_id, "words", JobId("job-1"), 1.0, (task,)), num_kept)
+        manifest = Manifest(
+            checkpoint_id, "words", JobId("job-1"), 1.0, (task,), forms=self._forms, dropped=self._dropped
+        )
+        self.folder.complete(manifest, num_kept)
         self.states[checkpoint_id] = self._values.copy()
 
     def served(self) -> tuple[int | None, object]:

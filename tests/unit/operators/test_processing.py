@@ -69,6 +69,24 @@ def test_each_key_has_values_of_its_own_and_they_outlive_a_restart() -> None:
     ]
 
 
+class Declaring(KeyedProcess[Any, Record, Any]):
+    """Has no other state any more."""
+
+    num = ValueState(0)
+
+    def on_record(self, record: Record, context: Context) -> None:
+        self.num += 1
+
+
+def test_a_state_that_is_declared_no_more_is_not_kept_on() -> None:
+    driven = driven_by(Everything)
+    driven.on_batch(Batch([(1, 0)]))
+    driven, _ = again(driven, Declaring)
+    driven.on_batch(Batch([(2, 0)]))
+    [(values, *_)] = (driven.snapshot()["process"].keyed or {}).values()
+    assert values == {"num": 2}
+
+
 class Quiet(KeyedProcess[Any, Record, tuple[Any, float]]):
     """Tells of a key that had no record for 10 s."""
 
