@@ -54,7 +54,8 @@ class KeptInMemory:
     kept: Callable[[TaskSpec, TaskState], TaskState]
 
     def saved(self) -> TaskState | None:
-        return self.begins_at
+        """Return a state of the task's own: it changes values in place, and others may go on from the same."""
+        return None if self.begins_at is None else self.kept(self.spec, self.begins_at)
 
     def tables(self) -> None:
         return None

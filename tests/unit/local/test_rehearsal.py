@@ -1,6 +1,7 @@
 """A rehearsal runs a flow as it would run, in an order drawn from a seed and in a time that is told."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -77,6 +78,28 @@ def test_every_record_counts_once_wherever_it_crashes(seed: int) -> None:
             run.crash()
         run.finish()
     assert Counter(dict(counts.items)) == Counter(n % 7 for n in range(60))
+
+
+class Listing(sage.KeyedProcess[str, int, int]):
+    seen = sage.ListState[int]()
+
+    def on_record(self, record: int, context: sage.ProcessContext[str]) -> Iterator[int]:
+        self.seen.append(record)
+        yield len(self.seen)
+
+
+def test_a_run_changes_nothing_of_the_checkpoint_that_it_went_on_from() -> None:
+    flow = sage.Flow("f")
+    script = Scripted([1], Pause(1), [2, 3, 4])
+    lengths = flow.from_source(script).key_by(lambda n: "all").process(Listing).collect()
+    with rehearse(flow, checkpoints=True) as run:
+        run.checkpoint()
+        for _ in range(3):
+            run.advance(1)
+            assert lengths.items == [1, 2, 3, 4]
+            run.crash()
+        run.finish()
+    assert lengths.items == [1, 2, 3, 4]
 
 
 def test_a_source_that_goes_idle_holds_the_watermark_back_no_more() -> None:
