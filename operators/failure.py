@@ -47,15 +47,17 @@ class Failures:
         *,
         key: Hashable = None,
         timestamp_s: float | None = None,
+        num_tries: int | None = None,
     ) -> None:
         """Set `records` aside, or raise RecordFailed, as the step's policy says.
 
-        Raises `error` itself where state cannot be read or written: no record is to blame for that.
+        `num_tries`: how many were made; None: as many as the step allows. Raises `error` itself where state cannot be
+        read or written: no record is to blame for that.
         """
         if isinstance(error, CheckpointUnusable):
             raise error
         if step.on_error is not OnError.DEAD_LETTER:
-            raise record_failed(step, error, records, numbers) from error
+            raise record_failed(step, error, records, numbers, num_tries) from error
         text, traceback = last_line(error), user_traceback(step, error)
         first = numbers.first if numbers.last - numbers.first + 1 == len(records) else None
         self._dead.extend(
@@ -100,9 +102,12 @@ def num_tries_left(step: Step, error: BaseException) -> int:
     return 0 if isinstance(error, CallerError | CheckpointUnusable) else step.retries
 
 
-def record_failed(step: Step, error: BaseException, records: list[Any], numbers: Numbers) -> RecordFailed:
+def record_failed(
+    step: Step, error: BaseException, records: list[Any], numbers: Numbers, num_tries: int | None = None
+) -> RecordFailed:
     """Return the error that fails the job: step, user's line, which record, and the user's own frames."""
-    tries = f" after {step.retries + 1} tries" if num_tries_left(step, error) else ""
+    made = num_tries_left(step, error) + 1 if num_tries is None else num_tries
+    tries = f" after {made} tries" if made > 1 else ""
     shown = shown_record(records[0] if len(records) == 1 else records)
     do = error.do if isinstance(error, SageError) and error.do else "Mend the function"
     failed = RecordFailed(

@@ -172,7 +172,7 @@ class ModelMachine:
                 question.num_tries += 1
                 wait_s = wait_before_retry_s(error, question.num_tries, self._backoff_s, self._rng)
                 if wait_s is None:
-                    self._give_up(question, error)
+                    self._give_up(question, error, question.num_tries)
                 elif wait_s:
                     return [self._put_it_off(question, wait_s)]
                 else:
@@ -183,13 +183,15 @@ class ModelMachine:
                 question.waited_s += after_s
                 return [self._put_it_off(question, after_s)]
             case GiveUp(final):
-                self._give_up(question, final)
+                self._give_up(question, final, question.num_tries + 1 if question.has_spoken else None)
         return []
 
-    def _give_up(self, question: OpenAsk, error: Exception) -> None:
+    def _give_up(self, question: OpenAsk, error: Exception, num_tries: int | None) -> None:
         for slot in chain.from_iterable(self._with_twins(question)):
             numbers = Numbers(slot.number, slot.number)
-            self._failures.give_up(self._step, error, [slot.record], numbers, timestamp_s=slot.timestamp_s)
+            self._failures.give_up(
+                self._step, error, [slot.record], numbers, timestamp_s=slot.timestamp_s, num_tries=num_tries
+            )
             self._order.drop(slot)
 
     def _put_it_off(self, question: OpenAsk, after_s: float) -> SetTimer:

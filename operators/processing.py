@@ -1,6 +1,6 @@
 """Runs a keyed process: gives it the state of the key at hand, fires its timers. Knows no batch and no clock."""
 
-from collections.abc import Container, Hashable, Iterable
+from collections.abc import Callable, Container, Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf, isfinite
@@ -9,7 +9,7 @@ from typing import Any
 
 from operators.alarms import Alarms
 from operators.due import Dues, DuesInMemory, StoredDues, let_go
-from operators.failure import Failures, Numbers
+from operators.failure import Failures
 from operators.listed import ONE_RECORD, listed
 from operators.sides import Sides
 from operators.spilled import Spilled, refuse_stored
@@ -241,18 +241,18 @@ class Processing:
         self._run(self._rung, time_s, (key, None), lambda: self._process.on_alarm(self._context))
         self._tidy(key)
 
-    def _run(self, fired: Fired, time_s: float | None, what: Any, call: Any) -> None:
+    def _run(self, fired: Fired, time_s: float | None, what: Any, call: Callable[[], Iterable[Any] | None]) -> None:
         results, times = fired
         num_before = len(results)
-        try:
-            found: Iterable[Any] | None = call()
-            if found is not None:
-                results.extend(self._listed(found))
-        except Exception as error:  # noqa: BLE001 - a user's function may raise anything: the step's policy decides
-            del results[num_before:]
-            self._failures.give_up(self._step, error, [what], Numbers(1, 1))
+        tried = self._failures.tried(self._step, what, 1, self._called, call)
+        if tried is not None:
+            results.extend(tried[0])
         if time_s is not None:
             times.extend([time_s] * (len(results) - num_before))
+
+    def _called(self, call: Callable[[], Iterable[Any] | None]) -> list[Any]:
+        found = call()
+        return [] if found is None else self._listed(found)
 
     def _expire(self, time_s: float, key: Hashable, name: str) -> None:
         own = self._kept.get(key)

@@ -106,7 +106,14 @@ class MapAsyncMachine:
     def _give_up(self, slot: Slot, error: BaseException) -> None:
         for each in self._with_twins(slot):
             numbers = Numbers(each.number, each.number)
-            self._failures.give_up(self._step, error, [each.record], numbers, timestamp_s=each.timestamp_s)
+            self._failures.give_up(
+                self._step,
+                error,
+                [each.record],
+                numbers,
+                timestamp_s=each.timestamp_s,
+                num_tries=slot.num_tries,
+            )
             self._order.drop(each)
 
     def _with_twins(self, slot: Slot) -> Sequence[Slot]:

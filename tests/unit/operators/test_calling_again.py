@@ -100,6 +100,13 @@ def test_a_call_that_is_to_come_back_too_late_is_given_up_at_once() -> None:
     assert driven.is_done()
 
 
+def test_tries_that_were_not_made_are_not_counted() -> None:
+    driven = trying(5)
+    [call] = calls_of(driven.on_batch(Batch([1])))
+    with pytest.raises(RecordFailed, match=r"failed on record 1: .*Refused"):
+        fail(driven, call, Refused({"retry-after": "86400"}))
+
+
 def test_nobody_fires_a_timer_that_was_not_set() -> None:
     with pytest.raises(InternalError, match="did not set it"):
         trying(1, backoff_s=1.0).on_timer(3)

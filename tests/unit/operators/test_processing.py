@@ -279,6 +279,31 @@ def test_what_fails_leaves_nothing_and_follows_the_policy() -> None:
         driven_by(Failing).on_batch(Batch([(-1, "a")]))
 
 
+class Raising(Failing):
+    """Its timers fail as often as it is told."""
+
+    num_left = 0
+
+    def on_timer(self, time_s: float, context: Context) -> Iterable[float]:
+        type(self).num_left -= 1
+        yield -time_s
+        if self.num_left >= 0:
+            raise ConnectionError(time_s)
+
+
+def test_a_timer_that_fails_is_tried_again_as_often_as_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Raising, "num_left", 2)
+    driven = driven_by(Raising, on_error=OnError.RETRY, retries=3)
+    assert values_of(driven.on_batch(Batch([(1, "a"), (2, "b")]))) == [1, 2, -1, -2]
+    monkeypatch.setattr(Raising, "num_left", 100)
+    driven = driven_by(Raising, on_error=OnError.DEAD_LETTER, retries=3)
+    assert [letter.value for letter in dead_of(driven.on_batch(Batch([(1, "a")])))] == [("a", 1)]
+    assert Raising.num_left == 96
+    with pytest.raises(RecordFailed, match="after 4 tries: ConnectionError"):
+        driven_by(Raising, on_error=OnError.RETRY, retries=3).on_batch(Batch([(1, "a")]))
+    assert Raising.num_left == 92
+
+
 class Parting(KeyedProcess[Any, Record, float]):
     def on_record(self, record: Record, context: Context) -> None:
         context.aside("odd" if record[0] % 2 else "even", record[0])
