@@ -6,6 +6,17 @@ from typing import Any
 from operators.state import StepState
 from sage.flow.spec import AssignTimestamps
 
+FARTHEST_S = 1e12
+"""No time of a record is as far from 1970 as this, the year 33,658: what is, counts other units than seconds.
+
+A float tells times apart by 0.12 ms there, and the ends of windows are exact; from 1e17 on, one second is lost.
+"""
+
+NAMES_OF_TIME = {"EARLIEST": -FARTHEST_S, "LATEST": FARTHEST_S}
+"""What lines of a loop speak of that give records their time, beside `no_time`."""
+
+_UNITS = ((1e14, "milliseconds", "1e3"), (1e17, "microseconds", "1e6"), (1e20, "nanoseconds", "1e9"))
+
 
 class EventClock:
     """Follows the latest timestamp at a fixed distance; a generated loop sets `latest_s`."""
@@ -21,7 +32,8 @@ class EventClock:
     ) -> tuple[list[str], list[str], list[str]]:
         """Return lines of a loop: once before it, for each record `x`, which set its time `t`, and once after it."""
         latest, clock, each = lines_of_time(number, spec, names, self)
-        return [f"{latest} = {clock}.latest_s"], each, [f"if {latest} > {clock}.latest_s: {clock}.latest_s = {latest}"]
+        before = [f"{latest} = max({clock}.latest_s, EARLIEST)"]
+        return before, each, [f"if EARLIEST < {latest} > {clock}.latest_s: {clock}.latest_s = {latest}"]
 
     def stated(self, watermark_s: float) -> None:
         """Take what the source says."""
@@ -52,22 +64,28 @@ class EventClock:
 
 
 def no_time(timestamp_s: object) -> ValueError:
-    """Return the error for what is no moment: nan, infinite, or no number at all."""
-    return ValueError(f"{timestamp_s!r} is no event time: give seconds since the epoch")
+    """Return the error for what is no moment: nan, infinite, too far away, or no number at all."""
+    what = f"{timestamp_s!r:.80} is no event time: give seconds since the epoch"
+    if isinstance(timestamp_s, int | float):
+        for end, unit, divisor in _UNITS:
+            if FARTHEST_S <= abs(timestamp_s) < end:
+                return ValueError(f"{what}; where these are {unit}, divide by {divisor}")
+    return ValueError(what)
 
 
 def lines_of_time(
     number: int, spec: AssignTimestamps, names: dict[str, Any], clock: object
 ) -> tuple[str, str, list[str]]:
     """Return the names of the latest time and of `clock` in a loop, and its lines for each record `x`, which set its
-    time `t`. Adds to `names` what they speak of."""
+    time `t`, a float. The latest begins at EARLIEST or above. Adds to `names` what they speak of."""
     latest, own, fn = f"latest{number}", f"clock{number}", f"f{number}"
-    names |= {fn: spec.fn, own: clock, "INFINITE": inf, "no_time": no_time}
+    names |= {fn: spec.fn, own: clock, "no_time": no_time, **NAMES_OF_TIME}
     each = [
         f"t = {fn}(x)",
         "try:",
-        f"    if {latest} < t < INFINITE: {latest} = t",
-        f"    elif not t <= {latest}: raise no_time(t)",
-        "except TypeError: raise no_time(t) from None",
+        "    t += 0.0",  # a Decimal, and what else knows no floats, fails here and not in a window
+        f"    if {latest} < t < LATEST: {latest} = t",
+        f"    elif not EARLIEST < t <= {latest}: raise no_time(t)",
+        "except (TypeError, OverflowError): raise no_time(t) from None",
     ]
     return latest, own, each

@@ -6,7 +6,7 @@ from math import inf
 from typing import Any
 
 from operators.alarms import Alarms
-from operators.event_clock import no_time
+from operators.event_clock import NAMES_OF_TIME, no_time
 from operators.read_times import ReadTimes
 from operators.state import StepState
 from sage.flow.spec import AssignTimestamps
@@ -58,15 +58,16 @@ class PartitionClock:
     ) -> tuple[list[str], list[str], list[str]]:
         """Return lines of a loop: once before it, for each record `x`, which set its time `t`, and once after it."""
         latest, get, fn, part, clock = (f"{name}{number}" for name in ("latest", "get", "f", "part", "clock"))
-        names |= {fn: spec.fn, part: spec.partition, clock: self, "INFINITE": inf, "no_time": no_time}
+        names |= {fn: spec.fn, part: spec.partition, clock: self, "no_time": no_time, **NAMES_OF_TIME}
         each = [
             f"t = {fn}(x)",
             f"p = {part}(x)",
-            f"was = {get}(p, -INFINITE)",
+            f"was = {get}(p, EARLIEST)",
             "try:",
-            f"    if was < t < INFINITE: {latest}[p] = t",
-            "    elif not t <= was: raise no_time(t)",
-            "except TypeError: raise no_time(t) from None",
+            "    t += 0.0",
+            f"    if was < t < LATEST: {latest}[p] = t",
+            "    elif not EARLIEST < t <= was: raise no_time(t)",
+            "except (TypeError, OverflowError): raise no_time(t) from None",
         ]
         before = [f"{latest}, {get}, hear{number} = {clock}.before()"]
         return before, [*each, *([f"hear{number}(p)"] if self._idle_after_s is not None else [])], []

@@ -4,7 +4,7 @@ from math import inf
 from typing import Any
 
 from operators.alarms import Alarms
-from operators.event_clock import EventClock, lines_of_time
+from operators.event_clock import FARTHEST_S, EventClock, lines_of_time
 from operators.quiet import NUM_LOOKS, Quiet
 from operators.read_times import ReadTimes
 from operators.state import StepState
@@ -41,7 +41,7 @@ class SplitClock:
     ) -> tuple[list[str], list[str], list[str]]:
         """Return lines of a loop: once before it, for each record `x`, which set its time `t`, and once after it."""
         latest, clock, each = lines_of_time(number, spec, names, self)
-        return [f"{latest} = {clock}.before()"], each, [f"{clock}.after({latest})"]
+        return [f"{latest} = max({clock}.before(), EARLIEST)"], each, [f"{clock}.after({latest})"]
 
     def before(self) -> float:
         """Return the latest time of the partition of which the next records are."""
@@ -51,6 +51,8 @@ class SplitClock:
 
     def after(self, latest_s: float) -> None:
         """Take its latest time once records were given theirs."""
+        if latest_s <= -FARTHEST_S:
+            latest_s = -inf  # none had a time
         if self._times is None:
             self._whole.latest_s = max(self._whole.latest_s, latest_s)
         elif self._times.current in self._times.latest_s:

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import inf
+from decimal import Decimal
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -39,8 +40,8 @@ def test_fused_steps_keep_the_time_of_each_record_and_the_watermark_follows() ->
 def test_a_record_without_a_time_fails_and_moves_no_watermark() -> None:
     driven = machine(step(AssignTimestamps(float, max_out_of_order_s=2), on_error=OnError.DEAD_LETTER))
     commands = driven.on_batch(Batch(["5", "nan", "inf", "4", "x", "-inf"]))
-    assert emitted(commands) == [Batch(["5", "4", "-inf"], None, [5.0, 4.0, -inf], 3.0)]
-    assert [letter.value for letter in dead_of(commands)] == ["nan", "inf", "x"]
+    assert emitted(commands) == [Batch(["5", "4"], None, [5.0, 4.0], 3.0)]
+    assert [letter.value for letter in dead_of(commands)] == ["nan", "inf", "x", "-inf"]
 
 
 @pytest.mark.parametrize("partition", [None, str])
@@ -52,6 +53,34 @@ def test_what_is_no_number_is_no_time(partition: Any) -> None:
     assert [letter.error for letter in dead_of(commands)] == [
         f"ValueError: {bad} is no event time: give seconds since the epoch" for bad in ("'6'", "None")
     ]
+
+
+@pytest.mark.parametrize("partition", [None, lambda _: "all"])
+@pytest.mark.parametrize("bad", [Decimal(3), 10**400, -inf, -1e300, 1e300, -1e12, 1e12, nan, 1j])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_no_window_can_reckon_with_fails_alone(partition: Any, bad: Any, is_first: bool) -> None:
+    times = AssignTimestamps(lambda time: time, partition=partition)
+    driven = machine(step(times, on_error=OnError.DEAD_LETTER))
+    commands = driven.on_batch(Batch([bad, 5, 4] if is_first else [5, bad, 4]))
+    [batch] = emitted(commands)
+    assert (batch.timestamps_s, batch.watermark_s) == ([5.0, 4.0], 5.0)
+    assert [letter.error.partition("; ")[0].rpartition(" is ")[2] for letter in dead_of(commands)] == [
+        "no event time: give seconds since the epoch"
+    ]
+
+
+def test_a_stream_of_bad_times_alone_moves_no_watermark() -> None:
+    driven = machine(step(AssignTimestamps(float), on_error=OnError.DEAD_LETTER))
+    assert [batch.watermark_s for batch in emitted(driven.on_batch(Batch(["-inf", "1e12"])))] == []
+
+
+@pytest.mark.parametrize(
+    ("now", "divisor"), [(1_700_000_000_000, "1e3"), (1.7e15, "1e6"), (1_700_000_000_000_000_000, "1e9")]
+)
+def test_times_in_other_units_say_what_to_divide_by(now: float, divisor: str) -> None:
+    driven = machine(step(AssignTimestamps(lambda time: time), on_error=OnError.DEAD_LETTER))
+    [letter] = dead_of(driven.on_batch(Batch([now])))
+    assert letter.error.endswith(f"seconds, divide by {divisor}")
 
 
 def test_a_record_whose_time_was_read_at_the_second_try_counts() -> None:
