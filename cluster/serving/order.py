@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from cluster.serving.ticket import Ticket
+from cluster.serving.recent import Recent
+from cluster.serving.ticket import Lane, Ticket
 from sage.base.inference import ServiceClass
 
 Key = tuple[float, ...]
@@ -68,8 +69,8 @@ class Ranked:
         return len(self._heap)
 
 
-class Floors:
-    """Tokens owed to each class below those that were served before it, over all lanes.
+class Floor:
+    """Tokens owed to each class of one lane below those that were served before it.
 
     `shares`: what a class that waits gets for each token that goes to a more urgent one. A class whose head has waited
     for `ageing_s` is owed twice as much. What a class is given while nobody is more urgent counts beforehand, up to
@@ -114,11 +115,34 @@ class Floors:
         self.owed[ticket.request.service_class] -= ticket.cost_tokens
 
 
+class Floors:
+    """A floor a lane. Were they one, small heads of one lane would use up what a long one of another is owed.
+
+    A lane that comes back finds its own as it left it, if fewer than `MAX_LANES` others came meanwhile.
+    """
+
+    MAX_LANES = 1024
+
+    def __init__(self, shares: Mapping[ServiceClass, float], ageing_s: float, most_beforehand: float = 0.0) -> None:
+        """For what they are see Floor."""
+        self._made_of = (shares, ageing_s, most_beforehand)
+        self._floors: Recent[Lane, Floor] = Recent(self.MAX_LANES)
+
+    def of(self, lane: Lane) -> Floor:
+        """Return the floor of a lane, a new one where none is known."""
+        floor = self._floors.get(lane)
+        if floor is None:
+            floor = Floor(*self._made_of)
+            self._floors.put(lane, floor)
+        return floor
+
+
 class Classes:
     """Interactive before standard before batch, but each class gets its floor of tokens."""
 
     def __init__(self, floors: Floors, child: Callable[[], Order]) -> None:
         self._floors = floors
+        self._floor: Floor | None = None  # of the one lane that comes here: by its first ticket
         self._child = child
         self._children: list[Order | None] = [None] * len(_URGENCY)  # by urgency; made when first needed
         self._picked: Ticket | None = None  # as long as it waits, and nothing came or was taken
@@ -129,6 +153,7 @@ class Classes:
         order = self._children[urgency]
         if order is None:
             order = self._children[urgency] = self._child()
+            self._floor = self._floors.of(ticket.lane)
         order.add(ticket)
         self._picked = None
 
@@ -136,7 +161,7 @@ class Classes:
         picked = self._picked
         if picked is None or not picked.is_waiting:
             self._heads = heads = []
-            owed, due = self._floors.owed, None
+            owed, due = {} if self._floor is None else self._floor.owed, None
             for child in self._children:
                 if child is not None and (head := child.first()) is not None:
                     heads.append(head)
@@ -152,25 +177,30 @@ class Classes:
         urgency = _URGENCY[picked.request.service_class]
         below = self._of(urgency).key()
         assert below is not None, "it has a head"
-        return (_FLOOR if self._floors.is_due(picked) else float(urgency), *below)
+        return (_FLOOR if self._own_floor().is_due(picked) else float(urgency), *below)
 
     def take(self, now_s: float) -> Ticket:
         picked = self.first()
         assert picked is not None, "nothing waits"
-        if self._floors.is_due(picked):
+        floor = self._own_floor()
+        if floor.is_due(picked):
             picked.is_by_floor = True
-            self._floors.paid(picked, now_s)
+            floor.paid(picked, now_s)
         else:
             picked.is_by_floor = False
-            self._floors.given(picked, now_s)
+            floor.given(picked, now_s)
             if picked is not self._heads[-1]:
                 less_urgent = self._heads[self._heads.index(picked) + 1 :]
-                self._floors.passed_over(less_urgent, picked.cost_tokens, now_s)
+                floor.passed_over(less_urgent, picked.cost_tokens, now_s)
         self._picked = None
         return self._of(_URGENCY[picked.request.service_class]).take(now_s)
 
     def num_places(self) -> int:
         return sum(child.num_places() for child in self._children if child is not None)
+
+    def _own_floor(self) -> Floor:
+        assert self._floor is not None, "something came"
+        return self._floor
 
     def _of(self, urgency: int) -> Order:
         child = self._children[urgency]
