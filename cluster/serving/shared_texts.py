@@ -166,14 +166,11 @@ class SharedTexts:
                 self._counts[request.model, "cached"] += 1
                 _fill_row(open, row, cached, is_own=False)
             elif key in new:
-                self._counts[request.model, "shared"] += 1
                 new[key].append(row)
             elif (asked := self._under_way.get(key)) is not None and _may_share(open, asked, key):
-                self._counts[request.model, "shared"] += 1
                 asked.waiting[key].append((open, row))
                 open.shares.append(asked)
             else:
-                self._counts[request.model, "embedded"] += 1
                 new[key] = [row]
         return new
 
@@ -205,6 +202,7 @@ class SharedTexts:
         orders.asks.append(asked.request)
 
     def _fill(self, asked: _Asked, last: Embedded, orders: TextOrders) -> None:
+        """Give out vectors that came. Counted here: a model that nobody serves, whatever its name, is never counted."""
         tokens = tokens_of_texts(last, asked.request.texts)
         assert len(tokens) == len(asked.waiting), "a whole answer has something for each text"
         for number, (key, waiting) in enumerate(asked.waiting.items()):
@@ -212,6 +210,8 @@ class SharedTexts:
             value = CachedVector(last.vectors[start : start + 4 * last.dim], tokens[number])
             if not asked.is_old:
                 self.cache.put(key, value)
+            self._counts[asked.request.model, "embedded"] += 1
+            self._counts[asked.request.model, "shared"] += len(waiting) - 1
             for place, (open, row) in enumerate(waiting):
                 if not open.is_over:
                     open.engine_id, open.served = last.engine_id, last.served

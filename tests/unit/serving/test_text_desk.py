@@ -145,6 +145,9 @@ def test_what_nobody_scores_is_refused_in_the_planes_words(stage: DeskStage) -> 
         ScoreRequest(RequestId("b"), "embed", "q", many),
         ScoreRequest(RequestId("c"), "embed", "q", ()),
     )
+    assert [view.model for view in stage.desk.view().texts if view.model != "embed"] == [], (
+        "a line a name would not end"
+    )
     outcomes = asker.outcomes()
     assert outcomes["a"] == UnknownModel.code
     assert set(outcomes) == {"a", "b", "c"}
