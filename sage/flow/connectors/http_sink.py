@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from sage.base.clock import SystemClock
 from sage.base.errors import SinkUnwritable
+from sage.base.retry_after import seconds_of_retry_after
 from sage.flow.connectors.extras import library
 from sage.flow.json_form import NoJsonForm, encoded
 from sage.flow.ports import Repeats
@@ -74,7 +76,7 @@ class Hook:
             return
         said = f"{self.server} answered {status}: {text[:_MAX_SHOWN_CHARS]}"
         if status >= 500 or status in _MAY_PASS:
-            raise HookBusy(said, _seconds(headers.get("Retry-After")))
+            raise HookBusy(said, seconds_of_retry_after(headers.get("Retry-After"), SystemClock()))
         raise SinkUnwritable(said, "Check the address, the headers and what the record is made into.")
 
     def _json(self, body: Any) -> bytes:
@@ -151,11 +153,3 @@ class Delivered:
 
     def close(self, *, complete: bool) -> None:
         """Nothing to let go."""
-
-
-def _seconds(text: str | None) -> float | None:
-    """Return what a Retry-After says in seconds; None for a date."""
-    try:
-        return None if text is None else max(0.0, float(text))
-    except ValueError:
-        return None

@@ -1,6 +1,7 @@
 """Calls that fail are made again: when, how often, and what their records become."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from operators.backing_off import MAX_BACKOFF_S, wait_before_retry_s
 from operators.machine import Call, CallResult, Command, Machine, SetTimer
 from sage.base.batch import Batch
+from sage.base.clock import ManualClock
 from sage.base.errors import InternalError, Overloaded, RecordFailed, RequestFailed
 from sage.flow.graph import OnError
 from sage.flow.spec import Embed, Generate, MapAsync
@@ -66,13 +68,19 @@ def test_the_wait_doubles_up_to_a_bound_and_is_drawn_from_its_upper_half(num: in
         (Refused({"retry-after": "7"}), 7.0),
         (Refused({"Retry-After": "0"}), 0.0),
         (Refused({"retry-after": "3601"}), None),
+        (Refused({"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}), 30.0),
+        (Refused({"retry-after": "Wednesday, 21-Oct-26 07:28:00 GMT"}), 30.0),
+        (Refused({"retry-after": "Wed Oct 21 07:28:00 2026"}), 30.0),
+        (Refused({"retry-after": "Wed, 21 Oct 2026 07:27:00 GMT"}), 0.0),
+        (Refused({"retry-after": "Wed, 21 Oct 2026 08:28:00 GMT"}), None),
     ],
 )
 def test_an_error_that_says_when_is_obeyed_or_given_up(error: Exception, wait_s: float | None) -> None:
-    assert wait_before_retry_s(error, 1, 60.0, Random(1)) == wait_s
+    clock = ManualClock(unix_s=datetime(2026, 10, 21, 7, 27, 30, tzinfo=UTC).timestamp())
+    assert wait_before_retry_s(error, 1, 60.0, Random(1), clock) == wait_s
 
 
-@pytest.mark.parametrize("said", ["Wed, 21 Oct 2026 07:28:00 GMT", "-5", "soon"])
+@pytest.mark.parametrize("said", ["Wed, 41 Oct 2026 07:28:00 GMT", "-5", "soon", "nan"])
 def test_a_time_that_cannot_be_read_counts_for_nothing(said: str) -> None:
     assert wait_before_retry_s(Refused({"retry-after": said}), 1, 0.0, Random(1)) == 0.0
 

@@ -176,8 +176,8 @@ def test_what_gives_no_request_is_refused() -> None:
             Hook("https://a.org", key=str).request(key)
     assert Hook("https://a.org", headers=(("content-type", "a/b"),)).request("x").headers == {"Content-Type": "a/b"}
     with pytest.raises(HookBusy) as busy:
-        Hook("https://a.org:8443/x").check(503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, "")
-    assert (str(busy.value), busy.value.retry_after_s) == ("https://a.org:8443 answered 503: ", None)
+        Hook("https://a.org:8443/x").check(503, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, "")
+    assert (str(busy.value), busy.value.retry_after_s) == ("https://a.org:8443 answered 503: ", 0.0)
 
 
 @pytest.mark.parametrize("options", [{"url": "ftp://a.org"}, {"url": "hook"}, {"method": "GET"}, {"timeout_s": 0.0}])
