@@ -18,21 +18,33 @@ def rows_of(records: Sequence[object]) -> list[Mapping[str, Any]]:
 
 
 def rows_from_records(records: Sequence[object], where: str) -> list[Mapping[str, Any]]:
-    """Return a dict, a dataclass, a Struct each as a mapping of its fields; raises SinkUnwritable for anything else."""
-    return [record if isinstance(record, dict) else _row(record, where) for record in records]
+    """Return a dict, a dataclass, a Struct each as a mapping of its fields; raises SinkUnwritable for anything else.
+
+    What is raised says which of `records` it is.
+    """
+    rows: list[Mapping[str, Any]] = []
+    try:
+        for record in records:
+            rows.append(record if isinstance(record, dict) else _row(record, where))  # noqa: PERF401 - it is counted
+    except SinkUnwritable as error:
+        error.at = len(rows)
+        raise
+    return rows
 
 
 def check_columns(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], where: str) -> None:
     """Raise SinkUnwritable where a row has a field for which there is no column: it would be lost."""
     known = frozenset(columns)
-    for row in rows:
+    for at, row in enumerate(rows):
         if not known.issuperset(row):
             extra = ", ".join(str(name) for name in row if name not in known)
-            raise SinkUnwritable(
+            refused = SinkUnwritable(
                 f"a record for {where} has the fields {extra}, and there are columns for {', '.join(columns)} only; "
                 f"it is {dict(row)!r:.200}",
                 "Name all columns that are to be written, or map records to those.",
             )
+            refused.at = at
+            raise refused
 
 
 def _row(record: object, where: str) -> Mapping[str, Any]:

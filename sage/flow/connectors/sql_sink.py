@@ -24,6 +24,7 @@ class SqlSink:
     """A row a record, in `table`; one of the same `key` is changed."""
 
     repeats: ClassVar = Repeats.SAME
+    refuses_records: ClassVar = True
 
     url: str = field(repr=False)
     table: str
@@ -32,6 +33,14 @@ class SqlSink:
     def open(self) -> "SqlWriter":
         """Look at the table; raises SinkUnwritable, ExtraMissing."""
         return SqlWriter(self)
+
+    def form_of(self, record: object) -> object:
+        """Put one record into the table, look at it, and take it back; raises SinkUnwritable where it is refused."""
+        writer = SqlWriter(self)
+        try:
+            return writer.tried(record)
+        finally:
+            writer.close(complete=False)
 
 
 class SqlWriter:
@@ -56,10 +65,22 @@ class SqlWriter:
         """Put rows in, in one transaction; raises SinkUnwritable where the database refuses."""
         rows = rows_from_records(records, self._where)
         check_columns(rows, self._columns, self._where)
-        alike: defaultdict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
-        for row in self._last_of_each_key(rows):
-            alike[tuple(sorted(row))].append(row)
-        self._commit([(self._upsert(names), rows) for names, rows in alike.items()])
+        merged = self._last_of_each_key(rows)
+        advice = f"Does the table have a unique index over ({', '.join(self._key)}), and do the records fit it?"
+        with said_of(f"{self._where} cannot be written", SinkUnwritable, advice):
+            try:
+                self._commit(merged)
+            except self._of_a_record:
+                self._find(rows)
+                raise  # none is refused alone
+
+    def tried(self, record: object) -> Mapping[str, Any]:
+        """Return the row of a record that the table would take; raises SinkUnwritable."""
+        rows = rows_from_records([record], self._where)
+        check_columns(rows, self._columns, self._where)
+        self._last_of_each_key(rows)
+        self._find(rows)
+        return rows[0]
 
     def close(self, *, complete: bool) -> None:
         """Let go: each batch was committed."""
@@ -68,13 +89,15 @@ class SqlWriter:
     def _last_of_each_key(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Return rows as they are after all of them: no statement of a database takes one key twice."""
         merged: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-        for row in rows:
+        for at, row in enumerate(rows):
             key = tuple(row.get(name) for name in self._key)
             if None in key:
-                raise SinkUnwritable(
+                refused = SinkUnwritable(
                     f"a record for {self._where} lacks its key ({', '.join(self._key)}): {dict(row)!r:.200}",
                     "Give every record its key: rows without would be there twice when they are written again.",
                 )
+                refused.at = at
+                raise refused
             merged[key] = {**merged[key], **row} if key in merged else row
         return list(merged.values())
 
@@ -91,21 +114,44 @@ class SqlWriter:
         changed = {name: statement.excluded[name] for name in others}
         return statement.on_conflict_do_update(index_elements=list(self._key), set_=changed)
 
-    def _commit(self, statements: Sequence[tuple[Any, list[Mapping[str, Any]]]]) -> None:
+    def _commit(self, rows: Sequence[Mapping[str, Any]]) -> None:
         alchemy = library("sqlalchemy", "sql")
-        advice = f"Does the table have a unique index over ({', '.join(self._key)}), and do the records fit it?"
-        with said_of(f"{self._where} cannot be written", SinkUnwritable, advice):
-            for num_left in reversed(range(_MAX_TRIES)):
+        alike: defaultdict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
+        for row in rows:
+            alike[tuple(sorted(row))].append(row)
+        statements = [(self._upsert(names), rows) for names, rows in alike.items()]
+        for num_left in reversed(range(_MAX_TRIES)):
+            try:
+                with self._engine.begin() as connection:
+                    for statement, rows in statements:
+                        connection.execute(statement, rows)
+                return
+            except alchemy.exc.DBAPIError as error:
+                if not (error.connection_invalidated and num_left):  # lost on the way: written again, it is the same
+                    raise
+
+    def _find(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Try rows one by one, each as those before it leave its key, and take all back; raises SinkUnwritable."""
+        so_far: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+        with self._engine.connect() as connection, connection.begin() as whole:
+            for at, row in enumerate(rows):
+                key = tuple(row[name] for name in self._key)
+                so_far[key] = {**so_far.get(key, {}), **row}
                 try:
-                    with self._engine.begin() as connection:
-                        for statement, rows in statements:
-                            connection.execute(statement, rows)
-                    return
-                except alchemy.exc.DBAPIError as error:
-                    if not (
-                        error.connection_invalidated and num_left
-                    ):  # lost on the way: written again, it is the same
-                        raise
+                    connection.execute(self._upsert(sorted(so_far[key])), so_far[key])
+                except self._of_a_record as error:
+                    why = str(getattr(error, "orig", None) or error).strip()
+                    what = f"{self._where} cannot be written: {why:.400}; it is {dict(row)!r:.200}"
+                    refused = SinkUnwritable(what, "Map records to what the table takes, or set such ones aside.")
+                    refused.at = at
+                    raise refused from error
+            whole.rollback()
+
+    @property
+    def _of_a_record(self) -> tuple[type[Exception], ...]:
+        """What is raised where one record is why: of anything else, a missing index say, all would be refused."""
+        errors = library("sqlalchemy", "sql").exc
+        return (errors.IntegrityError, errors.DataError, OverflowError)
 
     def _found(self, name: str) -> Any:
         alchemy = library("sqlalchemy", "sql")

@@ -17,6 +17,7 @@ class TextSink:
     """One text a line, UTF-8."""
 
     repeats: ClassVar = Repeats.HIDDEN
+    refuses_records: ClassVar = True
 
     path: str
 
@@ -27,6 +28,10 @@ class TextSink:
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "TextWriter":
         return TextWriter(resume_whole(self.path, position))
 
+    def form_of(self, record: object) -> str:
+        """Return the line of a record, and write nothing; raises SinkUnwritable where it is none."""
+        return _line(record, self.path).decode()
+
 
 class TextWriter:
     def __init__(self, file: WholeFile) -> None:
@@ -34,15 +39,14 @@ class TextWriter:
 
     def write(self, records: Sequence[object]) -> None:
         """Append; raises SinkUnwritable where the disk refuses, or a record is no line."""
-        for record in records:
-            if not isinstance(record, str) or "\n" in record:
-                what = "is of more than one line" if isinstance(record, str) else "is no text"
-                raise SinkUnwritable(f"a record for {self._file.path} {what}: {record!r:.200}", "Map it to a line.")
-        lines = "".join(f"{record}\n" for record in records)
+        lines: list[bytes] = []
         try:
-            self._file.write(lines.encode())
-        except UnicodeEncodeError as error:
-            raise SinkUnwritable(f"a text for {self._file.path} has no UTF-8 form: {error}") from error
+            for record in records:
+                lines.append(_line(record, self._file.path))  # noqa: PERF401 - which was refused is how many there are
+        except SinkUnwritable as error:
+            error.at = len(lines)
+            raise
+        self._file.write(b"".join(lines))
 
     def written(self) -> Written:
         return self._file.written()
@@ -52,11 +56,27 @@ class TextWriter:
         self._file.close(complete=complete)
 
 
+def _line(record: object, path: str) -> bytes:
+    """Return a text and the end of its line; raises SinkUnwritable."""
+    if not isinstance(record, str) or "\n" in record:
+        what = "is of more than one line" if isinstance(record, str) else "is no text"
+        raise SinkUnwritable(f"a record for {path} {what}: {record!r:.200}", "Map it to a line.")
+    return _encoded(f"{record}\n", path)
+
+
+def _encoded(text: str, path: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise SinkUnwritable(f"a text for {path} has no UTF-8 form: {error}") from error
+
+
 @dataclass(frozen=True, slots=True)
 class CsvSink:
     """A row a record, after one of the columns' names: `columns`, or else the fields of the first record."""
 
     repeats: ClassVar = Repeats.HIDDEN
+    refuses_records: ClassVar = True
 
     path: str
     columns: tuple[str, ...] | None = None
@@ -69,6 +89,40 @@ class CsvSink:
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "CsvWriter":
         place, columns = position
         return CsvWriter(self, resume_whole(self.path, place), columns)
+
+    def form_of(self, record: object) -> str:
+        """Return the line of a record, and write nothing; raises SinkUnwritable where it has none.
+
+        Where no columns were named, its own fields are taken for them.
+        """
+        rows = rows_from_records([record], self.path)
+        columns = self.columns or tuple(rows[0])
+        check_columns(rows, columns, self.path)
+        return self.lines([[rows[0].get(name) for name in columns]]).decode()
+
+    def lines(self, rows: Sequence[Sequence[object]]) -> bytes:
+        """Return the lines of rows; raises SinkUnwritable, saying which it is, where one has no UTF-8 form."""
+        try:
+            return self._lines(rows)
+        except SinkUnwritable:
+            for at, row in enumerate(rows):
+                try:
+                    self._lines([row])
+                except SinkUnwritable as error:
+                    error.at = at
+                    raise
+            raise
+
+    def _lines(self, rows: Sequence[Sequence[object]]) -> bytes:
+        text = self._text(rows, csv.QUOTE_MINIMAL)
+        if "\r" in text:  # which the module, up to Python 3.12, leaves bare, as if a line ended there
+            text = self._text(rows, csv.QUOTE_ALL)
+        return _encoded(text, self.path)
+
+    def _text(self, rows: Sequence[Sequence[object]], quoting: Literal[0, 1]) -> str:
+        text = io.StringIO()
+        csv.writer(text, delimiter=self.delimiter, lineterminator="\n", quoting=quoting).writerows(rows)
+        return text.getvalue()
 
 
 class CsvWriter:
@@ -83,11 +137,11 @@ class CsvWriter:
         rows = rows_from_records(records, self._file.path)
         if not rows:
             return
-        if self._columns is None:
-            self._begin(self._sink.columns or tuple(rows[0]))
-        columns = self._columns or ()
+        columns = self._columns or self._sink.columns or tuple(rows[0])
         check_columns(rows, columns, self._file.path)
-        self._write([[row.get(name) for name in columns] for row in rows])
+        head = b"" if self._columns is not None else self._sink.lines([columns])
+        self._file.write(head + self._sink.lines([[row.get(name) for name in columns] for row in rows]))
+        self._columns = columns
 
     def written(self) -> Written:
         written = self._file.written()
@@ -96,23 +150,5 @@ class CsvWriter:
     def close(self, *, complete: bool) -> None:
         """Put the file in its place, or remove what was begun; without records it has the columns that were named."""
         if complete and self._columns is None and self._sink.columns is not None:
-            self._begin(self._sink.columns)
+            self._file.write(self._sink.lines([self._sink.columns]))
         self._file.close(complete=complete)
-
-    def _begin(self, columns: Sequence[str]) -> None:
-        self._columns = columns
-        self._write([columns])
-
-    def _write(self, rows: Sequence[Sequence[object]]) -> None:
-        text = self._text(rows, csv.QUOTE_MINIMAL)
-        if "\r" in text:  # which the module, up to Python 3.12, leaves bare, as if a line ended there
-            text = self._text(rows, csv.QUOTE_ALL)
-        try:
-            self._file.write(text.encode())
-        except UnicodeEncodeError as error:
-            raise SinkUnwritable(f"a text for {self._file.path} has no UTF-8 form: {error}") from error
-
-    def _text(self, rows: Sequence[Sequence[object]], quoting: Literal[0, 1]) -> str:
-        text = io.StringIO()
-        csv.writer(text, delimiter=self._sink.delimiter, lineterminator="\n", quoting=quoting).writerows(rows)
-        return text.getvalue()

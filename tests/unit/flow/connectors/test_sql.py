@@ -179,12 +179,36 @@ def test_a_row_that_does_not_fit_the_table_is_refused(database_url: str, row: di
     writer.close(complete=False)
 
 
+def test_rows_that_the_table_refuses_are_set_aside_one_by_one(database_url: str) -> None:
+    execute(database_url, "CREATE TABLE people (id INTEGER PRIMARY KEY, name VARCHAR(9) NOT NULL, age INTEGER)")
+    good: list[Any] = [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}, {"id": 2, "name": "c", "age": 3}]
+    bad: list[Any] = [{"id": 5, "name": None}, {"name": "x"}, {"id": 3}, {"id": 4, "name": "d", "size": 1}, 5]
+    flow = sage.Flow("f")
+    records = flow.from_collection([good[0], bad[0], good[1], *bad[1:3], good[2], *bad[3:]])
+    records.to_sql(database_url, "people", key="id").on_error("dead_letter")
+    assert flow.run(progress=False, timeout_s=60).dead_letters == len(bad)
+    assert [tuple(row) for row in execute(database_url, "SELECT * FROM people ORDER BY id")] == [
+        (1, "b", None),
+        (2, "c", 3),
+    ]
+
+
+def test_the_form_of_a_record_is_tried_and_taken_back(database_url: str) -> None:
+    execute(database_url, "CREATE TABLE people (id INTEGER PRIMARY KEY, name VARCHAR(9) NOT NULL)")
+    sink = SqlSink(database_url, "people", ("id",))
+    assert sink.form_of({"id": 1, "name": "a"}) == {"id": 1, "name": "a"}
+    with pytest.raises(SinkUnwritable, match=r"(?s)cannot be written: .*; it is \{'id': 1, 'name': None\}"):
+        sink.form_of({"id": 1, "name": None})
+    assert execute(database_url, "SELECT * FROM people") == []
+
+
 def test_a_table_without_unique_index_over_the_key_is_refused(database_url: str) -> None:
     execute(database_url, "CREATE TABLE t (n INTEGER)")
     writer = SqlSink(database_url, "t", ("n",)).open()
     with pytest.raises(SinkUnwritable, match="cannot be written") as caught:
         writer.write([{"n": 1}])
     assert "unique index over (n)" in caught.value.do
+    assert caught.value.at is None  # no record is why: all would be set aside
     with pytest.raises(SinkUnwritable, match=r"nothing of .* cannot be found"):
         SqlSink(database_url, "nothing", ("n",)).open()
     with pytest.raises(SinkUnwritable, match="has no column m"):

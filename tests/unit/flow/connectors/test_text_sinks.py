@@ -63,3 +63,34 @@ def test_a_sink_of_the_users_ends_a_stream(capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out == "a\nb\n"
     with pytest.raises(FlowInvalid, match="to takes a sink, got 5"):
         flow.from_collection("ab").to(5)  # type: ignore[arg-type]  # that is the mistake
+
+
+ROWS = [{"n": 1}, {"n": 2, "extra": 0}, 3, {"n": "\ud800"}, {"n": 5}]
+
+
+def test_records_that_are_no_lines_or_rows_are_set_aside_one_by_one(tmp_path: Path) -> None:
+    flow = sage.Flow("f")
+    lines = flow.from_collection(["a", "b\nc", 3, "\ud800", "d"])
+    lines.write_text(tmp_path / "out.txt").on_error("dead_letter")
+    flow.from_collection(ROWS).write_csv(tmp_path / "out.csv").on_error("dead_letter")
+    assert flow.run(progress=False, timeout_s=60).dead_letters == 6
+    assert (tmp_path / "out.txt").read_text() == "a\nd\n"
+    assert (tmp_path / "out.csv").read_text() == "n\n1\n5\n"
+
+
+def test_a_first_row_that_is_refused_names_no_columns(tmp_path: Path) -> None:
+    writer = CsvSink(str(tmp_path / "out.csv")).open()
+    for bad in ({"\ud800": 1}, {"bad": "\ud800"}):
+        with pytest.raises(SinkUnwritable, match="no UTF-8 form") as caught:
+            writer.write([bad])
+        assert caught.value.at == 0
+    writer.write([{"n": 1}])
+    writer.close(complete=True)
+    assert (tmp_path / "out.csv").read_text() == "n\n1\n"
+
+
+def test_the_form_of_a_record_is_its_line() -> None:
+    assert TextSink("out.txt").form_of("a") == "a\n"
+    assert CsvSink("out.csv", ("n", "m")).form_of({"n": 1}) == "1,\n"
+    with pytest.raises(SinkUnwritable, match="has the fields extra"):
+        CsvSink("out.csv", ("n",)).form_of(ROWS[1])
