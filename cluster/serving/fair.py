@@ -17,6 +17,10 @@ _BATCH = ServiceClass.BATCH
 WeightOf = Callable[[str], float]
 """Returns a tenant's share beside others: 2 gets twice as much as 1."""
 
+NEWCOMERS_AS = 4.0
+"""As many tenants as those never seen before count together beside one that waits: they all begin alike, and one that
+had its turn would else stand behind each that comes."""
+
 
 def alike(tenant: str) -> float:
     """Weigh all tenants alike."""
@@ -37,7 +41,9 @@ class Counters:
         self._saved_tokens = saved_tokens
         self.served: dict[str, float] = {}
         self.newcomer = 0.0
-        """Where a tenant stands that is not in `served`: where whoever was served last stood then."""
+        """Where a tenant stands that is not in `served`: where whoever was served last stood then, and on by what
+        newcomers were served, by `NEWCOMERS_AS`."""
+        self._new: set[str] = set()  # of `served`: those that were served nothing yet
         self._refunds: dict[str, float] = {}
         self._num_kept = 1024
 
@@ -46,6 +52,8 @@ class Counters:
 
     def begin(self, tenant: str) -> float:
         """Return where a tenant stands that begins to wait; it is remembered from now on."""
+        if tenant not in self.served:
+            self._new.add(tenant)
         counter = self.served[tenant] = max(self.of(tenant), self.newcomer - self._saved_tokens)
         if len(self.served) > self._num_kept:
             self._forget()
@@ -57,6 +65,9 @@ class Counters:
         before = self.served.get(tenant, self.newcomer)
         if before > self.newcomer:
             self.newcomer = before
+        if tenant in self._new:
+            self._new.remove(tenant)
+            self.newcomer += tokens / NEWCOMERS_AS
         refund = self._refunds.pop(tenant, 0.0)
         self.served[tenant] = before + tokens - (refund if refund < tokens else tokens)
 
@@ -72,6 +83,7 @@ class Counters:
         """Forget who stands no further than a newcomer would: what it saved is lost, and refunds not yet used."""
         self.served = {tenant: served for tenant, served in self.served.items() if served > self.newcomer}
         self._refunds = {tenant: tokens for tenant, tokens in self._refunds.items() if tenant in self.served}
+        self._new.intersection_update(self.served)
         self._num_kept = max(1024, 2 * len(self.served))
 
 
@@ -175,7 +187,7 @@ class Fair:
         counter has grown, its tenant moves back: O(tenants) by one memmove, 4 us for 10,000 of them.
         """
         standing, at = self._standing, 0
-        counter_of, newcomer = self._counters.served.get, self._counters.newcomer
+        counter_of = self._counters.served.get
         best: _Tenant | None = None
         limit, most, num = math.inf, 0.0, min(self._num_looked_at, len(standing))
         while at < num:
@@ -187,7 +199,7 @@ class Fair:
                     del standing[at], self._tenants[tenant.name]
                     num = min(self._num_looked_at, len(standing))
                     continue
-            now = counter_of(tenant.name, newcomer)
+            now = counter_of(tenant.name, counter)  # who was forgotten stands where it stood
             if now > counter:
                 del standing[at]
                 insort(standing, (now, number, tenant))

@@ -5,6 +5,7 @@ import pytest
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.events import Dispatch, EngineEnded, EngineUp, Event, Submitted
 from cluster.serving.plane import Plane
+from cluster.serving.policy import POLICY_NAMES
 from sage.base.ids import RequestId
 from sage.base.inference import GenerateRequest, Request, Sampling, ServiceClass
 from tests.unit.serving.arrange import (
@@ -79,5 +80,17 @@ def test_a_batch_of_texts_on_another_engine_does_not_use_up_the_floor_of_a_long_
         busy.submit(chat(f"i{n}", INTERACTIVE))
         busy.submit(embed(f"ei{n}", 1, INTERACTIVE), embed(f"eb{n}", 1, BATCH))
         if "long" in busy.picks:
+            return
+    raise AssertionError("it starves")
+
+
+@pytest.mark.parametrize("policy", POLICY_NAMES)
+def test_who_had_a_turn_does_not_wait_behind_each_tenant_that_was_never_seen_before(policy: str) -> None:
+    busy = Busy(policy, chat_engine("c1", max_running=1))
+    busy.submit(chat("h0", tenant="h"), chat("h1", tenant="h"))
+    for n in range(2_000):
+        busy.submit(chat(f"new{n}", tenant=f"new{n}"))
+        busy.end_all()
+        if "h1" in busy.picks:
             return
     raise AssertionError("it starves")
