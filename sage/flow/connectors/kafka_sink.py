@@ -5,7 +5,7 @@ What comes again, since a run goes on from a checkpoint, is there twice: a reade
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from sage.base.errors import SinkUnwritable
 from sage.flow.connectors.kafka_client import (
@@ -25,6 +25,8 @@ Content = str | bytes | None
 class KafkaSink:
     """A message a record, in `topic`. Functions of the record give its parts; None: the record itself is the value."""
 
+    refuses_records: ClassVar = True
+
     servers: str
     topic: str
     value: Callable[[Any], Any] | None = None
@@ -36,6 +38,29 @@ class KafkaSink:
     def open(self) -> "KafkaWriter":
         """Connect; raises SinkUnwritable, ExtraMissing."""
         return KafkaWriter(self)
+
+    def form_of(self, record: Any) -> dict[str, Any]:
+        """Return the parts of a record's message, and send nothing; raises SinkUnwritable where it has no JSON form."""
+        parts: dict[str, Any] = {"value": self._value(record if self.value is None else self.value(record))}
+        if self.key is not None:
+            parts["key"] = self.key(record)
+        if self.headers is not None:
+            parts["headers"] = list(self.headers(record).items())
+        if self.timestamp is not None:
+            parts["timestamp"] = round(self.timestamp(record) * 1000)
+        return parts
+
+    def _value(self, value: Any) -> Content:
+        """Return texts and bytes as they are, anything else as JSON."""
+        if value is None or isinstance(value, str | bytes):
+            return value
+        try:
+            return encoded(value)
+        except NoJsonForm as error:
+            raise SinkUnwritable(
+                f"a record for {self.topic} of Kafka at {self.servers} has no JSON form: {error}; it is {value!r:.200}",
+                "Give value=, a function of the record to text or bytes.",
+            ) from error
 
 
 class KafkaWriter:
@@ -60,15 +85,26 @@ class KafkaWriter:
 
     def write(self, records: Sequence[object]) -> None:
         """Send all and wait until the brokers have them; raises SinkUnwritable."""
+        messages = self._messages(records)
         with said_of_kafka(f"{self._where} cannot be written", SinkUnwritable):
-            for record in records:
-                parts = self._parts(record)
+            for parts in messages:
                 try:
                     self._producer.produce(self._sink.topic, on_delivery=self._delivered, **parts)
                 except BufferError:  # the client's own queue is full
                     self._wait()
                     self._producer.produce(self._sink.topic, on_delivery=self._delivered, **parts)
             self._wait()
+
+    def _messages(self, records: Sequence[object]) -> list[dict[str, Any]]:
+        """Return the parts of all before any is sent: those that can be are sent once."""
+        messages: list[dict[str, Any]] = []
+        try:
+            for record in records:
+                messages.append(self._sink.form_of(record))  # noqa: PERF401 - which has none is how many there are
+        except SinkUnwritable as error:
+            error.at = len(messages)
+            raise
+        return messages
 
     def close(self, *, complete: bool) -> None:
         """Let go: each batch was acknowledged."""
@@ -85,26 +121,3 @@ class KafkaWriter:
     def _delivered(self, error: Any, message: Any) -> None:
         if error is not None and self._failed is None:
             self._failed = error
-
-    def _parts(self, record: Any) -> dict[str, Any]:
-        sink = self._sink
-        parts: dict[str, Any] = {"value": self._value(record if sink.value is None else sink.value(record))}
-        if sink.key is not None:
-            parts["key"] = sink.key(record)
-        if sink.headers is not None:
-            parts["headers"] = list(sink.headers(record).items())
-        if sink.timestamp is not None:
-            parts["timestamp"] = round(sink.timestamp(record) * 1000)
-        return parts
-
-    def _value(self, value: Any) -> Content:
-        """Return texts and bytes as they are, anything else as JSON."""
-        if value is None or isinstance(value, str | bytes):
-            return value
-        try:
-            return encoded(value)
-        except NoJsonForm as error:
-            raise SinkUnwritable(
-                f"a record for {self._where} has no JSON form: {error}; it is {value!r:.200}",
-                "Give value=, a function of the record to text or bytes.",
-            ) from error

@@ -185,9 +185,19 @@ def test_texts_and_bytes_are_values_as_they_are(servers: str, value: Any) -> Non
 
 def test_what_has_no_json_form_is_refused(servers: str) -> None:
     writer = KafkaSink(servers, "t").open()
-    with pytest.raises(SinkUnwritable, match="has no JSON form"):
-        writer.write([object()])
+    with pytest.raises(SinkUnwritable, match="has no JSON form") as caught:
+        writer.write([1, object()])
+    assert caught.value.at == 1
     writer.close(complete=False)
+
+
+def test_what_has_no_json_form_is_set_aside_alone_and_all_else_sent_once(servers: str) -> None:
+    topic, flow = f"t{uuid4().hex}", sage.Flow("f")
+    flow.from_collection([1, 2, float("nan"), 3, {"x": object}, 4]).to_kafka(servers, topic).on_error("dead_letter")
+    assert flow.run(progress=False, timeout_s=60).dead_letters == 2
+    found = read_all(KafkaSource(servers, (topic,), until_end=True))
+    assert [record["value"] for record in found] == [b"1", b"2", b"3", b"4"]
+    assert KafkaSink(servers, topic, key=str).form_of(5) == {"value": b"5", "key": "5"}
 
 
 @pytest.mark.parametrize(("before", "now"), [(1, 1), (1, 3), (3, 2)])
