@@ -110,9 +110,24 @@ def _function_of(step: "Step") -> "Callable[[Any], Any]":
 
 
 def _debug(call: "Callable[[Any], Any]", record: Any) -> None:
+    import sysconfig
     from pdb import Pdb, post_mortem
 
-    debugger = Pdb(skip=["cluster.*", "operators.*"])
+    library = sysconfig.get_paths()["stdlib"]
+
+    class Debugger(Pdb):
+        has_stopped = False
+
+        def stop_here(self, frame: Any) -> bool:
+            """Of what runs a coroutine, before the user's first line, nothing is shown; `s` goes anywhere later."""
+            file = frame.f_code.co_filename
+            if not self.has_stopped and file.startswith(("<", library)):
+                return False
+            stops = bool(super().stop_here(frame))
+            self.has_stopped = self.has_stopped or stops
+            return stops
+
+    debugger = Debugger(skip=["cluster.*", "operators.*"])
     results: list[Any] = []
     try:
         debugger.runcall(lambda: results.append(call(record)))

@@ -82,6 +82,17 @@ def test_the_debugger_stops_in_the_users_function(
     assert "'two!'" in said
 
 
+def test_the_debugger_stops_in_the_users_coroutine(
+    written: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter_id = letter_of("fetch", capsys)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("p f'got {text}'\nc\nq\n"))
+    said = shown(capsys, letter_id, status=1)
+    first = said.index("> /")
+    assert said[first:].startswith(f"> {written}(")
+    assert "'got 1'" in said
+
+
 def test_the_debugger_shows_what_comes_of_a_step_that_was_mended(
     written: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
