@@ -10,6 +10,7 @@ from cluster.serving.engines.port import EngineInfo
 from cluster.serving.latency import LatencyModel
 from cluster.serving.size import WORK_OF_ANSWER_TOKEN
 from cluster.serving.speeds import Speed
+from cluster.serving.text_times import TextTimes
 from cluster.serving.ticket import Lane, Ticket
 from cluster.serving.window import PromptWindow
 from sage.base.ids import RequestId
@@ -42,7 +43,7 @@ class EngineAccount:
     last_first_s: float = 0.0
     window: PromptWindow = field(default_factory=lambda: PromptWindow(is_adaptive=False))
     latency: LatencyModel = field(default_factory=LatencyModel)
-    batches: dict[int, int] = field(default_factory=dict)  # embedding batch: how many of its requests it still holds
+    texts: TextTimes = field(default_factory=TextTimes)  # the embedding batches that it still holds
     last_pick: int = 0
     version: int = 0
     is_retired: bool = False
@@ -96,7 +97,7 @@ class EngineAccount:
         return self.has_room_for_texts() if kind in TEXT_KINDS else self.has_room_for_prompt()
 
     def has_room_for_texts(self) -> bool:
-        return not self.is_retired and len(self.batches) < MAX_EMBEDDING_BATCHES and self.free_slots() > 0
+        return not self.is_retired and len(self.texts) < MAX_EMBEDDING_BATCHES and self.free_slots() > 0
 
     def has_room_for_prompt(self) -> bool:
         return self.has_open_slot() and self.prefill_tokens <= self.window.tokens
@@ -191,8 +192,8 @@ class EngineAccount:
         assert self.prefill_tokens == sum(ticket.uncached_tokens for ticket in rest)
         assert abs(self.work - sum(ticket.work for ticket in held)) < 1.0, "work is what is held"
         assert all(ticket.engine_id == self.info.engine_id for ticket in held)
-        assert len(self.batches) <= MAX_EMBEDDING_BATCHES
-        assert sum(self.batches.values()) == sum(ticket.batch is not None for ticket in held)
+        assert len(self.texts) <= MAX_EMBEDDING_BATCHES
+        self.texts.check(sum(ticket.batch is not None for ticket in held))
         if self.slots is not None:
             self.slots.check()
             for adapter in self.adapters:
@@ -213,6 +214,8 @@ class EngineAccount:
         self.work = self.work - ticket.work if self.held else 0.0  # what rounding left goes with the last
         if self.slots is not None and ticket.adapter is not None:
             self.slots.drop(ticket.adapter)
+        if ticket.batch is not None:
+            self.texts.ended(ticket.batch, ticket, now_s)
         if ticket.lane.kind in TEXT_KINDS:
             return
         if ticket.first_s is None:

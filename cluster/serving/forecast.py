@@ -1,9 +1,11 @@
 """When a request that arrives now will have its first token. Knows nothing of what is done about it.
 
 Before it stands the work that waits in its lane and is served first, which leaves as fast as engines have been done
-with work; then its prompt on an engine, by that engine's own latency model.
+with work; then its prompt on an engine, by that engine's own latency model. Texts have no first token: what is foretold
+is their answer, by how long the engines take for batches of them.
 """
 
+import math
 from dataclasses import dataclass
 
 from cluster.serving.backlog import Ahead
@@ -12,6 +14,7 @@ from cluster.serving.latency import RobustLine
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.route import Router
 from cluster.serving.ticket import Lane, Ticket, engine_of
+from sage.base.inference import TextsRequest
 
 LATE_SHARE = 0.02  # of those let in, whose first token may come late
 _STEP = 0.02
@@ -59,6 +62,26 @@ class Forecast:
         on_engine_s = None if line is None else line.at(ticket.expected_tokens)
         return None if on_engine_s is None else wait_s + on_engine_s
 
+    def texts_in_s(self, ticket: Ticket, now_s: float) -> float | None:
+        """Return in how many seconds texts would be answered; None where too little is known. O(engines)."""
+        lane, tokens = ticket.lane, ticket.size.prompt_tokens
+        ahead_tokens = self._queue.ahead_of(ticket).prompt_tokens
+        held_s = tokens_per_s = 0.0
+        own_s, engines = math.inf, self._router.serving(lane)
+        for account in engines:
+            full = max(1.0, min(ahead_tokens, account.info.max_batch_texts * tokens / _num_texts(ticket)))
+            full_s, alone_s = account.texts.batch_s(lane, full), account.texts.batch_s(lane, tokens)
+            if not full_s or not alone_s:
+                return None
+            held_s += account.texts.left_s(lane, now_s)
+            tokens_per_s += full / full_s
+            own_s = min(own_s, alone_s)
+        if not engines:
+            return None
+        if self._router.takes_at_once(lane):
+            held_s = min(account.texts.left_s(lane, now_s) for account in engines) * len(engines)
+        return held_s / len(engines) + ahead_tokens / tokens_per_s + own_s
+
     def delays_others_s(self, ticket: Ticket, now_s: float) -> float:
         """Return by how much the first of those that wait, and would be served after `ticket`, would be late."""
         line = self._on_engine.get(ticket.lane)
@@ -102,3 +125,8 @@ class _Speed:
     def observe(self, tokens: int, took_s: float) -> None:
         self.tokens = 0.98 * self.tokens + tokens
         self.took_s = 0.98 * self.took_s + took_s
+
+
+def _num_texts(ticket: Ticket) -> int:
+    request = ticket.request
+    return max(1, len(request.texts)) if isinstance(request, TextsRequest) else 1

@@ -10,7 +10,7 @@ from cluster.serving.quota import Quotas
 from cluster.serving.route import Router
 from cluster.serving.ticket import Lane, Ticket
 from sage.base.errors import Overloaded, QuotaExceeded, SageError
-from sage.base.inference import Failed, Last, Request
+from sage.base.inference import TEXT_KINDS, Failed, Last, Request
 
 MIN_RETRY_S = 0.1
 
@@ -108,7 +108,9 @@ class Gate:
     def turned_away(self, ticket: Ticket, now_s: float) -> SageError | None:
         """Return why a request that could be answered is not let in now: its tenant's quota, or that it is too late."""
         error = self._quotas.refusal(ticket, now_s) or self._too_many(ticket, now_s)
-        return error or (self._too_late(ticket, now_s) if self.is_by_deadline else None)
+        if error is not None or not self.is_by_deadline:
+            return error
+        return self._texts_too_late(ticket, now_s) if ticket.lane.kind in TEXT_KINDS else self._too_late(ticket, now_s)
 
     def _too_many(self, ticket: Ticket, now_s: float) -> SageError | None:
         tenant = ticket.request.tenant
@@ -136,12 +138,12 @@ class Gate:
             return None
         if forecast_s <= due_in_s:
             return self._makes_late(ticket, now_s)
-        retry_after_s = max(MIN_RETRY_S, forecast_s - due_in_s)
-        return Overloaded(
-            f"the first token would come in {forecast_s:.1f} s and is due in {due_in_s:.1f} s",
-            f"Try again in {retry_after_s:.1f} s, allow more time, or start more engines.",
-            retry_after_s=retry_after_s,
-        )
+        return _too_late("the first token", forecast_s, due_in_s)
+
+    def _texts_too_late(self, ticket: Ticket, now_s: float) -> SageError | None:
+        """Return why texts are not let in that would, as far as is known, be answered after they are due."""
+        forecast_s, due_in_s = self.forecast.texts_in_s(ticket, now_s), ticket.due_s - now_s
+        return None if forecast_s is None else _too_late("the answer", forecast_s, due_in_s)
 
     def _makes_late(self, ticket: Ticket, now_s: float) -> SageError | None:
         """Return why a request is not let in that would begin in time, but before others that then would not."""
@@ -154,3 +156,14 @@ class Gate:
             f"Try again in {retry_after_s:.1f} s, allow more time, or start more engines.",
             retry_after_s=retry_after_s,
         )
+
+
+def _too_late(what: str, forecast_s: float, due_in_s: float) -> Overloaded | None:
+    if forecast_s <= due_in_s:
+        return None
+    retry_after_s = max(MIN_RETRY_S, forecast_s - due_in_s)
+    return Overloaded(
+        f"{what} would come in {forecast_s:.1f} s and is due in {due_in_s:.1f} s",
+        f"Try again in {retry_after_s:.1f} s, allow more time, or start more engines.",
+        retry_after_s=retry_after_s,
+    )

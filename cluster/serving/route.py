@@ -254,7 +254,7 @@ class Router:
                 self._ready.picked(account, ticket.adapter)
         assert len(account.held) <= account.info.max_running, (account.info.engine_id, len(tickets))
         if batch is not None:
-            account.batches[batch] = len(tickets)
+            account.texts.given(batch, tickets, now_s)
         self._num_picks += 1
         account.last_pick = self._num_picks
         self._changed(account)
@@ -291,10 +291,6 @@ class Router:
                 continue
             released.append(ticket)
             account.drop(ticket, num_tokens, now_s)
-            if ticket.batch is not None:
-                account.batches[ticket.batch] -= 1
-                if not account.batches[ticket.batch]:
-                    del account.batches[ticket.batch]
         if released:
             self._changed(account)
         return released

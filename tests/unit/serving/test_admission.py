@@ -1,10 +1,21 @@
 """Admission by deadline: what is refused at the door, and what is not."""
 
+from collections import deque
+
 import pytest
 
 from cluster.serving.plane import Plane
 from sage.base.errors import UnknownPolicy
-from tests.unit.serving.arrange import BATCH, INTERACTIVE, CheckedPlane, chat, chat_engine, dispatched, embed
+from tests.unit.serving.arrange import (
+    BATCH,
+    INTERACTIVE,
+    CheckedPlane,
+    chat,
+    chat_engine,
+    dispatched,
+    embed,
+    embed_engine,
+)
 
 
 def busy_plane(admission: str, num_waiting: int) -> CheckedPlane:
@@ -76,3 +87,48 @@ def test_a_request_is_refused_that_would_make_another_late_which_waits_already()
     plane.submit(chat("sooner", timeout_s=3.5))
     assert "requests that wait already would be" in plane.failure("sooner").what
     assert all(plane.outcome(f"first{n}") == "open" for n in range(1, number))
+
+
+def embedding_plane(*, batch_s: float, num_waiting: int) -> CheckedPlane:
+    """Return a plane whose engine takes so long for each batch of 8 texts, and has done so for a while."""
+    plane = CheckedPlane(Plane(("embed",), policy="fifo", admission="deadline"))
+    plane.up(embed_engine())
+    ids, number = deque[list[str]](), 0
+    for _ in range(12):
+        while len(ids) < 2:
+            for _, sent in dispatched(plane.submit(*(embed(f"w{number + n}") for n in range(8)))):
+                ids.append(sent)
+            number += 8
+        plane.now_s += batch_s
+        for _, sent in dispatched(plane.end("e1", *ids.popleft())):
+            ids.append(sent)
+    plane.submit(*(embed(f"late{n}", service_class=BATCH) for n in range(num_waiting)))
+    return plane
+
+
+def test_texts_that_cannot_be_answered_in_time_are_refused_with_when_to_try_again() -> None:
+    plane = embedding_plane(batch_s=1.0, num_waiting=400)
+    plane.submit(embed("urgent", timeout_s=1.0), embed("patient", service_class=BATCH))
+    failure = plane.failure("urgent")
+    assert failure.code == "SAGE-2201"
+    assert "the answer would come in 5" in failure.what
+    assert failure.retry_after_s == pytest.approx(50.0, abs=4.0)
+    assert plane.outcome("patient") == "open"
+
+
+def test_texts_are_let_in_by_an_idle_engine_that_is_fast_enough_and_refused_by_one_that_is_not() -> None:
+    plane = embedding_plane(batch_s=1.0, num_waiting=0)
+    plane.now_s += 30.0
+    plane.submit(embed("able", timeout_s=4.0), embed("hopeless", timeout_s=0.5))
+    assert (plane.outcome("able"), plane.outcome("hopeless")) == ("open", "SAGE-2201")
+
+
+def test_a_first_burst_of_texts_is_not_refused_for_what_single_ones_took() -> None:
+    plane = CheckedPlane(Plane(("embed",), policy="fifo", admission="deadline"))
+    plane.up(embed_engine(max_batch_texts=64))
+    for number in range(20):
+        plane.submit(embed(f"one{number}"))
+        plane.now_s += 0.1
+        plane.end("e1", f"one{number}")
+    plane.submit(embed("many", num_texts=64, timeout_s=1.0))
+    assert plane.outcome("many") == "open"
