@@ -16,7 +16,7 @@ MIN_RETRY_S = 0.1
 
 
 class Gate:
-    """Reads queue, offer and engines; counts how fast the queue drains."""
+    """Reads queue, offer and engines; counts how fast engines work off what waits."""
 
     def __init__(
         self,
@@ -52,9 +52,10 @@ class Gate:
         """Say whether one more waits than may, and an engine is to take one at once."""
         return len(self._queue) + self._queue.num_reserved > self.max_waiting
 
-    def left(self, num: int, now_s: float) -> None:
-        """Note that requests left the queue for engines."""
-        self._drain_rate.left(num, now_s)
+    def given(self, now_s: float, *, was_idle: bool) -> None:
+        """Note that an engine is given something; `was_idle`: none of them had anything before."""
+        if was_idle:
+            self._drain_rate.goes_on(now_s)
 
     def let_in(self, ticket: Ticket, now_s: float) -> None:
         """Note that a request may wait."""
@@ -68,7 +69,8 @@ class Gate:
             self.forecast.began(ticket, now_s)
 
     def ended(self, ticket: Ticket, last: Last, now_s: float) -> None:
-        """Note that an engine is done with a request."""
+        """Note that an engine is done with a request: what it is given while it fills up says nothing of its speed."""
+        self._drain_rate.left(1, now_s)
         if self.is_by_deadline:
             self.forecast.ended(ticket, now_s)
             if type(last) is not Failed:

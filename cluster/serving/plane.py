@@ -209,13 +209,13 @@ class Plane:
 
     def _assign(self, orders: Decisions) -> None:
         """Give engines what they have room for, from the lanes in which something changed."""
+        was_idle = not self._running
         for assignment in self._batcher.assign(orders.lanes, orders.now_s):
-            tickets = assignment.tickets
-            for ticket in tickets:
+            for ticket in (tickets := assignment.tickets):
                 self._running[ticket.request.id] = ticket
             self._preemption.given(tickets)
             self._totals.picked(assignment, orders.now_s)
-            self._gate.left(len(tickets), orders.now_s)
+            self._gate.given(orders.now_s, was_idle=was_idle)
             orders.dispatches.append(assignment.dispatch())
         if taken_back := self._preemption.choose(orders.lanes, self._gate.max_waiting, orders.now_s):
             orders.take_back(taken_back)

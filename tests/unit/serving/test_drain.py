@@ -60,3 +60,13 @@ def test_answered_requests_with_far_deadlines_take_no_memory_for_long() -> None:
         ticket.is_answered = True
         deadlines.answered(ticket)
         assert len(deadlines) <= 200
+
+
+def test_time_without_work_does_not_count_against_the_rate() -> None:
+    rate = DrainRate()
+    rate.goes_on(0.0)
+    for second in range(1, 31):
+        rate.left(4, float(second))
+    before_per_s = rate.per_s(30.0)
+    rate.goes_on(500.0)
+    assert rate.per_s(500.0) == pytest.approx(before_per_s) == pytest.approx(4.0, rel=0.1)

@@ -291,3 +291,15 @@ def test_the_view_shows_engines_that_start_and_that_were_lost() -> None:
     plane.starting("c2", "chat")
     plane.down("c1")
     assert [(e.engine_id, e.state) for e in plane.plane.view().engines] == [("c2", "starting"), ("c1", "lost")]
+
+
+def test_when_to_try_again_is_by_what_ended_and_not_by_what_filled_the_engines() -> None:
+    plane = CheckedPlane(Plane(max_waiting=20))
+    plane.up(chat_engine(max_running=20))
+    plane.submit(*(chat(f"r{n}") for n in range(40)))
+    plane.submit(chat("none has ended"))
+    assert plane.failure("none has ended").retry_after_s == 1.0
+    plane.now_s += 10.0
+    plane.end("c1", *(f"r{n}" for n in range(20)))
+    plane.submit(*(chat(f"s{n}") for n in range(21)))
+    assert plane.failure("s20").retry_after_s == pytest.approx(10.0 / 2, rel=0.4)
