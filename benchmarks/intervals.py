@@ -26,6 +26,16 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     return mean(values) - half, mean(values) + half
 
 
+def interval_of_share(values: Sequence[float]) -> tuple[float, float] | None:
+    """Return the same of shares, cut where no share can be: of few seeds Student's goes below 0 and beyond 1.
+
+    >>> interval_of_share([0.4, 0.6])
+    (0.0, 1.0)
+    """
+    found = interval(values)
+    return None if found is None else (max(0.0, found[0]), min(1.0, found[1]))
+
+
 def ratio(values: Sequence[float], limits: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
     """Return the geometric mean of `values` over `limits`, which are of the same runs, and its 95 % interval.
 

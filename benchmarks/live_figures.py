@@ -7,7 +7,7 @@ from statistics import linear_regression, mean, median
 from typing import Any
 
 from benchmarks.document import Result
-from benchmarks.intervals import interval, ratio
+from benchmarks.intervals import interval_of_share, ratio
 from benchmarks.live_wanted import LiveSetup, LiveWanted
 from benchmarks.replay_figures import ReplayedCall
 from benchmarks.simulator.outcome import quantile
@@ -158,7 +158,7 @@ def _shares(seen: SetupTurns, met: Objectives) -> dict[str, Any]:
     requests, tokens = seen.shares(met)
     found: dict[str, Any] = {"seeds": {"goodput_requests": requests, "goodput_tokens": tokens}}
     for name, values in found["seeds"].items():
-        low, high = interval(values) or (values[0], values[0])
+        low, high = interval_of_share(values) or (values[0], values[0])
         found |= {name: round(mean(values), 4), f"{name}_low": round(low, 4), f"{name}_high": round(high, 4)}
     return found
 

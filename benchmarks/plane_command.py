@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.plane_wanted import PlaneWanted
+from benchmarks.policies_command import check_names
 from sage.base.clock import SystemClock
 
 Policies = Annotated[list[str] | None, typer.Option("--policy", help="May be repeated; by default all.")]
@@ -40,6 +41,7 @@ def plane(
     from benchmarks.plane import measure_plane
     from cluster.serving.policy import POLICY_NAMES
 
+    check_names(policy or (), route or ())
     wanted = PlaneWanted(
         policies=tuple(policy or POLICY_NAMES),
         routes=tuple(route or ("least_work", "auto")),

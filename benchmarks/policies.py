@@ -82,6 +82,8 @@ def _measure_trace(
         traces = _seeds(trace.lasting(full_s / load), wanted)
         yield _measured(traces, setup, load, wanted, clock)
         if wanted.with_interference:
+            if len(busiest_tenants(traces[0])) < 2:
+                say(f"{name}: no interference, fewer than two tenants have {NUM_QUIET} requests")
             yield from _interference(traces[0], setup, load, wanted.profile)
 
 

@@ -1,5 +1,6 @@
 """The command `sage-benchmark policies`: what is wanted, from its options. Knows nothing of how it is simulated."""
 
+from collections.abc import Iterable
 from math import isfinite
 from typing import Annotated
 
@@ -8,6 +9,9 @@ import typer
 from benchmarks.mix import IN_THREE, Mix, mix_from_text
 from benchmarks.policies_wanted import PoliciesWanted, Profile, Prompts, Shedding, TraceName
 from sage.base.clock import SystemClock
+
+MAX_LOAD = 1_000.0
+"""An hour comes within seconds then: of more there is nothing to tell."""
 
 Traces = Annotated[list[TraceName] | None, typer.Option("--trace", help="What is replayed; by default generated.")]
 Policies = Annotated[list[str] | None, typer.Option("--policy", help="May be repeated; by default fifo and hybrid.")]
@@ -66,6 +70,7 @@ def policies(
 ) -> None:
     """Replay traces against the control plane over simulated engines, by each policy and route."""
     check_loads(load or [], "--load")
+    check_names(policy or (), route or ())
     _check_search(find_load, is_beside=bool(load or interference))
     wanted = PoliciesWanted(
         traces=tuple(trace or (TraceName.GENERATED,)),
@@ -106,10 +111,29 @@ def wanted_mix(text: str | None, *, is_in_three: bool) -> Mix | None:
 
 
 def check_loads(numbers: list[float], option: str) -> None:
-    """Refuse what is read as a number and is none: `inf` and `nan` pass all bounds, or nearly."""
+    """Refuse more than MAX_LOAD, and what is read as a number and is none: `nan` passes all bounds."""
     for number in numbers:
         if not isfinite(number):
             raise typer.BadParameter(f"{number} is no load", param_hint=option)
+        if number > MAX_LOAD:
+            raise typer.BadParameter(f"{number:g} is more than {MAX_LOAD:g}, the highest", param_hint=option)
+
+
+def check_names(policies: Iterable[str], routes: Iterable[str]) -> None:
+    """Refuse policies and routes that there are not, before any of the others is at work."""
+    from cluster.serving.policy import policy_named
+    from cluster.serving.routes import route_named
+    from cluster.serving.size import TextSizing
+    from sage.base.errors import UnknownPolicy
+
+    try:
+        for name in policies:
+            policy_named(name)
+        for name in routes:
+            route_named(name, TextSizing())
+    except UnknownPolicy as error:
+        option = "--policy" if error.param == "policy" else "--route"
+        raise typer.BadParameter(f"{error.what}. {error.do}", param_hint=option) from None
 
 
 def _run(wanted: PoliciesWanted, json: str | None) -> None:

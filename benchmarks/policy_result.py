@@ -6,7 +6,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.document import Result
-from benchmarks.intervals import interval
+from benchmarks.intervals import interval_of_share
 from benchmarks.simulator.arrival import Trace
 from benchmarks.simulator.class_shares import batch_share_of_rest
 from benchmarks.simulator.fairness import jain_index, shares_of
@@ -41,10 +41,10 @@ class PolicyResult(SetupResult, frozen=True, kw_only=True):
     """One policy with one route, the mean over `num_seeds` replays; `n` requests were offered in each.
 
     `goodput_*` are shares of what was offered; `_low` and `_high` are the ends of the 95 % interval of the mean over
-    the seeds, by Student's t, and `seeds` has the values of each seed. `attainment` is the share of good requests of
-    each class, `class_goodput_tokens` the share of its tokens that these have, `class_ttft_p99_ms` the p99 of the time
-    to its first token where it ended well, `class_ttft_p99_of_due` the same as a share of the time in which that was
-    due. `batch_share`: tokens served to class batch / what the higher classes left of `capacity_per_s`
+    the seeds, by Student's t, cut at 0 and 1, and `seeds` has the values of each seed. `attainment` is the share of
+    good requests of each class, `class_goodput_tokens` the share of its tokens that these have, `class_ttft_p99_ms` the
+    p99 of the time to its first token where it ended well, `class_ttft_p99_of_due` the same as a share of the time in
+    which that was due. `batch_share`: tokens served to class batch / what the higher classes left of `capacity_per_s`
     (`simulator.class_shares` has it exactly); None without a mix. `engine_s_per_good`: seconds of an engine for each
     good request; `busy`: the share at work.
     `prefix_hit`: share of the prompt tokens that the engine had cached; `prefix_hit_pooled`: of one cache as large as
@@ -166,7 +166,7 @@ def _intervals(seeds: dict[str, list[float]]) -> dict[str, float]:
     """Return the ends of each interval; of one seed, its value."""
     ends: dict[str, float] = {}
     for name, values in seeds.items():
-        low, high = interval(values) or (values[0], values[0])
+        low, high = interval_of_share(values) or (values[0], values[0])
         ends |= {f"{name}_low": round(low, 4), f"{name}_high": round(high, 4)}
     return ends
 

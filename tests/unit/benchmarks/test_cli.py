@@ -110,10 +110,31 @@ def test_what_was_measured_is_shown_though_its_file_cannot_be_written(
 
 
 def test_a_policy_that_is_none_is_named_with_those_there_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(app, "sage-benchmark", ["policies", "--limit", "20", "--policy", "bst"]) == 1
-    said = capsys.readouterr().err
+    assert run_command(app, "sage-benchmark", ["policies", "--limit", "20", "--policy", "bst"]) == 2
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert "The policies are: fifo, priority, edf, dlpm, hybrid" in said
     assert "Did you mean" not in said
+
+
+@pytest.mark.parametrize("command", ["policies", "plane"])
+@pytest.mark.parametrize(
+    ("option", "good", "bad", "said"),
+    [("--policy", "fifo", "hybrd", "hybrid"), ("--route", "auto", "sesion", "session")],
+)
+def test_a_name_that_is_none_is_refused_before_another_is_at_work(
+    command: str, option: str, good: str, bad: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(app, "sage-benchmark", [command, option, good, option, bad]) == 2
+    shown = capsys.readouterr().err
+    assert option in shown
+    assert f"Did you mean '{said}'" in " ".join(shown.replace("│", " ").split())
+    assert "load 1.2" not in shown
+
+
+def test_interference_that_cannot_be_had_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["policies", "--limit", "20", "--policy", "fifo", "--route", "auto", "--interference"]
+    assert run_command(app, "sage-benchmark", asked) == 0
+    assert "fewer than two tenants have 100 requests" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("beside", [["--load", "2"], ["--interference"]], ids=["load", "interference"])
@@ -126,7 +147,7 @@ def test_what_a_search_for_the_highest_load_would_ignore_is_refused(
 
 
 @pytest.mark.parametrize("option", ["--load", "--find-load"])
-@pytest.mark.parametrize("number", ["inf", "nan"])
+@pytest.mark.parametrize("number", ["inf", "nan", "1e308"])
 def test_a_load_that_is_no_number_is_refused(option: str, number: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(app, "sage-benchmark", ["policies", "--limit", "20", option, number]) == 2
     assert option in capsys.readouterr().err
