@@ -59,7 +59,9 @@ def texts(do: str, **given: object) -> Iterator[Fault]:
 
 def _each(holds: Callable[[Real], bool], rule: str, numbers: Mapping[str, object]) -> Iterator[Fault]:
     for param, number in numbers.items():
-        if number is not None and not (isinstance(number, Real) and holds(number)):
+        if number is None:
+            continue
+        if isinstance(number, bool) or not isinstance(number, Real) or not holds(number):
             yield Fault(f"{param} is {_shown(number)}; {rule}", "", param)
 
 

@@ -61,7 +61,7 @@ def test_a_time_that_no_model_would_hear_of_is_refused_at_the_line_that_says_it(
     assert caught.value.param == "due_in_s"
 
 
-@pytest.mark.parametrize("due_in_s", [0.0, -1.0, float("inf"), float("nan"), "5"])
+@pytest.mark.parametrize("due_in_s", [0.0, -1.0, float("inf"), float("nan"), "5", True])
 def test_a_time_is_a_number_of_seconds(due_in_s: float) -> None:
     with pytest.raises(FlowInvalid, match="due_in_s is"):
         sage.Flow("f").from_collection([1], due_in_s=due_in_s)
