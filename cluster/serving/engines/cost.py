@@ -101,6 +101,9 @@ CPU2 = CostModel(
 # Llama-2-70B, tensor parallel over 8 devices. A100: medians of Splitwise's measurements (perf_model.csv of
 # Mutinifni/splitwise-sim@8f99e7d): prefill by a line through 128 to 2,048 tokens (within 10 %), decode at 512 tokens.
 # H100: the same times 0.53 (TTFT) and 0.70 (time between tokens), the ratios of Splitwise (ISCA 2024), table IV.
+# Longer prompts take longer than that line says: measured at batch 1 are 661 ms at 4,096 tokens (here 500) and 1,550
+# at 8,192 (here 954, 38 % less). With `prefill_context_ms` 0.018 it were 651 and 1,558, but 309 at 2,048 (274
+# measured); it is 0, as in all figures that were kept.
 # Beyond 64 sequences the last line goes on. Texts: no source; priced as prefill tokens. To load an adapter: no source;
 # rank 16 on all projections of Llama-2-70B is 414 MB, which at 2 GB/s takes 0.2 s.
 A100 = CostModel(
