@@ -20,11 +20,8 @@ class Abandoned:
 
     def __init__(self) -> None:
         self._tickets: dict[RequestId, Ticket] = {}
+        self.tickets: Mapping[RequestId, Ticket] = self._tickets
         self._due_s: dict[RequestId, float] = {}  # in order, since the patience is one for all
-
-    @property
-    def tickets(self) -> Mapping[RequestId, Ticket]:
-        return self._tickets
 
     def __contains__(self, request_id: RequestId) -> bool:
         return request_id in self._tickets

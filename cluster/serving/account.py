@@ -14,7 +14,7 @@ from cluster.serving.text_times import TextTimes
 from cluster.serving.ticket import Lane, Ticket
 from cluster.serving.window import PromptWindow
 from sage.base.ids import RequestId
-from sage.base.inference import TEXT_KINDS, Kind
+from sage.base.inference import TEXT_KINDS, Failed, Kind, Last
 
 MAX_EMBEDDING_BATCHES = 2  # one in work, one at hand: the engine never idles, and the rest can still be ordered here
 
@@ -207,22 +207,26 @@ class EngineAccount:
         elif (alone_s := self.latency.first_token_s(ticket.uncached_tokens, self.num_decoding - 1)) is not None:
             self.loads.saw_load(ticket.took_s - alone_s)
 
-    def drop(self, ticket: Ticket, completion_tokens: int, now_s: float) -> None:
-        """Hold a ticket no more; it got so many tokens by now."""
-        del self.held[ticket.request.id]
+    def drop(self, last: Last, now_s: float) -> Ticket | None:
+        """Return the ticket that ended so, and hold it no more; None if it is not held."""
+        ticket = self.held.pop(last.request_id, None)
+        if ticket is None:
+            return None
         self.load_tokens -= ticket.cost_tokens
         self.work = self.work - ticket.work if self.held else 0.0  # what rounding left goes with the last
         if self.slots is not None and ticket.adapter is not None:
             self.slots.drop(ticket.adapter)
         if ticket.batch is not None:
             self.texts.ended(ticket.batch, ticket, now_s)
+        first_s = ticket.first_s
         if ticket.lane.kind in TEXT_KINDS:
-            return
-        if ticket.first_s is None:
+            return ticket
+        if first_s is None:
             self.prefill_tokens -= ticket.uncached_tokens
             self.planned_s -= ticket.prefill_s
-            return
-        if completion_tokens >= MIN_TOKENS_TIMED:
+            return ticket
+        if type(last) is not Failed and (num_tokens := last.usage.completion_tokens) >= MIN_TOKENS_TIMED:
             beside = (ticket.num_beside + 1 + self.num_decoding) / 2
-            self.latency.saw_decode(beside, (now_s - ticket.first_s) / (completion_tokens - 1))
+            self.latency.saw_decode(beside, (now_s - first_s) / (num_tokens - 1))
         self.num_decoding -= 1
+        return ticket

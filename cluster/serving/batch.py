@@ -34,6 +34,10 @@ class Assignment:
         return Dispatch(self.account.info.engine_id, tuple([ticket.request for ticket in self.tickets]))
 
 
+_Messages = dict[EngineAccount | int, Assignment]
+"""Of generation by engine, of texts by the number of their batch; in the order in which they are sent."""
+
+
 class Batcher:
     """Takes from a queue and charges a router. Holds nothing but the number of the next batch."""
 
@@ -43,23 +47,23 @@ class Batcher:
         self._stays = Stays(queue, router)
         self._next_batch = 1
 
-    def assign(self, lanes: Collection[Lane], now_s: float) -> list[Assignment]:
+    def assign(self, lanes: Collection[Lane], now_s: float) -> Collection[Assignment]:
         """Take from `lanes`, best rank first, as long as an engine has room; the picks are charged.
 
         A lane may be left out only if nothing came to it and none of its engines got room since the last call.
         """
-        able = self._able(lanes) if len(lanes) > 1 else list(lanes)
-        assignments: list[Assignment] = []
-        messages: dict[EngineAccount, Assignment] = {}
+        able = self._able(lanes) if len(lanes) > 1 else lanes
+        messages: _Messages = {}
         while len(able) > 1:
             heads = [(head, lane) for lane in able if (head := self._queue.head(lane)) is not None]
             able = [lane for _, lane in heads]
-            if heads and not self._assign_one(min(heads)[1], messages, assignments, now_s):
+            if heads and not self._assign_one(min(heads)[1], messages, now_s):
                 able.remove(min(heads)[1])
         for lane in able:
-            while self._assign_one(lane, messages, assignments, now_s):
+            while self._assign_one(lane, messages, now_s):
                 pass
-        return assignments
+        self._router.settle()
+        return messages.values()
 
     def _able(self, lanes: Iterable[Lane]) -> list[Lane]:
         """Return those in which something waits that an engine has room for: without room, none is ordered."""
@@ -69,26 +73,25 @@ class Batcher:
         if self._router.pick(lane) is not None:
             return True
         self._stays.waits(lane)
-        return (
-            self._router.favours_sparse and (first := self._queue.first(lane)) is not None and first.is_sparse is True
-        )
+        if not self._router.has_slot_for_sparse(lane):
+            return False
+        first = self._queue.first(lane)
+        return first is not None and first.is_sparse is True
 
-    def _assign_one(
-        self, lane: Lane, messages: dict[EngineAccount, Assignment], assignments: list[Assignment], now_s: float
-    ) -> bool:
+    def _assign_one(self, lane: Lane, messages: _Messages, now_s: float) -> bool:
         """Give the first of `lane` to an engine; say whether there was one, and one with room.
 
         Where that has to do with slots for adapters, another goes first, or this engine is not for it any more."""
         with_room = self._router.pick(lane)
         if with_room is None:
             self._stays.waits(lane)
-            if not self._router.favours_sparse:
+            if not self._router.has_slot_for_sparse(lane):
                 return False
         first = self._queue.first(lane)
         if first is None:
             return False
         if first.is_sparse and (soonest := self._router.soonest(first, now_s)) is not None:
-            self._generation(lane, soonest, messages, assignments, now_s)
+            self._generation(lane, soonest, messages, now_s)
             return True
         if with_room is None:
             return False
@@ -97,31 +100,24 @@ class Batcher:
             self._stays.waits(lane)
             return False
         if lane.kind in TEXT_KINDS:
-            assignments.append(self._batch_of_texts(lane, account, now_s))
+            messages[self._next_batch] = self._batch_of_texts(lane, account, now_s)
         elif account.slots is None:
-            self._generation(lane, account, messages, assignments, now_s)
+            self._generation(lane, account, messages, now_s)
         elif self._stays.must_leave(lane, account):
             self._router.close_slot(account, lane.model)
         else:
             lane = self._stays.lane_instead(lane, first, account, now_s)
-            self._generation(lane, account, messages, assignments, now_s)
+            self._generation(lane, account, messages, now_s)
         return True
 
-    def _generation(
-        self,
-        lane: Lane,
-        account: EngineAccount,
-        messages: dict[EngineAccount, Assignment],
-        assignments: list[Assignment],
-        now_s: float,
-    ) -> None:
+    def _generation(self, lane: Lane, account: EngineAccount, messages: _Messages, now_s: float) -> None:
         ticket = self._queue.take(lane, now_s)
         self._router.charge(account, (ticket,), now_s)
         message = messages.get(account)
         if message is None:
-            messages[account] = message = Assignment(account, [])
-            assignments.append(message)
-        message.tickets.append(ticket)
+            messages[account] = Assignment(account, [ticket])
+        else:
+            message.tickets.append(ticket)
 
     def _batch_of_texts(self, lane: Lane, account: EngineAccount, now_s: float) -> Assignment:
         """Take the first request, and those behind it while their texts fit the engine's best batch."""

@@ -26,8 +26,7 @@ class Decisions:
 
     def look_at(self, lanes: Iterable[Lane]) -> None:
         """Note lanes in which something may be possible now."""
-        for lane in lanes:
-            self.lanes[lane] = None
+        self.lanes.update(dict.fromkeys(lanes))
 
     def abort(self, engine_id: EngineId, request_id: RequestId) -> None:
         """Have an engine stop a request."""

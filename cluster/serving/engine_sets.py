@@ -4,13 +4,12 @@ Lanes that the same engines serve share one set of them: chat and raw prompts of
 the same engines offer, however many. So an engine that changes gets one new place for all of them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
 from cluster.serving.account import EngineAccount
 from cluster.serving.ticket import Lane
-from sage.base.ids import EngineId
 from sage.base.inference import TEXT_KINDS
 
 Place = tuple[float, int, int, EngineAccount]  # standing by the route, last pick (unique unless 0), version, account
@@ -37,7 +36,7 @@ class EngineSet:
     def first(self) -> EngineAccount | None:
         """Return the engine with room that stands first; of equals, the one picked longest ago."""
         if not self.lesser:
-            return _top(self.heap)
+            return _top(self.heap) if self.heap else None
         tops = [heap[0] for heap in (self.heap, *self.lesser.values()) if _top(heap) is not None]
         return min(tops)[3] if tops else None
 
@@ -95,7 +94,8 @@ class EngineSets:
 
     def __init__(self) -> None:
         self._of_lane: dict[Lane, EngineSet] = {}
-        self._of_engine: dict[EngineId, list[tuple[EngineSet, bool]]] = {}
+        self._of_engine: dict[EngineAccount, list[tuple[EngineSet, bool]]] = {}
+        self.of = self._of_lane.get  # asked several times in each decision: no call but the dict's own
 
     def __contains__(self, lane: Lane) -> bool:
         return lane in self._of_lane
@@ -103,11 +103,33 @@ class EngineSets:
     def __iter__(self) -> Iterator[Lane]:
         return iter(self._of_lane)
 
-    def of(self, lane: Lane) -> EngineSet | None:
-        return self._of_lane.get(lane)
+    def of_engine(self, account: EngineAccount) -> list[EngineSet]:
+        return [engines for engines, _ in self._of_engine[account]]
 
-    def of_engine(self, account: EngineAccount) -> Sequence[tuple[EngineSet, bool]]:
-        return self._of_engine[account.info.engine_id]
+    def keep(self, account: EngineAccount, kept_slots: int) -> None:
+        """Let so many slots of an engine be kept for what is sparse."""
+        for engines, _ in self._of_engine[account]:
+            engines.kept_slots += kept_slots - account.kept_slots
+        account.kept_slots = kept_slots
+
+    def hold(self, account: EngineAccount, *, is_able: bool) -> None:
+        """Take how much an engine holds now; `is_able`: whether it is not to end and has a slot."""
+        num_held, more_able = len(account.held), is_able - account.is_able
+        num_freed = account.num_held - num_held
+        for engines, _ in self._of_engine[account]:
+            engines.free_slots += num_freed
+            engines.num_able += more_able
+        account.num_held, account.is_able = num_held, is_able
+
+    def put(self, place: Place) -> None:
+        """Give an engine a place in the sets of what it has room for."""
+        account = place[3]
+        can_load = account.slots is None or account.slots.can_load
+        for engines, is_adapter in self._of_engine[account]:
+            if is_adapter and not can_load:
+                continue
+            if account.has_room_for_texts() if engines.is_of_texts else account.is_open:
+                engines.put(place)
 
     def all(self) -> Iterable[EngineSet]:
         return dict.fromkeys(self._of_lane.values())
@@ -128,11 +150,11 @@ class EngineSets:
             joined.accounts.append(account)
             joined.count(account, 1)
             own.append((joined, is_adapter))
-        self._of_engine[account.info.engine_id] = own
+        self._of_engine[account] = own
 
     def remove(self, account: EngineAccount) -> None:
         """Let an engine serve nothing any more."""
-        for each, _ in self._of_engine.pop(account.info.engine_id):
+        for each, _ in self._of_engine.pop(account):
             each.accounts.remove(account)
             each.count(account, -1)
             if not each.accounts:
@@ -155,7 +177,7 @@ class EngineSets:
         split.lesser = {kind: list(heap) for kind, heap in before.lesser.items()}
         split.free_slots, split.kept_slots, split.num_able = before.free_slots, before.kept_slots, before.num_able
         for account in split.accounts:
-            sets = self._of_engine[account.info.engine_id]
+            sets = self._of_engine[account]
             sets.append((split, next(is_adapter for each, is_adapter in sets if each is before)))
         return split
 

@@ -37,7 +37,7 @@ class Counters:
     """
 
     def __init__(self, weight_of: WeightOf = alike, *, saved_tokens: float = 0.0) -> None:
-        self._weight_of = weight_of
+        self._weight_of = None if weight_of is alike else weight_of
         self._saved_tokens = saved_tokens
         self.served: dict[str, float] = {}
         self.newcomer = 0.0
@@ -61,19 +61,22 @@ class Counters:
 
     def charge(self, tenant: str, tokens: float) -> None:
         """Charge a tenant that is served now."""
-        tokens /= self._weight_of(tenant)
+        if self._weight_of is not None:
+            tokens /= self._weight_of(tenant)
         before = self.served.get(tenant, self.newcomer)
         if before > self.newcomer:
             self.newcomer = before
         if tenant in self._new:
             self._new.remove(tenant)
             self.newcomer += tokens / NEWCOMERS_AS
-        refund = self._refunds.pop(tenant, 0.0)
-        self.served[tenant] = before + tokens - (refund if refund < tokens else tokens)
+        if tenant in self._refunds:
+            tokens = max(0.0, tokens - self._refunds.pop(tenant))
+        self.served[tenant] = before + tokens
 
     def correct(self, tenant: str, tokens: float) -> None:
         """Charge what a request took more than it was charged for, or keep for the next charge what it took less."""
-        tokens /= self._weight_of(tenant)
+        if self._weight_of is not None:
+            tokens /= self._weight_of(tenant)
         if tokens >= 0.0:
             self.served[tenant] = self.of(tenant) + tokens
         else:

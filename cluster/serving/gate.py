@@ -52,10 +52,9 @@ class Gate:
         """Say whether one more waits than may, and an engine is to take one at once."""
         return len(self._queue) + self._queue.num_reserved > self.max_waiting
 
-    def given(self, now_s: float, *, was_idle: bool) -> None:
-        """Note that an engine is given something; `was_idle`: none of them had anything before."""
-        if was_idle:
-            self._drain_rate.goes_on(now_s)
+    def goes_on(self, now_s: float) -> None:
+        """Note that an engine is given something while none of them had anything before."""
+        self._drain_rate.goes_on(now_s)
 
     def let_in(self, ticket: Ticket, now_s: float) -> None:
         """Note that a request may wait."""

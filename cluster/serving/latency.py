@@ -117,6 +117,9 @@ class LatencyModel:
     def __init__(self) -> None:
         self._prompts = PromptLines()
         self._decode = DecodeTable()
+        self.saw_decode = self._decode.observe
+        self.first_token_s = self._prompts.at
+        """Returns how long so many prompt tokens take beside so many sequences; None before any were seen."""
         self._errors: deque[float] = deque(maxlen=_NUM_KEPT)
 
     def saw_first_token(self, tokens: int, num_decoding: float, took_s: float, *, error: float | None = None) -> None:
@@ -127,13 +130,6 @@ class LatencyModel:
         elif (guess_s := self.first_token_s(tokens, num_decoding)) is not None:
             self._errors.append(abs(guess_s - took_s) / max(took_s, 1e-3))
         self._prompts.observe(float(tokens), num_decoding, took_s)
-
-    def saw_decode(self, num_sequences: float, token_s: float) -> None:
-        self._decode.observe(num_sequences, token_s)
-
-    def first_token_s(self, tokens: int, num_decoding: float) -> float | None:
-        """Return how long so many prompt tokens will take; None before any were seen."""
-        return self._prompts.at(tokens, num_decoding)
 
     def token_s(self, num_sequences: float) -> float | None:
         return self._decode.token_s(num_sequences)

@@ -82,23 +82,22 @@ class Floor:
         self._ageing_s = ageing_s
         self._most_beforehand = most_beforehand
         self._given_s = dict.fromkeys(shares, -math.inf)
-        self.owed = dict.fromkeys(shares, 0.0)
+        self.owed = dict.fromkeys(ServiceClass, 0.0)
 
     def is_due(self, ticket: Ticket) -> bool:
         """Say whether its class may go before more urgent ones with this ticket."""
-        return self.owed.get(ticket.request.service_class, 0.0) >= ticket.cost_tokens
+        return self.owed[ticket.request.service_class] >= ticket.cost_tokens
 
     def passed_over(self, waiting: Iterable[Ticket], tokens: float, now_s: float) -> None:
         """Note that `tokens` went to a more urgent class than those of these heads. Credit is kept for one head."""
+        shares, all_owed, aged_s = self._shares, self.owed, self._ageing_s
         for head in waiting:
-            service_class = head.request.service_class
-            aged = 2.0 if now_s - head.arrived_s >= self._ageing_s else 1.0
-            owed = self.owed[service_class]
-            if owed < 0.0 and now_s - self._given_s[service_class] >= self._ageing_s:
+            service_class, most = head.request.service_class, 2.0 * head.cost_tokens
+            more, owed = shares[service_class] * tokens, all_owed[service_class]
+            if owed < 0.0 and now_s - self._given_s[service_class] >= aged_s:
                 owed = 0.0
-            owed += aged * self._shares[service_class] * tokens
-            most = 2.0 * head.cost_tokens
-            self.owed[service_class] = owed if owed < most else most
+            owed += more if now_s - head.arrived_s < aged_s else 2.0 * more
+            all_owed[service_class] = owed if owed < most else most
 
     def given(self, ticket: Ticket, now_s: float) -> None:
         """Note that a class that is owed less than this ticket is given it all the same."""
@@ -144,15 +143,16 @@ class Classes:
         self._floors = floors
         self._floor: Floor | None = None  # of the one lane that comes here: by its first ticket
         self._child = child
-        self._children: list[Order | None] = [None] * len(_URGENCY)  # by urgency; made when first needed
+        self._children: dict[ServiceClass, Order] = {}  # made when first needed
+        self._by_urgency: list[Order] = []  # the same
         self._picked: Ticket | None = None  # as long as it waits, and nothing came or was taken
         self._heads: list[Ticket] = []  # of each class that waits, the most urgent first: as of that pick
 
     def add(self, ticket: Ticket) -> None:
-        urgency = _URGENCY[ticket.request.service_class]
-        order = self._children[urgency]
+        order = self._children.get(ticket.request.service_class)
         if order is None:
-            order = self._children[urgency] = self._child()
+            order = self._children[ticket.request.service_class] = self._child()
+            self._by_urgency = [self._children[each] for each in ServiceClass if each in self._children]
             self._floor = self._floors.of(ticket.lane)
         order.add(ticket)
         self._picked = None
@@ -160,13 +160,12 @@ class Classes:
     def first(self) -> Ticket | None:
         picked = self._picked
         if picked is None or not picked.is_waiting:
-            self._heads = heads = []
             owed, due = {} if self._floor is None else self._floor.owed, None
-            for child in self._children:
-                if child is not None and (head := child.first()) is not None:
-                    heads.append(head)
-                    if due is None and owed.get(head.request.service_class, 0.0) >= head.cost_tokens:
-                        due = head
+            self._heads = heads = [head for child in self._by_urgency if (head := child.first()) is not None]
+            for head in heads:
+                if owed[head.request.service_class] >= head.cost_tokens:
+                    due = head
+                    break
             picked = self._picked = due or (heads[0] if heads else None)
         return picked
 
@@ -174,39 +173,32 @@ class Classes:
         picked = self.first()
         if picked is None:
             return None
-        urgency = _URGENCY[picked.request.service_class]
-        below = self._of(urgency).key()
+        service_class = picked.request.service_class
+        below = self._children[service_class].key()
         assert below is not None, "it has a head"
-        return (_FLOOR if self._own_floor().is_due(picked) else float(urgency), *below)
+        return (_FLOOR if self._own_floor().is_due(picked) else _URGENCY[service_class], *below)
 
     def take(self, now_s: float) -> Ticket:
         picked = self.first()
         assert picked is not None, "nothing waits"
+        self._picked = None
         floor = self._own_floor()
-        if floor.is_due(picked):
-            picked.is_by_floor = True
+        picked.is_by_floor = floor.is_due(picked)
+        if picked.is_by_floor:
             floor.paid(picked, now_s)
         else:
-            picked.is_by_floor = False
             floor.given(picked, now_s)
-            if picked is not self._heads[-1]:
-                less_urgent = self._heads[self._heads.index(picked) + 1 :]
-                floor.passed_over(less_urgent, picked.cost_tokens, now_s)
-        self._picked = None
-        return self._of(_URGENCY[picked.request.service_class]).take(now_s)
+            if picked is not (heads := self._heads)[-1]:
+                floor.passed_over(heads[heads.index(picked) + 1 :], picked.cost_tokens, now_s)
+        return self._children[picked.request.service_class].take(now_s)
 
     def num_places(self) -> int:
-        return sum(child.num_places() for child in self._children if child is not None)
+        return sum(child.num_places() for child in self._by_urgency)
 
     def _own_floor(self) -> Floor:
         assert self._floor is not None, "something came"
         return self._floor
 
-    def _of(self, urgency: int) -> Order:
-        child = self._children[urgency]
-        assert child is not None, "it has a head"
-        return child
 
-
-_URGENCY = {service_class: number for number, service_class in enumerate(ServiceClass)}
+_URGENCY = {service_class: float(number) for number, service_class in enumerate(ServiceClass)}
 _FLOOR = -1.0  # stands before every class

@@ -39,7 +39,7 @@ from cluster.serving.patience import USUAL, Patience
 from cluster.serving.plane_check import check_plane
 from cluster.serving.plane_view import plane_view, tenant_states
 from cluster.serving.policy import Policy, policy_named
-from cluster.serving.preemption import Preemption
+from cluster.serving.preemption import BATCH, Preemption
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.quota import Quotas
 from cluster.serving.retiring import Retiring
@@ -209,15 +209,18 @@ class Plane:
 
     def _assign(self, orders: Decisions) -> None:
         """Give engines what they have room for, from the lanes in which something changed."""
-        was_idle = not self._running
-        for assignment in self._batcher.assign(orders.lanes, orders.now_s):
-            for ticket in (tickets := assignment.tickets):
-                self._running[ticket.request.id] = ticket
-            self._preemption.given(tickets)
-            self._totals.picked(assignment, orders.now_s)
-            self._gate.given(orders.now_s, was_idle=was_idle)
+        now_s, running = orders.now_s, self._running
+        was_idle = not running
+        for assignment in self._batcher.assign(orders.lanes, now_s):
+            for ticket in assignment.tickets:
+                running[ticket.request.id] = ticket
+                if ticket.request.service_class is BATCH:
+                    self._preemption.given(ticket)
+            self._totals.picked(assignment, now_s)
+            if was_idle:
+                self._gate.goes_on(now_s)
             orders.dispatches.append(assignment.dispatch())
-        if taken_back := self._preemption.choose(orders.lanes, self._gate.max_waiting, orders.now_s):
+        if taken_back := self._preemption.choose(orders.lanes, self._gate.max_waiting, now_s):
             orders.take_back(taken_back)
             self._wakeups.may_be_due = True
         orders.lanes.clear()
@@ -277,23 +280,20 @@ class Plane:
         account = self._router.account(engine_id)
         if account is None:  # it was given up before; what it held was answered then
             return
-        lasts: dict[RequestId, Last] = {}
-        tokens: dict[RequestId, int] = {}
-        for last in ended:
-            lasts[last.request_id] = last
-            tokens[last.request_id] = 0 if type(last) is Failed else last.usage.completion_tokens
-        for ticket in self._router.release(account, tokens, orders.now_s):
-            last = lasts[request_id := ticket.request.id]
+        now_s = orders.now_s
+        for ticket, last in self._router.release(account, ended, now_s):
             if self._preemption.comes_back(ticket, last):
                 self._wait_again(ticket)
                 continue
-            self._gate.ended(ticket, last, orders.now_s)
+            self._gate.ended(ticket, last, now_s)
             if type(last) is not Failed:
-                self._arriving.ended(ticket, orders.now_s)
-                self._router.route.answered(ticket, last.usage)
-                self._queue.policy.ended(ticket, last.usage.prompt_tokens + last.usage.completion_tokens)
-            if not self._abandoned.tickets or self._abandoned.pop(request_id) is None:
-                del self._running[request_id]
+                usage = last.usage
+                if ticket.request.origin is not None:
+                    self._arriving.ended(ticket, now_s)
+                self._router.route.answered(ticket, usage)
+                self._queue.policy.ended(ticket, usage.prompt_tokens + usage.completion_tokens)
+            if not self._abandoned.tickets or self._abandoned.pop(last.request_id) is None:
+                del self._running[last.request_id]
                 self._answer(ticket, last, orders)
         orders.look_at(account.lanes_to_look_at(self._queue.waiting_among))
 

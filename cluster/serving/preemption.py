@@ -23,7 +23,7 @@ from sage.base.inference import TEXT_KINDS, Failed, Last, ServiceClass
 MAX_TAKEN_BACK = 1  # times, of one request
 MAX_LOOKED_AT = 16  # of those that could be taken back, for one that waits
 
-_INTERACTIVE, _BATCH = ServiceClass.INTERACTIVE, ServiceClass.BATCH
+_INTERACTIVE, BATCH = ServiceClass.INTERACTIVE, ServiceClass.BATCH
 
 
 class Preemption:
@@ -36,11 +36,10 @@ class Preemption:
         self.coming = Abandoned()
         self.num_taken_back = 0
 
-    def given(self, tickets: Iterable[Ticket]) -> None:
-        """Note what engines are given."""
-        for ticket in tickets:
-            if ticket.request.service_class is _BATCH and _may_come_back(ticket):
-                self._given[ticket.request.id] = ticket
+    def given(self, ticket: Ticket) -> None:
+        """Note what of class batch an engine is given."""
+        if _may_come_back(ticket):
+            self._given[ticket.request.id] = ticket
 
     def goes_on(self, request_id: RequestId) -> None:
         """Note that a request has its first token, or is over: it is not taken back any more."""

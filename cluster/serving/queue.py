@@ -24,7 +24,7 @@ class WaitingQueue:
         """`weight_of` a tenant is its share beside others where the policy is fair. `is_summed`: `ahead_of` and
         `num_waiting_of` will be asked; their sums cost as much as the rest of a place in the queue.
         """
-        self._policy = policy
+        self.policy = policy
         self._tickets: dict[RequestId, Ticket] = {}
         self._lanes: dict[Lane, _InLane] = {}  # those in which something waits
         self.num_reserved = 0
@@ -32,10 +32,6 @@ class WaitingQueue:
         self._is_summed = is_summed
         self._backlog = Backlog(weight_of, patience)
         self._num_removed = 0  # since the orders were last made anew: at most so many of their places are empty
-
-    @property
-    def policy(self) -> Policy:
-        return self._policy
 
     def __len__(self) -> int:
         return len(self._tickets)
@@ -51,7 +47,7 @@ class WaitingQueue:
         ticket.is_waiting, ticket.is_sparse = True, None
         waiting = self._lanes.get(lane)
         if waiting is None:
-            waiting = self._lanes[lane] = _InLane(self._policy.order())
+            waiting = self._lanes[lane] = _InLane(self.policy.order())
         waiting.num += 1
         if ticket.request.service_class is _INTERACTIVE:
             waiting.num_urgent += 1
@@ -119,7 +115,7 @@ class WaitingQueue:
     def ahead_of(self, ticket: Ticket) -> Ahead:
         """Return what would be served before a ticket that does not wait yet, about."""
         assert self._is_summed, "sums are kept only where they are asked for"
-        policy = self._policy
+        policy = self.policy
         return self._backlog.before(
             ticket, is_by_class=policy.is_by_class, is_by_due=policy.is_by_due, is_fair=policy.is_fair
         )
@@ -127,14 +123,14 @@ class WaitingQueue:
     def behind(self, ticket: Ticket) -> list[tuple[Ahead, Ahead]]:
         """Return what would be served after a ticket that does not wait yet, as far as one tenant alone waits; see
         `Backlog.behind`. Among tenants served alike nobody is put behind by how early another is due."""
-        policy = self._policy
+        policy = self.policy
         if not (policy.is_by_class and policy.is_by_due) or self._backlog.num_tenants(ticket.lane) > 1:
             return []
         return self._backlog.behind(ticket)
 
     def change_policy(self, policy: Policy) -> None:
         """Order what waits, and what comes, by `policy`."""
-        self._policy = policy
+        self.policy = policy
         self._rebuild()
 
     def lanes(self) -> Collection[Lane]:
@@ -163,9 +159,9 @@ class WaitingQueue:
         """Make the orders anew, without what was removed: O(1) a removal on average."""
         self._num_removed = 0
         for waiting in self._lanes.values():
-            waiting.order = self._policy.order()
+            waiting.order = self.policy.order()
         for ticket in self._tickets.values():
-            ticket.is_sparse = bool(ticket.is_sparse) and self._policy.favours_sparse  # it came when it came
+            ticket.is_sparse = bool(ticket.is_sparse) and self.policy.favours_sparse  # it came when it came
             self._lanes[ticket.lane].order.add(ticket)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cluster.runtime.states import TenantState
+from cluster.serving.fair import WeightOf, alike
 from cluster.serving.recent import Recent
 from cluster.serving.ticket import Ticket
 from sage.base.errors import InvalidRequest, QuotaExceeded, SageError
@@ -82,10 +83,12 @@ class Quotas:
         """Say whether there are no terms for anybody: then nothing is refused and nothing need be charged."""
         return not self._terms
 
-    def weight(self, tenant: str) -> float:
-        """Return the tenant's share beside those of others."""
-        if not self._terms:
-            return 1.0
+    @property
+    def weight(self) -> WeightOf:
+        """Returns a tenant's share beside those of others."""
+        return self._weight if self._terms else alike
+
+    def _weight(self, tenant: str) -> float:
         terms = self._terms_of(tenant)
         return 1.0 if terms is None else terms.weight
 

@@ -1,7 +1,7 @@
 """The accounts of engines, and which of those with room takes a request. Knows nothing of waiting or answers."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from cluster.serving.account import EngineAccount
 from cluster.serving.adapter_slots import AdapterSlots
@@ -18,8 +18,8 @@ from cluster.serving.slower import choice_of_speeds, is_fit, is_none_better
 from cluster.serving.speeds import Speed, Speeds
 from cluster.serving.ticket import Lane, Ticket, lane_for
 from cluster.serving.window import is_adaptive
-from sage.base.ids import EngineId, RequestId
-from sage.base.inference import TEXT_KINDS, Kind, ModelCard
+from sage.base.ids import EngineId
+from sage.base.inference import TEXT_KINDS, Kind, Last, ModelCard
 
 SLOTS_FOR_A_KEPT_ONE = 12
 """Of so many sequences of an engine that tenants share one is kept for what is sparse: a quiet tenant's p99 is 2.48
@@ -37,23 +37,21 @@ class Router:
         self._is_adaptive = is_adaptive(window)
         self._alike: dict[tuple[object, ...], Alike] = {}
         self._speeds = Speeds()
-        self._route: EngineRoute = route if route is not None else LeastWork()
+        self.route: EngineRoute = route if route is not None else LeastWork()
         self._kept = KeptExactly()
-        self._route.knows(self._kept)
+        self.route.knows(self._kept)
         self._accounts: dict[EngineId, EngineAccount] = {}
+        self.account = self._accounts.get
         self._sets = EngineSets()
         self._ready = ReadyAdapters()
         self._num_picks = 0
+        self._freed: EngineAccount | None = None
+        """Has a slot again, and no place yet, within one event: where all others are full it is picked at once."""
         self._shut = ShutEngines()
         self.favours_sparse = False
-        """Whether engines that several tenants share keep sequences for what is sparse, and it goes there at once.
-
-        Not where what would be late is refused: all that is let in comes in time, and it cost 3 % of the good requests
+        """Whether engines that several tenants share keep sequences for what is sparse, and it goes there at once. Not
+        where what would be late is refused: all that is let in comes in time, and it cost 3 % of the good requests
         of many tenants (simulated)."""
-
-    @property
-    def route(self) -> EngineRoute:
-        return self._route
 
     @property
     def window(self) -> str:
@@ -61,9 +59,6 @@ class Router:
 
     def __iter__(self) -> Iterator[EngineAccount]:
         return iter(self._accounts.values())
-
-    def account(self, engine_id: EngineId) -> EngineAccount | None:
-        return self._accounts.get(engine_id)
 
     def saw(self, engine_id: EngineId, said: Said) -> None:
         """Take what an engine says of itself; one that is not up is passed over."""
@@ -77,7 +72,7 @@ class Router:
 
     def cache_belief(self, account: EngineAccount) -> CacheBelief | None:
         """Return how it is known what an engine has cached of prompts; None where the route does not ask."""
-        if not self._route.is_by_cached or all(lane.kind in TEXT_KINDS for lane in account.lanes):
+        if not self.route.is_by_cached or all(lane.kind in TEXT_KINDS for lane in account.lanes):
             return None
         return "exact" if self._kept.tells(account.info.engine_id) else "learned"
 
@@ -113,7 +108,7 @@ class Router:
         account = self._accounts.pop(engine_id, None)
         if account is None:
             return None
-        self._route.gone(engine_id)
+        self.route.gone(engine_id)
         self._kept.forget(engine_id)
         account.version += 1
         self._shut.remove(account)
@@ -165,8 +160,18 @@ class Router:
         engines = self._sets.of(lane)
         if engines is None:
             return None
+        if (freed := self._freed) is not None:
+            is_alone = not engines.num_able and lane in freed.lanes and not engines.is_of_texts
+            if is_alone and freed.has_room_for_prompt() and self._is_shared(freed) is freed.is_shared:
+                return freed
+            self.settle()
         first, ready = engines.first(), self._ready
-        return ready.first(lane, first, self._route) if ready.engines and lane.model in ready.engines else first
+        return ready.first(lane, first, self.route) if ready.engines and lane.model in ready.engines else first
+
+    def has_slot_for_sparse(self, lane: Lane) -> bool:
+        """Say whether what is sparse may go to an engine though `pick` names none: one has a slot, kept or not."""
+        engines = self._sets.of(lane)
+        return self.favours_sparse and engines is not None and engines.num_able > 0
 
     def takes_at_once(self, lane: Lane) -> bool:
         """Say whether an engine has room for whatever waits in a lane: lesser ones may be worse than to wait."""
@@ -191,10 +196,12 @@ class Router:
         """Return the engine with a sequence, kept or not, where the first token of `ticket` would come first, of those
         that have its prompt cached and of MAX_SCANNED more; None where none has one or nothing is known of its times.
         """
+        if self._freed is not None and self.pick(ticket.lane) is self._freed:
+            return self._freed  # no other has one
         best, least_s = None, math.inf
         for account in self._scanned(ticket):
             if account.is_able and account.has_slot_for(ticket.lane):
-                uncached_tokens = self._route.uncached_tokens(ticket, account)
+                uncached_tokens = self.route.uncached_tokens(ticket, account)
                 if not is_fit(account, ticket, uncached_tokens, now_s):
                     continue
                 comes_s = account.first_token_in_s(uncached_tokens, now_s, ticket.lane)
@@ -209,7 +216,7 @@ class Router:
         engines = self.serving(ticket.lane)
         if len(engines) <= MAX_SCANNED:
             return engines
-        holders = [self._accounts[id] for id in self._route.holders(ticket) if id in self._accounts]
+        holders = [self._accounts[id] for id in self.route.holders(ticket) if id in self._accounts]
         begin = self._num_picks * MAX_SCANNED % len(engines)
         some = engines[begin : begin + MAX_SCANNED]
         return [*(each for each in holders if ticket.lane in each.lanes), *some, *engines[: MAX_SCANNED - len(some)]]
@@ -222,22 +229,22 @@ class Router:
         if engines.lesser:
             some = dict.fromkeys(self._firsts(first, ticket.lane))
             serving = engines.accounts
-            return choice_of_speeds(some, ticket, now_s, self._route, self._accounts, serving=serving)
-        if engines.num_able == 1:  # no route has a choice
+            return choice_of_speeds(some, ticket, now_s, self.route, self._accounts, serving=serving)
+        if engines.num_able <= 1:  # no route has a choice
             return first
-        return self._route.choose(ticket, first, self._accounts)
+        return self.route.choose(ticket, first, self._accounts)
 
     def uncached_tokens(self, ticket: Ticket, account: EngineAccount) -> int:
         """Return how much of the prompt an engine does not have cached, as far as is known."""
-        return self._route.uncached_tokens(ticket, account)
+        return self.route.uncached_tokens(ticket, account)
 
     def affinity_tokens(self, ticket: Ticket) -> float | None:
         """Return how many of its tokens an engine has cached, as far as is known; None where the route does not ask."""
-        return self._route.affinity_tokens(ticket)
+        return self.route.affinity_tokens(ticket)
 
     def change_route(self, route: EngineRoute) -> None:
         """Give what is picked from now on to engines by `route`."""
-        self._route = route
+        self.route = route
         route.knows(self._kept)
         for engines in self._sets.all():
             engines.clear()
@@ -246,7 +253,7 @@ class Router:
 
     def charge(self, account: EngineAccount, tickets: Sequence[Ticket], now_s: float, batch: int | None = None) -> None:
         """Account `tickets` to an engine that has room for them; `batch` numbers an embedding batch."""
-        given = self._route.given
+        given = self.route.given
         for ticket in tickets:
             account.take(ticket, given(ticket, account), now_s)
             ticket.batch = batch
@@ -257,6 +264,10 @@ class Router:
             account.texts.given(batch, tickets, now_s)
         self._num_picks += 1
         account.last_pick = self._num_picks
+        if account is self._freed:
+            self._freed = None
+            if len(account.held) == account.num_held:  # as full as before: it had no place, and gets none
+                return
         self._changed(account)
 
     def close_slot(self, account: EngineAccount, adapter: str) -> None:
@@ -281,19 +292,20 @@ class Router:
             self._changed(other)
         return changed or bool(fitting) or (account.is_open and not was_open)
 
-    def release(self, account: EngineAccount, ended: Mapping[RequestId, int], now_s: float) -> list[Ticket]:
-        """Return the tickets of these ids that the engine held; it holds them no more. `ended` says how many tokens
-        each answer has."""
-        released: list[Ticket] = []
-        for request_id, num_tokens in ended.items():
-            ticket = account.held.get(request_id)
-            if ticket is None:
-                continue
-            released.append(ticket)
-            account.drop(ticket, num_tokens, now_s)
-        if released:
+    def release(self, account: EngineAccount, ended: Iterable[Last], now_s: float) -> list[tuple[Ticket, Last]]:
+        """Return the tickets that an engine held of those that ended, each with how; it holds them no more."""
+        released = [(ticket, last) for last in ended if (ticket := account.drop(last, now_s)) is not None]
+        if released and (account.is_able or account.is_retired or account.slots is not None or self._speeds.are_many):
             self._changed(account)
+        elif released:
+            self._freed = account
         return released
+
+    def settle(self) -> None:
+        """Give whoever was freed, and not picked since, its place."""
+        if self._freed is not None:
+            freed, self._freed = self._freed, None
+            self._changed(freed)
 
     def _place_anew(self, speeds: Sequence[Speed]) -> bool:
         """Let engines whose slowness is another now stand by it; say whether there are any."""
@@ -302,44 +314,36 @@ class Router:
                 self._changed(account)
         return bool(speeds)
 
+    def _is_shared(self, account: EngineAccount) -> bool:
+        return self.favours_sparse and account.window.is_shared
+
     def _changed(self, account: EngineAccount) -> None:
         """Make earlier heap places of `account` void and give it new ones where it has room."""
-        num_held, was_held, was_able = len(account.held), account.num_held, account.is_able
-        was_kept, max_running = account.kept_slots, account.info.max_running
-        account.is_shared = is_shared = self.favours_sparse and account.window.is_shared
-        account.kept_slots = kept = max_running // SLOTS_FOR_A_KEPT_ONE if is_shared else 0
+        if self._is_shared(account) is not account.is_shared:
+            account.is_shared = not account.is_shared
+            self._sets.keep(account, account.info.max_running // SLOTS_FOR_A_KEPT_ONE if account.is_shared else 0)
+        is_able = account.free_slots() > 0 and not account.is_retired
+        self._sets.hold(account, is_able=is_able)
         account.version += 1
-        account.num_held = num_held
-        account.is_able = is_able = num_held < max_running and not account.is_retired
-        has_open_slot = is_able and num_held < max_running - kept
-        account.is_open = is_open = has_open_slot and account.prefill_tokens <= account.window.tokens
-        if has_open_slot and not is_open:
+        account.is_open = account.has_room_for_prompt()
+        if not account.is_open and account.has_open_slot():
             self._shut.put(account)
         elif self._is_adaptive:
             self._shut.remove(account)
-        place = (self._route.standing(account), account.last_pick, account.version, account) if is_able else None
-        can_load = account.slots is None or account.slots.can_load
-        for engines, is_adapter in self._sets.of_engine(account):
-            engines.free_slots += was_held - num_held
-            if is_able is not was_able:
-                engines.num_able += is_able - was_able
-            if kept != was_kept:
-                engines.kept_slots += kept - was_kept
-            if place is None or (is_adapter and not can_load):
-                continue
-            if account.has_room_for_texts() if engines.is_of_texts else is_open:
-                engines.put(place)
+        if is_able:
+            self._sets.put((self.route.standing(account), account.last_pick, account.version, account))
         if account.slots is not None:
             self._ready.look(account, account.slots)
 
     def check(self) -> None:
         """Assert what always holds; for tests."""
+        assert self._freed is None, "all have their places"
         for account in self._accounts.values():
             account.check()
             is_shut = account.has_open_slot() and not account.is_open
             assert is_shut is (account in self._shut), "who is shut is known"
             assert not is_shut or self._shut.tokens_of(account) == account.prefill_tokens, "and stands by its prompts"
-            for engines, _ in self._sets.of_engine(account):
+            for engines in self._sets.of_engine(account):
                 for lane in engines.lanes:
                     if account.has_room(lane.kind) and account.has_slot_for(lane):
                         assert self.pick(lane) is not None, "room is found"

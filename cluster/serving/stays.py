@@ -29,7 +29,8 @@ class Stays:
 
     def waits(self, lane: Lane) -> None:
         """Note that something waits in a lane for which no engine has room."""
-        if any(account.slots is not None for account in self._router.serving(lane)[:1]):
+        serving = self._router.serving(lane)
+        if serving and serving[0].slots is not None:
             self._waiting[lane] = None
 
     def lane_instead(self, lane: Lane, ticket: Ticket, account: EngineAccount, now_s: float) -> Lane:

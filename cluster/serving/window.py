@@ -59,12 +59,17 @@ class PromptWindow:
         self._num_seen = 0
         self._last_tenant: str | None = None
         self._since_other = _SHARED  # prompts of that tenant, one after the other
+        self.is_shared = False
+        """Whether prompts of several tenants were worked off lately."""
         self._tenants: set[str] = set()  # whose prompts were seen since the window changed: two turns' worth at most
 
     def worked_off(self, tokens: int, took_s: float, tenant: str) -> None:
         """Note that the engine took so long for so many prompt tokens of a tenant, and had not been out of work."""
-        is_other = self._last_tenant is not None and tenant != self._last_tenant
-        self._since_other = 0 if is_other else self._since_other + 1
+        if tenant == self._last_tenant:
+            self._since_other += 1
+            self.is_shared = self._since_other < _SHARED
+        elif self._last_tenant is not None:
+            self._since_other, self.is_shared = 0, True
         self._last_tenant = tenant
         if not self._is_adaptive:
             return
@@ -75,11 +80,6 @@ class PromptWindow:
             self._adapt()
             self._tenants.clear()
         self.tokens = self._tokens * (1 + self._turn())
-
-    @property
-    def is_shared(self) -> bool:
-        """Say whether prompts of several tenants were worked off lately."""
-        return self._since_other < _SHARED
 
     def _turn(self) -> int:
         return self._num_seen // _TURN % 2

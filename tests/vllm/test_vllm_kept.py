@@ -11,7 +11,7 @@ from cluster.serving.routes import route_named
 from cluster.serving.size import BLOCK_BYTES, TextSizing
 from cluster.serving.ticket import Ticket, lane_of, ticket_for
 from sage.base.ids import RequestId
-from sage.base.inference import GenerateRequest, Sampling
+from sage.base.inference import Finished, GenerateRequest, Sampling, Usage
 from tests.contract.driven import Hosted, answer
 from tests.vllm.server import VllmServer, python_with, vllm_servers
 
@@ -58,7 +58,9 @@ class Belief:
 
     def asked(self, ticket: Ticket) -> None:
         self._router.charge(self._account, [ticket], 0.0)
-        self._router.release(self._account, {ticket.request.id: 1}, 1.0)
+        engine_id, usage = self._account.info.engine_id, Usage(ticket.size.prompt_tokens, 1)
+        self._router.release(self._account, [Finished(ticket.request.id, "stop", usage, engine_id)], 1.0)
+        self._router.settle()
 
 
 def prompt(name: str, text: str) -> Ticket:

@@ -69,7 +69,8 @@ def test_to_load_in_place_of_another_counts_more() -> None:
     ticket = waiting(chat("a", model="law"))
     router.charge(account, (ticket,), 0.0)
     assert account.loading_tokens(lane_of(ticket.request)) == 0.0
-    router.release(account, {RequestId("a"): 1}, 1.0)
+    router.release(account, [finished("a")], 1.0)
+    router.settle()
     assert account.loading_tokens(lane) == TIMES_IF_OUT_GOES * ASSUMED_TOKENS
 
 

@@ -8,7 +8,7 @@ from cluster.serving.route import Router
 from cluster.serving.routes import route_named
 from cluster.serving.size import TextSizing
 from sage.base.settings import TenantSettings
-from tests.unit.serving.arrange import chat, chat_engine, waiting
+from tests.unit.serving.arrange import chat, chat_engine, finished, waiting
 from tests.unit.serving.plainly import PlainAuto, PlainDlpm, PlainHybrid
 from tests.unit.serving.side_by_side import SideBySide
 
@@ -62,7 +62,7 @@ def test_where_one_engine_alone_has_a_slot_no_route_would_choose_another(route: 
     for n, ticket in enumerate(tickets):
         if n >= len(accounts):
             account = accounts[n * 7 % 4]
-            router.release(account, dict.fromkeys(tuple(account.held), 5), float(n))
+            router.release(account, [finished(id) for id in account.held], float(n))
             assert router.route.choose(ticket, account, {each.info.engine_id: each for each in accounts}) is account
         chosen = router.choose(ticket, 0.0)
         assert chosen is not None

@@ -10,7 +10,7 @@ from cluster.serving.ticket import Lane, Ticket
 from cluster.serving.window import BEGIN_TOKENS
 from sage.base.ids import EngineId
 from sage.base.inference import Kind, ModelCard, Request
-from tests.unit.serving.arrange import CHAT_CARD, EMBED_CARD, chat, chat_engine, embed, embed_engine, waiting
+from tests.unit.serving.arrange import CHAT_CARD, EMBED_CARD, chat, chat_engine, embed, embed_engine, finished, waiting
 
 CHAT = Lane("chat", Kind.CHAT)
 
@@ -47,7 +47,9 @@ def test_the_pick_is_the_least_loaded_engine_with_room_as_a_full_scan_finds_it(s
             engine_id, old = held.pop(rng.randrange(len(held)))
             account = router.account(engine_id)
             assert account is not None
-            assert router.release(account, {old.request.id: 0}, 1.0) == [old]
+            last = finished(old.request.id)
+            assert router.release(account, [last, last], 1.0) == [(old, last)]
+            router.settle()
         router.check()
 
 
@@ -77,7 +79,7 @@ def test_an_engine_for_both_kinds_counts_all_it_holds_against_one_window() -> No
     router.charge(account, [ticket(chat("c"))], 0.0)
     assert router.pick(CHAT) is None
     assert router.pick(Lane("embed", Kind.EMBED)) is None
-    router.release(account, {ticket(embed("e")).request.id: 0}, 1.0)
+    router.release(account, [finished("e")], 1.0)
     assert router.pick(CHAT) is account
 
 
@@ -107,3 +109,19 @@ def test_an_engine_has_room_once_the_window_grew_by_what_one_that_is_alike_worke
     assert opened.count(True) == 1
     router.remove(shut.info.engine_id)
     router.check()
+
+
+def test_who_alone_has_a_slot_again_is_picked_at_once_and_keeps_a_place_where_it_is_not() -> None:
+    router = Router()
+    accounts = [router.add(chat_engine(f"c{n}", max_running=1)) for n in range(3)]
+    for n, account in enumerate(accounts):
+        router.charge(account, [ticket(chat(f"r{n}"))], 0.0)
+    router.release(accounts[1], [finished("r1")], 1.0)
+    assert router.pick(CHAT) is accounts[1]
+    router.charge(accounts[1], [ticket(chat("next"))], 1.0)
+    router.check()
+    assert router.pick(CHAT) is None
+    router.release(accounts[2], [finished("r2")], 2.0)
+    router.settle()
+    router.check()
+    assert router.pick(CHAT) is accounts[2]

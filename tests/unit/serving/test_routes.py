@@ -12,7 +12,7 @@ from cluster.serving.size import PromptPrefix, TextSizing
 from sage.base.errors import UnknownPolicy
 from sage.base.ids import EngineId
 from sage.base.inference import ChatMessage, ChatRequest, Request, Usage
-from tests.unit.serving.arrange import chat, chat_engine, waiting
+from tests.unit.serving.arrange import chat, chat_engine, finished, waiting
 
 SYSTEM = "You answer questions about trains. " * 20
 
@@ -36,7 +36,8 @@ class Routed:
     def end(self, engine: str, *ids: str) -> None:
         account = self.router.account(EngineId(engine))
         assert account is not None
-        self.router.release(account, {id: 0 for id in account.held if id in ids}, 1.0)
+        self.router.release(account, [finished(id) for id in ids], 1.0)
+        self.router.settle()
         self.router.check()
 
     def give_and_end(self, request: Request) -> str:
