@@ -59,6 +59,8 @@ class Gate:
     def let_in(self, ticket: Ticket, now_s: float) -> None:
         """Note that a request may wait."""
         self._router.route.came(ticket)
+        if self.is_by_deadline:
+            self._preference.let_in(ticket)
         if self._has_terms:
             self._quotas.charge(ticket, now_s)
 
@@ -66,19 +68,23 @@ class Gate:
         """Note that the first token of a ticket came."""
         if self.is_by_deadline:
             self.forecast.began(ticket, now_s)
+            if ticket.first_s == now_s:  # said once more it began before; texts have none
+                self._preference.began(ticket, now_s)
 
     def ended(self, ticket: Ticket, last: Last, now_s: float) -> None:
         """Note that an engine is done with a request: what it is given while it fills up says nothing of its speed."""
         self._drain_rate.left(1, now_s)
         if self.is_by_deadline:
             self.forecast.ended(ticket, now_s)
-            if type(last) is not Failed:
-                self._preference.answered(ticket, last.usage.completion_tokens)
+            tokens = None if type(last) is Failed else last.usage.completion_tokens
+            self._preference.over(ticket, tokens, now_s)
         if self._has_terms:
             self._quotas.settle(ticket, last, now_s)
 
     def came_to_nothing(self, ticket: Ticket, now_s: float) -> None:
         """Note that a request is over that no engine worked on to its end."""
+        if self.is_by_deadline and ticket.first_s is not None:
+            self._preference.over(ticket, None, now_s)
         self._quotas.settle(ticket, None, now_s)
 
     def invalid(self, request: Request, lane: Lane) -> SageError | None:
@@ -132,7 +138,7 @@ class Gate:
         ticket.forecast_s = self.forecast.first_token_in_s(ticket, now_s)
         caution = self.forecast.caution * self._preference.came(ticket)
         if self._queue.policy.is_by_work:
-            caution *= self._preference.came_to_work(ticket)
+            caution = max(caution, self._preference.came_to_work(ticket, now_s))
         forecast_s = None if ticket.forecast_s is None else caution * ticket.forecast_s
         due_in_s = ticket.due_s - now_s
         if forecast_s is None:

@@ -4,8 +4,11 @@ from collections import deque
 
 import pytest
 
+from cluster.serving.events import EngineEnded
 from cluster.serving.plane import Plane
 from sage.base.errors import UnknownPolicy
+from sage.base.ids import EngineId
+from sage.base.inference import ChatRequest
 from tests.unit.serving.arrange import (
     BATCH,
     INTERACTIVE,
@@ -15,6 +18,7 @@ from tests.unit.serving.arrange import (
     dispatched,
     embed,
     embed_engine,
+    finished,
 )
 
 
@@ -132,3 +136,73 @@ def test_a_first_burst_of_texts_is_not_refused_for_what_single_ones_took() -> No
         plane.end("e1", f"one{number}")
     plane.submit(embed("many", num_texts=64, timeout_s=1.0))
     assert plane.outcome("many") == "open"
+
+
+def talker(id: str, timeout_s: float) -> ChatRequest:
+    """Return a request whose answer is long."""
+    return chat(id, num_characters=2_000, max_tokens=None, timeout_s=timeout_s)
+
+
+def reader(id: str, timeout_s: float) -> ChatRequest:
+    """Return a request whose prompt is long, and its answer short."""
+    return chat(id, num_characters=8_000, max_tokens=None, timeout_s=timeout_s)
+
+
+def plane_of_talkers_and_readers(num_refused: int, *, num_ended: int = 60) -> CheckedPlane:
+    """Return a plane whose one engine has the first token after a second, and which refused so many talkers and readers
+    for each that was let in; of the talkers some have ended: the last with 800 tokens, or while others run with 10."""
+    plane = CheckedPlane(Plane(("chat", "embed"), policy="hybrid", admission="deadline"))
+    plane.up(chat_engine(max_running=64))
+    for number in range(60):
+        plane.submit(talker(f"t{number}", 1e3), reader(f"r{number}", 1e3))
+        for again in range(num_refused):
+            plane.submit(talker(f"late t{number}-{again}", 1e-3), reader(f"late r{number}-{again}", 1e-3))
+        plane.now_s += 1.0
+        plane.first(f"t{number}", f"r{number}")
+        plane.now_s += 1.0
+        lasts = [finished(f"r{number}", completion_tokens=10)]
+        if number < num_ended:
+            lasts.append(finished(f"t{number}", completion_tokens=800 if num_ended == 60 else 10))
+        plane.handle(EngineEnded(EngineId("c1"), tuple(lasts)))
+    return plane
+
+
+def test_where_requests_are_refused_those_with_long_answers_must_have_time_to_spare() -> None:
+    plane = plane_of_talkers_and_readers(3)
+    plane.submit(talker("t", 2.5), reader("r", 2.5))
+    assert (plane.outcome("t"), plane.outcome("r")) == ("SAGE-2201", "open")
+
+
+def test_where_none_are_refused_nobody_must_have_time_to_spare() -> None:
+    plane = plane_of_talkers_and_readers(0)
+    plane.submit(talker("t", 2.5), reader("r", 2.5))
+    assert (plane.outcome("t"), plane.outcome("r")) == ("open", "open")
+
+
+def test_answers_that_run_are_known_to_be_long_before_they_end() -> None:
+    plane = plane_of_talkers_and_readers(3, num_ended=20)
+    plane.submit(talker("t", 2.5), reader("r", 2.5))
+    assert (plane.outcome("t"), plane.outcome("r")) == ("SAGE-2201", "open")
+
+
+def test_answers_of_an_engine_that_was_lost_run_no_more() -> None:
+    plane = plane_of_talkers_and_readers(3, num_ended=20)
+    plane.down("c1")
+    plane.up(chat_engine("c1", max_running=64))
+    plane.now_s += 1.0
+    plane.submit(talker("let in", 1e3), reader("r", 1e3))
+    plane.now_s += 1.0
+    plane.first("let in", "r")
+    plane.submit(talker("t", 2.5))
+    assert plane.outcome("t") == "open"
+
+
+def test_a_first_token_that_is_said_again_begins_no_answer() -> None:
+    plane = plane_of_talkers_and_readers(3, num_ended=59)
+    for _ in range(200):
+        plane.now_s += 0.01
+        plane.first("t59")
+    plane.end("c1", "t59")
+    plane.now_s += 60.0
+    plane.submit(talker("t", 2.5))
+    assert plane.outcome("t") == "open"
