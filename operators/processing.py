@@ -16,8 +16,9 @@ from operators.spilled import Spilled, refuse_stored
 from operators.state import SavedRows, StepState
 from operators.tables import Table
 from operators.timed_state import Fired
+from operators.undoing import Before
 from sage.flow.declared_states import declared_states
-from sage.flow.graph import Step
+from sage.flow.graph import OnError, Step
 from sage.flow.process import KeyedProcess, Store
 
 
@@ -131,7 +132,7 @@ class Processing:
 
     def lines(self, number: int, names: dict[str, Any]) -> tuple[list[str], list[str]]:
         context, on_record = f"context{number}", f"on_record{number}"
-        names |= {context: self._context, on_record: self._process.on_record}
+        names |= {context: self._context, on_record: self._on_record()}
         names |= {f"get{number}": self._kept.get, f"begin{number}": self._begin}
         names |= {f"mark{number}": self._rows.marks.add, "ONE_RECORD": ONE_RECORD, f"listed{number}": self._listed}
         return [], [
@@ -145,6 +146,12 @@ class Processing:
             f"found = {on_record}({self._record()}, {context})",
             f"if found is not None: out.extend(found if type(found) not in ONE_RECORD else listed{number}(found))",
         ]
+
+    def _on_record(self) -> Callable[[Any, _Context], Iterable[Any] | None]:
+        """Return what is called with each record; only a step that goes on after a failure takes back what it did."""
+        on_record = self._process.on_record
+        is_final = self._step.on_error is OnError.FAIL
+        return on_record if is_final else lambda record, context: self._called(lambda: on_record(record, context))
 
     def _record(self) -> str:
         """Return what a record is to the process, where `x` came to the step."""
@@ -208,6 +215,13 @@ class Processing:
         if (alarm := self._ringing.pop(key, None)) is not None:
             self._alarms.drop(alarm[0])
 
+    def _put_back_alarm(self, key: Hashable, alarm: tuple[int, float] | None) -> None:
+        """Have a key the alarm that it had; of one that was dropped or replaced the time counts anew."""
+        if self._ringing.get(key) != alarm:
+            self.drop_alarm(key)
+            if alarm is not None:
+                self.set_alarm(key, alarm[1])
+
     def aside(self, tag: str, record: Any, time_s: float | None) -> None:
         self._sides.add(tag, record, time_s)
 
@@ -251,8 +265,18 @@ class Processing:
             times.extend([time_s] * (len(results) - num_before))
 
     def _called(self, call: Callable[[], Iterable[Any] | None]) -> list[Any]:
-        found = call()
-        return [] if found is None else self._listed(found)
+        """Return what a method gives; what it changed is taken back where it fails, and may be tried again."""
+        own, key = self._context.own, self._context.key
+        is_final, alarm = self._step.on_error is OnError.FAIL, self._ringing.get(key)
+        before = None if is_final else Before(own.values, own.timers, own.expiry_s, self._sides)
+        try:
+            found = call()
+            return [] if found is None else self._listed(found)
+        except Exception:
+            if before is not None:
+                before.put_back()
+                self._put_back_alarm(key, alarm)
+            raise
 
     def _expire(self, time_s: float, key: Hashable, name: str) -> None:
         own = self._kept.get(key)

@@ -1,6 +1,6 @@
 """What leaves a step beside its main stream, by tag, until it is taken after the batch. Knows no predicate."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,16 @@ class Sides:
     def adder(self, tag: str) -> Add:
         """Return what puts a record aside under `tag`."""
         return partial(self.add, tag)
+
+    def lens(self) -> Mapping[str, int]:
+        """Return how many records are kept under each tag."""
+        return {tag: len(values) for tag, (values, _) in self._kept.items()}
+
+    def cut(self, lens: Mapping[str, int]) -> None:
+        """Forget what was put aside since there were so many."""
+        for tag, length in lens.items():
+            for column in self._kept[tag]:
+                del column[length:]
 
     def take(self) -> list[Command]:
         """Return what emits each side, with the watermark, and forget it."""
