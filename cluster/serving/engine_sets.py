@@ -112,21 +112,16 @@ class EngineSets:
             engines.kept_slots += kept_slots - account.kept_slots
         account.kept_slots = kept_slots
 
-    def hold(self, account: EngineAccount, *, is_able: bool) -> None:
-        """Take how much an engine holds now; `is_able`: whether it is not to end and has a slot."""
-        num_held, more_able = len(account.held), is_able - account.is_able
-        num_freed = account.num_held - num_held
-        for engines, _ in self._of_engine[account]:
+    def look(self, account: EngineAccount, place: Place | None) -> None:
+        """Take how much an engine holds now; `place`: what it gets where it has room, None where it is not able."""
+        num_held, is_able = len(account.held), place is not None
+        num_freed, more_able = account.num_held - num_held, is_able - account.is_able
+        account.num_held, account.is_able = num_held, is_able
+        slots = account.slots
+        for engines, is_adapter in self._of_engine[account]:
             engines.free_slots += num_freed
             engines.num_able += more_able
-        account.num_held, account.is_able = num_held, is_able
-
-    def put(self, place: Place) -> None:
-        """Give an engine a place in the sets of what it has room for."""
-        account = place[3]
-        can_load = account.slots is None or account.slots.can_load
-        for engines, is_adapter in self._of_engine[account]:
-            if is_adapter and not can_load:
+            if place is None or (is_adapter and slots is not None and not slots.can_load):
                 continue
             if account.has_room_for_texts() if engines.is_of_texts else account.is_open:
                 engines.put(place)

@@ -152,7 +152,7 @@ class Classes:
         order = self._children.get(ticket.request.service_class)
         if order is None:
             order = self._children[ticket.request.service_class] = self._child()
-            self._by_urgency = [self._children[each] for each in ServiceClass if each in self._children]
+            self._by_urgency = [self._children[each] for each in _URGENCY if each in self._children]
             self._floor = self._floors.of(ticket.lane)
         order.add(ticket)
         self._picked = None

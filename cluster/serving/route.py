@@ -303,8 +303,8 @@ class Router:
 
     def settle(self) -> None:
         """Give whoever was freed, and not picked since, its place."""
-        if self._freed is not None:
-            freed, self._freed = self._freed, None
+        freed, self._freed = self._freed, None
+        if freed is not None:
             self._changed(freed)
 
     def _place_anew(self, speeds: Sequence[Speed]) -> bool:
@@ -322,16 +322,16 @@ class Router:
         if self._is_shared(account) is not account.is_shared:
             account.is_shared = not account.is_shared
             self._sets.keep(account, account.info.max_running // SLOTS_FOR_A_KEPT_ONE if account.is_shared else 0)
-        is_able = account.free_slots() > 0 and not account.is_retired
-        self._sets.hold(account, is_able=is_able)
+        is_able = (num_free := account.free_slots()) > 0 and not account.is_retired
+        has_open_slot = is_able and num_free > account.kept_slots
+        account.is_open = has_open_slot and account.prefill_tokens <= account.window.tokens
         account.version += 1
-        account.is_open = account.has_room_for_prompt()
-        if not account.is_open and account.has_open_slot():
+        if has_open_slot and not account.is_open:
             self._shut.put(account)
         elif self._is_adaptive:
             self._shut.remove(account)
-        if is_able:
-            self._sets.put((self.route.standing(account), account.last_pick, account.version, account))
+        place = (self.route.standing(account), account.last_pick, account.version, account) if is_able else None
+        self._sets.look(account, place)
         if account.slots is not None:
             self._ready.look(account, account.slots)
 
