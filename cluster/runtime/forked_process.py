@@ -70,21 +70,31 @@ class ForkedProcess(OwnedProcess):
 
 
 def fork_waiting(num: int, be: Be, *, closes: Iterable[int] = ()) -> tuple[WaitingChild, ...]:
-    """Fork `num` processes off; each closes `closes`, waits, and ends with what `be` returns.
+    """Fork up to `num` processes off, as many as the system lets; each closes `closes`, waits, and ends with what `be`
+    returns.
 
     In them this ends by SystemExit. To be called while there is no other thread, lock or connection.
     """
     children: list[WaitingChild] = []
     for _ in range(num):
         siblings = [fd for child in children if child.stdin for fd in (child.alive_fd, child.stdin.fileno())]
-        children.append(_forked(be, [*closes, *siblings]))  # who holds a sibling's pipe would hide that we ended
+        child = _forked(be, [*closes, *siblings])  # who holds a sibling's pipe would hide that we ended
+        if child is None:
+            break
+        children.append(child)
     return tuple(children)
 
 
-def _forked(be: Be, closes: Iterable[int]) -> WaitingChild:
+def _forked(be: Be, closes: Iterable[int]) -> WaitingChild | None:
+    """Return a process, None where the system has none to give."""
     alive_fd, child_fd = os.pipe()
     told_fd, stdin_fd = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        for fd in (alive_fd, child_fd, told_fd, stdin_fd):
+            os.close(fd)
+        return None
     if pid == 0:
         os.setpgid(0, 0)
         for fd in (alive_fd, stdin_fd, *closes):

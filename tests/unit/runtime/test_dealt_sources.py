@@ -120,7 +120,7 @@ def test_partitions_go_on_in_event_time_however_many_instances_read_them(seeds: 
 
 
 class Pausing(SensorReader):
-    """Rests where it has nothing for now."""
+    """Rests where it has nothing yet."""
 
     def pause_s(self) -> float:
         return 0.5

@@ -1,9 +1,14 @@
 """Processes forked off before they are needed: told once what to be, heard when they end, gone with their parent."""
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from cluster.runtime.forked_process import fork_waiting
 
 DEADLINE_S = 20.0
 BEGINNING = """
@@ -93,3 +98,15 @@ print(process.reap())
         tmp_path,
     )
     assert done.stdout.splitlines() == ["was killed by SIGKILL"], done.stderr
+
+
+def test_where_the_system_has_no_process_to_give_none_is_forked_and_nothing_is_left_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused() -> int:
+        raise BlockingIOError(errno.EAGAIN, "no process is to be had")
+
+    monkeypatch.setattr(os, "fork", refused)
+    before = os.listdir("/dev/fd")
+    assert fork_waiting(2, int) == ()
+    assert os.listdir("/dev/fd") == before
