@@ -1,6 +1,7 @@
 """Run a step again on a record that it failed on, under the debugger. Knows nothing of how flows run."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -109,19 +110,23 @@ def _function_of(step: "Step") -> "Callable[[Any], Any]":
     return call
 
 
-def _debug(call: "Callable[[Any], Any]", record: Any) -> None:
+def is_of_python(file: str) -> bool:
+    """Say whether code is part of Python itself; packages that are installed beside it are not."""
     import sysconfig
-    from pdb import Pdb, post_mortem
 
-    library = sysconfig.get_paths()["stdlib"]
+    is_beside = not {"site-packages", "dist-packages"}.isdisjoint(Path(file).parts)
+    return file.startswith("<") or (file.startswith(sysconfig.get_paths()["stdlib"]) and not is_beside)
+
+
+def _debug(call: "Callable[[Any], Any]", record: Any) -> None:
+    from pdb import Pdb, post_mortem
 
     class Debugger(Pdb):
         has_stopped = False
 
         def stop_here(self, frame: Any) -> bool:
             """Of what runs a coroutine, before the user's first line, nothing is shown; `s` goes anywhere later."""
-            file = frame.f_code.co_filename
-            if not self.has_stopped and file.startswith(("<", library)):
+            if not self.has_stopped and is_of_python(frame.f_code.co_filename):
                 return False
             stops = bool(super().stop_here(frame))
             self.has_stopped = self.has_stopped or stops

@@ -3,11 +3,12 @@
 import io
 import json
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
-from cluster.commands.replay import replay
+from cluster.commands.replay import is_of_python, replay
 from cluster.jobs.flow_file import flows_in
 from sage.cli import new_app, run_command
 from sage.flow.connectors.http_source import HttpSource
@@ -155,3 +156,11 @@ def test_what_is_not_there_is_told(written: Path, capsys: pytest.CaptureFixture[
     letter_id = letter_of("parse", capsys)
     written.unlink()
     assert f"{written}, which is no file" in shown(capsys, letter_id, status=1)
+
+
+def test_the_debugger_passes_by_python_itself_and_no_package_that_is_installed_beside_it() -> None:
+    library = sysconfig.get_paths()["stdlib"]
+    assert is_of_python(f"{library}/asyncio/runners.py")
+    assert is_of_python("<frozen importlib._bootstrap>")
+    assert not is_of_python(f"{library}/site-packages/users/steps.py")
+    assert not is_of_python(__file__)
