@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from operators.machine import DeadLetter
-from sage.base.errors import CallerError, CheckpointUnusable, RecordFailed, SageError
+from sage.base.errors import CallerError, CheckpointUnusable, DiskFull, RecordFailed, SageError
 from sage.flow.graph import OnError, Step
 
 GENERATED = "<fused steps>"
@@ -54,7 +54,7 @@ class Failures:
         `num_tries`: how many were made; None: as many as the step allows. Raises `error` itself where state cannot be
         read or written: no record is to blame for that.
         """
-        if isinstance(error, CheckpointUnusable):
+        if isinstance(error, CheckpointUnusable | DiskFull):
             raise error
         if step.on_error is not OnError.DEAD_LETTER:
             raise record_failed(step, error, records, numbers, num_tries) from error
@@ -99,7 +99,7 @@ class Failures:
 
 def num_tries_left(step: Step, error: BaseException) -> int:
     """Return how often `step` may be called again after its first `error`; a CallerError would only come again."""
-    return 0 if isinstance(error, CallerError | CheckpointUnusable) else step.retries
+    return 0 if isinstance(error, CallerError | CheckpointUnusable | DiskFull) else step.retries
 
 
 def record_failed(

@@ -107,6 +107,10 @@ class RealDisk:
                 while left:
                     left = left[os.write(number, left) :]
             settle(number)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(self._folder / name)  # on a full disk it would take the room that others wait for
+            raise
         finally:
             os.close(number)
 

@@ -20,7 +20,8 @@ from zlib import crc32
 from cluster.checkpoints.disk import LIVE, STAGED, STORE, Disk
 from cluster.checkpoints.manifest import SUFFIX, Manifest, bytes_of_manifest, manifest_from_bytes, manifest_name
 from cluster.runtime.saving import SavedPiece
-from sage.base.errors import CheckpointUnusable
+from sage.base.errors import CheckpointUnusable, SageError
+from sage.base.full_disk import disk_full, is_full
 
 PART = ".part"
 CALLS = ".calls"
@@ -123,7 +124,7 @@ class CheckpointFolder:
             raise self._unreadable(name, error) from error
 
     def write(self, name: str, chunks: Iterable[bytes]) -> None:
-        """Write a new file; raises CheckpointUnusable."""
+        """Write a new file; raises CheckpointUnusable, DiskFull."""
         try:
             self._disk.names()  # makes the folder
             self._disk.write(name, chunks)
@@ -133,7 +134,7 @@ class CheckpointFolder:
     def complete(self, manifest: Manifest, num_kept: int, *, commits: bool = False) -> None:
         """Make a checkpoint complete, and forget those that are older than the `num_kept` newest.
 
-        `commits`: sinks show what it holds from then on. Raises CheckpointUnusable where the disk refuses the manifest.
+        `commits`: sinks show what it holds from then on. Raises CheckpointUnusable and DiskFull.
         """
         try:
             if commits and COMMITTED not in self._disk.names():
@@ -267,8 +268,10 @@ def _table_and_number(name: str) -> tuple[str, int]:
     return table, int(number) if number.isdecimal() else 0
 
 
-def disk_refused(where: str, error: OSError) -> CheckpointUnusable:
-    """Return what to tell users of a folder that the disk refuses."""
+def disk_refused(where: str, error: OSError) -> SageError:
+    """Return what to tell users of a folder that the disk refuses: DiskFull where room would help."""
+    if is_full(error):
+        return disk_full(where, error)
     return CheckpointUnusable(
         f"{where} cannot be written: {error.strerror}", "Check the folder, its permissions and its room."
     )

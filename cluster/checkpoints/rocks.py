@@ -19,7 +19,7 @@ from cluster.checkpoints.rocks_rows import DUE, END, ROWS, RocksPanes, RocksRows
 from cluster.checkpoints.rows import RowCodec
 from cluster.runtime.record_types import RecordTypes
 from operators.tables import DueRow, LaidDown, PlacedRow, Stored
-from sage.base.errors import CheckpointUnusable, InternalError
+from sage.base.errors import DiskFull, InternalError, SageError
 from sage.flow.connectors.extras import library
 
 
@@ -37,7 +37,8 @@ class RocksTable:
         self.panes = RocksPanes(self, codec)
         self._lock = Lock()
         self._pending: str | None = None
-        self._not_laid_down: dict[str, CheckpointUnusable] = {}
+        self._not_laid_down: dict[str, SageError] = {}
+        self._lost: DiskFull | None = None  # what it held in memory cannot come to the disk any more, room or not
         self._num_laid_down = 0
         self._is_closed = False
         self._unlogged = self._rocks.WriteOptions()
@@ -72,9 +73,14 @@ class RocksTable:
         return found
 
     def lay_down(self) -> LaidDown:
-        """Say where the table will be; nothing is written to it until it is there."""
+        """Say where the table will be; nothing is written to it until it is there.
+
+        Raises DiskFull where there was no room before: the library may not recover, and another table has to go on.
+        """
         with self._lock:
             self._settle()
+            if self._lost is not None:
+                raise self._lost
             self._num_laid_down += 1
             name = f"{self._name}-{self._num_laid_down}{STORE}"
             self.opened()
@@ -82,7 +88,7 @@ class RocksTable:
         return LaidDown([(name, self.share[1])], lambda: self._settled(name))
 
     def take_up(self, stored: Stored) -> None:
-        """Raises CheckpointUnusable."""
+        """Raises CheckpointUnusable, DiskFull."""
         try:
             if len(stored) == 1 and stored[0][1] == self.share[1]:
                 linked(Path(stored[0][0]), self.live)
@@ -143,8 +149,9 @@ class RocksTable:
             flush(self._database)
             self._rocks.Checkpoint(self._database).create_checkpoint(str(self._folder / name))
         except Exception as error:  # noqa: BLE001 - the library raises nothing narrower
-            self._not_laid_down[name] = broken(self._folder / name, error)
-            self._not_laid_down[name].__cause__ = error
+            failed = self._not_laid_down[name] = broken(self._folder / name, error)
+            failed.__cause__ = error
+            self._lost = failed if isinstance(failed, DiskFull) else self._lost
 
     def _take_rows(self, place: Path, beside: Path) -> None:
         """Take what is this instance's of a table that was another's."""

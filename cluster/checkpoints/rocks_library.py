@@ -11,7 +11,8 @@ from threading import Event
 from time import monotonic
 from typing import Any
 
-from sage.base.errors import CheckpointUnusable
+from sage.base.errors import CheckpointUnusable, SageError
+from sage.base.full_disk import disk_full, is_full
 
 MEMTABLE_BYTES = 2 << 20
 BLOCK_CACHE_BYTES = 4 << 20
@@ -42,7 +43,16 @@ def flush(database: Any) -> None:
     a second with a flush in it, some milliseconds without.
     """
     database.flush(False)
-    _wait(lambda: not any(database.property_int_value(f"rocksdb.{each}") for each in _PENDING))
+    _wait(lambda: _is_flushed(database))
+
+
+def _is_flushed(database: Any) -> bool:
+    """Raises what the library raises: once a write has failed, it is pending for ever, and only a flush says why."""
+    if not any(database.property_int_value(f"rocksdb.{each}") for each in _PENDING):
+        return True
+    if database.property_int_value("rocksdb.background-errors"):
+        database.flush(True)
+    return False
 
 
 def _wait(is_done: Callable[[], bool]) -> None:
@@ -83,13 +93,19 @@ def options_of(rocks: Any) -> Any:
     return options
 
 
-def broken(path: Path, error: Exception) -> CheckpointUnusable:
+def broken(path: Path, error: Exception) -> SageError:
+    """Return what to tell users: DiskFull where room would help."""
+    if is_full(error):
+        return disk_full(str(path.parent), error)
     return CheckpointUnusable(
         f"RocksDB cannot work in {path}: {error}", "Check the folder, its permissions and its room, and the library."
     )
 
 
-def unreadable(path: Path, error: Exception) -> CheckpointUnusable:
+def unreadable(path: Path, error: Exception) -> SageError:
+    """Return what to tell users: DiskFull where a copy of it has no room."""
+    if is_full(error):
+        return disk_full(str(path.parent), error)
     return CheckpointUnusable(
         f"rows of the table {path} cannot be read: {error}",
         'Resume from an older checkpoint, or begin anew: resume="never".',

@@ -314,7 +314,7 @@ class RemoteCluster(AskedCluster):
     def _repr_html_(self) -> str:
         try:
             rows = "".join(
-                f"<tr><td>{escape(s.job_id)}</td><td>{escape(s.name)}</td><td>{s.metrics.status.value}</td></tr>"
+                f"<tr><td>{escape(s.job_id)}</td><td>{escape(s.name)}</td><td>{escape(s.metrics.status_shown)}</td></tr>"
                 for s in self.job_states()
             )
         except SageError as error:

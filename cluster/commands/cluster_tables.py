@@ -63,7 +63,7 @@ def job_rows(jobs: Iterable[JobState], now_unix_s: float) -> Rows:
             (
                 job.job_id,
                 job.name,
-                job.metrics.status.value,
+                job.metrics.status_shown,
                 f"{job.metrics.records_in:,}",
                 f"{job.metrics.records_out:,}",
                 f"{job.num_dead_letters:,}",

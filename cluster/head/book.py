@@ -57,7 +57,8 @@ class JobEntry:
     @property
     def is_answering(self) -> bool:
         """Say whether its newest run has begun, and no end of it is known."""
-        return self.view.metrics.status is JobStatus.RUNNING and self.view.run_id == self.run_id
+        has_begun = self.view.metrics.status in (JobStatus.RUNNING, JobStatus.PAUSED)
+        return has_begun and self.view.run_id == self.run_id
 
     def node_of_chain(self, chain_id: str) -> NodeId:
         """Return where the first instance of a chain runs."""

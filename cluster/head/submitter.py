@@ -4,7 +4,7 @@ Beside the door's thread, because starting engines and placing many tasks take l
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -182,7 +182,8 @@ class Submitter(Actor[Message]):
         wanted = Checkpoint(
             keep.folder, keep.every_s, keep.num_kept, keep.timeout_s, keep.drop, keep.savepoint, keep.state
         )
-        return open_checkpoints(plan.graph, wanted, keep.resume, self._ports.clerk, self._ports.storage)
+        storage = replace(self._ports.storage, full_disk_s=self._ports.settings.runtime.full_disk_s)
+        return open_checkpoints(plan.graph, wanted, keep.resume, self._ports.clerk, storage)
 
     def _obey(self, order: PlaneOrder) -> None:
         plane = self._ports.plane

@@ -43,12 +43,12 @@ class Accounts:
         for progress in tasks:
             self._newest[progress.task_id] = progress
 
-    def metrics(self, status: JobStatus, duration_s: float) -> JobMetrics:
+    def metrics(self, status: JobStatus, duration_s: float, pause: str = "") -> JobMetrics:
         """Return the sums: a record read counts where it left a source, a result where it reached a sink."""
         metrics = {chain_id: self._of_chain(chain_id, name) for chain_id, name in self._chains.items()}
         read = sum(metrics[chain_id].records_in for chain_id, name in self._chains.items() if name.reads)
         ended = sum(metrics[chain_id].records_out for chain_id, name in self._chains.items() if name.ends)
-        return JobMetrics(status, read, ended, duration_s, tuple(metrics.values()))
+        return JobMetrics(status, read, ended, duration_s, tuple(metrics.values()), pause)
 
     def _of_chain(self, chain_id: str, name: _ChainName) -> ChainMetrics:
         newest = [self._newest[task_id] for task_id in name.task_ids]

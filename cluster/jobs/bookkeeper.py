@@ -1,5 +1,7 @@
 """Writes jobs into the journal when something changed that must survive. Decides nothing about jobs."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from cluster.jobs.journal import JobRecord, Journal
@@ -10,6 +12,13 @@ from sage.base.errors import JournalUnusable, SageError
 from sage.base.ids import JobId
 from sage.base.log import get_log
 from sage.flow.runner import JobMetrics, JobStatus
+
+
+class JobRestarts(NamedTuple):
+    """How often a job has begun anew, and how often it still may by a loss. A full disk takes none of these."""
+
+    num: int
+    num_left: int
 
 
 class Bookkeeper:
@@ -37,7 +46,7 @@ class Bookkeeper:
         self._journal.keep(record)
         self._live[record.id] = record
 
-    def begin_anew(self, run: JobRun, num_restarts: int) -> None:
+    def begin_anew(self, run: JobRun, restarts: JobRestarts) -> None:
         """Write down that a job goes on with this run, before anything of it runs; raises JournalUnusable.
 
         A run that the journal does not know would be begun a second time, under the same id, by a head that comes back.
@@ -47,8 +56,8 @@ class Bookkeeper:
             before,
             status=JobStatus.CREATED,
             placement={str(task_id): node_id for task_id, node_id in run.nodes.items()},
-            num_restarts=num_restarts,
-            num_restarts_left=before.num_restarts_left - (num_restarts - before.num_restarts),
+            num_restarts=restarts.num,
+            num_restarts_left=restarts.num_left,
         )
         self._journal.keep(record)
         self._live[record.id] = record
@@ -59,7 +68,7 @@ class Bookkeeper:
         self._live[record.id] = record
 
     def note(
-        self, run: JobRun, metrics: JobMetrics, *, num_restarts: int, num_dead_letters: int, error: SageError | None
+        self, run: JobRun, metrics: JobMetrics, restarts: JobRestarts, *, num_dead_letters: int, error: SageError | None
     ) -> None:
         """Write the job's status and run down, if they changed. What cannot be written is tried again with the next."""
         before = self._live.get(run.deployment.job_id)
@@ -67,7 +76,7 @@ class Bookkeeper:
         placement = {str(task_id): node_id for task_id, node_id in run.nodes.items()}
         if before is None or (before.status, before.num_restarts, before.placement) == (
             status,
-            num_restarts,
+            restarts.num,
             placement,
         ):
             return
@@ -75,8 +84,8 @@ class Bookkeeper:
             before,
             status=status,
             placement=placement,
-            num_restarts=num_restarts,
-            num_restarts_left=before.num_restarts_left - (num_restarts - before.num_restarts),
+            num_restarts=restarts.num,
+            num_restarts_left=restarts.num_left,
             num_dead_letters=num_dead_letters,
         )
         if run.machine.is_over:

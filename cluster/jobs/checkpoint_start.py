@@ -15,6 +15,7 @@ from cluster.jobs.flow_types import flow_types
 from cluster.jobs.job_checkpoints import CheckpointPlan
 from sage.base.errors import SageError
 from sage.base.log import get_log
+from sage.base.settings import FULL_DISK_S
 from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.graph import Graph
 
@@ -27,10 +28,14 @@ class Held(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Where folders are, by default on this machine. `hold` raises CheckpointUnusable where another holds it."""
+    """Where folders are, by default on this machine. `hold` raises CheckpointUnusable where another holds it.
+
+    `full_disk_s`: how long a job waits for room there.
+    """
 
     open_disk: Callable[[str], Disk] = RealDisk
     hold: Callable[[str], Held] = FolderLock
+    full_disk_s: float = FULL_DISK_S
 
     def open_folder(self, path: str) -> CheckpointFolder:
         return CheckpointFolder(self.open_disk(path), path)
@@ -76,6 +81,7 @@ def open_checkpoints(
         types=flow_types(graph),
         on_over=held.release,
         notes=found.notes,
+        full_disk_s=storage.full_disk_s,
     )
 
 

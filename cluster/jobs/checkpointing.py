@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from cluster.jobs.disk_pause import DiskPause
 from cluster.runtime.saving import SavedPieces
-from sage.base.errors import CheckpointUnusable, SageError
+from sage.base.errors import CheckpointUnusable, DiskFull, SageError
 from sage.base.ids import TaskId
 
 MAX_FAILED = 3
@@ -49,11 +50,23 @@ class WakeIn:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseReading:
+    """There is no room for a checkpoint: let no task read until GoOnReading."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoOnReading:
+    """A checkpoint is complete again."""
+
+
+@dataclass(frozen=True, slots=True)
 class FailRun:
+    """Of DiskFull, it is the job's to say whether it fails or begins anew once there may be room."""
+
     error: SageError
 
 
-CheckpointOrder = TakeNow | DropNow | WriteManifest | CommitNow | WakeIn | FailRun
+CheckpointOrder = TakeNow | DropNow | WriteManifest | CommitNow | WakeIn | PauseReading | GoOnReading | FailRun
 
 
 class Checkpointing:
@@ -62,9 +75,16 @@ class Checkpointing:
     The next one is begun `every_s` after the last was begun, but not before every task has answered that. One that
     takes longer than `timeout_s` is given up: no task waits for it any more, and all answer nevertheless. Where sinks
     commit, a last one is taken once every task has said all.
+
+    Where there is no room for one, nothing is read any more, and it is tried again until there is, or `pause` says
+    that it took too long. What would be lost by a fault does not grow meanwhile.
     """
 
-    def __init__(self, tasks: Iterable[TaskId], *, every_s: float, timeout_s: float, first_id: int) -> None:
+    def __init__(
+        self, tasks: Iterable[TaskId], *, every_s: float, timeout_s: float, first_id: int, pause: DiskPause
+    ) -> None:
+        self._pause = pause
+        self._is_paused = False
         self._every_s = every_s
         self._timeout_s = timeout_s
         self._next_id = first_id
@@ -142,7 +162,13 @@ class Checkpointing:
             return self._ended(now_s)
         self.newest, self.num_complete = complete, self.num_complete + 1
         self._uncommitted -= {task for task in self._uncommitted if self._saved[task] is self._finals[task]}
-        return [*([CommitNow(complete)] if self._committing else []), *self._ended(now_s)]
+        self._pause.room_came()
+        goes_on, self._is_paused = self._is_paused, False
+        return [
+            *([CommitNow(complete)] if self._committing else []),
+            *([GoOnReading()] if goes_on else []),
+            *self._ended(now_s),
+        ]
 
     @property
     def next_id(self) -> int:
@@ -174,12 +200,23 @@ class Checkpointing:
 
     def _ended(self, now_s: float) -> list[CheckpointOrder]:
         self._current = None
+        if isinstance(self._error, DiskFull):
+            return self._wait_for_room(self._error, now_s)
         self._num_failed = self._num_failed + 1 if self._error is not None else 0
         if self._error is not None and self._num_failed >= MAX_FAILED:
             return [FailRun(_given_up(self._error))]
         if self._is_asked or (self.is_all_final and self._uncommitted and self._error is None):
             return self._take(now_s)
         return [WakeIn(max(0.0, self._began_s + self._every_s - now_s))]
+
+    def _wait_for_room(self, error: DiskFull, now_s: float) -> list[CheckpointOrder]:
+        """Pause, and try again: no room is no failure of the row that fails the job."""
+        self._num_failed = 0
+        retry_s = self._pause.refused(error, now_s)
+        if retry_s is None:
+            return [FailRun(error)]
+        was_paused, self._is_paused = self._is_paused, True
+        return [*([] if was_paused else [PauseReading()]), WakeIn(retry_s)]
 
 
 def _given_up(error: SageError) -> SageError:

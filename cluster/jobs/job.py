@@ -43,8 +43,16 @@ class RunFailed:
     error: SageError
 
 
+@dataclass(frozen=True, slots=True)
+class DiskRefused:
+    """There was no room for what a task has to write; once there is, the job can go on from its newest checkpoint."""
+
+    error: SageError
+
+
 JobEvent = (
     RunFailed
+    | DiskRefused
     | JobOpened
     | JobTaskDrained
     | JobTaskEnded
@@ -138,6 +146,8 @@ class JobMachine:
                 return self._break(error)
             case RunFailed(error):
                 return self._stop(JobStatus.FAILED, error)
+            case DiskRefused(error):
+                return self._stop(None, error)
             case JobStopped(_, node_id, stuck):
                 return self._stopped(node_id, stuck)
 

@@ -16,10 +16,14 @@ from cluster.jobs.checkpointing import (
     CommitNow,
     DropNow,
     FailRun,
+    GoOnReading,
+    PauseReading,
     TakeNow,
     WakeIn,
     WriteManifest,
 )
+from cluster.jobs.disk_pause import DiskPause
+from cluster.jobs.job import DiskRefused, RunFailed
 from cluster.jobs.nodes import Nodes
 from cluster.jobs.run import JobRun
 from cluster.jobs.set_aside import JobLetters
@@ -28,9 +32,10 @@ from cluster.runtime.messages import JobTaskSaved
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.saving import CheckpointStage, Keeping, SavedPieces
 from sage.base.clock import Clock
-from sage.base.errors import CheckpointUnusable, InternalError, SageError
+from sage.base.errors import CheckpointUnusable, DiskFull, InternalError, SageError
 from sage.base.ids import JobId, TaskId
 from sage.base.log import get_log
+from sage.base.settings import FULL_DISK_S
 from sage.flow.checkpoint import StateKept
 from sage.flow.state_form import forms_of
 
@@ -44,6 +49,7 @@ class CheckpointPlan:
 
     `begins_at`: from which one of `begins_in` it goes on, None for its start; that holds `letters`. `notes`: which
     newer ones were passed over, and why. `clerk` completes them. `on_over` is called once nothing more is written.
+    `full_disk_s`: how long it waits for room on a disk.
     `dropped`: what may be let go; `lost`: steps of the flow that for this begin with nothing.
     """
 
@@ -62,6 +68,7 @@ class CheckpointPlan:
     types: RecordTypes = field(default_factory=RecordTypes)
     on_over: Callable[[], object] = lambda: None
     notes: tuple[str, ...] = ()
+    full_disk_s: float = FULL_DISK_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ class CheckpointDue:
 class CheckpointPorts:
     """What this works with, on the manager's thread. `written` has `JobCheckpoints.written` called there, from any.
 
-    So has `left` `JobCheckpoints.left`.
+    So has `left` `JobCheckpoints.left`. `paused` is called where the job waits for room from now on, or no more.
     """
 
     nodes: Nodes
@@ -83,6 +90,7 @@ class CheckpointPorts:
     fail: Callable[[JobRun, SageError], object]
     written: Callable[[SageError | None], object]
     left: Callable[[], object]
+    paused: Callable[[], object]
     clock: Clock
 
 
@@ -110,6 +118,9 @@ class JobCheckpoints:
         self.is_writing = False
         self.is_leaving = False
         self.num_complete = 0
+        self._retry_s: float | None = None
+        self._was_full: str | None = None
+        self.pause = DiskPause(plan.full_disk_s)
         self.letters = JobLetters(plan.letters.newest, plan.letters.num)
         self._letter_pieces = plan.letters.pieces
 
@@ -133,7 +144,9 @@ class JobCheckpoints:
             return
         self._run = run
         self._num_letters = {}
-        self._machine = Checkpointing(run.nodes, every_s=plan.every_s, timeout_s=plan.timeout_s, first_id=self._next_id)
+        self._machine = Checkpointing(
+            run.nodes, every_s=plan.every_s, timeout_s=plan.timeout_s, first_id=self._next_id, pause=self.pause
+        )
         self._obey(self._machine.begin(self._now_s()))
         if self._savepoints:
             self._obey(self._machine.ask(self._now_s()))
@@ -179,6 +192,17 @@ class JobCheckpoints:
                 done(InternalError("the checkpoint clerk has ended"))
         if self._machine is not None:
             self._obey(self._machine.written(error, self._now_s()))
+
+    def refused(self, error: DiskFull) -> DiskRefused | RunFailed:
+        """Return what it means for the run that there is no room for what it cannot go on without."""
+        self._retry_s = self.pause.refused(error, self._now_s())
+        self._tell_pause()
+        return RunFailed(self.pause.given_up(error)) if self._retry_s is None else DiskRefused(error)
+
+    def put_off_s(self) -> float:
+        """Return how long the next run is to wait: that a disk may have room by then."""
+        retry_s, self._retry_s = self._retry_s, None
+        return retry_s or 0.0
 
     def end_run(self) -> None:
         """The run is no more: what it had saved for a checkpoint that is not complete is lost."""
@@ -229,8 +253,25 @@ class JobCheckpoints:
                     self._ports.wake_in(after_s)
                 case WriteManifest():
                     self._write(run, order)
+                case PauseReading():
+                    self._tell(run, 0, CheckpointStage.PAUSE)
+                case GoOnReading():
+                    self._tell(run, 0, CheckpointStage.GO_ON)
                 case FailRun(error):
                     self._ports.fail(run, error)
+        self._tell_pause()
+
+    def _tell_pause(self) -> None:
+        """Say once that the job waits for room, and once that it does no more."""
+        why = self.pause.why.what if self.pause.why is not None else None
+        if why == self._was_full:
+            return
+        self._was_full = why
+        if why is not None:
+            get_log(flow=self._flow).warning("job paused", why=why)
+        else:
+            get_log(flow=self._flow).warning("job goes on", why="there is room on the disk")
+        self._ports.paused()
 
     def _write(self, run: JobRun, order: WriteManifest) -> None:
         tasks = tuple(

@@ -7,6 +7,8 @@ from typing import Any
 from pykka import ActorRef
 
 from cluster.checkpoints.clerk import Done
+from cluster.jobs.bookkeeper import JobRestarts
+from cluster.jobs.job import JobEvent, JobOrder, RunFailed
 from cluster.jobs.job_checkpoints import CheckpointDue, CheckpointPorts, JobCheckpoints
 from cluster.jobs.nodes import Nodes
 from cluster.jobs.orders import (
@@ -15,6 +17,7 @@ from cluster.jobs.orders import (
     DeadLettersOf,
     ExplainJob,
     FindTask,
+    JobPaused,
     JobView,
     OnChange,
     ResumePlan,
@@ -24,9 +27,9 @@ from cluster.jobs.orders import (
 from cluster.jobs.run import JobRun
 from cluster.jobs.set_aside import JobLetters
 from cluster.runtime.actor import tell
-from cluster.runtime.messages import JobTaskSaved
+from cluster.runtime.messages import JobTaskEnded, JobTaskSaved
 from sage.base.clock import Clock
-from sage.base.errors import CheckpointUnusable, JournalUnusable, NoRoom, SageError, StateUnreachable
+from sage.base.errors import CheckpointUnusable, DiskFull, JournalUnusable, NoRoom, SageError, StateUnreachable
 from sage.base.ids import JobId
 from sage.flow.plan import Plan
 from sage.flow.runner import JobMetrics, JobStatus
@@ -52,12 +55,29 @@ class ManagedJob:
         return self.run.deployment.job_id
 
     @property
+    def restarts(self) -> JobRestarts:
+        return JobRestarts(self.num_restarts, self.num_restarts_left)
+
+    @property
     def is_placed(self) -> bool:
         """Say whether its newest run has nodes; it waits for them, or is over, where not."""
         return bool(self.run.nodes)
 
     def metrics(self, now_s: float) -> JobMetrics:
-        return self.run.accounts.metrics(self.run.machine.status, now_s - self.started_s)
+        machine = self.run.machine
+        why = self.checkpoints.pause.why if self.checkpoints is not None and not machine.is_over else None
+        status = JobStatus.PAUSED if why is not None and machine.status is JobStatus.RUNNING else machine.status
+        return self.run.accounts.metrics(status, now_s - self.started_s, why.what if why is not None else "")
+
+    def handle(self, event: JobEvent) -> list[JobOrder]:
+        """Have its newest run take what happened: a run that ends for want of room begins anew once there may be some.
+
+        That costs none of the restarts: a disk says by itself when it is mended, and the wait for that has an end.
+        """
+        kept = self.checkpoints
+        if kept is not None and isinstance(event, RunFailed | JobTaskEnded) and isinstance(event.error, DiskFull):
+            event = kept.refused(event.error)
+        return self.run.machine.handle(event)
 
     def error(self) -> SageError | None:
         """Return why it failed or was cancelled, or why it begins anew."""
@@ -116,16 +136,20 @@ class ManagedJob:
             self.checkpoints.written(error)
         return not self.is_placed and not self.run.machine.is_over
 
-    def left_folder(self) -> None:
-        """Account for a folder of checkpoints that is free again."""
-        if self.checkpoints is not None:
+    def about_folder(self, news: CheckpointsLeft | JobPaused) -> None:
+        """Account for a folder of checkpoints that is free again; that a disk is full is known already."""
+        if self.checkpoints is not None and isinstance(news, CheckpointsLeft):
             self.checkpoints.left()
+
+    def put_off_s(self) -> float:
+        """Return how long its next run is to wait, beside for nodes."""
+        return self.checkpoints.put_off_s() if self.checkpoints is not None else 0.0
 
     def lose_run(self) -> None:
         """Account for a run that is no more; dead letters that come again are forgotten."""
         self.loss = self.run.machine.error
         self.num_restarts += 1
-        self.num_restarts_left -= 1
+        self.num_restarts_left -= 0 if isinstance(self.loss, DiskFull) else 1
         self.letters.lose_run()
         if self.checkpoints is not None:
             self.checkpoints.end_run()
@@ -150,6 +174,7 @@ def checkpoints_of(
         fail=fail,
         written=lambda error: tell(manager, CheckpointWritten(job_id, error)),
         left=lambda: tell(manager, CheckpointsLeft(job_id)),
+        paused=lambda: tell(manager, JobPaused(job_id)),
         clock=clock,
     )
     return JobCheckpoints(wanted.checkpoints, wanted.plan.graph.name, ports)

@@ -25,6 +25,7 @@ from cluster.jobs.managed_job import ManagedJob, answer_of_job, checkpoints_of, 
 from cluster.jobs.node_news import CloseNode, LetEngineGo, NodeJoined, NodeLeft
 from cluster.jobs.nodes import Nodes
 from cluster.jobs.orders import (
+    AboutCheckpoints,
     CancelJob,
     CheckpointsLeft,
     CheckpointWritten,
@@ -32,6 +33,7 @@ from cluster.jobs.orders import (
     DeadLettersOf,
     ExplainJob,
     FindTask,
+    JobPaused,
     ManagerMessage,
     NodesNow,
     PlaceEngines,
@@ -115,7 +117,7 @@ class JobManager(Actor[ManagerMessage]):
                 self._left(NodeId(name), InternalError(f"node {name} broke: {type(error).__name__}: {error}"))
             case JobProgress() | JobSetAside():
                 self._note(message)
-            case JobTaskSaved() | CheckpointWritten() | CheckpointsLeft() | SavepointOf():
+            case JobTaskSaved() | CheckpointWritten() | CheckpointsLeft() | JobPaused() | SavepointOf():
                 self._about_checkpoints(message)
             case _:
                 self._happened(message.job_id, message)
@@ -189,7 +191,7 @@ class JobManager(Actor[ManagerMessage]):
         if (job := self._job_of(run_id)) is None:
             return
         before = job.outlook()
-        for order in job.run.machine.handle(event):
+        for order in job.handle(event):
             match order:
                 case BeginOn(node_id):
                     self._nodes[node_id].begin(run_id)
@@ -218,7 +220,7 @@ class JobManager(Actor[ManagerMessage]):
     def _wait(self, job: ManagedJob) -> None:
         """Begin the job's next run once there is room, and it is decided from which checkpoint."""
         if job.checkpoints is None or not job.checkpoints.is_writing:
-            self._waiting.add(job.id, self.clock.monotonic_s())
+            self._waiting.add(job.id, self.clock.monotonic_s(), job.put_off_s())
             self._place_waiting()
 
     def _place_waiting(self) -> None:
@@ -229,7 +231,7 @@ class JobManager(Actor[ManagerMessage]):
             assert job.plan is not None, "a job that is over does not wait"
             try:
                 run = self._placed_run(job.run.id, job.plan, job_id, job.num_restarts_left)
-                self._books.begin_anew(run, job.num_restarts)
+                self._books.begin_anew(run, job.restarts)
             except (NoRoom, JournalUnusable) as error:
                 job.cannot_begin(error)
                 if isinstance(error, JournalUnusable):
@@ -297,9 +299,7 @@ class JobManager(Actor[ManagerMessage]):
 
     def _changed(self, job: ManagedJob) -> None:
         view = job.view(self.clock.monotonic_s())
-        self._books.note(
-            job.run, view.metrics, num_restarts=job.num_restarts, num_dead_letters=job.letters.num, error=view.error
-        )
+        self._books.note(job.run, view.metrics, job.restarts, num_dead_letters=job.letters.num, error=view.error)
         job.on_change(view)
 
     # Checkpoints.
@@ -311,7 +311,7 @@ class JobManager(Actor[ManagerMessage]):
         ref, nodes = self.actor_ref, self._nodes
         return checkpoints_of(job_id, wanted, ref, nodes, set_timer=self.set_timer, fail=fail, clock=self.clock)
 
-    def _about_checkpoints(self, message: JobTaskSaved | CheckpointWritten | CheckpointsLeft | SavepointOf) -> None:
+    def _about_checkpoints(self, message: AboutCheckpoints) -> None:
         match message:
             case JobTaskSaved(run_id):
                 if (job := self._job_of(run_id)) is not None:
@@ -319,9 +319,9 @@ class JobManager(Actor[ManagerMessage]):
             case CheckpointWritten(job_id, error):
                 if (job := self._jobs.get(job_id)) is not None and job.has_written(error):
                     self._wait(job)
-            case CheckpointsLeft(job_id):
+            case CheckpointsLeft(job_id) | JobPaused(job_id):
                 if (job := self._jobs.get(job_id)) is not None:
-                    job.left_folder()
+                    job.about_folder(message)
                     self._changed(job)
             case SavepointOf(job_id, target, done):
                 take_savepoint(self._jobs.get(job_id), target, done)

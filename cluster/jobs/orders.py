@@ -10,7 +10,7 @@ from cluster.jobs.node_news import CloseNode, LetEngineGo, NodeJoined, NodeLeft
 from cluster.jobs.node_port import NodePort, OnBreak, PlacedEngine
 from cluster.jobs.parts import Part
 from cluster.runtime.actor import ActorEnded, ActorFailed, Query
-from cluster.runtime.messages import NodeFact
+from cluster.runtime.messages import JobTaskSaved, NodeFact
 from sage.base.errors import SageError
 from sage.base.ids import JobId, TaskId
 from sage.flow.plan import Plan
@@ -134,6 +134,13 @@ class CheckpointsLeft:
 
 
 @dataclass(frozen=True, slots=True)
+class JobPaused:
+    """A job waits for room on a disk from now on, or no more."""
+
+    job_id: JobId
+
+
+@dataclass(frozen=True, slots=True)
 class CancelJob:
     job_id: JobId
 
@@ -166,6 +173,8 @@ class NodesNow(Query[list[NodeView]]):
     """Ask for all nodes."""
 
 
+AboutCheckpoints = JobTaskSaved | CheckpointWritten | CheckpointsLeft | JobPaused | SavepointOf
+
 ManagerMessage = (
     NodeJoined
     | NodeLeft
@@ -181,6 +190,7 @@ ManagerMessage = (
     | SavepointOf
     | CheckpointWritten
     | CheckpointsLeft
+    | JobPaused
     | DeadLettersOf
     | FindTask
     | NodesNow

@@ -116,7 +116,8 @@ class LocalCluster(AskedCluster):
         board = JobBoard()
         checkpoints = None
         if checkpoint is not None:
-            checkpoints = open_checkpoints(graph, checkpoint, resume, self._started_clerk())
+            storage = replace(HERE, full_disk_s=self._settings.runtime.full_disk_s)
+            checkpoints = open_checkpoints(graph, checkpoint, resume, self._started_clerk(), storage)
         job_id = self._submitted(SubmitPlan(plan, board.post, checkpoints=checkpoints))
         job = SubmittedJob(
             job_id, graph, board, ManagerDesk(self._manager), self._clock, is_kept=checkpoint is not None
@@ -231,7 +232,7 @@ class LocalCluster(AskedCluster):
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td>{escape(job.id)}</td><td>{escape(job.graph.name)}</td><td>{job.status.value}</td></tr>"
+            f"<tr><td>{escape(job.id)}</td><td>{escape(job.graph.name)}</td><td>{escape(job.metrics().status_shown)}</td></tr>"
             for job in self._jobs
         )
         return (

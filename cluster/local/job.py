@@ -277,7 +277,7 @@ class SubmittedJob:
             for chain in metrics.chains
         )
         return (
-            f"<p>Job <b>{escape(self._id)}</b> of flow {escape(self._graph.name)}: {metrics.status.value}, "
+            f"<p>Job <b>{escape(self._id)}</b> of flow {escape(self._graph.name)}: {escape(metrics.status_shown)}, "
             f"{metrics.records_in:,} records in, {metrics.records_out:,} out</p>"
             f"<table><tr><th>steps</th><th>tasks</th><th>in</th><th>out</th><th>busy s</th></tr>{rows}</table>"
         )

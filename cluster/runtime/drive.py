@@ -190,6 +190,8 @@ class Drive:
             case CheckpointStage.COMMIT:
                 for commit in self._commits.complete(checkpoint_id):
                     commit()
+            case CheckpointStage.PAUSE | CheckpointStage.GO_ON:
+                self._source.is_held = stage is CheckpointStage.PAUSE
 
     def _answer_checkpoint(self) -> bool:
         """Save and pass the barrier on, where it is time."""
@@ -255,7 +257,7 @@ class Drive:
         if num_free <= 0:
             return False
         if self._source.is_open:
-            return not self._source.is_paused and self._read(machine, num_free)
+            return not (self._source.is_paused or self._source.is_held) and self._read(machine, num_free)
         if not self._inputs.has_batch():
             return False
         batch, grant = self._inputs.take()
@@ -295,7 +297,7 @@ class Drive:
     def _say_idle(self) -> bool:
         """Tell the receivers, unless records could not have come, or one is on its way through here."""
         machine = self._machine
-        if self._phase is not _Phase.RUNNING or machine is None or self._inputs.is_awaiting():
+        if self._phase is not _Phase.RUNNING or machine is None or self._inputs.is_awaiting() or self._source.is_held:
             return False
         return machine.is_done() and not self._inputs.has_batch() and self._outputs.idle()
 

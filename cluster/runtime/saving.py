@@ -22,6 +22,8 @@ class CheckpointStage(StrEnum):
     TAKE = "take"  # save what you hold: at once where you read or all input has ended, else once barriers have come
     DROP = "drop"  # it was given up: let nothing wait for it any more; unless you have answered, answer that
     COMMIT = "commit"  # it is complete: what it says of sinks is to be seen
+    PAUSE = "pause"  # of no checkpoint: read nothing until the next word, since there is no room for any
+    GO_ON = "go on"  # read again
 
 
 @dataclass(frozen=True, slots=True)

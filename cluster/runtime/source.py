@@ -51,6 +51,8 @@ class TaskSource:
         self._has_passed = False
         self.is_paused = False
         """It is not to be read before the READ_TIMER comes."""
+        self.is_held = False
+        """Its job is paused: it is not to be read until that goes on."""
         self.is_woken = False
         """A read that gives nothing is no end: the source wakes its task when there is something."""
 

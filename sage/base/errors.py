@@ -36,6 +36,7 @@ SageError                      code       whose fault
 │   ├── CheckpointUnusable     SAGE-2107
 │   ├── StateUnreachable       SAGE-2110
 │   ├── CacheUnusable          SAGE-2111
+│   ├── DiskFull               SAGE-2113
 │   ├── Overloaded             SAGE-2201
 │   ├── NoEngine               SAGE-2202
 │   ├── EngineLost             SAGE-2203
@@ -250,6 +251,12 @@ class CheckpointUnusable(WorldError):
     """What a job is to go on from is corrupt, missing, in use or of another flow, or cannot be written."""
 
     code = "SAGE-2107"
+
+
+class DiskFull(WorldError):
+    """There is no room where a job writes: it waits, and reads nothing meanwhile; it fails once that took too long."""
+
+    code = "SAGE-2113"
 
 
 class Overloaded(WorldError):

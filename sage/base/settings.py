@@ -5,11 +5,16 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+FULL_DISK_S = 3_600.0
+
 
 class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
     batch_records: Annotated[int, Meta(ge=1, description="records that travel together between two steps")] = 1000
     inbox_batches: Annotated[int, Meta(ge=1, description="batches that wait before a task; then its senders wait")] = 8
     stop_timeout_s: Annotated[float, Meta(gt=0, description="seconds for everything to end after a cancel")] = 2.0
+    full_disk_s: Annotated[
+        float, Meta(ge=0, description="seconds that a job waits, paused, for room on a full disk; then it fails")
+    ] = FULL_DISK_S
 
 
 class NodeSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -39,7 +39,7 @@ class PlainProgress:
         self._last: tuple[str, int] | None = None
 
     def __call__(self, metrics: JobMetrics) -> None:
-        state = (metrics.status.value, int(metrics.duration_s / EVERY_S))
+        state = (metrics.status_shown, int(metrics.duration_s / EVERY_S))
         if state != self._last:
             self._last = state
             print(line_of_metrics(self._flow_name, metrics), file=self._stream, flush=True)
@@ -72,7 +72,7 @@ def line_of_metrics(flow_name: str, metrics: JobMetrics) -> str:
     tokens = sum(chain.completion_tokens for chain in metrics.chains)
     urls = ", ".join(url for chain in metrics.chains for url in chain.urls)
     return (
-        f"{flow_name}: {metrics.status.value}, {metrics.duration_s:.1f} s, {metrics.records_in:,} records in "
+        f"{flow_name}: {metrics.status_shown}, {metrics.duration_s:.1f} s, {metrics.records_in:,} records in "
         f"({rate:,.0f}/s), {metrics.records_out:,} out"
         + (f", {tokens:,} tokens generated" if tokens else "")
         + (f", listens at {urls}" if urls else "")

@@ -20,6 +20,7 @@ class JobStatus(StrEnum):
     CREATED = "created"
     RUNNING = "running"
     DRAINING = "draining"
+    PAUSED = "paused"
     FINISHED = "finished"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -61,13 +62,24 @@ class ChainMetrics(msgspec.Struct, frozen=True):
 
 
 class JobMetrics(msgspec.Struct, frozen=True):
-    """`records_in` left the sources; `records_out` reached the sinks."""
+    """`records_in` left the sources; `records_out` reached the sinks.
+
+    `pause`: what a job waits for that is paused, "" where it is not: a disk that is full, with its folder.
+    """
 
     status: JobStatus
     records_in: int
     records_out: int
     duration_s: float
     chains: tuple[ChainMetrics, ...]
+    pause: str = ""
+
+    @property
+    def status_shown(self) -> str:
+        """Return the status as people are told it, with what a paused job waits for."""
+        if not self.pause:
+            return self.status.value
+        return f"{'' if self.status is JobStatus.PAUSED else f'{self.status.value}, '}paused: {self.pause}"
 
     @property
     def urls(self) -> dict[str, str]:

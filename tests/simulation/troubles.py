@@ -255,8 +255,6 @@ class Troubles:
     def _fill_disk(self) -> None:
         self._tell("the disk of the head is full")
         self.cluster.disk.is_full = self.cluster.files.is_full = True
-        for job in self._wanted:
-            job.causes |= {CheckpointUnusable} if job.kept is not None else set()
 
     def _hold_task(self) -> None:
         tasks = self.world.refs(Task)

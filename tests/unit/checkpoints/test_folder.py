@@ -12,7 +12,7 @@ from cluster.checkpoints.lock import FolderLock
 from cluster.checkpoints.manifest import Manifest, SavedTask, manifest_name
 from cluster.checkpoints.opening import folder_name
 from cluster.checkpoints.savepoint import write_savepoint
-from sage.base.errors import CheckpointUnusable, NameTaken
+from sage.base.errors import CheckpointUnusable, DiskFull, NameTaken
 from sage.base.ids import JobId
 from tests.unit.checkpoints.memory_disk import MemoryDisk
 from tests.unit.checkpoints.written import TYPES, Written
@@ -92,7 +92,7 @@ def test_a_full_disk_fails_the_checkpoint_by_name_and_the_last_one_stays() -> No
     written = Written(disk, 2)
     for room_bytes in range(0, 400, 20):
         disk.room_bytes = room_bytes
-        with pytest.raises(CheckpointUnusable, match="the folder cannot be written: No space left"):
+        with pytest.raises(DiskFull, match="disk full at the folder: No space left"):
             written.add(3)
         disk.files.pop("3.part", None)
         assert written.served() == (2, written.states[2])

@@ -9,12 +9,15 @@ from cluster.jobs.checkpointing import (
     CommitNow,
     DropNow,
     FailRun,
+    GoOnReading,
+    PauseReading,
     TakeNow,
     WakeIn,
     WriteManifest,
 )
+from cluster.jobs.disk_pause import DiskPause
 from cluster.runtime.saving import SavedPiece, SavedPieces
-from sage.base.errors import CheckpointUnusable
+from sage.base.errors import CheckpointUnusable, DiskFull
 from sage.base.ids import TaskId
 
 A, B = TaskId("a"), TaskId("b")
@@ -25,7 +28,7 @@ def pieces(name: str) -> SavedPieces:
 
 
 def machine() -> Checkpointing:
-    found = Checkpointing([A, B], every_s=1.0, timeout_s=5.0, first_id=4)
+    found = Checkpointing([A, B], every_s=1.0, timeout_s=5.0, first_id=4, pause=DiskPause(60.0))
     assert found.begin(100.0) == [WakeIn(1.0)]
     return found
 
@@ -66,7 +69,7 @@ def failed_once(found: Checkpointing, now_s: float) -> list[CheckpointOrder]:
     found.due(now_s)
     checkpoint_id = found.next_id - 1
     found.saved(A, checkpoint_id, pieces("a"), None, now_s)
-    return found.saved(B, checkpoint_id, None, CheckpointUnusable("disk full"), now_s)
+    return found.saved(B, checkpoint_id, None, CheckpointUnusable("no such folder"), now_s)
 
 
 def test_failures_in_a_row_fail_the_job_by_their_cause_and_one_that_succeeds_begins_the_row_anew() -> None:
@@ -81,11 +84,11 @@ def test_failures_in_a_row_fail_the_job_by_their_cause_and_one_that_succeeds_beg
         assert failed_once(found, 120.0 + number) == [WakeIn(1.0)]
     (order,) = failed_once(found, 130.0)
     assert isinstance(order, FailRun)
-    assert "3 checkpoints failed one after the other, the last so: disk full" in order.error.what
+    assert "3 checkpoints failed one after the other, the last so: no such folder" in order.error.what
 
 
 def test_a_final_state_that_cannot_be_saved_fails_the_job() -> None:
-    (order,) = machine().saved(A, None, None, CheckpointUnusable("disk full"), 100.5)
+    (order,) = machine().saved(A, None, None, CheckpointUnusable("no such folder"), 100.5)
     assert isinstance(order, FailRun)
 
 
@@ -102,7 +105,7 @@ def test_whatever_happens_each_checkpoint_has_one_state_of_every_task_and_none_b
     for seed in range(300):
         rng = Random(seed)
         tasks = [TaskId(f"t{number}") for number in range(rng.randint(1, 4))]
-        found = Checkpointing(tasks, every_s=1.0, timeout_s=3.0, first_id=1)
+        found = Checkpointing(tasks, every_s=1.0, timeout_s=3.0, first_id=1, pause=DiskPause(60.0))
         asked: dict[TaskId, int] = {}
         ended: set[TaskId] = set()
         is_writing, now_s = False, 0.0
@@ -162,7 +165,7 @@ def test_a_last_checkpoint_is_taken_at_once_where_an_end_waits_to_be_committed()
     ]
     last = WriteManifest(5, {A: pieces("end of a"), B: pieces("end of b")}, commits=True)
     assert found.written(None, 101.25) == [last]
-    assert found.written(CheckpointUnusable("disk full"), 101.5) == [WakeIn(0.75)]
+    assert found.written(CheckpointUnusable("no such folder"), 101.5) == [WakeIn(0.75)]
     assert found.due(102.25) == [WriteManifest(6, last.tasks, commits=True)]
     assert found.written(None, 102.5) == [CommitNow(6), WakeIn(0.75)]
     assert found.due(103.25) == []
@@ -180,3 +183,53 @@ def test_a_task_that_stands_still_for_an_hour_costs_one_checkpoint_and_after_thr
     [failed] = orders
     assert isinstance(failed, FailRun)
     assert f"checkpoint {3 + MAX_FAILED} took longer than 5 s; waiting for b" in failed.error.what
+
+
+FULL = DiskFull("disk full at /kept")
+
+
+def full_once(found: Checkpointing, now_s: float) -> list[CheckpointOrder]:
+    """Let a checkpoint fail since there is no room for what B holds."""
+    found.due(now_s)
+    checkpoint_id = found.next_id - 1
+    found.saved(A, checkpoint_id, pieces("a"), None, now_s)
+    return found.saved(B, checkpoint_id, None, FULL, now_s)
+
+
+def test_a_full_disk_pauses_what_reads_until_a_checkpoint_is_complete() -> None:
+    pause = DiskPause(60.0)
+    found = Checkpointing([A, B], every_s=1.0, timeout_s=5.0, first_id=4, pause=pause)
+    found.begin(100.0)
+    assert full_once(found, 101.0) == [PauseReading(), WakeIn(0.5)]
+    waits: object = pause.why
+    assert waits == FULL
+    assert [full_once(found, 102.0 + number) for number in range(5)] == [
+        [WakeIn(retry_s)] for retry_s in (1.0, 2.0, 4.0, 8.0, 10.0)
+    ]
+    found.due(120.0)
+    for task_id in (A, B):
+        found.saved(task_id, found.next_id - 1, pieces(task_id), None, 120.0)
+    assert found.written(FULL, 120.0) == [WakeIn(10.0)]  # nor was there room for the manifest
+    found.due(130.0)
+    for task_id in (A, B):
+        found.saved(task_id, found.next_id - 1, pieces(task_id), None, 130.0)
+    assert found.written(None, 130.0) == [GoOnReading(), WakeIn(1.0)]
+    waits = pause.why
+    assert waits is None
+    assert full_once(found, 140.0) == [PauseReading(), WakeIn(0.5)]
+
+
+def test_a_disk_that_stays_full_is_left_to_the_job_once_it_took_too_long() -> None:
+    found = Checkpointing([A, B], every_s=1.0, timeout_s=5.0, first_id=4, pause=DiskPause(2.0))
+    found.begin(100.0)
+    full_once(found, 101.0)
+    assert full_once(found, 101.5) == [WakeIn(1.0)]
+    assert full_once(found, 102.5) == [WakeIn(0.5)]  # the last try
+    assert full_once(found, 103.0) == [FailRun(FULL)]
+
+
+def test_no_room_is_no_failure_of_those_that_fail_the_job_in_a_row() -> None:
+    found = machine()
+    for number in range(2 * MAX_FAILED):
+        assert failed_once(found, 101.0 + 10 * number) == [WakeIn(1.0)]
+        full_once(found, 102.0 + 10 * number)

@@ -8,6 +8,7 @@ from cluster.jobs.job import (
     BeginAnew,
     BeginOn,
     CancelAsked,
+    DiskRefused,
     JobEvent,
     JobMachine,
     JobOrder,
@@ -17,7 +18,7 @@ from cluster.jobs.job import (
     StopOn,
 )
 from cluster.runtime.messages import JobOpened, JobStopped, JobTaskDrained, JobTaskEnded
-from sage.base.errors import InternalError, JobCancelled, NodeLost, RecordFailed, SourceUnreadable, TaskStuck
+from sage.base.errors import DiskFull, InternalError, JobCancelled, NodeLost, RecordFailed, SourceUnreadable, TaskStuck
 from sage.base.ids import JobId, NodeId, TaskId
 from sage.flow.runner import JobStatus
 
@@ -193,3 +194,8 @@ def test_what_fails_while_a_run_stops_to_begin_anew_does_not_count() -> None:
     job = restartable()
     orders = feed(job, NodeGone(A, InternalError("gone")), failed(WRITE), JobStopped(JOB, B, ()))
     assert orders[-1] == BeginAnew()
+
+
+def test_a_run_for_which_a_disk_has_no_room_is_begun_anew_though_no_restart_is_left(job: JobMachine) -> None:
+    assert feed(running(job), DiskRefused(DiskFull("disk full at /kept"))) == [StopOn(A), StopOn(B)]
+    assert feed(job, JobStopped(JOB, A, ()), JobStopped(JOB, B, ())) == [BeginAnew()]

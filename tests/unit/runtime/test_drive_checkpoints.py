@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 import sage
+from cluster.runtime.links import TaskMessage
+from cluster.runtime.saving import CheckpointStage
+from sage.base.clock import ManualClock
 from sage.flow.ports import SourceReader
 from tests.unit.runtime.driven_flow import DrivenFlow, run_in_lives
 from tests.unit.two_phases import LedgerSink, MemoryLedger
@@ -104,3 +107,43 @@ def test_nothing_is_seen_of_a_sink_of_two_phases_before_a_checkpoint_is_complete
     assert shop.ledger.num_again > 0
     again.run_out()
     shop.check()
+
+
+def test_a_paused_job_reads_nothing_still_takes_checkpoints_and_goes_on() -> None:
+    flow = sage.Flow("paused")
+    kept = flow.from_collection(list(range(12))).map(str).collect()
+    driven = DrivenFlow(flow.graph(), Random(1), batch_records=3)
+
+    def tell(stage: CheckpointStage) -> None:
+        for task_id, drive in driven.tasks.drives.items():
+            drive.checkpoint(0, stage)
+            driven.tasks.wake(task_id)
+
+    driven.run(1)
+    tell(CheckpointStage.PAUSE)
+    driven.run(200)
+    num_read = sum(gauge.counts.records_in for gauge in driven.tasks.gauges.values())
+    driven.begin_checkpoint()
+    driven.run(200)
+    assert sum(gauge.counts.records_in for gauge in driven.tasks.gauges.values()) == num_read < 12
+    assert driven.num_complete == 1
+    assert not driven.is_over
+    tell(CheckpointStage.GO_ON)
+    driven.run_out()
+    assert kept.items == [str(number) for number in range(12)]
+
+
+def test_a_paused_source_is_not_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = sage.Flow("paused")
+    times = flow.from_collection(list(range(12)), timestamp=float, idle_after_s=1.0)
+    times.key_by(lambda n: n % 2).window(sage.Tumbling(4)).count().with_parallelism(2).collect()
+    driven = DrivenFlow(flow.graph(), Random(1), batch_records=3)
+    said: list[TaskMessage] = []
+    monkeypatch.setattr(driven.tasks, "send", said.append)
+    for drive in driven.tasks.drives.values():
+        drive.checkpoint(0, CheckpointStage.PAUSE)
+    clock = driven.tasks._clock
+    assert isinstance(clock, ManualClock)
+    clock.advance(2.0)
+    driven.run(100)
+    assert said == []
