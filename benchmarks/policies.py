@@ -19,6 +19,7 @@ from benchmarks.simulator.outcome import figures_of
 from benchmarks.simulator.run import KV_TOKENS, Replayed, Setup, replay
 from benchmarks.simulator.traces import load_trace
 from cluster.serving.engines.cost import CostModel, profile_of
+from cluster.serving.sharing import SharingMode
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
 from sage.base.inference import ServiceClass
@@ -98,7 +99,15 @@ def _setups(num_engines: int, wanted: PoliciesWanted) -> Iterator[Setup]:
             profile_of(wanted.profile),
             window=window,
             prompts=prompts.value,
+            sharing=SharingMode.GATED if wanted.texts is None else SharingMode(wanted.texts.sharing.value),
         )
+
+
+def _with_texts(trace: Trace, wanted: PoliciesWanted, seed: int) -> Trace:
+    if wanted.texts is None:
+        return trace
+    beside = wanted.texts.beside
+    return trace.with_texts(beside.per_s, service_class=beside.service_class, seed=seed)
 
 
 def _seeds(trace: Trace, wanted: PoliciesWanted) -> list[Trace]:
@@ -107,7 +116,7 @@ def _seeds(trace: Trace, wanted: PoliciesWanted) -> list[Trace]:
 
 def _measured(traces: list[Trace], setup: Setup, load: float, wanted: PoliciesWanted, clock: Clock) -> Result:
     before_s = clock.monotonic_s()
-    runs = [_checked(replay(each, setup), setup) for each in traces]
+    runs = [_checked(replay(_with_texts(each, wanted, wanted.seed + n), setup), setup) for n, each in enumerate(traces)]
     took_s = clock.monotonic_s() - before_s
     quiet = [quiet_p99_ratio(each, run, setup) for each, run in zip(traces, runs, strict=True)]
     return policy_result(
@@ -180,7 +189,7 @@ def quiet_p99_ratio(trace: Trace, run: Replayed, setup: Setup) -> float | None:
     if tenant is None:
         return None
     alone = replay(trace.of(tenant), setup)
-    beside = [outcome for outcome in run.outcomes if outcome.arrival.tenant == tenant]
+    beside = [outcome for outcome in run.parted()[0].outcomes if outcome.arrival.tenant == tenant]
     alone_p99_ms = figures_of(alone.outcomes, alone.duration_s).ttft_p99_ms
     return figures_of(beside, run.duration_s).ttft_p99_ms / alone_p99_ms if alone_p99_ms else None
 

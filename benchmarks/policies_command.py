@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.mix import IN_THREE, Mix, mix_from_text
-from benchmarks.policies_wanted import PoliciesWanted, Profile, Prompts, Shedding, TraceName
+from benchmarks.mix import IN_THREE, Mix, mix_from_text, texts_from_text
+from benchmarks.policies_wanted import PoliciesWanted, Profile, Prompts, Sharing, Shedding, TextsWanted, TraceName
 from sage.base.clock import SystemClock
 
 MAX_LOAD = 1_000.0
@@ -44,6 +44,13 @@ Windows = Annotated[
 PromptWindows = Annotated[
     list[Prompts] | None, typer.Option("--prompts", help="Prompts kept in an engine; may be repeated; else adaptive.")
 ]
+Texts = Annotated[
+    str | None,
+    typer.Option(
+        "--texts", help="Texts to embed beside chat, a class and how many a second: standard=40. On cpu2 only."
+    ),
+]
+SharedBy = Annotated[Sharing, typer.Option("--sharing", help="When they may be embedded while chat runs.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Requests of each trace at most.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of generated traces, and of how arrivals are moved.")]
 Target = Annotated[str | None, typer.Option("--json", metavar="FILE|-", help="Write the result document.")]
@@ -64,21 +71,20 @@ def policies(
     seeds: Seeds = 1,
     window: Windows = None,
     prompts: PromptWindows = None,
+    texts: Texts = None,
+    sharing: SharedBy = Sharing.GATED,
     limit: Limit = None,
     seed: Seed = 7,
     json: Target = None,
 ) -> None:
     """Replay traces against the control plane over simulated engines, by each policy and route."""
-    check_loads(load or [], "--load")
-    check_names(policy or (), route or ())
-    _check_search(find_load, is_beside=bool(load or interference))
     wanted = PoliciesWanted(
-        traces=tuple(trace or (TraceName.GENERATED,)),
+        traces=tuple(trace or [TraceName.GENERATED]),
         policies=tuple(policy or ("fifo", "hybrid")),
         routes=tuple(route or ("least_work", "auto")),
         admission=admission,
         num_engines=tuple(engines or (4,)),
-        loads=() if find_load is not None else tuple(load or (1.2,)),
+        loads=_loads(load or [], find_load, is_beside=bool(interference or texts)),
         mix=wanted_mix(mix, is_in_three=mixed_classes),
         with_interference=interference,
         find_load=find_load,
@@ -87,15 +93,22 @@ def policies(
         num_seeds=seeds,
         windows=tuple(window or ()),
         limit=limit,
-        prompts=tuple(prompts or (Prompts.ADAPTIVE,)),
+        prompts=tuple(prompts or [Prompts.ADAPTIVE]),
+        texts=wanted_texts(texts, sharing, profile, is_in_pairs=interference),
     )
     _run(wanted, json)
 
 
-def _check_search(goodput: float | None, *, is_beside: bool) -> None:
-    check_loads([] if goodput is None else [goodput], "--find-load")
-    if goodput is not None and is_beside:
-        raise typer.BadParameter("it goes neither with --load nor with --interference", param_hint="--find-load")
+def _loads(loads: list[float], goodput: float | None, *, is_beside: bool) -> tuple[float, ...]:
+    """Return the loads to replay at: none where one is looked for."""
+    check_loads(loads, "--load")
+    if goodput is None:
+        return tuple(loads or (1.2,))
+    check_loads([goodput], "--find-load")
+    if loads or is_beside:
+        problem = "it goes neither with --load nor with --interference, nor with --texts"
+        raise typer.BadParameter(problem, param_hint="--find-load")
+    return ()
 
 
 def wanted_mix(text: str | None, *, is_in_three: bool) -> Mix | None:
@@ -108,6 +121,26 @@ def wanted_mix(text: str | None, *, is_in_three: bool) -> Mix | None:
         return mix_from_text(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--mix") from None
+
+
+def wanted_texts(text: str | None, sharing: Sharing, profile: Profile, *, is_in_pairs: bool) -> TextsWanted | None:
+    """Return what an option asks for beside chat; None where it does not. Refuses devices on which that is unknown."""
+    if text is None:
+        return None
+    if is_in_pairs:
+        raise typer.BadParameter(
+            "it goes not with --interference: pairs of tenants have no texts", param_hint="--texts"
+        )
+    from benchmarks.simulator.contention import contention_of
+    from sage.base.errors import ConfigInvalid
+
+    try:
+        contention_of(profile.value)
+        return TextsWanted(texts_from_text(text), sharing)
+    except ConfigInvalid as error:
+        raise typer.BadParameter(f"{error.what}. {error.do}", param_hint="--profile") from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--texts") from None
 
 
 def check_loads(numbers: list[float], option: str) -> None:
@@ -137,6 +170,7 @@ def check_names(policies: Iterable[str], routes: Iterable[str]) -> None:
 
 
 def _run(wanted: PoliciesWanted, json: str | None) -> None:
+    check_names(wanted.policies, wanted.routes)
     from benchmarks.deliver import deliver
     from benchmarks.document import document_of
     from benchmarks.policies import measure_policies

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from benchmarks.mix import Mix, text_of_mix
+from benchmarks.mix import Mix, TextsBeside, text_of_mix
 
 
 class TraceName(StrEnum):
@@ -43,6 +43,22 @@ class Shedding(StrEnum):
     DEADLINE = "deadline"
 
 
+class Sharing(StrEnum):
+    """When texts beside chat may be embedded on its device (`cluster.serving.sharing`)."""
+
+    GATED = "gated"
+    PINNED = "pinned"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class TextsWanted:
+    """Texts to embed on the devices of chat."""
+
+    beside: TextsBeside
+    sharing: Sharing = Sharing.GATED
+
+
 @dataclass(frozen=True, slots=True)
 class PoliciesWanted:
     """Each policy with each route. `load` 1 is the rate at which the engines just get through all that comes.
@@ -50,7 +66,7 @@ class PoliciesWanted:
     `mix`: shares of the requests that are of each class; None: all as the trace has them. `with_interference`: tenants
     are replayed in pairs too. `find_load`: the share of good requests for which the highest load is looked for; `loads`
     is empty then. `windows`: sequences given to one engine at once, each in a replay of its own; empty: as many as it
-    takes.
+    takes. `texts`: what is embedded on the devices of chat.
     """
 
     traces: tuple[TraceName, ...]
@@ -68,6 +84,7 @@ class PoliciesWanted:
     mix: Mix | None = None
     with_interference: bool = False
     find_load: float | None = None
+    texts: TextsWanted | None = None
 
     def command(self) -> str:
         """Return the command line that asks for this.
@@ -94,5 +111,6 @@ class PoliciesWanted:
         words += ["--interference"] if self.with_interference else []
         words += [] if self.find_load is None else [f"--find-load {self.find_load:g}"]
         words += [f"--window {window}" for window in self.windows]
+        words += [] if self.texts is None else [f"--texts {self.texts.beside} --sharing {self.texts.sharing}"]
         words += [] if self.limit is None else [f"--limit {self.limit}"]
         return " ".join(words)

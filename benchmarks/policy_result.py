@@ -15,6 +15,7 @@ from benchmarks.simulator.outcome import (
     attainment,
     figures_of,
     record_misses,
+    text_figures_of,
     token_attainment,
     ttft_p99_by_class,
     ttft_p99_of_due_by_class,
@@ -55,6 +56,8 @@ class PolicyResult(SetupResult, frozen=True, kw_only=True):
     that asks for least (of those with NUM_QUIET requests or more), by what it has alone; None for one tenant.
     `speed`: virtual seconds a second of processor time. `record_misses`: share of the records that were late at the end
     of their graph of calls, or of which a call failed; None where the trace has none that are due.
+    `sharing`: how texts to embed shared the devices with chat, of which all other figures are; `texts`: the means of
+    `simulator.outcome.TextFigures`. Both None where none came.
     """
 
     load: float
@@ -93,12 +96,14 @@ class PolicyResult(SetupResult, frozen=True, kw_only=True):
     busy: float
     seeds: dict[str, list[float]]
     record_misses: float | None
+    sharing: str | None = None
+    texts: dict[str, float] | None = None
 
 
 def policy_result(
     trace: Trace,
     setup: Setup,
-    runs: Sequence[Replayed],
+    runs_with_texts: Sequence[Replayed],
     quiet: Sequence[float | None],
     *,
     profile: str,
@@ -107,8 +112,10 @@ def policy_result(
     took_s: float,
     capacity_per_s: float | None = None,
 ) -> PolicyResult:
-    """Return the mean over `runs`; `quiet` has what the quiet tenant lost in each, `pooled` is the oracle's hits,
-    `capacity_per_s` the tokens a second that the engines do where all is of one class."""
+    """Return the mean over `runs_with_texts`; `quiet` has what the quiet tenant lost in each, `pooled` is the oracle's
+    hits, `capacity_per_s` the tokens a second that the engines do where all is of one class."""
+    runs = [run.parted()[0] for run in runs_with_texts]
+    texts = _texts(runs_with_texts)
     figures = [figures_of(run.outcomes, run.duration_s) for run in runs]
     shown = {name: round(mean(getattr(f, name) for f in figures), 4) for name in asdict(figures[0])}
     seeds = {name: [getattr(each, name) for each in figures] for name in ("goodput_requests", "goodput_tokens")}
@@ -132,6 +139,8 @@ def policy_result(
         **_classes(runs, capacity_per_s),
         seeds=seeds,
         record_misses=_mean_of_known([record_misses(run.outcomes) for run in runs]),
+        sharing=None if texts is None else setup.sharing.value,
+        texts=texts,
     )
 
 
@@ -178,6 +187,12 @@ def _cost(runs: Sequence[Replayed], figures: Sequence[Figures], num_engines: int
         "engine_s_per_good": round(sum(engine_s) / max(1.0, sum(good)), 4),
         "busy": round(sum(run.busy_s for run in runs) / max(1e-9, sum(engine_s)), 4),
     }
+
+
+def _texts(runs: Sequence[Replayed]) -> dict[str, float] | None:
+    """Return the mean figures of what was embedded; None where nothing was."""
+    found = [asdict(text_figures_of(texts, run.duration_s)) for run in runs if (texts := run.parted()[1])]
+    return {name: round(mean(each[name] for each in found), 3) for name in found[0]} if found else None
 
 
 def _by_class(runs: Sequence[dict[str, float]]) -> dict[str, float]:

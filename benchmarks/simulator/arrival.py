@@ -6,6 +6,9 @@ from random import Random
 
 from sage.base.inference import ServiceClass
 
+TEXT_TOKENS = (20, 40, 75, 150, 250)
+"""Of passages of 80, 160, 300, 600 and 1,000 characters, which `sage-benchmark cosched` embeds."""
+
 
 @dataclass(frozen=True, slots=True)
 class GraphCall:
@@ -25,7 +28,8 @@ class Arrival:
     """One request of a trace. `blocks` name the prompt's whole blocks of `block_tokens` tokens, from its beginning:
     equal names, equal tokens and equal beginnings. `session`: requests of one conversation have one, or None. `call`:
     its place in a graph of calls, or None; where it follows others, `at_s` is when the first of them comes. `adapter`:
-    the one that it asks for in place of the model itself; blocks of different ones are never equal."""
+    the one that it asks for in place of the model itself; blocks of different ones are never equal. `texts`: tokens of
+    each of the texts that it embeds, `prompt_tokens` in all; of chat there are none."""
 
     at_s: float
     prompt_tokens: int
@@ -37,6 +41,7 @@ class Arrival:
     service_class: ServiceClass = ServiceClass.INTERACTIVE
     call: GraphCall | None = None
     adapter: str | None = None
+    texts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,19 @@ class Trace:
         if all(arrival.call is None for arrival in self.arrivals):
             return self
         return Trace(self.name, tuple(replace(arrival, call=None) for arrival in self.arrivals))
+
+    def with_texts(self, per_s: float, *, service_class: ServiceClass, seed: int) -> "Trace":
+        """Return the trace with single texts to embed beside it, so many a second by chance (Poisson), as long as it
+        lasts; of TEXT_TOKENS tokens each."""
+        rng = Random(seed)
+        texts: list[Arrival] = []
+        at_s = rng.expovariate(per_s)
+        while at_s < self.duration_s:
+            tokens = rng.choice(TEXT_TOKENS)
+            texts.append(Arrival(at_s, tokens, 0, texts=(tokens,), service_class=service_class))
+            at_s += rng.expovariate(per_s)
+        both = sorted((*self.arrivals, *texts), key=lambda arrival: arrival.at_s)
+        return Trace(self.name, tuple(both))
 
     def at(self, moved: Sequence[tuple[float, Arrival]]) -> "Trace":
         """Return the trace with its arrivals at other times."""

@@ -68,6 +68,8 @@ class EngineModel:
         self._since_s = 0.0  # when the stretch began
         self._each_s = 0.0
         self._length = 0  # iterations of the stretch; 0: idle
+        self._slowed_decode = self._slowed_read = 1.0
+        self._busy_from_s = 0.0
         self._has_cancelled = False
         self._chunk = 0  # prompt tokens an iteration of it
         self.busy_s = 0.0
@@ -81,6 +83,28 @@ class EngineModel:
     def next_s(self) -> float:
         """Return when the stretch at hand ends; infinite where there is none."""
         return self._since_s + self._length * self._each_s if self._length else math.inf
+
+    @property
+    def num_lacking(self) -> int:
+        """How many requests have no token yet."""
+        return len(self._waiting) + len(self._prefilling)
+
+    @property
+    def num_running(self) -> int:
+        """How many requests it has in all."""
+        return self.num_lacking + self._num_decoding
+
+    def slow(self, decode: float, read: float, now_s: float) -> None:
+        """Take so many times as long from now on: for iterations that only decode, and for those that read prompts."""
+        before = self._slowness()
+        self._slowed_decode, self._slowed_read = decode, read
+        if self._length and self._slowness() != before:
+            done = max(0.0, now_s - self._since_s) / self._each_s
+            self._each_s *= self._slowness() / before
+            self._since_s = max(now_s, self._since_s) - done * self._each_s
+
+    def _slowness(self) -> float:
+        return self._slowed_read if self._chunk else self._slowed_decode
 
     def add(self, id: RequestId, arrival: Arrival, now_s: float) -> Sequenced:
         """Take a request; it joins at the end of the iteration at hand."""
@@ -101,7 +125,7 @@ class EngineModel:
         assert abs(now_s - self.next_s()) < 1e-6, (now_s, self.next_s())
         happened = Happened([], [])
         self._iteration += self._length
-        self.busy_s += self._length * self._each_s
+        self.busy_s += now_s - self._busy_from_s
         self._before_tokens += self._length * self._num_decoding
         self._work_off(self._length * self._chunk, happened)
         while self._decoding and self._decoding[0][0] <= self._iteration:
@@ -127,7 +151,7 @@ class EngineModel:
         if self._has_cancelled:
             self._drop_cancelled()
         load_s = self._let_in() * self._costs.adapter_load_ms / 1e3
-        self.busy_s += load_s
+        self._busy_from_s = now_s
         self._since_s, self._length, self._chunk = now_s + load_s, 0, 0
         to_work_off = sum(job.left_tokens for job in self._prefilling)
         if to_work_off:
@@ -142,7 +166,8 @@ class EngineModel:
             self._length = last if not self._length else min(self._length, last)
         before = self._before_tokens + self._length * self._num_decoding / 2
         before_chunk = self._before_prefilled(self._length * self._chunk) / self._length
-        self._each_s = self._costs.iteration_ms(self._chunk, self._num_decoding, (), before, before_chunk) / 1e3
+        costs_ms = self._costs.iteration_ms(self._chunk, self._num_decoding, (), before, before_chunk)
+        self._each_s = costs_ms * self._slowness() / 1e3
 
     def _before_prefilled(self, tokens: int) -> float:
         """Return how many tokens stand before each of the next `tokens` of prompts, summed; 0 if that is free."""

@@ -98,6 +98,30 @@ def figures_of(outcomes: Sequence[Outcome], duration_s: float) -> Figures:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class TextFigures:
+    """What became of requests for embeddings. Times are from arrival to the last vector, of those that ended well."""
+
+    num_texts: int
+    num_texts_refused: int
+    text_tokens_per_s: float
+    text_p50_ms: float
+    text_p99_ms: float
+
+
+def text_figures_of(outcomes: Sequence[Outcome], duration_s: float) -> TextFigures:
+    """Return the figures of a run that lasted `duration_s`."""
+    ended = [o for o in outcomes if o.end_s is not None and o.why is None]
+    times = sorted(1e3 * (o.end_s - o.asked_s) for o in ended if o.end_s is not None and o.asked_s is not None)
+    return TextFigures(
+        num_texts=sum(len(o.arrival.texts) for o in outcomes),
+        num_texts_refused=sum(len(o.arrival.texts) for o in outcomes if o.why is not None),
+        text_tokens_per_s=round(sum(o.arrival.prompt_tokens for o in ended) / max(1e-9, duration_s), 1),
+        text_p50_ms=quantile(times, 0.5),
+        text_p99_ms=quantile(times, 0.99),
+    )
+
+
 def attainment(outcomes: Sequence[Outcome]) -> dict[str, float]:
     """Return the share of good requests of each class that asked for anything."""
     return {name: sum(o.is_good() for o in found) / len(found) for name, found in _by_class(outcomes).items()}

@@ -3,19 +3,29 @@
 Knows nothing of files and of what is printed.
 """
 
+import dataclasses
 import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from benchmarks.simulator.arrival import Arrival, Trace
 from benchmarks.simulator.coming import Coming
+from benchmarks.simulator.contention import contention_of
+from benchmarks.simulator.device import DeviceModel, Job
 from benchmarks.simulator.engine import EngineModel, Sequenced
 from benchmarks.simulator.outcome import Outcome
+from benchmarks.simulator.shown_engines import (
+    DIM,
+    MODEL,
+    TEXT_MODEL,
+    device_of,
+    info_of_chat,
+    info_of_texts,
+    text_engine,
+)
+from benchmarks.simulator.texts import TextsJob, TextsModel
 from cluster.serving.engines.cost import CostModel
-from cluster.serving.engines.port import EngineInfo
 from cluster.serving.events import (
     AbortAt,
     Answer,
@@ -31,23 +41,23 @@ from cluster.serving.events import (
     WakeAt,
 )
 from cluster.serving.plane import Plane
+from cluster.serving.sharing import SharingMode
 from cluster.serving.size import ASSUMED_ANSWER_TOKENS, PromptPrefix, Size
 from sage.base.errors import InternalError, RequestCancelled
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import (
+    Embedded,
+    EmbedRequest,
     Failed,
     Failure,
     Finished,
     GenerateRequest,
-    Kind,
     Last,
-    ModelCard,
     Origin,
     Request,
     Usage,
 )
 
-MODEL = "simulated"
 KV_TOKENS = 1_300_000  # of llama2-70b on 8 H100 (the prototype of 2026-11-22)
 _CANCELLED = Failure.of(RequestCancelled("stopped"))
 
@@ -56,7 +66,8 @@ _CANCELLED = Failure.of(RequestCancelled("stopped"))
 class Setup:
     """What a trace is replayed against. `window`: sequences that the plane gives to one engine at once; None: as many
     as the engine takes. `prompts`: the plane's window for prompts, fixed or adaptive. `looks_early`, `adapter_slots`:
-    as of EngineModel. `others`: what further engines beside those of `costs` cost, one each."""
+    as of EngineModel. `others`: what further engines beside those of `costs` cost, one each. `sharing`: how texts share
+    a device with chat, where the trace has any: each device has an engine for them then."""
 
     policy: str
     route: str
@@ -70,6 +81,7 @@ class Setup:
     looks_early: bool = False
     adapter_slots: int = 4
     others: tuple[CostModel, ...] = ()
+    sharing: SharingMode = SharingMode.GATED
 
     @property
     def all_costs(self) -> tuple[CostModel, ...]:
@@ -96,6 +108,14 @@ class Replayed:
     busy_s: float = 0.0
     num_loads: int = 0
     """Of adapters, by all engines."""
+
+    def parted(self) -> tuple["Replayed", tuple[Outcome, ...]]:
+        """Return the same with chat's outcomes alone, and those of texts."""
+        texts = tuple(outcome for outcome in self.outcomes if outcome.arrival.texts)
+        if not texts:
+            return self, ()
+        chat = tuple(outcome for outcome in self.outcomes if not outcome.arrival.texts)
+        return dataclasses.replace(self, outcomes=chat), texts
 
 
 class TraceSizing:
@@ -135,22 +155,27 @@ class _Replay:
             max_waiting=setup.max_waiting,
             sizing=TraceSizing(trace.arrivals),
         )
-        self._engines = [
-            EngineModel(
-                costs, kv_tokens=setup.kv_tokens, looks_early=setup.looks_early, adapter_slots=setup.adapter_slots
-            )
-            for costs in setup.all_costs
-        ]
-        self._loads = [0] * len(self._engines)
-        self._jobs: dict[RequestId, tuple[int, Sequenced]] = {}
-        self._due: list[tuple[float, int]] = []  # (end of its stretch, engine), stale ones too
+        self._embeds = any(arrival.texts for arrival in trace.arrivals)
+        self._devices = [self._device(costs, setup) for costs in setup.all_costs]
+        self._loads = [0] * len(self._devices)
+        self._jobs: dict[RequestId, tuple[int, Job]] = {}
+        self._due: list[tuple[float, int]] = []  # (end of its stretch, device), stale ones too
         self._wake_s = math.inf
         self._num_decisions = 0
         self._setup = setup
         for number, costs in enumerate(setup.all_costs):
             window = min(setup.window or costs.max_running, costs.max_running)
-            info = EngineInfo(EngineId(str(number)), "simulated", costs.device, True, _cards(trace), window)
-            self._handle(EngineUp(replace(info, adapter_slots=setup.adapter_slots)), 0.0)
+            self._handle(EngineUp(info_of_chat(number, costs, trace, window, setup.adapter_slots)), 0.0)
+            if self._embeds:
+                self._handle(EngineUp(info_of_texts(number, costs)), 0.0)
+
+    def _device(self, costs: CostModel, setup: Setup) -> DeviceModel:
+        chat = EngineModel(
+            costs, kv_tokens=setup.kv_tokens, looks_early=setup.looks_early, adapter_slots=setup.adapter_slots
+        )
+        if not self._embeds:
+            return DeviceModel(chat)
+        return DeviceModel(chat, TextsModel(chat, costs, contention_of(costs.name), setup.sharing))
 
     def run(self) -> Replayed:
         while True:
@@ -185,29 +210,29 @@ class _Replay:
             self._outcomes,
             max((outcome.end_s or 0.0 for outcome in self._outcomes), default=0.0),
             self._num_decisions,
-            sum(engine.cached_tokens for engine in self._engines),
-            sum(engine.prompt_tokens for engine in self._engines),
+            sum(device.chat.cached_tokens for device in self._devices),
+            sum(device.chat.prompt_tokens for device in self._devices),
             tuple(self._loads),
             view.policy,
             view.route,
             view.admission,
             view.window,
             _mean([engine.forecast_errors for engine in view.engines if engine.forecast_errors is not None]),
-            sum(engine.busy_s for engine in self._engines),
-            sum(engine.slots.num_loads for engine in self._engines),
+            sum(device.chat.busy_s for device in self._devices),
+            sum(device.chat.slots.num_loads for device in self._devices),
         )
 
     def _arrive(self, number: int, now_s: float) -> None:
         arrival = self._arrivals[number]
         self._outcomes[number].asked_s = now_s
-        request = GenerateRequest(
-            RequestId(str(number)),
-            arrival.adapter or MODEL,
-            "",
-            service_class=arrival.service_class,
-            tenant=arrival.tenant,
-            origin=self._origin(number, now_s),
-        )
+        id, service_class, origin = RequestId(str(number)), arrival.service_class, self._origin(number, now_s)
+        request: Request
+        if arrival.texts:
+            texts = ("",) * len(arrival.texts)
+            request = EmbedRequest(id, TEXT_MODEL, texts, service_class, tenant=arrival.tenant, origin=origin)
+        else:
+            model = arrival.adapter or MODEL
+            request = GenerateRequest(id, model, "", service_class=service_class, tenant=arrival.tenant, origin=origin)
         self._handle(Submitted((request,)), now_s)
 
     def _origin(self, number: int, now_s: float) -> Origin | None:
@@ -218,13 +243,12 @@ class _Replay:
 
     def _next_engine_s(self) -> float:
         """Return when the next stretch ends, passing over those that were cut or have ended."""
-        while self._due and self._engines[self._due[0][1]].next_s() != self._due[0][0]:
+        while self._due and self._devices[self._due[0][1]].next_s() != self._due[0][0]:
             heapq.heappop(self._due)
         return self._due[0][0] if self._due else math.inf
 
     def _advance(self, number: int, now_s: float) -> None:
-        engine = self._engines[number]
-        happened = engine.advance(now_s)
+        happened = self._devices[number].advance(now_s)
         self._expect(number)
         engine_id = EngineId(str(number))
         if happened.first:
@@ -236,9 +260,16 @@ class _Replay:
             for job in happened.ended:
                 del self._jobs[job.id]
             self._handle(EngineEnded(engine_id, lasts), now_s)
+        if happened.embedded:
+            embeds_id = text_engine(number)
+            for texts in happened.embedded:
+                del self._jobs[texts.id]
+            self._handle(
+                EngineEnded(embeds_id, tuple(_embedded(texts, embeds_id) for texts in happened.embedded)), now_s
+            )
 
     def _expect(self, number: int) -> None:
-        ends_s = self._engines[number].next_s()
+        ends_s = self._devices[number].next_s()
         if ends_s < math.inf:
             heapq.heappush(self._due, (ends_s, number))
 
@@ -250,18 +281,18 @@ class _Replay:
     def _obey(self, command: Command, now_s: float) -> None:
         match command:
             case Dispatch(engine_id, requests):
-                number = int(engine_id)
+                number = device_of(engine_id)
                 for request in requests:
                     arrival = self._arrivals[int(request.id)]
                     self._outcomes[int(request.id)].engine = number
-                    self._loads[number] += arrival.prompt_tokens
-                    self._jobs[request.id] = (number, self._engines[number].add(request.id, arrival, now_s))
+                    self._loads[number] += 0 if arrival.texts else arrival.prompt_tokens
+                    self._jobs[request.id] = (number, self._devices[number].add(request.id, arrival, now_s))
                 self._expect(number)
             case AbortAt(engine_id, request_ids) | TakeBack(engine_id, request_ids):
-                number = int(engine_id)
+                number = device_of(engine_id)
                 lasts: list[Last] = []
                 for request_id in request_ids:
-                    self._engines[number].cancel(self._jobs.pop(request_id)[1], now_s)
+                    self._devices[number].cancel(self._jobs.pop(request_id)[1], now_s)
                     lasts.append(Failed(request_id, _CANCELLED))
                 self._expect(number)
                 self._handle(EngineEnded(engine_id, tuple(lasts)), now_s)
@@ -274,11 +305,8 @@ class _Replay:
                 raise InternalError(f"a simulated engine cannot obey {command}")
 
 
-def _cards(trace: Trace) -> tuple[ModelCard, ...]:
-    """Return the model, and the adapters that a trace asks for."""
-    adapters = sorted({arrival.adapter for arrival in trace.arrivals if arrival.adapter is not None})
-    kinds = (Kind.GENERATE,)
-    return (ModelCard(MODEL, kinds, 1 << 30), *(ModelCard(name, kinds, 1 << 30, parent=MODEL) for name in adapters))
+def _embedded(job: TextsJob, engine_id: EngineId) -> Embedded:
+    return Embedded(job.id, b"", DIM, Usage(job.arrival.prompt_tokens), engine_id, job.arrival.texts)
 
 
 def _mean(errors: Sequence[tuple[float, float]]) -> tuple[float, float]:
