@@ -100,6 +100,18 @@ class PartialFile:
                 if left is not None and os.path.exists(left):
                     os.unlink(left)
 
+    def _cut(self, len_bytes: int) -> None:
+        """Leave only what a position counts on; raises SinkUnwritable where that is not there."""
+        self._file.flush()
+        if os.fstat(self._file.fileno()).st_size < len_bytes:
+            self.close(complete=False)
+            raise SinkUnwritable(
+                f"{self.partial} is shorter than the {len_bytes} bytes that a checkpoint counts on",
+                'Begin anew, without the checkpoint: resume="never".',
+            )
+        self._file.truncate(len_bytes)
+        self._file.seek(len_bytes)
+
     def _keep(self) -> None:
         if not self._is_kept:
             partial = f"{self.partial.removesuffix(_BEGUN)}{_PARTIAL}"
@@ -152,28 +164,23 @@ def _sweep(path: str) -> None:
 def resume_file(path: str, position: Sequence[Any]) -> PartialFile:
     """Go on where an earlier writing said it was; raises SinkUnwritable where its file is gone or too short."""
     partial, len_bytes, device, inode = position_as(tuple[str, int, int, int], position, path)
-    path, other = _partial_beside(path)
+    path = os.path.abspath(path)
     try:
-        if not os.path.exists(partial):
-            if not _is_file(path, device, inode):
-                raise SinkUnwritable(
-                    f"{partial}, in which {path} was written before, is gone",
-                    'Begin anew, without the checkpoint: resume="never".',
-                )
-            shutil.copyfile(path, partial := other)  # it had come to its end, after the checkpoint
-        file = open(partial, "r+b")  # noqa: SIM115 - closed by whoever writes
-        if os.fstat(file.fileno()).st_size < len_bytes:
-            file.close()
+        if os.path.exists(partial):
+            resumed = PartialFile(path, partial, open(partial, "r+b"))  # noqa: SIM115 - closed by whoever writes
+            resumed._is_kept = True
+        elif _is_file(path, device, inode):
+            resumed = begin_file(path)  # it had come to its end, after the checkpoint
+            with open(path, "rb") as whole:
+                shutil.copyfileobj(whole, resumed._file)
+        else:
             raise SinkUnwritable(
-                f"{partial} is shorter than the {len_bytes} bytes that a checkpoint counts on",
+                f"{partial}, in which {path} was written before, is gone",
                 'Begin anew, without the checkpoint: resume="never".',
             )
-        file.truncate(len_bytes)
-        file.seek(len_bytes)
+        resumed._cut(len_bytes)
     except OSError as error:
         raise unwritable(path, error) from error
-    resumed = PartialFile(path, partial, file)
-    resumed._is_kept = True
     return resumed
 
 

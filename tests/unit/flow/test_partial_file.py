@@ -5,6 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from sage.base.errors import SinkUnwritable
 from sage.flow.partial_file import begin_file, resume_file
 
 _KILLED = """
@@ -66,3 +69,29 @@ def test_a_writing_that_was_kept_is_gone_on_with_under_its_name(tmp_path: Path) 
     again.close(complete=True)
     assert (tmp_path / "out").read_bytes() == b"one two"
     assert os.listdir(tmp_path) == ["out"]
+
+
+def test_a_writing_that_had_ended_and_is_gone_on_with_again_and_again_leaves_no_copy(tmp_path: Path) -> None:
+    file = begin_file(str(tmp_path / "out"))
+    file.write(b"one ")
+    saved = file.written()
+    file.write(b"two")
+    file.close(complete=True)
+    for _ in range(2):
+        resume_file(str(tmp_path / "out"), saved.position).close(complete=False)
+        assert os.listdir(tmp_path) == ["out"]
+    again = resume_file(str(tmp_path / "out"), saved.position)
+    again.write(b"three")
+    again.close(complete=True)
+    assert (tmp_path / "out").read_bytes() == b"one three"
+    os.truncate(tmp_path / "out", 2)
+    with pytest.raises(SinkUnwritable, match="is gone"):
+        resume_file(str(tmp_path / "out"), saved.position)
+    file = begin_file(str(tmp_path / "short"))
+    file.write(b"all")
+    short = file.written().position
+    file.close(complete=True)
+    os.truncate(tmp_path / "short", 2)
+    with pytest.raises(SinkUnwritable, match="is shorter than the 3 bytes"):
+        resume_file(str(tmp_path / "short"), short)
+    assert sorted(os.listdir(tmp_path)) == ["out", "short"]
