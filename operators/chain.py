@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from operators.alarms import Alarms
 from operators.by_key import ByKey
-from operators.chunks import Chunks, Writing
+from operators.chunks import Chunks
 from operators.codegen import Operation
 from operators.context import Context
 from operators.event_clock import EventClock
@@ -22,6 +22,7 @@ from operators.split_clock import SplitClock
 from operators.state import Stateful
 from operators.tables import Table
 from operators.timed_operations import timed_operations
+from operators.writing import Writing
 from sage.base.errors import InternalError
 from sage.flow.graph import Step
 from sage.flow.ports import PartitionedSource
@@ -145,7 +146,7 @@ class _Cutter:
                 self._take_stages(filling_stages(step, spec, index, part, self.failures))
                 self.stateful[step.name] = IndexPart(index, part)
             case Write(sink=sink):
-                writing = Writing(step, sink, self.failures)
+                writing = Writing(step, sink, self.failures, self._context.instance)
                 self._take_stages([writing])
                 self.stateful[step.name] = writing
             case Reply():

@@ -1,15 +1,12 @@
-"""Stages that take a batch at a time: a function over lists, a search, a sink. Knows nothing of single records."""
+"""A function over lists, or a search, as a stage. Knows nothing of single records."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from operators.failure import Failures, Numbers, num_tries_left
 from operators.listed import listed
 from operators.loop import Columns
-from operators.state import Prefix, StepState
-from sage.base.errors import InternalError, SageError, SinkUnwritable
-from sage.flow.graph import OnError, Step
-from sage.flow.ports import ResumableSink, ResumableWriter, Sink, SinkWriter, Written
+from sage.flow.graph import Step
 
 
 class Chunks:
@@ -70,79 +67,3 @@ class Chunks:
                 numbers = Numbers(self._num_read - len(chunk) + 1, self._num_read)
                 self._failures.give_up(self._step, failed, records, numbers)
                 return []
-
-
-class Writing:
-    """Ends the stream in a sink; gives what it wrote, to be counted."""
-
-    def __init__(self, step: Step, sink: Sink[Any], failures: Failures) -> None:
-        self._step = step
-        self._sink = sink
-        self._failures = failures
-        self._writer: SinkWriter[Any] | None = None
-        self._num_read = 0
-
-    @property
-    def is_open(self) -> bool:
-        return self._writer is not None
-
-    def open(self) -> None:
-        """Raises SinkUnwritable."""
-        self._writer = self._sink.open()
-
-    def snapshot(self) -> StepState:
-        """Return how far the sink is, where it can be gone on with; raises SinkUnwritable."""
-        if not isinstance(self._sink, ResumableSink) or self._writer is None:
-            return StepState()
-        written: Written = cast("ResumableWriter[Any]", self._writer).written()
-        return StepState(
-            grown=Prefix(written.contents, len(written.contents)),
-            fixed=written.position,
-            settle=written.settle,
-            commit=written.commit,
-        )
-
-    def restore(self, state: StepState) -> None:
-        """Go on with the sink; raises SinkUnwritable."""
-        sink = self._sink
-        self._writer = sink.resume(state.fixed, state.grown) if isinstance(sink, ResumableSink) else sink.open()
-
-    def run(
-        self, values: Sequence[Any], keys: Sequence[Hashable] | None, timestamps_s: Sequence[float] | None
-    ) -> Columns:
-        """Write one batch; raises SinkUnwritable, or RecordFailed where the sink raised something of its own.
-
-        Records that the sink refuses one by one are set aside where the step says so, and the others are written.
-        """
-        if self._writer is None:
-            raise InternalError(f"the sink of step {self._step.name!r} was written before it was opened")
-        first = self._num_read + 1
-        self._num_read += len(values)
-        numbers = list(range(first, first + len(values)))
-        while values:
-            try:
-                self._writer.write(values)
-            except SinkUnwritable as error:
-                if error.at is None or self._step.on_error is not OnError.DEAD_LETTER:
-                    raise
-                number, at = numbers.pop(error.at), error.at
-                self._failures.give_up(self._step, error, [values[at]], Numbers(number, number))
-                values = [*values[:at], *values[at + 1 :]]
-            except SageError:
-                raise
-            except Exception as error:  # noqa: BLE001 - a user's own sink may raise anything
-                self._failures.give_up(self._step, error, list(values), Numbers(first, self._num_read))
-                return [], None, None
-            else:
-                break
-        return values, None, None
-
-    def advance(self, watermark_s: float | None) -> tuple[None, float | None]:
-        """Time changes nothing here."""
-        return None, watermark_s
-
-    def close(self, *, complete: bool) -> None:
-        """Finish the sink, once; raises SinkUnwritable."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            writer.close(complete=complete)

@@ -6,7 +6,6 @@ from math import inf
 from typing import Any, Protocol
 
 from operators.alarms import Alarms
-from operators.chunks import Writing
 from operators.failure import Failures
 from operators.loop import Columns, Loop
 from operators.machine import CallResult, Command, Counts, Emit
@@ -17,6 +16,7 @@ from operators.spilled import Spilled
 from operators.split_clock import SplitClock
 from operators.state import KeptByKey, State, Stateful, not_kept
 from operators.tables import Table
+from operators.writing import Writing
 from sage.base.batch import Batch
 from sage.base.errors import InternalError
 from sage.base.inference import Reply

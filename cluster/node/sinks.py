@@ -17,6 +17,7 @@ from cluster.runtime.record_types import RecordTypes
 from sage.base.ids import JobId, TaskId
 from sage.flow.graph import Step
 from sage.flow.ports import ResumableSink, ResumableWriter, Sink, SinkWriter, Written
+from sage.flow.shares import share_of
 from sage.flow.sinks import ListSink, PrintSink
 from sage.flow.spec import ForEach, Write
 
@@ -53,10 +54,8 @@ def _step_here(step: Step, ports: SinkPorts) -> Step:
             return replace(step, spec=Write(CollectingSink(step.name, ports)))
         case Write(sink=PrintSink()):
             return replace(step, spec=Write(LoggingSink(ports)))
-        case Write(sink=sink) if isinstance(sink, ResumableSink):
-            return replace(step, spec=Write(ResumableLeasedSink(sink, ports.lease)))
         case Write(sink=sink):
-            return replace(step, spec=Write(LeasedSink(sink, ports.lease)))
+            return replace(step, spec=Write(leased(sink, ports.lease)))
         case ForEach(fn=fn):
             return replace(step, spec=ForEach(_leased(fn, ports.lease)))
         case _:
@@ -78,6 +77,9 @@ class LeasedSink:
     sink: Sink[Any]
     lease: Lease
 
+    def share(self, number: int, num_shares: int) -> "LeasedSink | ResumableLeasedSink":
+        return leased(share_of(self.sink, number, num_shares), self.lease)
+
     def open(self) -> "LeasedWriter":
         self.lease.check()
         return LeasedWriter(self.sink.open(), self.lease)
@@ -90,6 +92,9 @@ class ResumableLeasedSink:
     sink: ResumableSink[Any]
     lease: Lease
 
+    def share(self, number: int, num_shares: int) -> "LeasedSink | ResumableLeasedSink":
+        return leased(share_of(self.sink, number, num_shares), self.lease)
+
     def open(self) -> "ResumableLeasedWriter":
         self.lease.check()
         writer: Any = self.sink.open()
@@ -98,6 +103,11 @@ class ResumableLeasedSink:
     def resume(self, position: Any, contents: Sequence[Any]) -> "ResumableLeasedWriter":
         self.lease.check()
         return ResumableLeasedWriter(self.sink.resume(position, contents), self.lease)
+
+
+def leased(sink: Sink[Any], lease: Lease) -> LeasedSink | ResumableLeasedSink:
+    """Return `sink` as it writes and commits only while the lease is held."""
+    return ResumableLeasedSink(sink, lease) if isinstance(sink, ResumableSink) else LeasedSink(sink, lease)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +150,10 @@ class CollectingSink:
 
     step: str
     ports: SinkPorts
+
+    def share(self, number: int, num_shares: int) -> "CollectingSink":
+        """What a task brings is counted by its id."""
+        return self
 
     def open(self) -> "CollectingWriter":
         return CollectingWriter(self.step, self.ports)
@@ -186,6 +200,9 @@ class LoggingSink:
     """Prints to the node's log and sends the lines to the head."""
 
     ports: SinkPorts
+
+    def share(self, number: int, num_shares: int) -> "LoggingSink":
+        return self
 
     def open(self) -> "LoggingSink":
         return self

@@ -9,25 +9,27 @@ import os
 from collections.abc import Sequence
 
 from sage.base.errors import FlowInvalid
+from sage.flow.file_shares import path_of_share
 from sage.flow.files import is_url
 from sage.flow.graph import Step
 from sage.flow.ports import Repeats, repeats_of
 from sage.flow.spec import Read, Spec, Write
 
 
-def file_of_sink(spec: Spec) -> str | None:
-    """Return the path of the file that appears when the job ends well; None where there is none."""
-    sink = spec.sink if isinstance(spec, Write) else None
+def files_of_sink(step: Step) -> list[str]:
+    """Return the paths of the files that appear when the job ends well: one for each instance of a sink."""
+    sink = step.spec.sink if isinstance(step.spec, Write) else None
     path = getattr(sink, "path", None)
-    return path if isinstance(path, str) and repeats_of(sink) is Repeats.HIDDEN else None
+    if not isinstance(path, str) or repeats_of(sink) is not Repeats.HIDDEN:
+        return []
+    return list(dict.fromkeys(path_of_share(path, number) for number in range(step.parallelism)))
 
 
 def check_files(steps: Sequence[Step]) -> None:
     """Raise FlowInvalid where a step writes a file that another one reads, by its name, by a link or by a pattern."""
     sources = [(step, path) for step in steps if isinstance(path := _read_by(step.spec), str)]
-    for step in steps:
-        written = file_of_sink(step.spec)
-        reader = next((each for each in sources if written is not None and _matches(each[1], written)), None)
+    for step, written in ((each, path) for each in steps for path in files_of_sink(each)):
+        reader = next((each for each in sources if _matches(each[1], written)), None)
         if reader is not None:
             how = "" if reader[1] == written else f" by {reader[1]!r}"
             raise FlowInvalid(

@@ -5,12 +5,13 @@ from graphlib import CycleError, TopologicalSorter
 
 from sage.base.errors import FlowInvalid
 from sage.flow.bodies import with_bodies
-from sage.flow.check_files import check_files, file_of_sink
+from sage.flow.check_files import check_files, files_of_sink
 from sage.flow.check_step import check_step
 from sage.flow.dues import with_dues
 from sage.flow.graph import Graph, Step, consumers_of
 from sage.flow.kinds import kind_of_step
 from sage.flow.posts import check_posts
+from sage.flow.sink_keys import with_sink_keys
 from sage.flow.spec import (
     SINKS,
     Again,
@@ -51,7 +52,7 @@ def graph_from_steps(name: str, steps: Iterable[Step]) -> Graph:
     for step in given:
         check_step(step)
         _check_inputs(step, by_name)
-    ordered = with_bodies(_in_order(name, given, by_name))
+    ordered = with_sink_keys(with_bodies(_in_order(name, given, by_name)))
     _check_ends(name, ordered)
     _check_waits(ordered, by_name)
     _check_time(ordered)
@@ -126,7 +127,7 @@ def _check_ends(flow_name: str, steps: tuple[Step, ...]) -> None:
                 raise FlowInvalid(f'{step.where}: nothing uses the side {tag!r} of "{step.name}"', _take(tag))
         if not readers[step.name] and not isinstance(step.spec, (*SINKS, Again)):
             raise FlowInvalid(f'{step.where}: nothing uses what the step "{step.name}" gives', end)
-        if (path := file_of_sink(step.spec)) is not None:
+        for path in files_of_sink(step):
             twin = files.setdefault(path, step)
             if twin is not step:
                 raise FlowInvalid(

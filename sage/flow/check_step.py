@@ -10,6 +10,7 @@ from sage.flow.check_numbers import Fault, above_zero, at_least, counts, finite,
 from sage.flow.graph import OnError, Step
 from sage.flow.iterate import INSIDE
 from sage.flow.kinds import kind_of_step
+from sage.flow.shares import fault_of_sharing
 from sage.flow.spec import (
     Again,
     Aggregate,
@@ -54,7 +55,6 @@ MAX_WINDOWS = 100_000
 """Sliding ones that a record may be in, each of which gives a result of its own."""
 
 _ONE_TASK = {
-    Write: "a sink is written",
     ToAll: "a stream is given to all instances",
     Iterate: "the records of a loop are counted",
 }
@@ -216,6 +216,8 @@ def _faults_of_settings(step: Step) -> Iterator[Fault]:
         yield Fault(f"{whole} by one task, not by {step.parallelism}", "Put with_parallelism on another step.")
     if step.parallelism > 1 and isinstance(step.spec, Read):
         yield from filter(None, [fault_of_dealing(step.spec.source)])
+    if step.parallelism > 1 and isinstance(step.spec, Write):
+        yield from filter(None, [fault_of_sharing(step.spec.sink)])
     has_function = not isinstance(step.spec, _WITHOUT_FUNCTION) or getattr(step.spec, "time", None) is not None
     refuses = isinstance(step.spec, Write) and getattr(step.spec.sink, "refuses_records", False) is True
     if refuses and step.on_error is not OnError.FAIL:

@@ -45,7 +45,7 @@ class Deliveries(Handle, Generic[T_co]):
         """End the stream in a file of one JSON value a line, which appears, whole, when the job ends well.
 
         Records may be what JSON knows, dataclasses, Structs, dates, NumPy numbers and arrays. With the extra `fsspec`
-        the path may be a URL, as it may of all files.
+        the path may be a URL, as it may of all files. `{instance}` in it is the number of the instance that writes.
 
         >>> import sage
         >>> end = sage.Flow("f").from_collection([{"id": 1}]).write_jsonl("out.jsonl")

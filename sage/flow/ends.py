@@ -40,6 +40,8 @@ class Outlet(Deliveries[T_co]):
     def collect(self) -> Collected[T_co]:
         """End the stream in a list in memory, to be read from `.items` after the run.
 
+        Of several instances each has a list, and `.items` is all of them; those on nodes are in one, as records come.
+
         >>> import sage
         >>> flow = sage.Flow("f")
         >>> doubled = flow.from_collection([1, 2]).map(lambda n: 2 * n).collect()

@@ -1,10 +1,12 @@
 """What a job that has ended promised of each sink. Pure; knows nothing of how it ran."""
 
+from collections.abc import Mapping
+
 from sage.flow.connectors.http_sink import Delivered
 from sage.flow.connectors.http_source import posted_to
-from sage.flow.graph import Graph
+from sage.flow.graph import Graph, Step
 from sage.flow.ports import PartitionedSource, Repeats, ResumableSink, RewindableSource, repeats_of
-from sage.flow.spec import SINKS, IndexInto, Read, Spec, Write
+from sage.flow.spec import SINKS, IndexInto, KeyBy, MapAsync, Read, Spec, Waiting, Write, holds_keys
 
 
 def guarantees_of(graph: Graph, num_restarts: int, *, is_kept: bool = False) -> tuple[str, ...]:
@@ -13,13 +15,40 @@ def guarantees_of(graph: Graph, num_restarts: int, *, is_kept: bool = False) -> 
 
     `is_kept`: it takes checkpoints, and so began each time from the newest; else from nothing.
     """
+    by_name = {step.name: step for step in graph.steps}
     if is_kept:
-        return tuple(f"{step.name}: {line}" for step in graph.steps if (line := _promise_where_kept(step.spec)))
+        return tuple(
+            f"{step.name}: {line}{_order(step, by_name)}"
+            for step in graph.steps
+            if (line := _promise_where_kept(step.spec))
+        )
     return tuple(
-        f"{step.name}: {_promise_of_posts(step.spec) or _promise(step.spec, num_restarts)}"
+        f"{step.name}: {_promise_of_posts(step.spec) or _promise(step.spec, num_restarts)}{_order(step, by_name)}"
         for step in graph.steps
         if isinstance(step.spec, SINKS) or _promise_of_posts(step.spec)
     )
+
+
+def _order(step: Step, by_name: Mapping[str, Step]) -> str:
+    """Say what is left of the order of records where several instances write them."""
+    if isinstance(step.spec, Write) and isinstance(step.spec.sink, Delivered):
+        step = by_name[step.inputs[0]]  # which sends
+    if step.parallelism == 1 or not isinstance(step.spec, (*SINKS, MapAsync)):
+        return ""
+    kept = "the order within a key" if _keeps_keys(step, by_name) else "no order between them"
+    return f"; by {step.parallelism} instances, which keep {kept}"
+
+
+def _keeps_keys(step: Step, by_name: Mapping[str, Step]) -> bool:
+    """Say whether all records of a key come to one of several instances, in the order in which one would have them."""
+    if isinstance(step.spec, Waiting) and not step.spec.ordered:
+        return False
+    if holds_keys(step.spec):
+        return True
+    if len(step.inputs) != 1:
+        return False
+    before = by_name[step.inputs[0]]
+    return isinstance(before.spec, KeyBy) or (before.parallelism == step.parallelism and _keeps_keys(before, by_name))
 
 
 def _promise_of_posts(spec: Spec, *, is_kept: bool = False) -> str | None:

@@ -51,7 +51,8 @@ class Handle:
 
     def with_parallelism(self, num_instances: int) -> Self:
         """Run the last step `num_instances` times side by side. Keyed steps keep each key on one instance; sources deal
-        whole files or partitions to instances, which keep the order within each; else the order is not kept.
+        whole files or partitions to instances, which keep the order within each; else the order is not kept. Of a sink
+        that is a file each instance writes one of its own: write_text("out-{instance}.txt").
 
         >>> import sage
         >>> numbers = sage.Flow("f").from_collection(range(10)).map(abs).with_parallelism(2)

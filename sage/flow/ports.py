@@ -96,6 +96,19 @@ class Sink(Protocol[T_contra]):
         ...
 
 
+@runtime_checkable
+class SharedSink(Sink[T_contra], Protocol[T_contra]):
+    """A sink that several instances of its step write at the same time, each a share of its own."""
+
+    def share(self, number: int, num_shares: int) -> Sink[T_contra]:
+        """Return what instance `number` writes, from 0; where it writes alone `num_shares` is 1.
+
+        Where a run goes on with fewer instances than began, these also resume the shares of those that are no more:
+        `number` is `num_shares` or above then. Such a share is written no further, and closed with the others.
+        """
+        ...
+
+
 class PositionedReader(SourceReader[T_co], Protocol[T_co]):
     """A reading that can say where it is. Of any other, a resumed job reads all again and passes over what it had."""
 
@@ -140,7 +153,9 @@ class Written:
     """How far a writing is: what a checkpoint keeps of it.
 
     `position`: plain values from which `resume` goes on; what is written later is undone then. `contents`: all records
-    so far, where nothing but the checkpoint keeps them; a list that only grows, of which what is new is saved.
+    so far, where nothing but the checkpoint keeps them; a list that only grows, of which what is new is saved. Another
+    number of instances is dealt the contents in pieces, in order; one that had no share gets its piece without a
+    position (None).
     `settle` makes durable what `position` counts on; it is called once, on any thread, also after `close`, and raises
     SinkUnwritable.
 

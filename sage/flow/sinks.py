@@ -1,12 +1,15 @@
 """Sinks as values: a list, the terminal, a file of JSON lines. Knows nothing of steps or threads."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
 from sage.base.errors import SinkUnwritable
+from sage.flow.check_numbers import Fault
+from sage.flow.file_shares import FileShares, fault_of_path, path_of_share
 from sage.flow.json_form import NoJsonForm, encoded_line, encoded_lines
 from sage.flow.ports import Repeats, Written
 from sage.flow.whole_file import WholeFile, begin_whole, resume_whole
@@ -15,21 +18,57 @@ T = TypeVar("T")
 
 
 class ListSink(Generic[T]):
-    """Keeps records in memory; each run begins with an empty list. `items` is None before the first."""
+    """Keeps records in memory; each run begins with an empty list. `items` is None before the first.
+
+    Of several instances each has a list of its own, and `items` is one list after the other.
+    """
 
     repeats = Repeats.HIDDEN
 
     def __init__(self) -> None:
-        self.items: list[T] | None = None
+        self._num_shares = 1
+        self._lists: dict[tuple[int, int], list[T]] = {}  # by how many shares there are, and the number of each
+
+    @property
+    def items(self) -> list[T] | None:
+        own = [self._lists.get((self._num_shares, number)) for number in range(self._num_shares)]
+        found = [items for items in own if items is not None]
+        return found[0] if len(own) == len(found) == 1 else list(chain(*found)) if found else None
+
+    def share(self, number: int, num_shares: int) -> "ListShare[T]":
+        return ListShare(self, number, num_shares)
 
     def open(self) -> "ListWriter[T]":
-        self.items = []
-        return ListWriter(self.items)
+        return self.begin(0, 1, [])
 
     def resume(self, position: Any, contents: Sequence[T]) -> "ListWriter[T]":
         """Begin with the records that an earlier writing had; as if nothing had happened."""
-        self.items = list(contents)
-        return ListWriter(self.items)
+        return self.begin(0, 1, list(contents))
+
+    def begin(self, number: int, num_shares: int, items: list[T]) -> "ListWriter[T]":
+        """Have one share be `items`; forgets what another number of them wrote. May be called by several threads."""
+        self._num_shares = num_shares
+        self._lists[num_shares, number] = items
+        for other in [key for key in list(self._lists) if key[0] != num_shares]:
+            self._lists.pop(other, None)
+        return ListWriter(items)
+
+
+@dataclass(frozen=True, slots=True)
+class ListShare(Generic[T]):
+    """What one of several instances keeps in memory. Another number of them go on with the contents alone."""
+
+    sink: ListSink[T]
+    number: int
+    num_shares: int
+
+    def open(self) -> "ListWriter[T]":
+        return self.sink.begin(self.number, self.num_shares, [])
+
+    def resume(self, position: Any, contents: Sequence[T]) -> "ListWriter[T]":
+        if self.number >= self.num_shares:
+            return ListWriter([])  # its contents were dealt to those that are
+        return self.sink.begin(self.number, self.num_shares, list(contents))
 
 
 class ListWriter(Generic[T]):
@@ -48,7 +87,10 @@ class ListWriter(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class PrintSink:
-    """Prints one record a line to standard output."""
+    """Prints one record a line to standard output. Lines of several instances come as they do, each of them whole."""
+
+    def share(self, number: int, num_shares: int) -> "PrintSink":
+        return self
 
     def open(self) -> "PrintWriter":
         return PrintWriter()
@@ -57,9 +99,9 @@ class PrintSink:
 class PrintWriter:
     def write(self, records: Sequence[object]) -> None:
         """Print; raises SinkUnwritable where nobody reads any more."""
-        lines = "\n".join(map(str, records))
+        lines = "".join(f"{record}\n" for record in records)
         try:
-            print(lines, flush=True)
+            print(lines, end="", flush=True)  # one piece: others may print too
         except BrokenPipeError as error:
             raise SinkUnwritable("whoever read the standard output has closed it", "Let it read to the end.") from error
 
@@ -78,10 +120,17 @@ class JsonLinesSink:
     refuses_records: ClassVar = True
 
     path: str
+    beside: FileShares | None = None
+
+    def share(self, number: int, num_shares: int) -> "JsonLinesSink":
+        return replace(self, path=path_of_share(self.path, number), beside=FileShares(self.path, num_shares))
+
+    def unshared(self) -> Fault | None:
+        return fault_of_path(self.path)
 
     def open(self) -> "JsonLinesWriter":
         """Start a temporary file beside `path`; raises SinkUnwritable."""
-        return JsonLinesWriter(begin_whole(self.path))
+        return JsonLinesWriter(begin_whole(self.path, self.beside))
 
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "JsonLinesWriter":
         return JsonLinesWriter(resume_whole(self.path, position))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import IO, Any, Protocol
 
+from sage.flow.file_shares import FileShares
 from sage.flow.files import is_url
 from sage.flow.partial_file import begin_file, resume_file
 from sage.flow.ports import Written
@@ -31,8 +32,10 @@ class WholeFile(Protocol):
         ...
 
 
-def begin_whole(path: str) -> WholeFile:
-    """Start to write a file, or at a URL; raises SinkUnwritable, ExtraMissing."""
+def begin_whole(path: str, shares: FileShares | None = None) -> WholeFile:
+    """Start to write a file, or at a URL; raises SinkUnwritable, ExtraMissing. `shares`: all files of its sink."""
+    if shares is not None:
+        shares.check()
     if not is_url(path):
         return begin_file(path)
     from sage.flow.remote_file import begin_remote

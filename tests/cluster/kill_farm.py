@@ -2,7 +2,8 @@
 
     python -m tests.cluster.kill_farm FOLDER NUM_KILLS SEED
 
-Each flow is killed up to NUM_TRIES times, then it runs to its end. A line of output for each kill, and for each flow:
+Each flow is killed up to NUM_TRIES times, then it runs to its end. Each life has another number of instances write the
+results, each a file of its own. A line of output for each kill, and for each flow:
 its folder, its kind, and how often it was killed. Nothing here has threads: a process may be forked.
 """
 
@@ -20,19 +21,24 @@ from cluster.local import LocalCluster  # noqa: F401 - loaded before anything is
 from tests.cluster.killed_flows import KINDS, PacedNumbers
 
 NUM_TRIES = 7
+MAX_INSTANCES = 3
 _LIVES_AT_MOST_S = 0.4
 _DEADLINE_S = 60.0
 _EVERY_S = 0.01
 
 
-def live(kind: str, folder: Path) -> None:
+def live(kind: str, folder: Path, num_instances: int) -> None:
     """Run a flow, or go on with it."""
+    if not list((folder / "kept").rglob("*.manifest")):
+        for old in folder.glob("out-*.jsonl"):
+            old.unlink()  # of a run that was killed when all was done
     flow = sage.Flow("killed")
-    KINDS[kind](flow, PacedNumbers()).write_jsonl(folder / "out.jsonl")
+    results = KINDS[kind](flow, PacedNumbers())
+    results.write_jsonl(folder / "out-{instance}.jsonl").with_parallelism(num_instances)
     flow.run(timeout_s=_DEADLINE_S, progress=False, checkpoint=sage.Checkpoint(folder / "kept", every_s=_EVERY_S))
 
 
-def lives(kind: str, folder: Path, for_s: float) -> bool:
+def lives(kind: str, folder: Path, for_s: float, num_instances: int) -> bool:
     """Let a flow live for so long in a process of its own; say whether it came to its end before it was killed."""
     gone, held = os.pipe()  # the child holds its end until it ends, however that is
     pid = os.fork()
@@ -40,7 +46,7 @@ def lives(kind: str, folder: Path, for_s: float) -> bool:
         status = 1
         try:
             os.close(gone)
-            live(kind, folder)
+            live(kind, folder, num_instances)
             status = 0
         finally:
             sys.stderr.flush()
@@ -61,11 +67,13 @@ def farm(folder: Path, num_kills: int, rng: Random) -> Iterator[str]:
     for number, kind in zip(count(), cycle(KINDS), strict=False):
         own = folder / f"process-{number}"
         own.mkdir()
-        num = 0
-        while num < min(NUM_TRIES, num_kills) and not lives(kind, own, rng.uniform(0.0, _LIVES_AT_MOST_S)):
-            num += 1
-            yield "killed,process"
-        if not (own / "out.jsonl").exists() and not lives(kind, own, _DEADLINE_S):
+        num, has_ended = 0, False
+        while num < min(NUM_TRIES, num_kills) and not has_ended:
+            has_ended = lives(kind, own, rng.uniform(0.0, _LIVES_AT_MOST_S), rng.randint(1, MAX_INSTANCES))
+            if not has_ended:
+                num += 1
+                yield "killed,process"
+        if not has_ended and not lives(kind, own, _DEADLINE_S, rng.randint(1, MAX_INSTANCES)):
             raise SystemExit(f"{kind} in {own} did not come to its end")
         num_kills -= num
         yield f"ended,{own.name},{kind},{num}"

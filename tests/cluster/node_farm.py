@@ -123,14 +123,14 @@ def started_cluster() -> Iterator[Hurt]:
 
 
 def submitted(cluster: RemoteCluster, kind: str, folder: Path) -> SubmittedJob:
-    """Start a flow whose results go to a file and into a table, and some of whose records are set aside."""
+    """Start a flow whose results go to files and into a table, and some of whose records are set aside."""
     folder.mkdir()
     flow = sage.Flow(folder.name)
     numbers = PacedNumbers(pause_s=_PAUSE_S)
     flow.from_source(numbers).map(unlucky).on_error("dead_letter").for_each(abs)
     results = KINDS[kind](flow, numbers).map(json.dumps)
-    results.write_text(folder / "out.jsonl")
-    results.to(LedgerSink(SqliteLedger(str(folder / "out.db"))))
+    results.write_text(folder / "out-{instance}.jsonl").with_parallelism(2)
+    results.to(LedgerSink(SqliteLedger(str(folder / "out.db")))).with_parallelism(2)
     return cluster.submit(flow, checkpoint=sage.Checkpoint(folder / "kept", every_s=_EVERY_S))
 
 

@@ -47,10 +47,11 @@ def said_by(running: "subprocess.Popen[str]") -> list[list[str]]:
     return [line.split(",") for line in said.splitlines()]
 
 
-def check_file(folder: Path, unhurt: list[Any], what: str) -> None:
-    lines = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+def check_files(folder: Path, unhurt: list[Any], what: str) -> None:
+    lines = [json.loads(line) for path in folder.glob("out-*.jsonl") for line in path.read_text().splitlines()]
     assert sorted(lines) == unhurt, what
-    assert not list(folder.glob(".out.jsonl.*.begun")), "what killed runs began is swept"
+    names = [f".{path.name}.*.begun" for path in folder.glob("out-*.jsonl")]
+    assert not [left for name in names for left in folder.glob(name)], "what killed runs began is swept"
 
 
 @pytest.mark.timeout(_DEADLINE_S)
@@ -69,7 +70,7 @@ def test_nothing_is_lost_or_doubled_whatever_is_killed_and_whenever(tmp_path: Pa
         flows = [about for word, *about in said if word == "ended"]
         assert {kind for _, kind, _ in flows} == set(KINDS)
         for name, kind, num_killed in flows:
-            check_file(tmp_path / name, unhurt[kind], f"{kind} in {name}, killed {num_killed} times")
+            check_files(tmp_path / name, unhurt[kind], f"{kind} in {name}, killed {num_killed} times")
     for name, kind, num_restarts in (about for word, *about in ended[1] + ended[2] if word == "ended"):
         table = SqliteLedger(str(tmp_path / name / "out.db")).numbers()
         assert sorted(map(json.loads, map(str, table))) == unhurt[kind], f"{kind} in the table of {name}"

@@ -3,7 +3,7 @@
 What comes again, since a run goes on from a checkpoint, is there twice: a reader knows it by its key or its content.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from sage.flow.connectors.kafka_client import (
     said_of_kafka,
 )
 from sage.flow.json_form import NoJsonForm, encoded
+from sage.flow.sink_keys import KeyOf
 
 Content = str | bytes | None
 
@@ -34,6 +35,13 @@ class KafkaSink:
     headers: Callable[[Any], Mapping[str, Content]] | None = None
     timestamp: Callable[[Any], float] | None = None
     settings: Settings = field(default=(), repr=False)
+
+    def share(self, number: int, num_shares: int) -> "KafkaSink":
+        """Each has a client of its own; messages of one key are sent by one of them."""
+        return self
+
+    def sink_keys(self) -> Callable[[Any], Hashable] | None:
+        return None if self.key is None else KeyOf(self.key)
 
     def open(self) -> "KafkaWriter":
         """Connect; raises SinkUnwritable, ExtraMissing."""

@@ -6,12 +6,14 @@ Knows nothing of steps or threads.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from sage.base.errors import SinkUnwritable
+from sage.flow.check_numbers import Fault
 from sage.flow.connectors.extras import library
 from sage.flow.connectors.rows import check_columns, rows_from_records
+from sage.flow.file_shares import FileShares, fault_of_path, path_of_share
 from sage.flow.files import exists, opened_raw
 from sage.flow.ports import Repeats, Written
 from sage.flow.whole_file import WholeFile, begin_whole, resume_whole
@@ -28,10 +30,21 @@ class ParquetSink:
 
     path: str
     schema: Any = None
+    beside: FileShares | None = None
+
+    def share(self, number: int, num_shares: int) -> "ParquetSink":
+        return replace(self, path=path_of_share(self.path, number), beside=FileShares(self.path, num_shares))
+
+    def unshared(self) -> Fault | None:
+        if self.schema is None:
+            return Fault(
+                "each file would have the schema of its own first records", "Give schema=pyarrow.schema([..])."
+            )
+        return fault_of_path(self.path)
 
     def open(self) -> "ParquetWriter":
         """Start a temporary file beside `path`; raises SinkUnwritable, ExtraMissing."""
-        return ParquetWriter(begin_whole(self.path), self.schema)
+        return ParquetWriter(begin_whole(self.path, self.beside), self.schema)
 
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "ParquetWriter":
         place, head, num_rows = position
@@ -65,8 +78,9 @@ class ParquetWriter:
         """Append a pyarrow RecordBatch; raises SinkUnwritable where the disk refuses."""
         if self._head is None:
             self._schema = batch.schema
-            self._head = self._schema.serialize().to_pybytes()
-            self._file.write(self._head)
+            head: bytes = self._schema.serialize().to_pybytes()
+            self._head = head
+            self._file.write(head)
         self._file.write(batch.serialize().to_pybytes())
         self._num_rows += batch.num_rows
 

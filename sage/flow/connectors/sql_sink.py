@@ -4,7 +4,7 @@ Writing the same again leaves the table as it was, so that a run which begins ag
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from sage.flow.connectors.databases import engine_for, said_of, shown
 from sage.flow.connectors.extras import library
 from sage.flow.connectors.rows import check_columns, rows_from_records
 from sage.flow.ports import Repeats
+from sage.flow.sink_keys import KeyOf
 
 _MAX_TRIES = 3
 _ON_CONFLICT = ("sqlite", "postgresql")
@@ -30,6 +31,13 @@ class SqlSink:
     table: str
     key: tuple[str, ...]
 
+    def share(self, number: int, num_shares: int) -> "SqlSink":
+        """Each has a connection, and transactions, of its own; no two of them have rows of one key."""
+        return self
+
+    def sink_keys(self) -> Callable[[Any], Hashable]:
+        return KeyOf(RowKey(self.key))
+
     def open(self) -> "SqlWriter":
         """Look at the table; raises SinkUnwritable, ExtraMissing."""
         return SqlWriter(self)
@@ -41,6 +49,17 @@ class SqlSink:
             return writer.tried(record)
         finally:
             writer.close(complete=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RowKey:
+    """The values of columns of a record, which are its key; raises SinkUnwritable for what is no row."""
+
+    columns: tuple[str, ...]
+
+    def __call__(self, record: object) -> tuple[Any, ...]:
+        [row] = rows_from_records([record], "a table")
+        return tuple(row.get(name) for name in self.columns)
 
 
 class SqlWriter:

@@ -3,11 +3,13 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 from sage.base.errors import SinkUnwritable
+from sage.flow.check_numbers import Fault
 from sage.flow.connectors.rows import check_columns, rows_from_records
+from sage.flow.file_shares import FileShares, fault_of_path, path_of_share
 from sage.flow.ports import Repeats, Written
 from sage.flow.whole_file import WholeFile, begin_whole, resume_whole
 
@@ -20,10 +22,17 @@ class TextSink:
     refuses_records: ClassVar = True
 
     path: str
+    beside: FileShares | None = None
+
+    def share(self, number: int, num_shares: int) -> "TextSink":
+        return replace(self, path=path_of_share(self.path, number), beside=FileShares(self.path, num_shares))
+
+    def unshared(self) -> Fault | None:
+        return fault_of_path(self.path)
 
     def open(self) -> "TextWriter":
         """Start a temporary file beside `path`; raises SinkUnwritable."""
-        return TextWriter(begin_whole(self.path))
+        return TextWriter(begin_whole(self.path, self.beside))
 
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "TextWriter":
         return TextWriter(resume_whole(self.path, position))
@@ -81,10 +90,19 @@ class CsvSink:
     path: str
     columns: tuple[str, ...] | None = None
     delimiter: str = ","
+    beside: FileShares | None = None
+
+    def share(self, number: int, num_shares: int) -> "CsvSink":
+        return replace(self, path=path_of_share(self.path, number), beside=FileShares(self.path, num_shares))
+
+    def unshared(self) -> Fault | None:
+        if self.columns is None:
+            return Fault("each file would have the columns of its own first record", 'Name them: columns=["id"].')
+        return fault_of_path(self.path)
 
     def open(self) -> "CsvWriter":
         """Start a temporary file beside `path`; raises SinkUnwritable."""
-        return CsvWriter(self, begin_whole(self.path), None)
+        return CsvWriter(self, begin_whole(self.path, self.beside), None)
 
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "CsvWriter":
         place, columns = position

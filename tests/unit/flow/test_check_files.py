@@ -77,3 +77,16 @@ def test_a_pattern_that_is_the_name_of_a_file_is_that_file(folder: Path) -> None
     graph_of("in/[ab].jsonl", "in/a.jsonl")
     with pytest.raises(FlowInvalid, match="is written by this step"):
         graph_of("in/[ab].jsonl", "in/[ab].jsonl")
+
+
+def test_the_file_of_each_instance_is_looked_at() -> None:
+    flow = Flow("f")
+    flow.read_text("out-2.txt").write_text("out-{instance}.txt").with_parallelism(3)
+    with pytest.raises(FlowInvalid, match=r"out-2\.txt is written by this step, and read at"):
+        flow.graph()
+    flow = Flow("f")
+    lines = flow.read_text("in.txt")
+    lines.write_text("out-{instance}.txt").with_parallelism(2)
+    lines.write_text("out-1.txt")
+    with pytest.raises(FlowInvalid, match=r"two steps write out-1\.txt"):
+        flow.graph()

@@ -28,6 +28,11 @@ def joined(stream: Any) -> Any:
     return stream.assign_timestamps(float).key_by(str).join(other)
 
 
+class OneWriter:
+    def open(self) -> Any:
+        raise AssertionError("nobody opens it")
+
+
 BAD: dict[str, Callable[[Any], object]] = {
     "map takes a function, got 3 (int)": lambda s: s.map(NOT_CALLABLE),
     "map takes a function that returns, and nobody would await": lambda s: s.map(awaited),
@@ -96,7 +101,11 @@ BAD: dict[str, Callable[[Any], object]] = {
     "split takes a predicate for each side": lambda s: s.split({}),
     "split takes a function": lambda s: s.split({"a": NOT_CALLABLE}),
     "parallelism is 0": lambda s: s.map(str).with_parallelism(0),
-    "a sink is written by one task, not by 2": lambda s: s.collect().with_parallelism(2),
+    "out.txt is one file, and each instance writes": lambda s: s.write_text("out.txt").with_parallelism(2),
+    'Name them apart: "out-{instance}.jsonl.gz"': lambda s: s.write_jsonl("a/out.jsonl.gz").with_parallelism(2),
+    "columns of its own first record": lambda s: s.write_csv("out-{instance}.csv").with_parallelism(2),
+    "schema of its own first records": lambda s: s.write_parquet("out-{instance}.parquet").with_parallelism(2),
+    "OneWriter does not say what each of several": lambda s: s.to(OneWriter()).with_parallelism(2),
     "resources are never negative": lambda s: s.map(str).with_resources(cpus=-1),
     "never infinite": lambda s: s.map(str).with_resources(gpus=float("inf")),
     "gpu_memory_bytes=-1": lambda s: s.map(str).with_resources(gpu_memory_bytes=-1),

@@ -41,6 +41,36 @@ def test_a_job_with_checkpoints_says_which_sinks_may_see_a_record_twice_and_whic
     }
 
 
+def test_a_sink_of_several_instances_says_what_it_keeps_of_the_order() -> None:
+    flow = sage.Flow("flow")
+    numbers = flow.from_collection([1, 2])
+    numbers.collect().named("alone")
+    numbers.collect().named("spread").with_parallelism(3)
+    numbers.key_by(abs).for_each(abs).named("keyed").with_parallelism(2)
+    counts = numbers.key_by(abs).count().with_parallelism(2).map(str).with_parallelism(2)
+    counts.print().named("counted").with_parallelism(2)
+    counts.map_async(echoed, ordered=False).with_parallelism(2).print().named("mixed").with_parallelism(2)
+    counts.union(numbers.map(str)).with_parallelism(2).print().named("met").with_parallelism(2)
+    numbers.to_sql("sqlite:///a.db", "t", key="id").named("rows").with_parallelism(2)
+    said = {line.split(":")[0]: line.partition("; by ")[2] for line in guarantees_of(flow.graph(), 0)}
+    none, kept = "no order between them", "the order within a key"
+    assert said == {
+        "alone": "",
+        "spread": f"3 instances, which keep {none}",
+        "keyed": f"2 instances, which keep {kept}",
+        "counted": f"2 instances, which keep {kept}",
+        "mixed": f"2 instances, which keep {none}",
+        "met": f"2 instances, which keep {none}",
+        "rows": f"2 instances, which keep {kept}",
+    }
+    said = {line.split(":")[0]: line.partition("; by ")[2] for line in guarantees_of(flow.graph(), 0, is_kept=True)}
+    assert said["keyed"].endswith(kept)
+
+
+async def echoed(text: str) -> str:
+    return text
+
+
 class OneByOne:
     """A source that cannot say where it is."""
 

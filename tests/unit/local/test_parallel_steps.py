@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -85,8 +86,27 @@ def test_two_instances_come_to_what_one_comes_to(name: str) -> None:
     assert came_to(STEPS[name], 2) == expected
 
 
+def test_instances_of_what_is_collected_come_to_one_list(tmp_path: Path) -> None:
+    flow = sage.Flow("collected")
+    out = keyed(flow.from_collection(EVENTS)).collect().with_parallelism(3)
+    seen: list[Any] = []
+    flow.from_collection(EVENTS).with_parallelism(2).for_each(seen.append).with_parallelism(2)
+    for _ in range(2):
+        seen.clear()
+        flow.run(timeout_s=30, progress=False, checkpoint=sage.Checkpoint(tmp_path / "kept", every_s=0.01))
+        assert sorted(out.items) == sorted(seen) == sorted(EVENTS)
+        for key in range(4):
+            assert [event for event in out.items if event[0] == key] == EVENTS[key::4], "the order within a key"
+
+
+def test_instances_print_whole_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    flow = sage.Flow("printed")
+    flow.from_collection(range(500)).with_parallelism(2).print().with_parallelism(2)
+    flow.run(timeout_s=30, progress=False)
+    assert sorted(map(int, capsys.readouterr().out.split("\n")[:-1])) == list(range(500))
+
+
 ALONE: dict[str, Make] = {
-    "a sink is written by one task": lambda stream: stream.collect(),
     "a stream is given to all instances by one task": lambda stream: stream.broadcast(),
     "the records of a loop are counted by one task": lambda stream: stream.iterate(
         lambda body: body.map(lambda event: event), until=bool, max_rounds=1

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 import sage
 from cluster.jobs.lease import Lease
 from cluster.jobs.tasks import tasks_from_plan
-from cluster.node.sinks import CollectingSink, LeasedSink, ResumableLeasedSink, SinkPorts, with_sinks_here
+from cluster.node.sinks import CollectingSink, LeasedSink, ResumableLeasedSink, SinkPorts, leased, with_sinks_here
 from cluster.node.untaken import Untaken
 from cluster.runtime.control import NUM_UNTAKEN, RunCollected, RunLogged
 from cluster.runtime.packed import PIECE_BYTES, unpack_records
@@ -18,6 +20,7 @@ from sage.base.clock import ManualClock
 from sage.base.errors import MembershipOver
 from sage.base.ids import JobId, TaskId
 from sage.flow.plan import plan_from_graph
+from sage.flow.shares import share_of
 from sage.flow.spec import ForEach, Write
 
 DEADLINE_S = 10.0
@@ -219,3 +222,46 @@ def test_what_was_collected_is_sent_again_where_a_run_goes_on() -> None:
     resumed.close(complete=True)
     assert records_of(again) == [[1, 2], [3]]
     assert list(resumed.written().contents) == [1, 2, 3]
+
+
+def test_each_instance_has_its_share_under_the_lease(
+    task: Task, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flow = sage.Flow("shares")
+    flow.from_collection(range(3)).write_jsonl(f"{tmp_path}/{{instance}}.jsonl").with_parallelism(2)
+    flow.from_collection(range(3)).collect().with_parallelism(2)
+    flow.from_collection(range(3)).print().with_parallelism(2)
+    flow.from_collection(range(3)).to(TwoShares(tmp_path)).with_parallelism(2)
+    for spec in tasks_from_plan(JobId("job"), plan_from_graph(flow.graph())):
+        for step in with_sinks_here(spec, task.ports).chain.steps:
+            if isinstance(step.spec, Write):
+                writer = share_of(step.spec.sink, spec.instance, 2).open()
+                writer.write([spec.instance])
+                writer.close(complete=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.jsonl", "1.jsonl", "own-0", "own-1"]
+    assert [number for records in records_of(task) for number in records] == [0, 1]
+    assert capsys.readouterr().out == "0\n1\n"
+    share = share_of(leased(TwoShares(tmp_path), task.lease), 0, 2)
+    task.clock.advance(3.0)
+    with pytest.raises(MembershipOver):
+        share.open()
+
+
+@dataclass(frozen=True)
+class TwoShares:
+    """A sink of a user's that cannot be gone on with."""
+
+    folder: Path
+    number: int = 0
+
+    def share(self, number: int, num_shares: int) -> "TwoShares":
+        return TwoShares(self.folder, number)
+
+    def open(self) -> "TwoShares":
+        return self
+
+    def write(self, records: Sequence[Any]) -> None:
+        (self.folder / f"own-{self.number}").write_text(str(records))
+
+    def close(self, *, complete: bool) -> None:
+        """Nothing is open."""

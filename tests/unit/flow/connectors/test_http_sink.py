@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class HookServer:
 
     def __init__(self) -> None:
         self.answer: Callable[[Any, int], Answer] = lambda body, num: OK
+        self.before: Callable[[], object] = lambda: None
         self.came: Counter[str] = Counter()
         self.taken: list[Any] = []
         self.headers: list[dict[str, str]] = []
@@ -41,6 +43,7 @@ class HookServer:
         self._server.server_close()
 
     def take(self, body: Any, headers: dict[str, str]) -> Answer:
+        self.before()
         with self._lock:
             self.came[str(body)] += 1
             answer = self.answer(body, self.came[str(body)])
@@ -110,6 +113,18 @@ def test_what_may_pass_is_sent_again_with_its_key_and_one_at_a_time_keeps_order(
     flow.run(timeout_s=DEADLINE_S, progress=False)
     assert hook.taken == [0, 1, 2, 3, 4]
     assert [headers["Idempotency-Key"] for headers in hook.headers].count("order-2") == 4
+
+
+def test_each_of_several_instances_has_its_own_limit_of_requests(hook: HookServer) -> None:
+    both, came = threading.Barrier(2, timeout=DEADLINE_S), count()
+    hook.before = lambda: both.wait() if next(came) < 2 else None
+    flow = sage.Flow("f")
+    numbers = flow.from_collection(range(20)).with_parallelism(2)
+    numbers.to_http(hook.url, max_in_flight=1, retries=0).with_parallelism(2)
+    (line,) = guarantees_of(flow.graph(), 0)
+    assert line.endswith("; by 2 instances, which keep no order between them")
+    flow.run(timeout_s=DEADLINE_S, progress=False)
+    assert sorted(hook.taken) == list(range(20))
 
 
 def test_what_will_not_pass_is_set_aside_at_once_and_secrets_are_not_shown(hook: HookServer) -> None:

@@ -200,6 +200,20 @@ def test_what_has_no_json_form_is_set_aside_alone_and_all_else_sent_once(servers
     assert KafkaSink(servers, topic, key=str).form_of(5) == {"value": b"5", "key": "5"}
 
 
+def test_instances_keep_the_order_within_a_key(servers: str) -> None:
+    topic, flow = f"t{uuid4().hex}", sage.Flow("f")
+    numbers = flow.from_collection(range(3_000))
+    numbers.to_kafka(servers, topic, key=lambda number: str(number % 7)).with_parallelism(3)
+    flow.run(progress=False, timeout_s=60)
+    reader: Any = KafkaSource(servers, (topic,), until_end=True).open()
+    came: dict[bytes, list[int]] = {}
+    while (records := reader.read(1_000)) is not None:
+        for record in records:
+            came.setdefault(record["key"], []).append(int(record["value"]))
+    reader.close()
+    assert came == {str(key).encode(): list(range(key, 3_000, 7)) for key in range(7)}
+
+
 @pytest.mark.parametrize(("before", "now"), [(1, 1), (1, 3), (3, 2)])
 def test_a_flow_that_failed_goes_on_at_the_offsets_of_its_checkpoint(
     servers: str, tmp_path: Path, before: int, now: int

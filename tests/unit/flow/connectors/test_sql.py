@@ -18,6 +18,7 @@ from sage.flow.connectors import sql_source
 from sage.flow.connectors.sql_sink import SqlSink
 from sage.flow.connectors.sql_source import SqlSource
 from sage.flow.guarantees import guarantees_of
+from sage.flow.plan import Routing, plan_from_graph
 from tests.unit.flow.connectors.reading import Counted, FailsOnceKept, check_positions, read_all
 
 
@@ -200,6 +201,35 @@ def test_the_form_of_a_record_is_tried_and_taken_back(database_url: str) -> None
     with pytest.raises(SinkUnwritable, match=r"(?s)cannot be written: .*; it is \{'id': 1, 'name': None\}"):
         sink.form_of({"id": 1, "name": None})
     assert execute(database_url, "SELECT * FROM people") == []
+
+
+def test_instances_have_no_row_in_common_and_the_last_record_of_each_stays(database_url: str) -> None:
+    execute(database_url, "CREATE TABLE spent (name VARCHAR(9) PRIMARY KEY, total FLOAT)")
+    flow = sage.Flow("f")
+    rows = flow.from_collection([{"name": f"{number % 7}", "total": number} for number in range(3_000)])
+    rows.to_sql(database_url, "spent", key="name").with_parallelism(3)
+    plan = plan_from_graph(flow.graph())
+    assert [(channel.source, channel.routing) for channel in plan.channels] == [("from_collection", Routing.KEYED)]
+    flow.run(timeout_s=60, progress=False)
+    found = execute(database_url, "SELECT name, total FROM spent ORDER BY name")
+    assert [tuple(row) for row in found] == [(str(last % 7), last) for last in sorted(range(2993, 3000), key=by_seven)]
+
+
+def by_seven(number: int) -> int:
+    return number % 7
+
+
+def test_what_is_no_row_of_the_key_is_said_by_the_sink_of_several_instances(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    execute(url, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    flow = sage.Flow("f")
+    records = flow.from_collection([{"id": 1}, 7, {"id": [1]}, {}, {"id": 2}])
+    records.to_sql(url, "t", key="id").with_parallelism(2).on_error("dead_letter")
+    with sage.connect() as cluster:
+        job = cluster.submit(flow)
+        assert job.wait(60).dead_letters == 3
+        assert {letter.step for letter in job.dead_letters()} == {"to_sql"}
+    assert [tuple(row) for row in execute(url, "SELECT id FROM t ORDER BY id")] == [(1,), (2,)]
 
 
 def test_a_table_without_unique_index_over_the_key_is_refused(database_url: str) -> None:
