@@ -61,7 +61,7 @@ def test_a_prompt_of_a_megabyte_is_refused(command: Command) -> None:
 
 def test_models_that_are_missing_are_named(tmp_path: Path) -> None:
     (tmp_path / "sage.toml").write_text(f'[models]\ncache_dir = "{tmp_path / "empty"}"\n')
-    ended = run_serve([], tmp_path)
+    ended = run_serve(["--port", "0"], tmp_path)
     assert ended.returncode == 1
     assert "sage models pull smollm2 minilm" in ended.stderr
 
