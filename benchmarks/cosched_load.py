@@ -8,6 +8,7 @@ from random import Random
 from cluster.serving.engines.launch import HostLink
 from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.port import Abort, Ready, Replies, Run, Seen, StartFailed
+from cluster.serving.engines.tokenizer_port import Told
 from sage.base.clock import Clock
 from sage.base.errors import InternalError
 from sage.base.ids import RequestId
@@ -155,7 +156,7 @@ class CoschedTurn:
                         self._heard(reply, now_s)
                 case HostLost(failure=failure) | StartFailed(failure=failure):
                     raise failure.error()
-                case Seen():
+                case Seen() | Told():
                     pass
                 case Ready():
                     raise InternalError(f"engine {link.engine_id} was ready before", "Please report it.")

@@ -30,7 +30,7 @@ def chat_request(body: ChatBody, call: CallHeaders, request_id: RequestId) -> Ch
     return ChatRequest(
         request_id,
         body.model,
-        tuple(_message(message, position) for position, message in enumerate(body.messages)),
+        tuple(message_of(message, position) for position, message in enumerate(body.messages)),
         _sampling(body, limits[1] if limits[0] is None else limits[0]),
         call.service_class or ServiceClass.INTERACTIVE,
         tenant=call.tenant,
@@ -98,7 +98,8 @@ def _sampling(body: ChatBody | CompletionBody, max_tokens: int | None) -> Sampli
     )
 
 
-def _message(message: MessageBody, position: int) -> ChatMessage:
+def message_of(message: MessageBody, position: int) -> ChatMessage:
+    """Return a message of a body, at `position` there; raises RequestRefused for what cannot be honoured."""
     refuse_unhonoured(message, f"messages[{position}].")
     content = message.content
     text = content if isinstance(content, str) else "".join(part.text for part in content)

@@ -13,10 +13,11 @@ from cluster.runtime.control_clients import ChatModel
 from cluster.serving.loop import LoopPlane
 from gateway.cluster_models import ClusterModels
 from gateway.looped_plane import LoopedPlane
-from sage.base.errors import ClusterUnreachable
+from sage.base.errors import ClusterUnreachable, InvalidRequest
 from sage.base.ids import RequestId
 from sage.base.inference import ModelCard, ReplyTo, Request
 from sage.base.settings import Settings
+from sage.base.tokenizing import TokenizerAnswer, TokenizerQuestion
 from sage.flow.graph import Graph
 from sage.flow.turns import chats_of
 
@@ -70,6 +71,13 @@ class FlowsBeside:
 
     def is_flow(self, model: str) -> bool:
         return model in self._names
+
+    async def ask_tokenizer(self, question: TokenizerQuestion, timeout_s: float) -> TokenizerAnswer:
+        """Return what an engine's tokenizer answers; raises InvalidRequest for a flow, and as a plane does."""
+        if question.model in self._names:
+            what = f"model {question.model!r} is a flow, which has no tokenizer"
+            raise InvalidRequest(what, "Name a model that it asks.", param="model")
+        return await self._plane.ask_tokenizer(question, timeout_s)
 
     async def refresh(self) -> None:
         if self._flows is not None:

@@ -5,6 +5,7 @@ import asyncio
 from cluster.serving.engines.link import EngineLink, HostLost
 from cluster.serving.engines.passed_on import PassedOnLink
 from cluster.serving.engines.port import FromHost, Ready, Replies, Seen, StartFailed
+from cluster.serving.engines.tokenizer_port import Told
 
 
 class WatchedLink(PassedOnLink):
@@ -34,5 +35,5 @@ class WatchedLink(PassedOnLink):
                 self.ready.set_result(None)
             case StartFailed(failure) | HostLost(failure):
                 self.ready.set_exception(failure.error())
-            case Replies() | Seen():
+            case Replies() | Seen() | Told():
                 pass

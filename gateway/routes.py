@@ -19,6 +19,7 @@ from gateway.headers import CallHeaders
 from gateway.ids import Ids
 from gateway.schema import ChatBody, CompletionBody, EmbeddingsBody, decode_body
 from gateway.scores import RerankBody, RerankRoute, ScoreBody, ScoreRoute
+from gateway.tokenizing import DetokenizeBody, DetokenizeRoute, TokenizeBody, TokenizeRoute, Tokenizers
 from sage.base.clock import Clock
 from sage.base.ids import RequestId
 from sage.base.inference import MAX_EMBED_TEXTS, ChatRequest, GenerateRequest
@@ -76,11 +77,17 @@ class EmbeddingsRoute:
             raise RequestRefused(what, param="dimensions", reason="unsupported_value")
 
 
-def hot_routes(bridge: Bridge, clock: Clock, rng: Random, limits: BodyLimits) -> dict[str, Route]:
-    """Return the hot routes by path; all of them are POST."""
+def hot_routes(
+    bridge: Bridge, clock: Clock, rng: Random, limits: BodyLimits, tokenizers: Tokenizers | None = None
+) -> dict[str, Route]:
+    """Return the hot routes by path; all of them are POST. Those about tokens, where there are `tokenizers`."""
     ids = Ids(rng)
     chat, completion = msgspec.json.Decoder(ChatBody), msgspec.json.Decoder(CompletionBody)
-    return {
+    of_tokens: dict[str, Route] = {}
+    if tokenizers is not None:
+        of_tokens["/tokenize"] = TokenizeRoute(tokenizers, ids, limits, msgspec.json.Decoder(TokenizeBody))
+        of_tokens["/detokenize"] = DetokenizeRoute(tokenizers, ids, limits, msgspec.json.Decoder(DetokenizeBody))
+    return of_tokens | {
         "/v1/chat/completions": GenerationRoute(bridge, clock, ids, limits, chat, chat_request, ChatAnswer),
         "/v1/completions": GenerationRoute(
             bridge, clock, ids, limits, completion, completion_request, CompletionAnswer

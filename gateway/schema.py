@@ -130,6 +130,8 @@ class EmbeddingsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 HARMLESS: dict[str, tuple[object, ...]] = {
     "annotations": ([],),
     "best_of": (1,),
+    "chat_template_kwargs": ({},),
+    "continue_final_message": (False,),
     "echo": (False,),
     "frequency_penalty": (0, 0.0),
     "function_call": ("none",),
@@ -138,6 +140,7 @@ HARMLESS: dict[str, tuple[object, ...]] = {
     "logit_bias": ({},),
     "logprobs": (False,),
     "metadata": ({},),
+    "mm_processor_kwargs": ({},),
     "modalities": (["text"],),
     "n": (1,),
     "parallel_tool_calls": (True, False),  # without tools there are no calls

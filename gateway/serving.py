@@ -122,6 +122,7 @@ def _entrance(plane: LoopPlane, asked: FlowsBeside, settings: Settings) -> Entra
         on_ended=count,
         collectors=[PlaneCollector(plane.view, ended)],
         guard=guard_of(settings.gateway),
+        tokenizers=asked,
     )
 
 

@@ -75,10 +75,14 @@ class Offer:
             served = ", ".join(sorted(kinds))
             what = f"model {lane.model!r} serves {served}, not {lane.kind.value}"
             return InvalidRequest(what, "Name a model that does.", param="model")
-        if lane.model in self._known:
+        return self.absent(lane.model)
+
+    def absent(self, model: str) -> SageError:
+        """Return why no engine has `model`: it is unknown, or has no engine now."""
+        if model in self._known:
             do = f"Start one, or try again in {RETRY_NO_ENGINE_S:g} s."
-            return NoEngine(f"no engine that serves {lane.model!r} is up", do, retry_after_s=RETRY_NO_ENGINE_S)
-        nearest = difflib.get_close_matches(lane.model, sorted(self._known), n=1)
+            return NoEngine(f"no engine that serves {model!r} is up", do, retry_after_s=RETRY_NO_ENGINE_S)
+        nearest = difflib.get_close_matches(model, sorted(self._known), n=1)
         do = f"Did you mean {nearest[0]!r}? " if nearest else ""
         known = ", ".join(sorted(self._known)) or "none"
-        return UnknownModel(f"no model is called {lane.model!r}", f"{do}Known models: {known}.", param="model")
+        return UnknownModel(f"no model is called {model!r}", f"{do}Known models: {known}.", param="model")

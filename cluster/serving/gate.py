@@ -5,6 +5,7 @@ from cluster.serving.deadlines import deadline_exceeded
 from cluster.serving.drain import DrainRate
 from cluster.serving.forecast import Forecast
 from cluster.serving.preference import Preference
+from cluster.serving.question_gate import QuestionGate
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.quota import Quotas
 from cluster.serving.route import Router
@@ -36,6 +37,7 @@ class Gate:
         self._queue = queue
         self._router = router
         self._quotas = quotas
+        self.questions = QuestionGate(offer, quotas)
         self._has_terms = not quotas.are_none
         self.is_wide_open = not self.is_by_deadline and not self._has_terms  # `turned_away` turns nobody away
         self._drain_rate = DrainRate()

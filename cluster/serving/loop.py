@@ -16,9 +16,10 @@ from cluster.serving.shell import PlaneShell
 from cluster.serving.statistics import PlaneView, engine_statuses
 from cluster.serving.text_desk import VECTOR_CACHE_BYTES, TextDesk
 from sage.base.clock import Clock, SystemClock
-from sage.base.errors import SageError
+from sage.base.errors import DeadlineExceeded, SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Inference, ModelCard, ReplyTo, Request
+from sage.base.tokenizing import TokenizerAnswer, TokenizerQuestion
 from sage.flow.runner import EngineStatus
 
 
@@ -58,6 +59,24 @@ class LoopPlane:
 
     def models(self) -> tuple[ModelCard, ...]:
         return self._shell.models()
+
+    async def ask_tokenizer(self, question: TokenizerQuestion, timeout_s: float) -> TokenizerAnswer:
+        """Return what an engine answers about its tokenizer, past the queue; raises DeadlineExceeded."""
+        came: asyncio.Future[TokenizerAnswer] = self._loop.create_future()
+        questions = self._shell.questions
+
+        def put(answer: TokenizerAnswer) -> None:
+            if not came.done():
+                came.set_result(answer)
+
+        try:
+            async with asyncio.timeout(timeout_s):
+                questions.ask(question, put)
+                return await came
+        except TimeoutError:
+            raise DeadlineExceeded(f"no answer about tokens came within {timeout_s:g} s", "Ask again.") from None
+        finally:
+            questions.withdraw(question.id)
 
     def attach(self, link: EngineLink, info: EngineInfo | None = None, again: Again | None = None) -> None:
         """Give an engine to the plane, which owns it from now on; `info` where it is ready already.

@@ -89,9 +89,9 @@ class Plane:
         self._queue = WaitingQueue(self._policy_named(policy), weight, is_summed=is_summed, patience=patience)
         self._batcher = Batcher(self._queue, self._router)
         self._offer = Offer(known_models, self._router)
-        self._gate = Gate(
-            self._offer, self._queue, self._router, self._quotas, admission=admission, max_waiting=max_waiting
-        )
+        parts = self._offer, self._queue, self._router, self._quotas
+        self._gate = Gate(*parts, admission=admission, max_waiting=max_waiting)
+        self.questions = self._gate.questions
         self._deadlines = Deadlines()
         self._arriving = Arriving(self._sizing, patience)
         self._totals = Totals()

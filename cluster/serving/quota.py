@@ -107,12 +107,22 @@ class Quotas:
                 return _too_large(ticket, account.tokens.per_minute)
             wait_s = account.tokens.wait_s(ticket.cost_tokens, now_s)
             if wait_s > 0.0:
-                return _used_up(ticket, f"its {account.tokens.per_minute} tokens a minute", wait_s)
+                return _used_up(ticket.request.tenant, f"its {account.tokens.per_minute} tokens a minute", wait_s)
         if account.requests is not None:
             num_requests = account.num_requests(ticket)
             wait_s = account.requests.wait_s(num_requests, now_s) if num_requests else 0.0
             if wait_s > 0.0:
-                return _used_up(ticket, f"its {account.requests.per_minute} requests a minute", wait_s)
+                return _used_up(ticket.request.tenant, f"its {account.requests.per_minute} requests a minute", wait_s)
+        return None
+
+    def let_ask(self, tenant: str, now_s: float) -> SageError | None:
+        """Charge a tenant for one request that takes no tokens, or return why it may ask nothing now."""
+        account = self._account(tenant, now_s)
+        if account is None or account.requests is None:
+            return None
+        if (wait_s := account.requests.wait_s(1, now_s)) > 0.0:
+            return _used_up(tenant, f"its {account.requests.per_minute} requests a minute", wait_s)
+        account.requests.take(1, now_s)
         return None
 
     def charge(self, ticket: Ticket, now_s: float) -> None:
@@ -213,10 +223,10 @@ def _too_large(ticket: Ticket, per_minute: int) -> InvalidRequest:
     )
 
 
-def _used_up(ticket: Ticket, what: str, wait_s: float) -> QuotaExceeded:
+def _used_up(tenant: str, what: str, wait_s: float) -> QuotaExceeded:
     retry_after_s = max(MIN_RETRY_S, wait_s)
     return QuotaExceeded(
-        f"tenant {ticket.request.tenant!r} has used up {what}",
+        f"tenant {tenant!r} has used up {what}",
         f"Try again in {retry_after_s:.1f} s.",
         retry_after_s=retry_after_s,
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from cluster.serving.outbox import Outbox
 from cluster.serving.stamps import Stamps
-from sage.base.errors import SageError
+from sage.base.errors import InvalidRequest, SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, Failure, Last, Reply, ReplyTo, Request, Token
 
@@ -28,6 +28,13 @@ class Replying:
     def __bool__(self) -> bool:
         """Say whether there is something to deliver."""
         return bool(self._outbox)
+
+    def refusal(self, request: Request) -> SageError | None:
+        """Return why a request cannot be told from one that is open, if it cannot."""
+        if request.id not in self._askers:
+            return None
+        what = f"a request with the id {request.id!r} is still being worked on"
+        return InvalidRequest(what, "Give each request an id of its own.", param="id")
 
     def open_ids(self) -> tuple[RequestId, ...]:
         return tuple(self._askers)

@@ -14,6 +14,7 @@ from cluster.serving.driver import Again, Driver, HeldLink
 from cluster.serving.engines.host_watch import ASK_EVERY_S
 from cluster.serving.engines.link import EngineLink, HostLost
 from cluster.serving.engines.port import Abort, EngineInfo, FromHost, Ready, Replies, Run, Seen, StartFailed, ToHost
+from cluster.serving.engines.tokenizer_port import AskTokenizer, Told
 from cluster.serving.events import (
     RETIRE_S,
     AbortAt,
@@ -41,6 +42,7 @@ from cluster.serving.plane import Plane
 from cluster.serving.replying import Replying
 from cluster.serving.returning import Returning
 from cluster.serving.statistics import PlaneView
+from cluster.serving.tokenizer_questions import TokenizerQuestions
 from sage.base.clock import Clock, SystemClock
 from sage.base.errors import EngineLost, InternalError, InvalidRequest, NoEngine, RequestCancelled, SageError
 from sage.base.ids import EngineId, RequestId
@@ -60,6 +62,7 @@ class PlaneShell:
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._links: dict[EngineId, HeldLink] = {}
         self._engines_by_fd: dict[int, EngineId] = {}
+        self.questions = TokenizerQuestions(plane.questions, self._links, self._ask, self._clock, lambda: self._closed)
         self._replying = Replying()
         self._events: deque[Event] = deque()
         self._models: tuple[ModelCard, ...] = ()
@@ -262,13 +265,8 @@ class PlaneShell:
             self._driver.wake_at(at_s)
 
     def _refusal(self, request: Request) -> Failed | None:
-        if self._closed is not None:
-            return Failed(request.id, Failure.of(self._closed))
-        if request.id in self._replying:
-            what = f"a request with the id {request.id!r} is still being worked on"
-            error = InvalidRequest(what, "Give each request an id of its own.", param="id")
-            return Failed(request.id, Failure.of(error))
-        return None
+        error = self._closed or self._replying.refusal(request)
+        return Failed(request.id, Failure.of(error)) if error is not None else None
 
     # Engines.
 
@@ -280,6 +278,10 @@ class PlaneShell:
         self._drain(engine_id)
         if not is_sent and engine_id in self._links:
             self._give_up(engine_id, Failure.of(EngineLost(f"engine {engine_id!r} takes no more messages")))
+
+    def _ask(self, engine_id: EngineId, message: AskTokenizer) -> None:
+        self._send(engine_id, message)
+        self._run()
 
     def _drain(self, engine_id: EngineId) -> None:
         """Take everything that has come from an engine: tokens to their askers, the rest as events."""
@@ -311,6 +313,9 @@ class PlaneShell:
             case Seen(figures):
                 self._events.append(EngineSeen(held.link.engine_id, figures))
                 return None
+            case Told(answer):
+                self.questions.answered(held.link.engine_id, answer)
+                return None
             case Ready(info=info):
                 return self._ready(held, info)
             case StartFailed(failure) | HostLost(failure):
@@ -338,6 +343,7 @@ class PlaneShell:
 
     def _forget(self, engine_id: EngineId) -> HeldLink:
         held = self._links.pop(engine_id)
+        self.questions.lost(engine_id)
         for fd in held.link.fds():
             del self._engines_by_fd[fd]
             self._driver.unwatch_fd(fd)

@@ -18,12 +18,12 @@ WORDS = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *_SAID.split()]
 def tiny_cross_encoder(folder: Path) -> Path:
     """Write a model into `folder` that counts the query's words in the text: its number is 2 * common - 1."""
     ov.save_model(_model(), folder / "openvino_model.xml", compress_to_fp16=False)
-    _tokenizer().save(str(folder / "tokenizer.json"))
+    tiny_tokenizer().save(str(folder / "tokenizer.json"))
     (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 64}))
     return folder
 
 
-def _tokenizer() -> Tokenizer:
+def tiny_tokenizer() -> Tokenizer:
     tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(WORDS)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.post_processor = TemplateProcessing(

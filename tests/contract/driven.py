@@ -9,6 +9,7 @@ from cluster.serving.engines.figures import EngineFigures, KeptBlocks
 from cluster.serving.engines.launch import HostLink
 from cluster.serving.engines.link import HostLost
 from cluster.serving.engines.port import Abort, Engine, EngineInfo, Ready, Replies, Run, Seen, StartFailed
+from cluster.serving.engines.tokenizer_port import Told
 from sage.base.clock import ManualClock
 from sage.base.ids import RequestId
 from sage.base.inference import Embedded, Failed, Finished, Reply, Request, Token
@@ -112,7 +113,7 @@ class Hosted:
 
 def messages_of(
     link: HostLink, deadline_ms: int = DEADLINE_MS
-) -> Iterator[Ready | StartFailed | Replies | Seen | HostLost]:
+) -> Iterator[Ready | StartFailed | Replies | Seen | Told | HostLost]:
     """Give what comes from the host, one by one, as its descriptors fire; ends after the last message."""
     while True:
         for message in link.drain() or _waited(link, deadline_ms):
@@ -121,7 +122,7 @@ def messages_of(
                 return
 
 
-def _waited(link: HostLink, deadline_ms: int) -> Sequence[Ready | StartFailed | Replies | Seen | HostLost]:
+def _waited(link: HostLink, deadline_ms: int) -> Sequence[Ready | StartFailed | Replies | Seen | Told | HostLost]:
     poll = select.poll()
     for fd in link.fds():
         poll.register(fd, select.POLLIN)

@@ -15,6 +15,7 @@ from cluster.web.protocol import Limits
 from gateway.app import create_app
 from gateway.entrance import Entrance
 from gateway.server import listen, run_server
+from gateway.tokenizing import Tokenizers
 from sage.base.inference import Inference
 from sage.base.settings import GatewaySettings
 
@@ -50,6 +51,7 @@ def served(
     drain_s: float = 0.2,
     body_timeout_s: float = WAIT_S,
     limits: Limits = Limits(),  # noqa: B008 - a frozen value
+    tokenizers: Tokenizers | None = None,
 ) -> Iterator[Served]:
     """Serve `inference`, or what it makes on the loop's thread, for as long as the block lasts."""
     bound = listen("127.0.0.1", 0)
@@ -58,7 +60,9 @@ def served(
 
     async def run() -> None:
         made = inference() if callable(inference) else inference
-        entrance = create_app(made, settings or GatewaySettings(), rng=Random(1), body_timeout_s=body_timeout_s)
+        entrance = create_app(
+            made, settings or GatewaySettings(), rng=Random(1), body_timeout_s=body_timeout_s, tokenizers=tokenizers
+        )
         stop = asyncio.Event()
         up.append(Served(url_of(bound), entrance, asyncio.get_running_loop(), stop))
         await run_server(entrance, bound, stop, drain_s=drain_s, on_ready=ready.set, limits=limits)

@@ -9,6 +9,7 @@ import pytest
 from gateway.errors import RequestRefused, problem_of
 from gateway.schema import HARMLESS, ChatBody, CompletionBody, EmbeddingsBody
 from gateway.scores import RerankBody, ScoreBody
+from gateway.tokenizing import DetokenizeBody, TokenizeBody
 from sage.base.error_codes import error_classes
 
 ROOT = Path(__file__).parent.parent.parent
@@ -17,7 +18,9 @@ NAMED = set(re.findall(r"`([^`]+)`", PAGE))
 SOURCES = [path.read_text(encoding="utf-8") for path in (ROOT / "gateway").glob("*.py")]
 
 
-@pytest.mark.parametrize("body", [ChatBody, CompletionBody, EmbeddingsBody, RerankBody, ScoreBody])
+@pytest.mark.parametrize(
+    "body", [ChatBody, CompletionBody, EmbeddingsBody, RerankBody, ScoreBody, TokenizeBody, DetokenizeBody]
+)
 def test_every_field_is_documented(body: type[msgspec.Struct]) -> None:
     assert {field.name for field in msgspec.structs.fields(body)} <= NAMED
 

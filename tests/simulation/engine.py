@@ -19,6 +19,7 @@ from cluster.serving.engines.port import (
     ToHost,
 )
 from cluster.serving.engines.simulated import SimulatedEngine
+from cluster.serving.engines.tokenizer_port import AskTokenizer, Told
 from sage.base.errors import EngineLost, EngineStartFailed, InvalidRequest
 from sage.base.ids import EngineId
 from sage.base.inference import Failure
@@ -103,6 +104,10 @@ class SimulatedLink:
                 self._engine.add(requests)
             case Abort(request_ids):
                 self._engine.cancel(request_ids)
+            case AskTokenizer(question):
+                self._engine.tokenizer.ask(question)
+                for answer in self._engine.tokenizer.answers():
+                    self._say(Told(answer))
             case Shutdown():
                 self._is_over = True
         self._plan()

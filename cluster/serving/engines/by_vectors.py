@@ -19,6 +19,7 @@ class ScoringByVectors:
     def __init__(self, engine: Engine, kinds: tuple[Kind, ...]) -> None:
         self._engine = engine
         self.wake_fd = engine.wake_fd
+        self.tokenizer = engine.tokenizer
         info = engine.info()
         models = tuple(msgspec.structs.replace(card, kinds=kinds) for card in info.models)
         self._info = msgspec.structs.replace(info, models=models)

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from cluster.serving.engines.checks import cancelled, check_texts, failed, served_card
+from cluster.serving.engines.encoder_tokens import EncoderTokens
 from cluster.serving.engines.micro_batch import BUDGET_TOKENS, next_texts
 from cluster.serving.engines.port import EngineInfo
+from cluster.serving.engines.tokenizer_desk import OwnDesk
 from sage.base.errors import SageError
 from sage.base.ids import RequestId
 from sage.base.inference import (
@@ -73,6 +75,7 @@ class EmbedJobs:
         self._tokenizer.no_padding()
         self._tokenizer.encode_special_tokens = Kind.SCORE in card.kinds  # a text with "[SEP]" in it stays one part
         self._tokenizer.enable_truncation(card.context_tokens)
+        self.desk = OwnDesk(card, EncoderTokens(card, tokenizer))
         self._jobs: dict[RequestId, EmbedJob] = {}
         self._waiting: deque[Text] = deque()
         self._replies: list[Reply] = []

@@ -44,11 +44,13 @@ from cluster.serving.engines.port import (
     ToHost,
 )
 from cluster.serving.engines.spec import EngineSpec
+from cluster.serving.engines.tokenizer_port import AskTokenizer, Told
 from sage.base.clock import Clock, SystemClock
 from sage.base.codec import Codec
 from sage.base.errors import EngineStartFailed, SageError
 from sage.base.ids import EngineId
 from sage.base.inference import Failure, Reply
+from sage.base.tokenizing import TokenizerAnswer
 
 _LAST_WORDS_MS = 2000  # how long what was sent last may take to leave
 _EXIT_START_TIMEOUT = 3
@@ -142,11 +144,12 @@ def serve(engine: Engine, parent: Parent, turns: Turns) -> None:
     """Work until told to shut down. While the parent does not read, the engine rests: nothing piles up here."""
     unsent: Sequence[Reply] = ()
     said: Said | None = None
+    untold: list[TokenizerAnswer] = []
     turns.begin()
     while True:
-        wait_s = None if unsent or said else engine.due_in_s()
+        wait_s = None if unsent or said or untold else engine.due_in_s()
         turns.end()
-        orders = parent.orders(wait_s, or_room=bool(unsent or said))
+        orders = parent.orders(wait_s, or_room=bool(unsent or said or untold))
         turns.begin()
         for order in orders:
             match order:
@@ -154,6 +157,8 @@ def serve(engine: Engine, parent: Parent, turns: Turns) -> None:
                     engine.add(requests)
                 case Abort(request_ids=request_ids):
                     engine.cancel(request_ids)
+                case AskTokenizer(question=question):
+                    engine.tokenizer.ask(question)
                 case Shutdown():
                     return
         unsent = unsent or engine.step()
@@ -161,6 +166,9 @@ def serve(engine: Engine, parent: Parent, turns: Turns) -> None:
             unsent = ()
         while (said := said or engine.figures()) is not None and parent.offer(Seen(said)):
             said = None
+        untold += engine.tokenizer.answers()
+        while untold and parent.offer(Told(untold[0])):
+            del untold[0]
 
 
 def main() -> int:

@@ -23,6 +23,7 @@ from cluster.serving.engines.port import (
     ToHost,
 )
 from cluster.serving.engines.spec import EngineSpec, engine_ids
+from cluster.serving.engines.tokenizer_port import Told
 from sage.base.codec import UNSENDABLE, Codec
 from sage.base.errors import (
     EngineLost,
@@ -161,7 +162,7 @@ class HostLink:
                 self._host.serves()
             case StartFailed():
                 self._is_over = True
-            case Replies() | Seen():
+            case Replies() | Seen() | Told():
                 if not self._is_ready:
                     raise InternalError(f"engine {self.engine_id} replied before it was ready")
         return message

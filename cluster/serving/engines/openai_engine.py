@@ -21,6 +21,7 @@ from cluster.serving.engines.figures import EngineFigures, Said
 from cluster.serving.engines.kv_follower import KvFollower
 from cluster.serving.engines.loop_thread import LoopThread
 from cluster.serving.engines.openai_calls import OpenaiCalls
+from cluster.serving.engines.openai_tokenizer import ServerTokenizer
 from cluster.serving.engines.openai_upstream import Unreachable, Upstream
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.engines.server_process import ServerProcess
@@ -65,6 +66,7 @@ class OpenaiEngine:
         self.wake_fd: int | None = self._wake
         self._follower = thread.ask(_following(kv_addresses, self._wake_up), _CLOSE_S) if kv_addresses else None
         self._calls = OpenaiCalls(info, upstream, self._came, self._follower)
+        self.tokenizer = ServerTokenizer(info, upstream, thread, self._wake_up)
         self._watch = ServerWatch(upstream, self.has_work, self._saw)
         self._figures: EngineFigures | None = None
         if process is not None:
@@ -124,6 +126,7 @@ class OpenaiEngine:
     def close(self) -> None:
         self._open.clear()
         self._thread.ask(self._watch.end(), _CLOSE_S)
+        self._thread.ask(self.tokenizer.close(), _CLOSE_S)
         self._thread.ask(self._calls.close(), _CLOSE_S)
         if self._follower is not None:
             self._thread.ask(_closed(self._follower), _CLOSE_S)

@@ -23,6 +23,10 @@ _TOO_LONG = re.compile(
 _LONG_CODES = {"context_length_exceeded", "string_above_max_length"}
 
 
+class NoSuchPath(RequestFailed):
+    """The server serves nothing at the path that was asked."""
+
+
 class _Words(msgspec.Struct):
     """What stands under `error`, in all the forms that servers have for it."""
 
@@ -71,6 +75,8 @@ def error_of_answer(status: int, body: bytes, retry_after: str | None, where: st
         return UnknownModel(said, "See which models the server lists.", param="model")
     if status in (400, 413, 422):
         return _callers(said, words)
+    if status in (404, 405, 501):
+        return NoSuchPath(said)
     if status in (502, 504):
         return EngineLost(f"{said}: what stands behind it does not answer", "Try again.")
     return RequestFailed(said)

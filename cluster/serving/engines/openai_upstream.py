@@ -35,6 +35,8 @@ CONNECT_S = 5.0
 _LIST_PATIENCE = aiohttp.ClientTimeout(total=10.0)
 _IDLE_S = 3.0  # servers commonly end a connection that rested for 5 s; ours ends before, or a request would meet that
 _MAX_BODY_BYTES = 64 * 1024 * 1024
+_SHORT_PATIENCE = aiohttp.ClientTimeout(total=20.0)
+_MAX_SHORT_BYTES = 12 * 1024 * 1024  # less than a frame of an engine's host holds
 _MAX_ERROR_BYTES = 64 * 1024
 
 
@@ -85,6 +87,12 @@ class Upstream:
         async with self._answer("GET", "/metrics", None, _LIST_PATIENCE, root) as answer:
             return (await self._body(answer)).decode("utf-8", "replace")
 
+    async def at_root(self, path: str, body: object) -> bytes:
+        """Return what the server answers beside `/v1`; raises NoSuchPath where there is nothing."""
+        root = self.where.removesuffix("/v1")
+        async with self._answer("POST", path, body, _SHORT_PATIENCE, root) as answer:
+            return await self._body(answer, _MAX_SHORT_BYTES)
+
     async def embed(self, request: EmbedRequest, dim: int | None) -> tuple[NDArray[np.float32], Usage]:
         """Return float32 [num_texts, dim]."""
         async with self._answer("POST", "/embeddings", embedding_body(request)) as answer:
@@ -117,13 +125,13 @@ class Upstream:
         what = f"{self.where} answered with {content_type} where events were asked for"
         return error_of_event(body, self.where) or RequestFailed(what)
 
-    async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
-        data = await answer.content.read(_MAX_BODY_BYTES + 1)
+    async def _body(self, answer: aiohttp.ClientResponse, max_bytes: int = _MAX_BODY_BYTES) -> bytes:
+        data = await answer.content.read(max_bytes + 1)
         parts = [data]
-        while data and sum(map(len, parts)) <= _MAX_BODY_BYTES:
-            parts.append(data := await answer.content.read(_MAX_BODY_BYTES))
+        while data and sum(map(len, parts)) <= max_bytes:
+            parts.append(data := await answer.content.read(max_bytes))
         if data:
-            raise RequestFailed(f"{self.where} answered with more than {_MAX_BODY_BYTES:,} bytes")
+            raise RequestFailed(f"{self.where} answered with more than {max_bytes:,} bytes")
         return b"".join(parts)
 
     @asynccontextmanager

@@ -16,14 +16,15 @@ from cluster.serving.engines.checks import (
     check_prompt,
     check_sampling,
     failed,
-    overflow,
     served_card,
 )
 from cluster.serving.engines.detokenise import Tail, next_pieces
 from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
+from cluster.serving.engines.prompt_tokens import PromptTokens, reason_of
 from cluster.serving.engines.stopping import StopScanner
-from sage.base.errors import InvalidRequest, RequestFailed, SageError
+from cluster.serving.engines.tokenizer_desk import OwnDesk
+from sage.base.errors import RequestFailed, SageError
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import (
     ChatRequest,
@@ -42,7 +43,6 @@ CHUNK_TOKENS = (
     64  # an iteration, and so a cancel, then takes 40-60 ms there; 256: 190 ms; 32: 45-60 ms, the rest is fixed
 )
 CACHE_GB = 1
-_SLICE_CHARS = 32_768  # tokenised in 5 ms; a million characters without a space take 0.4 s
 _PREWARM_TOKENS = 4
 
 
@@ -78,6 +78,8 @@ class OpenvinoChat:
             str(path), scheduler, "CPU", {"INFERENCE_NUM_THREADS": threads}
         )
         self._tokenizer = self._pipeline.get_tokenizer()
+        self._prompts = PromptTokens(self._tokenizer, card)
+        self.tokenizer = OwnDesk(card, self._prompts)
         self._card = card
         device = f"CPU, {threads} threads"
         self._info = EngineInfo(engine_id, "openvino", device, False, (card,), MAX_RUNNING)
@@ -97,7 +99,7 @@ class OpenvinoChat:
             except SageError as error:
                 self._replies.append(failed(request.id, error))
             except RuntimeError as error:  # the library's own: this request's fault or bad luck, not its neighbours'
-                what = f"the engine could not take the request: {_reason(error)}"
+                what = f"the engine could not take the request: {reason_of(error)}"
                 self._replies.append(failed(request.id, RequestFailed(what)))
 
     def cancel(self, request_ids: Sequence[RequestId]) -> None:
@@ -139,37 +141,19 @@ class OpenvinoChat:
         assert isinstance(request, ChatRequest | GenerateRequest), request  # no card of ours does anything else
         check_prompt(request)
         check_sampling(request.sampling)
-        ids = self._prompt_ids(request, card)
+        ids = self._prompt_ids(request)
         prompt_tokens = ids.shape[1]
         config = self._config(request.sampling, answer_tokens(prompt_tokens, request.sampling, card))
         self._num_added += 1
         handle = self._pipeline.add_request(self._num_added, ids, config)
         return _Answer(request.id, handle, prompt_tokens, StopScanner(request.sampling.stop))
 
-    def _prompt_ids(self, request: ChatRequest | GenerateRequest, card: ModelCard) -> Tensor:
+    def _prompt_ids(self, request: ChatRequest | GenerateRequest) -> Tensor:
+        max_tokens = request.sampling.max_tokens
         if isinstance(request, GenerateRequest):
-            return self._ids(request.prompt, request.sampling, card, add_special_tokens=True)
-        history = [{"role": message.role, "content": message.content} for message in request.messages]
-        try:
-            prompt = self._tokenizer.apply_chat_template(history, add_generation_prompt=True)
-        except RuntimeError as error:
-            what = f"the chat template of {card.name!r} refuses these messages: {_reason(error)}"
-            raise InvalidRequest(what, "Send roles in the order that the model knows.", param="messages") from error
-        return self._ids(prompt, request.sampling, card, add_special_tokens=False)  # the template has them
-
-    def _ids(self, text: str, sampling: Sampling, card: ModelCard, *, add_special_tokens: bool) -> Tensor:
-        """Tokenise; what is far too long is refused after some slices, since the tokenizer cuts at the context."""
-        sizes = f"{card.context_tokens:,} tokens or more ({len(text):,} characters)"
-        if len(text) > _SLICE_CHARS:
-            num = 0
-            for start in range(0, len(text), _SLICE_CHARS):
-                num += self._tokenizer.encode(text[start : start + _SLICE_CHARS]).input_ids.shape[1]
-                if num > card.context_tokens:
-                    raise overflow(sizes, sampling.max_tokens, card)
-        ids = self._tokenizer.encode(text, add_special_tokens=add_special_tokens).input_ids
-        if ids.shape[1] >= card.context_tokens:
-            raise overflow(sizes, sampling.max_tokens, card)
-        return ids
+            return self._prompts.ids(request.prompt, max_tokens, add_special_tokens=True)
+        prompt = self._prompts.of_chat(request.messages)
+        return self._prompts.ids(prompt, max_tokens, add_special_tokens=False)  # the template has them
 
     def _config(self, sampling: Sampling, max_tokens: int) -> genai.GenerationConfig:
         config = self._pipeline.get_config()
@@ -235,9 +219,3 @@ def _take_tokens(answer: _Answer) -> bool:
             elif output.finish_reason == genai.GenerationFinishReason.LENGTH:
                 answer.end = "length"
     return answer.made > had
-
-
-def _reason(error: RuntimeError) -> str:
-    """Return what the library says, without where in its source it says so."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[-1] if lines else "no reason given").partition(" failed at ")[0]

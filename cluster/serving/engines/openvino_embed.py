@@ -28,6 +28,7 @@ class OpenvinoEmbed:
         self._info = info
         self._jobs = jobs
         self._encoder = encoder
+        self.tokenizer = jobs.desk
 
     def info(self) -> EngineInfo:
         return self._info

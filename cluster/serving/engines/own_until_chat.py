@@ -47,6 +47,7 @@ class OwnUntilChat:
         self._is_shared = False
         self._wakers = select.epoll()
         self.wake_fd: int | None = self._wakers.fileno()
+        self.tokenizer = jobs.desk
 
     def info(self) -> EngineInfo:
         return self._own.info()

@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from cluster.serving.engines.figures import Said
+from cluster.serving.engines.tokenizer_port import AskTokenizer, TokenizerDesk, Told
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failure, Kind, ModelCard, Reply, Request
 
@@ -46,9 +47,13 @@ class Engine(Protocol):
     (or in what ended it before). Tokens of one request come in order, before its `Last`; after that its id may come
     again.
     `wake_fd` becomes readable when `step` brings something on that `due_in_s` could not know of; None: never.
+    `tokenizer` is asked between two steps.
     """
 
     wake_fd: int | None
+
+    @property
+    def tokenizer(self) -> TokenizerDesk: ...
 
     def info(self) -> EngineInfo: ...
 
@@ -98,7 +103,7 @@ class Shutdown(msgspec.Struct, frozen=True, tag="shutdown", forbid_unknown_field
     """To a host: close the engine and end."""
 
 
-ToHost = Run | Abort | Shutdown
+ToHost = Run | Abort | AskTokenizer | Shutdown
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready", forbid_unknown_fields=True):
@@ -126,8 +131,8 @@ class Seen(msgspec.Struct, frozen=True, tag="seen", forbid_unknown_fields=True):
     said: Said
 
 
-FromHost = Ready | StartFailed | Replies | Seen
+FromHost = Ready | StartFailed | Replies | Seen | Told
 
-WIRE_VERSION = 7
+WIRE_VERSION = 8
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_FRAMES = 1000  # that wait in either direction; then the sender is told

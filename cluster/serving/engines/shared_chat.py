@@ -39,6 +39,7 @@ class SharedChat:
         self._lacking: set[RequestId] = set()
         self._is_pinned = False
         self.wake_fd = engine.wake_fd
+        self.tokenizer = engine.tokenizer
 
     def info(self) -> EngineInfo:
         return self._engine.info()

@@ -78,6 +78,7 @@ class SharedEmbed:
         self._is_closing = False
         self._first_s = 0.0  # since when the text that waits longest is first in line
         self.wake_fd: int | None = self._workers.wake_fd
+        self.tokenizer = jobs.desk
 
     def info(self) -> EngineInfo:
         return self._info

@@ -24,6 +24,7 @@ from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.engines.simulated_content import hash_vector, num_tokens, numbered_word, prompt_text
 from cluster.serving.engines.stopping import StopScanner
+from cluster.serving.engines.tokenizer_desk import NoTokenizer
 from sage.base.clock import Clock
 from sage.base.errors import SageError
 from sage.base.ids import EngineId, RequestId
@@ -122,6 +123,7 @@ class SimulatedEngine:
         self._by_id: dict[RequestId, _Sequence | _Texts] = {}
         self._iteration: _Iteration | None = None
         self._replies: list[Reply] = []
+        self.tokenizer = NoTokenizer(f"model {model!r} is simulated and has no tokenizer")
 
     def info(self) -> EngineInfo:
         return self._info

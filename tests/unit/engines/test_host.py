@@ -6,9 +6,11 @@ from cluster.serving.engines.cost import CPU2
 from cluster.serving.engines.host import Turns, serve
 from cluster.serving.engines.port import Abort, FromHost, Replies, Run, Shutdown, ToHost
 from cluster.serving.engines.simulated import SimulatedEngine
+from cluster.serving.engines.tokenizer_port import AskTokenizer, Told
 from sage.base.clock import ManualClock
 from sage.base.ids import EngineId, RequestId
 from sage.base.inference import Failed, Finished, GenerateRequest, Reply, Sampling, Token
+from sage.base.tokenizing import TokenizeText
 
 
 class ScriptedParent:
@@ -61,6 +63,24 @@ def test_orders_are_heard_between_two_steps() -> None:
     parent = _served([Run((_ask("a", 1000),)), None, None, Abort((RequestId("a"),))])
     assert isinstance(parent.replies[-1], Failed)
     assert len(parent.replies) < 5
+
+
+def test_each_question_is_answered_once_though_the_parent_does_not_read_at_first() -> None:
+    told: list[Told] = []
+
+    class Asking(ScriptedParent):
+        def offer(self, message: FromHost) -> bool:
+            if isinstance(message, Told):
+                told.append(message)
+                return len(told) > 1
+            return super().offer(message)
+
+    clock = ManualClock()
+    questions = [AskTokenizer(TokenizeText(RequestId(name), "sim", "Once")) for name in ("q", "p")]
+    parent = Asking(clock, [Run((_ask("a", 1),)), *questions])
+    serve(SimulatedEngine(EngineId("e"), "sim", CPU2, clock), parent, Turns(clock))
+    assert [one.answer.request_id for one in told] == ["q", "q", "p"]
+    assert any(isinstance(reply, Finished) for reply in parent.replies)
 
 
 def test_while_the_parent_does_not_read_the_engine_rests_and_nothing_is_lost() -> None:
