@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from operator import eq
 from statistics import median
 
 import sage
@@ -102,17 +104,17 @@ def measure_calls(
 ) -> list[CallsResult]:
     """Return a result an engine, and one each of `rivals` that can; the plain event loop runs in any case. Raises
     InternalError at a wrong outcome."""
-    expected = list(range(0, 2 * len(calls.lasts_s), 2))
+    is_right = partial(eq, list(range(0, 2 * len(calls.lasts_s), 2)))
 
     def check(way: str, outcome: object) -> None:
-        if outcome != expected:
+        if not is_right(outcome):
             raise InternalError(f"{calls.name} on {way} came to a wrong result", "Please report it.")
 
     ways: dict[str, Prepare] = {StreamEngine.PYTHON: lambda: calls.plain}
     if StreamEngine.SAGE in engines:
         ways[StreamEngine.SAGE] = lambda: calls.run_on(cluster)
     with ExitStack() as stack:
-        others = {} if rivals is None else stack.enter_context(rivals.ready(calls.name, expected))
+        others = {} if rivals is None else stack.enter_context(rivals.ready(calls.name, is_right))
         seconds = in_turns({**ways, **others}, num_rounds=num_rounds, clock=clock, check=check)
     plain_s = seconds[StreamEngine.PYTHON]
     return [_result(calls, engine, seconds[engine], plain_s) for engine in (*engines, *others)]

@@ -8,13 +8,14 @@ import typer
 from benchmarks.calibrate_command import calibrate
 from benchmarks.cluster_wanted import ClusterWanted, ClusterWorkload
 from benchmarks.cosched_command import cosched
+from benchmarks.latency_wanted import LatencyRival, LatencyWanted
 from benchmarks.live_command import live
 from benchmarks.plane_command import plane
 from benchmarks.policies_command import policies
 from benchmarks.replay_command import replay
 from benchmarks.report_command import compare, report
 from benchmarks.wanted import MODEL_WORKLOADS, StreamEngine, StreamWorkload, Wanted
-from benchmarks.wire_wanted import Way, WireWanted, WireWorkload
+from benchmarks.wire_wanted import Way, WireRival, WireWanted, WireWorkload
 from sage.base.clock import SystemClock
 from sage.cli import new_app, run_command
 
@@ -113,6 +114,9 @@ def wire(
     way: Annotated[
         list[Way] | None, typer.Option("--way", help="How the processes reach each other; by default both.")
     ] = None,
+    rival: Annotated[
+        list[WireRival] | None, typer.Option("--rival", help="Who else sends the same in turns, may be repeated.")
+    ] = None,
     records: Annotated[int, typer.Option("--records", min=1, help="Records sent in each round.")] = 1_000_000,
     batch: Annotated[int, typer.Option("--batch", min=1, help="Records that travel together.")] = 1000,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed.")] = 5,
@@ -123,9 +127,11 @@ def wire(
     from benchmarks.document import document_of
     from benchmarks.wire import measure_wire
 
-    wanted = WireWanted(tuple(workload or WireWorkload), tuple(way or Way), records, batch, rounds)
+    wanted = WireWanted(
+        tuple(workload or WireWorkload), tuple(way or Way), records, batch, rounds, tuple(dict.fromkeys(rival or ()))
+    )
     clock = SystemClock()
-    document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_wire(wanted, clock))
+    document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_wire(wanted, clock, _say))
     deliver(document, json)
 
 
@@ -177,15 +183,20 @@ def checkpoint(
 
 @app.command()
 def latency(
+    rival: Annotated[
+        list[LatencyRival] | None, typer.Option("--rival", help="Who else is timed in turns, may be repeated.")
+    ] = None,
     records: Annotated[int, typer.Option("--records", min=100, help="Records timed in each place.")] = 10_000,
     rate: Annotated[float, typer.Option("--rate", min=0.1, help="Records a second.")] = 1000.0,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed, in turns.")] = 1,
     json: Target = None,
 ) -> None:
-    """Time single records from their source to their end, within a process and across two."""
+    """Time single records from their source to their end, within a process and across two, against a plain loop."""
     from benchmarks.deliver import deliver
     from benchmarks.document import document_of
     from benchmarks.latency import measure_latency
 
-    command = f"sage-benchmark latency --records {records} --rate {rate:g}"
-    document = document_of(command, seed=0, clock=SystemClock(), results=lambda: measure_latency(records, rate))
+    wanted = LatencyWanted(records, rate, rounds, tuple(dict.fromkeys(rival or ())))
+    clock = SystemClock()
+    document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_latency(wanted, clock, _say))
     deliver(document, json)

@@ -8,8 +8,8 @@ import queue
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
@@ -18,9 +18,12 @@ from typing import Any
 import msgspec
 
 from benchmarks.document import Result
+from benchmarks.measure import Prepare, in_turns, median_ratio
+from benchmarks.rivals.beside import RivalsBeside
+from benchmarks.rivals.environment import Say
 from benchmarks.wire_peer import BACK, DOWN, ECHO, FAR, NEAR, OUT, PING, SINK, SOURCE, Keys, Orders, open_end
 from benchmarks.wire_records import TYPES, len_record_bytes, records_of
-from benchmarks.wire_wanted import Way, WireWanted, WireWorkload
+from benchmarks.wire_wanted import Way, WireRival, WireWanted, WireWorkload
 from cluster.runtime.credit import SenderCredit
 from cluster.runtime.data_thread import DataFact, PeerJoined
 from cluster.runtime.keys import new_curve_keys
@@ -40,15 +43,17 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 class WireResult(Result, frozen=True, kw_only=True):
-    """`engine` is the way. `mb_per_s` counts records as plain MessagePack, of `record_bytes` each; `wire_bytes` is what
-    one takes on the wire, as columns. A round trip is that of a batch of one record."""
+    """`engine` is the way, or a rival. `ratio_to_zmq`: against bare sockets over ipc with msgspec, where they are asked
+    for: the median of the rounds. `mb_per_s` counts records as plain MessagePack, of `record_bytes` each. `wire_bytes`
+    is what one takes on our wire, as columns; a round trip is that of a batch of one record. Rivals have neither."""
 
     records_per_s: float
+    ratio_to_zmq: float | None = None
     mb_per_s: float
     record_bytes: float
-    wire_bytes: float
-    round_trip_p50_us: float
-    round_trip_p99_us: float
+    wire_bytes: float | None = None
+    round_trip_p50_us: float | None = None
+    round_trip_p99_us: float | None = None
     batch_records: int
     num_rounds: int
 
@@ -71,44 +76,76 @@ class _Near:
         return transport
 
 
-def measure_wire(wanted: WireWanted, clock: Clock) -> list[WireResult]:
-    """Return a result a way and workload; raises InternalError where not every record came as it was sent."""
-    return [_measure(way, workload, wanted, clock) for way in wanted.ways for workload in wanted.workloads]
+def measure_wire(wanted: WireWanted, clock: Clock, say: Say) -> list[WireResult]:
+    """Return a result a way and rival, for each workload; `say` is told which rivals cannot. Raises InternalError where
+    not every record came as it was sent."""
+    return [result for workload in wanted.workloads for result in _measure(workload, wanted, clock, say)]
 
 
-def _measure(way: Way, workload: WireWorkload, wanted: WireWanted, clock: Clock) -> WireResult:
+def _measure(workload: WireWorkload, wanted: WireWanted, clock: Clock, say: Say) -> list[WireResult]:
+    """All ways and rivals in turns; the round trips of ours after them."""
     records = records_of(workload, wanted.batch_records)
     num_batches = max(1, wanted.num_records // wanted.batch_records)
-    with _two_processes(way, workload, wanted.batch_records) as (transport, near):
-        _send_all(transport, near, records, _NUM_WARM_UP)
-        seconds = []
-        for _ in range(wanted.num_rounds):
-            began_s = clock.monotonic_s()
-            _send_all(transport, near, records, num_batches)
-            seconds.append(clock.monotonic_s() - began_s)
-        trips_us = _round_trips_us(transport, near, records[:1], clock)
-    records_per_s = num_batches * len(records) / median(seconds)
+    num_records = num_batches * len(records)
+    rivals = RivalsBeside(wanted.rivals, num_records, 0, len(records), clock, say)
+
+    def is_right(outcome: object) -> bool:
+        return outcome == (num_records, True)
+
+    def check(way: str, outcome: object) -> None:
+        if not is_right(outcome):
+            raise InternalError(f"{way}: {num_records} records were sent and something else came: {outcome}")
+
+    with ExitStack() as stack:
+        ends = {way: stack.enter_context(_two_processes(way, workload, wanted.batch_records)) for way in wanted.ways}
+        others = stack.enter_context(rivals.ready(f"wire-{workload}", is_right))
+        own: dict[str, Prepare] = {way: _sending(*ends[way], records, num_batches) for way in ends}
+        seconds = in_turns({**own, **others}, num_rounds=wanted.num_rounds, clock=clock, check=check)
+        trips_us: dict[str, list[float]] = {way: _round_trips_us(*ends[way], records[:1], clock) for way in ends}
+    bare_s = seconds.get(WireRival.ZMQ)
+    return [
+        _result(name, workload, records, num_records, (taken_s, bare_s), trips_us) for name, taken_s in seconds.items()
+    ]
+
+
+def _sending(transport: ZmqTransport, near: _Near, records: Sequence[Any], num_batches: int) -> Prepare:
+    _send_all(transport, near, records, _NUM_WARM_UP)
+    return lambda: lambda: _send_all(transport, near, records, num_batches)
+
+
+def _result(
+    name: str,
+    workload: WireWorkload,
+    records: list[Any],
+    num_records: int,
+    seconds: tuple[Sequence[float], Sequence[float] | None],
+    trips_us: Mapping[str, Sequence[float]],
+) -> WireResult:
+    taken_s, bare_s = seconds
+    records_per_s = num_records / median(taken_s)
     record_bytes = len_record_bytes(records)
-    centiles_us = quantiles(trips_us, n=100)
+    centiles_us = quantiles(trips_us[name], n=100) if name in trips_us else None
+    on_wire = encode_batch(Batch(records), TYPES, where="wire") if name in trips_us else None
     return WireResult(
-        engine=way,
+        engine=name,
         workload=workload,
-        n=num_batches * len(records),
+        n=num_records,
         checked=True,
         simulated=False,
         records_per_s=round(records_per_s),
+        ratio_to_zmq=round(median_ratio(bare_s, taken_s), 4) if bare_s is not None else None,
         mb_per_s=round(records_per_s * record_bytes / 1e6, 1),
         record_bytes=round(record_bytes, 1),
-        wire_bytes=round(sum(map(len, encode_batch(Batch(records), TYPES, where="wire"))) / len(records), 1),
-        round_trip_p50_us=round(centiles_us[49], 1),
-        round_trip_p99_us=round(centiles_us[98], 1),
+        wire_bytes=round(sum(map(len, on_wire)) / len(records), 1) if on_wire is not None else None,
+        round_trip_p50_us=round(centiles_us[49], 1) if centiles_us is not None else None,
+        round_trip_p99_us=round(centiles_us[98], 1) if centiles_us is not None else None,
         batch_records=len(records),
-        num_rounds=wanted.num_rounds,
+        num_rounds=len(taken_s),
     )
 
 
-def _send_all(transport: ZmqTransport, near: _Near, records: Sequence[Any], num_batches: int) -> None:
-    """Send within credit, and wait until the far end says that all came, and as it was."""
+def _send_all(transport: ZmqTransport, near: _Near, records: Sequence[Any], num_batches: int) -> object:
+    """Send within credit, and return what the far end says: how many came, and whether as they were."""
     for _ in range(num_batches):
         while near.credit.is_stalled() or not near.for_source.empty():
             grant = near.for_source.get(timeout=_WAIT_S)
@@ -119,8 +156,7 @@ def _send_all(transport: ZmqTransport, near: _Near, records: Sequence[Any], num_
     transport.send(End(DOWN))
     while isinstance(message := near.for_source.get(timeout=_WAIT_S), Grant):
         near.credit.grant(message.num_batches)
-    if not isinstance(message, Delivery) or message.batch.values != [num_batches * len(records), True]:
-        raise InternalError(f"{num_batches * len(records)} records were sent and something else came: {message}")
+    return tuple(message.batch.values) if isinstance(message, Delivery) else message
 
 
 def _round_trips_us(transport: ZmqTransport, near: _Near, records: Sequence[Any], clock: Clock) -> list[float]:

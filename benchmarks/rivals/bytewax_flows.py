@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import bytewax.operators as op
@@ -33,6 +34,7 @@ from benchmarks.auctions import (
 )
 from benchmarks.call_times import NUM_IN_FLIGHT, Latency, call_times
 from benchmarks.integers import grow, halve, is_even
+from benchmarks.pace import SteadyPace
 from benchmarks.readings import MAX_OUT_OF_ORDER_S, WINDOW_S, readings
 from benchmarks.rivals.rival_wanted import Form, RivalWanted
 from benchmarks.texts import load_corpus, words_of
@@ -60,6 +62,8 @@ def prepare(asked: RivalWanted) -> Callable[[], Form] | None:
         case "W5-constant" | "W5-exponential":
             latency = Latency(asked.workload.removeprefix("W5-"))
             return partial(_calls, call_times(num or 0, latency, seed=seed))
+        case "latency":
+            return partial(_latency, (num or 0) + 1, asked.every_s)  # the first of a run is left out
         case _:
             return None
 
@@ -239,6 +243,46 @@ def _calls(lasts_s: Sequence[float]) -> Form:
 def _closed(loop: asyncio.AbstractEventLoop, results: list[int]) -> list[int]:
     loop.close()
     return results
+
+
+class _PacedSource(DynamicSource[Any]):
+    """Numbered times, one a call, each when it is due."""
+
+    def __init__(self, num_records: int, every_s: float) -> None:
+        self._num_records = num_records
+        self._every_s = every_s
+
+    def build(self, step_id: str, worker_index: int, worker_count: int) -> "_Paced":
+        return _Paced(self._num_records, self._every_s)
+
+
+class _Paced(StatelessSourcePartition[Any]):
+    def __init__(self, num_records: int, every_s: float) -> None:
+        self._num_records = num_records
+        self._number = 0
+        self._pace = SteadyPace(every_s)
+
+    def next_batch(self) -> list[Any]:
+        if self._number == self._num_records:
+            raise StopIteration
+        self._number += 1
+        return [(self._number, self._pace.wait())]
+
+
+def _latency(num_records: int, every_s: float) -> Form:
+    ages_s: list[float] = []
+
+    def take(items: list[tuple[int, float]]) -> None:
+        now_s = perf_counter()
+        for number, given_s in items:
+            ages_s.append(now_s - given_s)
+            assert number == len(ages_s)
+
+    flow = Dataflow("rival")
+    stream = op.input("records", flow, _PacedSource(num_records, every_s))
+    stream = op.filter("given", op.map("same", stream, lambda stamp: stamp), lambda stamp: stamp is not None)
+    op.output("end", stream, _Sink(take))
+    return partial(run_main, flow), lambda: ages_s
 
 
 def _clock() -> Any:

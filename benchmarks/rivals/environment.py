@@ -33,6 +33,8 @@ PINS: Mapping[str, Pins] = {
     "bytewax": Pins(("bytewax==0.21.1",), 11, 12),
     "pathway": Pins(("pathway==0.33.0",), 11, 13),
     "ray": Pins(("ray[data]==2.60.0", "numpy==2.2.6"), 11, 13),
+    "zmq": Pins(("pyzmq==27.3.0", "msgspec==0.22.0"), 11, 13),
+    "multiprocessing": Pins((), 11, 13),  # of Python itself
 }
 
 
@@ -56,7 +58,7 @@ def python_of(name: str, say: Say, *, folder: Path | None = None, pins: Pins | N
     digest = hashlib.sha256("\n".join((*pins.packages, str(interpreter))).encode()).hexdigest()[:12]
     made = folder / f"{name}-{digest}"
     if not made.exists():
-        say(f"{name}: installing {', '.join(pins.packages)} into {made}, once")
+        say(f"{name}: installing {', '.join(pins.packages) or 'nothing but Python'} into {made}, once")
         why = _make(made, interpreter, pins.packages)
         if why is not None:
             return LeftOut(why)
@@ -79,7 +81,8 @@ def _make(target: Path, interpreter: Path, packages: tuple[str, ...]) -> str | N
             made = Path(folder) / "made"
             why = _run([str(interpreter), "-m", "venv", str(made)])
             pip = [str(made / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            why = why or _run([*pip, "--only-binary", ":all:", *packages])
+            if packages:
+                why = why or _run([*pip, "--only-binary", ":all:", *packages])
             if why is None and not target.exists():
                 made.rename(target)
             return why

@@ -1,4 +1,4 @@
-"""What checkpoints cost is measured on sums that are checked; latency on records that all came, in order."""
+"""What checkpoints cost is measured on sums that are checked."""
 
 import subprocess
 import sys
@@ -8,13 +8,10 @@ import pytest
 
 from benchmarks.checkpoint_flow import expected_sums
 from benchmarks.checkpoints import CheckpointResult, CheckpointWanted, full_rate_s, measure_checkpoints, pauses
-from benchmarks.latency import Arrivals, exchanged, fused
 from benchmarks.node_kills import gone_s, measure_head_kills, measure_node_kills
 from benchmarks.worker_kills import back_after, measure_worker_kills
-from cluster.local import LocalCluster
 from sage.base.clock import SystemClock
 from sage.base.errors import SageError
-from sage.base.settings import Settings
 
 
 def test_a_flow_with_checkpoints_is_timed_against_one_without() -> None:
@@ -43,25 +40,6 @@ def test_a_stretch_that_has_not_ended_has_no_pause() -> None:
 def test_a_flow_that_never_gets_slower_is_at_full_rate_from_the_start() -> None:
     times_s = [number / 100 for number in range(200)]
     assert full_rate_s(times_s, [10] * 200) == 0.0
-
-
-def test_every_stamp_arrives_in_order_within_a_task_and_across_two() -> None:
-    with LocalCluster(settings=Settings()) as cluster:
-        for flow, ended in (fused(100, 0.0001), exchanged(100, 0.0001)):
-            cluster.submit(flow).wait(30.0)
-            (found,) = ended.items
-            assert found is not None
-            ages_s, source, end = found
-            assert len(ages_s) == 101
-            assert source == end
-            assert min(ages_s) > 0.0
-
-
-def test_a_record_that_is_missing_is_found() -> None:
-    arrivals = Arrivals(5)
-    arrivals((1, 0.0, 1))
-    with pytest.raises(SageError, match="record 3 came as number 2"):
-        arrivals((3, 0.0, 1))
 
 
 @pytest.mark.cluster
