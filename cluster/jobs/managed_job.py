@@ -74,9 +74,8 @@ class ManagedJob:
 
         That costs none of the restarts: a disk says by itself when it is mended, and the wait for that has an end.
         """
-        kept = self.checkpoints
-        if kept is not None and isinstance(event, RunFailed | JobTaskEnded) and isinstance(event.error, DiskFull):
-            event = kept.refused(event.error)
+        if isinstance(event, RunFailed | JobTaskEnded) and isinstance(event.error, DiskFull):
+            event = self.checkpoints.refused(event.error) if self.checkpoints is not None else _unkept(event.error)
         return self.run.machine.handle(event)
 
     def error(self) -> SageError | None:
@@ -189,6 +188,14 @@ def answer_of_job(job: ManagedJob | None, nodes: Nodes, question: ExplainJob | D
             return job.letters.newest() if job is not None else []
         case FindTask():
             return _task_at(job, nodes, question)
+
+
+def _unkept(error: DiskFull) -> RunFailed:
+    """Return the end of a run that has nothing to go on from once there is room."""
+    do = 'Make room there and start the flow again. With checkpoint=sage.Checkpoint("DIR") it waits for room by itself.'
+    failed = DiskFull(error.what, do)
+    failed.__cause__ = error
+    return RunFailed(failed)
 
 
 def _task_at(job: ManagedJob | None, nodes: Nodes, wanted: FindTask) -> TaskAt:

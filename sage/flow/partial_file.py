@@ -17,7 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from sage.base.errors import SinkUnwritable
+from sage.base.errors import SageError, SinkUnwritable
+from sage.base.full_disk import disk_full, is_full
 from sage.flow.kept_position import position_as
 from sage.flow.packing import packer_of
 from sage.flow.ports import Written
@@ -41,7 +42,7 @@ class PartialFile:
         self._unpacked = bytearray()
 
     def write(self, data: bytes) -> None:
-        """Append, packed where the file's name says so; raises SinkUnwritable where the disk refuses."""
+        """Append, packed where the file's name says so; raises SinkUnwritable or DiskFull where the disk does."""
         if self._pack is not None:
             self._unpacked += data
             if len(self._unpacked) < _LEN_PACKED_BYTES:
@@ -184,8 +185,10 @@ def resume_file(path: str, position: Sequence[Any]) -> PartialFile:
     return resumed
 
 
-def unwritable(path: str, error: OSError) -> SinkUnwritable:
-    """Return what to tell users of a file that the disk refuses."""
+def unwritable(path: str, error: OSError) -> SageError:
+    """Return what to tell users of a file that the disk refuses: DiskFull where room would help."""
+    if is_full(error):
+        return disk_full(path, error)
     return SinkUnwritable(
         f"{path} cannot be written: {error.strerror}", "Check the folder, its permissions and its room."
     )

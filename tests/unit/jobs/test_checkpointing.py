@@ -216,7 +216,16 @@ def test_a_full_disk_pauses_what_reads_until_a_checkpoint_is_complete() -> None:
     assert found.written(None, 130.0) == [GoOnReading(), WakeIn(1.0)]
     waits = pause.why
     assert waits is None
-    assert full_once(found, 140.0) == [PauseReading(), WakeIn(0.5)]
+    assert full_once(found, 160.0) == [PauseReading(), WakeIn(0.5)]
+
+
+def test_a_wait_that_is_broken_off_by_one_checkpoint_has_its_end_all_the_same() -> None:
+    pause = DiskPause(2.0)
+    assert pause.refused(FULL, 100.0) == 0.5
+    pause.room_came()
+    assert pause.refused(FULL, 101.0) == 1.0
+    pause.room_came()
+    assert pause.refused(FULL, 102.0) is None
 
 
 def test_a_disk_that_stays_full_is_left_to_the_job_once_it_took_too_long() -> None:

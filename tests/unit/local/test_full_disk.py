@@ -87,6 +87,39 @@ def test_a_job_waits_for_room_for_its_checkpoints_and_goes_on(tmp_path: Path, go
     assert sorted(count for _, count in sums.items) == [3] * 1_000
 
 
+def lines_to(path: Path) -> sage.Flow:
+    """Return a flow that writes more than there is room for."""
+    flow = sage.Flow("lines")
+    flow.from_source(UntilTold([True])).map(wide_line).write_text(path)
+    return flow
+
+
+def wide_line(number: int) -> str:
+    return f"{number:0100d}"
+
+
+def test_a_file_that_grows_waits_for_room_and_has_every_line_once_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "lines.txt"
+    with LocalCluster() as cluster:
+        with files_of_at_most(_ROOM_BYTES):
+            job = cluster.submit(lines_to(path).graph(), checkpoint=sage.Checkpoint(tmp_path / "kept", every_s=0.02))
+            eventually(lambda: "lines.txt" in job.metrics().pause, DEADLINE_S, job.metrics)
+            assert f"paused: disk full at {path}" in job.metrics().status_shown
+        job.wait(DEADLINE_S)
+    assert path.read_text().splitlines() == [wide_line(number) for number in range(NUM)]
+    assert [left.name for left in tmp_path.iterdir() if left.name.startswith(".")] == []
+
+
+def test_without_checkpoints_a_file_that_has_no_room_fails_the_job_and_says_how_it_would_wait(tmp_path: Path) -> None:
+    path = tmp_path / "lines.txt"
+    with LocalCluster() as cluster, files_of_at_most(_ROOM_BYTES):
+        job = cluster.submit(lines_to(path).graph())
+        with pytest.raises(DiskFull, match=f"disk full at {path}: File too large") as failed:
+            job.wait(DEADLINE_S)
+    assert "With checkpoint=sage.Checkpoint" in failed.value.do
+    assert [*tmp_path.iterdir()] == []
+
+
 def test_a_job_fails_once_it_has_waited_for_room_for_too_long(tmp_path: Path, goes_on: list[bool]) -> None:
     flow, _ = wide_sums(goes_on)
     settings = Settings(runtime=RuntimeSettings(full_disk_s=0.1))
