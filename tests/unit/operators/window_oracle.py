@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sage.flow.windows import Session, Sliding, Tumbling
+from sage.flow.windows import CountWindow, Session, Shape, Sliding, Tumbling
 
 
 class Event(msgspec.Struct, frozen=True, order=True):
@@ -31,7 +31,7 @@ class Given(NamedTuple):
 class Oracle:
     """Takes batch by batch. A window that changed after it was given is given again."""
 
-    shape: Tumbling | Sliding | Session
+    shape: Shape
     allow_late_s: float
     watermark_s: float = -inf
     kept: list[Event] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Oracle:
         for event in events:
             self.take(event)
         self.watermark_s = max(self.watermark_s, watermark_s)
-        over = [window for window in self.windows() if self.is_over(window.end, self.watermark_s)]
+        over = [window for window in self.windows() if self.is_given(window)]
         new = [window for window in over if window not in self.given]
         self.given.update(new)
         if isinstance(self.shape, Session):
@@ -59,12 +59,20 @@ class Oracle:
             is_late = len(own.numbers) == 1 and self.is_over(own.end + self.allow_late_s, self.watermark_s)
             if is_late:
                 self.kept.pop()
+        elif isinstance(self.shape, CountWindow):
+            self.kept.append(event)
+            is_late = False
         else:
             ends = [end for _, end in self.covering(event.time_s)]
             is_late = all(self.is_over(end + self.allow_late_s, self.watermark_s) for end in ends)
             if not is_late:
                 self.kept.append(event)
         self.num_late += is_late
+
+    def is_given(self, window: Given) -> bool:
+        if isinstance(self.shape, CountWindow):
+            return len(window.numbers) == self.shape.num_records or self.watermark_s == inf
+        return self.is_over(window.end, self.watermark_s)
 
     def is_over(self, end: float, watermark_s: float) -> bool:
         return end < watermark_s if isinstance(self.shape, Session) else end <= watermark_s
@@ -74,6 +82,10 @@ class Oracle:
             own = [event for event in self.kept if event.key == key]
             if isinstance(self.shape, Session):
                 yield from self.sessions(key, own)
+            elif isinstance(self.shape, CountWindow):
+                for first in range(0, len(own), self.shape.num_records):
+                    taken = [event.number for event in own[first : first + self.shape.num_records]]
+                    yield Given(key, first, first + len(taken), tuple(taken))
             else:
                 for start, end in sorted({window for event in own for window in self.covering(event.time_s)}):
                     taken = [e.number for e in own if start <= e.time_s < end and self.was_open(end, e)]
@@ -83,7 +95,7 @@ class Oracle:
         return end + self.allow_late_s > self.watermark_at[event.number]
 
     def covering(self, time_s: float) -> Iterator[tuple[float, float]]:
-        assert not isinstance(self.shape, Session)
+        assert isinstance(self.shape, Tumbling | Sliding)
         every_s = self.shape.size_s if isinstance(self.shape, Tumbling) else self.shape.every_s
         start = time_s // every_s * every_s
         while start > time_s - self.shape.size_s:
@@ -104,7 +116,7 @@ class Oracle:
             yield Given(key, group[0].time_s, group[-1].time_s + gap_s, numbers)
 
 
-def by_all(shape: Tumbling | Sliding | Session, events: list[Event], fn: Callable[[list[int]], Any]) -> list[Any]:
+def by_all(shape: Shape, events: list[Event], fn: Callable[[list[int]], Any]) -> list[Any]:
     """Return what all windows of `events` come to where nothing is late."""
     found = Oracle(shape, inf).batch(events, inf)
     return sorted((window.key, window.start, window.end, fn(list(window.numbers))) for window in found)
