@@ -136,7 +136,7 @@ def no_key(key: Any) -> RecordFailed:
     """Return the error for what cannot be a key of a stream that is parted."""
     return RecordFailed(
         f"a {type(key).__name__} cannot be the key of a record: {shown_record(key)}",
-        "Let key_by return a text, bytes, a number, None, an Enum, a date or time, or a tuple, frozen dataclass or"
+        "Let key_by return a text, bytes, a number, None, an Enum, a date or time, a UUID, or a tuple, frozen dataclass or"
         " frozen Struct of these.",
     )
 

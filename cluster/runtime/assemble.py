@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from itertools import islice
 from typing import Any, cast
+from uuid import UUID
 
 from cluster.runtime.columns import (
     MAX_CONTAINERS,
@@ -26,9 +27,11 @@ from cluster.runtime.columns import (
     Plain,
     Records,
     Rows,
+    Words,
 )
 from cluster.runtime.dicts import dicts_from_columns
 from cluster.runtime.record_types import RecordTypes
+from cluster.runtime.words import value_of
 
 _MAKERS: dict[str, Callable[[Iterable[Any]], Any]] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 
@@ -55,6 +58,8 @@ class Assembler:
                 return _from_binary(kind, texts)
             case Moments(kind, words):
                 return list(map(date.fromisoformat if kind == "date" else _datetime_from, words))
+            case Words(kind, texts):
+                return list(map(value_of(kind), texts))
             case Members(name, members):
                 known = self._types.enums[name].__members__
                 return [known[member] for member in members]
@@ -121,6 +126,8 @@ def _from_binary(kind: str, values: list[bytes]) -> list[Any]:
             return [int.from_bytes(value, "big", signed=True) for value in values]
         case "str":
             return [value.decode("utf-8", "surrogatepass") for value in values]
+        case "uuid":
+            return [UUID(bytes=value) for value in values]
         case _:
             return values
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from cluster.runtime.words import Kind
 from sage.base.errors import InternalError
 
 MAX_DEPTH = 32
@@ -36,9 +37,11 @@ class Plain(_Column, frozen=True, tag="p"):
 
 
 class Binary(_Column, frozen=True, tag="b"):
-    """`kind`: bytes; int beyond 64 bits, two's complement, big end first; str with half surrogates, as UTF-8."""
+    """`kind`: bytes, or those of a UUID; int beyond 64 bits, two's complement, big end first; str with half surrogates,
+    as UTF-8.
+    """
 
-    kind: Literal["bytes", "int", "str"]
+    kind: Literal["bytes", "int", "str", "uuid"]
     values: list[bytes]
 
 
@@ -46,6 +49,13 @@ class Moments(_Column, frozen=True, tag="m"):
     """ISO 8601; `~` after a datetime is its fold."""
 
     kind: Literal["date", "datetime"]
+    values: list[str]
+
+
+class Words(_Column, frozen=True, tag="w"):
+    """What is a text each: see `words`."""
+
+    kind: Kind
     values: list[str]
 
 
@@ -124,4 +134,4 @@ class Mixed(_Column, frozen=True, tag="x"):
     parts: "list[Column]"
 
 
-Column = Plain | Binary | Moments | Items | Rows | Flat | Records | Maps | Objects | Members | Arrays | Mixed
+Column = Plain | Binary | Moments | Words | Items | Rows | Flat | Records | Maps | Objects | Members | Arrays | Mixed

@@ -1,7 +1,7 @@
 """A batch of Python records to a MessagePack header and buffers, and back. Pure; knows nothing of links or sockets.
 
-    None bool int float str bytes list tuple dict set frozenset datetime date, NumPy arrays and scalars,
-    Structs, dataclasses and Enums of a closed table
+    None bool int float str bytes list tuple dict set frozenset datetime date time timedelta Decimal UUID, NumPy arrays
+    and scalars, Structs, dataclasses and Enums of a closed table
 
 travel and come out equal and of the same type; everything else is refused by name. Nothing received is looked up in a
 module or called, but for the classes of that table.
@@ -100,6 +100,6 @@ def _unsendable(foreign: Foreign, where: str) -> RecordUnsendable:
     place = f" at record{''.join(foreign.path)}" if foreign.path else ""
     return RecordUnsendable(
         f"{where} sends a record to another process that holds {foreign.why}{place}",
-        "Send None, bool, int, float, str, bytes, list, tuple, dict, set, datetime, date, NumPy arrays, or a Struct, "
-        "dataclass or Enum of the flow's own modules.",
+        "Send None, bool, int, float, str, bytes, list, tuple, dict, set, datetime, date, time, timedelta, Decimal, "
+        "UUID, NumPy arrays, or a Struct, dataclass or Enum of the flow's own modules.",
     )

@@ -9,6 +9,7 @@ from enum import Enum
 from itertools import chain
 from operator import itemgetter
 from typing import Any, Literal, cast
+from uuid import UUID
 
 from cluster.runtime.columns import (
     MAX_CONTAINERS,
@@ -27,8 +28,10 @@ from cluster.runtime.columns import (
     Records,
     Rows,
     Scalar,
+    Words,
 )
 from cluster.runtime.record_types import RecordClass, RecordTypes
+from cluster.runtime.words import WORDS, Unwritten, Word
 
 _PLAIN = {type(None), bool, int, float, str}
 _ITEMS: dict[type, str] = {list: "list", tuple: "tuple", set: "set", frozenset: "frozenset"}
@@ -79,6 +82,10 @@ class Shredder:
             return Moments("date", [value.isoformat() for value in values])
         if kind is datetime:
             return Moments("datetime", list(map(_text_of, values)))
+        if kind is UUID:
+            return Binary("uuid", [value.bytes for value in values])
+        if (word := WORDS.get(kind)) is not None:
+            return _words(word, values)
         if kind.__module__ == "numpy":
             return self._numpy(values, depth)
         return self._own(kind, values, depth)
@@ -233,6 +240,13 @@ def _text_of(moment: datetime) -> str:
     if moment.tzinfo is not None and moment.tzinfo.utcoffset(moment).microseconds:  # ISO 8601 knows no such offsets
         raise Foreign(f"a datetime whose offset is no whole number of seconds: {moment.tzinfo!r}")
     return moment.isoformat() + ("~" if moment.fold else "")
+
+
+def _words(word: Word, values: Sequence[Any]) -> Words:
+    try:
+        return Words(word.kind, list(map(word.text_of, values)))
+    except Unwritten as unwritten:
+        raise Foreign(str(unwritten)) from unwritten
 
 
 def _member_name(member: Enum) -> str:

@@ -21,7 +21,7 @@ from cluster.runtime.records import decode_batch
 from sage.base.errors import WireMismatch
 from sage.base.ids import NodeId, TaskId
 
-WIRE_VERSION = 4
+WIRE_VERSION = 5
 MAX_PIECE_BYTES = (
     15 * 1024 * 1024
 )  # a longer buffer travels in pieces; a socket takes frames of 16 MiB, CURVE's share included

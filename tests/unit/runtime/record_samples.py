@@ -71,6 +71,10 @@ SCALARS = (
     | st.binary(max_size=20)
     | st.dates()
     | st.builds(lambda at, fold: at.replace(fold=fold), st.datetimes(timezones=fixed_zones()), st.integers(0, 1))
+    | st.builds(lambda at, zone, fold: at.replace(tzinfo=zone, fold=fold), st.times(), fixed_zones(), st.integers(0, 1))
+    | st.timedeltas()
+    | st.decimals().filter(lambda number: not number.is_snan())  # which has no hash
+    | st.uuids()
     | st.sampled_from(Colour)
 )
 NUMPY = npst.arrays(
