@@ -12,6 +12,7 @@ from operators.accumulate import MISSING, update_lines
 from operators.by_key import ByKey
 from operators.event_clock import EventClock
 from operators.failure import GENERATED
+from operators.keycode import NAN
 from operators.listed import FLAT_MAP, ONE_RECORD, refuse_one_record
 from operators.partition_clock import PartitionClock
 from operators.sides import Sides
@@ -211,7 +212,8 @@ def _lines(number: int, operation: Operation, names: dict[str, Any], before: lis
             return [f"if not {fn}(x): continue"]
         case KeyBy():
             names[fn] = spec.fn
-            return [f"key = {fn}(x)"]
+            names["NAN"] = NAN
+            return [f"key = {fn}(x)", "if type(key) is float and key != key: key = NAN"]
         case FlatMap():
             names |= {fn: spec.fn, "ONE_RECORD": ONE_RECORD, "refuse_one": partial(refuse_one_record, by=FLAT_MAP)}
             is_one = "many.__class__ is not list and type(many) in ONE_RECORD"  # a list, most of all, at half the cost

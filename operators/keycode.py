@@ -18,9 +18,21 @@ import msgspec
 from operators.failure import shown_record
 from sage.base.errors import RecordFailed
 
+NAN = float("nan")
+"""The nan of all keys: a dict finds a nan only if it is the same object."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY, _MICROSECOND = timedelta(days=1), timedelta(microseconds=1)
 _NUMBERS = (int, float, complex, Decimal, Fraction, Number)
+
+
+def with_one_nan(key: Any) -> Any:
+    """Return a key that was read from bytes with the one nan in place of any, also within tuples."""
+    if type(key) is float and key != key:
+        return NAN
+    if type(key) is tuple and (float in (kinds := set(map(type, key))) or tuple in kinds):
+        return tuple(map(with_one_nan, key))
+    return key
 
 
 def bytes_of_key(key: Hashable) -> bytes:
@@ -136,8 +148,8 @@ def no_key(key: Any) -> RecordFailed:
     """Return the error for what cannot be a key of a stream that is parted."""
     return RecordFailed(
         f"a {type(key).__name__} cannot be the key of a record: {shown_record(key)}",
-        "Let key_by return a text, bytes, a number, None, an Enum, a date or time, a UUID, or a tuple, frozen dataclass or"
-        " frozen Struct of these.",
+        "Let key_by return a text, bytes, a number, None, an Enum, a date or time, a UUID, or a tuple, frozen dataclass"
+        " or frozen Struct of these.",
     )
 
 

@@ -9,6 +9,7 @@ from cluster.runtime.columns import BadFrame
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import decode_batch
 from cluster.runtime.saving import ReadAfter, ReadFrom, Reading, ReadNoMore, ReadParts, TaskState
+from operators.keycode import with_one_nan
 from operators.state import KEYED, StepState
 from sage.base.batch import Batch
 from sage.flow.dealing import PartitionRead, PartitionsRead
@@ -35,7 +36,7 @@ class _Joining:
             case SectionKind.KEYED:
                 self.panes.setdefault(pane, {}).update(zip(batch.keys or (), batch.values, strict=True))
             case SectionKind.GONE:
-                for key in batch.values:
+                for key in map(with_one_nan, batch.values):
                     self.panes.get(pane, {}).pop(key, None)
             case SectionKind.PANES:
                 self.panes = {name: self.panes.get(name, {}) for name in batch.values}

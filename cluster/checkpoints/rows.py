@@ -13,6 +13,7 @@ import msgspec
 from cluster.runtime.columns import BadFrame
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.records import decode_batch, encode_batch
+from operators.keycode import with_one_nan
 from sage.base.batch import Batch
 from sage.base.errors import CheckpointUnusable
 
@@ -48,7 +49,7 @@ class RowCodec:
                 f"{self._where} is not as it was written: {error}",
                 'Resume from an older checkpoint, or begin anew: resume="never".',
             ) from error
-        return key, value
+        return with_one_nan(key), value
 
     def _packed(self, value: Any) -> Any:
         kind = type(value)

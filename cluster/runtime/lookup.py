@@ -5,6 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from operators.keycode import with_one_nan
 from operators.machine import Machine, Queryable
 from operators.partition import instance_of
 from operators.state import not_kept
@@ -79,4 +80,4 @@ def _value(machine: Machine | None, wanted: LookUp) -> Any:
         raise task_is_gone(wanted.task_id)
     if not isinstance(machine, Queryable):
         raise not_kept(wanted.step)
-    return machine.value_of(wanted.step, wanted.key)
+    return machine.value_of(wanted.step, with_one_nan(wanted.key))

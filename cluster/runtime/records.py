@@ -17,6 +17,7 @@ from cluster.runtime.assemble import Assembler
 from cluster.runtime.columns import BadFrame, Buffer, Column
 from cluster.runtime.record_types import RecordTypes
 from cluster.runtime.shred import Foreign, Shredder
+from operators.keycode import with_one_nan
 from sage.base.batch import Batch
 from sage.base.errors import RecordUnsendable
 
@@ -88,8 +89,8 @@ def _keys(assembler: Assembler, column: Column | None) -> list[Any] | None:
     if column is None:
         return None
     keys = assembler.values(column)
-    set(keys)  # raises TypeError for a key that cannot be one
-    return keys
+    kinds = set(map(type, set(keys)))  # raises TypeError for a key that cannot be one
+    return list(map(with_one_nan, keys)) if float in kinds else keys
 
 
 def _seconds(packed: bytes | None) -> list[float] | None:
