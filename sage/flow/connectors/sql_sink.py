@@ -89,8 +89,9 @@ class SqlWriter:
         with said_of(f"{self._where} cannot be written", SinkUnwritable, advice):
             try:
                 self._commit(merged)
-            except self._of_a_record:
-                self._find(rows)
+            except Exception as error:
+                if _is_of_a_record(error):
+                    self._find(rows)
                 raise  # none is refused alone
 
     def tried(self, record: object) -> Mapping[str, Any]:
@@ -117,7 +118,12 @@ class SqlWriter:
                 )
                 refused.at = at
                 raise refused
-            merged[key] = {**merged[key], **row} if key in merged else row
+            try:
+                merged[key] = {**merged[key], **row} if key in merged else row
+            except TypeError as error:
+                refused = SinkUnwritable(f"a record for {self._where} has a key that cannot be one: {key!r:.200}")
+                refused.at = at
+                raise refused from error
         return list(merged.values())
 
     def _upsert(self, names: Sequence[str]) -> Any:
@@ -158,19 +164,15 @@ class SqlWriter:
                 so_far[key] = {**so_far.get(key, {}), **row}
                 try:
                     connection.execute(self._upsert(sorted(so_far[key])), so_far[key])
-                except self._of_a_record as error:
+                except Exception as error:
+                    if not _is_of_a_record(error):
+                        raise
                     why = str(getattr(error, "orig", None) or error).strip()
                     what = f"{self._where} cannot be written: {why:.400}; it is {dict(row)!r:.200}"
                     refused = SinkUnwritable(what, "Map records to what the table takes, or set such ones aside.")
                     refused.at = at
                     raise refused from error
             whole.rollback()
-
-    @property
-    def _of_a_record(self) -> tuple[type[Exception], ...]:
-        """What is raised where one record is why: of anything else, a missing index say, all would be refused."""
-        errors = library("sqlalchemy", "sql").exc
-        return (errors.IntegrityError, errors.DataError, OverflowError)
 
     def _found(self, name: str) -> Any:
         alchemy = library("sqlalchemy", "sql")
@@ -182,3 +184,23 @@ class SqlWriter:
             known = ", ".join(found.columns.keys())
             raise SinkUnwritable(f"{self._where} has no column {', '.join(missing)}", f"It has {known}.")
         return found
+
+
+def _is_of_a_record(error: Exception) -> bool:
+    """Say whether one record may be why: of anything else, a missing index say, all would be refused.
+
+    What a driver says by itself, without a code of the database's, is about a value that it cannot bind.
+    """
+    errors = library("sqlalchemy", "sql").exc
+    if not isinstance(error, errors.DBAPIError):
+        return isinstance(error, errors.StatementError | OverflowError | UnicodeEncodeError)
+    if isinstance(error, errors.IntegrityError | errors.DataError):
+        return True
+    is_bindable = not isinstance(error, errors.InterfaceError | errors.ProgrammingError) or error.connection_invalidated
+    return not is_bindable and not _has_code(error.orig)
+
+
+def _has_code(error: Any) -> bool:
+    """Say whether an error is one of the database's: SQLite, PostgreSQL and MySQL number theirs, each in its way."""
+    codes = (getattr(error, "sqlite_errorcode", None), getattr(error, "sqlstate", None))
+    return any(code is not None for code in codes) or isinstance(next(iter(error.args), None), int)

@@ -194,6 +194,24 @@ def test_rows_that_the_table_refuses_are_set_aside_one_by_one(database_url: str)
     ]
 
 
+@pytest.mark.parametrize("value", [{1}, 1 << 80, "\udc80", object()], ids=["set", "huge", "surrogate", "object"])
+def test_a_value_that_the_driver_cannot_bind_is_set_aside_alone(database_url: str, value: Any) -> None:
+    execute(database_url, "CREATE TABLE t (id INTEGER PRIMARY KEY, size INTEGER, name VARCHAR(9))")
+    rows = [{"id": 1, "size": 1}, {"id": 2, "size": value}, {"id": 3, "name": value}, {"id": 4, "name": "d"}]
+    flow = sage.Flow("f")
+    out = flow.from_collection([*rows, {"id": [5]}, {"id": 6}]).to_sql(database_url, "t", key="id")
+    out.on_error("dead_letter")
+    with sage.connect() as cluster:
+        job = cluster.submit(flow)
+        job.wait(60)
+        letters = [letter.value for letter in job.dead_letters()]
+    found = execute(database_url, "SELECT id FROM t ORDER BY id")
+    assert [row[0] for row in found] == [1, 4, 6]
+    assert letters == [repr(rows[1]), repr(rows[2]), "{'id': [5]}"]
+    with pytest.raises(SinkUnwritable, match="cannot be written"):
+        SqlSink(database_url, "t", ("id",)).form_of(rows[1])
+
+
 def test_the_form_of_a_record_is_tried_and_taken_back(database_url: str) -> None:
     execute(database_url, "CREATE TABLE people (id INTEGER PRIMARY KEY, name VARCHAR(9) NOT NULL)")
     sink = SqlSink(database_url, "people", ("id",))
