@@ -87,10 +87,10 @@ class Writing:
             try:
                 self._writer.write(values)
             except SinkUnwritable as error:
-                if error.at is None or self._step.on_error is not OnError.DEAD_LETTER:
+                if error.at is None or (self._step.on_error is not OnError.DEAD_LETTER and error.raised is None):
                     raise
                 number, at = numbers.pop(error.at), error.at
-                self._failures.give_up(self._step, error, [values[at]], Numbers(number, number))
+                self._failures.give_up(self._step, error.raised or error, [values[at]], Numbers(number, number))
                 values = [*values[:at], *values[at + 1 :]]
             except SageError:
                 raise

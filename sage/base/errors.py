@@ -127,10 +127,14 @@ class SourceUnreadable(CallerError):
 
 
 class SinkUnwritable(CallerError):
-    """A sink that cannot be opened or written. `at`: which of the records given is why; the others can be written."""
+    """A sink that cannot be opened or written. `at`: which of the records given is why; the others can be written.
+
+    `raised`: what a function of the user's raised on that record.
+    """
 
     code = "SAGE-1303"
     at: int | None = None
+    raised: Exception | None = None
 
 
 class JobCancelled(CallerError):

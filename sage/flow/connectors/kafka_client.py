@@ -88,8 +88,8 @@ def said_of_kafka(what: str, error_class: type[SageError]) -> Iterator[None]:
         raise error_class(f"{what}: {why(error)}", "Check the servers, the topic, and the settings.") from error
 
 
-def why(error: BaseException) -> str:
-    """Return what a KafkaException, or another, says."""
-    first = error.args[0] if error.args else error
+def why(error: Any) -> str:
+    """Return what a KafkaError, an exception that holds one, or another says."""
+    first = next(iter(getattr(error, "args", ())), error)
     text = getattr(first, "str", None)
     return str(text()) if callable(text) else str(first)

@@ -3,7 +3,7 @@
 What comes again, since a run goes on from a checkpoint, is there twice: a reader knows it by its key or its content.
 """
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from sage.flow.connectors.kafka_client import (
     kafka,
     look_for_brokers,
     said_of_kafka,
+    why,
 )
 from sage.flow.json_form import NoJsonForm, encoded
 from sage.flow.sink_keys import KeyOf
@@ -51,12 +52,20 @@ class KafkaSink:
         """Return the parts of a record's message, and send nothing; raises SinkUnwritable where it has no JSON form."""
         parts: dict[str, Any] = {"value": self._value(record if self.value is None else self.value(record))}
         if self.key is not None:
-            parts["key"] = self.key(record)
+            parts["key"] = self._key(self.key(record))
         if self.headers is not None:
             parts["headers"] = list(self.headers(record).items())
         if self.timestamp is not None:
             parts["timestamp"] = round(self.timestamp(record) * 1000)
         return parts
+
+    def _key(self, key: object) -> Content:
+        if key is None or isinstance(key, str | bytes):
+            return key
+        raise SinkUnwritable(
+            f"a key of {self.topic} of Kafka at {self.servers} is a text or bytes, got {key!r:.200}",
+            "Give key=, a function of the record to text or bytes.",
+        )
 
     def _value(self, value: Any) -> Content:
         """Return texts and bytes as they are, anything else as JSON."""
@@ -76,10 +85,11 @@ class KafkaWriter:
         self._sink = sink
         self._where = f"{sink.topic} of Kafka at {sink.servers}"
         self._failed: Any = None
+        self._taken: set[int] = set()  # of the records that come next: those that brokers have
         given = dict(sink.settings)
         complaints = Complaints(self._where)
         with said_of_kafka(f"{self._where} cannot be written", SinkUnwritable):
-            self._producer = kafka().Producer(
+            self._producer: Any = kafka().Producer(
                 {
                     "delivery.timeout.ms": int(CALL_LIMIT_S * 1000),
                     **given,
@@ -92,40 +102,91 @@ class KafkaWriter:
         self._limit_s = float(given.get("delivery.timeout.ms", CALL_LIMIT_S * 1000)) / 1000 + 1.0
 
     def write(self, records: Sequence[object]) -> None:
-        """Send all and wait until the brokers have them; raises SinkUnwritable."""
-        messages = self._messages(records)
-        with said_of_kafka(f"{self._where} cannot be written", SinkUnwritable):
-            for parts in messages:
-                try:
-                    self._producer.produce(self._sink.topic, on_delivery=self._delivered, **parts)
-                except BufferError:  # the client's own queue is full
-                    self._wait()
-                    self._producer.produce(self._sink.topic, on_delivery=self._delivered, **parts)
-            self._wait()
+        """Send all and wait until the brokers have them; raises SinkUnwritable.
 
-    def _messages(self, records: Sequence[object]) -> list[dict[str, Any]]:
-        """Return the parts of all before any is sent: those that can be are sent once."""
-        messages: list[dict[str, Any]] = []
-        try:
-            for record in records:
-                messages.append(self._sink.form_of(record))  # noqa: PERF401 - which has none is how many there are
-        except SinkUnwritable as error:
-            error.at = len(messages)
-            raise
+        Where one record is why, the next call has all others, and sends those of them that were not taken yet.
+        """
+        taken, self._taken = self._taken, set()
+        messages = self._messages(records, taken)
+        self._failed = None
+        refused: dict[int, Any] = {}
+        with said_of_kafka(f"{self._where} cannot be written", SinkUnwritable):
+            for at, parts in messages.items():
+                try:
+                    self._produce(at, parts, taken, refused)
+                except (TypeError, kafka().KafkaException) as error:
+                    if isinstance(error, kafka().KafkaException) and not _is_of_a_record(error.args[0]):
+                        raise
+                    refused[at] = error
+            self._wait()
+        if refused:
+            raise self._refused(min(refused), refused[min(refused)], taken)
+
+    def _messages(self, records: Sequence[object], taken: Collection[int]) -> dict[int, dict[str, Any]]:
+        """Return the parts of all before any is sent, but of those that are `taken`."""
+        messages: dict[int, dict[str, Any]] = {}
+        for at, record in enumerate(records):
+            if at in taken:
+                continue
+            try:
+                messages[at] = self._sink.form_of(record)
+            except Exception as error:
+                raise self._refused(at, error, taken) from error
         return messages
 
+    def _produce(self, at: int, parts: dict[str, Any], taken: set[int], refused: dict[int, Any]) -> None:
+        def delivered(error: Any, message: Any) -> None:
+            if error is None:
+                taken.add(at)
+            elif _is_of_a_record(error):
+                refused[at] = error
+            elif self._failed is None:
+                self._failed = error
+
+        try:
+            self._producer.produce(self._sink.topic, on_delivery=delivered, **parts)
+        except BufferError:  # the client's own queue is full
+            self._wait()
+            self._producer.produce(self._sink.topic, on_delivery=delivered, **parts)
+
+    def _refused(self, at: int, error: Any, taken: Collection[int]) -> SinkUnwritable:
+        """Return what says which record is refused; those after it have another number in the next call."""
+        self._taken = {each - (each > at) for each in taken if each != at}
+        if isinstance(error, SinkUnwritable):
+            refused = error
+        else:
+            refused = SinkUnwritable(
+                f"a record for {self._where} was refused: {why(error)}", "Map such records to less, or set them aside."
+            )
+            refused.raised = None if _is_of_kafka(error) else error
+        refused.at = at
+        return refused
+
     def close(self, *, complete: bool) -> None:
-        """Let go: each batch was acknowledged."""
+        """Let go: each batch was acknowledged. Errors that hold this writer do not keep its client connected."""
+        producer, self._producer = self._producer, None
         if not complete:
-            self._producer.purge()
-        self._producer.flush(0.0 if not complete else self._limit_s)
+            producer.purge()
+        producer.flush(0.0 if not complete else self._limit_s)
 
     def _wait(self) -> None:
         num_left = self._producer.flush(self._limit_s)
         if self._failed is not None or num_left:
-            why = self._failed.str() if self._failed is not None else f"{num_left} messages were not acknowledged"
-            raise SinkUnwritable(f"{self._where} cannot be written: {why}", "Check the brokers and the topic.")
+            said = self._failed.str() if self._failed is not None else f"{num_left} messages were not acknowledged"
+            raise SinkUnwritable(f"{self._where} cannot be written: {said}", "Check the brokers and the topic.")
 
-    def _delivered(self, error: Any, message: Any) -> None:
-        if error is not None and self._failed is None:
-            self._failed = error
+
+def _is_of_kafka(error: Any) -> bool:
+    return isinstance(error, kafka().KafkaException | kafka().KafkaError)
+
+
+def _is_of_a_record(error: Any) -> bool:
+    """Say whether brokers, or the client, refuse one message for what it is."""
+    known = kafka().KafkaError
+    return error.code() in (
+        known.MSG_SIZE_TOO_LARGE,
+        known.INVALID_MSG,
+        known.INVALID_MSG_SIZE,
+        known.INVALID_TIMESTAMP,
+        known.INVALID_RECORD,
+    )

@@ -186,7 +186,7 @@ class SqlWriter:
         return found
 
 
-def _is_of_a_record(error: Exception) -> bool:
+def _is_of_a_record(error: Any) -> bool:
     """Say whether one record may be why: of anything else, a missing index say, all would be refused.
 
     What a driver says by itself, without a code of the database's, is about a value that it cannot bind.

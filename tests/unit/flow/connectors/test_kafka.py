@@ -200,6 +200,83 @@ def test_what_has_no_json_form_is_set_aside_alone_and_all_else_sent_once(servers
     assert KafkaSink(servers, topic, key=str).form_of(5) == {"value": b"5", "key": "5"}
 
 
+def value_of(number: int) -> str:
+    return "x" * 2_000_000 if number == 3 else str(number)
+
+
+def key_of(number: int) -> Any:
+    if number == 9:
+        raise IndexError("no such key")
+    return {5: [5], 7: 7.5}.get(number, "k")
+
+
+def test_a_record_that_a_function_or_a_broker_refuses_is_set_aside_alone_and_all_else_sent_once(servers: str) -> None:
+    topic, flow = f"t{uuid4().hex}", sage.Flow("f")
+    out = flow.from_collection(range(12)).to_kafka(servers, topic, key=key_of, value=value_of)
+    out.on_error("dead_letter")
+    with sage.connect() as cluster:
+        job = cluster.submit(flow)
+        job.wait(60)
+        letters = {letter.value: letter for letter in job.dead_letters()}
+    found = read_all(KafkaSource(servers, (topic,), until_end=True))
+    assert sorted(int(record["value"]) for record in found) == [0, 1, 2, 4, 6, 8, 10, 11]
+    assert letters.keys() == {"3", "5", "7", "9"}
+    assert "is a text or bytes, got [5]" in letters["5"].error
+    assert "too large" in letters["3"].error.lower()
+    assert letters["9"].error == "IndexError: no such key"
+    assert "in key_of" in letters["9"].traceback, "it shows the user's line"
+
+
+class RefusingBroker:
+    """A client whose broker takes all messages but some; `taken` are values in their order."""
+
+    def __init__(self, **codes: int) -> None:
+        self.codes = codes
+        self.taken: list[str] = []
+        self._sent: list[tuple[str, Any]] = []
+
+    def produce(self, topic: str, *, value: str, on_delivery: Any) -> None:
+        self._sent.append((value, on_delivery))
+
+    def flush(self, limit_s: float) -> int:
+        sent, self._sent = self._sent, []
+        for value, on_delivery in sent:
+            code = self.codes.get(value)
+            self.taken += [] if code else [value]
+            on_delivery(ck.KafkaError(code) if code else None, None)
+        return 0
+
+
+def test_what_a_broker_refuses_of_a_batch_is_named_one_by_one_and_nothing_sent_twice(servers: str) -> None:
+    writer: Any = KafkaSink(servers, "t").open()
+    errors = ck.KafkaError
+    writer._producer = RefusingBroker(
+        b=errors.MSG_SIZE_TOO_LARGE, d=errors.INVALID_RECORD, x=errors.NOT_LEADER_FOR_PARTITION
+    )
+    left = list("abcde")
+    for at in (1, 2):
+        with pytest.raises(SinkUnwritable, match="was refused") as caught:
+            writer.write(left)
+        assert caught.value.at == at
+        del left[at]
+    writer.write(left)
+    writer.write(["a"])
+    assert writer._producer.taken == ["a", "c", "e", "a"]
+    with pytest.raises(SinkUnwritable, match="cannot be written") as caught:
+        writer.write(["x", "y"])
+    assert caught.value.at is None
+    writer._producer = ck.Producer({})
+    writer.close(complete=False)
+
+
+def test_a_function_that_raises_fails_the_job_at_its_record(servers: str) -> None:
+    flow = sage.Flow("f")
+    flow.from_collection(range(8, 12)).to_kafka(servers, "t", key=key_of)
+    with pytest.raises(RecordFailed, match="failed on record 2: IndexError: no such key") as caught:
+        flow.run(progress=False, timeout_s=60)
+    assert "in key_of" in caught.value.user_traceback
+
+
 def test_instances_keep_the_order_within_a_key(servers: str) -> None:
     topic, flow = f"t{uuid4().hex}", sage.Flow("f")
     numbers = flow.from_collection(range(3_000))
