@@ -1,7 +1,7 @@
 """Jobs as rows of a journal's file, each with a checksum. Opens no file."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -63,25 +63,24 @@ def totals_of(row: Sequence[Any], sum_of_crcs: int | None) -> JournalTotals:
 def row_of(record: JobRecord, number: int, ended_number: int | None) -> dict[str, object]:
     values: dict[str, object] = {name: getattr(record, name) for name in _FIELDS}
     values |= {name: msgspec.json.encode(values[name]).decode() for name in _JSON_FIELDS}
-    crc = _crc((number, ended_number, record))
-    return {
-        **values,
-        "status": record.status.value,
-        "number": number,
-        "ended_number": ended_number,
-        "crc": crc,
-    }
+    values["status"] = record.status.value
+    crc = _crc((number, ended_number, _stored(values)))
+    return {**values, "number": number, "ended_number": ended_number, "crc": crc}
 
 
 def record_of(row: Sequence[Any]) -> JobRecord:
     """Return the job in a row; raises ValueError where it is not what was written."""
     number, ended_number, *values, crc = row
-    fields = dict(zip(_FIELDS, values, strict=True))
-    fields |= {name: msgspec.json.decode(str(fields[name])) for name in _JSON_FIELDS}
-    record = msgspec.convert(fields, JobRecord)
-    if crc != _crc((number, ended_number, record)):
-        raise ValueError(f"job {record.id} is not what was written")
-    return record
+    fields = _stored(dict(zip(_FIELDS, values, strict=True)))
+    if crc != _crc((number, ended_number, fields)):
+        raise ValueError(f"job {fields['id']} is not what was written")
+    return msgspec.convert(fields, JobRecord)
+
+
+def _stored(fields: Mapping[str, object]) -> dict[str, object]:
+    """Return the fields of a row as they stand there, what is JSON read: the checksum is of these, so that it holds
+    whatever fields later versions give to what the JSON is of."""
+    return {**fields, **{name: msgspec.json.decode(str(fields[name])) for name in _JSON_FIELDS}}
 
 
 def _crc(value: object) -> int:

@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import zlib
 from contextlib import closing
 from pathlib import Path
 from random import Random
@@ -14,11 +15,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from cluster.jobs.journal import NUM_EPOCHS, JobRecord
-from cluster.jobs.journal_rows import JournalTotals
+from cluster.jobs.journal_rows import COLUMNS, JournalTotals, record_of, row_of
 from cluster.jobs.sqlite_journal import APPLICATION_ID, SqliteJournal
 from sage.base.errors import JournalDamaged, JournalUnusable
-from sage.base.ids import JobId
-from sage.flow.runner import JobStatus
+from sage.base.ids import JobId, NodeId
+from sage.flow.runner import ChainMetrics, JobMetrics, JobStatus
 from tests.unit.full_disk import files_of_at_most
 
 RECORD = JobRecord(JobId("job-1"), "flow", b"code", JobStatus.RUNNING, {}, 0, 1, 5.0)
@@ -53,6 +54,29 @@ def test_what_was_kept_survives_a_manager_that_is_killed(path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, timeout=60, check=False)
     assert done.returncode == -9
     assert kept(path) == (RECORD,)
+
+
+class MetricsBefore(msgspec.Struct, frozen=True):
+    """Metrics of jobs when they had fewer fields."""
+
+    status: JobStatus
+    records_in: int
+    records_out: int
+    duration_s: float
+    chains: tuple[ChainMetrics, ...]
+
+
+def test_a_job_written_when_jobs_had_fewer_fields_is_read_with_their_defaults() -> None:
+    chain = ChainMetrics("c1", ("read", "print"), (NodeId("node-1"),), 1, 3, 2)
+    before = MetricsBefore(JobStatus.FINISHED, 3, 2, 0.25, (chain,))
+    over = msgspec.structs.replace(RECORD, status=JobStatus.FINISHED, ended_unix_s=6.0)
+    fields = {name: getattr(over, name) for name in JobRecord.__struct_fields__} | {"metrics": before}
+    row = row_of(over, 1, 7) | {
+        "metrics": msgspec.json.encode(before).decode(),
+        "crc": zlib.crc32(msgspec.msgpack.encode((1, 7, fields))),
+    }
+    now = JobMetrics(before.status, before.records_in, before.records_out, before.duration_s, before.chains)
+    assert record_of([row[name] for name in COLUMNS]) == msgspec.structs.replace(over, metrics=now)
 
 
 def test_the_file_is_written_through_and_is_its_owners_alone(path: Path) -> None:
