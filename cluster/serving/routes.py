@@ -15,6 +15,7 @@ engine that is slower than others as many times as that.
 from collections.abc import Callable, Iterable
 
 from cluster.serving.account import EngineAccount
+from cluster.serving.copies import Copies
 from cluster.serving.engine_caches import EngineCaches
 from cluster.serving.engine_route import Accounts, EngineRoute
 from cluster.serving.kept_exactly import KeptExactly
@@ -255,10 +256,15 @@ class SoonestDone(_ByPrefix):
     """The least of prompts before it and uncached prompt together, over the holders of a prefix and the least busy;
     what is cached is worth more than the time it saves.
 
-    A holder may have its window full of prompts: waiting there for what its cache saves is no loss.
+    A holder may have its window full of prompts: waiting there for what its cache saves is no loss. Where
+    another stands idle it is one, and is counted: see `copies`.
     """
 
     name = "auto"
+
+    def __init__(self, sizing: Sizing) -> None:
+        super().__init__(sizing)
+        self._copies = Copies()
 
     def choose(self, ticket: Ticket, first: EngineAccount, accounts: Accounts) -> EngineAccount:
         matches = self._matches(ticket)
@@ -278,7 +284,10 @@ class SoonestDone(_ByPrefix):
             done = _before(account, ticket) - _worth(cached, ticket, each)
             if done < least:
                 best, least = account, done
-        return best
+        if best is first or first.held:
+            return best
+        cached, own = matches[best.info.engine_id], matches.get(first.info.engine_id, 0)
+        return first if self._copies.is_due(self._prefix_of(ticket), cached, best, own) else best
 
 
 def route_named(name: str, sizing: Sizing) -> EngineRoute:
