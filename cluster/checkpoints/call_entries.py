@@ -33,6 +33,11 @@ def bytes_of_entry(entry: Entry) -> bytes:
     return _CRC.pack(crc32(rest)) + rest
 
 
+def len_of_entry(entry: Entry) -> int:
+    """Return how many bytes it has."""
+    return _CRC.size + _HEAD.size + len(entry.answer)
+
+
 def entries_in(content: bytes) -> Iterator[Entry]:
     """Return what was written whole: a kill, or a full disk, may have torn the last; nothing after it counts."""
     at = 0

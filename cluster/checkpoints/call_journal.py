@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from secrets import token_hex
 
-from cluster.checkpoints.call_entries import Entry, EntryKind, bytes_of_entry, entries_in
+from cluster.checkpoints.call_entries import Entry, EntryKind, bytes_of_entry, entries_in, len_of_entry
 from cluster.checkpoints.folder import CALLS
 from cluster.runtime.messages import TaskSpec
 from sage.base.log import get_log
@@ -55,8 +55,14 @@ class FolderCalls:
             if not name.endswith(CALLS) or name[11:19] != self._steps or int(name[:10]) < self._since:
                 continue
             is_own = name[11:].rpartition("-")[0] == self._whose
-            for entry in entries_in(self._content(name)):
+            content = self._content(name)
+            num_left_bytes = len(content)
+            for entry in entries_in(content):
                 self._load(entry, self._kept if is_own else self._of_others)
+                num_left_bytes -= len_of_entry(entry)
+            if num_left_bytes:
+                why = "a run was killed as it wrote them, or the disk full; else the file is damaged"
+                get_log(file=name).warning("the last calls of a journal are left out", bytes=num_left_bytes, why=why)
             if is_own:
                 os.replace(self._folder / name, self._now_named(name))
         self._was_out = +self._was_out

@@ -7,11 +7,11 @@ from sage.base.errors import DiskFull
 from tests.simulation.cluster_story import ClusterStory
 from tests.simulation.seeds import for_seeds, run_each
 
-_ENOUGH = 20
+_ENOUGH = 10
 """Of so many stories some have a job that waits."""
 
 
-@for_seeds(0.05)
+@for_seeds(0.02)
 def test_jobs_wait_for_room_on_a_full_disk_and_lose_nothing(seeds: range, monkeypatch: pytest.MonkeyPatch) -> None:
     refused, waiting = DiskPause.refused, set[DiskPause]()
 

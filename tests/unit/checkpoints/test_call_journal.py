@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from cluster.checkpoints.call_entries import Entry, EntryKind, bytes_of_entry, entries_in
 from cluster.checkpoints.call_journal import FolderCalls
@@ -105,3 +106,15 @@ def test_a_file_that_its_task_has_renamed_meanwhile_is_read(tmp_path: Path, monk
     other = calls(tmp_path, begins_at=5, instance=1, parallelism=2)
     assert other.take(KEYS[0]) == b"answer"
     other.close()
+
+
+def test_calls_that_are_left_out_are_told(tmp_path: Path) -> None:
+    kept = calls(tmp_path)
+    kept.ended([(KEYS[1], b"one"), (KEYS[2], b"two")])
+    kept.close()
+    (path,) = tmp_path.glob("*.calls")
+    path.write_bytes(path.read_bytes()[:-1])
+    with capture_logs() as logs:
+        again = calls(tmp_path)
+    assert [(line["event"], line["bytes"]) for line in logs] == [("the last calls of a journal are left out", 27)]
+    assert (again.take(KEYS[1]), again.take(KEYS[2])) == (b"one", None)
