@@ -42,6 +42,18 @@ class ParquetSink:
             )
         return fault_of_path(self.path)
 
+    @property
+    def refuses_records(self) -> bool:
+        """Say whether a record is refused for itself: what the first ones look like is nobody's fault."""
+        return self.schema is not None
+
+    def form_of(self, record: object) -> dict[str, Any]:
+        """Return the row of a record, and write nothing; raises SinkUnwritable where it does not fit the schema."""
+        rows = rows_from_records([record], self.path)
+        schema = self.schema if self.schema is not None else batch_of(rows, None, self.path).schema
+        row: dict[str, Any] = batch_of(rows, schema, self.path).to_pylist()[0]
+        return row
+
     def open(self) -> "ParquetWriter":
         """Start a temporary file beside `path`; raises SinkUnwritable, ExtraMissing."""
         return ParquetWriter(begin_whole(self.path, self.beside), self.schema)
@@ -67,7 +79,9 @@ class ParquetWriter:
         self._schema = schema
         self._head: bytes | None = None
         self._num_rows = 0
-        self._rows: list[Mapping[str, Any]] = []
+        self._num_waiting = 0
+        self._rows: list[Mapping[str, Any]] = []  # until there is a schema
+        self._batches: list[Any] = []
 
     def go_on(self, head: bytes, num_rows: int) -> None:
         """The file begins with this schema, and has so many rows."""
@@ -86,8 +100,13 @@ class ParquetWriter:
 
     def write(self, records: Sequence[object]) -> None:
         """Append; raises SinkUnwritable where the disk refuses, or a record is no row of the schema."""
-        self._rows += rows_from_records(records, self._file.path)
-        if len(self._rows) >= LEN_GROUP_ROWS:
+        rows = rows_from_records(records, self._file.path)
+        if self._schema is None:
+            self._rows += rows  # the more there are, the better they say what the schema is
+        elif rows:
+            self._batches.append(batch_of(rows, self._schema, self._file.path))
+        self._num_waiting += len(rows)
+        if self._num_waiting >= LEN_GROUP_ROWS:
             self._append()
 
     def written(self) -> Written:
@@ -109,20 +128,13 @@ class ParquetWriter:
     def _append(self) -> None:
         """Write the rows that are waiting as one batch."""
         rows, self._rows = self._rows, []
-        if not rows:
-            return
-        try:
-            if self._schema is None:
-                self._schema = self._arrow.RecordBatch.from_pylist(rows).schema
-            check_columns(rows, self._schema.names, self._file.path)
-            batch = self._arrow.RecordBatch.from_pylist(rows, schema=self._schema)
-        except (self._arrow.ArrowException, TypeError, OverflowError) as error:
-            raise SinkUnwritable(
-                f"records for {self._file.path} do not fit its schema: {error}; the schema is "
-                f"{', '.join(f'{field.name}: {field.type}' for field in self._schema or ())}",
-                "Give write_parquet a schema=pyarrow.schema([...]) that all records fit.",
-            ) from error
-        self.add(batch)
+        if rows:
+            self._schema = batch_of(rows, None, self._file.path).schema
+            self._batches.append(batch_of(rows, self._schema, self._file.path))
+        batches, self._batches, self._num_waiting = self._batches, [], 0
+        if batches:
+            for batch in self._arrow.Table.from_batches(batches).combine_chunks().to_batches():
+                self.add(batch)
 
     def _to_parquet(self, source: Any, target: Any) -> None:
         """Read Arrow's stream and write Parquet, a row group at a time."""
@@ -133,6 +145,41 @@ class ParquetWriter:
                 for batch in self._arrow.ipc.open_stream(source):
                     writer.write_batch(batch, row_group_size=LEN_GROUP_ROWS)
             writer.add_key_value_metadata({_WRITING: self._file.partial})
+
+
+def batch_of(rows: Sequence[Mapping[str, Any]], schema: Any, path: str) -> Any:
+    """Return rows as a pyarrow RecordBatch; `schema` None: what they look like.
+
+    Raises SinkUnwritable, which says what the first is that does not fit a schema.
+    """
+    if schema is not None:
+        check_columns(rows, schema.names, path)
+    try:
+        return _batch_of(rows, schema, path)
+    except SinkUnwritable:
+        for at, row in enumerate(rows if schema is not None else ()):
+            try:
+                _batch_of([row], schema, path)
+            except SinkUnwritable as error:
+                error.at = at
+                raise
+        raise
+
+
+def _batch_of(rows: Sequence[Mapping[str, Any]], schema: Any, path: str) -> Any:
+    arrow = library("pyarrow", "arrow")
+    try:
+        batch = arrow.RecordBatch.from_pylist(rows, schema=schema)
+        for field, column in zip(batch.schema, batch.columns, strict=True):
+            if column.null_count and not field.nullable:
+                raise TypeError(f"{field.name} is missing, and it is not nullable")
+        return batch
+    except (arrow.ArrowException, TypeError, OverflowError, UnicodeEncodeError) as error:
+        raise SinkUnwritable(
+            f"records for {path} do not fit its schema: {error}; the schema is "
+            f"{', '.join(f'{field.name}: {field.type}' for field in schema or ())}",
+            "Give write_parquet a schema=pyarrow.schema([...]) that all records fit.",
+        ) from error
 
 
 def _finished(path: str, partial: str, num_rows: int) -> list[Any] | None:

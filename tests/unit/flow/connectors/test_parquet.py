@@ -75,10 +75,43 @@ def test_a_flow_writes_what_a_flow_reads(tmp_path: Path) -> None:
 def test_records_that_do_not_fit_the_schema_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
     for rows, what in (([{"n": "text"}], "do not fit its schema"), ([{"m": 1}], "has the fields m")):
         writer = ParquetSink(str(tmp_path / "x.parquet"), pa.schema([("n", pa.int64())])).open()
-        writer.write(rows)
         with pytest.raises(SinkUnwritable, match=what):
-            writer.close(complete=True)
+            writer.write(rows)
+        writer.close(complete=False)
         assert not list(tmp_path.iterdir())
+
+
+def test_records_that_do_not_fit_a_schema_are_set_aside_alone(tmp_path: Path) -> None:
+    schema = pa.schema([pa.field("n", pa.int8(), nullable=False), pa.field("name", pa.string())])
+    bad = [{"n": 300}, {"name": "x"}, {"m": 1}, 7, {"n": 1, "name": 5}, {"n": 1, "name": "\udc80"}, {"n": 1 << 80}]
+    good = [{"n": n, "name": None} for n in range(100)]
+    records = [
+        record
+        for at, each in enumerate(good)
+        for record in ([each, bad[at // 10]] if at % 10 == 5 and at < 70 else [each])
+    ]
+    flow = sage.Flow("f")
+    out = flow.from_collection(records).write_parquet(tmp_path / "x.parquet", schema=schema)
+    out.on_error("dead_letter")
+    with sage.connect() as cluster:
+        job = cluster.submit(flow)
+        job.wait(30)
+        assert sorted(letter.value for letter in job.dead_letters()) == sorted(map(repr, bad))
+    assert pq.read_table(tmp_path / "x.parquet").to_pylist() == good
+    sink = ParquetSink("x.parquet", schema)
+    assert sink.form_of({"n": 5}) == {"n": 5, "name": None}
+    with pytest.raises(SinkUnwritable, match="do not fit its schema"):
+        sink.form_of(bad[0])
+
+
+def test_without_a_schema_no_record_alone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FlowInvalid, match="takes no on_error"):
+        sage.Flow("f").from_collection([{}]).write_parquet(tmp_path / "x.parquet").on_error("dead_letter")
+    writer = ParquetSink(str(tmp_path / "x.parquet")).open()
+    writer.write([{"n": None}])
+    writer.write([{"n": 1}])
+    writer.close(complete=True)
+    assert pq.read_table(tmp_path / "x.parquet").to_pylist() == [{"n": None}, {"n": 1}]
 
 
 def test_without_records_the_file_has_the_schema_that_was_given(tmp_path: Path) -> None:
