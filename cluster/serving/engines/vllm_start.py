@@ -68,11 +68,16 @@ def _has_gpu() -> bool:
 
 
 def _python(spec: EngineSpec, python_of: PythonOf, *, has_gpu: bool) -> Path:
+    environment = GPU_ENVIRONMENT if has_gpu else CPU_ENVIRONMENT
     if not spec.process.python:
-        return python_of(GPU_ENVIRONMENT if has_gpu else CPU_ENVIRONMENT)
+        return python_of(environment)
     python = Path(spec.process.python).expanduser()
-    if not python.exists():
-        raise ExtraMissing(f"engine {spec.name!r}: there is no Python at {python}", param="python")
+    if not python.is_file() or not os.access(python, os.X_OK):
+        why = "cannot be run" if python.exists() else "is not there"
+        do = (
+            f"Name the Python of an environment that has vLLM (python=PATH), or run: sage engines install {environment}"
+        )
+        raise ExtraMissing(f"engine {spec.name!r}: the Python {python} {why}", do, param="python")
     return python
 
 
