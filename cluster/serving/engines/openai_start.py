@@ -82,6 +82,7 @@ async def _found(spec: EngineSpec, engine_id: EngineId, server: Server, appear_s
     except BaseException:
         await upstream.close()
         raise
+    upstream.serves_as(engine_id)
     texts = 0 if set(spec.kinds).isdisjoint(TEXT_KINDS) else _MAX_BATCH_TEXTS
     return upstream, EngineInfo(
         engine_id,

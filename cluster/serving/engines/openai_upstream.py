@@ -29,7 +29,9 @@ from cluster.serving.engines.openai_wire import (
 from cluster.serving.engines.server_address import key_of_server
 from cluster.serving.engines.server_events import EventReader
 from sage.base.errors import EngineLost, RequestFailed, SageError
+from sage.base.ids import EngineId
 from sage.base.inference import ChatRequest, EmbedRequest, GenerateRequest, ModelCard, ScoreRequest, Usage
+from sage.base.log import get_log
 
 CONNECT_S = 5.0
 _LIST_PATIENCE = aiohttp.ClientTimeout(total=10.0)
@@ -54,7 +56,9 @@ class Upstream:
 
         Raises: ConfigInvalid where that is no key.
         """
+        self._url = url
         self.where = url
+        """What errors call the server: its address, for whoever starts it; once it is an engine, that."""
         self.closed = asyncio.Event()
         headers = {"accept-encoding": "identity"}
         if key_env:
@@ -67,6 +71,11 @@ class Upstream:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
+
+    def serves_as(self, engine_id: EngineId) -> None:
+        """Let errors call the server by its engine from now on: who asks has no use for its address, which the log
+        says."""
+        self.where = f"engine {engine_id!r}"
 
     async def close(self) -> None:
         self.closed.set()
@@ -83,7 +92,7 @@ class Upstream:
 
     async def metrics(self) -> str:
         """Return what the server says of itself for Prometheus."""
-        root = self.where.removesuffix("/v1")
+        root = self._url.removesuffix("/v1")
         async with self._answer("GET", "/metrics", None, _LIST_PATIENCE, root) as answer:
             return (await self._body(answer)).decode("utf-8", "replace")
 
@@ -149,7 +158,7 @@ class Upstream:
         try:
             async with self._session.request(
                 method,
-                (root or self.where) + path,
+                (root or self._url) + path,
                 data=data,
                 headers=headers,
                 allow_redirects=False,
@@ -157,12 +166,23 @@ class Upstream:
             ) as answer:
                 if answer.status != 200:
                     said = await answer.content.read(_MAX_ERROR_BYTES)
+                    self._log(f"answered {answer.status}")
                     raise error_of_answer(answer.status, said, answer.headers.get("retry-after"), self.where)
                 yield answer
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Unreachable(f"nobody answers at {self.where}: {error}", "Start the server.") from error
+            self._log(str(error))
+            why = f": {error}" if self.where == self._url else ""  # its words hold the address, as those below
+            raise Unreachable(f"nobody answers at {self.where}{why}", "Start the server.") from error
         except TimeoutError as error:
+            self._log("silent for too long")
             raise RequestFailed(f"{self.where} was silent for {self._max_silence_s:g} s") from error
         except aiohttp.ClientError as error:
-            what = f"{self.where} broke its answer off: {type(error).__name__}: {error}"
+            self._log(f"{type(error).__name__}: {error}")
+            broke = f"broke its answer off: {type(error).__name__}"
+            what = f"{self.where} {broke}: {error}" if self.where == self._url else f"{self.where} {broke}"
             raise EngineLost(what, "Try again.") from error
+
+    def _log(self, what: str) -> None:
+        """Say where an engine's server is that failed; its own words may quote what was asked."""
+        if self.where != self._url:
+            get_log().warning("a server failed", called=self.where, server=self._url, what=what)

@@ -166,6 +166,15 @@ def test_whatever_a_server_does_wrong_becomes_one_typed_end(
     assert said[0] == code
     assert says in said[1]
     assert "sk-secret" not in said[1]
+    assert "127.0.0.1" not in said[1], "whoever asks has no use for the address"
+
+
+def test_an_error_names_the_engine_and_the_log_its_address(
+    server: ScriptedServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, what = failure(server, http(b'{"error": {"message": "bad top_p"}}', status=400))
+    assert (code, what) == ("SAGE-1203", "engine 'e' answered 400: bad top_p")
+    assert server.url in "".join(capfd.readouterr())
 
 
 def test_a_server_that_falls_silent_is_not_waited_for_for_ever(server: ScriptedServer) -> None:
@@ -217,7 +226,7 @@ def test_a_server_that_is_gone_ends_the_engine_after_its_replies(server: Scripte
     try:
         last = replies_to(engine, [ask_chat()])[-1]
         assert isinstance(last, Failed)
-        assert last.failure.code == "SAGE-2203"
+        assert (last.failure.code, last.failure.what) == ("SAGE-2203", "nobody answers at engine 'e'")
         with pytest.raises(EngineLost, match="nobody answers"):
             next_replies(engine) or next_replies(engine)
     finally:
