@@ -102,10 +102,12 @@ class RocksTable:
         with self._lock:
             self._settle()
             self._is_closed = True
-            if self._database is not None:
-                self._database.close()
-            self._database = None
-            shutil.rmtree(self.live, ignore_errors=True)
+            database, self._database = self._database, None
+            try:
+                if database is not None:
+                    database.close()
+            finally:
+                shutil.rmtree(self.live, ignore_errors=True)
 
     def new_batch(self) -> Any:
         return self._rocks.WriteBatch(raw_mode=True)

@@ -1,7 +1,9 @@
 """Tables in RocksDB: laid down, or not; closed, and damaged."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -9,8 +11,9 @@ from cluster.checkpoints.disk import STAGED
 from cluster.checkpoints.rocks import RocksTable
 from cluster.checkpoints.rows import RowCodec
 from cluster.runtime.record_types import RecordTypes
-from sage.base.errors import CheckpointUnusable, InternalError
+from sage.base.errors import CheckpointUnusable, DiskFull, InternalError
 from tests.unit.checkpoints.tables import flip, opened
+from tests.unit.full_disk import files_of_at_most
 
 TYPES = RecordTypes()
 
@@ -64,6 +67,19 @@ def test_a_table_that_cannot_be_laid_down_costs_its_checkpoint_alone(tmp_path: P
     again.take_up([(str(tmp_path / good.stored[0][0]), 1)])
     assert {key: row for _, key, row in again.after(b"")} == {1: "one", 2: "two"}
     again.close()
+
+
+def test_a_table_for_which_there_was_no_room_is_used_no_more_and_takes_none_once_closed(tmp_path: Path) -> None:
+    table, rng = opened(tmp_path), Random(1)
+    table.write([(number, rng.randbytes(1_000)) for number in range(200)], [])
+    with files_of_at_most(64_000):
+        with pytest.raises(DiskFull, match=f"disk full at {tmp_path}"):
+            table.lay_down().settle()
+        with pytest.raises(DiskFull):
+            table.lay_down()
+        with suppress(Exception):  # the library's own: what it holds has no room
+            table.close()
+    assert not list(tmp_path.glob("*.live"))
 
 
 def damaged(folder: Path) -> Path:
