@@ -73,11 +73,11 @@ def _python(spec: EngineSpec, python_of: PythonOf, *, has_gpu: bool) -> Path:
         return python_of(environment)
     python = Path(spec.process.python).expanduser()
     if not python.is_file() or not os.access(python, os.X_OK):
-        why = "cannot be run" if python.exists() else "is not there"
+        what = f"the Python at {python} cannot be run" if python.exists() else f"there is no Python at {python}"
         do = (
             f"Name the Python of an environment that has vLLM (python=PATH), or run: sage engines install {environment}"
         )
-        raise ExtraMissing(f"engine {spec.name!r}: the Python {python} {why}", do, param="python")
+        raise ExtraMissing(f"engine {spec.name!r}: {what}", do, param="python")
     return python
 
 
