@@ -8,9 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from functools import partial
 from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import median
@@ -20,9 +20,12 @@ import msgspec
 
 import sage
 from benchmarks.checkpoint_flow import Leaving, expected_sums, running_sums
+from benchmarks.checkpoint_wanted import CheckpointWanted
 from benchmarks.document import Result
-from benchmarks.measure import Run, centiles, in_turns, median_ratio
+from benchmarks.measure import Prepare, Run, centiles, in_turns, median_ratio
 from benchmarks.node_kills import measure_head_kills, measure_node_kills
+from benchmarks.rivals.beside import RivalsBeside
+from benchmarks.rivals.environment import Say
 from benchmarks.worker_kills import measure_worker_kills
 from cluster.local import LocalCluster
 from sage.base.clock import Clock
@@ -33,14 +36,19 @@ _WAIT_S = 300.0
 _RATE_OVER_S = 0.2
 _FULL_RATE = 0.9
 _LOOK_EVERY_S = 0.01
+_LEN_BATCH = 1000
+
+NONE = "none"
+_OURS = (NONE, "sage")
 
 
 class CheckpointResult(Result, frozen=True, kw_only=True):
-    """`ratio_to_none`: against the same flow without checkpoints in the same run, the median of the rounds."""
+    """`ratio_to_none`: against the same flow of the same engine without checkpoints in the same run, the median of the
+    rounds."""
 
     num_keys: int
     records_per_s: float
-    ratio_to_none: float
+    ratio_to_none: float | None
     num_checkpoints: int
     pause_p50_ms: float
     pause_p99_ms: float
@@ -56,41 +64,9 @@ class RecoveryResult(Result, frozen=True, kw_only=True):
     full_rate_p99_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class CheckpointWanted:
-    """One measurement."""
-
-    num_records: int
-    num_keys: int
-    every_s: float
-    num_rounds: int
-    num_kills: int
-    num_worker_kills: int = 0
-    num_node_kills: int = 0
-    num_head_kills: int = 0
-
-    def command(self) -> str:
-        """Return the command line that asks for this.
-
-        >>> CheckpointWanted(1000, 10, 0.5, 2, 3).command()
-        'sage-benchmark checkpoint --records 1000 --keys 10 --every 0.5 --rounds 2 --kills 3'
-        >>> CheckpointWanted(1000, 10, 0.5, 2, 0, num_node_kills=4).command().partition("--rounds ")[2]
-        '2 --kills 0 --node-kills 4'
-        """
-        hurt = (
-            ("worker", self.num_worker_kills),
-            ("node", self.num_node_kills),
-            ("head", self.num_head_kills),
-        )
-        return (
-            f"sage-benchmark checkpoint --records {self.num_records} --keys {self.num_keys} --every {self.every_s:g} "
-            f"--rounds {self.num_rounds} --kills {self.num_kills}"
-        ) + "".join(f" --{what}-kills {num}" for what, num in hurt if num)
-
-
-def measure_checkpoints(wanted: CheckpointWanted, clock: Clock) -> list[Result]:
-    """Raises InternalError where a sum is wrong."""
-    results: list[Result] = list(_cost(wanted, clock))
+def measure_checkpoints(wanted: CheckpointWanted, clock: Clock, say: Say) -> list[Result]:
+    """`say` is told which rivals cannot. Raises InternalError where a sum is wrong."""
+    results: list[Result] = list(_cost(wanted, clock, say))
     if wanted.num_kills:
         results.append(_recovery(wanted, clock))
     if wanted.num_worker_kills:
@@ -102,34 +78,69 @@ def measure_checkpoints(wanted: CheckpointWanted, clock: Clock) -> list[Result]:
     return results
 
 
-def _cost(wanted: CheckpointWanted, clock: Clock) -> Iterator[CheckpointResult]:
-    expected = expected_sums(wanted.num_records, wanted.num_keys)
-    pauses_s: dict[str, list[float]] = {"none": [], "sage": []}
+def _cost(wanted: CheckpointWanted, clock: Clock, say: Say) -> Iterator[CheckpointResult]:
+    """Ours and rivals, each with and without checkpoints, all in turns."""
+    pauses_s: dict[str, list[float]] = {}
+    expected = {num: expected_sums(num, wanted.num_keys) for num in {wanted.num_records, wanted.num_of_rivals}}
 
     def check(way: str, outcome: object) -> None:
-        assert isinstance(outcome, Leaving)
-        if outcome.sums != expected or outcome.num_updates != wanted.num_records:
-            raise InternalError(f"{way}: the sums of {wanted.num_records} numbers are wrong")
-        pauses_s[way] += pauses(outcome.times_s, wanted.every_s)
+        num = wanted.num_records if way in _OURS else wanted.num_of_rivals
+        if not is_right(outcome, num, expected[num]):
+            raise InternalError(f"{way}: the sums of {num} numbers are wrong")
+        pauses_s.setdefault(way, []).extend(pauses(_sums_of(outcome)[2], wanted.every_s))
 
-    with TemporaryDirectory() as folder, LocalCluster(settings=Settings()) as cluster:
-        ways = {"none": lambda: _run(cluster, wanted, None), "sage": lambda: _run(cluster, wanted, mkdtemp(dir=folder))}
-        seconds = in_turns(ways, num_rounds=wanted.num_rounds, clock=clock, check=check)
-    for way, taken_s in seconds.items():
-        p50, p99 = centiles(pauses_s[way])
-        yield CheckpointResult(
-            engine="sage",
-            workload=f"a checkpoint every {wanted.every_s:g} s" if way == "sage" else "no checkpoints",
-            n=wanted.num_records,
-            checked=True,
-            simulated=False,
-            num_keys=wanted.num_keys,
-            records_per_s=round(wanted.num_records / median(taken_s), 1),
-            ratio_to_none=round(median_ratio(seconds["none"], taken_s), 4),
-            num_checkpoints=len(pauses_s[way]) if way == "sage" else 0,
-            pause_p50_ms=round(1000 * p50, 2),
-            pause_p99_ms=round(1000 * p99, 2),
+    with TemporaryDirectory() as folder, LocalCluster(settings=Settings()) as cluster, ExitStack() as stack:
+        ways: dict[str, Prepare] = {
+            NONE: lambda: _run(cluster, wanted, None),
+            "sage": lambda: _run(cluster, wanted, mkdtemp(dir=folder)),
+        }
+        rivals = RivalsBeside(
+            wanted.rivals, wanted.num_of_rivals, 0, _LEN_BATCH, clock, say, wanted.num_keys, wanted.every_s
         )
+        judge = partial(is_right, num_records=wanted.num_of_rivals, expected=expected[wanted.num_of_rivals])
+        for workload, name in (("sums", "{} " + NONE), ("sums-kept", "{}")):
+            others = stack.enter_context(rivals.ready(workload, judge))
+            ways |= {name.format(engine): way for engine, way in others.items()}
+        seconds = in_turns(ways, num_rounds=wanted.num_rounds, clock=clock, check=check)
+    for way in seconds:
+        yield _cost_result(way, wanted, seconds, pauses_s[way])
+
+
+def _cost_result(
+    way: str, wanted: CheckpointWanted, seconds: Mapping[str, Sequence[float]], pauses_s: Sequence[float]
+) -> CheckpointResult:
+    engine, kept = ("sage" if way in _OURS else way.split()[0]), not way.endswith(NONE)
+    num_records = wanted.num_records if way in _OURS else wanted.num_of_rivals
+    without_s = seconds.get(NONE if way in _OURS else f"{engine} {NONE}")
+    p50, p99 = centiles(pauses_s)
+    return CheckpointResult(
+        engine=engine,
+        workload=f"a checkpoint every {wanted.every_s:g} s" if kept else "no checkpoints",
+        n=num_records,
+        checked=True,
+        simulated=False,
+        num_keys=wanted.num_keys,
+        records_per_s=round(num_records / median(seconds[way]), 1),
+        ratio_to_none=round(median_ratio(without_s, seconds[way]), 4) if without_s is not None else None,
+        num_checkpoints=len(pauses_s) if kept else 0,
+        pause_p50_ms=round(1000 * p50, 2),
+        pause_p99_ms=round(1000 * p99, 2),
+    )
+
+
+def _sums_of(outcome: object) -> tuple[dict[int, int], int, list[float]]:
+    """Return newest sums, number of updates, and when batches left."""
+    if isinstance(outcome, Leaving):
+        return outcome.sums, outcome.num_updates, outcome.times_s
+    assert isinstance(outcome, tuple)
+    sums, num_updates, times_s = outcome
+    return sums, num_updates, times_s
+
+
+def is_right(outcome: object, num_records: int, expected: dict[int, int]) -> bool:
+    """Whether every number led to an update, and the newest sums are those of the oracle."""
+    sums, num_updates, _ = _sums_of(outcome)
+    return sums == expected and num_updates == num_records
 
 
 def _run(cluster: LocalCluster, wanted: CheckpointWanted, folder: str | None) -> Run:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from benchmarks.calibrate_command import calibrate
+from benchmarks.checkpoint_wanted import CheckpointRival, CheckpointWanted
 from benchmarks.cluster_wanted import ClusterWanted, ClusterWorkload
 from benchmarks.cosched_command import cosched
 from benchmarks.latency_wanted import LatencyRival, LatencyWanted
@@ -168,16 +169,27 @@ def checkpoint(
     worker_kills: Annotated[int, typer.Option("--worker-kills", min=0, help="How often a worker of local:2 is.")] = 0,
     node_kills: Annotated[int, typer.Option("--node-kills", min=0, help="How often a node of a cluster is.")] = 0,
     head_kills: Annotated[int, typer.Option("--head-kills", min=0, help="How often the head of a cluster is.")] = 0,
+    rival: Annotated[
+        list[CheckpointRival] | None, typer.Option("--rival", help="Who else sums in turns, with and without.")
+    ] = None,
+    rival_records: Annotated[
+        int | None, typer.Option("--rival-records", min=1000, help="Records of rivals; by default as many.")
+    ] = None,
     json: Target = None,
 ) -> None:
     """Time a stream with checkpoints against the same without, and how soon a killed one is back at its rate."""
-    from benchmarks.checkpoints import CheckpointWanted, measure_checkpoints
+    from benchmarks.checkpoints import measure_checkpoints
     from benchmarks.deliver import deliver
     from benchmarks.document import document_of
 
-    wanted = CheckpointWanted(records, keys, every, rounds, kills, worker_kills, node_kills, head_kills)
+    rivals = tuple(dict.fromkeys(rival or ()))
+    wanted = CheckpointWanted(
+        records, keys, every, rounds, kills, worker_kills, node_kills, head_kills, rivals, rival_records
+    )
     clock = SystemClock()
-    document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_checkpoints(wanted, clock))
+    document = document_of(
+        wanted.command(), seed=0, clock=clock, results=lambda: measure_checkpoints(wanted, clock, _say)
+    )
     deliver(document, json)
 
 

@@ -7,14 +7,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from time import perf_counter
 from typing import Any
 
 import bytewax.operators as op
 import bytewax.operators.windowing as windowing
 from bytewax.dataflow import Dataflow
-from bytewax.inputs import DynamicSource, StatelessSourcePartition
-from bytewax.outputs import DynamicSink, StatelessSinkPartition
 from bytewax.testing import run_main
 
 from benchmarks.auctions import (
@@ -34,15 +31,13 @@ from benchmarks.auctions import (
 )
 from benchmarks.call_times import NUM_IN_FLIGHT, Latency, call_times
 from benchmarks.integers import grow, halve, is_even
-from benchmarks.pace import SteadyPace
 from benchmarks.readings import MAX_OUT_OF_ORDER_S, WINDOW_S, readings
+from benchmarks.rivals.bytewax_ends import BytewaxSink, BytewaxSource, Records
+from benchmarks.rivals.bytewax_timed import paced_ages, running_sums
 from benchmarks.rivals.rival_wanted import Form, RivalWanted
 from benchmarks.texts import load_corpus, words_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-Records = Sequence[Any]
-Take = Callable[[list[Any]], object]
 
 
 def prepare(asked: RivalWanted) -> Callable[[], Form] | None:
@@ -62,58 +57,17 @@ def prepare(asked: RivalWanted) -> Callable[[], Form] | None:
         case "W5-constant" | "W5-exponential":
             latency = Latency(asked.workload.removeprefix("W5-"))
             return partial(_calls, call_times(num or 0, latency, seed=seed))
+        case "sums" | "sums-kept":
+            return partial(running_sums, asked, is_kept=asked.workload == "sums-kept")
         case "latency":
-            return partial(_latency, (num or 0) + 1, asked.every_s)  # the first of a run is left out
+            return partial(paced_ages, (num or 0) + 1, asked.every_s)  # the first of a run is left out
         case _:
             return None
 
 
-class _Source(DynamicSource[Any]):
-    """Slices of what is there, a batch a call."""
-
-    def __init__(self, records: Records, batch_records: int) -> None:
-        self._records = records
-        self._batch_records = batch_records
-
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> "_Slices":
-        return _Slices(self._records, self._batch_records)
-
-
-class _Slices(StatelessSourcePartition[Any]):
-    def __init__(self, records: Records, batch_records: int) -> None:
-        self._records = records
-        self._batch_records = batch_records
-        self._at = 0
-
-    def next_batch(self) -> list[Any]:
-        if self._at >= len(self._records):
-            raise StopIteration
-        batch = list(self._records[self._at : self._at + self._batch_records])
-        self._at += self._batch_records
-        return batch
-
-
-class _Sink(DynamicSink[Any]):
-    """Gives batches to a function."""
-
-    def __init__(self, take: Take) -> None:
-        self._take = take
-
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> "_Taker":
-        return _Taker(self._take)
-
-
-class _Taker(StatelessSinkPartition[Any]):
-    def __init__(self, take: Take) -> None:
-        self._take = take
-
-    def write_batch(self, items: list[Any]) -> None:
-        self._take(items)
-
-
 def _flow(records: Records, batch: int) -> tuple[Dataflow, Any]:
     flow = Dataflow("rival")
-    return flow, op.input("records", flow, _Source(records, batch))
+    return flow, op.input("records", flow, BytewaxSource(records, batch))
 
 
 def _stateless(numbers: Records, batch: int) -> Form:
@@ -125,7 +79,7 @@ def _stateless(numbers: Records, batch: int) -> Form:
 
     flow, stream = _flow(numbers, batch)
     stream = op.map("halve", op.filter("even", op.map("grow", stream, grow), is_even), halve)
-    op.output("end", stream, _Sink(take))
+    op.output("end", stream, BytewaxSink(take))
     return partial(run_main, flow), lambda: tuple(totals)
 
 
@@ -143,7 +97,7 @@ def _word_count(lines: Records, batch: int) -> Form:
 
     flow, stream = _flow(lines, batch)
     words = op.key_on("word", op.flat_map("words", stream, words_of), lambda word: word)
-    op.output("end", op.stateful_map("count", words, count), _Sink(take))
+    op.output("end", op.stateful_map("count", words, count), BytewaxSink(take))
     return partial(run_main, flow), lambda: (num_updates[0], latest)
 
 
@@ -157,14 +111,14 @@ def _windowed_sum(rows: Records, batch: int) -> Form:
     clock = windowing.EventClock(_first, timedelta(seconds=MAX_OUT_OF_ORDER_S))
     windower = windowing.TumblingWindower(align_to=_EPOCH, length=timedelta(seconds=WINDOW_S))
     summed = windowing.fold_window("sum", stream, clock, windower, int, lambda a, row: a + row[1], lambda a, b: a + b)
-    op.output("end", summed.down, _Sink(take))
+    op.output("end", summed.down, BytewaxSink(take))
     return partial(run_main, flow), lambda: sums
 
 
 def _q1(events: Records, batch: int) -> Form:
     euros: list[float] = []
     flow, stream = _flow(events, batch)
-    op.output("end", op.map("euros", op.filter("bids", stream, is_bid), in_euros), _Sink(euros.extend))
+    op.output("end", op.map("euros", op.filter("bids", stream, is_bid), in_euros), BytewaxSink(euros.extend))
     return partial(run_main, flow), lambda: (len(euros), round(sum(euros), 3))
 
 
@@ -172,7 +126,7 @@ def _q3(events: Records, batch: int) -> Form:
     sold: list[tuple[str, tuple[str, str, int]]] = []
     flow, stream = _flow(events, batch)
     wanted = op.key_on("person", op.filter("wanted", stream, is_wanted), lambda event: str(person_of(event)))
-    op.output("end", op.stateful_flat_map("sales", wanted, _sales), _Sink(sold.extend))
+    op.output("end", op.stateful_flat_map("sales", wanted, _sales), BytewaxSink(sold.extend))
     return partial(run_main, flow), lambda: {sale for _, sale in sold}
 
 
@@ -197,7 +151,7 @@ def _q5(events: Records, batch: int) -> Form:
         align_to=_EPOCH, length=timedelta(seconds=HOT_S), offset=timedelta(seconds=HOT_EVERY_S)
     )
     counted = windowing.fold_window("count", bids, _clock(), windower, int, lambda a, _: a + 1, lambda a, b: a + b)
-    op.output("end", counted.down, _Sink(counts.extend))
+    op.output("end", counted.down, BytewaxSink(counts.extend))
 
     def outcome() -> dict[int, int]:
         hot: dict[int, int] = {}
@@ -214,7 +168,7 @@ def _q7(events: Records, batch: int) -> Form:
     bids = op.key_on("all", op.filter("bids", stream, is_bid), lambda _: "all")
     windower = windowing.TumblingWindower(align_to=_EPOCH, length=timedelta(seconds=BEST_S))
     highest = windowing.fold_window("best", bids, _clock(), windower, int, lambda a, bid: max(a, price_of(bid)), max)
-    op.output("end", highest.down, _Sink(best.extend))
+    op.output("end", highest.down, BytewaxSink(best.extend))
     return partial(run_main, flow), lambda: {window * BEST_S: price for _, (window, price) in best}
 
 
@@ -236,53 +190,13 @@ def _calls(lasts_s: Sequence[float]) -> Form:
 
     flow, stream = _flow(range(len(lasts_s)), NUM_IN_FLIGHT)
     called = op.flat_map_batch("call", stream, lambda numbers: loop.run_until_complete(call_all(numbers)))
-    op.output("end", called, _Sink(results.extend))
+    op.output("end", called, BytewaxSink(results.extend))
     return partial(run_main, flow), lambda: _closed(loop, results)
 
 
 def _closed(loop: asyncio.AbstractEventLoop, results: list[int]) -> list[int]:
     loop.close()
     return results
-
-
-class _PacedSource(DynamicSource[Any]):
-    """Numbered times, one a call, each when it is due."""
-
-    def __init__(self, num_records: int, every_s: float) -> None:
-        self._num_records = num_records
-        self._every_s = every_s
-
-    def build(self, step_id: str, worker_index: int, worker_count: int) -> "_Paced":
-        return _Paced(self._num_records, self._every_s)
-
-
-class _Paced(StatelessSourcePartition[Any]):
-    def __init__(self, num_records: int, every_s: float) -> None:
-        self._num_records = num_records
-        self._number = 0
-        self._pace = SteadyPace(every_s)
-
-    def next_batch(self) -> list[Any]:
-        if self._number == self._num_records:
-            raise StopIteration
-        self._number += 1
-        return [(self._number, self._pace.wait())]
-
-
-def _latency(num_records: int, every_s: float) -> Form:
-    ages_s: list[float] = []
-
-    def take(items: list[tuple[int, float]]) -> None:
-        now_s = perf_counter()
-        for number, given_s in items:
-            ages_s.append(now_s - given_s)
-            assert number == len(ages_s)
-
-    flow = Dataflow("rival")
-    stream = op.input("records", flow, _PacedSource(num_records, every_s))
-    stream = op.filter("given", op.map("same", stream, lambda stamp: stamp), lambda stamp: stamp is not None)
-    op.output("end", stream, _Sink(take))
-    return partial(run_main, flow), lambda: ages_s
 
 
 def _clock() -> Any:

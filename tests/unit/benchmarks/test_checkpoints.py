@@ -2,13 +2,18 @@
 
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 from time import monotonic
 
 import pytest
 
+import benchmarks
 from benchmarks.checkpoint_flow import expected_sums
-from benchmarks.checkpoints import CheckpointResult, CheckpointWanted, full_rate_s, measure_checkpoints, pauses
+from benchmarks.checkpoint_wanted import CheckpointRival, CheckpointWanted
+from benchmarks.checkpoints import CheckpointResult, full_rate_s, is_right, measure_checkpoints, pauses
 from benchmarks.node_kills import gone_s, measure_head_kills, measure_node_kills
+from benchmarks.rivals.process import RivalProcess
 from benchmarks.worker_kills import back_after, measure_worker_kills
 from sage.base.clock import SystemClock
 from sage.base.errors import SageError
@@ -16,13 +21,62 @@ from sage.base.errors import SageError
 
 def test_a_flow_with_checkpoints_is_timed_against_one_without() -> None:
     wanted = CheckpointWanted(20_000, 7, 0.01, 1, 0)
-    without, kept = measure_checkpoints(wanted, SystemClock())
+    without, kept = measure_checkpoints(wanted, SystemClock(), print)
     assert isinstance(without, CheckpointResult)
     assert isinstance(kept, CheckpointResult)
     assert (without.workload, without.num_checkpoints, without.ratio_to_none) == ("no checkpoints", 0, 1.0)
     assert kept.workload == "a checkpoint every 0.01 s"
     assert kept.checked
     assert kept.records_per_s > 0
+
+
+RIVAL = """
+def prepare(asked):
+    if asked.workload not in ("sums", "sums-kept"):
+        return None
+    assert (asked.num_keys, asked.every_s) == (7, 0.01)
+    def form():
+        sums, times_s = {}, []
+        def run():
+            for number in range(asked.num_records):
+                sums[number % 7] = sums.get(number % 7, 0) + number
+            times_s.extend([0.0, 0.004, 0.02])
+        return run, lambda: (sums, asked.num_records, times_s)
+    return form
+"""
+
+
+def test_a_rival_sums_beside_it_with_and_without_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = Path(benchmarks.__file__ or "").parent
+    (tmp_path / "benchmarks" / "rivals").mkdir(parents=True)
+    for name in ("__init__.py", "far_side.py", "rival_wanted.py"):
+        (tmp_path / "benchmarks" / "rivals" / name).write_bytes((ours / "rivals" / name).read_bytes())
+    (tmp_path / "benchmarks" / "rivals" / "bytewax_flows.py").write_text(RIVAL, encoding="utf-8")
+    monkeypatch.setattr("benchmarks.rivals.beside.python_of", lambda *_: Path(sys.executable))
+    package = tmp_path / "benchmarks"
+    monkeypatch.setattr("benchmarks.rivals.beside.RivalProcess", partial(RivalProcess, package=package))
+    wanted = CheckpointWanted(2000, 7, 0.01, 1, 0, rivals=(CheckpointRival.BYTEWAX,), num_rival_records=1000)
+    said: list[str] = []
+    results = measure_checkpoints(wanted, SystemClock(), said.append)
+    assert said == ["bytewax: sums", "bytewax: sums-kept"]
+    without, kept = results[2:]
+    assert isinstance(without, CheckpointResult)
+    assert isinstance(kept, CheckpointResult)
+    assert [(one.engine, one.n) for one in results] == [
+        ("sage", 2000),
+        ("sage", 2000),
+        ("bytewax", 1000),
+        ("bytewax", 1000),
+    ]
+    assert (without.workload, without.ratio_to_none, without.num_checkpoints) == ("no checkpoints", 1.0, 0)
+    assert (kept.workload, kept.num_checkpoints, kept.pause_p50_ms) == ("a checkpoint every 0.01 s", 1, 16.0)
+
+
+def test_sums_with_an_update_too_few_are_wrong() -> None:
+    sums = expected_sums(20, 7)
+    assert is_right((sums, 20, [0.0]), 20, sums)
+    assert not is_right((sums, 19, [0.0]), 20, sums)
+    assert not is_right(({**sums, 0: 1}, 20, [0.0]), 20, sums)
 
 
 @pytest.mark.parametrize(("num_records", "num_keys"), [(20, 7), (3, 7), (21, 7)])
