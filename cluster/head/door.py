@@ -244,6 +244,7 @@ class HeadDoor(Actor[DoorMessage]):
             forget_client=lambda peer: self._clients.forget(peer),
             on_members=self._members_are,
             kill_own=ports.kill_own,
+            leave_own=ports.leave_own,
             on_turns=lambda said: self._chats.hear(said.run_id, said.news),
             beat=ports.beat,
             first_epoch=ports.first_epoch,

@@ -60,7 +60,8 @@ class DoorPorts:
     `returns_within_s`: how long a client that was lost is expected back.
     `on_members`: told the number of members when that changes, or what one offers. `on_stop_asked`: a client wants the
     cluster to end. `on_stopped`: no node is a member any more. `kill_own`: kills a node that this head has started, and
-    says so by NodeProcessEnded; False for any other.
+    says so by NodeProcessEnded; False for any other. `leave_own`: told of a node that is drained, so that it is not
+    started again where this head has started it.
     """
 
     cluster: str
@@ -82,3 +83,4 @@ class DoorPorts:
     scheduler: Scheduler = field(default_factory=Threads)
     book: JobBook = field(default_factory=JobBook)
     kill_own: Callable[[NodeId], bool] = lambda node_id: False  # where it has started none
+    leave_own: Callable[[NodeId], object] = lambda node_id: None

@@ -1,7 +1,8 @@
 """LocalNodes: the actor that owns the nodes which a head starts on its own machine. Knows nothing of membership.
 
-A node that dies is started again, within a budget: its jobs have begun anew on the others by then. One that is silent
-is killed before they do: a process that is stopped and goes on later could write what was checked before.
+A node that dies, and was not drained, is started again, within a budget: its jobs have begun anew on the others by
+then. One that is silent is killed before they do: a process that is stopped and goes on later could write what was
+checked before.
 """
 
 import contextlib
@@ -39,6 +40,13 @@ class KillNode:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class LeaveNode:
+    """Start a node that was drained no more, once it has ended."""
+
+    name: str
+
+
 @dataclass(slots=True)
 class _Child:
     number: int
@@ -49,7 +57,7 @@ OnNodeEnded = Callable[[str, str], object]
 """Takes the name of a node whose process is gone, and how it ended; must return at once."""
 
 
-class LocalNodes(Actor[EndLocalNodes | KillNode]):
+class LocalNodes(Actor[EndLocalNodes | KillNode | LeaveNode]):
     """Owns the processes: when it ends, they have."""
 
     def __init__(
@@ -73,18 +81,21 @@ class LocalNodes(Actor[EndLocalNodes | KillNode]):
         self._waiting = list(waiting)
         self._budget = RestartBudget()
         self._children: dict[int, _Child] = {}
+        self._left: set[str] = set()
         self._is_ending = False
 
     def on_start(self) -> None:
         for number in range(self._num_nodes):
             self._start_node(number)
 
-    def receive(self, message: EndLocalNodes | KillNode) -> None:
+    def receive(self, message: EndLocalNodes | KillNode | LeaveNode) -> None:
         match message:
             case EndLocalNodes(timeout_s):
                 self._end(timeout_s)
             case KillNode(name):
                 self._kill(name)
+            case LeaveNode(name):
+                self._left.add(name)
 
     def _end(self, timeout_s: float) -> None:
         self._is_ending = True
@@ -111,7 +122,7 @@ class LocalNodes(Actor[EndLocalNodes | KillNode]):
         tail = child.process.log_tail()
         child.process.close()
         self._on_ended(name, how)
-        if self._is_ending:
+        if self._is_ending or name in self._left:
             return
         get_log().warning("node process ended", node=name, how=how, last_words=tail[-400:])
         if self._budget.allows(self.clock.monotonic_s()):

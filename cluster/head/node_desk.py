@@ -63,8 +63,8 @@ from sage.flow.runner import NodeView
 
 @dataclass(frozen=True, slots=True)
 class NodeDeskPorts:
-    """What the desk works with, all on one thread. `forget_client`: a client that does not read is gone. `kill_own`:
-    as in DoorPorts."""
+    """What the desk works with, all on one thread. `forget_client`: a client that does not read is gone. `kill_own`
+    and `leave_own`: as in DoorPorts."""
 
     door: ActorRef[Any]
     server: ControlServer[Any]
@@ -78,6 +78,7 @@ class NodeDeskPorts:
     on_members: Callable[[int], object]
     on_turns: Callable[[TurnsSaid], object]
     kill_own: Callable[[NodeId], bool]
+    leave_own: Callable[[NodeId], object]
     beat: Beat
     first_epoch: int
     clock: Clock
@@ -287,6 +288,7 @@ class NodeDesk:
         if member is None:
             raise UnknownNode(f"no node is named {node_id}", "See which there are: sage-cluster nodes.")
         member.is_draining = True
+        self._ports.leave_own(node_id)
         self._close_if_needed(member)
         self._ports.plane.leave_node(node_id)
         self.end_drained()

@@ -17,7 +17,7 @@ from cluster.head.door import HeadDoor
 from cluster.head.door_ports import DoorPorts, FromPeer, NodeProcessEnded, StopAll
 from cluster.head.engine_supply import NodeSupply
 from cluster.head.history import PastJob, take_up
-from cluster.head.local_nodes import EndLocalNodes, KillNode, LocalNodes, node_name
+from cluster.head.local_nodes import EndLocalNodes, KillNode, LeaveNode, LocalNodes, node_name
 from cluster.head.predecessors import PRESENCE, follow
 from cluster.head.submitter import Resumption, RoomMade, ServeWanted, Submitter, SubmitterPorts
 from cluster.head.trust import HeadTrust
@@ -202,6 +202,7 @@ class Head:
             on_stop_asked=self.ask_to_stop,
             on_stopped=self._stopped.set,
             kill_own=self._kill_own,
+            leave_own=lambda node_id: tell(self._nodes, LeaveNode(node_id)),
             beat=self._beat,
             first_epoch=self._journal.reserve_epochs(int(self._clock.unix_s() * 1000)),
             returns_within_s=self._config.settings.cluster.reconnect_s,

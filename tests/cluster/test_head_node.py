@@ -182,6 +182,22 @@ def test_a_drained_node_ends_once_nothing_runs_there(three_nodes: RemoteCluster)
     three_nodes.submit(flows.words).wait(DEADLINE_S)
 
 
+def test_of_nodes_that_end_only_those_not_drained_are_started_again(three_nodes: RemoteCluster) -> None:
+    drained, killed = (state_of(three_nodes, name) for name in ("node-3", "node-2"))
+    assert drained is not None
+    assert killed is not None
+    three_nodes.drain(NodeId("node-3"))
+    psutil.wait_procs([psutil.Process(drained.pid)], timeout=DEADLINE_S)
+    psutil.Process(killed.pid).kill()  # whoever starts nodes learns of this one later
+
+    def is_back() -> bool:
+        after = state_of(three_nodes, "node-2")
+        return after is not None and after.pid != killed.pid
+
+    eventually(is_back, DEADLINE_S)
+    assert state_of(three_nodes, "node-3") is None
+
+
 @pytest.mark.usefixtures("no_file_stays")
 def test_when_the_head_is_killed_its_nodes_end_and_leave_no_file() -> None:
     cluster = nodes_here(2, settings=SETTINGS)
