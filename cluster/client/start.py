@@ -9,12 +9,14 @@ from cluster.client.head_start import start_head
 from cluster.client.own_name import own_name
 from cluster.client.tokens import HEAD_KEY
 from cluster.head.config import HeadConfig
+from cluster.runtime.addresses import TcpAddress, parse_address
 from cluster.runtime.keys import KnownHead, open_keys
 from cluster.runtime.place import Beacon, clear_abandoned, place_of_cluster, state_of_cluster
 from cluster.runtime.private_files import make_private_directory
 from cluster.serving.engines.spec import EngineSpec
 from sage.base.clock import SystemClock
-from sage.base.errors import InternalError
+from sage.base.errors import ConfigInvalid, InternalError
+from sage.base.hosts import is_wildcard
 from sage.base.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def start_cluster(wish: ClusterWish, settings: Settings) -> tuple[Beacon, "Mendi
     Raises: ClusterRunning where one of this name runs here, ClusterStartFailed, KeysUnsafe, ConfigInvalid,
     JournalUnusable.
     """
+    check_address(wish.listen)
     place = place_of_cluster(wish.name)
     clear_abandoned()
     place.check_free()
@@ -89,3 +92,22 @@ def _mended(state_folder: Path) -> "Mending | None":
     from cluster.jobs.sqlite_journal import JOURNAL
 
     return mend_journal(make_private_directory(state_folder) / JOURNAL, SystemClock().unix_s())
+
+
+def check_address(address: str | None) -> None:
+    """Refuse an address by which no other machine reaches this one: all that join, and their nodes, are told of it.
+
+    Raises ConfigInvalid.
+    """
+    if address is None:
+        return
+    where = parse_address(address)
+    if not isinstance(where, TcpAddress):
+        do = "Write tcp://HOST:PORT, or leave it away: without it this machine alone has to do with the cluster."
+        raise ConfigInvalid(f"{address} is no address for other machines", do, param="address")
+    if is_wildcard(where.host):
+        raise ConfigInvalid(
+            f"{address} is no address by which other machines reach this one",
+            f"Name the one that they do: --address tcp://HOST:{where.port or '*'}.",
+            param="address",
+        )

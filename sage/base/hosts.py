@@ -17,6 +17,18 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback  # Python before 3.13 looks at a mapped address as it is written
 
 
+def is_wildcard(host: str) -> bool:
+    """Say whether an address means all interfaces: it can be listened at, and nobody reaches anything by it.
+
+    >>> [is_wildcard(host) for host in ("0.0.0.0", "::", "*", "10.0.0.1", "node.example")]
+    [True, True, True, False, False]
+    """
+    try:
+        return host == "*" or ipaddress.ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
 def is_local(host: str) -> bool:
     """Say whether a Host header names an address or `localhost`.
 
