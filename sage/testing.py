@@ -19,7 +19,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from sage.base.entry_points import find_entry_points
 from sage.base.errors import FlowInvalid, UnknownAddress
-from sage.flow.check_numbers import counts, whole_numbers, yes_or_no
+from sage.flow.check_numbers import counts, required, whole_numbers, yes_or_no
 from sage.flow.given import refuse
 from sage.flow.rehearsal import Model, Rehearsal, StartRehearsal
 from sage.flow.runner import Submittable
@@ -58,7 +58,17 @@ def rehearse(
     ['A']
     ['A', 'B']
     """
-    refuse((*counts(batch_records=batch_records), *whole_numbers(seed=seed), *yes_or_no(checkpoints=checkpoints)))
+    given: object = flow
+    if not callable(getattr(given, "graph", None)):
+        raise refusal(f"rehearse takes a flow, got {given!r:.80}", "Write rehearse(flow).", param="flow")
+    refuse(
+        (
+            *required(batch_records=batch_records, seed=seed),
+            *counts(batch_records=batch_records),
+            *whole_numbers(seed=seed),
+            *yes_or_no(checkpoints=checkpoints),
+        )
+    )
     offers = find_entry_points("sage.testing")
     if "rehearse" not in offers:
         what = "no installed package rehearses flows"

@@ -14,6 +14,13 @@ class Fault(NamedTuple):
     param: str | None = None
 
 
+def required(**numbers: object) -> Iterator[Fault]:
+    """Yield a fault for each that is None: what cannot be left away."""
+    for param, number in numbers.items():
+        if number is None:
+            yield Fault(f"{param} is None; it is a number", "Leave it away, or give one.", param)
+
+
 def at_least(least: float, **numbers: object) -> Iterator[Fault]:
     """Yield a fault for each of `numbers` that is none, or below `least`; None is not looked at."""
     yield from _each(lambda number: float(number) >= least, f"it is at least {least}", numbers)

@@ -6,7 +6,18 @@ from itertools import chain
 from math import inf
 
 from sage.base.errors import FlowInvalid
-from sage.flow.check_numbers import Fault, above_zero, at_least, counts, finite, texts, whole_numbers, yes_or_no
+from sage.flow.check_numbers import (
+    Fault,
+    above_zero,
+    at_least,
+    counts,
+    finite,
+    required,
+    texts,
+    whole_numbers,
+    yes_or_no,
+)
+from sage.flow.check_shape import faults_of_shape
 from sage.flow.graph import OnError, Step
 from sage.flow.iterate import INSIDE
 from sage.flow.kinds import kind_of_step
@@ -49,10 +60,10 @@ from sage.flow.spec import (
 )
 from sage.flow.template import fields_of_template
 from sage.flow.undealt import fault_of_dealing
-from sage.flow.windows import CountWindow, Session, Shape, Sliding, Tumbling
+from sage.flow.windows import CountWindow
 
-MAX_WINDOWS = 100_000
-"""Sliding ones that a record may be in, each of which gives a result of its own."""
+MAX_PARALLELISM = 1_024
+"""Instances of one step: each is a task with an inbox, and is linked to all those of the next step."""
 
 _ONE_TASK = {
     ToAll: "a stream is given to all instances",
@@ -86,7 +97,7 @@ def _faults_of_spec(spec: Spec) -> Iterator[Fault]:
         case Rerank():
             yield from _faults_of_rerank(spec)
         case Retrieve(k=k, vector=vector, into=into):
-            yield from counts(k=k)
+            yield from (*required(k=k), *counts(k=k))
             yield from _field(vector=vector, into=into)
         case IndexInto(text=text, vector=vector, source=source):
             yield from _text_of_record(text)
@@ -122,12 +133,15 @@ def _faults_of_timed(spec: Window | Process | Within | JoinWindows | AsOf) -> It
         case Process(make=make):
             yield from _callable(spec, make, "process")
         case Within(before_s=before_s, after_s=after_s):
-            faults = list(at_least(-inf, before_s=before_s, after_s=after_s))
+            faults = [
+                *required(before_s=before_s, after_s=after_s),
+                *at_least(-inf, before_s=before_s, after_s=after_s),
+            ]
             yield from faults
             if not faults and not 0 <= before_s + after_s < inf:
                 yield Fault(f"from {before_s} s before to {after_s} s after is no time at all", "", "before_s")
         case JoinWindows(shape=shape):
-            yield from _faults_of_shape(shape)
+            yield from faults_of_shape(shape)
         case AsOf(is_outer=outer):
             yield from yes_or_no(outer=outer)
 
@@ -151,6 +165,7 @@ def _faults_of_split(spec: Split) -> Iterator[Fault]:
 
 def _faults_of_loop(spec: Iterate) -> Iterator[Fault]:
     yield from _callable(spec, spec.until, "until")
+    yield from required(max_rounds=spec.max_rounds, max_in_flight=spec.max_in_flight)
     yield from counts(max_rounds=spec.max_rounds, max_in_flight=spec.max_in_flight)
     tag: object = spec.unfinished_to
     if tag is not None and (not isinstance(tag, str) or tag in ("", INSIDE)):
@@ -163,32 +178,15 @@ def _faults_of_time(spec: AssignTimestamps | Read) -> Iterator[Fault]:
     time = spec.time if isinstance(spec, Read) else spec
     if time is not None:
         yield from _callable(time, time.fn, "timestamp" if isinstance(spec, Read) else "fn")
+        yield from required(max_out_of_order_s=time.max_out_of_order_s)
         yield from at_least(0, max_out_of_order_s=time.max_out_of_order_s)
         yield from above_zero(idle_after_s=time.idle_after_s)
         if time.partition is not None:
             yield from _callable(time, time.partition, "partition")
 
 
-def _faults_of_shape(shape: Shape) -> Iterator[Fault]:
-    match shape:
-        case Tumbling(size_s=size_s):
-            yield from finite(size_s=size_s)
-        case Sliding(size_s=size_s, every_s=every_s):
-            yield from finite(size_s=size_s, every_s=every_s)
-            if every_s > size_s:
-                what = f"a window of {size_s} s every {every_s} s would leave records out"
-                yield Fault(what, "Make every_s at most size_s.", "every_s")
-            if size_s > MAX_WINDOWS * every_s:
-                what = f"a record would be in more than {MAX_WINDOWS:,} windows: one of {size_s} s every {every_s} s"
-                yield Fault(what, "Make every_s longer.", "every_s")
-        case Session(gap_s=gap_s):
-            yield from finite(gap_s=gap_s)
-        case CountWindow(num_records=num_records):
-            yield from counts(num_records=num_records)
-
-
 def _faults_of_window(spec: Window) -> Iterator[Fault]:
-    yield from _faults_of_shape(spec.shape)
+    yield from faults_of_shape(spec.shape)
     if isinstance(spec.shape, CountWindow) and (spec.allow_late_s or spec.late_to is not None):
         yield Fault("nothing is late for a window of a number of records", "Leave allow_late and late_to away.")
     if spec.trigger is not None:
@@ -196,6 +194,7 @@ def _faults_of_window(spec: Window) -> Iterator[Fault]:
             yield Fault("a window of a number of records is given when it is full", "Leave trigger away.")
         yield from counts(every_records=spec.trigger.every_records)
         yield from above_zero(every_s=spec.trigger.every_s)
+    yield from required(seconds=spec.allow_late_s)
     yield from at_least(0, seconds=spec.allow_late_s)
     yield from texts('Write late_to("late").', late_to=spec.late_to)
     match spec.over:
@@ -211,7 +210,11 @@ def _faults_of_window(spec: Window) -> Iterator[Fault]:
 
 def _faults_of_settings(step: Step) -> Iterator[Fault]:
     kind = kind_of_step(step.spec)
+    yield from required(parallelism=step.parallelism)
     yield from counts(parallelism=step.parallelism)
+    if step.parallelism > MAX_PARALLELISM:
+        what = f"parallelism is {step.parallelism}; a step has at most {MAX_PARALLELISM:,} instances"
+        yield Fault(what, "Give as many as there are CPUs for it.", "parallelism")
     if step.parallelism > 1 and (whole := _ONE_TASK.get(type(step.spec))) is not None:
         yield Fault(f"{whole} by one task, not by {step.parallelism}", "Put with_parallelism on another step.")
     if step.parallelism > 1 and isinstance(step.spec, Read):
@@ -227,6 +230,7 @@ def _faults_of_settings(step: Step) -> Iterator[Fault]:
         yield Fault(f"{kind} takes no on_error: it has no function that is called with a record", "Put it on a map.")
     if step.on_error is OnError.FAIL and step.retries:
         yield Fault('on_error("fail") never tries again', 'Write on_error("retry", retries=...).', "retries")
+    yield from required(retries=step.retries)
     yield from whole_numbers(retries=step.retries)
     yield from at_least(1 if step.on_error is OnError.RETRY else 0, retries=step.retries)
 
@@ -237,6 +241,7 @@ def _faults_of_generate(spec: Generate) -> Iterator[Fault]:
     yield from _faults_of_calls(spec)
     yield from counts(max_tokens=spec.max_tokens)
     yield from whole_numbers(seed=spec.seed)
+    yield from required(temperature=spec.temperature)
     yield from at_least(0, temperature=spec.temperature)
     yield from above_zero(deadline_s=spec.deadline_s)
     yield from _field(into=spec.into)
@@ -272,6 +277,7 @@ def _faults_of_rerank(spec: Rerank) -> Iterator[Fault]:
 
 
 def _faults_of_calls(spec: Waiting) -> Iterator[Fault]:
+    yield from required(max_in_flight=spec.max_in_flight, backoff_s=spec.backoff_s)
     yield from counts(max_in_flight=spec.max_in_flight)
     yield from yes_or_no(ordered=spec.ordered)
     if not isinstance(spec, MapAsync):

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from sage.flow.check_numbers import above_zero, counts
+from sage.flow.check_numbers import above_zero, counts, required
 from sage.flow.given import checked_names, checked_path, refuse, refuse_one_text
 from sage.flow.where import refusal
 
@@ -52,7 +52,8 @@ class Checkpoint:
         if drop != ():
             refuse_one_text(drop, "drop", 'Write drop=("count words",).')
             checked_names(self.drop, "drop", 'Write drop=("count words",).')
-        refuse((*above_zero(every_s=self.every_s, timeout_s=self.timeout_s), *counts(num_kept=self.num_kept)))
+        numbers = required(every_s=self.every_s, timeout_s=self.timeout_s, num_kept=self.num_kept)
+        refuse((*numbers, *above_zero(every_s=self.every_s, timeout_s=self.timeout_s), *counts(num_kept=self.num_kept)))
         if self.state not in get_args(StateKept):
             raise refusal(f"state is {self.state!r}", 'It is "memory" or "rocksdb".', param="state")
 

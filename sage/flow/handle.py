@@ -52,7 +52,7 @@ class Handle:
     def with_parallelism(self, num_instances: int) -> Self:
         """Run the last step `num_instances` times side by side. Keyed steps keep each key on one instance; sources deal
         whole files or partitions to instances, which keep the order within each; else the order is not kept. Of a sink
-        that is a file each instance writes one of its own: write_text("out-{instance}.txt").
+        that is a file each instance writes one of its own: write_text("out-{instance}.txt"). At most 1,024 instances.
 
         >>> import sage
         >>> numbers = sage.Flow("f").from_collection(range(10)).map(abs).with_parallelism(2)

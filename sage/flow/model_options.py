@@ -1,7 +1,7 @@
 """What a model step can be told beside its input and output, as users write it. Knows no model."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, Literal, Required, TypedDict, TypeVar
 
 from sage.base.inference import ServiceClass
@@ -92,5 +92,9 @@ def service_class(priority: str) -> ServiceClass:
 
 
 def stop_texts(stop: Stop) -> tuple[str, ...]:
-    """Return one stop text, or several, as a tuple."""
-    return (stop,) if isinstance(stop, str) else tuple(stop)
+    """Return one stop text, or several, as a tuple; raises FlowInvalid for what is none."""
+    given: object = (stop,) if isinstance(stop, str) else stop
+    found = tuple(given) if isinstance(given, Iterable) else (given,)
+    if not all(isinstance(text, str) for text in found):
+        raise refusal(f"stop is {stop!r:.80}; it is a text, or several", 'Write stop="END".', param="stop")
+    return found

@@ -208,6 +208,9 @@ class Stream(Questions[T_co]):
         [1, 2, 3]
         """
         for other in others:
+            given: object = other
+            if not isinstance(given, Stream):
+                raise refusal(f"union takes streams, got {given!r:.80}", "Write one.union(other).", param="others")
             if other._builder is not self._builder:
                 raise refusal(
                     f'union mixes streams of the flows "{self._builder.name}" and "{other._builder.name}"',

@@ -6,12 +6,15 @@ from typing import Any
 import pytest
 
 from sage.base.errors import FlowInvalid
+from sage.flow.check_step import MAX_PARALLELISM
 from sage.flow.flow import Flow
 from sage.flow.index import Index
 from sage.flow.windows import CountWindow, Session, Sliding, Tumbling
+from sage.testing import rehearse
 
 NOT_CALLABLE: Any = 3
 WRONG: Any = "wrong"
+NOTHING: Any = None
 HALF_A_BYTE: Any = 0.5
 NO_TEXTS: Any = {"gpu": True}
 
@@ -146,6 +149,12 @@ BAD: dict[str, Callable[[Any], object]] = {
     "vector= takes a field's name": lambda s: s.retrieve(DOCS, vector="not a name"),
     "an index is a sage.Index, got 'docs'": lambda s: s.retrieve("docs"),
     "source= takes a field's name": lambda s: s.index_into(DOCS, source=NOT_CALLABLE),
+    "parallelism is None; it is a number": lambda s: s.map(str).with_parallelism(None),
+    "parallelism is 1000000; a step has at most 1,024 instances": lambda s: s.map(str).with_parallelism(10**6),
+    "max_in_flight is None; it is a number": lambda s: s.map_async(str, max_in_flight=None),
+    "max_rounds is None; it is a number": lambda s: s.iterate(lambda s: s, until=bool, max_rounds=None),
+    "seconds is None; it is a number": lambda s: s.key_by(str).window(Tumbling(1)).allow_late(None).count(),
+    "union takes streams, got 'wrong'": lambda s: s.union(WRONG),
 }
 
 
@@ -172,6 +181,17 @@ def test_a_setting_that_cannot_be_honoured_is_refused_at_its_line(text: str) -> 
 def test_a_beginning_that_cannot_be_read_is_refused_with_what_to_do(begin: Callable[[Flow], object]) -> None:
     with pytest.raises(FlowInvalid):
         begin(Flow("f"))
+
+
+def test_what_is_no_flow_is_not_rehearsed() -> None:
+    with pytest.raises(FlowInvalid, match="rehearse takes a flow, got None"):
+        rehearse(NOTHING)
+
+
+def test_a_step_may_have_as_many_instances_as_the_limit_says() -> None:
+    flow = Flow("f")
+    flow.from_collection([1]).map(str).with_parallelism(MAX_PARALLELISM).collect()
+    assert flow.graph().steps[1].parallelism == MAX_PARALLELISM
 
 
 def test_a_change_that_is_refused_leaves_the_step_as_it_was() -> None:
