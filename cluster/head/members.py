@@ -10,9 +10,11 @@ from typing import NamedTuple
 from cluster.jobs.health import Beat, Health, HealthWatch
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import Join
+from cluster.runtime.states import NodeState
 from sage.base.errors import MembershipOver, NameTaken
 from sage.base.ids import NodeId
 from sage.base.offer import NodeOffer
+from sage.flow.runner import NodeView
 
 
 @dataclass(slots=True)
@@ -105,6 +107,20 @@ class ClusterMembers:
 
     def silent_s(self, node_id: NodeId, now_s: float) -> float:
         return self._health.silent_s(node_id, now_s)
+
+    def state(self, member: MemberNode, view: NodeView | None, now_s: float) -> NodeState:
+        """Return what is told of a member; `view`: what is placed there, None where that is nothing."""
+        health, total = self.health(member.node_id), member.offer.total
+        return NodeState(
+            view=view if view is not None else NodeView(member.node_id, total, total, 0),
+            state="draining" if member.is_draining and health is Health.ALIVE else health.value,
+            host=member.join.host,
+            pid=member.join.pid,
+            epoch=member.epoch,
+            silent_s=self.silent_s(member.node_id, now_s),
+            labels=dict(member.offer.labels),
+            num_refused=member.num_refused,
+        )
 
     def __iter__(self) -> Iterator[MemberNode]:
         return iter(tuple(self._members.values()))

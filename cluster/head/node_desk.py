@@ -309,21 +309,8 @@ class NodeDesk:
 
     def states(self, views: dict[NodeId, NodeView]) -> tuple[NodeState, ...]:
         """Return every member, with what the job manager has placed on it."""
-        return tuple(self._state(member, views.get(member.node_id)) for member in self._members)
-
-    def _state(self, member: MemberNode, view: NodeView | None) -> NodeState:
-        health = self._members.health(member.node_id)
-        total = member.offer.total
-        return NodeState(
-            view=view if view is not None else NodeView(member.node_id, total, total, 0),
-            state="draining" if member.is_draining and health is Health.ALIVE else health.value,
-            host=member.join.host,
-            pid=member.join.pid,
-            epoch=member.epoch,
-            silent_s=self._members.silent_s(member.node_id, self._ports.clock.monotonic_s()),
-            labels=dict(member.offer.labels),
-            num_refused=member.num_refused,
-        )
+        now_s = self._ports.clock.monotonic_s()
+        return tuple(self._members.state(member, views.get(member.node_id), now_s) for member in self._members)
 
     def _deploy_run(self, member: MemberNode, deployment: Deployment) -> DeployRun | None:
         entry = self._ports.book.find(deployment.job_id)

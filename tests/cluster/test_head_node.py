@@ -195,6 +195,8 @@ def test_of_nodes_that_end_only_those_not_drained_are_started_again(three_nodes:
         return after is not None and after.pid != killed.pid
 
     eventually(is_back, DEADLINE_S)
+    members = {state.pid for state in three_nodes.node_states()}
+    assert {child.pid for child in psutil.Process(three_nodes.head_pid).children()} == members
     assert state_of(three_nodes, "node-3") is None
 
 
