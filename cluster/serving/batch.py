@@ -15,7 +15,7 @@ from cluster.serving.queue import WaitingQueue
 from cluster.serving.route import Router
 from cluster.serving.slower import is_long_enough
 from cluster.serving.stays import Stays
-from cluster.serving.ticket import Lane, Ticket
+from cluster.serving.ticket import Lane, Ticket, engine_of
 from sage.base.inference import TEXT_KINDS, TextsRequest
 
 
@@ -57,13 +57,27 @@ class Batcher:
         while len(able) > 1:
             heads = [(head, lane) for lane in able if (head := self._queue.head(lane)) is not None]
             able = [lane for _, lane in heads]
-            if heads and not self._assign_one(min(heads)[1], messages, now_s):
-                able.remove(min(heads)[1])
+            if not heads:
+                break
+            lane = min(heads)[1]
+            first = self._queue.first(lane)
+            if not self._assign_one(lane, messages, now_s):
+                able.remove(lane)
+            elif first is not None and not first.is_waiting:
+                self._pass_over(able, first, now_s)
         for lane in able:
             while self._assign_one(lane, messages, now_s):
                 pass
         self._router.settle()
         return messages.values()
+
+    def _pass_over(self, lanes: Iterable[Lane], taken: Ticket, now_s: float) -> None:
+        """Let those who wait in other lanes be owed what an engine of theirs gave to this ticket."""
+        account = self._router.account(engine_of(taken))
+        assert account is not None, "it was just given this"
+        others = [lane for lane in lanes if lane != taken.lane and lane in account.lanes]
+        if others:
+            self._queue.passed_over(others, taken, now_s)
 
     def _able(self, lanes: Iterable[Lane]) -> list[Lane]:
         """Return those in which something waits that an engine has room for: without room, none is ordered."""

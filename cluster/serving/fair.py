@@ -5,7 +5,7 @@ Within a tenant the order is another's. Adding and taking cost O(log waiting + l
 
 import math
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from cluster.serving.order import Key, Order
@@ -171,6 +171,12 @@ class Fair:
         self._counters.charge(chosen.name, ticket.cost_tokens)
         chosen.head = self._chosen = None
         return ticket
+
+    def classes(self) -> Collection[ServiceClass]:
+        return ()
+
+    def passed_over(self, taken: Ticket, tokens: float, now_s: float, beside: Collection[ServiceClass]) -> None:
+        """Nothing to note: counters of tenants are those of all lanes."""
 
     def num_places(self) -> int:
         return sum(tenant.order.num_places() for tenant in self._tenants.values())

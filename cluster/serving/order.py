@@ -6,7 +6,7 @@ comes up. Adding and taking cost O(log waiting).
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from cluster.serving.recent import Recent
@@ -30,6 +30,14 @@ class Order(Protocol):
 
     def take(self, now_s: float) -> Ticket:
         """Remove and return the head; something must wait."""
+        ...
+
+    def classes(self) -> Collection[ServiceClass]:
+        """Return the classes of which something waits, where those have floors."""
+        ...
+
+    def passed_over(self, taken: Ticket, tokens: float, now_s: float, beside: Collection[ServiceClass]) -> None:
+        """Note that `tokens` that these could have had went to a ticket of another lane, where `beside` wait."""
         ...
 
     def num_places(self) -> int:
@@ -65,6 +73,12 @@ class Ranked:
             pass
         return ticket
 
+    def classes(self) -> Collection[ServiceClass]:
+        return ()
+
+    def passed_over(self, taken: Ticket, tokens: float, now_s: float, beside: Collection[ServiceClass]) -> None:
+        """Nothing to note: a rank is given once."""
+
     def num_places(self) -> int:
         return len(self._heap)
 
@@ -98,6 +112,13 @@ class Floor:
                 owed = 0.0
             owed += more if now_s - head.arrived_s < aged_s else 2.0 * more
             all_owed[service_class] = owed if owed < most else most
+
+    def owes(self, head: Ticket, tokens: float, now_s: float) -> None:
+        """Note that its class, in another lane, was given `tokens` that this head has as much of a claim to, once it
+        has waited for as long as makes it old."""
+        if now_s - head.arrived_s >= self._ageing_s:
+            service_class = head.request.service_class
+            self.owed[service_class] = min(max(0.0, self.owed[service_class]) + tokens, 2.0 * head.cost_tokens)
 
     def given(self, ticket: Ticket, now_s: float) -> None:
         """Note that a class that is owed less than this ticket is given it all the same."""
@@ -191,6 +212,24 @@ class Classes:
             if picked is not (heads := self._heads)[-1]:
                 floor.passed_over(heads[heads.index(picked) + 1 :], picked.cost_tokens, now_s)
         return self._children[picked.request.service_class].take(now_s)
+
+    def classes(self) -> Collection[ServiceClass]:
+        return [service_class for service_class, child in self._children.items() if child.first() is not None]
+
+    def passed_over(self, taken: Ticket, tokens: float, now_s: float, beside: Collection[ServiceClass]) -> None:
+        """Classes that wait in the other lane too are owed for that there: of them this one gets what that was given
+        by its floor. So a class has its share once, however many lanes it waits in."""
+        if self.first() is None:
+            return
+        of, floor = taken.request.service_class, self._own_floor()
+        for head in self._heads:
+            service_class = head.request.service_class
+            if service_class is of and taken.is_by_floor:
+                floor.owes(head, tokens, now_s)
+            elif _URGENCY[service_class] > _URGENCY[of] and service_class not in beside:
+                floor.passed_over((head,), tokens, now_s)
+            if floor.is_due(head):
+                self._picked = None
 
     def num_places(self) -> int:
         return sum(child.num_places() for child in self._by_urgency)

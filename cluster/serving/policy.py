@@ -25,7 +25,7 @@ POLICY_NAMES = ("fifo", "priority", "edf", "dlpm", "hybrid")
 
 FLOOR_SHARES = {ServiceClass.STANDARD: 0.10, ServiceClass.BATCH: 0.05}
 """Tokens that a class that waits gets for each token of a more urgent one: nobody starves, and 15 % is the most that
-interactive requests lose."""
+interactive requests lose; twice that where such classes wait in other lanes of the same engines too."""
 
 AGEING_S = 60.0
 BEFOREHAND_TOKENS = 32_768.0

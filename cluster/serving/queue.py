@@ -81,6 +81,13 @@ class WaitingQueue:
         waiting = self._lanes.get(lane)
         return None if waiting is None else waiting.order.first()
 
+    def passed_over(self, lanes: Collection[Lane], taken: Ticket, now_s: float) -> None:
+        """Note that a ticket was taken while something waited in these other lanes of its engine."""
+        own = self._lanes.get(taken.lane)
+        beside = () if own is None else own.order.classes()
+        for lane in lanes:
+            self._lanes[lane].order.passed_over(taken, taken.cost_tokens / len(lanes), now_s, beside)
+
     def take(self, lane: Lane, now_s: float) -> Ticket:
         """Remove and return the first of `lane`; something must wait there."""
         waiting = self._lanes[lane]

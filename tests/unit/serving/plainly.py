@@ -1,7 +1,7 @@
 """Orders and routes without what makes them quick: what the plane must decide like. For the tests beside this."""
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from cluster.serving.account import EngineAccount
 from cluster.serving.engine_caches import EngineCaches
@@ -80,6 +80,12 @@ class PlainlyFair:
         ticket = self._of_tenant[tenant].take(now_s)
         self._counters.charge(tenant, ticket.cost_tokens)
         return ticket
+
+    def classes(self) -> Collection[ServiceClass]:
+        return ()
+
+    def passed_over(self, taken: Ticket, tokens: float, now_s: float, beside: Collection[ServiceClass]) -> None:
+        """Nothing to note."""
 
     def num_places(self) -> int:
         return sum(order.num_places() for order in self._of_tenant.values())

@@ -1,33 +1,53 @@
 """Whoever waits is served within a bound, whatever else comes; simulated: one engine that works on one at a time."""
 
+import math
+from collections.abc import Callable
+
 import pytest
+from msgspec.structs import replace
 
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.events import Dispatch, EngineEnded, EngineUp, Event, Submitted
+from cluster.serving.patience import USUAL
 from cluster.serving.plane import Plane
-from cluster.serving.policy import POLICY_NAMES
-from sage.base.ids import RequestId
-from sage.base.inference import GenerateRequest, Request, Sampling, ServiceClass
+from cluster.serving.policy import AGEING_S, FLOOR_SHARES, POLICY_NAMES
+from sage.base.ids import EngineId, RequestId
+from sage.base.inference import (
+    GenerateRequest,
+    Kind,
+    Last,
+    ModelCard,
+    Request,
+    Sampling,
+    ScoreRequest,
+    ServiceClass,
+    TextsRequest,
+)
 from tests.unit.serving.arrange import (
     BATCH,
+    CHAT_CARD,
     INTERACTIVE,
+    STANDARD,
     chat,
     chat_engine,
     embed,
     embed_engine,
     embedded,
     finished,
+    generate,
+    waiting,
 )
 
 
 class Busy:
     """A plane whose engines always have something to do, and what it picked."""
 
-    def __init__(self, policy: str, *infos: EngineInfo) -> None:
+    def __init__(self, policy: str, *infos: EngineInfo, each_s: float = 0.1) -> None:
+        self._each_s = each_s
         self.plane = Plane(("chat", "embed"), policy=policy)
         self.now_s = 100.0
         self.picks: list[str] = []
-        self._running: list[tuple[EngineInfo, str]] = []
+        self._running: list[tuple[EngineInfo, Request]] = []
         self._infos = {info.engine_id: info for info in infos}
         for info in infos:
             self._handle(EngineUp(info))
@@ -36,10 +56,11 @@ class Busy:
         self._handle(Submitted(requests))
 
     def end_all(self) -> None:
-        self.now_s += 0.1
+        self.now_s += self._each_s
         ended, self._running = self._running, []
-        for info, id in ended:
-            last = embedded(id, info.engine_id) if info.models[0].dim else finished(id, info.engine_id)
+        for info, request in ended:
+            end = embedded if isinstance(request, TextsRequest) else finished
+            last: Last = end(request.id, info.engine_id)
             self._handle(EngineEnded(info.engine_id, (last,)))
 
     def _handle(self, event: Event) -> None:
@@ -47,7 +68,7 @@ class Busy:
             if isinstance(command, Dispatch):
                 for request in command.requests:
                     self.picks.append(request.id)
-                    self._running.append((self._infos[command.engine_id], request.id))
+                    self._running.append((self._infos[command.engine_id], request))
 
 
 def small(id: str, service_class: ServiceClass) -> GenerateRequest:
@@ -92,5 +113,50 @@ def test_who_had_a_turn_does_not_wait_behind_each_tenant_that_was_never_seen_bef
         busy.submit(chat(f"new{n}", tenant=f"new{n}"))
         busy.end_all()
         if "h1" in busy.picks:
+            return
+    raise AssertionError("it starves")
+
+
+LANES: dict[str, Callable[[str, ServiceClass, str], Request]] = {
+    "chat": lambda id, service_class, tenant: chat(id, service_class, tenant=tenant),
+    "generate": lambda id, service_class, tenant: replace(generate(id, service_class), tenant=tenant),
+    "embed": lambda id, service_class, tenant: replace(embed(id, 1, service_class), tenant=tenant),
+    "score": lambda id, service_class, tenant: ScoreRequest(RequestId(id), "embed", "x", ("y",), service_class, tenant),
+}
+FOR_ALL = EngineInfo(
+    EngineId("all"),
+    "simulated",
+    "CPU",
+    True,
+    (CHAT_CARD, ModelCard("embed", (Kind.EMBED, Kind.SCORE), 512, dim=2)),
+    max_running=1,
+    max_batch_texts=1,
+)
+
+
+def bound(waits_in: str, busy_in: str, service_class: ServiceClass) -> int:
+    """Return within how many answers of a second each whoever waits has a turn: once it is old, its class is owed what
+    it costs by its share, or, where that goes by when it is due, once its class would have it begun."""
+    cost, each = (waiting(LANES[lane]("x", service_class, "x")).cost_tokens for lane in (waits_in, busy_in))
+    by_floor = AGEING_S + 2 * cost / (FLOOR_SHARES[service_class] * each)
+    return 3 + math.ceil(max(by_floor, USUAL.of[service_class]))
+
+
+@pytest.mark.parametrize("policy", POLICY_NAMES)
+@pytest.mark.parametrize("service_class", [STANDARD, BATCH])
+@pytest.mark.parametrize("lesser_too", [False, True])
+@pytest.mark.parametrize(("waits_in", "busy_in"), [(one, other) for one in LANES for other in LANES])
+def test_whoever_waits_in_any_lane_has_a_turn_within_a_bound_whatever_comes_in_another(
+    waits_in: str, busy_in: str, lesser_too: bool, service_class: ServiceClass, policy: str
+) -> None:
+    busy = Busy(policy, FOR_ALL, each_s=1.0)
+    busy.submit(LANES[busy_in]("first", INTERACTIVE, "loud"), LANES[busy_in]("next", INTERACTIVE, "loud"))
+    busy.submit(LANES[waits_in]("waits", service_class, "quiet"))
+    for n in range(bound(waits_in, busy_in, service_class) * (2 if lesser_too else 1)):
+        busy.submit(LANES[busy_in](f"i{n}", INTERACTIVE, "loud"))
+        if lesser_too:
+            busy.submit(LANES[busy_in](f"l{n}", service_class, "loud"))
+        busy.end_all()
+        if "waits" in busy.picks:
             return
     raise AssertionError("it starves")
