@@ -256,6 +256,18 @@ def test_shares_that_others_left_are_settled_committed_and_closed_with_its_own()
     assert sink.told == ["write 0", *of_each]
 
 
+@pytest.mark.parametrize("place", ["file", "url"])
+@pytest.mark.parametrize("name", FILES)
+def test_a_position_of_another_form_is_refused_and_said(name: str, place: str, tmp_path: Path) -> None:
+    case = FILES[name](str(tmp_path) if place == "file" else f"memory://{uuid4().hex}")
+    [state] = checkpoint(written := instances(case.sink, 1, None))
+    kill(written)
+    [(_, position)] = state.heard
+    for other in ((), ("x", 1), ("x", "y", 2, 3), (position, None), (position, b"", 1), ((), None), ((), b"", 1), 7):
+        with pytest.raises(SinkUnwritable, match="kept in a form that is not read here"):
+            case.sink.resume(other, ())
+
+
 def test_a_share_that_cannot_be_gone_on_with_lets_go_of_the_others(tmp_path: Path) -> None:
     case = FILES["text"](str(tmp_path))
     states = checkpoint(written := instances(case.sink, 3, None))

@@ -15,6 +15,7 @@ from sage.flow.connectors.extras import library
 from sage.flow.connectors.rows import check_columns, rows_from_records
 from sage.flow.file_shares import FileShares, fault_of_path, path_of_share
 from sage.flow.files import exists, opened_raw
+from sage.flow.kept_position import position_as
 from sage.flow.ports import Repeats, Written
 from sage.flow.whole_file import WholeFile, begin_whole, resume_whole
 
@@ -59,8 +60,8 @@ class ParquetSink:
         return ParquetWriter(begin_whole(self.path, self.beside), self.schema)
 
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "ParquetWriter":
-        place, head, num_rows = position
-        partial = place[0]
+        place, head, num_rows = position_as(tuple[tuple[Any, ...], bytes | None, int], position, self.path)
+        partial = str(next(iter(place), ""))
         if not os.path.exists(partial) and (batches := _finished(self.path, partial, num_rows)) is not None:
             writer = ParquetWriter(begin_whole(self.path), self.schema)  # it had come to its end, after the checkpoint
             for batch in batches:
@@ -68,7 +69,7 @@ class ParquetSink:
             return writer
         writer = ParquetWriter(resume_whole(self.path, place), self.schema)
         if head is not None:
-            writer.go_on(bytes(head), num_rows)
+            writer.go_on(head, num_rows)
         return writer
 
 

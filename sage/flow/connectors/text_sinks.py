@@ -10,6 +10,7 @@ from sage.base.errors import SinkUnwritable
 from sage.flow.check_numbers import Fault
 from sage.flow.connectors.rows import check_columns, rows_from_records
 from sage.flow.file_shares import FileShares, fault_of_path, path_of_share
+from sage.flow.kept_position import position_as
 from sage.flow.ports import Repeats, Written
 from sage.flow.whole_file import WholeFile, begin_whole, resume_whole
 
@@ -105,7 +106,7 @@ class CsvSink:
         return CsvWriter(self, begin_whole(self.path, self.beside), None)
 
     def resume(self, position: Sequence[Any], contents: Sequence[Any]) -> "CsvWriter":
-        place, columns = position
+        place, columns = position_as(tuple[Any, tuple[str, ...] | None], position, self.path)
         return CsvWriter(self, resume_whole(self.path, place), columns)
 
     def form_of(self, record: object) -> str:
