@@ -15,7 +15,7 @@ from cluster.runtime.channel import Attach
 from cluster.runtime.curve import ClientTrust, connect
 from cluster.runtime.keys import ClusterKeys, known_heads, open_keys
 from cluster.runtime.place import DEFAULT_NAME, named_by, place_of_cluster
-from sage.base.config import load_settings
+from sage.base.config import cluster_settings
 from sage.base.errors import ClusterUnreachable, ConfigInvalid, NotTrusted
 from sage.base.settings import ClusterSettings
 
@@ -33,7 +33,7 @@ def reach_name(name: str = DEFAULT_NAME) -> RemoteCluster:
 
     Raises ClusterUnreachable where there is none.
     """
-    settings = load_settings().cluster
+    settings = cluster_settings()
     beacon = place_of_cluster(name).beacon()
     if beacon is not None and beacon.control:
         return _reached(beacon.control, attach_by(beacon.control), open_keys(name, settings), settings)
@@ -51,7 +51,7 @@ def reach_address(address: str) -> RemoteCluster:
 
     Raises: ConfigInvalid where that is no address, NotTrusted where this user has no key for it, ClusterUnreachable.
     """
-    settings = load_settings().cluster
+    settings = cluster_settings()
     match parse_address(address):
         case IpcAddress(path=path):
             _check_socket(path, address)

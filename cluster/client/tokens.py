@@ -5,7 +5,7 @@ from cluster.runtime.join_token import JoinToken, issue_token
 from cluster.runtime.keys import open_keys
 from cluster.runtime.place import place_of_cluster
 from sage.base.clock import SystemClock
-from sage.base.config import load_settings
+from sage.base.config import cluster_settings
 from sage.base.errors import ClusterUnreachable, KeysUnsafe
 
 HEAD_KEY = "head"
@@ -23,7 +23,7 @@ def issue(name: str, role: Role, lifetime_s: float) -> JoinToken:
     if beacon.address is None:
         what = f"cluster {name} listens on this machine alone, so nobody else can join"
         raise KeysUnsafe(what, "Start it so that others reach it: sage-cluster start --address tcp://HOST:PORT.")
-    keys = open_keys(name, load_settings().cluster)
+    keys = open_keys(name, cluster_settings())
     made: list[JoinToken] = []
     address, head_key = beacon.address, keys.curve(HEAD_KEY).public_key
 

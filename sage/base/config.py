@@ -14,11 +14,21 @@ from typing import TypeVar
 import msgspec
 
 from sage.base.errors import ConfigInvalid
-from sage.base.settings import EngineSettings, Setting, Settings, TenantSettings, engine_schema, schema, tenant_schema
+from sage.base.settings import (
+    ClusterSettings,
+    EngineSettings,
+    Setting,
+    Settings,
+    TenantSettings,
+    engine_schema,
+    schema,
+    tenant_schema,
+)
 
 DEFAULT_PATH = Path("sage.toml")
 _ENGINES_KEY = "engine"
 _TENANTS_KEY = "tenant"
+_CLUSTER = "cluster"
 S = TypeVar("S", bound=msgspec.Struct)
 _NO_FLAGS: Mapping[str, object] = MappingProxyType({})
 
@@ -75,6 +85,20 @@ def trace_settings(
         origins[_TENANTS_KEY] = str(path or DEFAULT_PATH)
     settings = _settings(values, known)
     return TracedSettings(msgspec.structs.replace(settings, engines=engines, tenants=tenants), origins)
+
+
+def cluster_settings(environ: Mapping[str, str] | None = None, path: Path | None = None) -> ClusterSettings:
+    """Return the settings of `[cluster]` alone: a cluster that runs is reached, and stopped, whatever was written into
+    other tables since.
+
+    Raises: ConfigInvalid as `load_settings`, for what it reads.
+    """
+    known = tuple(setting for setting in schema() if setting.section == _CLUSTER)
+    tables = {name: table for name, table in _read_toml(path).items() if name == _CLUSTER}
+    values: dict[str, object] = {setting.name: setting.default for setting in known}
+    values |= _from_toml(tables, known, str(path or DEFAULT_PATH))
+    values |= _from_environ(os.environ if environ is None else environ, known)
+    return msgspec.convert({setting.key: values[setting.name] for setting in known}, ClusterSettings)
 
 
 def _settings(values: Mapping[str, object], known: Iterable[Setting]) -> Settings:

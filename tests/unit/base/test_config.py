@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sage.base.config import load_settings, trace_settings
+from sage.base.config import cluster_settings, load_settings, trace_settings
 from sage.base.errors import ConfigInvalid
 from sage.base.settings import EngineSettings, Setting, Settings, TenantSettings, schema
 
@@ -119,3 +119,16 @@ def test_tenants_are_tables_of_their_own_with_where_they_came_from(tmp_path: Pat
     traced = trace_settings({}, {}, path)
     assert traced.settings.tenants == (TenantSettings(name="a", tokens_per_minute=100, weight=2.0),)
     assert traced.origins["tenant"] == str(path)
+
+
+def test_the_settings_of_clusters_are_read_whatever_is_wrong_with_others(tmp_path: Path) -> None:
+    path = tmp_path / "sage.toml"
+    path.write_text("[jobs]\nmax_restart = 3\n[nonsense]\nx = 1\n[cluster]\nreconnect_s = 7.0\n")
+    with pytest.raises(ConfigInvalid, match="max_restart"):
+        load_settings(environ={}, path=path)
+    assert cluster_settings(environ={"SAGE_JOBS_NONSENSE": "1"}, path=path).reconnect_s == 7.0
+    with pytest.raises(ConfigInvalid, match="SAGE_CLUSTER_NONSENSE"):
+        cluster_settings(environ={"SAGE_CLUSTER_NONSENSE": "1"}, path=path)
+    path.write_text("[cluster]\nreconnects_s = 7.0\n")
+    with pytest.raises(ConfigInvalid, match=r"cluster\.reconnects_s"):
+        cluster_settings(environ={}, path=path)
