@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from cluster.runtime.states import PlaneState
-from sage.base.errors import EngineLost, InvalidRequest, NameTaken, NoEngine, NoRoom, SageError
+from sage.base.errors import EngineLost, InvalidRequest, NameTaken, NoRoom, SageError
 from sage.base.ids import EngineId, NodeId, RequestId
 from sage.base.inference import Failed, Failure, Inference, ModelCard, ReplyTo, Request
 from sage.base.log import get_log
@@ -267,9 +267,14 @@ class EmbeddedPlane:
     def submit(self, requests: Sequence[Request], reply_to: ReplyTo) -> None:
         client = self._client  # `close` may take it away meanwhile
         if client is None:
-            failure = Failure.of(NoEngine("no engine was started in this process"))
-            return reply_to([Failed(request.id, failure) for request in requests])
+            return reply_to([Failed(request.id, Failure.of(self._absent(request.model))) for request in requests])
         client.submit(requests, reply_to)
+
+    def _absent(self, model: str) -> SageError:
+        from cluster.local.engines import known_models
+        from cluster.serving.admission import absent
+
+        return absent(model, known_models(self._engines))
 
     def cancel(self, request_ids: Sequence[RequestId]) -> None:
         client = self._client

@@ -1,7 +1,7 @@
 """Whether a request may wait for an engine, and if not, why. Knows nothing of queues, ids in use or time."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from cluster.serving.names import unknown
 from cluster.serving.route import Router
@@ -79,10 +79,15 @@ class Offer:
 
     def absent(self, model: str) -> SageError:
         """Return why no engine has `model`: it is unknown, or has no engine now."""
-        if model in self._known:
-            do = f"Start one, or try again in {RETRY_NO_ENGINE_S:g} s."
-            return NoEngine(f"no engine that serves {model!r} is up", do, retry_after_s=RETRY_NO_ENGINE_S)
-        nearest = difflib.get_close_matches(model, sorted(self._known), n=1)
-        do = f"Did you mean {nearest[0]!r}? " if nearest else ""
-        known = ", ".join(sorted(self._known)) or "none"
-        return UnknownModel(f"no model is called {model!r}", f"{do}Known models: {known}.", param="model")
+        return absent(model, self._known)
+
+
+def absent(model: str, known: Collection[str]) -> SageError:
+    """Return why no engine has `model`: it is none of those that are `known`, or has no engine now."""
+    if model in known:
+        do = f"Start one, or try again in {RETRY_NO_ENGINE_S:g} s."
+        return NoEngine(f"no engine that serves {model!r} is up", do, retry_after_s=RETRY_NO_ENGINE_S)
+    nearest = difflib.get_close_matches(model, sorted(known), n=1)
+    do = f"Did you mean {nearest[0]!r}? " if nearest else ""
+    listed = ", ".join(sorted(known)) or "none"
+    return UnknownModel(f"no model is called {model!r}", f"{do}Known models: {listed}.", param="model")

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 
 from cluster.local.plane import EmbeddedPlane
 from cluster.serving.driver import HeldLink
 from cluster.serving.engines.spec import EngineSpec, spec_from_text
-from sage.base.errors import InvalidRequest, NameTaken, NoRoom
+from sage.base.errors import InvalidRequest, NameTaken, NoEngine, NoRoom, SageError, UnknownModel
 from sage.base.ids import EngineId
+from sage.base.inference import Failed, Reply
 from sage.base.settings import PlaneSettings
 from tests.cluster.waiting import eventually
 from tests.unit.serving.arrange import chat, chat_engine, finished
@@ -118,3 +120,14 @@ def test_an_engine_that_still_works_off_what_it_has_is_started_anew_once_it_has_
         before.reply(token("r"), finished("r", "e"))
         ended(plane, supply, "e")
         assert states(plane) == [("e", "ready")]
+
+
+@pytest.mark.parametrize(("model", "why"), [("chat", NoEngine), ("chta", UnknownModel), ("minilm", NoEngine)])
+def test_before_any_engine_has_started_a_model_is_absent_or_unknown(model: str, why: type[SageError]) -> None:
+    plane = EmbeddedPlane(PlaneSettings(), (spec_named("a"),), lambda: ScriptedSupply(0))
+    told: list[Reply] = []
+    plane.submit([msgspec.structs.replace(chat("r"), model=model)], told.extend)
+    [failed] = told
+    assert isinstance(failed, Failed)
+    assert failed.failure.code == why.code
+    assert model in failed.failure.what
