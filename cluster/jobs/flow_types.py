@@ -1,7 +1,7 @@
-"""Which classes of a flow's own may travel in its records: those that its code can name. Loads nothing.
+"""Which classes of a flow's own may travel in its records: those that its code names or holds. Loads nothing.
 
-Every process that has the flow makes the same table: a class is known by the name under which the code of a step has
-it, whatever its module is called there.
+Every process that has the flow makes the same table: a class of a value that the flow holds is known by its own name,
+another by the name under which the code of a step has it, whatever its module is called there.
 """
 
 import dataclasses
@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from cluster.jobs.held_types import types_held, types_of_fields
 from cluster.runtime.record_types import RecordTypes
 from sage.base.dues import DueRecord
 from sage.base.inference import ServiceClass
@@ -28,7 +29,8 @@ _NOT_USERS = ("sage", "operators", "cluster", "gateway", "benchmarks")
 
 
 def flow_types(graph: Graph) -> RecordTypes:
-    """Return the Structs, dataclasses and Enums that functions, sources and sinks have, and what every flow has.
+    """Return the Structs, dataclasses and Enums that functions, sources and sinks have, those of the items of
+    collections and of the fields of them all, and what every flow has.
 
     Where two steps have different classes of one name, that of the first step travels.
     """
@@ -48,6 +50,24 @@ def flow_types(graph: Graph) -> RecordTypes:
 
 
 def _names(graph: Graph) -> Iterator[tuple[str, type]]:
+    """Yield first what is the same wherever the code came to: functions that travelled have fewer names at hand."""
+    yield from ((cls.__name__, cls) for cls in types_held(_values(graph), _may_travel))
+    named = list(_named_by_code(graph))
+    yield from named
+    yield from ((cls.__name__, cls) for cls in types_of_fields([cls for _, cls in named], _may_travel))
+
+
+def _values(graph: Graph) -> Iterator[Any]:
+    """Yield what the steps are given: the items of collections, the first values of folds, functions too."""
+    for step in graph.steps:
+        for field in dataclasses.fields(step.spec):
+            value = getattr(step.spec, field.name)
+            yield value
+            if dataclasses.is_dataclass(value) and not isinstance(value, type):
+                yield from (getattr(value, option.name) for option in dataclasses.fields(value))
+
+
+def _named_by_code(graph: Graph) -> Iterator[tuple[str, type]]:
     for step in graph.steps:
         folder = str(Path(step.where.file).parent)
         for field in dataclasses.fields(step.spec):

@@ -46,6 +46,8 @@ class Pair:
 
 pairing = sage.Flow("pairing")
 pairing.from_collection(["to"]).map(lambda word: Pair(word, 1)).collect()
+passing = sage.Flow("passing")
+passing.from_collection([Pair("to", 1), Pair("be", 2)]).map(lambda pair: pair).with_parallelism(2).collect()
 talking = sage.Flow("talking")
 talking.from_collection(["to", "be"]).print()
 """
@@ -126,6 +128,38 @@ def test_records_of_a_flows_own_classes_are_read_with_the_flow(running: ClusterC
     assert "--flow FILE[:FLOW]" in running("job", job_id, "--results", status=1)
     shown = running("job", job_id, "--results", "--flow", "flows.py:pairing")
     assert shown == '{"word":"to","number":1}\n'
+
+
+SCRIPT = """
+import dataclasses
+import enum
+import sys
+import sage
+
+class Kind(enum.Enum):
+    GOOD = 1
+
+@dataclasses.dataclass
+class Pair:
+    word: str
+    kind: Kind
+
+if __name__ == "__main__":
+    flow = sage.Flow("script")
+    pairs = flow.from_collection([Pair("to", Kind.GOOD), Pair("be", Kind.GOOD)]).map(lambda pair: pair)
+    found = pairs.with_parallelism(2).map(lambda pair: [pair]).with_parallelism(2).collect()
+    flow.run(sys.argv[1], timeout_s=50, progress=False)
+    assert all(type(pair) is Pair for pair, in found.items)
+    print(sorted(pair.word for pair, in found.items))
+"""
+
+
+def test_classes_that_only_the_items_of_a_collection_are_of_travel_with_a_users_file(running: ClusterCommand) -> None:
+    (running.home / "script.py").write_text(SCRIPT)
+    for address in ("local:2", running.json("status")["address"]):
+        done = running.python("script.py", address)
+        assert (done.stdout, done.returncode) == ("['be', 'to']\n", 0), (address, done.stderr)
+    assert running.json("submit", "flows.py:passing", "--wait")["status"] == "finished"
 
 
 def test_a_job_is_explained_while_it_runs(running: ClusterCommand) -> None:
