@@ -18,6 +18,7 @@ from sage.flow.check_numbers import (
     yes_or_no,
 )
 from sage.flow.check_shape import faults_of_shape
+from sage.flow.check_types import types_of_records
 from sage.flow.graph import OnError, Step
 from sage.flow.iterate import INSIDE
 from sage.flow.kinds import kind_of_step
@@ -174,6 +175,7 @@ def _faults_of_loop(spec: Iterate) -> Iterator[Fault]:
 
 def _faults_of_time(spec: AssignTimestamps | Read) -> Iterator[Fault]:
     if isinstance(spec, Read):
+        yield from types_of_records(as_type=getattr(spec.source, "as_type", None))
         yield from finite(due_in_s=spec.due_in_s)
     time = spec.time if isinstance(spec, Read) else spec
     if time is not None:

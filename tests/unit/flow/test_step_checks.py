@@ -201,3 +201,12 @@ def test_a_change_that_is_refused_leaves_the_step_as_it_was() -> None:
         mapped.with_parallelism(0)
     mapped.collect()
     assert flow.graph().steps[1].parallelism == 1
+
+
+@pytest.mark.parametrize("as_type", [5, "Order", [int], object()])
+@pytest.mark.parametrize("reads", ["read_jsonl", "read_csv", "read_parquet", "from_http"])
+def test_what_records_are_made_into_is_a_type(reads: str, as_type: Any) -> None:
+    flow = Flow("typed")
+    with pytest.raises(FlowInvalid, match="type") as refused:
+        getattr(flow, reads)("orders", as_type=as_type).collect().run()
+    assert refused.value.param == "as_type"
