@@ -28,6 +28,7 @@ here somebody would have to start one."""
 class OpenAsk:
     """Records that one request speaks for. `texts[i]` was made of `slots[i]`; `pieces` of the answer came so far.
 
+    `num_tries`: how often it was asked again; `num_failed`: how often it was asked in vain, in larger ones too.
     `waited_s`: how long it was put off in all by full queues and missing engines. `has_spoken`: pieces of its answer
     were passed on, so that it cannot be asked a second time. `asked_by`: the request that asks now, or did so last.
     """
@@ -35,17 +36,19 @@ class OpenAsk:
     slots: list[Slot]
     texts: list[tuple[str, ...]]
     num_tries: int = 0
+    num_failed: int = 0
     waited_s: float = 0.0
     pieces: list[str] = field(default_factory=list)
     has_spoken: bool = False
     asked_by: RequestId | None = None
 
     def halves(self) -> "tuple[OpenAsk, OpenAsk]":
+        """Return it in two, which may each be asked again as often as it."""
         middle = len(self.slots) // 2
         first, second = slice(None, middle), slice(middle, None)
         return (
-            OpenAsk(self.slots[first], self.texts[first], waited_s=self.waited_s),
-            OpenAsk(self.slots[second], self.texts[second], waited_s=self.waited_s),
+            OpenAsk(self.slots[first], self.texts[first], num_failed=self.num_failed, waited_s=self.waited_s),
+            OpenAsk(self.slots[second], self.texts[second], num_failed=self.num_failed, waited_s=self.waited_s),
         )
 
 

@@ -14,7 +14,7 @@ from operators.machine import Ask, CallResult, Command, Counts, Emit, SetTimer, 
 from operators.state import State, StepState
 from operators.twins import Twins, has_one_answer
 from sage.base.batch import Batch
-from sage.base.errors import InternalError
+from sage.base.errors import CallerError, InternalError
 from sage.base.ids import RequestId, new_id
 from sage.base.inference import Failed, Last, Reply, Request, Token
 from sage.flow.graph import Step
@@ -170,23 +170,25 @@ class ModelMachine:
         match next_after(error, question, self._step, self._deadline_s):
             case AskAgain():
                 question.num_tries += 1
+                question.num_failed += 1
                 wait_s = wait_before_retry_s(error, question.num_tries, self._backoff_s, self._rng)
                 if wait_s is None:
-                    self._give_up(question, error, question.num_tries)
+                    self._give_up(question, error, question.num_failed)
                 elif wait_s:
                     return [self._put_it_off(question, wait_s)]
                 else:
                     again.append(question)
             case AskApart():
+                question.num_failed += not isinstance(error, CallerError)  # else who is at fault was only looked for
                 again.extend(question.halves())
             case AskLater(after_s):
                 question.waited_s += after_s
                 return [self._put_it_off(question, after_s)]
-            case GiveUp(final):
-                self._give_up(question, final, question.num_tries + 1 if question.has_spoken else None)
+            case GiveUp(final):  # another error than this one: it waited for too long, and was not asked
+                self._give_up(question, final, question.num_failed + (final is error))
         return []
 
-    def _give_up(self, question: OpenAsk, error: Exception, num_tries: int | None) -> None:
+    def _give_up(self, question: OpenAsk, error: Exception, num_tries: int) -> None:
         for slot in chain.from_iterable(self._with_twins(question)):
             numbers = Numbers(slot.number, slot.number)
             self._failures.give_up(

@@ -113,6 +113,25 @@ def test_by_default_the_one_bad_text_fails_the_job_by_its_number() -> None:
         reply(driven, refused(last, InvalidRequest("no")))
 
 
+def test_a_record_that_was_asked_in_vain_alone_and_with_others_says_how_often() -> None:
+    driven = machine(step(PLAIN, on_error=OnError.RETRY, retries=1))
+    [both] = embeds(driven.on_batch(Batch(["a", "bad"])))
+    [both] = embeds(reply(driven, refused(both, RequestFailed("no"))))
+    _, bad = embeds(reply(driven, refused(both, RequestFailed("no"))))
+    [bad] = embeds(reply(driven, refused(bad, RequestFailed("no"))))
+    with pytest.raises(RecordFailed, match="failed on record 2 after 4 tries: RequestFailed"):
+        reply(driven, refused(bad, RequestFailed("no")))
+
+
+def test_a_record_that_waited_for_too_long_was_tried_as_often_as_it_was_taken() -> None:
+    driven = machine(step(PLAIN, on_error=OnError.RETRY, retries=3))
+    [request] = embeds(driven.on_batch(Batch(["a"])))
+    for error in (EngineLost("ended"), EngineLost("ended")):
+        [request] = embeds(reply(driven, refused(request, error)))
+    with pytest.raises(RecordFailed, match="failed on record 1 after 2 tries: NoEngine"):
+        reply(driven, refused(request, NoEngine("starting", retry_after_s=1_000_000.0)))
+
+
 def test_an_engine_that_starts_is_waited_for_and_a_lost_one_asked_again() -> None:
     driven = machine(step(PLAIN, on_error=OnError.RETRY, retries=1))
     [request] = embeds(driven.on_batch(Batch(["a", "b"])))
