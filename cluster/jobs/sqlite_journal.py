@@ -58,10 +58,12 @@ class SqliteJournal:
         """
         self._path = path
         self._seen_path = path.with_name(f"{path.name}.seen")
+        self._wal, self._kept_wal = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-wal.kept"))
         self._max_ended = max_ended
         with self._translated():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             self._check_private()
+            self._put_wal_back()
             self._db = sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
         try:
             with self._translated():
@@ -105,15 +107,29 @@ class SqliteJournal:
 
     def _close_keeping_wal(self) -> None:
         """Close what is damaged: SQLite takes what it can read of the -wal into the file, and would remove the rest."""
-        wal, kept = (self._path.with_name(f"{self._path.name}{suffix}") for suffix in ("-wal", "-wal.kept"))
         with self._translated():
-            if wal.exists():
-                os.replace(wal, kept)
+            if self._wal.exists():
+                os.replace(self._wal, self._kept_wal)
             try:
                 self._db.close()
             finally:
-                if kept.exists():
-                    os.replace(kept, wal)
+                if self._kept_wal.exists():
+                    os.replace(self._kept_wal, self._wal)
+
+    def _put_wal_back(self) -> None:
+        """Do what is left to do of `_close_keeping_wal` where one was killed in the middle of it."""
+        if not self._kept_wal.exists():
+            return
+        with closing(sqlite3.connect(self._path, timeout=0.0, isolation_level=None)) as db:
+            try:  # the lock: who has it may be about to put the -wal back
+                db.execute("PRAGMA locking_mode = EXCLUSIVE")
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorname in ("SQLITE_BUSY", "SQLITE_LOCKED"):
+                    raise
+            except sqlite3.DatabaseError:
+                pass  # nobody can use it, and opening it says so
+        os.replace(self._kept_wal, self._wal)  # only now: closing removes what stands there
 
     def __enter__(self) -> Self:
         return self
@@ -125,7 +141,7 @@ class SqliteJournal:
 
     def _check_private(self) -> None:
         """Refuse a file that another user could have written: the code in it is run as this user's."""
-        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
+        for path in (self._path, self._wal, self._kept_wal):
             if not path.exists():
                 continue
             found = path.stat()

@@ -1,8 +1,15 @@
 """A damaged journal is mended: what is whole stays, what may have gone on never begins again, the files stay."""
 
+import os
 import shutil
+import sqlite3
+import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
+from types import BuiltinFunctionType, FrameType, ModuleType
 
 import msgspec
 import pytest
@@ -226,3 +233,63 @@ def test_whatever_is_damaged_no_job_that_was_over_changes_and_none_begins_again(
             num_saved.append(len(here))
             check(kept, here, mending)
     assert sum(num_saved) / len(num_saved) > NUM_JOBS / 3
+
+
+def changes_files(called: object) -> bool:
+    match called:
+        case BuiltinFunctionType(__name__="close", __self__=whose):
+            return isinstance(whose, sqlite3.Connection)
+        case BuiltinFunctionType(__name__=name, __self__=ModuleType()):
+            return name in ("open", "replace", "unlink", "sendfile", "connect")
+        case _:
+            return False
+
+
+def killed_before(number: int, work: Callable[[], object]) -> bool:
+    """Do `work` in a process that is killed before the file operation `number`; return whether it came to that."""
+    child = os.fork()
+    if child == 0:
+        left = iter(range(number))
+
+        def count_down(_: FrameType, event: str, called: object) -> None:
+            if event == "c_call" and changes_files(called) and next(left, None) is None:
+                os._exit(1)
+
+        try:
+            sys.setprofile(count_down)
+            work()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+
+
+@pytest.mark.parametrize("in_wal", [True, False], ids=["the -wal is damaged", "a page is damaged"])
+def test_mending_that_is_killed_at_any_file_operation_ends_as_one_that_is_not(tmp_path: Path, in_wal: bool) -> None:
+    """No job is lost that was whole, the damaged files are kept, once or twice, and nothing else is left."""
+    made = tmp_path / "made" / "jobs.db"
+    made.parent.mkdir()
+    if in_wal:
+        write_killed(made)
+        shutil.rmtree(made.with_name("at-work"))
+        damaged_content = flip_bit(made.with_name("jobs.db-wal"))
+    else:
+        write(made)
+        zero_page(made, leaf_of_jobs(made))
+        damaged_content = made.read_bytes()
+    whole = tmp_path / "whole" / "jobs.db"
+    shutil.copytree(made.parent, whole.parent)
+    assert mend_journal(whole, NOW_S) is not None
+    expected = found(whole)
+    for number in count():
+        path = tmp_path / str(number) / "jobs.db"
+        shutil.copytree(made.parent, path.parent)
+        was_killed = killed_before(number, partial(mend_journal, path, NOW_S))
+        mend_journal(path, NOW_S)
+        assert found(path) == expected, f"killed before the file operation {number}"
+        left = {file.name for file in path.parent.iterdir() if file.is_file() and ".damaged-" not in file.name}
+        aside = [file.read_bytes() for file in path.parent.glob("jobs.db.damaged-*")]
+        assert damaged_content in aside, f"killed before the file operation {number}"
+        assert left == {"jobs.db", "jobs.db.seen"}, f"killed before the file operation {number}"
+        if not was_killed:
+            assert number > 10
+            return
