@@ -87,6 +87,7 @@ def _amount(demand: Demand) -> str:
     parts = [f"{demand.cpus:g} CPUs"] if demand.cpus else []
     parts += [f"{demand.gpus:g} GPUs"] if demand.gpus else []
     parts += [f"{megabytes(demand.gpu_memory_bytes)} of GPU"] if demand.gpu_memory_bytes else []
+    parts += [f"type {demand.gpu_type}"] if demand.gpu_type else []
     parts += [megabytes(demand.memory_bytes)] if demand.memory_bytes else []
     parts += [f"{name}={value}" for name, value in demand.labels]
     return ", ".join(parts) or "nothing reserved"

@@ -67,24 +67,30 @@ class Handle:
         gpus: float = 0.0,
         memory_bytes: int = 0,
         gpu_memory_bytes: int = 0,
+        gpu_type: str = "",
         labels: Mapping[str, str] = _NO_LABELS,
     ) -> Self:
         """Reserve this much on a node for each instance of the last step; a flow that fits nowhere gets NoRoom.
 
         `gpus`: 0.5 is half of a device, 1.5 a whole one and half of another. `gpu_memory_bytes`: on each GPU that is
-        taken; without `gpus`, on one that is shared. `labels`: only nodes that have all of them are taken. In the
-        step's function, `sage.devices()` says which GPUs are its own.
+        taken; without `gpus`, on one that is shared. `gpu_type`: what the name of each GPU that is taken holds, in any
+        case of letters. `labels`: only nodes that have all of them are taken. In the step's function, `sage.devices()`
+        says which GPUs are its own.
 
         >>> import sage
         >>> big = sage.Flow("f").from_collection("ab").map(str.upper).with_resources(cpus=0.5, memory_bytes=2**20)
-        >>> big = big.with_resources(gpus=0.5, gpu_memory_bytes=2**33, labels={"zone": "a"})
+        >>> big = big.with_resources(gpus=0.5, gpu_type="h100", labels={"zone": "a"})
         """
         try:
             asked = {"cpus": cpus, "gpus": gpus, "memory_bytes": memory_bytes, "gpu_memory_bytes": gpu_memory_bytes}
-            demand = msgspec.convert({**asked, "labels": labels_from_mapping(labels)}, Demand)
+            of_which = {"gpu_type": gpu_type, "labels": labels_from_mapping(labels)}
+            demand = msgspec.convert({**asked, **of_which}, Demand)
         except (ValueError, TypeError, AttributeError) as error:
             do = 'For example: with_resources(cpus=0.5, memory_bytes=2**30, labels={"zone": "a"}).'
             raise refusal(f"with_resources: {error}", do) from error
+        if gpu_type and not demand.takes_gpu:
+            what = f'with_resources(gpu_type="{gpu_type}") asks for no GPU'
+            raise refusal(what, "Say also how much of one: gpus=1, gpus=0.5 or gpu_memory_bytes=2**33.")
         self._builder.change(self._number, demand=demand)
         return self
 

@@ -112,6 +112,7 @@ BAD: dict[str, Callable[[Any], object]] = {
     "resources are never negative": lambda s: s.map(str).with_resources(cpus=-1),
     "never infinite": lambda s: s.map(str).with_resources(gpus=float("inf")),
     "gpu_memory_bytes=-1": lambda s: s.map(str).with_resources(gpu_memory_bytes=-1),
+    "asks for no GPU": lambda s: s.map(str).with_resources(gpu_type="h100"),
     "got `float` - at `$.memory_bytes`": lambda s: s.map(str).with_resources(memory_bytes=HALF_A_BYTE),
     "got `bool` - at `$.labels": lambda s: s.map(str).with_resources(labels=NO_TEXTS),
     "with_resources: 'str' object": lambda s: s.map(str).with_resources(labels=WRONG),
