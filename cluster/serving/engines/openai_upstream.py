@@ -98,7 +98,7 @@ class Upstream:
 
     async def at_root(self, path: str, body: object) -> bytes:
         """Return what the server answers beside `/v1`; raises NoSuchPath where there is nothing."""
-        root = self.where.removesuffix("/v1")
+        root = self._url.removesuffix("/v1")
         async with self._answer("POST", path, body, _SHORT_PATIENCE, root) as answer:
             return await self._body(answer, _MAX_SHORT_BYTES)
 
