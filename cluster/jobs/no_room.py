@@ -31,6 +31,7 @@ def amounts(demand: Demand) -> str:
     parts += [_gpus(demand)] if demand.takes_gpu else []
     parts += [f"{number(demand.memory_bytes)} bytes of memory"] if demand.memory_bytes else []
     parts += [f"the label {name}={value}" for name, value in demand.labels]
+    parts += ["a node without another of it"] if demand.anti_affinity else []
     return " and ".join(parts) or "nothing"
 
 

@@ -49,6 +49,7 @@ def _part(task: TaskSpec) -> Part:
         chain.demand,
         asks=tuple(dict.fromkeys(model for step in chain.steps if (model := _model_of(step)))),
         beside=tuple(_neighbours(task)),
+        apart=f"{chain.id} of {task.job_id}" if chain.demand.anti_affinity else "",
     )
 
 

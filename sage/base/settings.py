@@ -154,6 +154,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     gpu_memory_bytes: Annotated[int, Meta(ge=0, description="memory on each of its GPUs")] = 0
     gpu_type: Annotated[str, Meta(description="what the name of its GPUs holds: `h100`")] = ""
     labels: Annotated[tuple[str, ...], Meta(description="labels that its node must have: `zone=a`")] = ()
+    anti_affinity: Annotated[bool, Meta(description="whether each replica has a node without another of it")] = False
     max_iteration_s: Annotated[
         float, Meta(gt=0, description="seconds an iteration of it may last; then it counts as hung and is started anew")
     ] = 10.0

@@ -90,4 +90,5 @@ def _amount(demand: Demand) -> str:
     parts += [f"type {demand.gpu_type}"] if demand.gpu_type else []
     parts += [megabytes(demand.memory_bytes)] if demand.memory_bytes else []
     parts += [f"{name}={value}" for name, value in demand.labels]
+    parts += ["each on a node of its own"] if demand.anti_affinity else []
     return ", ".join(parts) or "nothing reserved"

@@ -69,13 +69,14 @@ class Handle:
         gpu_memory_bytes: int = 0,
         gpu_type: str = "",
         labels: Mapping[str, str] = _NO_LABELS,
+        anti_affinity: bool = False,
     ) -> Self:
         """Reserve this much on a node for each instance of the last step; a flow that fits nowhere gets NoRoom.
 
         `gpus`: 0.5 is half of a device, 1.5 a whole one and half of another. `gpu_memory_bytes`: on each GPU that is
         taken; without `gpus`, on one that is shared. `gpu_type`: what the name of each GPU that is taken holds, in any
-        case of letters. `labels`: only nodes that have all of them are taken. In the step's function, `sage.devices()`
-        says which GPUs are its own.
+        case of letters. `labels`: only nodes that have all of them are taken. `anti_affinity`: no two instances of the
+        step share a node. In the step's function, `sage.devices()` says which GPUs are its own.
 
         >>> import sage
         >>> big = sage.Flow("f").from_collection("ab").map(str.upper).with_resources(cpus=0.5, memory_bytes=2**20)
@@ -83,7 +84,7 @@ class Handle:
         """
         try:
             asked = {"cpus": cpus, "gpus": gpus, "memory_bytes": memory_bytes, "gpu_memory_bytes": gpu_memory_bytes}
-            of_which = {"gpu_type": gpu_type, "labels": labels_from_mapping(labels)}
+            of_which = {"gpu_type": gpu_type, "labels": labels_from_mapping(labels), "anti_affinity": anti_affinity}
             demand = msgspec.convert({**asked, **of_which}, Demand)
         except (ValueError, TypeError, AttributeError) as error:
             do = 'For example: with_resources(cpus=0.5, memory_bytes=2**30, labels={"zone": "a"}).'

@@ -33,7 +33,8 @@ _OF_PROCESSES = ("port", "python", "kv_cache_bytes")
 _OF_ADAPTERS = ("adapter_slots",)
 _NUMBERS = ("replicas", "cpus", "memory_bytes", "gpus", "gpu_memory_bytes", "max_iteration_s", "start_timeout_s")
 _OPTIONS = (*_NUMBERS, *_OF_SERVERS, *_OF_PROCESSES, *_OF_ADAPTERS, *_OF_SHARING)
-_KEYS = ("model", "name", "role", "device", "gpu_type", "label", "adapter", *_OPTIONS)
+_OF_NODES = ("gpu_type", "anti_affinity")
+_KEYS = ("model", "name", "role", "device", *_OF_NODES, "label", "adapter", *_OPTIONS)
 _MANY = ("role", "label", "adapter")
 _START_TIMEOUT_S = 120.0
 _SERVER_START_TIMEOUT_S = 600.0  # a large model takes minutes to load and to compile
@@ -149,7 +150,7 @@ def _settings(text: str, kind: str, target: str, values: dict[str, list[str]]) -
         "roles": [_known(role, _ROLES, f"engine {text!r}", "role") for role in values.get("role", [])],
     }
     table |= {"labels": values.get("label", []), "adapters": adapters_from_texts(values.get("adapter", []), text)}
-    table |= {key: values[key][0] for key in ("device", "gpu_type", *_OPTIONS) if key in values}
+    table |= {key: values[key][0] for key in ("device", *_OF_NODES, *_OPTIONS) if key in values}
     try:
         return msgspec.convert(table, EngineSettings, strict=False)
     except msgspec.ValidationError as error:
@@ -284,6 +285,7 @@ def _demand(settings: EngineSettings, where: str) -> Demand:
         settings.gpu_memory_bytes,
         settings.gpu_type,
         labels_from_mapping(labels),
+        settings.anti_affinity,
     )
 
 
