@@ -278,6 +278,10 @@ def _demand(settings: EngineSettings, where: str) -> Demand:
         if not (name and equals):
             raise ConfigInvalid(f"{where}: {label!r} is not NAME=VALUE", "For example: zone=a", param="labels")
         labels[name] = value
+    if settings.gpu_type and not (settings.gpus or settings.gpu_memory_bytes):
+        what = f"{where}: gpu_type={settings.gpu_type} asks for no GPU"
+        do = "Say also how much of one: gpus=1, gpus=0.5 or gpu_memory_bytes=8589934592."
+        raise ConfigInvalid(what, do, param="gpu_type")
     return Demand(
         settings.cpus,
         settings.gpus,

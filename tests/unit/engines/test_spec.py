@@ -101,6 +101,7 @@ def test_replicas_have_ids_of_their_own() -> None:
         ("openai:http://me:secret@h,model=m", "no place for a password"),
         ("openai:http://h,model=m,max_running=0", "max_running"),
         ("simulated:h100,max_running=3", "are of engines reached by HTTP"),
+        ("simulated:h100,gpu_type=h100", "asks for no GPU"),
     ],
 )
 def test_what_cannot_be_understood_is_refused_with_a_suggestion(text: str, says: str) -> None:
