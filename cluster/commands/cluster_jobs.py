@@ -244,14 +244,11 @@ def _run(
     *,
     json: bool,
 ) -> None:
-    from cluster.commands.run import show_result
+    from cluster.commands.run import show_result, waited_for
     from sage.flow.run import run_on_cluster
 
-    try:
+    with waited_for():
         result = run_on_cluster(cluster, graph, timeout_s=timeout_s, checkpoint=kept, resume=resume.value)
-    except KeyboardInterrupt as stop:
-        print("\n".join(["cancelled", *getattr(stop, "__notes__", ())]), file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from stop
     show_result(graph.name, result, json=json)
 
 

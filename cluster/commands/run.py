@@ -1,6 +1,8 @@
 """Run a flow of a Python file, or explain how it would run. Knows nothing of how flows run."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +20,7 @@ from cluster.commands.checkpoint_options import (
     checkpoint_of,
 )
 from cluster.commands.show import INTERRUPTED, Json, cache_line, calls_line, print_json
+from sage.base.errors import JobTimeout
 
 if TYPE_CHECKING:
     from sage.flow.graph import Graph
@@ -54,12 +57,25 @@ def run(
     from sage.flow.run import run_graph
 
     ensure_models(_models_to_pull(graph))
-    try:
+    with waited_for():
         result = run_graph(graph, address, timeout_s=timeout_s, progress=None, checkpoint=kept, resume=resume.value)
+    show_result(graph.name, result, json=json)
+
+
+@contextmanager
+def waited_for() -> Iterator[None]:
+    """Within it an interrupt ends the command once the job is cancelled, and a job that takes too long says which
+    option gives it more time; raises JobTimeout."""
+    try:
+        yield
     except KeyboardInterrupt as stop:
         print("\n".join(["cancelled", *getattr(stop, "__notes__", ())]), file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from stop
-    show_result(graph.name, result, json=json)
+    except JobTimeout as late:
+        told = JobTimeout(late.what, "Give it more time by --timeout-s, or leave that out.", param="timeout_s")
+        for note in getattr(late, "__notes__", ()):
+            told.add_note(note)
+        raise told from late
 
 
 def show_result(flow_name: str, result: "JobResult", *, json: bool) -> None:

@@ -149,3 +149,15 @@ def test_modules_beside_the_file_can_be_imported(tmp_path: Path, capsys: pytest.
     )
     assert main(["run", str(path), "--explain"]) == 0
     assert "flow beside" in capsys.readouterr().out
+
+
+def test_a_flow_that_takes_too_long_says_by_which_option_it_has_more_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "endless.py"
+    path.write_text("import sage\nflow = sage.Flow('endless')\nflow.ticks(0.01).map(str).for_each(len)\n")
+    assert main(["run", str(path), "--timeout-s", "0.2"]) != 0
+    said = capsys.readouterr().err
+    assert "did not end within 0.2 s and was cancelled" in said
+    assert "--timeout-s" in said
+    assert "timeout_s=" not in said
