@@ -127,8 +127,7 @@ class RemoteFile:
                 if file is not None:
                     file.close()
             if not self._is_kept and self._names:
-                with suppress(Exception):  # what cannot be removed stays, and does no harm
-                    self._system.rm(self._parts, recursive=True)
+                self._remove_parts()
 
     def has_parts(self) -> bool:
         """Say whether all that was kept is there."""
@@ -179,6 +178,13 @@ class RemoteFile:
         except Exception as error:
             if not self._is_closed:
                 raise unwritable(self.path, error) from error
+        finally:
+            if self._is_closed and not self._is_kept:
+                self._remove_parts()  # one that came after the whole
+
+    def _remove_parts(self) -> None:
+        with suppress(Exception):  # what cannot be removed stays, and does no harm
+            self._system.rm(self._parts, recursive=True)
 
     def _put_in_place(self) -> None:
         """Move the whole file to where it belongs: others see all of it, or what was there before."""

@@ -1,7 +1,7 @@
 """Files at URLs as sinks: whole at a good end, gone on with from a checkpoint, in memory and on a disk by fsspec."""
 
 import gzip
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +14,7 @@ from sage.base.errors import RecordFailed, SinkUnwritable
 from sage.flow.connectors.parquet_sink import ParquetSink
 from sage.flow.connectors.text_sinks import CsvSink, TextSink
 from sage.flow.ports import Written
+from sage.flow.remote_file import begin_remote
 from sage.flow.sinks import JsonLinesSink
 
 KINDS: dict[str, tuple[Any, list[Any]]] = {
@@ -178,6 +179,36 @@ def test_a_part_that_a_lost_run_brings_late_is_not_taken_for_that_of_the_next(pl
     third.close(complete=True)
     assert read(f"{place}/a.txt") == ["one", "two", "three"]
     assert names(place) == ["a.txt"]
+
+
+class Slow:
+    """A store in which the next file takes so long to open that `meanwhile` happens."""
+
+    def __init__(self, system: Any, meanwhile: Callable[[], object]) -> None:
+        self._system = system
+        self._meanwhile = [meanwhile]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._system, name)
+
+    def open(self, path: str, mode: str) -> Any:
+        while self._meanwhile:
+            self._meanwhile.pop()()
+        return self._system.open(path, mode)
+
+
+def test_a_part_that_is_on_its_way_while_the_whole_takes_its_place_does_not_stay(place: str) -> None:
+    url = f"{place}/a.txt"
+    file = begin_remote(url)
+    file.write(b"one")
+    file.written()
+    file.write(b" two")
+    later = file.written()
+    file._system = Slow(file._system, lambda: file.close(complete=True))
+    assert later.settle is not None
+    later.settle()
+    assert names(place) == ["a.txt"]
+    assert fsspec.open(url).open().read() == b"one two"
 
 
 def test_any_part_that_is_gone_is_said_when_it_is_gone_on_with(place: str) -> None:
