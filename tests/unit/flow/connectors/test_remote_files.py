@@ -208,7 +208,7 @@ def test_a_part_that_is_on_its_way_while_the_whole_takes_its_place_does_not_stay
     assert later.settle is not None
     later.settle()
     assert names(place) == ["a.txt"]
-    assert fsspec.open(url).open().read() == b"one two"
+    assert read(url) == ["one two"]
 
 
 def test_any_part_that_is_gone_is_said_when_it_is_gone_on_with(place: str) -> None:
