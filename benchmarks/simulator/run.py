@@ -110,12 +110,13 @@ class Replayed:
     """Of adapters, by all engines."""
 
     def parted(self) -> tuple["Replayed", tuple[Outcome, ...]]:
-        """Return the same with chat's outcomes alone, and those of texts."""
+        """Return the same with chat's outcomes alone, until its last end, and the outcomes of texts."""
         texts = tuple(outcome for outcome in self.outcomes if outcome.arrival.texts)
         if not texts:
             return self, ()
         chat = tuple(outcome for outcome in self.outcomes if not outcome.arrival.texts)
-        return dataclasses.replace(self, outcomes=chat), texts
+        ended_s = max((outcome.end_s or 0.0 for outcome in chat), default=0.0)
+        return dataclasses.replace(self, outcomes=chat, duration_s=ended_s), texts
 
 
 class TraceSizing:

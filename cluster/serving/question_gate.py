@@ -15,14 +15,14 @@ class QuestionGate:
         self._offer = offer
         self._quotas = quotas
 
-    def refusal(self, question: TokenizerQuestion, now_s: float, *, is_served: bool, num_open: int) -> SageError | None:
-        """Return why a question cannot be asked now; else its tenant is charged. `num_open` are not answered yet.
+    def refusal(self, question: TokenizerQuestion, now_s: float, *, num_open: int | None) -> SageError | None:
+        """Return why a question cannot be asked now; else its tenant is charged.
 
-        `is_served`: an engine that is up has its model.
+        `num_open`: those that the engine it would go to has not answered yet; None: none that is up has its model.
         """
-        if not is_served:
+        if num_open is None:
             return self._offer.absent(question.model)
         if num_open >= MAX_OPEN_QUESTIONS:
-            what = f"{num_open} questions about tokenizers are open already, as many as may"
+            what = f"{num_open} questions about its tokenizer are open already at the engine, as many as may"
             return Overloaded(what, f"Try again in {RETRY_S:g} s.", retry_after_s=RETRY_S)
         return self._quotas.let_ask(question.tenant, now_s)

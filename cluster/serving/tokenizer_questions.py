@@ -18,8 +18,10 @@ AnswerTo = Callable[[TokenizerAnswer], object]
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
+    """`answer_to`: None once it was withdrawn. It stays in its place: its engine has it still."""
+
     engine_id: EngineId
-    answer_to: AnswerTo
+    answer_to: AnswerTo | None
 
 
 class TokenizerQuestions:
@@ -50,9 +52,10 @@ class TokenizerQuestions:
     def ask(self, question: TokenizerQuestion, answer_to: AnswerTo) -> None:
         """Have an engine answer; a refusal comes within the call."""
         assert question.id not in self._asked, question.id
-        engine_id = self._engine_for(question.model)
+        num_open = self._open_at(question.model)
+        engine_id = min(num_open, key=num_open.__getitem__, default=None)
         error = self._closed() or self._gate.refusal(
-            question, self._clock.monotonic_s(), is_served=engine_id is not None, num_open=len(self)
+            question, self._clock.monotonic_s(), num_open=None if engine_id is None else num_open[engine_id]
         )
         if error is not None:
             answer_to(Failed(question.id, Failure.of(error)))
@@ -63,23 +66,27 @@ class TokenizerQuestions:
 
     def withdraw(self, request_id: RequestId) -> None:
         """Give the answer to nobody any more; unknown ids are passed over."""
-        self._asked.pop(request_id, None)
+        if (asked := self._asked.get(request_id)) is not None:
+            self._asked[request_id] = _Asked(asked.engine_id, None)
 
     def answered(self, engine_id: EngineId, answer: TokenizerAnswer) -> None:
         """Pass an answer on; one that nobody waits for any more, or of another engine, is passed over."""
         asked = self._asked.get(answer.request_id)
         if asked is not None and asked.engine_id == engine_id:
             del self._asked[answer.request_id]
-            asked.answer_to(answer)
+            if asked.answer_to is not None:
+                asked.answer_to(answer)
 
     def lost(self, engine_id: EngineId) -> None:
         """Answer what an engine that is gone was asked."""
         failure = Failure.of(EngineLost(f"engine {engine_id!r} is gone, which was asked for tokens", "Try again."))
         for request_id in [id for id, asked in self._asked.items() if asked.engine_id == engine_id]:
-            self._asked.pop(request_id).answer_to(Failed(request_id, failure))
+            answer_to = self._asked.pop(request_id).answer_to
+            if answer_to is not None:
+                answer_to(Failed(request_id, failure))
 
-    def _engine_for(self, model: str) -> EngineId | None:
-        """Return the engine with the fewest open questions of those that are up and have `model`."""
+    def _open_at(self, model: str) -> dict[EngineId, int]:
+        """Return how many questions each engine has that is up and has `model`."""
         num_open = {
             engine_id: 0
             for engine_id, held in self._links.items()
@@ -88,4 +95,4 @@ class TokenizerQuestions:
         for asked in self._asked.values():
             if asked.engine_id in num_open:
                 num_open[asked.engine_id] += 1
-        return min(num_open, key=num_open.__getitem__, default=None)
+        return num_open

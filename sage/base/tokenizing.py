@@ -8,7 +8,7 @@ from sage.base.inference import ChatMessage, Failed
 MAX_TOKENIZED_CHARS = 1024 * 1024  # of a question in all: the longest contexts there are, several times
 MAX_DETOKENIZED = 256 * 1024  # tokens of a question
 
-MAX_OPEN_QUESTIONS = 64  # at once, of one shell or engine; each is a matter of milliseconds
+MAX_OPEN_QUESTIONS = 64  # at once, of one engine; most are a matter of milliseconds
 
 
 class TokenizeText(msgspec.Struct, frozen=True, tag="tokenize_text", forbid_unknown_fields=True):

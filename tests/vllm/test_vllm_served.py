@@ -87,7 +87,7 @@ def test_a_gateway_streams_what_its_vllm_says_and_counts_it(gateway: Command) ->
             client.chat.completions.create(
                 model="tiny",
                 messages=[{"role": "user", "content": "hello"}],
-                max_tokens=24,
+                max_tokens=96,  # vLLM says together what whoever reads was too slow for
                 seed=3,
                 stream=True,
                 stream_options={"include_usage": True},
@@ -96,7 +96,7 @@ def test_a_gateway_streams_what_its_vllm_says_and_counts_it(gateway: Command) ->
         whole = client.completions.create(model="tiny", prompt="Once upon a time", max_tokens=5)
     usage = chunks[-1].usage
     assert usage is not None
-    assert 1 <= usage.completion_tokens <= 24
+    assert 1 <= usage.completion_tokens <= 96
     assert sum(bool(chunk.choices and chunk.choices[0].delta.content) for chunk in chunks) > 2
     assert whole.usage is not None
     assert whole.usage.completion_tokens <= 5

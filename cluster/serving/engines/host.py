@@ -147,7 +147,8 @@ def serve(engine: Engine, parent: Parent, turns: Turns) -> None:
     untold: list[TokenizerAnswer] = []
     turns.begin()
     while True:
-        wait_s = None if unsent or said or untold else engine.due_in_s()
+        due_in_s = 0.0 if engine.tokenizer.has_questions() else engine.due_in_s()
+        wait_s = None if unsent or said or untold else due_in_s
         turns.end()
         orders = parent.orders(wait_s, or_room=bool(unsent or said or untold))
         turns.begin()

@@ -55,6 +55,9 @@ class ServerTokenizer:
             self._num_open -= 1
         return answers
 
+    def has_questions(self) -> bool:
+        return False  # the server works on them
+
     async def close(self) -> None:
         """End what is open, on the loop's thread; nobody is answered any more."""
         for task in tuple(self._tasks):

@@ -19,7 +19,11 @@ class TokenizerDesk(Protocol):
         ...
 
     def answers(self) -> list[TokenizerAnswer]:
-        """Return what was answered since the last call."""
+        """Return what was answered since the last call; at most one question is worked on within a call."""
+        ...
+
+    def has_questions(self) -> bool:
+        """Say whether `answers` has something to work on at once."""
         ...
 
 

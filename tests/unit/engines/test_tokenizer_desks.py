@@ -165,3 +165,13 @@ def test_a_server_that_hangs_is_asked_so_many_times_at_once_and_no_more(server: 
             engine.tokenizer.ask(TokenizeText(RequestId(f"q{number}"), "m", "ab"))
         [refusal] = engine.tokenizer.answers()
     assert (refusal.request_id, failure(refusal)[0]) == (f"q{MAX_OPEN_QUESTIONS}", "SAGE-2201")
+
+
+def test_questions_are_worked_on_one_at_a_time(desk: OwnDesk) -> None:
+    for name in ("a", "b"):
+        desk.ask(TokenizeText(RequestId(name), CARD.name, "hello"))
+    told = []
+    while desk.has_questions():
+        told.append([answer.request_id for answer in desk.answers()])
+    assert told == [["a"], ["b"]]
+    assert desk.answers() == []

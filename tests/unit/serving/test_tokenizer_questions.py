@@ -99,11 +99,28 @@ def test_no_more_are_open_at_once_than_may_be(stage: Stage) -> None:
     link = stage.link()
     ask(stage, *(question(f"q{number}") for number in range(MAX_OPEN_QUESTIONS)))
     assert codes(ask(stage, question("one-more"))) == ["SAGE-2201"]
-    stage.shell.questions.withdraw(RequestId("q0"))
-    assert codes(ask(stage, question("fits"))) == []
-    link.say(tokens("q0"))  # nobody waits for it any more
+    stage.shell.questions.withdraw(RequestId("q0"))  # the engine works on it still
+    assert codes(ask(stage, question("two-more"))) == ["SAGE-2201"]
+    link.say(tokens("q0"))
     stage.come(link)
+    assert codes(ask(stage, question("fits"))) == []
     assert len(stage.shell.questions) == MAX_OPEN_QUESTIONS
+
+
+def test_those_open_at_one_engine_take_no_place_at_another(stage: Stage) -> None:
+    for engine in (chat_engine(), embed_engine()):
+        stage.link(engine)
+    ask(stage, *(question(f"q{number}") for number in range(MAX_OPEN_QUESTIONS)))
+    assert codes(ask(stage, question("one-more"), question("e", model="embed"))) == ["SAGE-2201"]
+
+
+def test_a_question_that_was_given_up_is_answered_to_nobody_when_its_engine_is_lost(stage: Stage) -> None:
+    link = stage.link()
+    answers = ask(stage, question("q"))
+    stage.shell.questions.withdraw(RequestId("q"))
+    link.say(HostLost(lost()))
+    stage.come(link)
+    assert (answers, len(stage.shell.questions)) == ([], 0)
 
 
 def test_a_closed_plane_answers_what_is_open_and_refuses_the_rest(stage: Stage) -> None:
@@ -119,7 +136,7 @@ def test_a_question_counts_as_one_request_of_its_tenant_and_no_tokens() -> None:
     gate = Plane(("chat",), tenants=(terms,)).questions
 
     def refusal(tenant: str, now_s: float) -> str | None:
-        error = gate.refusal(question("q", tenant=tenant), now_s, is_served=True, num_open=0)
+        error = gate.refusal(question("q", tenant=tenant), now_s, num_open=0)
         return None if error is None else error.code
 
     assert [refusal("small", 0.0) for _ in range(3)] == [None, None, "SAGE-2208"]
@@ -149,4 +166,4 @@ def test_a_loop_waits_for_the_answer_as_long_as_it_is_told() -> None:
         await plane.close()
         return answer, num_open
 
-    assert asyncio.run(main()) == (Tokenized(RequestId("q"), (1, 2), 2048), 0)
+    assert asyncio.run(main()) == (Tokenized(RequestId("q"), (1, 2), 2048), 1)

@@ -186,3 +186,13 @@ def test_what_was_measured_at_a_load_that_nothing_was_fitted_to_is_foretold() ->
 
 def _end_s(outcome: Outcome) -> float:
     return outcome.end_s or 0.0
+
+
+def test_texts_that_are_embedded_after_chat_has_ended_change_none_of_its_figures() -> None:
+    alone = replay(chat(4.0, 10.0), setup())
+    late = Arrival(10.0, 8_000, 0, texts=(500,) * 16, service_class=ServiceClass.BATCH)
+    both = replay(Trace("late", (*chat(4.0, 10.0).arrivals, replace(late, at_s=alone.duration_s + 0.1))), setup())
+    parted, texts = both.parted()
+    assert both.duration_s > alone.duration_s + 0.1
+    assert (parted.duration_s, parted.busy_s) == (alone.duration_s, pytest.approx(alone.busy_s))
+    assert len(texts) == 1
