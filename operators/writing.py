@@ -10,7 +10,7 @@ from operators.state import Prefix, StepState
 from sage.base.errors import InternalError, SageError, SinkUnwritable
 from sage.flow.graph import OnError, Step
 from sage.flow.ports import ResumableSink, ResumableWriter, Sink, SinkWriter, Written
-from sage.flow.shares import share_of
+from sage.flow.shares import check_beside, share_of
 
 
 class Writing:
@@ -55,6 +55,7 @@ class Writing:
         kept = {number: position for number, position in state.heard if number % num == own}
         if state.fixed is not None:
             kept[own] = state.fixed  # as it was kept until 2026-11-24, of one instance
+        check_beside(self._share(own), own, kept)
         for number, position in sorted(kept.items(), key=_number_of):
             self._resume(number, position, state.grown if number == own else ())
         if own not in kept and len(state.grown):

@@ -58,7 +58,7 @@ class SqliteJournal:
         """
         self._path = path
         self._seen_path = path.with_name(f"{path.name}.seen")
-        self._wal, self._kept_wal = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-wal.kept"))
+        self._wal, self._kept_wal = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-wal.aside"))
         self._max_ended = max_ended
         with self._translated():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

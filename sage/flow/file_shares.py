@@ -2,6 +2,7 @@
 
 import glob
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sage.base.errors import SinkUnwritable
@@ -37,17 +38,21 @@ class FileShares:
     pattern: str
     num_shares: int
 
-    def check(self) -> None:
+    def check(self, own: int | None = None, kept: Collection[int] = ()) -> None:
         """Raise SinkUnwritable where a file is there that only a run of more instances can have written.
 
-        Whoever reads all files of the pattern would take it for one of this run.
+        Whoever reads all files of the pattern would take it for one of this run. `own`: look only at those that would
+        be dealt to this instance, which goes on with the shares `kept` and knows of no others.
         """
         if INSTANCE not in self.pattern:
             return
         pattern, names = _there(self.pattern)
         numbered = re.compile("([0-9]+)".join(map(re.escape, pattern.split(INSTANCE, 1))).replace(*_AGAIN))
-        older = (name for name in names if (of := numbered.fullmatch(name)) and int(of[1]) >= self.num_shares)
-        if (found := next(older, None)) is not None:
+        for found in names:
+            number = int(of[1]) if (of := numbered.fullmatch(found)) else -1
+            is_others = own is not None and number % self.num_shares != own
+            if number < self.num_shares or number in kept or is_others:
+                continue
             raise SinkUnwritable(
                 f"{found} is there, of a run with more than {self.num_shares} instances: with the files of this run it "
                 "would look like one of them",

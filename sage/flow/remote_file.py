@@ -15,7 +15,8 @@ from contextlib import suppress
 from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
 
-from sage.base.errors import SinkUnwritable, SourceUnreadable
+from sage.base.errors import SageError, SinkUnwritable, SourceUnreadable
+from sage.base.full_disk import disk_full, is_full
 from sage.flow.files import file_system
 from sage.flow.kept_position import position_as
 from sage.flow.packing import packer_of
@@ -96,7 +97,7 @@ class RemoteFile:
         while self._there:
             self._there.popleft().close()
         if len_tail := self._tail.tell():
-            self._tail.flush()
+            self._flush_tail()
             self._here[len(self._names)] = self._tail
             self._names.append(f"{len(self._names):08d}-{self._token}")
             self._len_bytes += len_tail
@@ -107,12 +108,15 @@ class RemoteFile:
     def rewrite(self, make: Callable[[IO[bytes], IO[bytes]], None]) -> None:
         """Have `make(source, target)` turn what was written into what `close` puts in its place.
 
-        Raises SinkUnwritable.
+        Raises SinkUnwritable, DiskFull.
         """
         with self._whole() as source:
             self._made = TemporaryFile()  # noqa: SIM115 - closed at the end
-            make(source, self._made)
-            self._made.flush()
+            try:
+                make(source, self._made)
+                self._made.flush()
+            except OSError as error:
+                raise unwritable(self.path, error) from error
 
     def close(self, *, complete: bool) -> None:
         """Put the file in its place, and remove its parts unless they are kept."""
@@ -125,7 +129,8 @@ class RemoteFile:
             self._is_closed = True
             for file in (self._tail, self._made, *self._here.values(), *self._there):
                 if file is not None:
-                    file.close()
+                    with suppress(OSError):  # what a full disk refused is flushed once more; it is wanted no more
+                        file.close()
             if not self._is_kept and self._names:
                 self._remove_parts()
 
@@ -153,6 +158,12 @@ class RemoteFile:
         num_before = self._before[-1][1] if self._before else 0
         mine = ((self._token, len(self._names)),) if len(self._names) > num_before else ()
         return Parts(self.partial, (*self._before, *mine), self._len_bytes, self._crc)
+
+    def _flush_tail(self) -> None:
+        try:
+            self._tail.flush()
+        except OSError as error:
+            raise unwritable(self.path, error) from error
 
     def _append(self, data: bytes) -> None:
         try:
@@ -268,8 +279,10 @@ def _writable(url: str) -> tuple[Any, str]:
         raise SinkUnwritable(error.what, error.do) from error
 
 
-def unwritable(path: str, error: Exception) -> SinkUnwritable:
-    """Return what to tell users of a store that refuses."""
+def unwritable(path: str, error: Exception) -> SageError:
+    """Return what to tell users of a store, or a disk of this machine, that refuses: DiskFull where room would help."""
+    if is_full(error):
+        return disk_full(path, error)
     return SinkUnwritable(
         f"{path} cannot be written: {error}", "Check the URL, what it needs, and your right to write."
     )

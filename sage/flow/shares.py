@@ -1,8 +1,10 @@
 """Which sinks several instances can write, and what each of them writes. Knows no sink."""
 
+from collections.abc import Collection
 from typing import Any, Protocol, runtime_checkable
 
 from sage.flow.check_numbers import Fault
+from sage.flow.file_shares import FileShares
 from sage.flow.ports import SharedSink, Sink
 
 
@@ -18,6 +20,13 @@ class Unshared(Protocol):
 def share_of(sink: Sink[Any], number: int, num_shares: int) -> Sink[Any]:
     """Return what one instance writes of `sink`; a sink that has no shares is whole."""
     return sink.share(number, num_shares) if isinstance(sink, SharedSink) else sink
+
+
+def check_beside(share: Sink[Any], own: int, kept: Collection[int]) -> None:
+    """Raise SinkUnwritable where a run of more instances left what `own`, which has `kept`, knows nothing of."""
+    beside = getattr(share, "beside", None)
+    if isinstance(beside, FileShares):
+        beside.check(own, kept)
 
 
 def fault_of_sharing(sink: object) -> Fault | None:

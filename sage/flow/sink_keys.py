@@ -38,12 +38,24 @@ class KeyOf:
 
 
 def plain(value: Any) -> Hashable:
-    """Return a key that is the same in every process for equal values; texts and their UTF-8 bytes are one key."""
+    """Return a key that is the same in every process for equal values; texts and their UTF-8 bytes are one key.
+
+    So are all values of a type of which it is not known when two of them are equal.
+
+    >>> plain(memoryview(b"k")) == plain(bytearray(b"k")) == plain("k")
+    True
+    >>> plain({"a": 1}) == plain({"b": 2})
+    True
+    """
     if isinstance(value, str):
         return value.encode("utf-8", "surrogatepass")
     if isinstance(value, tuple):
         return tuple(map(plain, value))
-    return value if value is None or isinstance(value, _PLAIN) else repr(value).encode("utf-8", "surrogatepass")
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    if type(value).__module__ == "numpy" and callable(item := getattr(value, "item", None)):
+        return plain(item())
+    return value if value is None or isinstance(value, _PLAIN) else type(value).__name__.encode()
 
 
 _PLAIN = (bytes, int, float, Decimal, UUID, date, time, timedelta)

@@ -127,6 +127,10 @@ def instances(sink: Sink[Any], num: int, saved: Sequence[StepState] | None) -> l
     return written
 
 
+def write(case: Case, writing: Writing, numbers: Sequence[int]) -> None:
+    writing.run([case.record(number) for number in numbers], None, None)
+
+
 def kill(written: Sequence[Writing]) -> None:
     for writing in written:
         writing.close(complete=False)
@@ -302,3 +306,30 @@ def test_a_file_of_a_run_with_more_instances_is_not_left_among_those_of_this_one
         put(f"{folder}/[a]{num}/out-{num}.txt", "old\n")
         with pytest.raises(SinkUnwritable, match=rf"out-{num}.txt is there, of a run with more than {num} instances"):
             instances(TextSink(pattern), num, None)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_files_of_more_instances_that_no_checkpoint_knows_are_not_taken_for_those_of_this_run(
+    name: str, tmp_path: Path
+) -> None:
+    case = FILES[name](str(tmp_path))
+    two = instances(case.sink, 2, None)
+    for number, each in enumerate(two):
+        write(case, each, [number])
+    saved = checkpoint(two)
+    kill(two)
+    four = instances(case.sink, 4, saved)
+    for number, each in enumerate(four):
+        write(case, each, [2 + number])
+    for each in four[2:]:
+        each.close(complete=True)  # before the next checkpoint: the two others are killed
+    kill(four[:2])
+    with pytest.raises(SinkUnwritable, match="of a run with more than 2 instances"):
+        instances(case.sink, 2, saved)
+    for path in there(case.files)[-2:]:
+        Path(path).unlink()
+    again = instances(case.sink, 2, saved)
+    for number, each in enumerate(again):
+        write(case, each, [2 + number, 4 + number])
+        each.close(complete=True)
+    assert case.numbers(2) == [0, 1, 2, 3, 4, 5]
