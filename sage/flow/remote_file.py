@@ -80,7 +80,7 @@ class RemoteFile:
         self._made: IO[bytes] | None = None
         self._here: dict[int, IO[bytes]] = {}
         self._there: deque[IO[bytes]] = deque()
-        self._is_closed = False
+        self._is_whole = self._is_closed = False
 
     def write(self, data: bytes) -> None:
         """Append, packed where the file's name says so; raises SinkUnwritable where this machine's disk refuses."""
@@ -124,7 +124,7 @@ class RemoteFile:
             if complete:
                 self._append(self._packed())
                 self._put_in_place()
-                self._is_kept = False
+                self._is_kept, self._is_whole = False, True
         finally:
             self._is_closed = True
             for file in (self._tail, self._made, *self._here.values(), *self._there):
@@ -182,16 +182,18 @@ class RemoteFile:
         """Bring parts to their place; on any thread. What fails is tried at the next checkpoint."""
         try:
             for number, file in list(self._here.items()):
+                if self._is_whole:
+                    return
                 if self._is_closed:
-                    return  # the whole is there
+                    raise SinkUnwritable(f"{self.path} was given up before what a checkpoint counts on was there")
                 self._put(file, self._part(number))
                 self._there.append(self._here.pop(number))
         except Exception as error:
-            if not self._is_closed:
-                raise unwritable(self.path, error) from error
+            if not self._is_whole:
+                raise error if isinstance(error, SageError) else unwritable(self.path, error) from error
         finally:
-            if self._is_closed and not self._is_kept:
-                self._remove_parts()  # one that came after the whole
+            if self._is_whole:
+                self._remove_parts()  # one that came after it
 
     def _remove_parts(self) -> None:
         with suppress(Exception):  # what cannot be removed stays, and does no harm

@@ -216,6 +216,17 @@ def test_a_part_that_is_on_its_way_while_the_whole_takes_its_place_does_not_stay
     assert read(url) == ["one two"]
 
 
+def test_a_part_that_is_given_up_before_it_is_there_is_in_no_checkpoint(place: str) -> None:
+    """What settles without an error is counted on: a run that went on from it would find the part gone."""
+    file = begin_remote(f"{place}/a.txt")
+    file.write(b"one")
+    before = file.written()
+    file.close(complete=False)
+    assert before.settle is not None
+    with pytest.raises(SinkUnwritable, match="was given up"):
+        before.settle()
+
+
 def write_and_keep(file: RemoteFile, data: bytes) -> None:
     file.write(data)
     file.written()
