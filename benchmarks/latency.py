@@ -198,6 +198,8 @@ def _run_on(cluster: Cluster, flow: sage.Flow, ended: Collected[Ages | None]) ->
 def ages_of(way: str, outcome: object, num_records: int) -> list[float]:
     """Return the ages of all records; raises InternalError."""
     if isinstance(outcome, list):
+        if len(outcome) != num_records + 1:
+            raise InternalError(f"{way}: of {num_records + 1:,} records {len(outcome):,} came")
         return outcome
     if not isinstance(outcome, tuple) or len(outcome[0]) != num_records + 1:
         raise InternalError(f"{way}: of {num_records + 1} records not all came")

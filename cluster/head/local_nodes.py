@@ -122,7 +122,10 @@ class LocalNodes(Actor[EndLocalNodes | KillNode | LeaveNode]):
         tail = child.process.log_tail()
         child.process.close()
         self._on_ended(name, how)
-        if self._is_ending or name in self._left:
+        if self._is_ending:
+            return
+        if name in self._left:
+            get_log().info("drained node has ended", node=name, how=how)
             return
         get_log().warning("node process ended", node=name, how=how, last_words=tail[-400:])
         if self._budget.allows(self.clock.monotonic_s()):

@@ -1,6 +1,7 @@
 """Names and addresses of hosts: which mean this machine alone. Knows no socket and no request."""
 
 import ipaddress
+import socket
 
 
 def is_loopback(host: str) -> bool:
@@ -20,12 +21,26 @@ def is_loopback(host: str) -> bool:
 def is_wildcard(host: str) -> bool:
     """Say whether an address means all interfaces: it can be listened at, and nobody reaches anything by it.
 
-    >>> [is_wildcard(host) for host in ("0.0.0.0", "::", "*", "10.0.0.1", "node.example")]
-    [True, True, True, False, False]
+    >>> [is_wildcard(host) for host in ("0.0.0.0", "::", "::ffff:0.0.0.0", "*", "0", "0x0")]
+    [True, True, True, True, True, True]
+    >>> [is_wildcard(host) for host in ("10.0.0.1", "::1", "node.example")]
+    [False, False, False]
     """
+    if host == "*":
+        return True
     try:
-        return host == "*" or ipaddress.ip_address(host).is_unspecified
+        address = ipaddress.ip_address(host)
     except ValueError:
+        return _is_zero(host)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_unspecified
+
+
+def _is_zero(host: str) -> bool:
+    """Say whether the C library takes it for 0.0.0.0: it knows shorter ways to write that."""
+    try:
+        return socket.inet_aton(host) == bytes(4)
+    except OSError:
         return False
 
 

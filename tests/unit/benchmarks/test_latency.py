@@ -53,7 +53,8 @@ def test_rivals_tell_the_age_of_every_record_across_two_processes(monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("place", "ages"), [(INSIDE, ([0.1] * 3, 1, 1)), (INSIDE, ([0.1] * 2, 1, 2)), (ACROSS, ([0.1] * 2, 1, 1))]
+    ("place", "ages"),
+    [(INSIDE, ([0.1] * 3, 1, 1)), (INSIDE, ([0.1] * 2, 1, 2)), (ACROSS, ([0.1] * 2, 1, 1)), (INSIDE, [0.1])],
 )
 def test_no_figure_is_given_where_records_are_missing_or_the_ends_are_elsewhere(place: str, ages: object) -> None:
     with pytest.raises(InternalError):

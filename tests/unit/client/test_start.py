@@ -22,6 +22,7 @@ def test_to_start_a_cluster_no_client_is_loaded() -> None:
         ("tcp://0.0.0.0:7077", "--address tcp://HOST:7077"),
         ("tcp://[::]:7077", "--address tcp://HOST:7077"),
         ("tcp://*:*", "--address tcp://HOST:*"),
+        ("tcp://0:7077", "--address tcp://HOST:7077"),
         ("ipc:///tmp/cluster.sock", "tcp://HOST:PORT"),
         ("7077", "tcp://HOST:PORT"),
     ],
