@@ -143,34 +143,42 @@ class RemoteCluster(AskedCluster):
         checkpoint: Checkpoint | None = None,
         resume: Resume = "auto",
         collects: bool = True,
+        shows: bool = True,
     ) -> SubmittedJob:
         """Start a flow, or go on with it; every node and the head must reach the folder of the checkpoints.
 
         Raises FlowInvalid, UnknownModel, NoRoom, CodeRefused, CheckpointUnusable and the like before anything runs.
 
-        Without `collects` what `collect()` brings does not come here: the head keeps the newest of it.
+        Without `collects` what `collect()` brings does not come here, and without `shows` what the job prints: the head
+        keeps the newest of it.
         """
         graph = flow if isinstance(flow, Graph) else flow.graph()
         resume = checked_resume(resume, checkpoint)
         keep = _keep_flow(checkpoint, resume) if checkpoint is not None else None
         try:
-            return self._submit(graph, self._shipping.code, keep, collects=collects)
+            return self._submit(graph, self._shipping.code, keep, collects=collects, shows=shows)
         except (CodeRefused, FlowInvalid) as refusal:
             if self._shipping.code_where_refused is None:
                 raise
             try:
-                return self._submit(graph, self._shipping.code_where_refused, keep, collects=collects)
+                return self._submit(graph, self._shipping.code_where_refused, keep, collects=collects, shows=shows)
             except CodeRefused:
                 raise refusal from None
 
     def _submit(
-        self, graph: Graph, code_of: Callable[[Graph, JobId], Code], keep: KeepFlow | None, *, collects: bool
+        self,
+        graph: Graph,
+        code_of: Callable[[Graph, JobId], Code],
+        keep: KeepFlow | None,
+        *,
+        collects: bool,
+        shows: bool,
     ) -> SubmittedJob:
         job_id = JobId(new_id("job", self._rng, num_chars=8))
         code = code_of(graph, job_id)
         outline = outline_from_plan(plan_from_graph(graph))
         collecting = Collecting(graph if collects else _EMPTY, self._shipping.unpack(graph))
-        subscription = Subscription(self._line, job_id, collects=bool(collecting), logs=True)
+        subscription = Subscription(self._line, job_id, collects=bool(collecting), logs=shows)
         board, desk = self._listening(subscription, collecting, self._show)
         try:
             self._line.ask(

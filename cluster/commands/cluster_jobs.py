@@ -69,7 +69,7 @@ def submit(
         if wait:
             _run(cluster, graph, timeout_s, kept, resume, json=json)
             return
-        job = cluster.submit(graph, checkpoint=kept, resume=resume.value, collects=False)
+        job = cluster.submit(graph, checkpoint=kept, resume=resume.value, collects=False, shows=False)
         if json:
             print_json({"job_id": job.id, "flow": graph.name, "status": job.status})
         else:

@@ -304,3 +304,12 @@ def test_a_flow_that_is_not_collected_from_is_submitted_so(tmp_path: Path) -> No
         assert [message.collects for message in head.heard if isinstance(message, SubmitFlow)] == [False]
     with pytest.raises(FlowInvalid, match="has not run yet"):
         _ = out.items
+
+
+@pytest.mark.parametrize("shows", [True, False])
+def test_what_a_job_prints_is_asked_for_only_where_it_is_shown(shows: bool, tmp_path: Path) -> None:
+    graph, _ = collecting_flow()
+    with cluster_of(tmp_path, lambda job_id: [state(job_id, JobStatus.FINISHED)]) as (head, cluster):
+        cluster.submit(graph, shows=shows).wait(DEADLINE_S)
+        asked = [type(message) for message in head.heard if isinstance(message, GetLogs | WatchJob)]
+    assert asked == ([GetLogs, WatchJob] if shows else [WatchJob])
