@@ -112,13 +112,10 @@ class KafkaWriter:
         refused: dict[int, Any] = {}
         with said_of_kafka(f"{self._where} cannot be written", SinkUnwritable):
             for at, parts in messages.items():
-                try:
-                    self._produce(at, parts, taken, refused)
-                except (TypeError, kafka().KafkaException) as error:
-                    if isinstance(error, kafka().KafkaException) and not _is_of_a_record(error.args[0]):
-                        raise
-                    refused[at] = error
+                self._send(at, parts, taken, refused)
             self._wait()
+            if len(refused) > 1:
+                refused = self._refused_alone(messages, refused, taken)
         if refused:
             raise self._refused(min(refused), refused[min(refused)], taken)
 
@@ -133,6 +130,29 @@ class KafkaWriter:
             except Exception as error:
                 raise self._refused(at, error, taken) from error
         return messages
+
+    def _refused_alone(
+        self, messages: Mapping[int, dict[str, Any]], refused: Collection[int], taken: set[int]
+    ) -> dict[int, Any]:
+        """Send once more, one by one, what brokers refused: they do so with whole sets of messages for one of them.
+
+        Return the first that is refused alone; those after it are sent by the next call.
+        """
+        alone: dict[int, Any] = {}
+        for at in sorted(refused):
+            self._send(at, messages[at], taken, alone)
+            self._wait()
+            if alone:
+                break
+        return alone
+
+    def _send(self, at: int, parts: dict[str, Any], taken: set[int], refused: dict[int, Any]) -> None:
+        try:
+            self._produce(at, parts, taken, refused)
+        except (TypeError, kafka().KafkaException) as error:
+            if isinstance(error, kafka().KafkaException) and not _is_of_a_record(error.args[0]):
+                raise
+            refused[at] = error
 
     def _produce(self, at: int, parts: dict[str, Any], taken: set[int], refused: dict[int, Any]) -> None:
         def delivered(error: Any, message: Any) -> None:

@@ -247,6 +247,32 @@ class RefusingBroker:
         return 0
 
 
+class RefusingSets(RefusingBroker):
+    """Refuses all that is sent together where it refuses one of them, as brokers do with sets of messages."""
+
+    def flush(self, limit_s: float) -> int:
+        sent, self._sent = self._sent, []
+        code = next((self.codes[value] for value, _ in sent if value in self.codes), None)
+        self.taken += [] if code else [value for value, _ in sent]
+        for _, on_delivery in sent:
+            on_delivery(ck.KafkaError(code) if code else None, None)
+        return 0
+
+
+def test_of_messages_that_a_broker_refuses_together_only_the_one_at_fault_is_named(servers: str) -> None:
+    writer: Any = KafkaSink(servers, "t").open()
+    writer._producer = RefusingSets(big=ck.KafkaError.MSG_SIZE_TOO_LARGE)
+    left = ["0", "1", "2", "big", "4"]
+    with pytest.raises(SinkUnwritable, match="was refused") as caught:
+        writer.write(left)
+    assert caught.value.at == 3
+    del left[3]
+    writer.write(left)
+    assert writer._producer.taken == ["0", "1", "2", "4"]
+    writer._producer = ck.Producer({})
+    writer.close(complete=False)
+
+
 def test_what_a_broker_refuses_of_a_batch_is_named_one_by_one_and_nothing_sent_twice(servers: str) -> None:
     writer: Any = KafkaSink(servers, "t").open()
     errors = ck.KafkaError
