@@ -2,11 +2,11 @@
 
 import multiprocessing
 from collections.abc import Callable
-from functools import partial
 from time import perf_counter
 from typing import Any
 
 from benchmarks.pace import SteadyPace
+from benchmarks.rivals.across_processes import form_across
 from benchmarks.rivals.rival_wanted import NUM_AHEAD, NUM_WARM_UP, Form, RivalWanted
 from benchmarks.wire_fields import PlainEvent, Tally, records_with
 from benchmarks.wire_wanted import WireWorkload
@@ -17,14 +17,7 @@ _fork = multiprocessing.get_context("fork")
 
 def prepare(asked: RivalWanted) -> Callable[[], Form] | None:
     """Return what makes a run ready; None where the workload is not known here."""
-    kind, _, what = asked.workload.partition("-")
-    match kind, what:
-        case "wire", _:
-            return partial(_wire, asked, WireWorkload(what))
-        case "latency", "across":
-            return partial(_latency, asked)
-        case _:
-            return None
+    return form_across(asked, _wire, _latency)
 
 
 def _wire(asked: RivalWanted, workload: WireWorkload) -> Form:

@@ -6,7 +6,6 @@ Imports nothing of SAGE.
 import multiprocessing
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -14,6 +13,7 @@ import msgspec
 import zmq
 
 from benchmarks.pace import SteadyPace
+from benchmarks.rivals.across_processes import form_across
 from benchmarks.rivals.rival_wanted import NUM_AHEAD, NUM_WARM_UP, Form, RivalWanted
 from benchmarks.wire_fields import Tally, records_with
 from benchmarks.wire_wanted import WireWorkload
@@ -35,14 +35,7 @@ class BareEvent(msgspec.Struct):
 
 def prepare(asked: RivalWanted) -> Callable[[], Form] | None:
     """Return what makes a run ready; None where the workload is not known here."""
-    kind, _, what = asked.workload.partition("-")
-    match kind, what:
-        case "wire", _:
-            return partial(_wire, asked, WireWorkload(what))
-        case "latency", "across":
-            return partial(_latency, asked)
-        case _:
-            return None
+    return form_across(asked, _wire, _latency)
 
 
 def _wire(asked: RivalWanted, workload: WireWorkload) -> Form:
