@@ -1,15 +1,28 @@
-"""Databases for tests: SQLite in a file, and a PostgreSQL server that the first test which asks for it starts."""
+"""What connectors are tested against: SQLite in a file, a PostgreSQL server, a simulated broker of Kafka.
+
+The server is started by the first test which asks for it.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import confluent_kafka as ck
 import pytest
 import sqlalchemy as sa
 
 from tests.unit.flow.connectors.postgres import postgres_server
 
 Database = tuple[str, Callable[..., None]]
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[str]:
+    """The address of a simulated broker, which lives within a client."""
+    client = ck.Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1})
+    (broker,) = client.list_topics(timeout=10).brokers.values()
+    yield f"{broker.host}:{broker.port}"
+    client.flush(0)
 
 
 @pytest.fixture(scope="session")

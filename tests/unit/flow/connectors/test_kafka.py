@@ -1,7 +1,6 @@
 """Topics of Kafka as sources and sinks, against the mock cluster of its client: real sockets, a simulated broker."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -21,15 +20,6 @@ from sage.flow.guarantees import guarantees_of
 from tests.unit.flow.connectors.reading import Counted, FailsOnceKept
 
 NUM_PARTITIONS = 4  # of every topic of the mock cluster
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[str]:
-    """The address of a simulated broker, which lives within a client."""
-    client = ck.Producer({"bootstrap.servers": "none", "test.mock.num.brokers": 1})
-    (broker,) = client.list_topics(timeout=10).brokers.values()
-    yield f"{broker.host}:{broker.port}"
-    client.flush(0)
 
 
 @pytest.fixture
@@ -225,74 +215,6 @@ def test_a_record_that_a_function_or_a_broker_refuses_is_set_aside_alone_and_all
     assert "too large" in letters["3"].error.lower()
     assert letters["9"].error == "IndexError: no such key"
     assert "in key_of" in letters["9"].traceback, "it shows the user's line"
-
-
-class RefusingBroker:
-    """A client whose broker takes all messages but some; `taken` are values in their order."""
-
-    def __init__(self, **codes: int) -> None:
-        self.codes = codes
-        self.taken: list[str] = []
-        self._sent: list[tuple[str, Any]] = []
-
-    def produce(self, topic: str, *, value: str, on_delivery: Any) -> None:
-        self._sent.append((value, on_delivery))
-
-    def flush(self, limit_s: float) -> int:
-        sent, self._sent = self._sent, []
-        for value, on_delivery in sent:
-            code = self.codes.get(value)
-            self.taken += [] if code else [value]
-            on_delivery(ck.KafkaError(code) if code else None, None)
-        return 0
-
-
-class RefusingSets(RefusingBroker):
-    """Refuses all that is sent together where it refuses one of them, as brokers do with sets of messages."""
-
-    def flush(self, limit_s: float) -> int:
-        sent, self._sent = self._sent, []
-        code = next((self.codes[value] for value, _ in sent if value in self.codes), None)
-        self.taken += [] if code else [value for value, _ in sent]
-        for _, on_delivery in sent:
-            on_delivery(ck.KafkaError(code) if code else None, None)
-        return 0
-
-
-def test_of_messages_that_a_broker_refuses_together_only_the_one_at_fault_is_named(servers: str) -> None:
-    writer: Any = KafkaSink(servers, "t").open()
-    writer._producer = RefusingSets(big=ck.KafkaError.MSG_SIZE_TOO_LARGE)
-    left = ["0", "1", "2", "big", "4"]
-    with pytest.raises(SinkUnwritable, match="was refused") as caught:
-        writer.write(left)
-    assert caught.value.at == 3
-    del left[3]
-    writer.write(left)
-    assert writer._producer.taken == ["0", "1", "2", "4"]
-    writer._producer = ck.Producer({})
-    writer.close(complete=False)
-
-
-def test_what_a_broker_refuses_of_a_batch_is_named_one_by_one_and_nothing_sent_twice(servers: str) -> None:
-    writer: Any = KafkaSink(servers, "t").open()
-    errors = ck.KafkaError
-    writer._producer = RefusingBroker(
-        b=errors.MSG_SIZE_TOO_LARGE, d=errors.INVALID_RECORD, x=errors.NOT_LEADER_FOR_PARTITION
-    )
-    left = list("abcde")
-    for at in (1, 2):
-        with pytest.raises(SinkUnwritable, match="was refused") as caught:
-            writer.write(left)
-        assert caught.value.at == at
-        del left[at]
-    writer.write(left)
-    writer.write(["a"])
-    assert writer._producer.taken == ["a", "c", "e", "a"]
-    with pytest.raises(SinkUnwritable, match="cannot be written") as caught:
-        writer.write(["x", "y"])
-    assert caught.value.at is None
-    writer._producer = ck.Producer({})
-    writer.close(complete=False)
 
 
 def test_a_function_that_raises_fails_the_job_at_its_record(servers: str) -> None:
