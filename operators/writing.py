@@ -90,9 +90,7 @@ class Writing:
             except SinkUnwritable as error:
                 if error.at is None or (self._step.on_error is not OnError.DEAD_LETTER and error.raised is None):
                     raise
-                number, at = numbers.pop(error.at), error.at
-                self._failures.give_up(self._step, error.raised or error, [values[at]], Numbers(number, number))
-                values = [*values[:at], *values[at + 1 :]]
+                values, numbers = self._without((error, *error.others), values, numbers)
             except SageError:
                 raise
             except Exception as error:  # noqa: BLE001 - a user's own sink may raise anything
@@ -101,6 +99,19 @@ class Writing:
             else:
                 break
         return values, None, None
+
+    def _without(
+        self, refused: Sequence[SinkUnwritable], values: Sequence[Any], numbers: Sequence[int]
+    ) -> tuple[list[Any], list[int]]:
+        """Give up the records that are refused; return the others, and their numbers."""
+        by_place = {error.at: error for error in refused}
+        left: list[int] = []
+        for at, number in enumerate(numbers):
+            if (error := by_place.get(at)) is None:
+                left.append(at)
+            else:
+                self._failures.give_up(self._step, error.raised or error, [values[at]], Numbers(number, number))
+        return [values[at] for at in left], [numbers[at] for at in left]
 
     def advance(self, watermark_s: float | None) -> tuple[None, float | None]:
         """Time changes nothing here."""

@@ -129,12 +129,14 @@ class SourceUnreadable(CallerError):
 class SinkUnwritable(CallerError):
     """A sink that cannot be opened or written. `at`: which of the records given is why; the others can be written.
 
-    `raised`: what a function of the user's raised on that record.
+    `raised`: what a function of the user's raised on that record. `others`: errors of more records of the batch that
+    are refused, each with its `at`; what is in neither can be written.
     """
 
     code = "SAGE-1303"
     at: int | None = None
     raised: Exception | None = None
+    others: "tuple[SinkUnwritable, ...]" = ()
 
 
 class JobCancelled(CallerError):

@@ -12,6 +12,7 @@ from sage.flow.check_numbers import Fault
 from sage.flow.file_shares import FileShares, fault_of_path, path_of_share
 from sage.flow.json_form import NoJsonForm, encoded_line, encoded_lines
 from sage.flow.ports import Repeats, Written
+from sage.flow.refused import first_refused
 from sage.flow.whole_file import WholeFile, begin_whole, resume_whole
 
 T = TypeVar("T")
@@ -167,18 +168,19 @@ class JsonLinesWriter:
         self._file.close(complete=complete)
 
     def _not_json(self, records: Sequence[object]) -> SinkUnwritable:
+        refused: dict[int, SinkUnwritable] = {}
         for at, record in enumerate(records):
             try:
                 encoded_line(self._encoder, record)
             except NoJsonForm as error:
                 number = self._num_written + at + 1
-                refused = SinkUnwritable(
+                refused[at] = SinkUnwritable(
                     f"record {number} for {self._file.path} has no JSON form: {error}; it is {record!r:.200}",
                     "Map it to a dict, a dataclass or a Struct of plain values first, or set it aside: "
                     'on_error("dead_letter").',
                 )
-                refused.at = at
-                return refused
+        if refused:
+            return first_refused(refused)
         return SinkUnwritable(f"a record for {self._file.path} changed while it was written")
 
 

@@ -3,8 +3,10 @@
 What comes again, since a run goes on from a checkpoint, is there twice: a reader knows it by its key or its content.
 """
 
+from bisect import bisect
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 from sage.base.errors import SinkUnwritable
@@ -18,6 +20,7 @@ from sage.flow.connectors.kafka_client import (
     why,
 )
 from sage.flow.json_form import NoJsonForm, encoded
+from sage.flow.refused import first_refused, refused_alone
 from sage.flow.sink_keys import KeyOf
 
 Content = str | bytes | None
@@ -104,47 +107,42 @@ class KafkaWriter:
     def write(self, records: Sequence[object]) -> None:
         """Send all and wait until the brokers have them; raises SinkUnwritable.
 
-        Where one record is why, the next call has all others, and sends those of them that were not taken yet.
+        Where records are refused for themselves, the next call has all others, and sends those that were not taken yet.
         """
         taken, self._taken = self._taken, set()
-        messages = self._messages(records, taken)
+        messages, refused = self._messages(records, taken)
         self._failed = None
-        refused: dict[int, Any] = {}
-        with said_of_kafka(f"{self._where} cannot be written", SinkUnwritable):
-            for at, parts in messages.items():
-                self._send(at, parts, taken, refused)
-            self._wait()
-            if len(refused) > 1:
-                refused = self._refused_alone(messages, refused, taken)
+        if not refused:
+            with said_of_kafka(f"{self._where} cannot be written", SinkUnwritable):
+                refused = self._sent(messages, taken, list(messages))
+                if len(refused) > 1:  # brokers refuse whole sets of messages for one of them
+                    refused = refused_alone(sorted(refused), partial(self._sent, messages, taken))
         if refused:
-            raise self._refused(min(refused), refused[min(refused)], taken)
+            places = sorted(refused)
+            self._taken = {at - bisect(places, at) for at in taken}
+            raise first_refused({at: self._refused(error) for at, error in refused.items()})
 
-    def _messages(self, records: Sequence[object], taken: Collection[int]) -> dict[int, dict[str, Any]]:
-        """Return the parts of all before any is sent, but of those that are `taken`."""
+    def _messages(
+        self, records: Sequence[object], taken: Collection[int]
+    ) -> tuple[dict[int, dict[str, Any]], dict[int, Any]]:
+        """Return the parts of all but those that are `taken`, before any is sent; and why some have none."""
         messages: dict[int, dict[str, Any]] = {}
+        refused: dict[int, Any] = {}
         for at, record in enumerate(records):
-            if at in taken:
-                continue
-            try:
-                messages[at] = self._sink.form_of(record)
-            except Exception as error:
-                raise self._refused(at, error, taken) from error
-        return messages
+            if at not in taken:
+                try:
+                    messages[at] = self._sink.form_of(record)
+                except Exception as error:  # noqa: BLE001 - a function of the user's may raise anything
+                    refused[at] = error
+        return messages, refused
 
-    def _refused_alone(
-        self, messages: Mapping[int, dict[str, Any]], refused: Collection[int], taken: set[int]
-    ) -> dict[int, Any]:
-        """Send once more, one by one, what brokers refused: they do so with whole sets of messages for one of them.
-
-        Return the first that is refused alone; those after it are sent by the next call.
-        """
-        alone: dict[int, Any] = {}
-        for at in sorted(refused):
-            self._send(at, messages[at], taken, alone)
-            self._wait()
-            if alone:
-                break
-        return alone
+    def _sent(self, messages: Mapping[int, dict[str, Any]], taken: set[int], part: Sequence[int]) -> dict[int, Any]:
+        """Send some, wait until the brokers have them, and return those that they refuse."""
+        refused: dict[int, Any] = {}
+        for at in part:
+            self._send(at, messages[at], taken, refused)
+        self._wait()
+        return refused
 
     def _send(self, at: int, parts: dict[str, Any], taken: set[int], refused: dict[int, Any]) -> None:
         try:
@@ -169,17 +167,14 @@ class KafkaWriter:
             self._wait()
             self._producer.produce(self._sink.topic, on_delivery=delivered, **parts)
 
-    def _refused(self, at: int, error: Any, taken: Collection[int]) -> SinkUnwritable:
-        """Return what says which record is refused; those after it have another number in the next call."""
-        self._taken = {each - (each > at) for each in taken if each != at}
+    def _refused(self, error: Any) -> SinkUnwritable:
         if isinstance(error, SinkUnwritable):
-            refused = error
-        else:
-            refused = SinkUnwritable(
-                f"a record for {self._where} was refused: {why(error)}", "Map such records to less, or set them aside."
-            )
-            refused.raised = None if _is_of_kafka(error) else error
-        refused.at = at
+            return error
+        refused = SinkUnwritable(
+            f"a record for {self._where} was refused: {why(error)}", "Map such records to less, or set them aside."
+        )
+        refused.raised = None if _is_of_kafka(error) else error
+        refused.__cause__ = error if isinstance(error, Exception) else None
         return refused
 
     def close(self, *, complete: bool) -> None:

@@ -4,7 +4,7 @@ Writing the same again leaves the table as it was, so that a run which begins ag
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from sage.flow.connectors.databases import engine_for, said_of, shown
 from sage.flow.connectors.extras import library
 from sage.flow.connectors.rows import check_columns, rows_from_records
 from sage.flow.ports import Repeats
+from sage.flow.refused import each_of, first_refused, refused_alone
 from sage.flow.sink_keys import KeyOf
 
 _MAX_TRIES = 3
@@ -106,25 +107,28 @@ class SqlWriter:
         """Let go: each batch was committed."""
         self._engine.dispose()
 
+    def key_of(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(row.get(name) for name in self._key)
+
     def _last_of_each_key(self, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Return rows as they are after all of them: no statement of a database takes one key twice."""
         merged: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-        for at, row in enumerate(rows):
-            key = tuple(row.get(name) for name in self._key)
-            if None in key:
-                refused = SinkUnwritable(
-                    f"a record for {self._where} lacks its key ({', '.join(self._key)}): {dict(row)!r:.200}",
-                    "Give every record its key: rows without would be there twice when they are written again.",
-                )
-                refused.at = at
-                raise refused
-            try:
-                merged[key] = {**merged[key], **row} if key in merged else row
-            except TypeError as error:
-                refused = SinkUnwritable(f"a record for {self._where} has a key that cannot be one: {key!r:.200}")
-                refused.at = at
-                raise refused from error
+        for key, row in zip(each_of(rows, self._checked_key), rows, strict=True):
+            merged[key] = {**merged[key], **row} if key in merged else row
         return list(merged.values())
+
+    def _checked_key(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        key = self.key_of(row)
+        if None in key:
+            raise SinkUnwritable(
+                f"a record for {self._where} lacks its key ({', '.join(self._key)}): {dict(row)!r:.200}",
+                "Give every record its key: rows without would be there twice when they are written again.",
+            )
+        try:
+            hash(key)
+        except TypeError as error:
+            raise SinkUnwritable(f"a record for {self._where} has a key that cannot be one: {key!r:.200}") from error
+        return key
 
     def _upsert(self, names: Sequence[str]) -> Any:
         """Return the statement that puts in rows of these columns, or changes those of the same key."""
@@ -139,40 +143,42 @@ class SqlWriter:
         changed = {name: statement.excluded[name] for name in others}
         return statement.on_conflict_do_update(index_elements=list(self._key), set_=changed)
 
-    def _commit(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _commit(self, rows: Iterable[Mapping[str, Any]]) -> None:
         alchemy = library("sqlalchemy", "sql")
-        alike: defaultdict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
-        for row in rows:
-            alike[tuple(sorted(row))].append(row)
-        statements = [(self._upsert(names), rows) for names, rows in alike.items()]
+        statements = self.statements(rows)
         for num_left in reversed(range(_MAX_TRIES)):
             try:
                 with self._engine.begin() as connection:
-                    for statement, rows in statements:
-                        connection.execute(statement, rows)
+                    for statement, alike in statements:
+                        connection.execute(statement, alike)
                 return
             except alchemy.exc.DBAPIError as error:
                 if not (error.connection_invalidated and num_left):  # lost on the way: written again, it is the same
                     raise
 
+    def statements(self, rows: Iterable[Mapping[str, Any]]) -> list[tuple[Any, list[Mapping[str, Any]]]]:
+        """Return a statement for all rows of the same columns, with these."""
+        alike: defaultdict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
+        for row in rows:
+            alike[tuple(sorted(row))].append(row)
+        return [(self._upsert(names), rows) for names, rows in alike.items()]
+
     def _find(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Try rows one by one, each as those before it leave its key, and take all back; raises SinkUnwritable."""
-        so_far: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+        """Try rows, each as those before it leave its key, and take all back; raises SinkUnwritable."""
         with self._engine.connect() as connection, connection.begin() as whole:
-            for at, row in enumerate(rows):
-                key = tuple(row[name] for name in self._key)
-                so_far[key] = {**so_far.get(key, {}), **row}
-                try:
-                    connection.execute(self._upsert(sorted(so_far[key])), so_far[key])
-                except Exception as error:
-                    if not _is_of_a_record(error):
-                        raise
-                    why = str(getattr(error, "orig", None) or error).strip()
-                    what = f"{self._where} cannot be written: {why:.400}; it is {dict(row)!r:.200}"
-                    refused = SinkUnwritable(what, "Map records to what the table takes, or set such ones aside.")
-                    refused.at = at
-                    raise refused from error
+            if self._dialect == "sqlite":
+                connection.exec_driver_sql("BEGIN")  # else its first savepoint is the transaction, and stays
+            refused = refused_alone(range(len(rows)), _Trial(self, connection, rows))
             whole.rollback()
+        if refused:
+            raise first_refused({at: self._refused(rows[at], why) for at, why in refused.items()})
+
+    def _refused(self, row: Mapping[str, Any], error: Exception) -> SinkUnwritable:
+        why = str(getattr(error, "orig", None) or error).strip()
+        what = f"{self._where} cannot be written: {why:.400}; it is {dict(row)!r:.200}"
+        refused = SinkUnwritable(what, "Map records to what the table takes, or set such ones aside.")
+        refused.__cause__ = error
+        return refused
 
     def _found(self, name: str) -> Any:
         alchemy = library("sqlalchemy", "sql")
@@ -184,6 +190,33 @@ class SqlWriter:
             known = ", ".join(found.columns.keys())
             raise SinkUnwritable(f"{self._where} has no column {', '.join(missing)}", f"It has {known}.")
         return found
+
+
+class _Trial:
+    """Puts rows in as far as they are taken, within a transaction."""
+
+    def __init__(self, writer: SqlWriter, connection: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._writer = writer
+        self._connection = connection
+        self._rows = rows
+        self._so_far: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+
+    def __call__(self, part: Sequence[int]) -> dict[int, Exception]:
+        """Put in the rows of these numbers, or none of them: then all have the error."""
+        changed: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+        for at in part:
+            key = self._writer.key_of(self._rows[at])
+            changed[key] = {**changed.get(key, self._so_far.get(key, {})), **self._rows[at]}
+        try:
+            with self._connection.begin_nested():
+                for statement, alike in self._writer.statements(changed.values()):
+                    self._connection.execute(statement, alike)
+        except Exception as error:
+            if not _is_of_a_record(error):
+                raise
+            return dict.fromkeys(part, error)
+        self._so_far |= changed
+        return {}
 
 
 def _is_of_a_record(error: Any) -> bool:

@@ -12,6 +12,7 @@ from sage.flow.connectors.rows import check_columns, rows_from_records
 from sage.flow.file_shares import FileShares, fault_of_path, path_of_share
 from sage.flow.kept_position import position_as
 from sage.flow.ports import Repeats, Written
+from sage.flow.refused import each_of
 from sage.flow.whole_file import WholeFile, begin_whole, resume_whole
 
 
@@ -49,12 +50,11 @@ class TextWriter:
 
     def write(self, records: Sequence[object]) -> None:
         """Append; raises SinkUnwritable where the disk refuses, or a record is no line."""
-        lines: list[bytes] = []
+        path = self._file.path
         try:
-            for record in records:
-                lines.append(_line(record, self._file.path))  # noqa: PERF401 - which was refused is how many there are
-        except SinkUnwritable as error:
-            error.at = len(lines)
+            lines = [_line(record, path) for record in records]
+        except SinkUnwritable:
+            each_of(records, lambda record: _line(record, path))
             raise
         self._file.write(b"".join(lines))
 
@@ -124,12 +124,7 @@ class CsvSink:
         try:
             return self._lines(rows)
         except SinkUnwritable:
-            for at, row in enumerate(rows):
-                try:
-                    self._lines([row])
-                except SinkUnwritable as error:
-                    error.at = at
-                    raise
+            each_of(rows, lambda row: self._lines([row]))
             raise
 
     def _lines(self, rows: Sequence[Sequence[object]]) -> bytes:

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import event
 
 import sage
 from sage.base.errors import FlowInvalid, RecordFailed, SinkUnwritable, SourceUnreadable
@@ -192,6 +193,50 @@ def test_rows_that_the_table_refuses_are_set_aside_one_by_one(database_url: str)
         (1, "b", None),
         (2, "c", 3),
     ]
+
+
+@pytest.mark.parametrize("bad", [(0,), (999,), (3, 4), tuple(range(0, 1000, 100)), tuple(range(990, 1000))], ids=len)
+def test_rows_at_fault_are_found_by_halves_and_the_batch_is_one_transaction(
+    database_url: str, bad: tuple[int, ...]
+) -> None:
+    execute(database_url, "CREATE TABLE people (id INTEGER PRIMARY KEY, name VARCHAR(9) NOT NULL)")
+    writer = SqlSink(database_url, "people", ("id",)).open()
+    statements: list[str] = []
+
+    @event.listens_for(writer._engine, "before_cursor_execute")
+    def count(connection: Any, cursor: Any, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    rows = [{"id": at, "name": None if at in bad else "x"} for at in range(1000)]
+    with pytest.raises(SinkUnwritable, match="cannot be written") as caught:
+        writer.write(rows)
+    assert tuple(error.at for error in (caught.value, *caught.value.others)) == bad
+    assert execute(database_url, "SELECT * FROM people") == []
+    num_puts = sum(statement.startswith("INSERT") for statement in statements)
+    assert num_puts <= 2 + len(bad) * 2 * 10, "1,000 rows are halved ten times"
+    statements.clear()
+    writer.write([row for row in rows if row["id"] not in bad])
+    assert sum(statement.startswith("INSERT") for statement in statements) == 1
+    assert execute(database_url, "SELECT count(*) FROM people")[0][0] == 1000 - len(bad)
+    writer.close(complete=True)
+
+
+def test_a_row_that_only_those_before_it_make_bad_is_the_one_that_is_refused(database_url: str) -> None:
+    execute(database_url, "CREATE TABLE t (id INTEGER PRIMARY KEY, mail VARCHAR(9) UNIQUE, name VARCHAR(9) NOT NULL)")
+    writer = SqlSink(database_url, "t", ("id",)).open()
+    rows: list[Any] = [
+        {"id": 1, "mail": "a", "name": "x"},
+        {"id": 2, "mail": "a", "name": "x"},
+        {"id": 3, "mail": "c", "name": None},
+        {"id": 3, "mail": "d"},
+        {"id": 1, "mail": "e"},
+    ]
+    with pytest.raises(SinkUnwritable) as caught:
+        writer.write(rows)
+    assert [error.at for error in (caught.value, *caught.value.others)] == [1, 2, 3]
+    writer.write([rows[0], rows[4]])
+    assert [tuple(row) for row in execute(database_url, "SELECT * FROM t")] == [(1, "e", "x")]
+    writer.close(complete=True)
 
 
 @pytest.mark.parametrize("value", [{1}, 1 << 80, "\udc80", object()], ids=["set", "huge", "surrogate", "object"])
