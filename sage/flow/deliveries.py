@@ -79,17 +79,21 @@ class Deliveries(Handle, Generic[T_co]):
     def write_parquet(self, path: Path, *, schema: "pa.Schema | None" = None) -> Ending:
         """End the stream in a Parquet file, a row a record, which appears, whole, when the job ends well.
 
-        Records are dicts, dataclasses or Structs. `schema` is a pyarrow Schema; without it the first records say what
-        it is. Until the end, rows lie beside the file in Arrow's format. Needs the extra `arrow`.
+        Records are dicts, dataclasses or Structs. `schema` is a pyarrow Schema, which each record has to fit; a type
+        that Parquet has no form for, a dictionary too, is refused. Without it the first records say what it is. Until
+        the end, rows lie beside the file in Arrow's format. Needs the extra `arrow`.
 
         >>> import sage
         >>> end = sage.Flow("f").from_collection([{"id": 1, "name": "Ada"}]).write_parquet("people.parquet")
         """
+        from sage.flow.connectors.parquet_schema import fault_of_schema
         from sage.flow.connectors.parquet_sink import ParquetSink
         from sage.flow.packing import is_packed
 
         if is_packed(checked_path(path)):
             raise refusal(f"Parquet is packed by itself, and {path} is to be packed once more", "Name it .parquet.")
+        if schema is not None and (fault := fault_of_schema(schema)) is not None:
+            raise refusal(fault.what, fault.do, param=fault.param)
         return self._end(Write(ParquetSink(checked_path(path), schema)), "write_parquet")
 
     def to_sql(self, url: str, table: str, *, key: str | Iterable[str]) -> Ending:

@@ -12,14 +12,17 @@ from typing import Any, ClassVar
 from sage.base.errors import SinkUnwritable
 from sage.flow.check_numbers import Fault
 from sage.flow.connectors.extras import library
+from sage.flow.connectors.parquet_schema import fault_of_schema, unfit
 from sage.flow.connectors.rows import check_columns, rows_from_records
 from sage.flow.file_shares import FileShares, fault_of_path, path_of_share
 from sage.flow.files import exists, opened_raw
 from sage.flow.kept_position import position_as
 from sage.flow.ports import Repeats, Written
+from sage.flow.refused import first_refused, refused_alone
 from sage.flow.whole_file import WholeFile, begin_whole, resume_whole
 
 LEN_GROUP_ROWS = 1 << 16
+_HOW = "Give write_parquet a schema=pyarrow.schema([...]) that all records fit."
 _WRITING = "sage.writing"  # in the finished file: which writing it came of
 
 
@@ -131,6 +134,8 @@ class ParquetWriter:
         rows, self._rows = self._rows, []
         if rows:
             self._schema = batch_of(rows, None, self._file.path).schema
+            if (fault := fault_of_schema(self._schema)) is not None:
+                raise SinkUnwritable(f"the first records for {self._file.path} give no schema: {fault.what}", _HOW)
             self._batches.append(batch_of(rows, self._schema, self._file.path))
         batches, self._batches, self._num_waiting = self._batches, [], 0
         if batches:
@@ -151,35 +156,41 @@ class ParquetWriter:
 def batch_of(rows: Sequence[Mapping[str, Any]], schema: Any, path: str) -> Any:
     """Return rows as a pyarrow RecordBatch; `schema` None: what they look like.
 
-    Raises SinkUnwritable, which says what the first is that does not fit a schema.
+    Raises SinkUnwritable, which says of each that does not fit a schema what is wrong.
     """
     if schema is not None:
         check_columns(rows, schema.names, path)
     try:
         return _batch_of(rows, schema, path)
     except SinkUnwritable:
-        for at, row in enumerate(rows if schema is not None else ()):
-            try:
-                _batch_of([row], schema, path)
-            except SinkUnwritable as error:
-                error.at = at
-                raise
+        if schema is not None and (refused := _unfit_alone(rows, schema, path)):
+            raise first_refused(refused) from None
         raise
+
+
+def _unfit_alone(rows: Sequence[Mapping[str, Any]], schema: Any, path: str) -> dict[int, SinkUnwritable]:
+    def fit(part: Sequence[int]) -> dict[int, SinkUnwritable]:
+        try:
+            _batch_of([rows[at] for at in part], schema, path)
+        except SinkUnwritable as error:
+            return dict.fromkeys(part, error)
+        return {}
+
+    return refused_alone(range(len(rows)), fit)
 
 
 def _batch_of(rows: Sequence[Mapping[str, Any]], schema: Any, path: str) -> Any:
     arrow = library("pyarrow", "arrow")
     try:
         batch = arrow.RecordBatch.from_pylist(rows, schema=schema)
-        for field, column in zip(batch.schema, batch.columns, strict=True):
-            if column.null_count and not field.nullable:
-                raise TypeError(f"{field.name} is missing, and it is not nullable")
+        if (what := unfit(batch)) is not None:
+            raise TypeError(what)
         return batch
     except (arrow.ArrowException, TypeError, OverflowError, UnicodeEncodeError) as error:
         raise SinkUnwritable(
             f"records for {path} do not fit its schema: {error}; the schema is "
             f"{', '.join(f'{field.name}: {field.type}' for field in schema or ())}",
-            "Give write_parquet a schema=pyarrow.schema([...]) that all records fit.",
+            _HOW,
         ) from error
 
 

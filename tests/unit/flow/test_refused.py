@@ -5,6 +5,7 @@ from math import ceil, log2
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from operators.failure import Failures
 from operators.writing import Writing
 from sage.base.errors import SinkUnwritable
+from sage.flow.connectors.parquet_sink import ParquetSink
 from sage.flow.connectors.text_sinks import CsvSink, TextSink
 from sage.flow.graph import OnError
 from sage.flow.refused import refused_alone
@@ -63,6 +65,7 @@ SINKS: dict[str, tuple[Any, Any, Any]] = {
     "csv text": (CsvSink("{path}", ("n",)), {"n": "a"}, {"n": "\udc80"}),
     "csv rows": (CsvSink("{path}", ("n",)), {"n": "a"}, "a"),
     "jsonl": (JsonLinesSink("{path}"), 1.0, float("nan")),
+    "parquet": (ParquetSink("{path}", pa.schema([("n", pa.int8())])), {"n": 1}, {"n": 1 << 40}),
 }
 
 

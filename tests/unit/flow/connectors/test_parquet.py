@@ -104,6 +104,89 @@ def test_records_that_do_not_fit_a_schema_are_set_aside_alone(tmp_path: Path) ->
         sink.form_of(bad[0])
 
 
+FULL = pa.field("x", pa.int64(), nullable=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad", "what"),
+    [
+        (pa.struct([FULL]), [None, {"x": 1}], [{"x": None}, {}], r"s\.x is missing, and it is not nullable"),
+        (pa.list_(FULL), [None, [], [1, 2]], [[None], [1, None]], r"s\.x is missing"),
+        (pa.large_list(FULL), [None, [], [1, 2]], [[1, None]], r"s\.x is missing"),
+        (pa.list_view(FULL), [None, [], [1, 2]], [[1, None]], r"s\.x is missing"),
+        (pa.list_(FULL, 2), [None, [1, 2]], [[1, None]], r"s\.x is missing"),
+        (pa.map_(pa.string(), FULL), [None, [], [("a", 1)]], [[("a", None)]], r"s\.x is missing"),
+        (pa.list_(pa.struct([FULL])), [[None, {"x": 1}]], [[{"x": 1}, {"x": None}]], r"s\.item\.x is missing"),
+        (pa.struct([pa.field("t", pa.struct([FULL]))]), [{"t": None}], [{"t": {}}], r"s\.t\.x is missing"),
+        (pa.timestamp("s"), [None, 5], [1 << 62, -(1 << 62)], "too far from now"),
+        (pa.list_(pa.timestamp("s", "UTC")), [[5, None]], [[1 << 62]], "too far from now"),
+        (pa.time32("s"), [None, 5], [86_400], "not within the acceptable range"),
+    ],
+    ids=str,
+)
+def test_what_parquet_finds_as_it_is_closed_is_found_at_the_record(
+    tmp_path: Path, kind: Any, good: list[Any], bad: list[Any], what: str
+) -> None:
+    schema = pa.schema([("n", pa.int64()), ("s", kind)])
+    writer = ParquetSink(str(tmp_path / "x.parquet"), schema).open()
+    records = [{"n": at, "s": value} for at, value in enumerate([*good, *bad, *good])]
+    with pytest.raises(SinkUnwritable, match=what) as caught:
+        writer.write(records)
+    first = caught.value
+    assert [error.at for error in (first, *first.others)] == list(range(len(good), len(good) + len(bad)))
+    left = records[: len(good)] + records[-len(good) :]
+    writer.write(left)
+    writer.close(complete=True)
+    assert pq.read_table(tmp_path / "x.parquet")["n"].to_pylist() == [record["n"] for record in left]
+
+
+def test_nulls_below_a_field_are_set_aside_alone_and_the_file_appears(tmp_path: Path) -> None:
+    schema = pa.schema([("s", pa.struct([FULL]))])
+    flow = sage.Flow("f")
+    records = flow.from_collection([{"s": {"x": None if n % 7 == 3 else n}} for n in range(50)])
+    records.write_parquet(tmp_path / "x.parquet", schema=schema).on_error("dead_letter")
+    assert flow.run(progress=False).dead_letters == 7
+    found = pq.read_table(tmp_path / "x.parquet").to_pylist()
+    assert found == [{"s": {"x": n}} for n in range(50) if n % 7 != 3]
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "do"),
+    [
+        (pa.dictionary(pa.int8(), pa.string()), "the column s of the schema is dictionary", "Write string in place"),
+        (pa.list_(pa.dictionary(pa.int8(), pa.int32())), "the column s of the schema is list", "Write int32 in place"),
+        (pa.month_day_nano_interval(), "Parquet has no form for the schema", "another type"),
+        (pa.struct([]), "Parquet has no form for the schema", "another type"),
+        (pa.dense_union([pa.field("a", pa.int64())]), "Parquet has no form for the schema", "another type"),
+    ],
+    ids=str,
+)
+def test_a_schema_that_no_parquet_file_has_is_refused_at_the_call(kind: Any, what: str, do: str) -> None:
+    with pytest.raises(FlowInvalid, match=rf"test_parquet\.py:\d+: {what}") as caught:
+        sage.Flow("f").from_collection([{}]).write_parquet("x.parquet", schema=pa.schema([("s", kind)]))
+    assert do in caught.value.do
+    assert caught.value.param == "schema"
+
+
+def test_what_is_no_schema_is_refused_at_the_call() -> None:
+    given: Any
+    for given, what in (
+        ({"n": int}, "a pyarrow Schema"),
+        (pa.schema([("n", pa.int8())] * 2), "names n more than once"),
+    ):
+        with pytest.raises(FlowInvalid, match=what):
+            sage.Flow("f").from_collection([{}]).write_parquet("x.parquet", schema=given)
+
+
+def test_first_records_that_parquet_has_no_form_for_are_said_before_the_end(tmp_path: Path) -> None:
+    writer = ParquetSink(str(tmp_path / "x.parquet")).open()
+    writer.write([{"n": {}}])
+    with pytest.raises(SinkUnwritable, match="give no schema: Parquet has no form") as caught:
+        writer.written()
+    assert "schema=pyarrow.schema" in caught.value.do
+    writer.close(complete=False)
+
+
 def test_without_a_schema_no_record_alone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FlowInvalid, match="takes no on_error"):
         sage.Flow("f").from_collection([{}]).write_parquet(tmp_path / "x.parquet").on_error("dead_letter")
