@@ -120,7 +120,8 @@ class JobCheckpoints:
         self.num_complete = 0
         self._retry_s: float | None = None
         self._was_full: str | None = None
-        self.pause = DiskPause(plan.full_disk_s)
+        self._pause = DiskPause(plan.full_disk_s)
+        self._run_pause = DiskPause(plan.full_disk_s)  # of what runs ended by
         self.letters = JobLetters(plan.letters.newest, plan.letters.num)
         self._letter_pieces = plan.letters.pieces
 
@@ -134,6 +135,11 @@ class JobCheckpoints:
         return self._plan.types
 
     @property
+    def waits_for(self) -> DiskFull | None:
+        """What has no room, so that nothing is read now."""
+        return self._pause.why or self._run_pause.why
+
+    @property
     def begins_at(self) -> int | None:
         return self._begins_at
 
@@ -144,8 +150,10 @@ class JobCheckpoints:
             return
         self._run = run
         self._num_letters = {}
+        for pause in (self._pause, self._run_pause):
+            pause.went_on(self._now_s())
         self._machine = Checkpointing(
-            run.nodes, every_s=plan.every_s, timeout_s=plan.timeout_s, first_id=self._next_id, pause=self.pause
+            run.nodes, every_s=plan.every_s, timeout_s=plan.timeout_s, first_id=self._next_id, pause=self._pause
         )
         self._obey(self._machine.begin(self._now_s()))
         if self._savepoints:
@@ -194,10 +202,16 @@ class JobCheckpoints:
             self._obey(self._machine.written(error, self._now_s()))
 
     def refused(self, error: DiskFull) -> DiskRefused | RunFailed:
-        """Return what it means for the run that there is no room for what it cannot go on without."""
-        self._retry_s = self.pause.refused(error, self._now_s())
-        self._tell_pause()
-        return RunFailed(self.pause.given_up(error)) if self._retry_s is None else DiskRefused(error)
+        """Return what it means for the run that there is no room for what it cannot go on without.
+
+        Several of its tasks may say so: they wait together, once.
+        """
+        if self._pause.is_spent:
+            return RunFailed(self._pause.given_up(error))
+        if self._retry_s is None:
+            self._retry_s = self._run_pause.refused(error, self._now_s())
+            self._tell_pause()
+        return RunFailed(self._run_pause.given_up(error)) if self._retry_s is None else DiskRefused(error)
 
     def put_off_s(self) -> float:
         """Return how long the next run is to wait: that a disk may have room by then."""
@@ -263,14 +277,14 @@ class JobCheckpoints:
 
     def _tell_pause(self) -> None:
         """Say once that the job waits for room, and once that it does no more."""
-        why = self.pause.why.what if self.pause.why is not None else None
+        why = self.waits_for.what if self.waits_for is not None else None
         if why == self._was_full:
             return
         self._was_full = why
         if why is not None:
             get_log(flow=self._flow).warning("job paused", why=why)
         else:
-            get_log(flow=self._flow).warning("job goes on", why="there is room on the disk")
+            get_log(flow=self._flow).warning("job goes on", why="it reads again")
         self._ports.paused()
 
     def _write(self, run: JobRun, order: WriteManifest) -> None:

@@ -65,7 +65,7 @@ class ManagedJob:
 
     def metrics(self, now_s: float) -> JobMetrics:
         machine = self.run.machine
-        why = self.checkpoints.pause.why if self.checkpoints is not None and not machine.is_over else None
+        why = self.checkpoints.waits_for if self.checkpoints is not None and not machine.is_over else None
         status = JobStatus.PAUSED if why is not None and machine.status is JobStatus.RUNNING else machine.status
         return self.run.accounts.metrics(status, now_s - self.started_s, why.what if why is not None else "")
 

@@ -15,7 +15,7 @@ from cluster.jobs.checkpointing import (
     WakeIn,
     WriteManifest,
 )
-from cluster.jobs.disk_pause import DiskPause
+from cluster.jobs.disk_pause import CALM_S, DiskPause
 from cluster.runtime.saving import SavedPiece, SavedPieces
 from sage.base.errors import CheckpointUnusable, DiskFull
 from sage.base.ids import TaskId
@@ -219,13 +219,36 @@ def test_a_full_disk_pauses_what_reads_until_a_checkpoint_is_complete() -> None:
     assert full_once(found, 160.0) == [PauseReading(), WakeIn(0.5)]
 
 
-def test_a_wait_that_is_broken_off_by_one_checkpoint_has_its_end_all_the_same() -> None:
+def test_a_wait_that_runs_break_off_to_try_again_has_its_end_all_the_same() -> None:
     pause = DiskPause(2.0)
     assert pause.refused(FULL, 100.0) == 0.5
-    pause.room_came()
+    pause.went_on(100.5)
+    waits: object = pause.why
+    assert waits is None
     assert pause.refused(FULL, 101.0) == 1.0
-    pause.room_came()
+    pause.went_on(101.9)
     assert pause.refused(FULL, 102.0) is None
+    assert pause.is_spent
+
+
+def test_a_run_that_has_read_for_long_waits_anew() -> None:
+    pause = DiskPause(2.0)
+    pause.refused(FULL, 100.0)
+    pause.went_on(100.5)
+    assert pause.refused(FULL, 100.5 + CALM_S) is None
+    pause.went_on(140.0)
+    assert pause.refused(FULL, 140.1 + CALM_S) == 0.5
+
+
+def test_a_wait_after_a_checkpoint_was_complete_counts_from_its_own_start() -> None:
+    found = Checkpointing([A, B], every_s=1.0, timeout_s=5.0, first_id=4, pause=DiskPause(2.0))
+    found.begin(100.0)
+    assert full_once(found, 101.0) == [PauseReading(), WakeIn(0.5)]
+    found.due(102.5)
+    for task_id in (A, B):
+        found.saved(task_id, found.next_id - 1, pieces(task_id), None, 102.5)
+    assert found.written(None, 102.5) == [GoOnReading(), WakeIn(1.0)]
+    assert full_once(found, 103.5) == [PauseReading(), WakeIn(0.5)]
 
 
 def test_a_disk_that_stays_full_is_left_to_the_job_once_it_took_too_long() -> None:

@@ -103,8 +103,7 @@ def test_a_file_that_grows_waits_for_room_and_has_every_line_once_and_whole(tmp_
     with LocalCluster() as cluster:
         with files_of_at_most(_ROOM_BYTES):
             job = cluster.submit(lines_to(path).graph(), checkpoint=sage.Checkpoint(tmp_path / "kept", every_s=0.02))
-            eventually(lambda: "lines.txt" in job.metrics().pause, DEADLINE_S, job.metrics)
-            assert f"paused: disk full at {path}" in job.metrics().status_shown
+            eventually(lambda: f"paused: disk full at {path}" in job.metrics().status_shown, DEADLINE_S, job.metrics)
         job.wait(DEADLINE_S)
     assert path.read_text().splitlines() == [wide_line(number) for number in range(NUM)]
     assert [left.name for left in tmp_path.iterdir() if left.name.startswith(".")] == []
