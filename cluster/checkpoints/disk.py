@@ -46,6 +46,10 @@ class Disk(Protocol):
 
     def rename(self, name: str, new_name: str) -> None: ...
 
+    def mark(self, name: str, before: str | None) -> None:
+        """Have an empty file of this name be there, in the place of `before`; a loss of power may undo that."""
+        ...
+
     def remove(self, name: str) -> None:
         """Remove a file, or the folder of a table; one that is not there is passed over."""
         ...
@@ -91,6 +95,12 @@ class RealDisk:
     def rename(self, name: str, new_name: str) -> None:
         os.replace(self._folder / name, self._folder / new_name)
         settle_folder(self._folder)
+
+    def mark(self, name: str, before: str | None) -> None:
+        if before is not None:
+            os.replace(self._folder / before, self._folder / name)
+        else:
+            os.close(os.open(self._folder / name, os.O_WRONLY | os.O_CREAT, 0o600))
 
     def remove(self, name: str) -> None:
         if name.endswith(_TABLES):

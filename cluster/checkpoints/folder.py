@@ -5,6 +5,7 @@
     job-x-node-3.part      what tasks of one node had saved by then, one piece after the other; never changed
     0000000007-...calls    model calls that tasks made since checkpoint 7
     0000000007-...posts    what was posted to sources that listen since checkpoint 7
+    0000000007.newest      empty: checkpoint 7 was the newest that was complete, whatever becomes of its manifest
     committed              empty; there once sinks of two phases have shown what a checkpoint held
     lock                   held by whoever may write
 
@@ -29,6 +30,8 @@ POSTS = ".posts"
 COMMITTED = "committed"
 """A file that says all by its name, which does not rot."""
 
+NEWEST = ".newest"
+
 _LEFT = (LIVE, STAGED, f"{SUFFIX}.new")
 """How names end of what is of no use once its process has ended."""
 
@@ -40,12 +43,14 @@ class FoundCheckpoints:
     """`newest` is the newest good checkpoint, None where there is none; `bad` says what is wrong with newer ones.
 
     `is_committed`: others may have seen what these held, and would see it again if a run went on from an older one.
+    `marked`: which one was said to be the newest; it is among the `bad` where its manifest is gone.
     """
 
     newest: Manifest | None
     bad: dict[int, str]
     next_id: int
     is_committed: bool = False
+    marked: int = 0
 
     @property
     def has_any(self) -> bool:
@@ -69,7 +74,10 @@ class CheckpointFolder:
         bad: dict[int, str] = {}
         names = self._names()
         ids, is_committed = _ids_in(names), COMMITTED in names
-        next_id = max(ids, default=0) + 1
+        marked = max(_ids_in(names, NEWEST), default=0)
+        if marked > max(ids, default=0):
+            bad[marked] = f"its manifest, {manifest_name(marked)} in {self._where}, is gone"
+        next_id = max(marked, *ids, 0) + 1
         for checkpoint_id in reversed(ids):
             try:
                 manifest = self.manifest(checkpoint_id)
@@ -77,8 +85,8 @@ class CheckpointFolder:
             except CheckpointUnusable as error:
                 bad[checkpoint_id] = error.what
             else:
-                return FoundCheckpoints(manifest, bad, next_id, is_committed)
-        return FoundCheckpoints(None, bad, next_id, is_committed)
+                return FoundCheckpoints(manifest, bad, next_id, is_committed, marked)
+        return FoundCheckpoints(None, bad, next_id, is_committed, marked)
 
     def manifest(self, checkpoint_id: int) -> Manifest:
         """Return a manifest; raises CheckpointUnusable."""
@@ -142,6 +150,8 @@ class CheckpointFolder:
             self._disk.replace(manifest_name(manifest.checkpoint_id), bytes_of_manifest(manifest))
         except OSError as error:
             raise disk_refused(self._where, error) from error
+        with suppress(OSError):  # it is complete: where it is not marked, its loss alone would not be seen
+            self._mark(manifest.checkpoint_id)
         self._forget([*self._ids()][:-num_kept], self._passed(manifest))
         with suppress(CheckpointUnusable, OSError):
             self._forget_logs()
@@ -152,7 +162,11 @@ class CheckpointFolder:
         Raises CheckpointUnusable.
         """
         try:
-            self._disk.rename(manifest_name(checkpoint_id), f"{manifest_name(checkpoint_id)}.bad")
+            names = self._names()
+            if manifest_name(checkpoint_id) in names:
+                self._disk.rename(manifest_name(checkpoint_id), f"{manifest_name(checkpoint_id)}.bad")
+            if newest_name(checkpoint_id) in names:
+                self._disk.remove(newest_name(checkpoint_id))
         except OSError as error:
             raise disk_refused(self._where, error) from error
 
@@ -163,6 +177,8 @@ class CheckpointFolder:
         """
         try:
             names = self._disk.names()
+            for checkpoint_id in _ids_in(names, NEWEST):
+                self._disk.remove(newest_name(checkpoint_id))
             for checkpoint_id in _ids_in(names):
                 self._disk.remove(manifest_name(checkpoint_id))
             for name in names:
@@ -185,6 +201,10 @@ class CheckpointFolder:
             self._forget_logs()
         except OSError as error:
             raise disk_refused(self._where, error) from error
+
+    def _mark(self, checkpoint_id: int) -> None:
+        before = _ids_in(self._disk.names(), NEWEST)
+        self._disk.mark(newest_name(checkpoint_id), newest_name(before[-1]) if before else None)
 
     def _forget_logs(self) -> None:
         """Remove calls and posts from before the oldest checkpoint: whatever goes on from one holds what counts."""
@@ -256,9 +276,14 @@ class CheckpointFolder:
         )
 
 
-def _ids_in(names: Iterable[str]) -> list[int]:
-    """Return the checkpoints whose manifests are among these files, the oldest first."""
-    stems = [name.removesuffix(SUFFIX) for name in names if name.endswith(SUFFIX)]
+def newest_name(checkpoint_id: int) -> str:
+    """Return the name of the file that says that it was the newest."""
+    return f"{checkpoint_id:010d}{NEWEST}"
+
+
+def _ids_in(names: Iterable[str], suffix: str = SUFFIX) -> list[int]:
+    """Return the checkpoints whose manifests, or marks, are among these files, the oldest first."""
+    stems = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
     return sorted(int(stem) for stem in stems if stem.isdecimal())
 
 

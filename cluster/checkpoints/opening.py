@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from cluster.checkpoints.fitting import check_fit
-from cluster.checkpoints.folder import CheckpointFolder, FoundCheckpoints
+from cluster.checkpoints.folder import CheckpointFolder, FoundCheckpoints, newest_name
 from cluster.checkpoints.letters import NO_LETTERS, HeldLetters, letters_held
 from cluster.checkpoints.manifest import manifest_name
 from sage.base.errors import CheckpointUnusable
@@ -78,9 +78,14 @@ def _refuse_to_show_again(graph: Graph, found: FoundCheckpoints, newest: int) ->
         raise CheckpointUnusable(
             f"checkpoint {newest} of flow {graph.name!r} is the newest that is good, and sinks of two phases have "
             f"shown what came after it: {_whys(found)}",
-            f"Bring the files back. Or remove {', '.join(map(manifest_name, found.bad))} from the folder: the flow "
+            f"Bring the files back. Or remove {', '.join(_names_of_bad(found))} from the folder: the flow "
             f"then goes on from checkpoint {newest}, and these sinks may show records twice.",
         )
+
+
+def _names_of_bad(found: FoundCheckpoints) -> list[str]:
+    marks = [newest_name(found.marked)] if found.marked in found.bad else []
+    return [*map(manifest_name, found.bad), *marks]
 
 
 def _whys(found: FoundCheckpoints) -> str:

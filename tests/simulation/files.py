@@ -6,6 +6,7 @@ What a write acknowledged is there for good. Whoever dies while writing leaves a
 from collections.abc import Iterable
 from errno import ENOSPC
 
+from cluster.checkpoints.folder import PART
 from cluster.checkpoints.manifest import SUFFIX as MANIFEST
 from sage.base.errors import CheckpointUnusable
 from tests.simulation.damage import damaged
@@ -14,6 +15,7 @@ from tests.simulation.world import World
 
 _NUM_NEWEST = 3
 _NEWEST_SHARE = 0.7
+_GONE_SHARE = 0.2
 _SLOW_SHARE = 0.1
 _SLOW_S = 0.5
 
@@ -46,6 +48,9 @@ class SharedFiles:
         folder = rng.choice(folders)
         names = [name for name, content in self._folders[folder].items() if content]
         name = rng.choice(names[-_NUM_NEWEST:] if rng.random() < _NEWEST_SHARE else names)
+        if name.endswith((MANIFEST, PART)) and rng.random() < _GONE_SHARE:
+            del self._folders[folder][name]
+            return folder, f"{name} is gone"
         self._folders[folder][name], what = damaged(self._folders[folder][name], rng)
         return folder, f"{name} {what}"
 
@@ -111,6 +116,9 @@ class SharedFolder:
 
     def rename(self, name: str, new_name: str) -> None:
         self._files[new_name] = self._files.pop(name)
+
+    def mark(self, name: str, before: str | None) -> None:
+        self._files[name] = self._files.pop(before) if before is not None else b""
 
     def remove(self, name: str) -> None:
         self._files.pop(name, None)

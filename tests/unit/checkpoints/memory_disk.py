@@ -46,6 +46,9 @@ class MemoryDisk:
     def rename(self, name: str, new_name: str) -> None:
         self.files[new_name] = self.files.pop(name)
 
+    def mark(self, name: str, before: str | None) -> None:
+        self.files[name] = self.files.pop(before) if before is not None else b""
+
     def remove(self, name: str) -> None:
         self.files.pop(name, None)
 

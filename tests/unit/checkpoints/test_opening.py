@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.checkpoints.folder import CheckpointFolder
+from cluster.checkpoints.folder import CheckpointFolder, newest_name
 from cluster.checkpoints.manifest import manifest_name
 from cluster.checkpoints.opening import beginning
 from sage.base.errors import CheckpointUnusable, FlowInvalid
@@ -53,9 +53,42 @@ def test_what_sinks_have_shown_for_good_is_not_gone_back_behind(name: str) -> No
         CheckpointUnusable, match=r"checkpoint 2 .* is the newest that is good, and sinks of two"
     ) as raised:
         beginning(graph_of(), written.folder, "auto", ())
-    assert f"Or remove {manifest_name(3)} from the folder" in str(raised.value)
+    assert f"Or remove {manifest_name(3)}, {newest_name(3)} from the folder" in str(raised.value)
     disk.remove(manifest_name(3))
+    disk.remove(newest_name(3))
     assert beginning(graph_of(), written.folder, "auto", ()).begins_at == 2
+
+
+def test_a_newest_checkpoint_whose_manifest_is_gone_is_named_and_an_older_one_gone_on_from() -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 3)
+    disk.remove(manifest_name(3))
+    begins = beginning(graph_of(), written.folder, "auto", ())
+    why = f"checkpoint 3 is passed over for 2: its manifest, {manifest_name(3)} in the folder, is gone"
+    assert (begins.begins_at, begins.next_id, begins.notes) == (2, 4, (why,))
+    assert beginning(graph_of(), written.folder, "auto", ()).notes == ()
+
+
+def test_what_sinks_have_shown_is_not_gone_back_behind_where_the_newest_manifest_is_gone() -> None:
+    disk = MemoryDisk()
+    written = shown(disk)
+    disk.remove(manifest_name(3))
+    for _ in range(2):
+        with pytest.raises(CheckpointUnusable, match=f"shown what came after it: .*{manifest_name(3)} .* is gone"):
+            beginning(graph_of(), written.folder, "auto", ())
+
+
+def test_manifests_that_are_all_gone_are_no_start_from_nothing() -> None:
+    disk = MemoryDisk()
+    written = Written(disk, 3)
+    for checkpoint_id in (1, 2, 3):
+        disk.remove(manifest_name(checkpoint_id))
+    with pytest.raises(
+        CheckpointUnusable, match=f"no checkpoint of flow 'words' is good: .*{manifest_name(3)} .* gone"
+    ):
+        beginning(graph_of(), written.folder, "auto", ())
+    assert beginning(graph_of(), written.folder, "never", ()).begins_at is None
+    assert disk.names() == []
 
 
 def test_a_flow_that_begins_anew_has_shown_nothing() -> None:
@@ -63,8 +96,8 @@ def test_a_flow_that_begins_anew_has_shown_nothing() -> None:
     shown(disk).folder.clear()
     assert disk.names() == []
     written = shown(disk)
-    for checkpoint_id in (1, 2, 3):
-        disk.remove(manifest_name(checkpoint_id))
+    for name in (newest_name(3), *map(manifest_name, (1, 2, 3))):
+        disk.remove(name)
     assert beginning(graph_of(), written.folder, "auto", ()).begins_at is None
     assert disk.names() == []
 
@@ -83,7 +116,7 @@ class DyingDisk(MemoryDisk):
 
 def test_who_is_killed_while_all_is_forgotten_leaves_the_newest_whole_or_nothing() -> None:
     num_left = []
-    for num_removed in range(7):
+    for num_removed in range(8):
         disk = DyingDisk()
         written = shown(disk)
         disk.num_removed = num_removed
@@ -93,7 +126,7 @@ def test_who_is_killed_while_all_is_forgotten_leaves_the_newest_whole_or_nothing
         assert not found.bad
         assert found.newest is None or (found.newest.checkpoint_id == 3 and found.is_committed)
         num_left.append(found.newest is not None)
-    assert num_left == [True, True, True, False, False, False, False]
+    assert num_left == [True, True, True, True, False, False, False, False]
 
 
 def test_a_corrupt_checkpoint_is_forgotten_in_its_turn_and_keeps_nothing_else_alive() -> None:
