@@ -38,6 +38,7 @@ class PartialFile:
         self._file = file
         self._is_kept = False
         self._made: str | None = None
+        self._unsettled: SageError | None = None
         self._pack = packer_of(path)
         self._unpacked = bytearray()
 
@@ -55,6 +56,7 @@ class PartialFile:
 
     def written(self) -> Written:
         """Return how far it is. From now on the partial file is kept, also where the job fails: a later run goes on."""
+        self._refuse_unsettled()
         try:
             self._file.write(self._packed())
             self._file.flush()
@@ -65,7 +67,7 @@ class PartialFile:
         except OSError as error:
             raise unwritable(self.path, error) from error
         position = (self.partial, found.st_size, found.st_dev, found.st_ino)
-        return Written(position, settle=lambda: _settle(self.path, own))
+        return Written(position, settle=lambda: self._settle(own))
 
     def rewrite(self, make: Callable[[IO[bytes], IO[bytes]], None]) -> None:
         """Have `make(source, target)` turn what was written into what `close` puts in its place; raises SinkUnwritable.
@@ -88,6 +90,7 @@ class PartialFile:
         try:
             with self._file as file:
                 if complete:
+                    self._refuse_unsettled()
                     file.write(self._packed())
                     file.flush()
                     os.fsync(file.fileno())
@@ -118,6 +121,26 @@ class PartialFile:
             partial = f"{self.partial.removesuffix(_BEGUN)}{_PARTIAL}"
             os.rename(self.partial, partial)
             self.partial, self._is_kept = partial, True
+
+    def _settle(self, number: int) -> None:
+        """Have all be on the disk that the file holds by now; on another thread, one after the other."""
+        try:
+            self._refuse_unsettled()
+            os.fdatasync(number) if hasattr(os, "fdatasync") else os.fsync(number)
+        except OSError as error:
+            self._unsettled = unwritable(self.path, error)
+            raise self._unsettled from error
+        finally:
+            os.close(number)
+
+    def _refuse_unsettled(self) -> None:
+        """Raise what an earlier settling did: the system may have let go of what it could not write, and says so once.
+
+        Whoever resumes cuts it off and writes it anew. (Rebello et al., "Can Applications Recover from fsync
+        Failures?", USENIX ATC 2020.)
+        """
+        if self._unsettled is not None:
+            raise self._unsettled
 
     def _packed(self) -> bytes:
         """Return what was not packed until now, as a piece of its own; all before can be cut off after it."""
@@ -208,12 +231,3 @@ def _is_file(path: str, device: int, inode: int) -> bool:
     except FileNotFoundError:
         return False
     return (found.st_dev, found.st_ino) == (device, inode)
-
-
-def _settle(path: str, number: int) -> None:
-    try:
-        os.fdatasync(number) if hasattr(os, "fdatasync") else os.fsync(number)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        os.close(number)

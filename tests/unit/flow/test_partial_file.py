@@ -1,5 +1,6 @@
 """What killed runs leave beside a file goes when it is written again; what lives, or may be gone on with, stays."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -95,3 +96,42 @@ def test_a_writing_that_had_ended_and_is_gone_on_with_again_and_again_leaves_no_
     with pytest.raises(SinkUnwritable, match="is shorter than the 3 bytes"):
         resume_file(str(tmp_path / "short"), short)
     assert sorted(os.listdir(tmp_path)) == ["out", "short"]
+
+
+class SyncOnce:
+    """The first file that is brought to the disk does not come there; the system says so once, and forgets."""
+
+    def __init__(self) -> None:
+        self.num_calls = 0
+
+    def __call__(self, number: int) -> None:
+        self.num_calls += 1
+        if self.num_calls == 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_file_that_did_not_come_to_the_disk_once_is_counted_on_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = begin_file(str(tmp_path / "out"))
+    file.write(b"one ")
+    first = file.written()
+    assert first.settle is not None
+    first.settle()
+    file.write(b"lost")
+    second, third = file.written(), file.written()
+    assert second.settle is not None
+    assert third.settle is not None
+    monkeypatch.setattr(os, "fdatasync", SyncOnce())
+    for settle in (second.settle, third.settle):
+        with pytest.raises(SinkUnwritable, match="out cannot be written: Input/output error"):
+            settle()
+    with pytest.raises(SinkUnwritable, match="Input/output error"):
+        file.written()
+    with pytest.raises(SinkUnwritable, match="Input/output error"):
+        file.close(complete=True)
+    assert not (tmp_path / "out").exists()
+    again = resume_file(str(tmp_path / "out"), first.position)
+    again.write(b"two")
+    again.close(complete=True)
+    assert (tmp_path / "out").read_bytes() == b"one two"
