@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+import msgspec
+
 from cluster.jobs.journal import NUM_EPOCHS, JobRecord
 from cluster.jobs.journal_rows import COLUMNS, record_of
 from cluster.jobs.recovery import interrupted
@@ -136,7 +138,8 @@ def _number_in(seen: Path) -> int | None:
 def _totals_in(db: sqlite3.Connection) -> tuple[int | None, int | None, int | None]:
     """Return how many changes were made, how many jobs there are and the next epoch, as far as that can be believed."""
     try:
-        ((num_changes, num_jobs, next_epoch),) = db.execute("SELECT num_changes, num_jobs, next_epoch FROM totals")
+        (found,) = db.execute("SELECT num_changes, num_jobs, next_epoch FROM totals")
+        num_changes, num_jobs, next_epoch = msgspec.convert(found, tuple[int, int, int])  # of zeros it would be NULLs
     except (sqlite3.Error, ValueError):
         return None, None, None
     if not (0 <= num_jobs <= num_changes <= MAX_CHANGES and 0 <= next_epoch < _MAX_EPOCH):
@@ -175,7 +178,8 @@ def _ids_in(db: sqlite3.Connection) -> list[JobId]:
     ids: list[JobId] = []
     try:
         for (text,) in db.execute("SELECT id FROM jobs INDEXED BY sqlite_autoindex_jobs_1"):
-            ids.append(JobId(text))
+            if isinstance(text, str):
+                ids.append(JobId(text))
     except (sqlite3.Error, ValueError):
         return ids  # what came until then
     return ids

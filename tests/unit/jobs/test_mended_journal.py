@@ -126,6 +126,23 @@ def check(kept: dict[JobId, JobRecord], here: dict[JobId, JobRecord], mending: M
             assert record.error.failure.do == "Submit it again."
 
 
+@pytest.mark.parametrize(("page", "len_end"), [(5, 40), (3, 400)], ids=["the page of totals", "the page of ids"])
+def test_a_page_whose_end_is_missing_says_nothing_and_is_mended(path: Path, page: int, len_end: int) -> None:
+    """Rows are at the end of a page; one of zeros has NULLs where none may be."""
+    kept: dict[JobId, JobRecord] = {}
+    with SqliteJournal(path) as journal:
+        for number in range(4):
+            kept[job(number).id] = ended(number)
+            journal.keep(ended(number))
+    content = path.read_bytes()
+    end = 4096 * page
+    path.write_bytes(content[: end - len_end] + bytes(len_end) + content[end:])
+    mending = mend_journal(path, NOW_S)
+    assert mending is not None
+    assert mending.lost == ()
+    assert found(path) == kept
+
+
 def test_the_files_stay_as_they_were_beside_the_new_ones(path: Path) -> None:
     write(path)
     zero_page(path, leaf_of_jobs(path))
