@@ -64,13 +64,15 @@ class SimulatedCluster:
         *,
         on_left: Callable[[NodeId], object] = lambda node_id: None,
         on_admitted: Callable[[SimulatedNode], object] = lambda node: None,
+        disk: Disk | None = None,
     ) -> None:
+        """`disk`: has the journal of jobs; None: one that keeps what it has acknowledged."""
         self.world = world
         self.settings = settings
         self.machines = Machines(world, longest_s=settings.latency_s)
         self.fabric = Fabric(self.machines)
         self.vault = Vault()
-        self.disk = Disk(world)
+        self.disk = disk or Disk(world)
         self.files = SharedFiles(world)
         self.nodes: dict[str, SimulatedNode] = {}
         self.clients: list[SimulatedClient] = []

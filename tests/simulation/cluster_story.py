@@ -9,6 +9,7 @@ from sage.base.errors import CheckpointUnusable, JobCancelled, RecordFailed, Sou
 from sage.flow.checkpoint import Checkpoint
 from tests.simulation.client import WantedJob
 from tests.simulation.cluster import ClusterSettings, FlowKind
+from tests.simulation.disk import Disk
 from tests.simulation.flows import RandomFlow
 from tests.simulation.kept_flows import KeptFlow
 from tests.simulation.promises import WatchedCluster
@@ -39,7 +40,7 @@ class ClusterStory:
         rng = self._rng = self.world.rng
         self.world.yielding_share = rng.choice((0.0, 0.0, 0.05, 0.3))
         self._loses_head = is_kept and fault is None and rng.random() < self.head_lost_share
-        self.watched = WatchedCluster(self.world, self._settings())
+        self.watched = WatchedCluster(self.world, self._settings(), self._disk())
         self.cluster = self.watched.cluster
         self._faults_end_s = rng.choice(_KEPT_FAULTS_END_S if is_kept else _FAULTS_END_S)
         names = [f"node-{number}" for number in range(rng.randint(2, 3 if is_kept else 4))]
@@ -94,6 +95,9 @@ class ClusterStory:
         door = self.cluster.door
         users_are_done = all(user.has_ended for user in self.cluster.users())
         return users_are_done and door is not None and not door._book.live()
+
+    def _disk(self) -> Disk:
+        return Disk(self.world)
 
     def _settings(self) -> ClusterSettings:
         rng = self._rng

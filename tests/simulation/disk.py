@@ -3,7 +3,7 @@
 What was kept is there for the next life. What was being kept when the head died is there or is not: chance decides.
 """
 
-from cluster.jobs.journal import JobRecord, MemoryJournal
+from cluster.jobs.journal import JobRecord, Journal, MemoryJournal
 from sage.base.errors import JournalUnusable
 from tests.simulation.world import World
 
@@ -19,7 +19,7 @@ class Disk:
         self.next_epoch = 0
         self.records: dict[str, JobRecord] = {}
 
-    def journal(self) -> "SimulatedJournal":
+    def journal(self) -> Journal:
         """Open what there is, for the next life of a head."""
         return SimulatedJournal(self)
 

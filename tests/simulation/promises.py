@@ -12,6 +12,7 @@ from sage.base.ids import NodeId
 from tests.simulation.client import WantedJob
 from tests.simulation.cluster import ClusterSettings, SimulatedCluster
 from tests.simulation.connections import LONGEST_REPEAT_S
+from tests.simulation.disk import Disk
 from tests.simulation.head import HEAD
 from tests.simulation.node import SimulatedNode
 from tests.simulation.world import World
@@ -23,7 +24,7 @@ NOTICED_S = 3.0
 class WatchedCluster:
     """A cluster whose promises are kept an eye on; `wrong` says which were broken."""
 
-    def __init__(self, world: World, settings: ClusterSettings) -> None:
+    def __init__(self, world: World, settings: ClusterSettings, disk: Disk | None = None) -> None:
         self.world = world
         self.wrong: list[str] = []
         self.num_given_up = 0
@@ -32,7 +33,7 @@ class WatchedCluster:
         self._cut_s: dict[str, float] = {}  # since when the way to the head is
         self._deaf_head_s = 0.0  # until when the head did not run
         self._head_ran = False
-        self.cluster = SimulatedCluster(world, settings, on_left=self._left, on_admitted=self._admitted)
+        self.cluster = SimulatedCluster(world, settings, on_left=self._left, on_admitted=self._admitted, disk=disk)
         self.cluster.machines.watch(self._changed)
 
     # While it runs.

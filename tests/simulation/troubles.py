@@ -5,16 +5,18 @@ from functools import partial
 
 from cluster.node.standing import Stand
 from cluster.runtime.task import Task
-from sage.base.errors import CheckpointUnusable, JobInterrupted, RecordFailed, TaskStuck
+from sage.base.errors import CheckpointUnusable, JobInterrupted, JournalDamaged, RecordFailed, TaskStuck, UnknownJob
 from sage.base.ids import NodeId
 from tests.simulation.client import WantedJob
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.flows import CHAT, EMBED
 from tests.simulation.head import HEAD
+from tests.simulation.journal_files import JournalFiles
 
 _SHORT_S = (0.3, 1.5, 2.2, 2.6)
 LONG_S = (4.0, 10.0)
 _LOOK_S = 0.02
+_ROTS_SHARE = 0.7
 _MENDED = "everything is mended"
 
 
@@ -22,7 +24,8 @@ class Troubles:
     """Breaks things and lets them return; `told` is what happened, a line each.
 
     `names`: the nodes there are. Whoever a fault may end a job for is given it as a cause. `is_settling`: nothing is
-    to break any more. `is_line_dead`: users may have lines to a head that is silent.
+    to break any more. `is_line_dead`: users may have lines to a head that is silent. `journal_files`: those that may
+    rot whenever the head dies; None: none do.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Troubles:
         self.are_users_dead = False
         self.is_line_dead = False
         self.is_settling = False
+        self.journal_files: JournalFiles | None = None
         self.cluster = cluster
         self.machines = cluster.machines
         self.world = cluster.world
@@ -55,7 +59,7 @@ class Troubles:
         if self.world.clock.monotonic_s() > self._end_s:
             return
         if self.cluster.files.num_complete() >= num_complete:
-            self._kill_head()
+            self.kill_head()
             then()
         else:
             self.world.later(_LOOK_S, partial(self.kill_head_once_kept, num_complete, then=then))
@@ -86,8 +90,8 @@ class Troubles:
             self._cut_nodes,
             self._cut_nodes,
             self._flap,
-            self._kill_head,
-            self._kill_head,
+            self.kill_head,
+            self.kill_head,
             self._pause_head,
             self._kill_client,
             self._pause_client,
@@ -102,7 +106,7 @@ class Troubles:
             self._mangle,
         )
         if only is not None:
-            kinds = tuple(kind for kind in kinds if kind.__name__ == f"_{only}")
+            kinds = tuple(kind for kind in kinds if kind.__name__.removeprefix("_") == only)
             return [kinds[0]] * 6
         return [self._rng.choice(kinds) for _ in range(self._rng.choice((0, 1, 3, 6, 10)))]
 
@@ -179,7 +183,7 @@ class Troubles:
         for number in range(self._rng.randint(2, 6)):
             self.world.later(number * 1.5 + self._rng.random(), partial(self._cut, one, other, self._rng.random()))
 
-    def _kill_head(self) -> None:
+    def kill_head(self) -> None:
         if self.cluster.head.has_ended:
             return
         silently = self._rng.random() < 0.3
@@ -193,14 +197,30 @@ class Troubles:
             self.machines.power_off(HEAD)
         else:
             self.machines.changed()
+        if self.journal_files is not None and self._rng.random() < _ROTS_SHARE:
+            self._tell(self.journal_files.rot())
         self.world.later(self._some_s(), self._return_head)
 
     def _return_head(self) -> None:
         if self.cluster.head.has_ended:
             self._tell("the head returns")
-            self.cluster.start_head()
+            try:
+                self.cluster.start_head()
+            except JournalDamaged as refusal:
+                self._tell(f"it ends: {refusal.what}")
+                self._mend_journal()
+                self.cluster.start_head()
             if self._asks_models:
                 self._attach()
+
+    def _mend_journal(self) -> None:
+        """Do what the refusal says; whoever submitted a job that is lost is told that there is none."""
+        assert self.journal_files is not None
+        gone = self.journal_files.mend(self.world.clock.unix_s())
+        self._tell(f"{self.journal_files.mendings[-1:]}")
+        for job in self._wanted:
+            if gone and (job.job is None or job.job.id in gone):
+                job.causes.add(UnknownJob)
 
     def _kill_client(self) -> None:
         user = self._rng.choice(self.cluster.users())
