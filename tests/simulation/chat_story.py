@@ -5,6 +5,7 @@ Whatever was asked ends in one reply, and what was heard of it until then is the
 
 from dataclasses import replace
 
+from cluster.head.book import JobEntry
 from cluster.head.client_desk import LEASE_S
 from cluster.jobs.orders import CancelJob
 from cluster.runtime.actor import tell
@@ -30,6 +31,7 @@ from tests.simulation.cluster import ClusterSettings
 from tests.simulation.cluster_story import ClusterStory
 from tests.simulation.gateway import NOT_YET, AskedTurn, SimulatedGateway, turns_of
 
+_FLOW = "flow"
 _WITHIN_S = 300.0  # sooner than a flow is told that it has taken too long: nothing may wait for that
 _AGAIN_S = 1.0
 _LATE_S = 3.0  # a message that a cut has held up comes when the kernel tries again
@@ -39,10 +41,10 @@ _FORGOTTEN_S = (3.0, 16.0)  # by then nobody works on a turn that is over; a gat
 class ChatStory(ClusterStory):
     """One client that submits a flow, and gateways that ask it."""
 
-    def __init__(self, seed: int, *, fault: str | None = None) -> None:
+    def __init__(self, seed: int, *, fault: str | None = None, is_kept: bool = False) -> None:
         self._cancelled_s = self._mended_s = 0.0
         self._left: list[str] = []
-        super().__init__(seed, fault=fault)
+        super().__init__(seed, fault=fault, is_kept=is_kept)
 
     def _settings(self) -> ClusterSettings:
         settings = super()._settings()
@@ -51,9 +53,9 @@ class ChatStory(ClusterStory):
 
     def _wanted(self) -> list[WantedJob]:
         rng = self._rng
-        flow = self.cluster.flow("flow", rng.getrandbits(32), ChatFlow)
+        flow = self.cluster.flow(_FLOW, rng.getrandbits(32), ChatFlow)
         assert isinstance(flow, ChatFlow)
-        wanted = WantedJob("flow", flow, 0.0, None, causes={JobCancelled})
+        wanted = WantedJob(_FLOW, flow, 0.0, None, causes={JobCancelled})
         self.cluster.start_client("client", [wanted])
         for number in range(rng.choice((1, 1, 2))):
             num, rest_s = rng.choice((5, 15)), rng.choice((0.01, 0.3, 1.0))
@@ -69,18 +71,22 @@ class ChatStory(ClusterStory):
         """Let all turns end, see that nobody works on any, and end the flow."""
         if not self._mended_s:
             self._mended_s = self.world.clock.monotonic_s()
+            self._let_others_end()
             gateways = self.cluster.gateways
             self.world.run_until(lambda: all(one.has_ended for one in gateways), "every turn's end", within_s=_WITHIN_S)
             self.world.run_for(_FORGOTTEN_S[self.troubles.are_users_dead])
             self._left = self._worked_on()
         super()._run_to_the_end()
 
+    def _let_others_end(self) -> None:
+        """Wait for what else asks models."""
+
     def _is_over(self) -> bool:
         """Say whether all is over; what is not is cancelled, and again where that may have come too early."""
         door, now_s = self.cluster.door, self.world.clock.monotonic_s()
         if door is not None and now_s >= self._cancelled_s + _AGAIN_S:
             self._cancelled_s = now_s
-            for entry in door._book.live():
+            for entry in filter(is_asked, door._book.live()):
                 tell(self.cluster.head.manager, CancelJob(entry.job_id))
         return super()._is_over()
 
@@ -160,8 +166,13 @@ class ChatStory(ClusterStory):
         """Say whether the flow has ended by itself, or was never submitted."""
         door = self.cluster.door
         assert door is not None
-        errors = [entry.view.error for entry in door._book]
+        errors = [entry.view.error for entry in door._book if is_asked(entry)]
         return not errors or not all(isinstance(error, JobCancelled) for error in errors)
+
+
+def is_asked(entry: JobEntry) -> bool:
+    """Say whether a job is that of the flow that gateways ask."""
+    return entry.outline.name == _FLOW
 
 
 def _of_last(gateway: SimulatedGateway) -> list[str]:

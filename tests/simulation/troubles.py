@@ -79,8 +79,13 @@ class Troubles:
             for _ in range(self._rng.choice((1, 2))):
                 self.cluster.head.attach(model)
 
-    def _drawn(self, only: str | None) -> list[Callable[[], None]]:
-        kinds: tuple[Callable[[], None], ...] = (
+    def have_more(self, num: int) -> None:
+        """Have so many happen besides, checkpoints that rot among them."""
+        for _ in range(num):
+            self.world.later(self._rng.random() * self._end_s, self._rng.choice((*self._kinds(), self.rot)))
+
+    def _kinds(self) -> tuple[Callable[[], None], ...]:
+        return (
             self._kill_node,
             self._kill_node,
             self._pause_node,
@@ -105,6 +110,9 @@ class Troubles:
             self._hold_task,
             self._mangle,
         )
+
+    def _drawn(self, only: str | None) -> list[Callable[[], None]]:
+        kinds = self._kinds()
         if only is not None:
             kinds = tuple(kind for kind in kinds if kind.__name__.removeprefix("_") == only)
             return [kinds[0]] * 6
