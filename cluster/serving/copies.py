@@ -14,6 +14,7 @@ from bisect import bisect_right
 from cluster.serving.account import EngineAccount
 from cluster.serving.recent import Recent
 from cluster.serving.size import PromptPrefix
+from cluster.serving.ticket import Staying
 
 MAX_BEGINNINGS = 4_096
 
@@ -29,14 +30,17 @@ class Copies:
     def __init__(self) -> None:
         self._spent: Recent[int, float] = Recent(MAX_BEGINNINGS)
 
-    def is_due(self, prefix: PromptPrefix, cached_tokens: int, holder: EngineAccount, own_tokens: int) -> bool:
-        """Say whether a prompt of which `holder` has `cached_tokens` is to go to an idle engine that has `own_tokens`
-        of it; if not, note what staying costs."""
+    def staying(
+        self, prefix: PromptPrefix, cached_tokens: int, holder: EngineAccount, idle: EngineAccount, own_tokens: int
+    ) -> Staying:
+        """Return whether a prompt of which `holder` has `cached_tokens` stays there or is to go to `idle`, that has
+        `own_tokens` of it. Nothing counts before `went`."""
         beginning = prefix.hashes[bisect_right(prefix.ends_tokens, cached_tokens) - 1]
-        spent = self._spent.get(beginning) or 0.0
-        if is_due := 0.0 < spent >= cached_tokens - own_tokens:
-            spent = 0.0
-        else:
-            spent += holder.prefill_tokens + WORK_BESIDE * holder.work
-        self._spent.put(beginning, spent)
-        return is_due
+        if 0.0 < (self._spent.get(beginning) or 0.0) >= cached_tokens - own_tokens:
+            return Staying(idle.info.engine_id, beginning, None)
+        return Staying(holder.info.engine_id, beginning, holder.prefill_tokens + WORK_BESIDE * holder.work)
+
+    def went(self, staying: Staying) -> None:
+        """Note that a prompt was given to the engine that was chosen so."""
+        spent = self._spent.get(staying.beginning) or 0.0
+        self._spent.put(staying.beginning, 0.0 if staying.costs_tokens is None else spent + staying.costs_tokens)

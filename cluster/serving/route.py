@@ -224,7 +224,7 @@ class Router:
     def choose_beside(self, first: EngineAccount, ticket: Ticket, now_s: float) -> EngineAccount | None:
         """Return the engine with room that the route gives `ticket` to, where `pick` names `first`; None where it is
         better to wait."""
-        engines = self._sets.of(ticket.lane)
+        engines, ticket.staying = self._sets.of(ticket.lane), None
         assert engines is not None, "one of them has room"
         if engines.lesser:
             some = dict.fromkeys(self._firsts(first, ticket.lane))

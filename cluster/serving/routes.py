@@ -287,7 +287,19 @@ class SoonestDone(_ByPrefix):
         if best is first or first.held:
             return best
         cached, own = matches[best.info.engine_id], matches.get(first.info.engine_id, 0)
-        return first if self._copies.is_due(self._prefix_of(ticket), cached, best, own) else best
+        ticket.staying = staying = self._copies.staying(self._prefix_of(ticket), cached, best, first, own)
+        return first if staying.costs_tokens is None else best
+
+    def given(self, ticket: Ticket, account: EngineAccount) -> int:
+        if ticket.staying is not None:
+            self._stayed(ticket, account)
+        return super().given(ticket, account)
+
+    def _stayed(self, ticket: Ticket, account: EngineAccount) -> None:
+        """Count a stay, or a copy, now that it comes to that: a forecast chooses too, and counts nothing."""
+        staying, ticket.staying = ticket.staying, None
+        if staying is not None and staying.engine_id == account.info.engine_id:
+            self._copies.went(staying)
 
 
 def route_named(name: str, sizing: Sizing) -> EngineRoute:

@@ -48,6 +48,7 @@ class Stays:
             if first is None or _urgency(first) > _urgency(ticket):
                 continue
             if may_take(account, first, now_s, self._router.route):
+                first.staying = None  # no route chose for it
                 return other
         return lane
 

@@ -23,6 +23,15 @@ class Lane(NamedTuple):
     kind: Kind
 
 
+class Staying(NamedTuple):
+    """That a prompt stays at an engine that has its beginning cached, beside one that stands idle, and what that costs
+    in prompt tokens; None: it goes to the idle one."""
+
+    engine_id: EngineId
+    beginning: int
+    costs_tokens: float | None
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """A request that was let in, until it is answered and no engine holds it.
@@ -48,6 +57,7 @@ class Ticket:
       how often an engine gave it back before its first token |
     | is_sparse | whether it came while nothing of its tenant waited and others did, where tenants are served alike;
       None: that is to be seen yet |
+    | staying | when an engine was last chosen for it: what comes of that for copies, if it is given to that engine |
     | prefix, affinity_tokens | set where asked for: the prompt's blocks; how much of it an engine had cached |
     """
 
@@ -75,6 +85,7 @@ class Ticket:
     first_s: float | None = None
     prefix: PromptPrefix | None = None
     affinity_tokens: float | None = None
+    staying: Staying | None = None
     given_before: tuple[Run, ...] = ()
     adapter: str | None = None
     is_loaded_for: bool = False

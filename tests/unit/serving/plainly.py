@@ -163,6 +163,7 @@ class PlainAuto(SoonestDone):
         """Nothing is read before it is needed."""
 
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
+        self._stayed(ticket, account)
         uncached_tokens = self.uncached_tokens(ticket, account)
         prefix = self._prefix_of(ticket)
         ticket.given_before = self._caches.given(prefix, account.info.engine_id)

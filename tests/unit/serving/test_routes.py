@@ -107,6 +107,16 @@ def test_one_prompt_asked_by_many_at_once_spreads_once_its_engine_is_busy(route:
     assert max(share.values()) <= 1.5 * 20
 
 
+def test_to_ask_where_a_request_would_go_brings_no_copy_of_its_beginning_nearer() -> None:
+    routed = Routed("auto", *engines(2))
+    holder = routed.give(turn("r0", "same", 2))
+    asked = [routed.router.choose(waiting(turn(f"f{n}", "same", 2)), 0.0) for n in range(200)]
+    assert {account.info.engine_id for account in asked if account is not None} == {holder}
+    given = [routed.give(turn(f"r{n}", "same", 2)) for n in range(1, 20)]
+    assert given[0] == holder
+    assert set(given) != {holder}, "what is given counts"
+
+
 @pytest.mark.parametrize("route", ["prefix", "auto"])
 def test_an_engine_that_told_what_it_dropped_is_preferred_no_more(route: str) -> None:
     routed = Routed(route, *engines(2))
