@@ -6,7 +6,7 @@ never waiting for more (measured 2026-11-22: waiting 5 ms to fill a batch raised
 to 458 ms).
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from cluster.serving.account import EngineAccount
@@ -61,23 +61,25 @@ class Batcher:
                 break
             lane = min(heads)[1]
             first = self._queue.first(lane)
-            if not self._assign_one(lane, messages, now_s):
+            taken = self._assign_one(lane, messages, now_s)
+            if taken is None:
                 able.remove(lane)
             elif first is not None and not first.is_waiting:
-                self._pass_over(able, first, now_s)
+                self._pass_over(able, taken, now_s)
         for lane in able:
-            while self._assign_one(lane, messages, now_s):
+            while self._assign_one(lane, messages, now_s) is not None:
                 pass
         self._router.settle()
         return messages.values()
 
-    def _pass_over(self, lanes: Iterable[Lane], taken: Ticket, now_s: float) -> None:
-        """Let those who wait in other lanes be owed what an engine of theirs gave to this ticket."""
-        account = self._router.account(engine_of(taken))
+    def _pass_over(self, lanes: Iterable[Lane], taken: Sequence[Ticket], now_s: float) -> None:
+        """Let those who wait in other lanes be owed what an engine of theirs gave to these tickets of one lane: in
+        tokens, for all of a batch. For its first alone a lane of texts was owed a thirty-second of its floor."""
+        account = self._router.account(engine_of(taken[0]))
         assert account is not None, "it was just given this"
-        others = [lane for lane in lanes if lane != taken.lane and lane in account.lanes]
-        if others:
-            self._queue.passed_over(others, taken, now_s)
+        others = [lane for lane in lanes if lane != taken[0].lane and lane in account.lanes]
+        for ticket in taken if others else ():
+            self._queue.passed_over(others, ticket, now_s)
 
     def _able(self, lanes: Iterable[Lane]) -> list[Lane]:
         """Return those in which something waits that an engine has room for: without room, none is ordered."""
@@ -92,39 +94,38 @@ class Batcher:
         first = self._queue.first(lane)
         return first is not None and first.is_sparse is True
 
-    def _assign_one(self, lane: Lane, messages: _Messages, now_s: float) -> bool:
-        """Give the first of `lane` to an engine; say whether there was one, and one with room.
+    def _assign_one(self, lane: Lane, messages: _Messages, now_s: float) -> Sequence[Ticket] | None:
+        """Give the first of `lane` to an engine, texts with those behind it; return what was given, None where there
+        was none or no engine with room.
 
         Where that has to do with slots for adapters, another goes first, or this engine is not for it any more."""
         with_room = self._router.pick(lane)
         if with_room is None:
             self._stays.waits(lane)
             if not self._router.has_slot_for_sparse(lane):
-                return False
+                return None
         first = self._queue.first(lane)
         if first is None:
-            return False
+            return None
         if first.is_sparse and (soonest := self._router.soonest(first, now_s)) is not None:
-            self._generation(lane, soonest, messages, now_s)
-            return True
+            return self._generation(lane, soonest, messages, now_s)
         if with_room is None:
-            return False
+            return None
         account = self._router.choose_beside(with_room, first, now_s)
         if account is None:  # kept for a faster one, whose slots for adapters may all be at work
             self._stays.waits(lane)
-            return False
+            return None
         if lane.kind in TEXT_KINDS:
-            messages[self._next_batch] = self._batch_of_texts(lane, account, now_s)
-        elif account.slots is None:
-            self._generation(lane, account, messages, now_s)
-        elif self._stays.must_leave(lane, account):
-            self._router.close_slot(account, lane.model)
-        else:
+            batch = messages[self._next_batch] = self._batch_of_texts(lane, account, now_s)
+            return batch.tickets
+        if account.slots is not None:
+            if self._stays.must_leave(lane, account):
+                self._router.close_slot(account, lane.model)
+                return ()
             lane = self._stays.lane_instead(lane, first, account, now_s)
-            self._generation(lane, account, messages, now_s)
-        return True
+        return self._generation(lane, account, messages, now_s)
 
-    def _generation(self, lane: Lane, account: EngineAccount, messages: _Messages, now_s: float) -> None:
+    def _generation(self, lane: Lane, account: EngineAccount, messages: _Messages, now_s: float) -> Sequence[Ticket]:
         ticket = self._queue.take(lane, now_s)
         self._router.charge(account, (ticket,), now_s)
         message = messages.get(account)
@@ -132,6 +133,7 @@ class Batcher:
             messages[account] = Assignment(account, [ticket])
         else:
             message.tickets.append(ticket)
+        return (ticket,)
 
     def _batch_of_texts(self, lane: Lane, account: EngineAccount, now_s: float) -> Assignment:
         """Take the first request, and those behind it while their texts fit the engine's best batch."""

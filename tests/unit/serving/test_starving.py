@@ -57,11 +57,13 @@ class Busy:
 
     def end_all(self) -> None:
         self.now_s += self._each_s
-        ended, self._running = self._running, []
-        for info, request in ended:
+        ended: dict[EngineId, list[Last]] = {}
+        for info, request in self._running:
             end = embedded if isinstance(request, TextsRequest) else finished
-            last: Last = end(request.id, info.engine_id)
-            self._handle(EngineEnded(info.engine_id, (last,)))
+            ended.setdefault(info.engine_id, []).append(end(request.id, info.engine_id))
+        self._running = []
+        for engine_id, lasts in ended.items():
+            self._handle(EngineEnded(engine_id, tuple(lasts)))
 
     def _handle(self, event: Event) -> None:
         for command in self.plane.handle(event, self.now_s):
@@ -134,12 +136,13 @@ FOR_ALL = EngineInfo(
 )
 
 
-def bound(waits_in: str, busy_in: str, service_class: ServiceClass) -> int:
-    """Return within how many answers of a second each whoever waits has a turn: once it is old, its class is owed what
-    it costs by its share, or, where that goes by when it is due, once its class would have it begun."""
+def bound(waits_in: str, busy_in: str, service_class: ServiceClass, *, together: int = 1, each_s: float = 1.0) -> int:
+    """Return within how many answers of `each_s` seconds, `together` at once, whoever waits has a turn: once it is old,
+    its class is owed what it costs by its share, or, where that goes by when it is due, once its class would have it
+    begun."""
     cost, each = (waiting(LANES[lane]("x", service_class, "x")).cost_tokens for lane in (waits_in, busy_in))
-    by_floor = AGEING_S + 2 * cost / (FLOOR_SHARES[service_class] * each)
-    return 3 + math.ceil(max(by_floor, USUAL.of[service_class]))
+    by_floor = AGEING_S / each_s + 2 * cost / (FLOOR_SHARES[service_class] * each * together)
+    return 3 + math.ceil(max(by_floor, USUAL.of[service_class] / each_s))
 
 
 @pytest.mark.parametrize("policy", POLICY_NAMES)
@@ -160,3 +163,52 @@ def test_whoever_waits_in_any_lane_has_a_turn_within_a_bound_whatever_comes_in_a
         if "waits" in busy.picks:
             return
     raise AssertionError("it starves")
+
+
+TOGETHER = 8  # texts that an engine takes at once
+
+
+@pytest.mark.parametrize("policy", POLICY_NAMES)
+@pytest.mark.parametrize("service_class", [STANDARD, BATCH])
+@pytest.mark.parametrize("lesser_too", [False, True])
+@pytest.mark.parametrize(
+    ("waits_in", "busy_in"), [(one, other) for one in LANES for other in ("embed", "score") if one != other]
+)
+def test_whoever_waits_beside_batches_of_texts_is_owed_for_all_that_goes_with_them(
+    waits_in: str, busy_in: str, lesser_too: bool, service_class: ServiceClass, policy: str
+) -> None:
+    each_s = 10.0
+    busy = Busy(policy, replace(FOR_ALL, max_running=TOGETHER, max_batch_texts=TOGETHER), each_s=each_s)
+
+    def submit(name: str, of: ServiceClass) -> None:
+        busy.submit(*(LANES[busy_in](f"{name}.{number}", of, "loud") for number in range(TOGETHER)))
+
+    submit("first", INTERACTIVE)
+    submit("next", INTERACTIVE)
+    busy.submit(LANES[waits_in]("waits", service_class, "quiet"))
+    num = bound(waits_in, busy_in, service_class, together=TOGETHER, each_s=each_s)
+    for n in range(num * (2 if lesser_too else 1)):
+        submit(f"i{n}", INTERACTIVE)
+        if lesser_too:
+            submit(f"l{n}", service_class)
+        busy.end_all()
+        if "waits" in busy.picks:
+            return
+    raise AssertionError("it starves")
+
+
+@BY_CLASS
+@pytest.mark.parametrize("together", [1, 3, 32])
+def test_a_class_gets_its_floor_of_tokens_beside_another_lane_however_large_batches_are(
+    together: int, policy: str
+) -> None:
+    busy = Busy(policy, replace(FOR_ALL, max_running=together, max_batch_texts=together), each_s=0.001)
+    num = 2_400 // together
+    for name, lane, of in (("i", "score", INTERACTIVE), ("b", "embed", BATCH)):
+        busy.submit(*(LANES[lane](f"{name}{number}", of, "default") for number in range((num + 1) * together)))
+    for _ in range(num):
+        busy.end_all()
+    costs = {lane: waiting(LANES[lane]("x", BATCH, "x")).cost_tokens for lane in ("embed", "score")}
+    num_batch = sum(pick.startswith("b") for pick in busy.picks)
+    share = num_batch * costs["embed"] / ((len(busy.picks) - num_batch) * costs["score"])
+    assert 0.9 * FLOOR_SHARES[BATCH] <= share <= 1.1 * FLOOR_SHARES[BATCH]
