@@ -166,7 +166,7 @@ class Upstream:
             ) as answer:
                 if answer.status != 200:
                     said = await answer.content.read(_MAX_ERROR_BYTES)
-                    self._log(f"answered {answer.status}")
+                    self._log_status(answer.status)
                     raise error_of_answer(answer.status, said, answer.headers.get("retry-after"), self.where)
                 yield answer
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -175,12 +175,22 @@ class Upstream:
             raise Unreachable(f"nobody answers at {self.where}{why}", "Start the server.") from error
         except TimeoutError as error:
             self._log("silent for too long")
-            raise RequestFailed(f"{self.where} was silent for {self._max_silence_s:g} s") from error
+            waited_s = self._max_silence_s if patience is None else patience.total
+            raise RequestFailed(f"{self.where} was silent for {waited_s:g} s") from error
         except aiohttp.ClientError as error:
             self._log(f"{type(error).__name__}: {error}")
             broke = f"broke its answer off: {type(error).__name__}"
             what = f"{self.where} {broke}: {error}" if self.where == self._url else f"{self.where} {broke}"
             raise EngineLost(what, "Try again.") from error
+
+    def _log_status(self, status: int) -> None:
+        """Tell what is wrong with a server, or with the key that we have for it, from what it had against a request:
+        that is told to whoever asked, and of no concern to whoever runs it."""
+        if 400 <= status < 500 and status not in (401, 403):
+            if self.where != self._url:
+                get_log().info("a server refused a request", called=self.where, server=self._url, status=status)
+        else:
+            self._log(f"answered {status}")
 
     def _log(self, what: str) -> None:
         """Say where an engine's server is that failed; its own words may quote what was asked."""

@@ -172,8 +172,8 @@ def test_whatever_a_server_does_wrong_becomes_one_typed_end(
 def test_an_error_names_the_engine_and_the_log_its_address(
     server: ScriptedServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    code, what = failure(server, http(b'{"error": {"message": "bad top_p"}}', status=400))
-    assert (code, what) == ("SAGE-1203", "engine 'e' answered 400: bad top_p")
+    code, what = failure(server, http(b'{"error": {"message": "no memory"}}', status=500))
+    assert (code, what) == ("SAGE-2207", "engine 'e' answered 500: no memory")
     assert server.url in "".join(capfd.readouterr())
 
 
