@@ -1,5 +1,7 @@
 """Whether a question about a tokenizer may be asked, and if not, why. Knows no queue: questions go past it."""
 
+from collections.abc import Sequence
+
 from cluster.serving.admission import Offer
 from cluster.serving.quota import Quotas
 from sage.base.errors import Overloaded, SageError
@@ -15,14 +17,22 @@ class QuestionGate:
         self._offer = offer
         self._quotas = quotas
 
-    def refusal(self, question: TokenizerQuestion, now_s: float, *, num_open: int | None) -> SageError | None:
+    def refusal(self, question: TokenizerQuestion, now_s: float, *, asking: Sequence[str] | None) -> SageError | None:
         """Return why a question cannot be asked now; else its tenant is charged.
 
-        `num_open`: those that the engine it would go to has not answered yet; None: none that is up has its model.
+        `asking`: the tenants of those that the engine it would go to has not answered yet, one a question; None: none
+        that is up has its model. A tenant has no more of them than places are left: one alone half, the next half of
+        the rest, so that whoever comes finds one (dynamic thresholds: Choudhury and Hahne, 1998).
         """
-        if num_open is None:
+        if asking is None:
             return self._offer.absent(question.model)
-        if num_open >= MAX_OPEN_QUESTIONS:
-            what = f"{num_open} questions about its tokenizer are open already at the engine, as many as may"
-            return Overloaded(what, f"Try again in {RETRY_S:g} s.", retry_after_s=RETRY_S)
-        return self._quotas.let_ask(question.tenant, now_s)
+        tenant, num_left = question.tenant, MAX_OPEN_QUESTIONS - len(asking)
+        if num_left <= 0:
+            return _overloaded(f"{len(asking)} questions about its tokenizer are open already at the engine")
+        if (num_own := asking.count(tenant)) >= num_left:
+            return _overloaded(f"{num_own} questions of tenant {tenant!r} about its tokenizer are open at the engine")
+        return self._quotas.let_ask(tenant, now_s)
+
+
+def _overloaded(what: str) -> Overloaded:
+    return Overloaded(f"{what}, as many as may", f"Try again in {RETRY_S:g} s.", retry_after_s=RETRY_S)

@@ -21,6 +21,7 @@ class _Asked:
     """`answer_to`: None once it was withdrawn. It stays in its place: its engine has it still."""
 
     engine_id: EngineId
+    tenant: str
     answer_to: AnswerTo | None
 
 
@@ -52,22 +53,21 @@ class TokenizerQuestions:
     def ask(self, question: TokenizerQuestion, answer_to: AnswerTo) -> None:
         """Have an engine answer; a refusal comes within the call."""
         assert question.id not in self._asked, question.id
-        num_open = self._open_at(question.model)
-        engine_id = min(num_open, key=num_open.__getitem__, default=None)
-        error = self._closed() or self._gate.refusal(
-            question, self._clock.monotonic_s(), num_open=None if engine_id is None else num_open[engine_id]
-        )
+        asking = self._asking(question.model)
+        engine_id = min(asking, key=lambda engine_id: len(asking[engine_id]), default=None)
+        now_s, tenants = self._clock.monotonic_s(), None if engine_id is None else asking[engine_id]
+        error = self._closed() or self._gate.refusal(question, now_s, asking=tenants)
         if error is not None:
             answer_to(Failed(question.id, Failure.of(error)))
         else:
             assert engine_id is not None, question
-            self._asked[question.id] = _Asked(engine_id, answer_to)
+            self._asked[question.id] = _Asked(engine_id, question.tenant, answer_to)
             self._send(engine_id, AskTokenizer(question))
 
     def withdraw(self, request_id: RequestId) -> None:
         """Give the answer to nobody any more; unknown ids are passed over."""
         if (asked := self._asked.get(request_id)) is not None:
-            self._asked[request_id] = _Asked(asked.engine_id, None)
+            self._asked[request_id] = _Asked(asked.engine_id, asked.tenant, None)
 
     def answered(self, engine_id: EngineId, answer: TokenizerAnswer) -> None:
         """Pass an answer on; one that nobody waits for any more, or of another engine, is passed over."""
@@ -85,14 +85,14 @@ class TokenizerQuestions:
             if answer_to is not None:
                 answer_to(Failed(request_id, failure))
 
-    def _open_at(self, model: str) -> dict[EngineId, int]:
-        """Return how many questions each engine has that is up and has `model`."""
-        num_open = {
-            engine_id: 0
+    def _asking(self, model: str) -> dict[EngineId, list[str]]:
+        """Return whose questions each engine has, one a question, that is up and has `model`."""
+        asking: dict[EngineId, list[str]] = {
+            engine_id: []
             for engine_id, held in self._links.items()
             if held.info is not None and any(card.name == model for card in held.info.models)
         }
         for asked in self._asked.values():
-            if asked.engine_id in num_open:
-                num_open[asked.engine_id] += 1
-        return num_open
+            if asked.engine_id in asking:
+                asking[asked.engine_id].append(asked.tenant)
+        return asking

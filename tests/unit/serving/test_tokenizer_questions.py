@@ -97,7 +97,7 @@ def test_an_engine_that_takes_no_more_is_lost_with_the_question(stage: Stage) ->
 
 def test_no_more_are_open_at_once_than_may_be(stage: Stage) -> None:
     link = stage.link()
-    ask(stage, *(question(f"q{number}") for number in range(MAX_OPEN_QUESTIONS)))
+    ask(stage, *(question(f"q{number}", tenant=f"t{number}") for number in range(MAX_OPEN_QUESTIONS)))
     assert codes(ask(stage, question("one-more"))) == ["SAGE-2201"]
     stage.shell.questions.withdraw(RequestId("q0"))  # the engine works on it still
     assert codes(ask(stage, question("two-more"))) == ["SAGE-2201"]
@@ -107,10 +107,21 @@ def test_no_more_are_open_at_once_than_may_be(stage: Stage) -> None:
     assert len(stage.shell.questions) == MAX_OPEN_QUESTIONS
 
 
+def test_no_tenant_keeps_others_out(stage: Stage) -> None:
+    link = stage.link()
+    for tenant, num_let_in in (("first", 32), ("second", 16), ("third", 8), ("fourth", 4), ("fifth", 2), ("sixth", 1)):
+        refused = codes(ask(stage, *(question(f"{tenant}{number}", tenant=tenant) for number in range(64))))
+        assert refused == ["SAGE-2201"] * (64 - num_let_in)
+    link.say(tokens("first0"))
+    stage.come(link)
+    assert codes(ask(stage, question("again", tenant="first"))) == ["SAGE-2201"]
+    assert codes(ask(stage, question("new", tenant="seventh"))) == []
+
+
 def test_those_open_at_one_engine_take_no_place_at_another(stage: Stage) -> None:
     for engine in (chat_engine(), embed_engine()):
         stage.link(engine)
-    ask(stage, *(question(f"q{number}") for number in range(MAX_OPEN_QUESTIONS)))
+    ask(stage, *(question(f"q{number}", tenant=f"t{number}") for number in range(MAX_OPEN_QUESTIONS)))
     assert codes(ask(stage, question("one-more"), question("e", model="embed"))) == ["SAGE-2201"]
 
 
@@ -136,7 +147,7 @@ def test_a_question_counts_as_one_request_of_its_tenant_and_no_tokens() -> None:
     gate = Plane(("chat",), tenants=(terms,)).questions
 
     def refusal(tenant: str, now_s: float) -> str | None:
-        error = gate.refusal(question("q", tenant=tenant), now_s, num_open=0)
+        error = gate.refusal(question("q", tenant=tenant), now_s, asking=())
         return None if error is None else error.code
 
     assert [refusal("small", 0.0) for _ in range(3)] == [None, None, "SAGE-2208"]
