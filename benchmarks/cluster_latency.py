@@ -16,6 +16,7 @@ from benchmarks.document import Result
 from cluster.client.cluster import RemoteCluster
 from cluster.client.nodes_here import nodes_here
 from cluster.local import LocalCluster
+from cluster.runtime.control_printed import LogLine
 from sage.base.clock import Clock
 from sage.base.errors import InternalError, JobCancelled
 from sage.base.settings import Settings
@@ -84,9 +85,9 @@ def measure_control(clock: Clock) -> list[ControlResult]:
     InternalError."""
     came: queue.SimpleQueue[tuple[float, str]] = queue.SimpleQueue()
 
-    def show(lines: Sequence[str]) -> None:
+    def show(lines: Sequence[LogLine]) -> None:
         for line in lines:
-            came.put((monotonic(), line))
+            came.put((monotonic(), line.text))
 
     with nodes_here(2, settings=Settings(), show=show) as cluster:
         job = cluster.submit(exchange())

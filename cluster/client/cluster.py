@@ -14,7 +14,7 @@ from cluster.client.engine_admin import EngineAdmin
 from cluster.client.kept_results import KeptResults, kept_results
 from cluster.client.line import HeadLine
 from cluster.client.line_desk import LineDesk
-from cluster.client.news import JobNewsDesk, print_lines, view_of_state
+from cluster.client.news import JobNewsDesk, ShowLines, print_lines, view_of_state
 from cluster.client.subscription import Subscription
 from cluster.jobs.outline import outline_from_plan, plan_from_outline
 from cluster.local.job import JobBoard, SubmittedJob
@@ -41,6 +41,7 @@ from cluster.runtime.control_clients import (
     SubmitFlow,
 )
 from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneShown, ServeModel
+from cluster.runtime.control_printed import LogLine
 from cluster.runtime.keep_flow import KeepFlow
 from cluster.runtime.states import JobState, NodeState, PlaneState
 from cluster.runtime.travelling_code import Code
@@ -54,8 +55,6 @@ from sage.flow.runner import EngineStatus, Job, NodeView, Submittable
 
 SUBMIT_S = 30.0
 """For the head to place a job; code of some megabytes may be on the way."""
-
-ShowLines = Callable[[Sequence[str]], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +254,7 @@ class RemoteCluster(AskedCluster):
         """Order what waits by a policy, choose engines by a route, at once; raises UnknownPolicy."""
         return self._line.ask(lambda number: ChangePolicy(number, policy, route), PlaneShown).state
 
-    def logs(self, job_id: JobId) -> tuple[str, ...]:
+    def logs(self, job_id: JobId) -> tuple[LogLine, ...]:
         """Return the newest lines that a job printed; raises UnknownJob."""
         return self._line.ask(lambda number: GetLogs(number, job_id), Logs).lines
 

@@ -1,8 +1,9 @@
 """What a head says of one job, brought to its owner: its state, its records, its prints. Knows no connection."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from itertools import groupby
 
 from cluster.client.collecting import Collecting
 from cluster.client.connection import LineLost, LineReturned, News
@@ -10,10 +11,13 @@ from cluster.jobs.orders import JobView
 from cluster.local.job import JobBoard
 from cluster.runtime.control import RemoteFailure
 from cluster.runtime.control_clients import CollectedNews, CollectMore, JobNews, LogNews
+from cluster.runtime.control_printed import LogLine, PrintedTo
 from cluster.runtime.states import JobState
 from sage.base.errors import JobInterrupted, RecordFailed, SageError
 from sage.base.ids import JobId
 from sage.flow.runner import JobMetrics, JobStatus
+
+ShowLines = Callable[[Sequence[LogLine]], object]
 
 
 class UsersTraceback(Exception):
@@ -33,7 +37,7 @@ class JobNewsDesk:
         *,
         give_credit: Callable[[CollectMore], object],
         give_up: Callable[[], object],
-        show: Callable[[Sequence[str]], object],
+        show: ShowLines,
         ask_anew: Callable[["JobNewsDesk"], object],
         epoch: int,
     ) -> None:
@@ -66,7 +70,7 @@ class JobNewsDesk:
             case LineLost(error):
                 self.lose(error)
 
-    def printed_before(self, lines: Sequence[str], num_lines: int) -> None:
+    def printed_before(self, lines: Sequence[LogLine], num_lines: int) -> None:
         """Show lines that came in one answer; `num_lines` is how many there were by then."""
         self.num_lines = num_lines
         if lines:
@@ -124,6 +128,7 @@ def _error_of(state: JobState) -> SageError | None:
     return error_from_remote(state.error) if state.error is not None and (is_bad or not state.is_over) else None
 
 
-def print_lines(lines: Sequence[Any]) -> None:
-    """Print what a job printed elsewhere."""
-    print("\n".join(map(str, lines)), flush=True)
+def print_lines(lines: Sequence[LogLine]) -> None:
+    """Print what a job printed elsewhere, to where it was printed there."""
+    for to_stderr, some in groupby(lines, lambda line: line.to is PrintedTo.STDERR):
+        print("\n".join(line.text for line in some), flush=True, file=sys.stderr if to_stderr else sys.stdout)

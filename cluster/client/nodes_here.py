@@ -2,10 +2,10 @@
 
 import re
 
-from cluster.client.cluster import RemoteCluster, ShowLines
+from cluster.client.cluster import RemoteCluster
 from cluster.client.head_start import start_head
 from cluster.client.line import HeadLine
-from cluster.client.news import print_lines
+from cluster.client.news import ShowLines, print_lines
 from cluster.client.own_name import own_name
 from cluster.client.reach import attach_by
 from cluster.client.shipping import shipping_by

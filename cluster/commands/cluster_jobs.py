@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -140,18 +141,21 @@ def logs(
     address: Address = None,
     json: Json = False,
 ) -> None:
-    """Print what a job printed on its nodes; the newest lines are kept."""
+    """Print what a job printed on its nodes, its functions too; the newest lines are kept.
+
+    With --follow and --json: a document a line.
+    """
+    from cluster.commands.log_lines import json_lines, shown_lines
     from sage.base.ids import JobId
 
-    if follow and json:
-        raise typer.BadParameter("lines that are still to come are no JSON document", param_hint="--json")
     with reach(name, address) as cluster:
         if not follow:
             lines = cluster.logs(JobId(job_id))
-            print_json({"job_id": job_id, "lines": lines}) if json else _print_lines(lines)
+            print_json({"job_id": job_id, "lines": lines}) if json else _print_lines(shown_lines(lines))
             return
+        shown = partial(json_lines, job_id) if json else shown_lines
         try:
-            cluster.follow_logs(JobId(job_id), _print_lines)
+            cluster.follow_logs(JobId(job_id), lambda lines: _print_lines(shown(lines)))
         except KeyboardInterrupt as stop:
             raise typer.Exit(INTERRUPTED) from stop
 

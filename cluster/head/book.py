@@ -14,6 +14,7 @@ from cluster.jobs.orders import JobView
 from cluster.jobs.tasks import task_id_of
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import RemoteFailure
+from cluster.runtime.control_printed import LogLine
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.states import JobState
 from cluster.runtime.travelling_code import Code
@@ -49,7 +50,7 @@ class JobEntry:
     run_id: JobId
     watchers: dict[PeerId, None] = field(default_factory=dict)
     followers: dict[PeerId, None] = field(default_factory=dict)
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_LINES))
+    lines: deque[LogLine] = field(default_factory=lambda: deque(maxlen=MAX_LINES))
     nodes: dict[TaskId, NodeId] = field(default_factory=dict)
     num_lines: int = 0
     has_lost_results: bool = False
@@ -80,12 +81,12 @@ class JobEntry:
             has_lost_results=self.has_lost_results,
         )
 
-    def print(self, lines: Sequence[str]) -> None:
+    def print(self, lines: Sequence[LogLine]) -> None:
         """Take lines that the job has printed."""
         self.lines.extend(lines)
         self.num_lines += len(lines)
 
-    def lines_after(self, num_lines: int, max_lines: int) -> tuple[str, ...]:
+    def lines_after(self, num_lines: int, max_lines: int) -> tuple[LogLine, ...]:
         """Return the newest lines, at most so many, after the first `num_lines`."""
         num_wanted = min(max_lines, self.num_lines - num_lines, len(self.lines))
         return tuple(islice(reversed(self.lines), max(0, num_wanted)))[::-1]

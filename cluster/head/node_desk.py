@@ -51,6 +51,7 @@ from cluster.runtime.control import (
     TurnsSaid,
 )
 from cluster.runtime.control_clients import LogNews
+from cluster.runtime.control_printed import LogLine, PrintedTo, RunPrinted
 from cluster.runtime.messages import JobTaskEnded
 from cluster.runtime.states import NodeState
 from sage.base.clock import Clock
@@ -194,8 +195,8 @@ class NodeDesk:
                 self._heard(member, number)
             case RunCollected():
                 self._collected(member, message)
-            case RunLogged():
-                self._logged(member, message)
+            case RunLogged() | RunPrinted():
+                self._printed(member, message)
             case RunBroken(run_id, failure):
                 tell(ports.manager, RunBroke(run_id, failure.error()))
             case InferenceAsk(requests):
@@ -240,13 +241,16 @@ class NodeDesk:
         if collector is not None and not self._ports.server.send(collector, news):
             self._ports.forget_client(collector)
 
-    def _logged(self, member: MemberNode, message: RunLogged) -> None:
-        entry = self._ports.book.of_run(message.run_id)
+    def _printed(self, member: MemberNode, said: RunLogged | RunPrinted) -> None:
+        entry = self._ports.book.of_run(said.run_id)
         if entry is not None:
-            entry.print(message.lines)
+            to = said.to if isinstance(said, RunPrinted) else PrintedTo.PRINT
+            lines = tuple(LogLine(line, member.node_id, said.step, to) for line in said.lines)
+            entry.print(lines)
             for peer in tuple(entry.followers):
-                self._ports.server.send(peer, LogNews(entry.job_id, message.lines))
-        self._send(member, TakeMore(message.run_id, message.task_id, 1))
+                self._ports.server.send(peer, LogNews(entry.job_id, lines))
+        if isinstance(said, RunLogged):
+            self._send(member, TakeMore(said.run_id, said.task_id, 1))
 
     # What nodes are told.
 

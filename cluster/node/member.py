@@ -21,6 +21,7 @@ from cluster.node.member_ports import (
     ModelsAsked,
     OfferIs,
     SayToHead,
+    TasksPrinted,
     TurnsSpoken,
 )
 from cluster.node.model_asker import ModelAsker
@@ -73,7 +74,7 @@ from sage.base.inference import Failure
 from sage.base.log import get_log
 
 _NODE_ENDS_S = 1.0
-_JOIN, _RETRY, _BEAT, _LEASE = "join", "retry", "beat", "lease"
+_JOIN, _RETRY, _BEAT, _LEASE, _PRINTED = "join", "retry", "beat", "lease", "printed"
 
 
 class Member(Actor[MemberMessage]):
@@ -98,6 +99,7 @@ class Member(Actor[MemberMessage]):
         )
 
     def on_start(self) -> None:
+        self._ports.printed.knock_by(lambda: tell(self.actor_ref, TasksPrinted()))
         self._obey(self._standing.connect(self.clock.monotonic_s()))
         self._drain()  # the descriptor of a socket speaks to who has looked and found nothing
 
@@ -115,6 +117,8 @@ class Member(Actor[MemberMessage]):
             case TurnsSpoken():
                 for news in self._turns.outgoing():
                     self._send(news)
+            case TasksPrinted():
+                self.set_timer(_PRINTED, self._ports.printed.every_s)
             case OfferIs(offer):
                 self._offer = offer
                 self._send(OfferChanged(offer))
@@ -144,6 +148,8 @@ class Member(Actor[MemberMessage]):
                 self._beat()
             case "hosts":
                 self._hosts.ask()
+            case "printed":
+                self._send_printed()
             case Rest():
                 self._running.has_rested(timer_id)
             case _:
@@ -301,6 +307,7 @@ class Member(Actor[MemberMessage]):
     def _report(self, fact: NodeFact) -> None:
         """Say what became of runs; a node that leaves stops them by itself, and what that does to them is not news."""
         if self._standing.stand is Stand.MEMBER:
+            self._send_printed(fact)
             for message in travelling(fact):
                 self._send(message)
         if isinstance(fact, JobStopped):
@@ -308,6 +315,12 @@ class Member(Actor[MemberMessage]):
             self._running.end(fact.job_id)
             self._turns.end_run(fact.job_id)
             self._obey(self._standing.stopped(fact.job_id))
+
+    def _send_printed(self, fact: NodeFact | None = None) -> None:
+        """Send what functions of users have printed; before the news of a task, which may be its last."""
+        for message in self._ports.printed.take(fact):
+            if self._standing.stand is Stand.MEMBER:
+                self._send(message)
 
     def _tell_broken(self, lost: PeerLost) -> None:
         for run_id in self._ports.way.lost(lost):

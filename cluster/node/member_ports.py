@@ -7,6 +7,7 @@ from pykka import ActorRef
 
 from cluster.node.engine_hosts import StartHost, hosts_none
 from cluster.node.loading import LoadFlow, LoadingFailed, RunLoaded
+from cluster.node.printed import Printed
 from cluster.node.records_way import RecordsWay
 from cluster.runtime.channel import ControlClient
 from cluster.runtime.control import HeadToNode, Join, RunCollected, RunLogged
@@ -41,6 +42,11 @@ class ModelsAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class TasksPrinted:
+    """Functions of users have printed a line."""
+
+
+@dataclass(frozen=True, slots=True)
 class TurnsSpoken:
     """Tasks have said something about chat requests."""
 
@@ -58,7 +64,16 @@ class EndMember:
 
 
 MemberMessage = (
-    FactOfNode | SayToHead | ModelsAsked | TurnsSpoken | OfferIs | RunLoaded | LoadingFailed | PeerLost | EndMember
+    FactOfNode
+    | SayToHead
+    | ModelsAsked
+    | TasksPrinted
+    | TurnsSpoken
+    | OfferIs
+    | RunLoaded
+    | LoadingFailed
+    | PeerLost
+    | EndMember
 )
 
 
@@ -66,6 +81,8 @@ MemberMessage = (
 class MemberPorts:
     """What a member works with. `connect` begins a new connection to the head. `start_node` starts the node's actor.
     `admit` lets the owners of public keys send records here.
+
+    `printed`: what functions of users print here.
 
     `on_admitted` is called with every admission; `on_end` once, when it is over: with the error by which, if by one.
     """
@@ -82,3 +99,4 @@ class MemberPorts:
     clock: Clock
     scheduler: Scheduler = field(default_factory=Threads)
     start_host: StartHost = hosts_none
+    printed: Printed = field(default_factory=Printed)

@@ -24,11 +24,13 @@ from cluster.node.host_start import start_host
 from cluster.node.loading import CodeLoader
 from cluster.node.member import Member
 from cluster.node.member_ports import EndMember, MemberPorts, OfferIs
+from cluster.node.printed import Printed, PrintedStream
 from cluster.node.records_way import RecordsWay
 from cluster.node.share import share_of_offer
 from cluster.runtime.actor import stop, tell
 from cluster.runtime.channel import ControlClient
 from cluster.runtime.control import HeadToNode, Join, PeerAddress
+from cluster.runtime.control_printed import PrintedTo
 from cluster.runtime.keys import ClusterKeys
 from cluster.runtime.messages import NodeFact
 from cluster.runtime.node import Node, NodePorts
@@ -71,6 +73,7 @@ class NodeProcess:
         self._config = config
         self._clock = SystemClock()
         self._node_id = NodeId(config.name)
+        self._printed = Printed()
         self._keepers = Keepers(self._clock, keep_calls=True, between=give_way)
         self._has_ended = threading.Event()
         self.error: SageError | None = None  # by which it ended, if by one
@@ -89,6 +92,8 @@ class NodeProcess:
 
     def run(self) -> int:
         """Be a node until told to end; return the exit status."""
+        sys.stdout = PrintedStream(sys.stdout, PrintedTo.STDOUT, self._printed)
+        sys.stderr = PrintedStream(sys.stderr, PrintedTo.STDERR, self._printed)
         self._member = Member.start(self._ports())
         actors: list[ActorRef[Any]] = [self._member]
         every_s = LOOK_EVERY_S if self._machine.has_driver else LOOK_AT_FILES_S
@@ -138,6 +143,7 @@ class NodeProcess:
             on_end=self._ended,
             clock=self._clock,
             start_host=lambda order: start_host(order, self._config),
+            printed=self._printed,
         )
 
     def _connect(self) -> ControlClient[HeadToNode]:

@@ -5,6 +5,7 @@ another does in its place by then. Knows nothing of sockets.
 """
 
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,7 +54,7 @@ def _step_here(step: Step, ports: SinkPorts) -> Step:
         case Write(sink=ListSink()):
             return replace(step, spec=Write(CollectingSink(step.name, ports)))
         case Write(sink=PrintSink()):
-            return replace(step, spec=Write(LoggingSink(ports)))
+            return replace(step, spec=Write(LoggingSink(step.name, ports)))
         case Write(sink=sink):
             return replace(step, spec=Write(leased(sink, ports.lease)))
         case ForEach(fn=fn):
@@ -199,6 +200,7 @@ class CollectingWriter:
 class LoggingSink:
     """Prints to the node's log and sends the lines to the head."""
 
+    step: str
     ports: SinkPorts
 
     def share(self, number: int, num_shares: int) -> "LoggingSink":
@@ -209,11 +211,11 @@ class LoggingSink:
 
     def write(self, records: Sequence[Any]) -> None:
         lines = [str(record)[:MAX_LINE_CHARS] for record in records]
-        print("\n".join(lines), flush=True)
+        Context().run(print, "\n".join(lines), flush=True)  # as of no task: it is sent here, and at the job's pace
         for first in range(0, len(lines), NUM_LINES):
             self.ports.untaken.take()
             part = tuple(lines[first : first + NUM_LINES])
-            self.ports.send(RunLogged(self.ports.run_id, self.ports.task_id, part))
+            self.ports.send(RunLogged(self.ports.run_id, self.ports.task_id, self.step, part))
 
     def close(self, *, complete: bool) -> None:
         """Nothing to finish."""

@@ -11,6 +11,7 @@ from cluster.runtime.control_message import MAX_NOTES as MAX_NOTES
 from cluster.runtime.control_message import MAX_TEXT_CHARS as MAX_TEXT_CHARS
 from cluster.runtime.control_message import ControlMessage as ControlMessage
 from cluster.runtime.control_message import RemoteFailure as RemoteFailure
+from cluster.runtime.control_printed import RunPrinted
 from cluster.runtime.control_state import LookUpState, StateFound
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.messages import TaskProgress
@@ -23,7 +24,7 @@ from sage.base.offer import NodeOffer
 from sage.base.turns import TurnNews
 from sage.flow.runner import DeadLetterRecord
 
-CONTROL_WIRE = 27
+CONTROL_WIRE = 28
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
@@ -139,10 +140,11 @@ class RunCollected(ControlMessage, frozen=True):
 
 
 class RunLogged(ControlMessage, frozen=True):
-    """Lines that a task printed; takes credit and gets it back as RunCollected."""
+    """Lines of a step `print()`; takes credit and gets it back as RunCollected."""
 
     run_id: JobId
     task_id: TaskId
+    step: str
     lines: tuple[str, ...]
 
 
@@ -186,6 +188,7 @@ RunFact = (
     | RunTaskSaved
     | RunCollected
     | RunLogged
+    | RunPrinted
 )
 NodeToHead = (
     Join

@@ -5,6 +5,7 @@ import msgspec
 from cluster.runtime.control import ControlMessage, InferenceAsk, InferenceCancel, InferenceReplies
 from cluster.runtime.control_engine_log import EngineLog, GetEngineLog
 from cluster.runtime.control_plane import ChangePolicy, GetPlane, PlaneOrder, PlaneShown
+from cluster.runtime.control_printed import LogLine
 from cluster.runtime.control_state import GetState, StateAnswer
 from cluster.runtime.job_outline import PlanOutline
 from cluster.runtime.keep_flow import KeepFlow
@@ -306,13 +307,13 @@ class Logs(ControlMessage, frozen=True):
     """`num_lines`: how many the job has printed in all since this head runs it."""
 
     question: int
-    lines: tuple[str, ...]
+    lines: tuple[LogLine, ...]
     num_lines: int
 
 
 class LogNews(ControlMessage, frozen=True):
     job_id: JobId
-    lines: tuple[str, ...]
+    lines: tuple[LogLine, ...]
 
 
 HeadToClient = (

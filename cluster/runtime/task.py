@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 from pykka import ActorDeadError
 
 from cluster.runtime.actor import Actor, tell
+from cluster.runtime.at_work import put_to_work
 from cluster.runtime.caching import cache_of
 from cluster.runtime.call_book import CallBook
 from cluster.runtime.drive import Drive
@@ -49,6 +50,7 @@ class Task(Actor[Order]):
         self._results: Inflow[CallResult] = Inflow(self._notify)
         self._is_going = False
         self._context = context_with(spec.devices)  # in which all code of the user runs
+        put_to_work(self._context, spec)
         keeper = ports.keeper_for(spec) if ports.keeper_for is not None else None
         calls = keeper.calls() if keeper is not None else None
         self._book = CallBook(calls) if calls is not None else None

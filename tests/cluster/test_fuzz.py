@@ -28,6 +28,7 @@ from cluster.runtime.control_clients import (
     WatchJob,
 )
 from cluster.runtime.control_frames import FrameReader, FrameWriter
+from cluster.runtime.control_printed import PrintedTo, RunPrinted
 from cluster.runtime.enrolment import Enrol
 from cluster.runtime.links import Delivery, End, Grant, Link
 from cluster.runtime.record_types import RecordTypes
@@ -74,7 +75,8 @@ CONTROL = (
     Heartbeat(1),
     Join("stranger", "i", 1, "host", OFFER, PeerAddress("tcp://127.0.0.1:1"), 1),
     RunCollected(JobId("job-x"), TaskId("job-x/c/0"), "c", b"\x91\x01", 1),
-    RunLogged(JobId("job-x"), TaskId("job-x/c/0"), ("line",)),
+    RunLogged(JobId("job-x"), TaskId("job-x/c/0"), "c", ("line",)),
+    RunPrinted(JobId("job-x"), TaskId("job-x/c/0"), "c", PrintedTo.STDERR, ("line",)),
     RunStopped(JobId("job-x"), ("stuck",)),
 )
 

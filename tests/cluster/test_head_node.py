@@ -106,7 +106,7 @@ def test_a_failed_job_shows_the_users_frame(two_nodes: RemoteCluster) -> None:
 def test_what_a_job_prints_can_be_read_afterwards(two_nodes: RemoteCluster) -> None:
     job = two_nodes.submit(flows.printing)
     job.wait(DEADLINE_S)
-    assert two_nodes.logs(job.id) == tuple(map(str.upper, flows.TEXTS))
+    assert [line.text for line in two_nodes.logs(job.id)] == list(map(str.upper, flows.TEXTS))
 
 
 def test_a_job_is_cancelled_on_every_node(two_nodes: RemoteCluster) -> None:

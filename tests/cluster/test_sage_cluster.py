@@ -1,5 +1,6 @@
 """`sage-cluster` as users use it: start, look, submit, cancel, stop, and what is left when everything is over."""
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(120)]
 FLOWS = """
 import dataclasses
 import itertools
+import sys
 import sage
 
 def fail_at_999(number):
@@ -48,8 +50,13 @@ pairing = sage.Flow("pairing")
 pairing.from_collection(["to"]).map(lambda word: Pair(word, 1)).collect()
 passing = sage.Flow("passing")
 passing.from_collection([Pair("to", 1), Pair("be", 2)]).map(lambda pair: pair).with_parallelism(2).collect()
+def heard(word):
+    print("heard", word, flush=True)
+    print("and", end=" ", file=sys.stderr)
+    return word
+
 talking = sage.Flow("talking")
-talking.from_collection(["to", "be"]).print()
+talking.from_collection(["to", "be"]).map(heard).print()
 """
 
 
@@ -173,8 +180,23 @@ def test_a_job_is_explained_while_it_runs(running: ClusterCommand) -> None:
 
 def test_what_a_job_prints_is_in_its_log(running: ClusterCommand) -> None:
     job_id = running("submit", "flows.py:talking").strip()
-    assert running("logs", job_id, "--follow").split() == ["to", "be"]
-    assert running.json("logs", job_id)["lines"] == ["to", "be"]
+    said = running("logs", job_id, "--follow").splitlines()
+    lines = running.json("logs", job_id)["lines"]
+    [node] = {line["node"] for line in lines}
+    step = "from_collection > map > print"
+    assert [line for line in said if not line.startswith("[")] == ["to", "be"]
+    assert [line for line in said if line.startswith("[")] == [
+        f"[{node} {step}] heard to",
+        f"[{node} {step}] heard be",
+        f"[{node} {step}] and and ",
+    ]
+    assert {(line["to"], line["text"]) for line in lines if line["step"] == step} == {
+        ("stdout", "heard to"),
+        ("stdout", "heard be"),
+        ("stderr", "and and "),
+    }
+    documents = [json.loads(line) for line in running("logs", job_id, "-f", "--json").splitlines()]
+    assert documents == [{"job_id": job_id, **line} for line in lines]
 
 
 def test_a_user_function_that_raises_fails_the_job_and_is_shown_first(running: ClusterCommand) -> None:

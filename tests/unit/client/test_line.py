@@ -24,13 +24,17 @@ from cluster.runtime.control_clients import (
     StopCluster,
     WatchJob,
 )
+from cluster.runtime.control_printed import LogLine, PrintedTo
 from sage.base.errors import ClusterUnreachable, InvalidRequest, UnknownJob, WireMismatch
-from sage.base.ids import JobId, RequestId
+from sage.base.ids import JobId, NodeId, RequestId
 from sage.base.inference import Failed, Failure, GenerateRequest, Reply
 from tests.unit.client.scripted_head import ScriptedHead, line_to
 
 DEADLINE_S = 10.0
 JOB = JobId("job-1")
+BEFORE, AFTER = (
+    LogNews(JOB, (LogLine(text, NodeId("node-1"), "print", PrintedTo.PRINT),)) for text in ("before", "after")
+)
 
 
 def answer(message: ClientToHead) -> Iterable[HeadToClient]:
@@ -40,9 +44,9 @@ def answer(message: ClientToHead) -> Iterable[HeadToClient]:
         case GetLogs(question, job_id):
             yield Declined(question, Failure.of(UnknownJob(f"no job {job_id}", "See jobs.")))
         case WatchJob(question):
-            yield LogNews(JOB, ("before",))
+            yield BEFORE
             yield Done(question)
-            yield LogNews(JOB, ("after",))
+            yield AFTER
         case ListJobs():
             yield Declined(None, Failure.of(WireMismatch("another version")))
         case _:
@@ -67,7 +71,7 @@ def test_news_of_a_job_reach_its_listener_in_order(tmp_path: Path) -> None:
         line.listen(JOB, seen.append)
         line.ask(lambda number: WatchJob(number, JOB), Done)
         line.ask(ListNodes, NodeList)
-    assert seen[:2] == [LogNews(JOB, ("before",)), LogNews(JOB, ("after",))]
+    assert seen[:2] == [BEFORE, AFTER]
 
 
 def test_a_head_that_does_not_answer_is_given_up_in_time(tmp_path: Path) -> None:
@@ -150,7 +154,7 @@ def test_a_head_that_comes_back_is_found_again_and_asked_again(tmp_path: Path) -
             assert line.ask(ListNodes, NodeList).nodes == ()
         finally:
             other.end()
-    assert seen[:3] == [LineReturned(2), LogNews(JOB, ("before",)), LogNews(JOB, ("after",))]
+    assert seen[:3] == [LineReturned(2), BEFORE, AFTER]
 
 
 def test_a_head_that_does_not_come_back_is_given_up_in_time_and_says_what_to_do(tmp_path: Path) -> None:

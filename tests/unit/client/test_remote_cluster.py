@@ -12,6 +12,7 @@ import pytest
 
 import sage
 from cluster.client.cluster import RemoteCluster, Shipping
+from cluster.client.news import ShowLines, print_lines
 from cluster.runtime.control import RemoteFailure
 from cluster.runtime.control_clients import (
     CancelFlow,
@@ -31,6 +32,7 @@ from cluster.runtime.control_clients import (
     SubmitFlow,
     WatchJob,
 )
+from cluster.runtime.control_printed import LogLine, PrintedTo
 from cluster.runtime.states import JobState
 from cluster.runtime.travelling_code import FileCode
 from sage.base.errors import (
@@ -42,7 +44,7 @@ from sage.base.errors import (
     RecordFailed,
     UnknownJob,
 )
-from sage.base.ids import JobId, TaskId
+from sage.base.ids import JobId, NodeId, TaskId
 from sage.base.inference import Failure
 from sage.flow.ends import Collected
 from sage.flow.graph import Graph
@@ -74,6 +76,10 @@ def brought(job_id: JobId, run_id: JobId, number: int, *items: object) -> Collec
     return CollectedNews(job_id, run_id, TaskId("t"), "collect", number, packed(*items), len(items))
 
 
+def line_of(text: str) -> LogLine:
+    return LogLine(text, NodeId("node-1"), "print", PrintedTo.PRINT)
+
+
 def playing(script: Script, *, printed: Sequence[str] = ()) -> Callable[[ClientToHead], Iterable[HeadToClient]]:
     def answer(message: ClientToHead) -> Iterable[HeadToClient]:
         match message:
@@ -83,7 +89,7 @@ def playing(script: Script, *, printed: Sequence[str] = ()) -> Callable[[ClientT
                 yield Done(question)
                 yield from script(job_id)
             case GetLogs(question):
-                yield Logs(question, tuple(printed), len(printed))
+                yield Logs(question, tuple(map(line_of, printed)), len(printed))
             case ListNodes(question):
                 yield NodeList(question, ())
             case CancelFlow(question, job_id):
@@ -98,7 +104,7 @@ def playing(script: Script, *, printed: Sequence[str] = ()) -> Callable[[ClientT
 
 @contextmanager
 def cluster_of(
-    folder: Path, script: Script, show: Callable[[Sequence[str]], object] = lambda lines: None, **options: Any
+    folder: Path, script: Script, show: ShowLines = lambda lines: None, **options: Any
 ) -> Iterator[tuple[ScriptedHead, RemoteCluster]]:
     shipping = Shipping(lambda graph, job_id: FileCode("m:flow", "0"), None, lambda graph: unpack)
     with line_to(folder, playing(script, **options)) as (head, line):
@@ -162,7 +168,7 @@ def test_a_users_error_is_raised_here_with_the_users_frames_first(tmp_path: Path
 
 
 def test_what_a_job_prints_is_shown_in_order(tmp_path: Path) -> None:
-    shown: list[str] = []
+    shown: list[LogLine] = []
 
     def script(job_id: JobId) -> Iterable[HeadToClient]:
         return [state(job_id, JobStatus.RUNNING)]
@@ -171,11 +177,16 @@ def test_what_a_job_prints_is_shown_in_order(tmp_path: Path) -> None:
     with cluster_of(tmp_path, script, shown.extend, printed=["early"]) as (_, cluster):
         job = cluster.submit(graph)
         job.cancel()
-    assert shown == ["early"]
+    assert shown == [line_of("early")]
+
+
+def test_what_a_job_prints_is_printed_to_where_it_was_there(capsys: pytest.CaptureFixture[str]) -> None:
+    print_lines([LogLine(to.value, NodeId("node-1"), "map", to) for to in PrintedTo])
+    assert capsys.readouterr() == ("print\nstdout\n", "stderr\n")
 
 
 def test_all_that_a_job_printed_was_shown_once_it_is_known_to_be_over_however_soon_that_is(tmp_path: Path) -> None:
-    shown: list[str] = []
+    shown: list[LogLine] = []
     graph, _ = collecting_flow()
 
     def script(job_id: JobId) -> Iterable[HeadToClient]:
@@ -183,10 +194,10 @@ def test_all_that_a_job_printed_was_shown_once_it_is_known_to_be_over_however_so
 
     with cluster_of(tmp_path, script, shown.extend, printed=["early"]) as (head, cluster):
         cluster.submit(graph).wait(DEADLINE_S)
-        assert shown == ["early"]
+        assert shown == [line_of("early")]
         cluster.follow_logs(JobId("job-1"), shown.extend)
     asked = [type(message) for message in head.heard if isinstance(message, GetLogs | WatchJob)]
-    assert (shown, asked) == (["early", "early"], [GetLogs, WatchJob, GetLogs, WatchJob])
+    assert (shown, asked) == ([line_of("early")] * 2, [GetLogs, WatchJob, GetLogs, WatchJob])
 
 
 def test_cancel_waits_until_the_job_has_stopped(tmp_path: Path) -> None:
@@ -260,7 +271,7 @@ def test_a_wait_goes_on_over_the_loss_of_a_head_and_counts_the_run_of_the_new_on
         yield state(job_id, JobStatus.FINISHED, SECOND_RUN)
 
     shipping = Shipping(lambda graph, job_id: FileCode("m:flow", "0"), None, lambda graph: unpack)
-    shown: list[str] = []
+    shown: list[LogLine] = []
     with line_to(tmp_path, playing(first, printed=["of the first"]), reconnect_s=DEADLINE_S) as (head, line):
         cluster = RemoteCluster(line, GREETING, shipping, where="scripted", show=shown.extend)
         job = cluster.submit(graph)
@@ -275,7 +286,7 @@ def test_a_wait_goes_on_over_the_loss_of_a_head_and_counts_the_run_of_the_new_on
         asked_logs = [message for message in other.heard if isinstance(message, GetLogs)]
     assert out.items == [1, 2, 3]
     assert ([message.collects for message in watched], [message.after for message in asked_logs]) == ([True], [0])
-    assert shown == ["of the first", "of the second"]
+    assert shown == [line_of("of the first"), line_of("of the second")]
 
 
 def test_a_head_that_does_not_know_the_job_any_more_ends_the_wait(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from cluster.jobs.orders import JobView
 from cluster.jobs.outline import outline_from_plan
 from cluster.runtime.channel import PeerId
 from cluster.runtime.control import RunCollected
+from cluster.runtime.control_printed import LogLine, PrintedTo
 from cluster.runtime.travelling_code import FileCode
 from sage.base.errors import NodeLost, UnknownJob
 from sage.base.ids import JobId, NodeId, TaskId
@@ -64,10 +65,11 @@ def test_a_client_that_is_gone_watches_and_collects_nothing() -> None:
 
 def test_lines_are_counted_and_given_after_those_that_are_known() -> None:
     entry = add(JobBook())
-    entry.print([str(number) for number in range(MAX_LINES + 5)])
+    lines = [LogLine(str(number), NodeId("a"), "print", PrintedTo.PRINT) for number in range(MAX_LINES + 5)]
+    entry.print(lines)
     assert (len(entry.lines), entry.num_lines) == (MAX_LINES, MAX_LINES + 5)
-    assert entry.lines_after(MAX_LINES + 3, 100) == (str(MAX_LINES + 3), str(MAX_LINES + 4))
-    assert entry.lines_after(0, 2) == (str(MAX_LINES + 3), str(MAX_LINES + 4))
+    assert entry.lines_after(MAX_LINES + 3, 100) == tuple(lines[-2:])
+    assert entry.lines_after(0, 2) == tuple(lines[-2:])
     assert entry.lines_after(MAX_LINES + 5, 2) == ()
 
 

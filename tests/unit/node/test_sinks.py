@@ -207,7 +207,7 @@ def test_every_sink_of_a_flow_is_replaced_by_one_that_asks_the_lease(
     assert isinstance(collecting.sink, CollectingSink)
     assert isinstance(logging, Write)
     logging.sink.open().write(["line"])
-    assert task.sent == [RunLogged(JobId("job"), TaskId("job/t/0"), ("line",))]
+    assert task.sent == [RunLogged(JobId("job"), TaskId("job/t/0"), "print", ("line",))]
     assert capsys.readouterr().out == "line\n"
 
 

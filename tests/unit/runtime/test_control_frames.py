@@ -40,9 +40,9 @@ def test_messages_come_as_they_were_sent_with_their_epoch(writer: FrameWriter, r
 
 
 def test_what_is_no_character_travels_as_a_question_mark(writer: FrameWriter, reader: FrameReader[NodeToHead]) -> None:
-    said = RunLogged(JobId("job"), TaskId("job/print/0"), ("fine", "half a \ud83d character"))
+    said = RunLogged(JobId("job"), TaskId("job/print/0"), "print", ("fine", "half a \ud83d character"))
     assert reader.read(writer.frames(said, 1)).message == RunLogged(
-        said.run_id, said.task_id, ("fine", "half a ? character")
+        said.run_id, said.task_id, "print", ("fine", "half a ? character")
     )
 
 
