@@ -146,14 +146,16 @@ def cluster(
         float, typer.Option("--seconds", min=0.01, help="About how long one node takes for a round.")
     ] = 1.0,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="How often each is timed, in turns.")] = 5,
+    overload_s: Annotated[float, typer.Option("--overload-s", min=1.0, help="How long an overload is watched.")] = 60.0,
     json: Target = None,
 ) -> None:
-    """Time two node processes against one, a task's round trip, control beside data, and a cluster at rest."""
+    """Time two node processes against one, a task's round trip, control beside data, a cluster at rest, and one whose
+    stream ends slower than it is read."""
     from benchmarks.cluster import measure_cluster
     from benchmarks.deliver import deliver
     from benchmarks.document import document_of
 
-    wanted = ClusterWanted(tuple(workload or ClusterWorkload), seconds, rounds)
+    wanted = ClusterWanted(tuple(workload or ClusterWorkload), seconds, rounds, overload_s)
     clock = SystemClock()
     document = document_of(wanted.command(), seed=0, clock=clock, results=lambda: measure_cluster(wanted, clock))
     deliver(document, json)

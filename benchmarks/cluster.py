@@ -12,6 +12,7 @@ from threading import Thread
 from benchmarks.cluster_flows import Spin, Wait, spin_for, spinning, waiting
 from benchmarks.cluster_idle import measure_idle
 from benchmarks.cluster_latency import measure_control, measure_trip
+from benchmarks.cluster_overload import measure_overload
 from benchmarks.cluster_wanted import ClusterWanted, ClusterWorkload
 from benchmarks.document import Result
 from benchmarks.measure import Prepare, Run, in_turns, median_ratio
@@ -100,6 +101,8 @@ def _measure(workload: ClusterWorkload, bench: _Bench) -> Sequence[Result]:
             return measure_control(bench.clock)
         case ClusterWorkload.IDLE:
             return measure_idle(bench.clock)
+        case ClusterWorkload.OVERLOAD:
+            return measure_overload(bench.wanted.overload_s, bench.clock)
 
 
 # Rates.

@@ -9,6 +9,8 @@ import pytest
 from benchmarks.cli import app
 from benchmarks.cluster import jain
 from benchmarks.cluster_flows import Spin, Trips, Wait, spinning, there_and_back, total, waiting
+from benchmarks.cluster_overload import SlowEnd, flooded, grown_most
+from sage.base.errors import InternalError
 from sage.cli import run_command
 
 
@@ -66,3 +68,30 @@ def test_two_nodes_are_measured_against_one(tmp_path: Path) -> None:
         ("2 nodes", 4),
     ]
     assert rates[0]["ratio_to_first"] == 1.0
+
+
+def test_a_slow_end_takes_every_record_of_a_flood_once_and_in_order() -> None:
+    flow, came = flooded(0.05, 0.5)
+    result = flow.run()
+    assert sum(num for num, _ in came.items) == result.records_in > 0
+    end = SlowEnd()
+    with pytest.raises(InternalError, match="record 1 came as number 0"):
+        end((1, "x"))
+
+
+def test_what_grew_is_compared_with_what_was_held_once_all_had_settled() -> None:
+    starting = [[5.0, 50.0]]
+    assert grown_most([*starting, *[[40.0, 60.0]] * 8, [44.0, 60.0]]) == (40.0, 44.0)
+    assert grown_most([[40.0, 60.0]]) == (40.0, 40.0)
+
+
+@pytest.mark.alone
+@pytest.mark.cluster
+def test_an_overloaded_cluster_is_watched(tmp_path: Path) -> None:
+    target = tmp_path / "result.json"
+    asked = ["cluster", "--workload", "overload", "--overload-s", "2"]
+    assert run_command(app, "sage-benchmark", [*asked, "--json", str(target)]) == 0
+    (result,) = json.loads(target.read_bytes())["results"]
+    assert result["checked"]
+    assert result["n"] > 0
+    assert result["growth"] >= 1.0
