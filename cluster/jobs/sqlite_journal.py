@@ -160,6 +160,8 @@ class SqliteJournal:
             self._check_seen()
             self._begin()
         elif application_id != APPLICATION_ID:
+            if self._seen_path.exists():  # which no other program writes
+                raise self._damaged(f"its head names another program ({application_id:#x})")
             raise self._unusable("it is the database of another program")
         elif version not in (SCHEMA_VERSION, _NO_SUM):
             raise self._unusable(f"it has version {version}, this program writes {SCHEMA_VERSION}")

@@ -126,6 +126,22 @@ def check(kept: dict[JobId, JobRecord], here: dict[JobId, JobRecord], mending: M
             assert record.error.failure.do == "Submit it again."
 
 
+@pytest.mark.parametrize("bit", [0, 13, 31])
+def test_a_journal_whose_head_names_another_program_is_mended(path: Path, bit: int) -> None:
+    """The file beside it says that it is ours. SQLite has the program's number at byte 68."""
+    kept = write(path)
+    content = bytearray(path.read_bytes())
+    content[68 + bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+    with pytest.raises(JournalDamaged, match="its head names another program") as error:
+        SqliteJournal(path)
+    assert error.value.do.startswith("Start with --mend-journal")
+    mending = mend_journal(path, NOW_S)
+    assert mending is not None
+    assert (mending.lost, mending.num_missing, {*mending.ended, *mending.failed}) == ((), 0, {*kept})
+    check(kept, found(path), mending)
+
+
 @pytest.mark.parametrize(("page", "len_end"), [(5, 40), (3, 400)], ids=["the page of totals", "the page of ids"])
 def test_a_page_whose_end_is_missing_says_nothing_and_is_mended(path: Path, page: int, len_end: int) -> None:
     """Rows are at the end of a page; one of zeros has NULLs where none may be."""
