@@ -5,6 +5,8 @@
 A file ends where its next checkpoint is taken, and goes once no checkpoint needs it. After a write that failed another
 one is begun: what was torn then is the end of its file, and was not acknowledged. Each instance of the source writes
 files of its own, and reads those of all.
+
+A mark follows what is on the disk, so that damage to what was acknowledged is told from what a kill has torn.
 """
 
 import os
@@ -15,8 +17,9 @@ from secrets import token_hex
 
 from cluster.checkpoints.disk import settle, settle_folder
 from cluster.checkpoints.folder import POSTS
-from cluster.checkpoints.post_entries import bytes_of_post, posts_in
+from cluster.checkpoints.post_entries import LEN_MARK_BYTES, bytes_of_mark, bytes_of_post, is_damaged, posts_in
 from cluster.runtime.posts import KeptPost
+from sage.base.errors import CheckpointUnusable
 from sage.base.log import get_log
 
 
@@ -31,12 +34,16 @@ class FolderPosts:
         self._file: int | None = None
 
     def load(self) -> list[KeptPost]:
+        """Raises CheckpointUnusable where posts are damaged that no checkpoint holds."""
         found: list[KeptPost] = []
         for name in sorted(os.listdir(self._folder)) if self._folder.is_dir() else ():
             if name.endswith(POSTS) and name[11:19] == self._source:
-                posts, num_torn_bytes = posts_in((self._folder / name).read_bytes())
+                content = (self._folder / name).read_bytes()
+                posts, num_torn_bytes = posts_in(content)
                 found += posts
-                if num_torn_bytes:
+                if num_torn_bytes and is_damaged(content, num_torn_bytes):
+                    self._damaged(name, num_torn_bytes)
+                elif num_torn_bytes:
                     why = "a run was killed, or the disk full, before it acknowledged them; else the file is damaged"
                     get_log(file=name).warning("the last bytes of a log are left out", bytes=num_torn_bytes, why=why)
         return sorted(found, key=lambda post: (post.number, post.taken_by))
@@ -52,6 +59,7 @@ class FolderPosts:
         except OSError:
             self.close()
             raise
+        self._mark(self._file)
 
     def cut(self, checkpoint_id: int) -> None:
         self.close()
@@ -61,6 +69,25 @@ class FolderPosts:
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
+
+    def _mark(self, file: int) -> None:
+        """Say after posts that they are on the disk. A kill leaves it, a loss of power may not."""
+        try:
+            is_whole = os.write(file, bytes_of_mark(os.fstat(file).st_size)) == LEN_MARK_BYTES
+        except OSError:
+            is_whole = False
+        if not is_whole:
+            self.close()  # nothing comes after the torn one
+
+    def _damaged(self, name: str, num_left_bytes: int) -> None:
+        """Refuse to go on without posts that were acknowledged; where a checkpoint has counted them, say it alone."""
+        what = f"{num_left_bytes:,} bytes of {name} in {self._folder}, posts that were acknowledged, are damaged"
+        if int(name[:10]) < self._since:
+            get_log(file=name).warning("a log is damaged", why=f"{what}; the checkpoint holds what counts of them")
+            return
+        raise CheckpointUnusable(
+            what, f"Bring the file back. Or rename it to {name}.bad: the flow then goes on without the posts in it."
+        )
 
     def _open(self) -> int:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -35,7 +35,10 @@ class PostLog(Protocol):
     """Keeps the posts of one instance of a source beyond the process. Used by one thread at a time; raises OSError."""
 
     def load(self) -> list[KeptPost]:
-        """Return what all instances of runs before have kept, in the order in which it came; some may be counted."""
+        """Return what all instances of runs before have kept, in the order in which it came; some may be counted.
+
+        Raises CheckpointUnusable where some of it was kept and cannot be read any more.
+        """
         ...
 
     def append(self, posts: Sequence[KeptPost]) -> None:
