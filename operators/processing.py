@@ -1,7 +1,6 @@
 """Runs a keyed process: gives it the state of the key at hand, fires its timers. Knows no batch and no clock."""
 
-from collections.abc import Callable, Container, Hashable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from math import inf, isfinite
 from sys import maxsize
@@ -11,6 +10,7 @@ from operators.alarms import Alarms
 from operators.due import Dues, DuesInMemory, StoredDues, let_go
 from operators.failure import Failures
 from operators.listed import ONE_RECORD, listed
+from operators.own_state import OwnRow, OwnState, own_of_row, row_of_own
 from operators.sides import Sides
 from operators.spilled import Spilled, refuse_stored
 from operators.state import SavedRows, StepState
@@ -22,39 +22,13 @@ from sage.flow.graph import OnError, Step
 from sage.flow.process import KeyedProcess, Store
 
 
-@dataclass(slots=True)
-class _OfKey:
-    """What a key has, but for its alarm. `expiry_s`: of values that expire."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-    timers: set[float] = field(default_factory=set)
-    expiry_s: dict[str, float] = field(default_factory=dict)
-
-    def is_empty(self) -> bool:
-        return not (self.values or self.timers)
-
-
-_Row = tuple[dict[str, Any], tuple[float, ...], dict[str, float], float | None]
-"""What is saved of a key: values, timers, when values expire, and after how many seconds its alarm rings."""
-
-
-def _row_of(own: _OfKey) -> _Row:
-    return own.values, tuple(sorted(own.timers)), own.expiry_s, None
-
-
-def _of_row(row: _Row, declared: Container[str]) -> _OfKey:
-    """Return what a key had, without states that the process declares no more."""
-    values, timers, expiry_s, _ = row
-    return _OfKey({name: value for name, value in values.items() if name in declared}, set(timers), dict(expiry_s))
-
-
 class _Context(Store):
     """The key at hand: what the process and its states see. A generated loop sets `own`, `current`, `key`, `time_s`."""
 
     def __init__(self, processing: "Processing") -> None:
         super().__init__()
         self._processing = processing
-        self.own = _OfKey()
+        self.own = OwnState()
         self.key: Any = None
         self.time_s: float | None = None
 
@@ -116,10 +90,10 @@ class Processing:
         self._alarms = alarms
         self._context = process._store = _Context(self)
         self._declared = {name for name, _ in declared_states(type(process))}
-        of_row = partial(_of_row, declared=self._declared)
-        self._spilled = None if table is None else Spilled(table, to_row=_row_of, from_row=of_row)
+        of_row = partial(own_of_row, declared=self._declared)
+        self._spilled = None if table is None else Spilled(table, to_row=row_of_own, from_row=of_row)
         self._stored_dues = None if table is None else StoredDues(table)
-        self._kept: dict[Hashable, _OfKey] = {} if self._spilled is None else self._spilled
+        self._kept: dict[Hashable, OwnState] = {} if self._spilled is None else self._spilled
         self._due: Dues = self._stored_dues or DuesInMemory()
         self._ringing: dict[Hashable, tuple[int, float]] = {}
         self._perhaps_empty: list[Hashable] = []
@@ -191,7 +165,7 @@ class Processing:
 
     # What a process asks for.
 
-    def set_timer(self, key: Hashable, own: _OfKey, time_s: float) -> None:
+    def set_timer(self, key: Hashable, own: OwnState, time_s: float) -> None:
         if self._context.time_s is None:
             raise ValueError("set_timer needs event time: give the source timestamp=, or use set_alarm")
         if not isfinite(time_s):
@@ -229,7 +203,7 @@ class Processing:
         """Forget the key after the batch, if it has nothing then."""
         self._perhaps_empty.append(key)
 
-    def expire(self, key: Hashable, own: _OfKey, name: str, time_s: float) -> None:
+    def expire(self, key: Hashable, own: OwnState, name: str, time_s: float) -> None:
         """Forget a value at `time_s`; each stands once among what is due, at the time that it had then."""
         is_due = name in own.expiry_s
         own.expiry_s[name] = time_s
@@ -290,12 +264,12 @@ class Processing:
         own.values.pop(name, None)
         self._tidy(key)
 
-    def _begin(self, key: Hashable) -> _OfKey:
-        own = self._kept[key] = _OfKey()
+    def _begin(self, key: Hashable) -> OwnState:
+        own = self._kept[key] = OwnState()
         self._perhaps_empty.append(key)
         return own
 
-    def _at(self, key: Hashable, own: _OfKey, time_s: float | None) -> None:
+    def _at(self, key: Hashable, own: OwnState, time_s: float | None) -> None:
         self._rows.marks.touch(key)
         context = self._context
         context.own, context.current, context.key, context.time_s = own, own.values, key, time_s
@@ -320,7 +294,7 @@ class Processing:
         self._stored_dues.write()
         return self._spilled.snapshot({key: ({}, (), {}, after_s) for key, (_, after_s) in self._ringing.items()})
 
-    def _row(self, key: Hashable) -> _Row:
+    def _row(self, key: Hashable) -> OwnRow:
         own = self._kept[key]
         alarm_after_s = self._ringing[key][1] if key in self._ringing else None
         return dict(own.values), tuple(sorted(own.timers)), dict(own.expiry_s), alarm_after_s
@@ -331,16 +305,20 @@ class Processing:
         elif state.stored:
             self._spilled.restore(state)
             self._stored_dues.restore()
+            if state.has_undeclared:
+                self._spilled.write_anew(OwnState.is_empty)
         for key, row in (state.keyed or {}).items():
             if not state.stored:
                 self._restore(key, row)
             if row[3] is not None:
                 self.set_alarm(key, row[3])
 
-    def _restore(self, key: Hashable, row: _Row) -> None:
-        found = _of_row(row, self._declared)
+    def _restore(self, key: Hashable, row: OwnRow) -> None:
+        found = own_of_row(row, self._declared)
         expiry_s, found.expiry_s = found.expiry_s, {}
         own = self._kept[key] = found
+        if own.is_empty():
+            self.look_at(key)
         for time_s in own.timers:
             self._due.push(time_s, key, None)
         for name, time_s in expiry_s.items():

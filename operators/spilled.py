@@ -6,6 +6,7 @@ gone      keys that were deleted since it was last written
 """
 
 from collections.abc import Callable, Hashable, ItemsView, Iterator
+from itertools import islice
 from typing import Any
 
 from operators.accumulate import MISSING
@@ -112,6 +113,18 @@ class Spilled(dict[Hashable, Any]):
             self._clean = dict(zip(self, self.values(), strict=True))
         self.clear()
         self._gone.clear()
+
+    def write_anew(self, is_gone: Callable[[Any], bool]) -> None:
+        """Write every row as its value is now, but for those that are gone. Takes as long as there are rows."""
+        place = b""
+        while part := list(islice(self.after(place), self.len_part)):
+            for _, key, value in part:
+                if is_gone(value):
+                    del self[key]
+                else:
+                    self[key] = value
+            place = part[-1][0]
+        self.write()
 
     def _load(self, key: Hashable) -> Any:
         found = self._clean.pop(key, MISSING)

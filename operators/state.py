@@ -40,6 +40,8 @@ class StepState:
     `is_dealt`: `held` was of other instances. A watermark in it is true of what was held where it was, and of nothing
     that stands before it now; the task hears the last one once more, behind all.
 
+    `has_undeclared`: `stored` holds states that the process declares no more, which may be let go.
+
     `settle` is no part of it: it makes durable what `fixed` counts on, and is called once, on any thread, before the
     rest is saved; raises SinkUnwritable. Neither is `commit`: it shows what `fixed` says once that is saved for good.
     """
@@ -53,6 +55,7 @@ class StepState:
     heard: Sequence[Any] = ()
     stored: Stored = ()
     is_dealt: bool = False
+    has_undeclared: bool = False
     touched: Mapping[str, Collection[Hashable]] = field(default_factory=dict, compare=False)
     settle: Callable[[], None] | None = field(default=None, compare=False)
     commit: Callable[[], None] | None = field(default=None, compare=False)

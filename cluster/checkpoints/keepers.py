@@ -31,6 +31,7 @@ from sage.base.errors import CheckpointUnusable, InternalError
 from sage.base.ids import new_id
 from sage.flow.connectors.http_source import posted_to
 from sage.flow.spec import ModelStep, holds_keys
+from sage.flow.state_form import forms_of, undeclared
 
 
 class Keepers:
@@ -136,7 +137,10 @@ class FolderKeeper:
         state = state_for_task(manifest, self._spec, self._load, self._keeping.lost)
         if state is None or not any(step.stored for step in state.steps.values()):
             return state
-        return replace(state, steps={name: self._at_home(name, step) for name, step in state.steps.items()})
+        now = forms_of(self._spec.chain.steps)
+        undeclares = {name for name, form in now.items() if undeclared(manifest.forms.get(name), form)}
+        steps = {name: replace(step, has_undeclared=name in undeclares) for name, step in state.steps.items()}
+        return replace(state, steps={name: self._at_home(name, step) for name, step in steps.items()})
 
     def calls(self) -> FolderCalls | None:
         return self._calls
