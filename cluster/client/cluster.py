@@ -17,8 +17,9 @@ from cluster.client.line_desk import LineDesk
 from cluster.client.news import JobNewsDesk, ShowLines, print_lines, view_of_state
 from cluster.client.subscription import Subscription
 from cluster.jobs.outline import outline_from_plan, plan_from_outline
+from cluster.local.awaited import AwaitedCluster
 from cluster.local.job import JobBoard, SubmittedJob
-from cluster.local.models import AskedCluster, Asker
+from cluster.local.models import Asker
 from cluster.runtime.control_clients import (
     CancelFlow,
     Done,
@@ -86,7 +87,7 @@ class LineInference:
         return tuple(dict.fromkeys(card for engine in engines if engine.state == "ready" for card in engine.models))
 
 
-class RemoteCluster(AskedCluster):
+class RemoteCluster(AwaitedCluster):
     """A running cluster; leaving it closes the connection. Jobs of others, and those not waited for, go on."""
 
     def __init__(

@@ -22,9 +22,10 @@ from cluster.jobs.node_port import ActorNode
 from cluster.jobs.orders import CheckRoom, NodesNow, SubmitPlan
 from cluster.jobs.parts import Part
 from cluster.jobs.placement import Strategy
+from cluster.local.awaited import AwaitedCluster
 from cluster.local.explain import NODE_ID, machine_here
 from cluster.local.job import ANSWER_S, JobBoard, ManagerDesk, SubmittedJob
-from cluster.local.models import AskedCluster, Asker
+from cluster.local.models import Asker
 from cluster.local.needs import Need, need_of_call, needs_of_graph
 from cluster.local.plane import EmbeddedPlane
 from cluster.runtime.actor import ask, stop, tell, watch
@@ -67,7 +68,7 @@ def connect(address: str | None = None) -> "LocalCluster":
     return LocalCluster()
 
 
-class LocalCluster(AskedCluster):
+class LocalCluster(AwaitedCluster):
     """Job manager, one node and, once a flow asks models, the control plane, all in this process."""
 
     def __init__(self, *, settings: Settings | None = None, engines: "Sequence[EngineSpec]" = ()) -> None:

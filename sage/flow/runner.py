@@ -1,7 +1,7 @@
 """What a runner offers to whoever has a flow: clusters, jobs, results. Knows no runner."""
 
 import os
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -13,7 +13,7 @@ from sage.base.inference import ModelCard
 from sage.base.resources import Resources
 from sage.flow.checkpoint import Checkpoint, Resume
 from sage.flow.graph import Graph
-from sage.flow.models import Models
+from sage.flow.models import AsyncModels, Models
 
 
 class JobStatus(StrEnum):
@@ -242,8 +242,27 @@ class TakesFlows(Protocol):
         ...
 
 
+class AsyncCluster(AsyncModels, Protocol):
+    """A cluster for coroutines. A job that is had so is asked as any other: `await asyncio.to_thread(job.wait)`."""
+
+    def submit(
+        self, flow: Graph | Submittable, *, checkpoint: Checkpoint | None = None, resume: Resume = "auto"
+    ) -> Awaitable[Job]:
+        """Start a flow, as `Cluster.submit` does; a task that is cancelled while it waits for that cancels the job."""
+        ...
+
+    def jobs(self) -> Awaitable[list[Job]]: ...
+
+    def nodes(self) -> Awaitable[list[NodeView]]: ...
+
+
 class Cluster(TakesFlows, Models, Protocol):
     """A place where flows run and models answer; a context manager: leaving it stops what was started for it."""
+
+    @property
+    def aio(self) -> AsyncCluster:
+        """The same for coroutines."""
+        ...
 
     def jobs(self) -> list[Job]: ...
 

@@ -190,6 +190,9 @@ async def calls(cluster: sage.Cluster) -> None:
     assert_type(cluster.embed("Why?", model="m").vectors, NDArray[np.float32])
     assert_type(await cluster.aio.chat("Why?", model="m", max_tokens=1), Completion)
     assert_type(cluster.aio.generate("Why?", model="m", stream=True), AsyncTokenStream)
+    assert_type(await cluster.aio.submit(sage.Flow("f")), sage.Job)
+    assert_type(await cluster.aio.jobs(), list[sage.Job])
+    assert_type((await cluster.aio.nodes())[0].num_tasks, int)
 
 
 class Row(msgspec.Struct):
