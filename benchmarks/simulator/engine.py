@@ -25,6 +25,7 @@ class Sequenced:
     arrival: Arrival
     left_tokens: int = 0
     cached_tokens: int = 0
+    made_tokens: int = 0  # of its answer, when it was stopped for want of memory
     ends_at: int | None = None
     is_cancelled: bool = False
 
@@ -48,13 +49,18 @@ class EngineModel:
         block_tokens: int = 512,
         looks_early: bool = False,
         adapter_slots: float = math.inf,
+        kv_grows: bool = False,
     ) -> None:
         """`looks_early`: it looks for what it keeps of a prompt when that comes, as OpenVINO does, and finds only what
         was worked off by then; else when it begins with it, as vLLM does. An adapter that is in none of
-        `adapter_slots` is loaded before the next iteration; while all are at work, what asks for another waits."""
+        `adapter_slots` is loaded before the next iteration; while all are at work, what asks for another waits.
+        `kv_grows`: it begins with what has memory for its prompt, and where answers need more than there is, what came
+        last is stopped and later worked off anew, as by vLLM; else only with what has memory for its answer too."""
         self._costs = costs
         self._looks_early = looks_early
         self._kv_tokens = kv_tokens
+        self._kv_grows = kv_grows
+        self.num_preempted = 0
         self.slots = AdapterSlots(adapter_slots)
         self._cache = BlockCache(max(1, kv_tokens // block_tokens))
         self._waiting: deque[Sequenced] = deque()
@@ -90,9 +96,19 @@ class EngineModel:
         return len(self._waiting) + len(self._prefilling)
 
     @property
+    def num_at_work(self) -> int:
+        """How many requests have memory."""
+        return self._num_decoding + len(self._prefilling)
+
+    @property
     def num_running(self) -> int:
         """How many requests it has in all."""
         return self.num_lacking + self._num_decoding
+
+    @property
+    def used_tokens(self) -> int:
+        """How much memory its prompts, and answers so far, need by the end of the last stretch."""
+        return self._before_tokens + sum(job.arrival.prompt_tokens + job.made_tokens for job in self._prefilling)
 
     def slow(self, decode: float, read: float, now_s: float) -> None:
         """Take so many times as long from now on: for iterations that only decode, and for those that read prompts."""
@@ -150,7 +166,7 @@ class EngineModel:
     def _begin(self, now_s: float) -> None:
         if self._has_cancelled:
             self._drop_cancelled()
-        load_s = self._let_in() * self._costs.adapter_load_ms / 1e3
+        load_s = 0.0 if self._kv_grows and self._preempt() else self._let_in() * self._costs.adapter_load_ms / 1e3
         self._busy_from_s = now_s
         self._since_s, self._length, self._chunk = now_s + load_s, 0, 0
         to_work_off = sum(job.left_tokens for job in self._prefilling)
@@ -164,6 +180,8 @@ class EngineModel:
         if self._decoding:
             last = max(1, self._decoding[0][0] - self._iteration)
             self._length = last if not self._length else min(self._length, last)
+            if self._kv_grows:
+                self._length = max(1, min(self._length, (self._kv_tokens - self.used_tokens) // self._num_decoding))
         before = self._before_tokens + self._length * self._num_decoding / 2
         before_chunk = self._before_prefilled(self._length * self._chunk) / self._length
         costs_ms = self._costs.iteration_ms(self._chunk, self._num_decoding, (), before, before_chunk)
@@ -210,6 +228,32 @@ class EngineModel:
         if job.arrival.adapter is not None:
             self.slots.drop(job.arrival.adapter)
 
+    def _preempt(self) -> bool:
+        """Stop what came last while there is no memory for another token of each answer; say whether any was."""
+        num_before = self.num_preempted
+        while self._num_decoding and self.used_tokens + self._num_decoding > self._kv_tokens and self.num_at_work > 1:
+            if self._prefilling:
+                job = self._prefilling.pop()
+                self._forget_rest(job)
+            else:
+                last = max(self._decoding, key=lambda entry: entry[1])
+                self._decoding.remove(last)
+                heapq.heapify(self._decoding)
+                ends_at, _, job = last
+                job.made_tokens = job.arrival.answer_tokens - (ends_at - self._iteration)
+                self._num_decoding -= 1
+                self._before_tokens -= job.arrival.prompt_tokens + job.made_tokens
+            self._free(job)
+            self._waiting.appendleft(job)
+            self.num_preempted += 1
+        return self.num_preempted > num_before
+
+    def _is_full_for(self, job: Sequenced) -> bool:
+        if self._kv_grows:
+            needed = self.used_tokens + self._num_decoding + job.arrival.prompt_tokens + job.made_tokens
+            return self.num_at_work > 0 and needed > self._kv_tokens
+        return self._held_tokens > 0 and self._held_tokens + _tokens(job) > self._kv_tokens
+
     def _let_in(self) -> int:
         """Begin with what waits, as long as there is a sequence and memory for it, and past what waits for a slot;
         return how many adapters are to be loaded."""
@@ -217,7 +261,7 @@ class EngineModel:
         passed_over: list[Sequenced] = []
         while self._waiting and self._num_decoding + len(self._prefilling) < self._costs.max_running:
             job = self._waiting[0]
-            if self._held_tokens and self._held_tokens + _tokens(job) > self._kv_tokens:
+            if self._is_full_for(job):
                 break
             self._waiting.popleft()
             arrival = job.arrival
@@ -229,9 +273,10 @@ class EngineModel:
             self._held_tokens += _tokens(job)
             num_cached = self._cache.num_cached(arrival.blocks)
             job.cached_tokens = min(num_cached * arrival.block_tokens, max(0, arrival.prompt_tokens - 1))
-            job.left_tokens = max(1, arrival.prompt_tokens - job.cached_tokens)
-            self.cached_tokens += job.cached_tokens
-            self.prompt_tokens += arrival.prompt_tokens
+            job.left_tokens = max(1, arrival.prompt_tokens - job.cached_tokens + job.made_tokens)
+            if not job.made_tokens:
+                self.cached_tokens += job.cached_tokens
+                self.prompt_tokens += arrival.prompt_tokens
             self._cache.use(arrival.blocks[: num_cached if self._looks_early else None])
             self._prefilling.append(job)
         self._waiting.extendleft(reversed(passed_over))
@@ -251,16 +296,18 @@ class EngineModel:
             if job.is_cancelled:
                 self._free(job)
                 continue
-            happened.first.append(job)
-            if job.arrival.answer_tokens == 1:
+            if not job.made_tokens:
+                happened.first.append(job)
+            made_tokens = job.made_tokens + 1
+            if job.arrival.answer_tokens == made_tokens:
                 self._free(job)
                 happened.ended.append(job)
             else:
                 self._num_jobs += 1
-                job.ends_at = self._iteration + job.arrival.answer_tokens - 1
+                job.ends_at = self._iteration + job.arrival.answer_tokens - made_tokens
                 heapq.heappush(self._decoding, (job.ends_at, self._num_jobs, job))
                 self._num_decoding += 1
-                self._before_tokens += job.arrival.prompt_tokens + 1
+                self._before_tokens += job.arrival.prompt_tokens + made_tokens
 
 
 def _tokens(job: Sequenced) -> int:
@@ -270,5 +317,5 @@ def _tokens(job: Sequenced) -> int:
 def _num_done(job: Sequenced) -> int:
     """Return how many blocks of its prompt are worked off."""
     arrival = job.arrival
-    done = max(1, arrival.prompt_tokens - job.cached_tokens) - job.left_tokens
+    done = max(1, arrival.prompt_tokens - job.cached_tokens + job.made_tokens) - job.left_tokens
     return (job.cached_tokens + done) // arrival.block_tokens

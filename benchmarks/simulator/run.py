@@ -22,6 +22,7 @@ from benchmarks.simulator.shown_engines import (
     device_of,
     info_of_chat,
     info_of_texts,
+    kv_of,
     text_engine,
 )
 from benchmarks.simulator.texts import TextsJob, TextsModel
@@ -32,6 +33,7 @@ from cluster.serving.events import (
     Command,
     Dispatch,
     EngineEnded,
+    EngineSeen,
     EngineUp,
     Event,
     FirstTokens,
@@ -59,6 +61,7 @@ from sage.base.inference import (
 )
 
 KV_TOKENS = 1_300_000  # of llama2-70b on 8 H100 (the prototype of 2026-11-22)
+TELLS_EVERY_S = 1.0  # as servers are asked (`server_watch`)
 _CANCELLED = Failure.of(RequestCancelled("stopped"))
 
 
@@ -67,7 +70,8 @@ class Setup:
     """What a trace is replayed against. `window`: sequences that the plane gives to one engine at once; None: as many
     as the engine takes. `prompts`: the plane's window for prompts, fixed or adaptive. `looks_early`, `adapter_slots`:
     as of EngineModel. `others`: what further engines beside those of `costs` cost, one each. `sharing`: how texts share
-    a device with chat, where the trace has any: each device has an engine for them then."""
+    a device with chat, where the trace has any: each device has an engine for them then. `kv_grows`: as of EngineModel;
+    `tells_kv`: engines tell how much memory they have and use, every TELLS_EVERY_S while they work."""
 
     policy: str
     route: str
@@ -82,6 +86,8 @@ class Setup:
     adapter_slots: int = 4
     others: tuple[CostModel, ...] = ()
     sharing: SharingMode = SharingMode.GATED
+    kv_grows: bool = False
+    tells_kv: bool = False
 
     @property
     def all_costs(self) -> tuple[CostModel, ...]:
@@ -108,6 +114,8 @@ class Replayed:
     busy_s: float = 0.0
     num_loads: int = 0
     """Of adapters, by all engines."""
+    num_preempted: int = 0
+    """Times that an engine stopped a request for want of memory."""
 
     def parted(self) -> tuple["Replayed", tuple[Outcome, ...]]:
         """Return the same with chat's outcomes alone, until its last end, and the outcomes of texts."""
@@ -164,15 +172,21 @@ class _Replay:
         self._wake_s = math.inf
         self._num_decisions = 0
         self._setup = setup
+        self._told_s = [-math.inf] * len(self._devices)
         for number, costs in enumerate(setup.all_costs):
             window = min(setup.window or costs.max_running, costs.max_running)
             self._handle(EngineUp(info_of_chat(number, costs, trace, window, setup.adapter_slots)), 0.0)
+            self._tell(number, 0.0)
             if self._embeds:
                 self._handle(EngineUp(info_of_texts(number, costs)), 0.0)
 
     def _device(self, costs: CostModel, setup: Setup) -> DeviceModel:
         chat = EngineModel(
-            costs, kv_tokens=setup.kv_tokens, looks_early=setup.looks_early, adapter_slots=setup.adapter_slots
+            costs,
+            kv_tokens=setup.kv_tokens,
+            looks_early=setup.looks_early,
+            adapter_slots=setup.adapter_slots,
+            kv_grows=setup.kv_grows,
         )
         if not self._embeds:
             return DeviceModel(chat)
@@ -221,6 +235,7 @@ class _Replay:
             _mean([engine.forecast_errors for engine in view.engines if engine.forecast_errors is not None]),
             sum(device.chat.busy_s for device in self._devices),
             sum(device.chat.slots.num_loads for device in self._devices),
+            sum(device.chat.num_preempted for device in self._devices),
         )
 
     def _arrive(self, number: int, now_s: float) -> None:
@@ -251,6 +266,7 @@ class _Replay:
     def _advance(self, number: int, now_s: float) -> None:
         happened = self._devices[number].advance(now_s)
         self._expect(number)
+        self._tell(number, now_s)
         engine_id = EngineId(str(number))
         if happened.first:
             for job in happened.first:
@@ -268,6 +284,13 @@ class _Replay:
             self._handle(
                 EngineEnded(embeds_id, tuple(_embedded(texts, embeds_id) for texts in happened.embedded)), now_s
             )
+
+    def _tell(self, number: int, now_s: float) -> None:
+        """Let the plane know how much memory an engine uses, where it is time."""
+        if not self._setup.tells_kv or now_s < self._told_s[number] + TELLS_EVERY_S:
+            return
+        self._told_s[number] = now_s
+        self._handle(EngineSeen(EngineId(str(number)), kv_of(self._devices[number].chat, self._setup.kv_tokens)), now_s)
 
     def _expect(self, number: int) -> None:
         ends_s = self._devices[number].next_s()

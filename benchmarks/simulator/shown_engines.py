@@ -1,7 +1,9 @@
 """What the plane is told of simulated engines, and how their names tell which device they are on."""
 
 from benchmarks.simulator.arrival import Trace
+from benchmarks.simulator.engine import EngineModel
 from cluster.serving.engines.cost import CostModel
+from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
 from sage.base.ids import EngineId
 from sage.base.inference import Kind, ModelCard
@@ -32,6 +34,17 @@ def info_of_texts(number: int, costs: CostModel) -> EngineInfo:
     cards = (ModelCard(TEXT_MODEL, (Kind.EMBED,), costs.context_tokens, DIM),)
     engine_id = text_engine(number)
     return EngineInfo(engine_id, "simulated", costs.device, True, cards, _REQUESTS_OF_TEXTS, costs.max_batch_texts)
+
+
+def kv_of(engine: EngineModel, kv_tokens: int) -> EngineFigures:
+    """Return what an engine with memory for `kv_tokens` says of it."""
+    return EngineFigures(
+        num_running=engine.num_at_work,
+        num_waiting=engine.num_running - engine.num_at_work,
+        kv_used=min(1.0, engine.used_tokens / kv_tokens),
+        num_preempted=engine.num_preempted,
+        kv_tokens=kv_tokens,
+    )
 
 
 def text_engine(number: int) -> EngineId:

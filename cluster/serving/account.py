@@ -7,6 +7,7 @@ from cluster.serving.adapter_loads import TIMES_IF_OUT_GOES, AdapterLoads
 from cluster.serving.adapter_slots import AdapterSlots
 from cluster.serving.engines.figures import EngineFigures
 from cluster.serving.engines.port import EngineInfo
+from cluster.serving.kv_room import KvRoom
 from cluster.serving.latency import LatencyModel
 from cluster.serving.size import WORK_OF_ANSWER_TOKEN
 from cluster.serving.speeds import Speed
@@ -29,6 +30,7 @@ class EngineAccount:
     `prefill_tokens`: of prompts whose first token has not come, what was not cached; `num_decoding`: of the others.
     Prompts are worked off one after the other: `planned_s` is when the last of them should be done by the plan made
     as each was given, `late_s` how late the latest first token came by it, `last_first_s` when that was.
+    `kv`: its memory for keys and values, once it has told how much that holds.
     """
 
     info: EngineInfo
@@ -43,6 +45,7 @@ class EngineAccount:
     last_first_s: float = 0.0
     window: PromptWindow = field(default_factory=lambda: PromptWindow(is_adaptive=False))
     latency: LatencyModel = field(default_factory=LatencyModel)
+    kv: KvRoom | None = None
     texts: TextTimes = field(default_factory=TextTimes)  # the embedding batches that it still holds
     last_pick: int = 0
     version: int = 0
@@ -54,9 +57,12 @@ class EngineAccount:
     adapters: frozenset[str] = frozenset()
     loads: AdapterLoads = field(default_factory=AdapterLoads)  # one for all that are alike, as the window
     speed: Speed = field(default_factory=Speed)  # one for all that are alike, too
-    num_held: int = 0  # when the router last looked at it, as the next two
-    is_able: bool = False  # whether it was not to end and had a slot
+    num_free: int = field(init=False)  # slots, when the router last looked at it, as the next two
+    is_able: bool = False  # whether it was not to end and had one
     is_open: bool = False  # whether it had room for a prompt
+
+    def __post_init__(self) -> None:
+        self.num_free = self.info.max_running
 
     @property
     def slowness(self) -> float:
@@ -64,7 +70,9 @@ class EngineAccount:
         return self.speed.slowness
 
     def free_slots(self) -> int:
-        return self.info.max_running - len(self.held)
+        """Return how many more requests it works on at once, and has memory for."""
+        num_free = self.info.max_running - len(self.held)
+        return num_free if self.kv is None else min(num_free, self.kv.num_free)
 
     def adapter_of(self, lane: Lane) -> str | None:
         """Return the adapter of this engine that a lane asks for; None where it is a model of its own."""
@@ -104,7 +112,9 @@ class EngineAccount:
 
     def has_open_slot(self) -> bool:
         """Say whether a sequence is free that is not kept for what is sparse."""
-        return not self.is_retired and len(self.held) < self.info.max_running - self.kept_slots
+        if self.is_retired or len(self.held) >= self.info.max_running - self.kept_slots:
+            return False
+        return self.kv is None or self.kv.num_free > 0
 
     def take(self, ticket: Ticket, uncached_tokens: int, now_s: float) -> None:
         """Hold a ticket that is sent now."""
@@ -122,6 +132,8 @@ class EngineAccount:
         self.load_tokens += ticket.cost_tokens
         self.work += work
         if ticket.lane.kind not in TEXT_KINDS:
+            if self.kv is not None:
+                self.kv.take(ticket, now_s)
             if not self.prefill_tokens:
                 self.late_s = 0.0
             ticket.prefill_s = self.latency.first_token_s(uncached_tokens, self.num_decoding) or 0.0
@@ -139,15 +151,32 @@ class EngineAccount:
         ticket.is_loaded_for = ticket.adapter is not None and slots.take(ticket.adapter, ticket.work)
         return self.loads.seconds if ticket.is_loaded_for else 0.0
 
-    def saw(self, figures: EngineFigures) -> None:
-        """Take what the engine says of itself: by its own clock it knows best how long tokens take."""
+    def saw(self, figures: EngineFigures, now_s: float) -> bool:
+        """Take what the engine says of itself: by its own clock it knows best how long tokens take. Say whether it may
+        have another number of free slots by that."""
         before, self.figures = self.figures, figures
-        if before is None:
-            return
-        num_tokens = figures.num_decoded - before.num_decoded
-        if num_tokens >= MIN_TOKENS_TIMED:
+        had_kv = self.kv is not None
+        self._saw_kv(figures, now_s)
+        num_tokens = 0.0 if before is None else figures.num_decoded - before.num_decoded
+        if before is not None and num_tokens >= MIN_TOKENS_TIMED:
             beside = max(1.0, (before.num_running + figures.num_running) / 2)
             self.latency.saw_decode(beside, (figures.decode_s - before.decode_s) / num_tokens)
+        return had_kv or self.kv is not None
+
+    def _saw_kv(self, figures: EngineFigures, now_s: float) -> None:
+        if not figures.kv_tokens:
+            self.kv = None
+            return
+        held = [ticket for ticket in self.held.values() if ticket.lane.kind not in TEXT_KINDS]
+        begun = [ticket.size.prompt_tokens for ticket in held if ticket.first_s is not None]
+        if self.kv is not None:
+            self.kv.told(figures, sum(begun), len(begun))
+            return
+        self.kv = KvRoom(figures)
+        for ticket in held:
+            self.kv.take(ticket, now_s)
+            if ticket.first_s is not None:
+                self.kv.began(ticket, ticket.first_s)
 
     def first_token_in_s(self, uncached_tokens: int, now_s: float, lane: Lane) -> float | None:
         """Return in how many seconds a prompt of a lane, given now, would have its first token; None while nothing is
@@ -175,6 +204,8 @@ class EngineAccount:
             self._saw_load(ticket)
         if not ticket.is_loaded_for or not ticket.prefill_s:
             self.latency.saw_first_token(ticket.uncached_tokens, self.num_decoding - 1, took_s, error=error)
+        if self.kv is not None:
+            self.kv.began(ticket, now_s)
         if self.last_first_s >= ticket.arrived_s:  # it had work ever since: time between two prompts counts too
             self.window.worked_off(ticket.uncached_tokens, now_s - self.last_first_s, ticket.request.tenant)
         self.last_first_s = now_s
@@ -193,6 +224,8 @@ class EngineAccount:
         assert abs(self.work - sum(ticket.work for ticket in held)) < 1.0, "work is what is held"
         assert all(ticket.engine_id == self.info.engine_id for ticket in held)
         assert len(self.texts) <= MAX_EMBEDDING_BATCHES
+        if self.kv is not None:
+            self.kv.check([ticket for ticket in held if ticket.lane.kind not in TEXT_KINDS])
         self.texts.check(sum(ticket.batch is not None for ticket in held))
         if self.slots is not None:
             self.slots.check()
@@ -221,6 +254,8 @@ class EngineAccount:
         first_s = ticket.first_s
         if ticket.lane.kind in TEXT_KINDS:
             return ticket
+        if self.kv is not None:
+            self.kv.drop(ticket, None if type(last) is Failed else last.usage.completion_tokens, now_s)
         if first_s is None:
             self.prefill_tokens -= ticket.uncached_tokens
             self.planned_s -= ticket.prefill_s

@@ -77,7 +77,7 @@ class EngineSet:
 
     def count(self, account: EngineAccount, sign: int) -> None:
         """Let an engine, as the router last looked at it, come or go."""
-        self.free_slots += sign * (account.info.max_running - account.num_held)
+        self.free_slots += sign * account.num_free
         self.kept_slots += sign * account.kept_slots
         self.num_able += sign * account.is_able
 
@@ -112,11 +112,12 @@ class EngineSets:
             engines.kept_slots += kept_slots - account.kept_slots
         account.kept_slots = kept_slots
 
-    def look(self, account: EngineAccount, place: Place | None) -> None:
-        """Take how much an engine holds now; `place`: what it gets where it has room, None where it is not able."""
-        num_held, is_able = len(account.held), place is not None
-        num_freed, more_able = account.num_held - num_held, is_able - account.is_able
-        account.num_held, account.is_able = num_held, is_able
+    def look(self, account: EngineAccount, num_free: int, place: Place | None) -> None:
+        """Take how many slots of an engine are free now; `place`: what it gets where it has room, None where it is not
+        able."""
+        is_able = place is not None
+        num_freed, more_able = num_free - account.num_free, is_able - account.is_able
+        account.num_free, account.is_able = num_free, is_able
         slots = account.slots
         for engines, is_adapter in self._of_engine[account]:
             engines.free_slots += num_freed

@@ -127,7 +127,7 @@ class Plane:
                 self._wakeups.may_be_due = True
                 orders.look_at(account.lanes if account is not None else ())  # nothing waits for it any more
             case EngineSeen(engine_id, said):
-                self._router.saw(engine_id, said)
+                orders.look_at(self._queue.waiting_among(self._router.saw(engine_id, said, now_s)))
             case PolicyChanged(policy, route):
                 if policy is not None:
                     self._queue.change_policy(self._policy_named(policy))

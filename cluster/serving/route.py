@@ -1,7 +1,7 @@
 """The accounts of engines, and which of those with room takes a request. Knows nothing of waiting or answers."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from cluster.serving.account import EngineAccount
 from cluster.serving.adapter_slots import AdapterSlots
@@ -50,8 +50,7 @@ class Router:
         self._shut = ShutEngines()
         self.favours_sparse = False
         """Whether engines that several tenants share keep sequences for what is sparse, and it goes there at once. Not
-        where what would be late is refused: all that is let in comes in time, and it cost 3 % of the good requests
-        of many tenants (simulated)."""
+        where what would be late is refused: it cost 3 % of the good requests of many tenants (simulated)."""
 
     @property
     def window(self) -> str:
@@ -60,15 +59,16 @@ class Router:
     def __iter__(self) -> Iterator[EngineAccount]:
         return iter(self._accounts.values())
 
-    def saw(self, engine_id: EngineId, said: Said) -> None:
-        """Take what an engine says of itself; one that is not up is passed over."""
+    def saw(self, engine_id: EngineId, said: Said, now_s: float) -> Collection[Lane]:
+        """Take what an engine that is up says of itself; return its lanes where it may have room by that."""
         account = self._accounts.get(engine_id)
-        if account is None:
-            return
         if isinstance(said, KeptBlocks):
-            self._kept.told(engine_id, said)
-        else:
-            account.saw(said)
+            if account is not None:
+                self._kept.told(engine_id, said)
+        elif account is not None and account.saw(said, now_s):
+            self._changed(account)
+            return account.lanes
+        return ()
 
     def cache_belief(self, account: EngineAccount) -> CacheBelief | None:
         """Return how it is known what an engine has cached of prompts; None where the route does not ask."""
@@ -266,7 +266,7 @@ class Router:
         account.last_pick = self._num_picks
         if account is self._freed:
             self._freed = None
-            if len(account.held) == account.num_held:  # as full as before: it had no place, and gets none
+            if account.free_slots() == account.num_free:  # as full as before: it had no place, and gets none
                 return
         self._changed(account)
 
@@ -323,7 +323,7 @@ class Router:
             account.is_shared = not account.is_shared
             self._sets.keep(account, account.info.max_running // SLOTS_FOR_A_KEPT_ONE if account.is_shared else 0)
         is_able = (num_free := account.free_slots()) > 0 and not account.is_retired
-        has_open_slot = is_able and num_free > account.kept_slots
+        has_open_slot = is_able and account.info.max_running - len(account.held) > account.kept_slots
         account.is_open = has_open_slot and account.prefill_tokens <= account.window.tokens
         account.version += 1
         if has_open_slot and not account.is_open:
@@ -331,7 +331,7 @@ class Router:
         elif self._is_adaptive:
             self._shut.remove(account)
         place = (self.route.standing(account), account.last_pick, account.version, account) if is_able else None
-        self._sets.look(account, place)
+        self._sets.look(account, num_free, place)
         if account.slots is not None:
             self._ready.look(account, account.slots)
 

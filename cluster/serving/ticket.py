@@ -53,6 +53,8 @@ class Ticket:
     | given_before | when it was sent: what of its prompt that engine had been given, and how much it was given since |
     | adapter, is_loaded_for | when it was sent: the adapter of that engine that answers it, and whether it had to be
       loaded |
+    | kv_answer_tokens | when it was sent, to an engine that tells of its memory for keys and values: the tokens of that
+      which its answer is counted for |
     | is_by_floor, num_taken_back | when it was taken from its order: before more urgent ones, since its class was due;
       how often an engine gave it back before its first token |
     | is_sparse | whether it came while nothing of its tenant waited and others did, where tenants are served alike;
@@ -89,6 +91,7 @@ class Ticket:
     given_before: tuple[Run, ...] = ()
     adapter: str | None = None
     is_loaded_for: bool = False
+    kv_answer_tokens: float = 0.0
     is_by_floor: bool = False
     is_sparse: bool | None = None
     num_taken_back: int = 0

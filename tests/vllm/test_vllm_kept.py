@@ -44,7 +44,7 @@ class Belief:
     def told(self) -> None:
         """Take what the engine told of since it was taken last."""
         for kept in self._engine.kept[self._num_told :]:
-            self._router.saw(self._engine.info.engine_id, kept)
+            self._router.saw(self._engine.info.engine_id, kept, 0.0)
             self._kept.told(self._engine.info.engine_id, kept)
         self._num_told = len(self._engine.kept)
 

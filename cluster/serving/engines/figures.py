@@ -1,5 +1,7 @@
 """What an engine says of itself, and vLLM's words for it. Pure; asks nobody."""
 
+import re
+
 import msgspec
 
 _NAMES = {
@@ -10,7 +12,10 @@ _NAMES = {
     "vllm:prefix_cache_hits_total": "prefix_hit_tokens",
     "vllm:inter_token_latency_seconds_sum": "decode_s",
     "vllm:inter_token_latency_seconds_count": "num_decoded",
+    "vllm:num_preemptions_total": "num_preempted",
 }
+_CONFIG = "vllm:cache_config_info"
+_BLOCKS = re.compile(r'[{,](block_size|num_gpu_blocks)="(\d+)"')
 
 
 class EngineFigures(msgspec.Struct, frozen=True, tag="figures", forbid_unknown_fields=True):
@@ -18,7 +23,8 @@ class EngineFigures(msgspec.Struct, frozen=True, tag="figures", forbid_unknown_f
 
     `num_waiting`: requests that wait inside it. `kv_used`: share of its memory for keys and values, 0 to 1. The others
     only grow: prompt tokens that it looked for in its prefix cache and found there; seconds between tokens, and of how
-    many tokens.
+    many tokens; requests that it stopped for want of memory, to work them off anew. `kv_tokens`: how many tokens that
+    memory holds; 0: it does not say.
     """
 
     num_running: float = 0.0
@@ -28,6 +34,8 @@ class EngineFigures(msgspec.Struct, frozen=True, tag="figures", forbid_unknown_f
     prefix_hit_tokens: float = 0.0
     decode_s: float = 0.0
     num_decoded: float = 0.0
+    num_preempted: float = 0.0
+    kv_tokens: float = 0.0
 
     @property
     def prefix_hit(self) -> float | None:
@@ -64,4 +72,8 @@ def figures_of(text: str) -> EngineFigures | None:
             field = _NAMES.get(name)
             if field is not None:
                 sums[field] = sums.get(field, 0.0) + float(rest.rpartition(" ")[2])
+            elif name == _CONFIG:  # an engine that does not know yet says "None"
+                sizes = {key: int(size) for key, size in _BLOCKS.findall(line)}
+                tokens = sizes.get("block_size", 0) * sizes.get("num_gpu_blocks", 0)
+                sums["kv_tokens"] = sums.get("kv_tokens", 0.0) + tokens
     return EngineFigures(**sums) if sums else None

@@ -133,6 +133,6 @@ class Seen(msgspec.Struct, frozen=True, tag="seen", forbid_unknown_fields=True):
 
 FromHost = Ready | StartFailed | Replies | Seen | Told
 
-WIRE_VERSION = 8
+WIRE_VERSION = 9
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 MAX_FRAMES = 1000  # that wait in either direction; then the sender is told

@@ -66,18 +66,18 @@ def ticket(name: str) -> Ticket:
 
 def test_a_route_follows_what_an_engine_dropped_and_what_it_kept_also_after_it_is_changed() -> None:
     router = router_of_two()
-    router.saw(ONE, KeptBlocks(is_first=True))
+    router.saw(ONE, KeptBlocks(is_first=True), 0.0)
     first = ticket("first")
     account = router.account(ONE)
     assert account is not None
     router.charge(account, [first], 0.0)
     hashes = TextSizing().prefix(first.request).hashes
-    router.saw(ONE, KeptBlocks(stored=hashes))
+    router.saw(ONE, KeptBlocks(stored=hashes), 0.0)
     again = ticket("again")
     assert router.uncached_tokens(again, account) < 0.2 * again.size.prompt_tokens
-    router.saw(ONE, KeptBlocks(removed=hashes[1:]))
+    router.saw(ONE, KeptBlocks(removed=hashes[1:]), 0.0)
     assert router.uncached_tokens(again, account) > 0.8 * again.size.prompt_tokens
-    router.saw(ONE, KeptBlocks(stored=hashes[1:]))
+    router.saw(ONE, KeptBlocks(stored=hashes[1:]), 0.0)
     router.change_route(route_named("prefix", TextSizing()))
     router.charge(account, [ticket("third")], 0.0)
     assert router.uncached_tokens(ticket("fourth"), account) < 0.2 * again.size.prompt_tokens
@@ -85,7 +85,7 @@ def test_a_route_follows_what_an_engine_dropped_and_what_it_kept_also_after_it_i
 
 def test_an_engine_that_comes_back_has_nothing() -> None:
     router = router_of_two()
-    router.saw(ONE, KeptBlocks(is_first=True))
+    router.saw(ONE, KeptBlocks(is_first=True), 0.0)
     account = router.account(ONE)
     assert account is not None
     router.charge(account, [ticket("first")], 0.0)

@@ -93,11 +93,11 @@ def test_the_view_says_why_an_engine_is_lost_or_never_came_up_until_it_is_back()
 
 def test_an_engine_s_own_times_of_tokens_are_believed() -> None:
     account = EngineAccount(chat_engine(), {})
-    account.saw(EngineFigures(num_running=4, decode_s=100.0, num_decoded=1_000))
+    account.saw(EngineFigures(num_running=4, decode_s=100.0, num_decoded=1_000), 0.0)
     assert account.latency.token_s(4) is None
-    account.saw(EngineFigures(num_running=4, decode_s=102.0, num_decoded=1_100))
+    account.saw(EngineFigures(num_running=4, decode_s=102.0, num_decoded=1_100), 0.0)
     assert account.latency.token_s(4) == pytest.approx(0.02)
-    account.saw(EngineFigures(num_running=4))  # its server was started anew, and counts from the beginning
+    account.saw(EngineFigures(num_running=4), 0.0)  # its server was started anew, and counts from the beginning
     assert account.latency.token_s(4) == pytest.approx(0.02)
 
 
