@@ -75,6 +75,7 @@ _SERVER = "server_error"
 _INTERNAL = _Row(500, _SERVER, "internal_error", says="The server failed on this request")
 
 # 504 for a deadline goes with x-should-retry: false: by its status alone OpenAI's clients would repeat what is late.
+# So does 429 for a budget, which is for people to wait for: its words and type are those that OpenAI has for it.
 _TABLE = {
     "SAGE-1201": _Row(404, _CALLER, "model_not_found", "model"),
     "SAGE-1202": _Row(400, _CALLER, "invalid_value"),
@@ -92,6 +93,7 @@ _TABLE = {
     "SAGE-2206": _Row(503, _SERVER, "request_cancelled", default_retry_s=1.0),
     "SAGE-2207": _Row(500, _SERVER, "request_failed", says="The engine failed on this request"),
     "SAGE-2208": _Row(429, "rate_limit_error", "rate_limit_exceeded", default_retry_s=1.0),
+    "SAGE-2209": _Row(429, "insufficient_quota", "insufficient_quota", is_final=True),
     "SAGE-2502": _Row(
         503, _SERVER, "cluster_lost", default_retry_s=2.0, says="The cluster behind this server does not answer"
     ),
@@ -107,7 +109,8 @@ def problem_of(error: SageError, request_id: str) -> Problem:
     message = f"{row.says}. If you ask about it, name {request_id}." if row.says else _words(error)
     body = ErrorBody(message, row.type, None if row.says else error.param or row.param, row.code)
     after_s = row.default_retry_s if error.retry_after_s is None else error.retry_after_s
-    return Problem(row.status, body, error.code, after_s if row.status in (429, 503) else None, row.is_final)
+    says_when = row.status in (429, 503) and not row.is_final
+    return Problem(row.status, body, error.code, after_s if says_when else None, row.is_final)
 
 
 def _words(error: SageError) -> str:

@@ -12,6 +12,7 @@ from operators.state import State
 from operators.turns import ChatTurns
 from sage.base.batch import Batch
 from sage.base.errors import (
+    BudgetSpent,
     ContextOverflow,
     DeadlineExceeded,
     EngineLost,
@@ -26,6 +27,7 @@ from sage.base.errors import (
 from sage.base.turns import TurnRecord
 
 _SAID_AS_IT_IS = (
+    BudgetSpent,
     ContextOverflow,
     DeadlineExceeded,
     EngineLost,

@@ -40,14 +40,15 @@ def node_rows(nodes: Iterable[NodeState]) -> Rows:
 
 def tenant_rows(tenants: Iterable[TenantState]) -> Rows:
     """Return a row a tenant: its share, what is left of its quotas, what it waits for."""
-    rows: Rows = [("TENANT", "WEIGHT", "TOKENS LEFT", "REQUESTS LEFT", "OPEN", "WAIT")]
+    rows: Rows = [("TENANT", "WEIGHT", "TOKENS LEFT", "REQUESTS LEFT", "BUDGET LEFT", "OPEN", "WAIT")]
     for tenant in tenants:
         tokens = _left(tenant.tokens_left, tenant.tokens_per_minute)
         requests = _left(tenant.requests_left, tenant.requests_per_minute)
+        budget = _left(tenant.budget_left, tenant.budget_tokens)
         waits = (
             f"{tenant.num_waiting}" if tenant.max_waiting is None else f"{tenant.num_waiting} of {tenant.max_waiting}"
         )
-        rows.append((tenant.name, f"{tenant.weight:g}", tokens, requests, str(tenant.num_open), waits))
+        rows.append((tenant.name, f"{tenant.weight:g}", tokens, requests, budget, str(tenant.num_open), waits))
     return rows
 
 

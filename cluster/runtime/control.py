@@ -24,7 +24,7 @@ from sage.base.offer import NodeOffer
 from sage.base.turns import TurnNews
 from sage.flow.runner import DeadLetterRecord
 
-CONTROL_WIRE = 28
+CONTROL_WIRE = 29
 """Version of everything here and in `control_clients`. Any change of a field is a new version."""
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024

@@ -42,6 +42,9 @@ class NodeState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TenantState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a tenant may ask for, and what is left of it now; None: without a limit.
 
+    `budget_left`: of its tokens of this hour, day or month, those of requests that are open as if they took all that
+    they may; below zero where some took more than was foreseen. It begins anew at `budget_ends_unix_s`.
+
     `num_open`: requests let in and not over, where it has a quota; `num_waiting`: those that wait for an engine. The
     tenant `*` is each that is not named: it has terms and nothing else.
     """
@@ -55,6 +58,9 @@ class TenantState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requests_left: float | None
     num_open: int
     num_waiting: int
+    budget_tokens: int | None = None
+    budget_left: int | None = None
+    budget_ends_unix_s: float | None = None
 
 
 class PlaneState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

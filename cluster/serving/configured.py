@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from cluster.serving.patience import patience_from_settings
 from cluster.serving.plane import Plane
+from sage.base.clock import SystemClock, unix_s_at_zero
 from sage.base.settings import PlaneSettings, TenantSettings
 
 
@@ -19,5 +20,6 @@ def plane_from_settings(
         window=settings.window,
         max_waiting=settings.max_waiting,
         tenants=tenants,
+        unix_s_at_zero=unix_s_at_zero(SystemClock()),
         patience=patience_from_settings(settings),
     )

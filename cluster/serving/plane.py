@@ -73,17 +73,18 @@ class Plane:
         window: str = "fixed",
         max_waiting: int = MAX_WAITING,
         tenants: Iterable[TenantSettings] = (),
+        unix_s_at_zero: float = 0.0,
         sizing: Sizing | None = None,
         patience: Patience = USUAL,
     ) -> None:
         """`known_models` are refused with NoEngine, not UnknownModel, while nothing serves them. `sizing` measures
         requests; by default, by their text. `admission` "deadline" refuses what would begin after it is due, by
-        `patience`. `window` "adaptive" keeps prompts here that an engine cannot begin with yet. `tenants`: quotas and
-        weights. Raises UnknownPolicy.
+        `patience`. `window` "adaptive" keeps prompts here that an engine cannot begin with yet. `tenants`: quotas,
+        weights and budgets, in periods by monotonic time and `unix_s_at_zero`. Raises UnknownPolicy.
         """
         self._sizing: Sizing = sizing if sizing is not None else TextSizing()
         self._router = Router(route_named(route, self._sizing), window=window)
-        self._quotas = Quotas(tenants)
+        self._quotas = Quotas(tenants, unix_s_at_zero)
         self._sheds = is_by_deadline(admission)
         weight, is_summed = self._quotas.weight, self._sheds or not self._quotas.are_none
         self._queue = WaitingQueue(self._policy_named(policy), weight, is_summed=is_summed, patience=patience)
@@ -169,8 +170,7 @@ class Plane:
     def _submitted(self, requests: tuple[Request, ...], orders: Decisions) -> None:
         for request in requests:
             lane = lane_of(request)
-            error = self._refusal(request, lane, orders) or self._let_in(request, lane, orders)
-            if error is not None:
+            if (error := self._refusal(request, lane, orders) or self._let_in(request, lane, orders)) is not None:
                 self._refuse(request, error, orders)
 
     def _refusal(self, request: Request, lane: Lane, orders: Decisions) -> SageError | None:

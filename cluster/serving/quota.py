@@ -1,20 +1,22 @@
-"""What each tenant may ask for: tokens and requests a minute, requests that wait. Knows no queue and no engine.
+"""What each tenant may ask for: tokens and requests a minute or period, requests that wait. Knows no queue, no engine.
 
 A bucket holds a minute's worth and fills within a minute: in any `s` seconds a tenant gets at most its quota times
 `1 + s / 60` (token buckets as in RFC 2697). A list of texts that was split counts as one request. A request is charged
 at the door for the longest answer that it asks for; what it did not need is given back when it ends, what it took
 beyond (a prompt is measured by its length, an answer without `max_tokens` is assumed) is owed: nothing is let in before
-that is made up for.
+that is made up for. Of periods knows `budget`.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from cluster.runtime.states import TenantState
+from cluster.serving.budget import Budget
 from cluster.serving.fair import WeightOf, alike
 from cluster.serving.recent import Recent
 from cluster.serving.ticket import Ticket
-from sage.base.errors import InvalidRequest, QuotaExceeded, SageError
+from sage.base.errors import BudgetSpent, InvalidRequest, QuotaExceeded, SageError
 from sage.base.ids import RequestId
 from sage.base.inference import Failed, Last, TextsRequest
 from sage.base.settings import TenantSettings
@@ -57,6 +59,7 @@ class _Account:
     terms: TenantSettings
     tokens: Bucket | None
     requests: Bucket | None
+    budget: Budget | None
     num_open: int = 0
     lists: Recent[RequestId, bool] = field(default_factory=lambda: Recent(NUM_LISTS))
 
@@ -65,7 +68,9 @@ class _Account:
         list_id = _list_of(ticket)
         return 0 if list_id is not None and self.lists.get(list_id) else 1
 
-    def is_full(self, now_s: float) -> bool:
+    def is_full(self, now_s: float, unix_s: float) -> bool:
+        if self.budget is not None and not self.budget.is_whole(unix_s):
+            return False
         buckets = (bucket for bucket in (self.tokens, self.requests) if bucket is not None)
         return not self.num_open and all(bucket.level(now_s) >= bucket.per_minute for bucket in buckets)
 
@@ -73,7 +78,9 @@ class _Account:
 class Quotas:
     """An account for each tenant that has a quota. Each request let in is charged once and settled once."""
 
-    def __init__(self, tenants: Iterable[TenantSettings] = ()) -> None:
+    def __init__(self, tenants: Iterable[TenantSettings] = (), unix_s_at_zero: float = 0.0) -> None:
+        """`unix_s_at_zero`: what to add to the times that come here for seconds since the epoch."""
+        self._unix_s_at_zero = unix_s_at_zero
         self._terms = {terms.name: terms for terms in tenants}
         self._accounts: dict[str, _Account] = {}
         self._num_kept = MAX_FULL
@@ -104,7 +111,7 @@ class Quotas:
             return None
         if account.tokens is not None:
             if ticket.cost_tokens > account.tokens.per_minute:
-                return _too_large(ticket, account.tokens.per_minute)
+                return _too_large(ticket, account.tokens.per_minute, "minute")
             wait_s = account.tokens.wait_s(ticket.cost_tokens, now_s)
             if wait_s > 0.0:
                 return _used_up(ticket.request.tenant, f"its {account.tokens.per_minute} tokens a minute", wait_s)
@@ -113,7 +120,14 @@ class Quotas:
             wait_s = account.requests.wait_s(num_requests, now_s) if num_requests else 0.0
             if wait_s > 0.0:
                 return _used_up(ticket.request.tenant, f"its {account.requests.per_minute} requests a minute", wait_s)
-        return None
+        return None if account.budget is None else self._spent(ticket, account.terms, account.budget, now_s)
+
+    def _spent(self, ticket: Ticket, terms: TenantSettings, budget: Budget, now_s: float) -> SageError | None:
+        unix_s = self._unix_s_at_zero + now_s
+        if ticket.cost_tokens > budget.tokens:
+            return _too_large(ticket, budget.tokens, terms.budget_period)
+        left = budget.left(unix_s)
+        return None if ticket.cost_tokens <= left else _spent(ticket, terms, left, budget.ends_s(unix_s), unix_s)
 
     def let_ask(self, tenant: str, now_s: float) -> SageError | None:
         """Charge a tenant for one request that takes no tokens, or return why it may ask nothing now."""
@@ -137,6 +151,8 @@ class Quotas:
             account.requests.take(account.num_requests(ticket), now_s)
             if (list_id := _list_of(ticket)) is not None:
                 account.lists.put(list_id, True)
+        if account.budget is not None:
+            account.budget.take(ticket.cost_tokens, self._unix_s_at_zero + now_s)
 
     def settle(self, ticket: Ticket, last: Last | None, now_s: float) -> None:
         """Give back what a request did not need that is over now; None: no engine worked on it to an end.
@@ -149,6 +165,9 @@ class Quotas:
         account.num_open -= 1
         if account.tokens is not None:
             account.tokens.take(_used_tokens(ticket, last) - ticket.cost_tokens, now_s)
+        if account.budget is not None:
+            since_s, unix_s = self._unix_s_at_zero + ticket.arrived_s, self._unix_s_at_zero + now_s
+            account.budget.settle(ticket.cost_tokens, _used_tokens(ticket, last), since_s, unix_s)
 
     def num_open(self) -> int:
         """Return how many requests were charged and not settled."""
@@ -162,6 +181,9 @@ class Quotas:
         """Return what a tenant may ask for, and what is left of it."""
         terms = self._terms_of(tenant) or TenantSettings(name=tenant)
         account = self._accounts.get(tenant)
+        unix_s, budget = self._unix_s_at_zero + now_s, account.budget if account else None
+        if budget is None and terms.budget_tokens is not None:
+            budget = Budget(terms.budget_tokens, terms.budget_period, unix_s)
 
         def left(bucket: Bucket | None, per_minute: int | None) -> float | None:
             return None if per_minute is None else float(per_minute) if bucket is None else bucket.level(now_s)
@@ -176,6 +198,9 @@ class Quotas:
             left(account.requests if account else None, terms.requests_per_minute),
             account.num_open if account else 0,
             num_waiting,
+            terms.budget_tokens,
+            budget.left(unix_s) if budget else None,
+            budget.ends_s(unix_s) if budget else None,
         )
 
     def _terms_of(self, tenant: str) -> TenantSettings | None:
@@ -186,18 +211,23 @@ class Quotas:
         if account is not None:
             return account
         terms = self._terms_of(tenant)
-        if terms is None or (terms.tokens_per_minute is None and terms.requests_per_minute is None):
+        limits = terms and (terms.tokens_per_minute, terms.requests_per_minute, terms.budget_tokens)
+        if terms is None or limits == (None, None, None):
             return None
         if len(self._accounts) >= self._num_kept:
             self._forget(now_s)
         tokens = None if terms.tokens_per_minute is None else Bucket(terms.tokens_per_minute, now_s)
         requests = None if terms.requests_per_minute is None else Bucket(terms.requests_per_minute, now_s)
-        account = self._accounts[tenant] = _Account(terms, tokens, requests)
+        budget_tokens, unix_s = terms.budget_tokens, self._unix_s_at_zero + now_s
+        budget = None if budget_tokens is None else Budget(budget_tokens, terms.budget_period, unix_s)
+        account = self._accounts[tenant] = _Account(terms, tokens, requests, budget)
         return account
 
     def _forget(self, now_s: float) -> None:
         """Forget accounts that stand where a new one would: it makes no difference."""
-        self._accounts = {name: account for name, account in self._accounts.items() if not account.is_full(now_s)}
+        unix_s = self._unix_s_at_zero + now_s
+        left = {name: account for name, account in self._accounts.items() if not account.is_full(now_s, unix_s)}
+        self._accounts = left
         self._num_kept = max(MAX_FULL, 2 * len(self._accounts))
 
 
@@ -214,8 +244,9 @@ def _used_tokens(ticket: Ticket, last: Last | None) -> int:
     return last.usage.prompt_tokens + last.usage.completion_tokens
 
 
-def _too_large(ticket: Ticket, per_minute: int) -> InvalidRequest:
-    whose = f"tenant {ticket.request.tenant!r} has {per_minute} a minute"
+def _too_large(ticket: Ticket, tokens: int, period: str) -> InvalidRequest:
+    article = "an" if period == "hour" else "a"
+    whose = f"tenant {ticket.request.tenant!r} has {tokens} {article} {period}"
     return InvalidRequest(
         f"the request may take {ticket.cost_tokens} tokens, and {whose}",
         "Ask for a shorter answer by max_tokens, or send less at once.",
@@ -229,4 +260,15 @@ def _used_up(tenant: str, what: str, wait_s: float) -> QuotaExceeded:
         f"tenant {tenant!r} has used up {what}",
         f"Try again in {retry_after_s:.1f} s.",
         retry_after_s=retry_after_s,
+    )
+
+
+def _spent(ticket: Ticket, terms: TenantSettings, left: int, ends_s: float, unix_s: float) -> BudgetSpent:
+    tokens, period = terms.budget_tokens, terms.budget_period
+    anew = datetime.fromtimestamp(ends_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return BudgetSpent(
+        f"tenant {ticket.request.tenant!r} has {max(0, left)} of its {tokens} tokens of this {period} left, and the "
+        f"request may take {ticket.cost_tokens}",
+        f"Its budget begins anew at {anew}; what open requests do not need is given back before.",
+        retry_after_s=max(MIN_RETRY_S, ends_s - unix_s),
     )

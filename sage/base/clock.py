@@ -44,3 +44,9 @@ class ManualClock:
         assert by_s >= 0.0, by_s
         self._now_s += by_s
         self._unix_s += by_s
+
+
+def unix_s_at_zero(clock: Clock) -> float:
+    """Return what to add to a monotonic time for seconds since the epoch, as the wall clock is now: for what goes by
+    the calendar, and is not to jump with that clock."""
+    return clock.unix_s() - clock.monotonic_s()

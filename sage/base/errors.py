@@ -45,6 +45,7 @@ SageError                      code       whose fault
 │   ├── RequestCancelled       SAGE-2206
 │   ├── RequestFailed          SAGE-2207
 │   ├── QuotaExceeded          SAGE-2208
+│   ├── BudgetSpent            SAGE-2209
 │   ├── ModelMissing           SAGE-2301
 │   ├── ModelCorrupt           SAGE-2302
 │   ├── ExtraMissing           SAGE-2303
@@ -66,6 +67,8 @@ from sage.base.cluster_errors import WireMismatch as WireMismatch
 from sage.base.lookup_errors import CacheUnusable as CacheUnusable
 from sage.base.lookup_errors import StateUnreachable as StateUnreachable
 from sage.base.lookup_errors import UnknownState as UnknownState
+from sage.base.quota_errors import BudgetSpent as BudgetSpent
+from sage.base.quota_errors import QuotaExceeded as QuotaExceeded
 from sage.base.sage_error import CallerError as CallerError
 from sage.base.sage_error import SageError as SageError
 from sage.base.sage_error import WorldError as WorldError
@@ -299,12 +302,6 @@ class RequestCancelled(WorldError):
     """The request was cancelled by whoever asked."""
 
     code = "SAGE-2206"
-
-
-class QuotaExceeded(WorldError):
-    """A tenant has used up what it may ask for; try again after `retry_after_s`."""
-
-    code = "SAGE-2208"
 
 
 class RequestFailed(WorldError):

@@ -232,6 +232,12 @@ class TenantSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             "none: no limit"
         ),
     ] = None
+    budget_tokens: Annotated[
+        _Limit | None, Meta(description="tokens of prompts and answers in each `budget_period`; none: no limit")
+    ] = None
+    budget_period: Annotated[
+        Literal["hour", "day", "month"], Meta(description="of the calendar, by UTC: how often a budget begins anew")
+    ] = "month"
     max_waiting: Annotated[
         _Limit | None, Meta(description="requests of it that wait for engines at most; none: as many as may")
     ] = None

@@ -142,8 +142,9 @@ class AsyncModels(Protocol):
 class Models(Protocol):
     """The models of a cluster; for any thread. What is configured or in the catalogue starts when it is first asked.
 
-    All raise UnknownModel, InvalidRequest, Overloaded, QuotaExceeded, DeadlineExceeded, NoEngine, EngineLost,
-    RequestFailed and ContextOverflow, as SageError tells them apart. Ctrl-C ends the request at the engine too.
+    All raise UnknownModel, InvalidRequest, Overloaded, QuotaExceeded, BudgetSpent, DeadlineExceeded, NoEngine,
+    EngineLost, RequestFailed and ContextOverflow, as SageError tells them apart. Ctrl-C ends the request at the
+    engine too.
     """
 
     @property

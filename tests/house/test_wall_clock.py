@@ -32,6 +32,7 @@ ONE_MACHINE_TO_ANOTHER = {
     "cluster/web/post_door.py",  # when a post came
     "cluster/web/post_reader.py",
     "operators/due_wording.py",
+    "sage/base/clock.py",  # once, to tell where budgets of tenants are in the calendar: by monotonic time from then on
     "sage/base/retry_after.py",  # a server says by a date when to come back, and that wait is bounded
     "sage/flow/connectors/ticks.py",  # ticks are of the wall clock
 }

@@ -27,6 +27,8 @@ keys_file = "keys/keys.json"
 [[tenant]]
 name = "acme"
 tokens_per_minute = 100000
+budget_tokens = 50000
+budget_period = "day"
 weight = 2.0
 """
 
@@ -78,6 +80,8 @@ def test_it_shows_engines_and_tenants(gateway: Gateway) -> None:
     [acme] = gateway.admin("GET", "tenants").json()["tenants"]
     assert (acme["name"], acme["weight"], acme["tokens_per_minute"]) == ("acme", 2.0, 100_000)
     assert 0.0 < acme["tokens_left"] <= 100_000.0
+    assert (acme["budget_tokens"], acme["budget_ends_unix_s"] % 86_400) == (50_000, 0.0)
+    assert 0 < acme["budget_left"] < 50_000
 
 
 def test_a_gateway_without_a_cluster_has_no_jobs_and_nodes_and_says_so(gateway: Gateway) -> None:

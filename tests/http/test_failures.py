@@ -7,6 +7,7 @@ import pytest
 from openai import APIError, BadRequestError, InternalServerError, NotFoundError
 
 from sage.base.errors import (
+    BudgetSpent,
     ContextOverflow,
     DeadlineExceeded,
     EngineLost,
@@ -81,6 +82,17 @@ FAILURES: list[tuple[SageError, int, dict[str, str | None], dict[str, str]]] = [
         {"retry-after": "4", "retry-after-ms": "3500", "x-sage-error": "SAGE-2208"},
     ),
     (
+        BudgetSpent("tenant 'a' has 0 of its 60 tokens of this day left", "It begins anew.", retry_after_s=7200.0),
+        429,
+        {
+            "message": "tenant 'a' has 0 of its 60 tokens of this day left. It begins anew.",
+            "type": "insufficient_quota",
+            "param": None,
+            "code": "insufficient_quota",
+        },
+        {"x-should-retry": "false", "x-sage-error": "SAGE-2209"},
+    ),
+    (
         EngineLost("the host of engine chat (pid 7) was killed", "Its last words:\n/home/secret"),
         503,
         {
@@ -139,7 +151,8 @@ def test_a_failure_before_the_first_token_has_a_status_and_openais_body(
     assert answer.json() == {"error": body}
     assert {name: answer.headers.get(name) for name in headers} == headers
     assert answer.headers["x-request-id"] == "test-1"
-    assert ("retry-after" in answer.headers) == (status in (429, 503))
+    says_when = status in (429, 503) and not isinstance(error, BudgetSpent)
+    assert ("retry-after" in answer.headers) == says_when
 
 
 def test_a_failure_after_the_first_token_is_a_typed_event_and_no_silent_end(

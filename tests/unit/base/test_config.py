@@ -85,7 +85,7 @@ def test_what_is_unknown_or_wrong_is_refused_by_name(
         ('[[engine]]\nname = "a"\nkind = "k"\nmodle = "m"', r"Did you mean engine\.model"),
         ('[[engine]]\nname = "a"\nkind = "k"', "model"),
         ("tenant = 1", r"\[\[tenant\]\]"),
-        ('[[tenant]]\nname = "a"\ntokens = 1', r"Did you mean tenant\.tokens_per_minute"),
+        ('[[tenant]]\nname = "a"\ntokens_per_minut = 1', r"Did you mean tenant\.tokens_per_minute"),
         ('[[tenant]]\nname = "a"\ntokens_per_minute = 0', "tokens_per_minute"),
         ('[[tenant]]\nname = "a"\n' * 2, "two tenants are named 'a'"),
         ('[[engine]]\nname = "a"\nkind = "k"\nmodel = "m"\n' * 2, "two engines are named 'a'"),
