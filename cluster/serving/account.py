@@ -85,9 +85,7 @@ class EngineAccount:
         return self.slots is None or lane.model not in self.adapters or self.slots.has_room(lane.model)
 
     def lanes_to_look_at(self, waiting_among: Callable[[Collection[Lane]], list[Lane]]) -> Iterable[Lane]:
-        """Return its lanes; where many may be adapters, only those in which something waits that it has a slot for."""
-        if self.slots is None:
-            return self.lanes
+        """Return those of its lanes, of which many may be adapters, in which something waits that it has a slot for."""
         return [lane for lane in waiting_among(self.lanes) if self.has_slot_for(lane)]
 
     def must_load(self, lane: Lane) -> bool:
@@ -108,7 +106,7 @@ class EngineAccount:
         return not self.is_retired and len(self.texts) < MAX_EMBEDDING_BATCHES and self.free_slots() > 0
 
     def has_room_for_prompt(self) -> bool:
-        return self.has_open_slot() and self.prefill_tokens <= self.window.tokens
+        return self.prefill_tokens <= self.window.tokens and self.has_open_slot()
 
     def has_open_slot(self) -> bool:
         """Say whether a sequence is free that is not kept for what is sparse."""
@@ -136,14 +134,15 @@ class EngineAccount:
                 self.kv.take(ticket, now_s)
             if not self.prefill_tokens:
                 self.late_s = 0.0
-            ticket.prefill_s = self.latency.first_token_s(uncached_tokens, self.num_decoding) or 0.0
-            if ticket.prefill_s:
-                ticket.prefill_s += load_s
-            begins_s = now_s - self.late_s
-            self.planned_s = (begins_s if begins_s > self.planned_s else self.planned_s) + ticket.prefill_s
-            ticket.planned_s, ticket.foretold_s = self.planned_s, self.planned_s + self.late_s
+            late_s, planned_s, num_decoding = self.late_s, self.planned_s, self.num_decoding
+            prefill_s = self.latency.first_token_s(uncached_tokens, num_decoding) or 0.0
+            if prefill_s:
+                prefill_s += load_s
+            begins_s = now_s - late_s
+            planned_s = (begins_s if begins_s > planned_s else planned_s) + prefill_s
+            self.planned_s = ticket.planned_s = planned_s
+            ticket.prefill_s, ticket.foretold_s, ticket.num_beside = prefill_s, planned_s + late_s, num_decoding
             self.prefill_tokens += uncached_tokens
-            ticket.num_beside = self.num_decoding
 
     def _take_slot(self, slots: AdapterSlots, ticket: Ticket) -> float:
         """Have the adapter of a ticket ready; return the seconds that this takes."""

@@ -7,7 +7,8 @@ to 458 ms).
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from cluster.serving.account import EngineAccount
 from cluster.serving.events import Dispatch
@@ -19,8 +20,7 @@ from cluster.serving.ticket import Lane, Ticket, engine_of
 from sage.base.inference import TEXT_KINDS, TextsRequest
 
 
-@dataclass(slots=True)
-class Assignment:
+class Assignment(msgspec.Struct):
     """Tickets that go to one engine as one message, in order. `num_texts` is 0 for generation."""
 
     account: EngineAccount
@@ -67,7 +67,11 @@ class Batcher:
             elif first is not None and not first.is_waiting:
                 self._pass_over(able, taken, now_s)
         for lane in able:
-            while self._assign_one(lane, messages, now_s) is not None:
+            freed = self._router.refilled(lane)
+            if freed is not None and (first := self._queue.first(lane)) is not None:
+                first.staying = None  # no route chooses for it
+                self._generation(lane, freed, messages, now_s)
+            while not self._router.is_used_up(lane) and self._assign_one(lane, messages, now_s) is not None:
                 pass
         self._router.settle()
         return messages.values()

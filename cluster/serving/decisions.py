@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from cluster.serving.events import AbortAt, Answer, Command, EndEngine, TakeBack
 from cluster.serving.ticket import Lane
 from sage.base.ids import EngineId, RequestId
@@ -10,23 +12,20 @@ from sage.base.inference import Failure, Last
 _ByEngine = dict[EngineId, list[RequestId]]
 
 
-class Decisions:
+class Decisions(msgspec.Struct, eq=False):
     """Answers, aborts, engines to end, dispatches, and the lanes in which something may be possible now."""
 
-    __slots__ = ("_aborts", "_over", "_taken_back", "dispatches", "ended", "lanes", "now_s")
-
-    def __init__(self, now_s: float) -> None:
-        self.now_s = now_s
-        self.ended: list[Last] = []
-        self.lanes: dict[Lane, None] = {}
-        self.dispatches: list[Command] = []
-        self._aborts: _ByEngine | None = None  # made when first needed, as the next two: most events bring none
-        self._taken_back: _ByEngine | None = None
-        self._over: dict[EngineId, Failure] | None = None
+    now_s: float
+    ended: list[Last] = []
+    lanes: dict[Lane, None] = {}
+    dispatches: list[Command] = []
+    _aborts: _ByEngine | None = None  # made when first needed, as the next two: most events bring none
+    _taken_back: _ByEngine | None = None
+    _over: dict[EngineId, Failure] | None = None
 
     def look_at(self, lanes: Iterable[Lane]) -> None:
         """Note lanes in which something may be possible now."""
-        self.lanes.update(dict.fromkeys(lanes))
+        self.lanes.update(lanes if type(lanes) is dict else dict.fromkeys(lanes))
 
     def abort(self, engine_id: EngineId, request_id: RequestId) -> None:
         """Have an engine stop a request."""

@@ -295,7 +295,7 @@ class Plane:
             if not self._abandoned.tickets or self._abandoned.pop(last.request_id) is None:
                 del self._running[last.request_id]
                 self._answer(ticket, last, orders)
-        orders.look_at(account.lanes_to_look_at(self._queue.waiting_among))
+        orders.look_at(account.lanes if account.slots is None else account.lanes_to_look_at(self._queue.waiting_among))
 
     def _wait_again(self, ticket: Ticket) -> None:
         """Let a request that an engine gave back wait where it stood; nobody is charged for what was not done."""

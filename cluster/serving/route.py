@@ -7,14 +7,14 @@ from cluster.serving.account import EngineAccount
 from cluster.serving.adapter_slots import AdapterSlots
 from cluster.serving.alike import Alike, alike_of, key_of
 from cluster.serving.engine_route import EngineRoute
-from cluster.serving.engine_sets import EngineSets
+from cluster.serving.engine_sets import EngineSet, EngineSets
 from cluster.serving.engines.figures import KeptBlocks, Said
 from cluster.serving.engines.port import EngineInfo
 from cluster.serving.kept_exactly import CacheBelief, KeptExactly
 from cluster.serving.ready_adapters import ReadyAdapters
 from cluster.serving.routes import LeastWork
 from cluster.serving.shut import ShutEngines
-from cluster.serving.slower import choice_of_speeds, is_fit, is_none_better
+from cluster.serving.slower import choice_of_speeds, is_none_better, soonest_of
 from cluster.serving.speeds import Speed, Speeds
 from cluster.serving.ticket import Lane, Ticket, lane_for
 from cluster.serving.window import is_adaptive
@@ -97,8 +97,7 @@ class Router:
 
     def retire(self, engine_id: EngineId) -> EngineAccount | None:
         """Pick an engine no more; return its account, None where there is none."""
-        account = self._accounts.get(engine_id)
-        if account is not None:
+        if (account := self._accounts.get(engine_id)) is not None:
             account.is_retired = True
             self._changed(account)
         return account
@@ -155,18 +154,35 @@ class Router:
 
     def pick(self, lane: Lane) -> EngineAccount | None:
         """Return the engine with room that stands first by the route; of equals, the one picked longest ago.
-
         For an adapter, engines that have it ready stand before those that must load it, by what that costs."""
         engines = self._sets.of(lane)
         if engines is None:
             return None
-        if (freed := self._freed) is not None:
-            is_alone = not engines.num_able and lane in freed.lanes and not engines.is_of_texts
-            if is_alone and freed.has_room_for_prompt() and self._is_shared(freed) is freed.is_shared:
+        if self._freed is not None:
+            if (freed := self._alone(lane, engines)) is not None:
                 return freed
             self.settle()
         first, ready = engines.first(), self._ready
         return ready.first(lane, first, self.route) if ready.engines and lane.model in ready.engines else first
+
+    def _alone(self, lane: Lane, engines: EngineSet) -> EngineAccount | None:
+        """Return who was freed, where it has room for a prompt and no other of these engines has a sequence."""
+        freed = self._freed
+        if freed is None or engines.num_able or engines.is_of_texts or lane not in freed.lanes:
+            return None
+        is_as_seen = (self.favours_sparse and freed.window.is_shared) is freed.is_shared
+        return freed if is_as_seen and freed.has_room_for_prompt() else None
+
+    def refilled(self, lane: Lane) -> EngineAccount | None:
+        """Return who was freed and is given the first of a lane, whatever that is: nobody and nothing has a choice."""
+        if self._freed is None or self._freed.slots is not None or (engines := self._sets.of(lane)) is None:
+            return None
+        return None if engines.lesser else self._alone(lane, engines)
+
+    def is_used_up(self, lane: Lane) -> bool:
+        """Say whether no engine of a lane has a sequence, kept or not; not where one may be waited for by adapters."""
+        engines = None if self._freed is not None else self._sets.of(lane)
+        return engines is not None and not engines.num_able and engines.accounts[0].slots is None
 
     def has_slot_for_sparse(self, lane: Lane) -> bool:
         """Say whether what is sparse may go to an engine though `pick` names none: one has a slot, kept or not."""
@@ -194,22 +210,10 @@ class Router:
 
     def soonest(self, ticket: Ticket, now_s: float) -> EngineAccount | None:
         """Return the engine with a sequence, kept or not, where the first token of `ticket` would come first, of those
-        that have its prompt cached and of MAX_SCANNED more; None where none has one or nothing is known of its times.
-        """
+        with its prompt cached and of MAX_SCANNED more; None where none has one or nothing is known of its times."""
         if self._freed is not None and self.pick(ticket.lane) is self._freed:
             return self._freed  # no other has one
-        best, least_s = None, math.inf
-        for account in self._scanned(ticket):
-            if account.is_able and account.has_slot_for(ticket.lane):
-                uncached_tokens = self.route.uncached_tokens(ticket, account)
-                if not is_fit(account, ticket, uncached_tokens, now_s):
-                    continue
-                comes_s = account.first_token_in_s(uncached_tokens, now_s, ticket.lane)
-                if comes_s is None:
-                    return None
-                if comes_s < least_s:
-                    best, least_s = account, comes_s
-        return best
+        return soonest_of(self._scanned(ticket), ticket, now_s, self.route)
 
     def _scanned(self, ticket: Ticket) -> Iterable[EngineAccount]:
         """Yield the holders of a prompt and MAX_SCANNED engines, others at each pick."""
@@ -262,8 +266,7 @@ class Router:
         assert len(account.held) <= account.info.max_running, (account.info.engine_id, len(tickets))
         if batch is not None:
             account.texts.given(batch, tickets, now_s)
-        self._num_picks += 1
-        account.last_pick = self._num_picks
+        account.last_pick = self._num_picks = self._num_picks + 1
         if account is self._freed:
             self._freed = None
             if account.free_slots() == account.num_free:  # as full as before: it had no place, and gets none
@@ -314,12 +317,9 @@ class Router:
                 self._changed(account)
         return bool(speeds)
 
-    def _is_shared(self, account: EngineAccount) -> bool:
-        return self.favours_sparse and account.window.is_shared
-
     def _changed(self, account: EngineAccount) -> None:
         """Make earlier heap places of `account` void and give it new ones where it has room."""
-        if self._is_shared(account) is not account.is_shared:
+        if (self.favours_sparse and account.window.is_shared) is not account.is_shared:
             account.is_shared = not account.is_shared
             self._sets.keep(account, account.info.max_running // SLOTS_FOR_A_KEPT_ONE if account.is_shared else 0)
         is_able = (num_free := account.free_slots()) > 0 and not account.is_retired

@@ -1,5 +1,6 @@
 """Whether a slower engine of a model is worth a request, or it had better wait for a faster one. Knows no queue."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from cluster.serving.account import EngineAccount
@@ -78,6 +79,23 @@ def is_none_better(some: Iterable[EngineAccount], serving: Sequence[EngineAccoun
     own = {(each.slowness, each.speed.context_tokens) for each in some}
     others = {(each.slowness, each.speed.context_tokens) for each in serving if not each.is_retired}
     return all(any(slow <= slowness and long >= tokens for slow, long in own) for slowness, tokens in others)
+
+
+def soonest_of(some: Iterable[EngineAccount], ticket: Ticket, now_s: float, route: EngineRoute) -> EngineAccount | None:
+    """Return of those of `some` that have a sequence, and are fit, where the first token of a ticket would come first;
+    None where there is none, or nothing is known of the times of one."""
+    best, least_s = None, math.inf
+    for account in some:
+        if account.is_able and account.has_slot_for(ticket.lane):
+            uncached_tokens = route.uncached_tokens(ticket, account)
+            if not is_fit(account, ticket, uncached_tokens, now_s):
+                continue
+            comes_s = account.first_token_in_s(uncached_tokens, now_s, ticket.lane)
+            if comes_s is None:
+                return None
+            if comes_s < least_s:
+                best, least_s = account, comes_s
+    return best
 
 
 def is_long_enough(account: EngineAccount, ticket: Ticket) -> bool:
