@@ -7,6 +7,7 @@ import math
 from bisect import insort
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from cluster.serving.order import Key, Order
 from cluster.serving.ticket import Ticket
@@ -27,6 +28,15 @@ def alike(tenant: str) -> float:
     return 1.0
 
 
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Counter:
+    """Tokens served to a tenant. `refund`: what is taken from its next charge; `is_new`: it was served nothing yet."""
+
+    served: float = 0.0
+    refund: float = 0.0
+    is_new: bool = False
+
+
 class Counters:
     """Tokens served to each tenant, over all lanes, as start tags (SFQ: Goyal et al., SIGCOMM 1996; for tokens of
     language models VTC: Sheng et al., OSDI 2024).
@@ -39,23 +49,25 @@ class Counters:
     def __init__(self, weight_of: WeightOf = alike, *, saved_tokens: float = 0.0) -> None:
         self._weight_of = None if weight_of is alike else weight_of
         self._saved_tokens = saved_tokens
-        self.served: dict[str, float] = {}
-        self.newcomer = 0.0
-        """Where a tenant stands that is not in `served`: where whoever was served last stood then, and on by what
-        newcomers were served, by `NEWCOMERS_AS`."""
-        self._new: set[str] = set()  # of `served`: those that were served nothing yet
-        self._refunds: dict[str, float] = {}
+        self._known: dict[str, Counter] = {}
+        self._newcomer = 0.0
+        """Where a tenant stands that is not known: where whoever was served last stood then, and on by what newcomers
+        were served, by `NEWCOMERS_AS`."""
+        self._in_use: WeakValueDictionary[str, Counter] = WeakValueDictionary()  # of who was forgotten while it waited
         self._num_kept = 1024
 
     def of(self, tenant: str) -> float:
-        return self.served.get(tenant, self.newcomer)
+        counter = self._known.get(tenant)
+        return self._newcomer if counter is None else counter.served
 
-    def begin(self, tenant: str) -> float:
-        """Return where a tenant stands that begins to wait; it is remembered from now on."""
-        if tenant not in self.served:
-            self._new.add(tenant)
-        counter = self.served[tenant] = max(self.of(tenant), self.newcomer - self._saved_tokens)
-        if len(self.served) > self._num_kept:
+    def begin(self, tenant: str) -> Counter:
+        """Return the counter of a tenant that begins to wait; it is remembered from now on."""
+        counter = self._known.get(tenant)
+        if counter is None:
+            counter = self._remember(tenant)
+            counter.is_new = True
+        counter.served = max(counter.served, self._newcomer - self._saved_tokens)
+        if len(self._known) > self._num_kept:
             self._forget()
         return counter
 
@@ -63,31 +75,39 @@ class Counters:
         """Charge a tenant that is served now."""
         if self._weight_of is not None:
             tokens /= self._weight_of(tenant)
-        before = self.served.get(tenant, self.newcomer)
-        if before > self.newcomer:
-            self.newcomer = before
-        if tenant in self._new:
-            self._new.remove(tenant)
-            self.newcomer += tokens / NEWCOMERS_AS
-        if tenant in self._refunds:
-            tokens = max(0.0, tokens - self._refunds.pop(tenant))
-        self.served[tenant] = before + tokens
+        counter = self._known.get(tenant) or self._remember(tenant)
+        before = counter.served
+        if before > self._newcomer:
+            self._newcomer = before
+        if counter.is_new:
+            counter.is_new = False
+            self._newcomer += tokens / NEWCOMERS_AS
+        if counter.refund:
+            tokens, counter.refund = max(0.0, tokens - counter.refund), 0.0
+        counter.served = before + tokens
 
     def correct(self, tenant: str, tokens: float) -> None:
         """Charge what a request took more than it was charged for, or keep for the next charge what it took less."""
         if self._weight_of is not None:
             tokens /= self._weight_of(tenant)
+        counter = self._known.get(tenant) or self._remember(tenant)
         if tokens >= 0.0:
-            self.served[tenant] = self.of(tenant) + tokens
+            counter.served += tokens
         else:
-            self._refunds[tenant] = self._refunds.get(tenant, 0.0) - tokens
+            counter.refund -= tokens
+
+    def _remember(self, tenant: str) -> Counter:
+        """Let a tenant that is not known stand where newcomers do: with the counter that its orders have, if any."""
+        counter = self._known[tenant] = self._in_use.get(tenant, Counter())
+        counter.served, counter.refund, counter.is_new = self._newcomer, 0.0, False
+        return counter
 
     def _forget(self) -> None:
-        """Forget who stands no further than a newcomer would: what it saved is lost, and refunds not yet used."""
-        self.served = {tenant: served for tenant, served in self.served.items() if served > self.newcomer}
-        self._refunds = {tenant: tokens for tenant, tokens in self._refunds.items() if tenant in self.served}
-        self._new.intersection_update(self.served)
-        self._num_kept = max(1024, 2 * len(self.served))
+        """Forget who stands no further than a newcomer would: what it saved is lost, and refunds not yet used. Who
+        waits meanwhile stands where it stood, until it is served."""
+        self._in_use.update({tenant: each for tenant, each in self._known.items() if each.served <= self._newcomer})
+        self._known = {tenant: each for tenant, each in self._known.items() if each.served > self._newcomer}
+        self._num_kept = max(1024, 2 * len(self._known))
 
 
 class Fair:
@@ -133,9 +153,9 @@ class Fair:
                 ticket.is_sparse = self._is_sparse(ticket)
                 tenant = self._tenants.get(name)  # who is met there and has nothing is forgotten
         if tenant is None:
-            tenant = self._tenants[name] = _Tenant(name, self._child())
+            tenant = self._tenants[name] = _Tenant(name, self._child(), self._counters.begin(name))
             self._num_entered += 1
-            insort(self._standing, (self._counters.begin(name), self._num_entered, tenant))
+            insort(self._standing, (tenant.counter.served, self._num_entered, tenant))
         tenant.order.add(ticket)
         if ticket.is_sparse:
             self._num_sparse += 1
@@ -143,17 +163,17 @@ class Fair:
             tenant.head = self._chosen = None
 
     def first(self) -> Ticket | None:
-        chosen, counters = self._chosen, self._counters
+        chosen = self._chosen
         if (
             chosen is None
             or (head := chosen.head) is None
             or not head.is_waiting
-            or counters.served.get(chosen.name, counters.newcomer) != self._chosen_stood_at
+            or chosen.counter.served != self._chosen_stood_at
         ):
             chosen = self._chosen = self._best_near()
             if chosen is None:
                 return None
-            head, self._chosen_stood_at = chosen.head, counters.of(chosen.name)
+            head, self._chosen_stood_at = chosen.head, chosen.counter.served
         return head
 
     def key(self) -> Key | None:
@@ -196,7 +216,6 @@ class Fair:
         counter has grown, its tenant moves back: O(tenants) by one memmove, 4 us for 10,000 of them.
         """
         standing, at = self._standing, 0
-        counter_of = self._counters.served.get
         best: _Tenant | None = None
         limit, most, num = math.inf, 0.0, min(self._num_looked_at, len(standing))
         while at < num:
@@ -208,8 +227,7 @@ class Fair:
                     del standing[at], self._tenants[tenant.name]
                     num = min(self._num_looked_at, len(standing))
                     continue
-            now = counter_of(tenant.name, counter)  # who was forgotten stands where it stood
-            if now > counter:
+            if (now := tenant.counter.served) > counter:
                 del standing[at]
                 insort(standing, (now, number, tenant))
                 continue
@@ -251,4 +269,5 @@ class _Tenant:
 
     name: str
     order: Order
+    counter: Counter
     head: Ticket | None = None

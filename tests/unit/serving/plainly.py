@@ -48,7 +48,7 @@ class PlainlyFair:
         if tenant not in self._of_tenant:
             self._of_tenant[tenant] = self._child()
             self._num_entered += 1
-            insort(self._standing, (self._counters.begin(tenant), self._num_entered, tenant))
+            insort(self._standing, (self._counters.begin(tenant).served, self._num_entered, tenant))
         self._of_tenant[tenant].add(ticket)
         if self._of_tenant[tenant].first() is not before:
             self._chosen = None

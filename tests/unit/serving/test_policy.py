@@ -120,6 +120,20 @@ def test_what_a_request_took_less_than_it_asked_for_is_given_back_to_its_tenant(
     assert shares["a"] > shares["b"]
 
 
+def test_who_was_forgotten_while_it_waited_moves_back_once_it_is_served() -> None:
+    policy = policy_named("dlpm")
+    order, other = policy.order(), policy.order()
+    for n in range(2):
+        order.add(waiting(chat(f"old{n}", tenant="old"), n))
+    for n in range(2):  # elsewhere another is served twice, and so stands further than who was served nothing
+        served(policy, waiting(chat(f"far{n}", tenant="far"), 2 + n))
+    for n in range(1_100):  # by these, all that stand no further than a newcomer are forgotten
+        other.add(waiting(chat(f"new{n}", tenant=f"new{n}"), 4 + n))
+    assert order.take(0.0).request.id == "old0", "it stood first, and still does"
+    order.add(waiting(chat("late", tenant="late"), 2_000))
+    assert order.take(0.0).request.id == "late", "who was served stands behind who was not"
+
+
 def test_a_tenant_that_was_idle_has_saved_nothing_up() -> None:
     policy = policy_named("dlpm")
     order = policy.order()
