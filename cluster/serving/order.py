@@ -182,11 +182,12 @@ class Classes:
         picked = self._picked
         if picked is None or not picked.is_waiting:
             owed, due = {} if self._floor is None else self._floor.owed, None
-            self._heads = heads = [head for child in self._by_urgency if (head := child.first()) is not None]
-            for head in heads:
-                if owed[head.request.service_class] >= head.cost_tokens:
-                    due = head
-                    break
+            self._heads = heads = []
+            for child in self._by_urgency:
+                if (head := child.first()) is not None:
+                    heads.append(head)
+                    if due is None and owed[head.request.service_class] >= head.cost_tokens:
+                        due = head
             picked = self._picked = due or (heads[0] if heads else None)
         return picked
 
@@ -200,18 +201,20 @@ class Classes:
         return (_FLOOR if self._own_floor().is_due(picked) else _URGENCY[service_class], *below)
 
     def take(self, now_s: float) -> Ticket:
-        picked = self.first()
+        picked, floor = self._picked, self._own_floor()
+        if picked is None or not picked.is_waiting:
+            picked = self.first()
         assert picked is not None, "nothing waits"
         self._picked = None
-        floor = self._own_floor()
-        picked.is_by_floor = floor.is_due(picked)
+        service_class, cost_tokens = picked.request.service_class, picked.cost_tokens
+        picked.is_by_floor = floor.owed[service_class] >= cost_tokens
         if picked.is_by_floor:
             floor.paid(picked, now_s)
         else:
             floor.given(picked, now_s)
             if picked is not (heads := self._heads)[-1]:
-                floor.passed_over(heads[heads.index(picked) + 1 :], picked.cost_tokens, now_s)
-        return self._children[picked.request.service_class].take(now_s)
+                floor.passed_over(heads[heads.index(picked) + 1 :], cost_tokens, now_s)
+        return self._children[service_class].take(now_s)
 
     def classes(self) -> Collection[ServiceClass]:
         return [service_class for service_class, child in self._children.items() if child.first() is not None]

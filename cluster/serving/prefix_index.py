@@ -60,32 +60,28 @@ class PrefixIndex:
 
     def add(self, prefix: PromptPrefix, engine_id: EngineId) -> int:
         """Note that an engine is given this prefix; return how many tokens from the front it had before."""
-        num_had, has_gap = 0, False
-        before: tuple[EngineId, ...] | None = ()  # of the block before: its holders without, and with the engine
+        num_had, has_gap, young = 0, False, self._young
+        before: tuple[EngineId, ...] = ()  # of the block before: its holders without, and with the engine
         after: tuple[EngineId, ...] = ()
+        alone: tuple[EngineId, ...] = ()  # the engine, where nobody has a block
         is_held = False
-        young = self._young
         for block in prefix.hashes:
             holders = young.get(block)
-            is_young = holders is not None
-            if holders is None and (holders := self._old.get(block)) is not None:
+            if holders is None:
+                if (holders := self._old.get(block)) is None:
+                    has_gap, alone = True, alone or (engine_id,)
+                    young = self._put(block, alone)
+                    continue
                 young = self._put(block, holders)
-                is_young = True
             if holders is not before:  # those that have the same share one tuple
-                before = holders
-                if holders is None:
-                    is_held, after = False, (engine_id,)
-                elif not (is_held := engine_id in holders):
+                before, is_held = holders, engine_id in holders
+                if not is_held:
                     after = (*holders[-MAX_HOLDERS + 1 :], engine_id)
-            if is_held:
-                if not has_gap:
-                    num_had += 1
-                continue
-            has_gap = True
-            if is_young:
+            if not is_held:
+                has_gap = True
                 young[block] = after
-            else:
-                young = self._put(block, after)
+            elif not has_gap:
+                num_had += 1
         return prefix.ends_tokens[num_had - 1] if num_had else 0
 
     def _put(self, block: int, holders: tuple[EngineId, ...]) -> dict[int, tuple[EngineId, ...]]:

@@ -12,7 +12,7 @@ Work is counted in prompt tokens; all but `round_robin` add what must be loaded 
 engine that is slower than others as many times as that.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from cluster.serving.account import EngineAccount
 from cluster.serving.copies import Copies
@@ -139,6 +139,9 @@ class BySession(LeastWork):
         return ticket.size.prompt_tokens
 
 
+_NOTHING: tuple[Ticket | None, Mapping[EngineId, int]] = (None, {})
+
+
 class _ByPrefix(LeastWork):
     """What routes by cached prefixes share: the index of who has which blocks."""
 
@@ -149,7 +152,7 @@ class _ByPrefix(LeastWork):
         self._index = PrefixIndex()
         self._caches = EngineCaches()
         self._kept = KeptExactly()
-        self._looked_up: tuple[Ticket | None, dict[EngineId, int]] = (None, {})  # the last, until the index changes
+        self._looked_up = _NOTHING  # the last, until the index changes
         self._looked_up_version = 0  # of what is kept exactly
 
     def knows(self, kept: KeptExactly) -> None:
@@ -159,23 +162,24 @@ class _ByPrefix(LeastWork):
         self._prefix_of(ticket)
 
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
-        self._looked_up = (None, {})
+        self._looked_up = _NOTHING
         prefix, engine_id = ticket.prefix or self._prefix_of(ticket), account.info.engine_id
         had_tokens = self._index.add(prefix, engine_id)
         cached_tokens = self._still()(prefix, engine_id, had_tokens) if had_tokens else 0
         if self._kept.version:
             self._kept.given(prefix, engine_id)
         ticket.given_before = self._caches.given(prefix, engine_id)
-        return max(1, ticket.size.prompt_tokens - cached_tokens)
+        uncached_tokens = ticket.size.prompt_tokens - cached_tokens
+        return uncached_tokens if uncached_tokens > 1 else 1
 
     def answered(self, ticket: Ticket, usage: Usage) -> None:
         if ticket.given_before and usage.prompt_tokens:
-            self._looked_up = (None, {})
+            self._looked_up = _NOTHING
             told = usage.cached_tokens * ticket.size.prompt_tokens / usage.prompt_tokens
             self._caches.told(engine_of(ticket), ticket.given_before, told, ticket.size.prompt_tokens)
 
     def given_back(self, ticket: Ticket) -> None:
-        self._looked_up = (None, {})
+        self._looked_up = _NOTHING
         had_tokens = ticket.size.prompt_tokens - ticket.uncached_tokens
         self._caches.not_worked_off(self._prefix_of(ticket), engine_of(ticket), had_tokens)
         self._kept.not_worked_off(self._prefix_of(ticket), engine_of(ticket))
@@ -202,14 +206,14 @@ class _ByPrefix(LeastWork):
         cached_tokens, least = self._cached_tokens(ticket), prefix.ends_tokens[1]
         return {id: tokens for id, tokens in cached_tokens.items() if tokens >= least}
 
-    def _cached_tokens(self, ticket: Ticket) -> dict[EngineId, int]:
+    def _cached_tokens(self, ticket: Ticket) -> Mapping[EngineId, int]:
         if self._looked_up[0] is not ticket or self._looked_up_version != self._kept.version:
             self._looked_up_version = self._kept.version
             self._looked_up = (ticket, self._still_cached(self._prefix_of(ticket)))
         return self._looked_up[1]
 
     def gone(self, engine_id: EngineId) -> None:
-        self._looked_up = (None, {})
+        self._looked_up = _NOTHING
         self._caches.forget(engine_id)
 
     def _still_cached(self, prefix: PromptPrefix) -> dict[EngineId, int]:
