@@ -162,6 +162,8 @@ class _ByPrefix(LeastWork):
         self._prefix_of(ticket)
 
     def given(self, ticket: Ticket, account: EngineAccount) -> int:
+        if ticket.staying is not None:
+            self._stayed(ticket, account)
         self._looked_up = _NOTHING
         prefix, engine_id = ticket.prefix or self._prefix_of(ticket), account.info.engine_id
         had_tokens = self._index.add(prefix, engine_id)
@@ -171,6 +173,9 @@ class _ByPrefix(LeastWork):
         ticket.given_before = self._caches.given(prefix, engine_id)
         uncached_tokens = ticket.size.prompt_tokens - cached_tokens
         return uncached_tokens if uncached_tokens > 1 else 1
+
+    def _stayed(self, ticket: Ticket, account: EngineAccount) -> None:
+        """Nothing to count."""
 
     def answered(self, ticket: Ticket, usage: Usage) -> None:
         if ticket.given_before and usage.prompt_tokens:
@@ -293,11 +298,6 @@ class SoonestDone(_ByPrefix):
         cached, own = matches[best.info.engine_id], matches.get(first.info.engine_id, 0)
         ticket.staying = staying = self._copies.staying(self._prefix_of(ticket), cached, best, first, own)
         return first if staying.costs_tokens is None else best
-
-    def given(self, ticket: Ticket, account: EngineAccount) -> int:
-        if ticket.staying is not None:
-            self._stayed(ticket, account)
-        return super().given(ticket, account)
 
     def _stayed(self, ticket: Ticket, account: EngineAccount) -> None:
         """Count a stay, or a copy, now that it comes to that: a forecast chooses too, and counts nothing."""
