@@ -34,7 +34,7 @@ class Budget:
 
     def __init__(self, tokens: int, period: Period, unix_s: float) -> None:
         self.tokens = tokens
-        self._period = period
+        self._period: Period = period
         self._used = 0
         self._begins_s, self._ends_s = period_at(unix_s, period)
 
