@@ -3,12 +3,13 @@
 Writing the same again leaves the table as it was, so that a run which begins again does no harm.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import Any, ClassVar
 
 from sage.base.errors import SinkUnwritable
+from sage.flow.connectors.collations import folded_key, loose_collations
 from sage.flow.connectors.databases import engine_for, said_of, shown
 from sage.flow.connectors.extras import library
 from sage.flow.connectors.rows import check_columns, rows_from_records
@@ -31,10 +32,11 @@ class SqlSink:
     url: str = field(repr=False)
     table: str
     key: tuple[str, ...]
+    num_shares: int = 1
 
     def share(self, number: int, num_shares: int) -> "SqlSink":
         """Each has a connection, and transactions, of its own; no two of them have rows of one key."""
-        return self
+        return replace(self, num_shares=num_shares)
 
     def sink_keys(self) -> Callable[[Any], Hashable]:
         return KeyOf(RowKey(self.key))
@@ -54,13 +56,13 @@ class SqlSink:
 
 @dataclass(frozen=True, slots=True)
 class RowKey:
-    """The values of columns of a record, which are its key; raises SinkUnwritable for what is no row."""
+    """The values of columns of a record, folded: equal where a table has one row. Raises SinkUnwritable for no row."""
 
     columns: tuple[str, ...]
 
     def __call__(self, record: object) -> tuple[Any, ...]:
         [row] = rows_from_records([record], "a table")
-        return tuple(row.get(name) for name in self.columns)
+        return folded_key([row.get(name) for name in self.columns])
 
 
 class SqlWriter:
@@ -76,6 +78,8 @@ class SqlWriter:
             raise SinkUnwritable(f"to_sql does not know how {self._dialect} puts rows over others", f"Known: {known}.")
         try:
             self._table = self._found(sink.table)
+            if sink.num_shares > 1:
+                self._check_collations()
         except SinkUnwritable:
             self._engine.dispose()
             raise
@@ -114,7 +118,7 @@ class SqlWriter:
         """Return rows as they are after all of them: no statement of a database takes one key twice."""
         merged: dict[tuple[Any, ...], Mapping[str, Any]] = {}
         for key, row in zip(each_of(rows, self._checked_key), rows, strict=True):
-            merged[key] = {**merged[key], **row} if key in merged else row
+            merged[key] = {**merged.pop(key), **row} if key in merged else row  # as if the last was put in last
         return list(merged.values())
 
     def _checked_key(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -157,11 +161,11 @@ class SqlWriter:
                     raise
 
     def statements(self, rows: Iterable[Mapping[str, Any]]) -> list[tuple[Any, list[Mapping[str, Any]]]]:
-        """Return a statement for all rows of the same columns, with these."""
-        alike: defaultdict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
-        for row in rows:
-            alike[tuple(sorted(row))].append(row)
-        return [(self._upsert(names), rows) for names, rows in alike.items()]
+        """Return statements, each with its rows of the same columns; in order where the table may hold two for one."""
+        rows = list(rows)
+        if len({folded_key(self.key_of(row)) for row in rows}) == len(rows):
+            rows.sort(key=_columns_of)
+        return [(self._upsert(names), list(alike)) for names, alike in groupby(rows, _columns_of)]
 
     def _find(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Try rows, each as those before it leave its key, and take all back; raises SinkUnwritable."""
@@ -180,6 +184,20 @@ class SqlWriter:
         refused.__cause__ = error
         return refused
 
+    def _check_collations(self) -> None:
+        """Raise SinkUnwritable where two instances may write one row, since it is not known which keys are equal."""
+        advice = "Check the rights of the user."
+        with said_of(f"{self._where} cannot be read", SinkUnwritable, advice), self._engine.connect() as connection:
+            loose = loose_collations(connection, self._table, self._key)
+        if loose:
+            columns = ", ".join(f"{name} (collation {collation})" for name, collation in loose.items())
+            raise SinkUnwritable(
+                f"{self._where} cannot have several writers: texts that differ may be one key of {columns}, "
+                "so that two of them would change one row",
+                "Leave with_parallelism away, or give the column a collation in which only the same texts are equal "
+                '(PostgreSQL: a deterministic one, "C"; MySQL: one that ends in _bin).',
+            )
+
     def _found(self, name: str) -> Any:
         alchemy = library("sqlalchemy", "sql")
         schema, _, table = name.rpartition(".")
@@ -190,6 +208,10 @@ class SqlWriter:
             known = ", ".join(found.columns.keys())
             raise SinkUnwritable(f"{self._where} has no column {', '.join(missing)}", f"It has {known}.")
         return found
+
+
+def _columns_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(sorted(row))
 
 
 class _Trial:
@@ -206,7 +228,8 @@ class _Trial:
         changed: dict[tuple[Any, ...], Mapping[str, Any]] = {}
         for at in part:
             key = self._writer.key_of(self._rows[at])
-            changed[key] = {**changed.get(key, self._so_far.get(key, {})), **self._rows[at]}
+            before = changed.pop(key) if key in changed else self._so_far.get(key, {})
+            changed[key] = {**before, **self._rows[at]}
         try:
             with self._connection.begin_nested():
                 for statement, alike in self._writer.statements(changed.values()):

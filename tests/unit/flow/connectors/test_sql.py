@@ -1,7 +1,7 @@
 """Tables and queries as sources and sinks, on SQLite and on a real PostgreSQL."""
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -10,7 +10,6 @@ from uuid import UUID
 
 import msgspec
 import pytest
-import sqlalchemy as sa
 from sqlalchemy import event
 
 import sage
@@ -21,6 +20,7 @@ from sage.flow.connectors.sql_source import SqlSource
 from sage.flow.guarantees import guarantees_of
 from sage.flow.plan import Routing, plan_from_graph
 from tests.unit.flow.connectors.reading import Counted, FailsOnceKept, check_positions, read_all
+from tests.unit.flow.connectors.statements import execute
 
 
 class Order(msgspec.Struct):
@@ -32,14 +32,6 @@ class Order(msgspec.Struct):
 class Total:
     name: str
     total: int
-
-
-def execute(url: str, *statements: str) -> Sequence[Any]:
-    """Run statements; return the rows of the last."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
-    with engine.begin() as connection:
-        done = [connection.execute(sa.text(statement)) for statement in statements]
-        return done[-1].fetchall() if done[-1].returns_rows else []
 
 
 def fill(url: str, num_rows: int) -> None:
