@@ -12,7 +12,7 @@ from operators.accumulate import MISSING, update_lines
 from operators.by_key import ByKey
 from operators.event_clock import EventClock
 from operators.failure import GENERATED
-from operators.keycode import NAN
+from operators.keycode import NAN, PLAIN_KEYS, sound_key
 from operators.listed import FLAT_MAP, ONE_RECORD, refuse_one_record
 from operators.partition_clock import PartitionClock
 from operators.sides import Sides
@@ -211,9 +211,7 @@ def _lines(number: int, operation: Operation, names: dict[str, Any], before: lis
             names[fn] = spec.fn
             return [f"if not {fn}(x): continue"]
         case KeyBy():
-            names[fn] = spec.fn
-            names["NAN"] = NAN
-            return [f"key = {fn}(x)", "if type(key) is float and key != key: key = NAN"]
+            return _key_lines(fn, spec, operation.step, names)
         case FlatMap():
             names |= {fn: spec.fn, "ONE_RECORD": ONE_RECORD, "refuse_one": partial(refuse_one_record, by=FLAT_MAP)}
             is_one = "many.__class__ is not list and type(many) in ONE_RECORD"  # a list, most of all, at half the cost
@@ -241,6 +239,16 @@ def _lines(number: int, operation: Operation, names: dict[str, Any], before: lis
                 names[f"mark{number}"] = operation.state.marks.add
                 lines.insert(0, f"mark{number}(key)")
             return [*lines, *([] if spec.final else ["x = (key, v)"])]
+
+
+def _key_lines(fn: str, spec: KeyBy, step: Step, names: dict[str, Any]) -> list[str]:
+    """A key that is none is refused here where the step has a policy for it; else by whoever parts the stream."""
+    names |= {fn: spec.fn, "NAN": NAN}
+    lines = [f"key = {fn}(x)", "if type(key) is float and key != key: key = NAN"]
+    if step.on_error is OnError.FAIL:
+        return lines
+    names |= {"PLAIN_KEYS": PLAIN_KEYS, "sound_key": sound_key}
+    return [*lines, "if type(key) not in PLAIN_KEYS: sound_key(key)"]
 
 
 def _split(number: int, spec: Split, sides: Sides | None, names: dict[str, Any]) -> list[str]:

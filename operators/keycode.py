@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from numbers import Number
+from numbers import Complex, Number, Real
 from typing import Any
 from uuid import UUID
 
@@ -66,7 +66,7 @@ def _exact(number: Any) -> bytes:
         return b"%d" % number
     if number != number:
         return b"an"
-    if isinstance(number, complex):
+    if issubclass(type(number), Complex) and not issubclass(type(number), Real):  # NumPy's too
         return _exact(number.real) + (b"+" + _exact(number.imag) if number.imag else b"")
     try:
         top, bottom = number.as_integer_ratio()
@@ -86,7 +86,7 @@ def _bytes(key: Hashable, of_number: Callable[[Any], bytes]) -> bytes:
         return b"b" + key
     if key is None:
         return b"0"
-    if isinstance(key, _NUMBERS):
+    if isinstance(key, _NUMBERS) and type(key).__name__ != "timedelta64":  # NumPy's counts as a number
         return b"n" + of_number(key)
     if isinstance(key, tuple):
         return b"t" + _joined(key, of_number)
@@ -100,7 +100,7 @@ def _bytes_of_value(key: Hashable, of_number: Callable[[Any], bytes]) -> bytes:
     name = type(key).__qualname__.encode()
     match key:
         case Enum():
-            return b"e" + _joined_bytes([name, key.name.encode()])
+            return b"e" + _joined_bytes([name, (key.name or str(key.value)).encode()])
         case datetime():
             return b"d" + _moment(key).encode()
         case time():
@@ -111,6 +111,8 @@ def _bytes_of_value(key: Hashable, of_number: Callable[[Any], bytes]) -> bytes:
             return b"d" + _joined((key.days, key.seconds, key.microseconds), of_number)
         case UUID():
             return b"u" + key.bytes
+        case _ if type(key).__module__ == "numpy" and name in (b"bool", b"bool_"):  # equal to 1, and no number
+            return b"n" + of_number(int(bool(key)))
         case _:
             return b"v" + _joined_bytes([name, _joined(_fields_of_value(key), of_number)])
 
@@ -146,11 +148,34 @@ def _fields_of_value(key: Any) -> tuple[Any, ...]:
 
 def no_key(key: Any) -> RecordFailed:
     """Return the error for what cannot be a key of a stream that is parted."""
-    return RecordFailed(
-        f"a {type(key).__name__} cannot be the key of a record: {shown_record(key)}",
-        "Let key_by return a text, bytes, a number, None, an Enum, a date or time, a UUID, or a tuple, frozen dataclass"
-        " or frozen Struct of these.",
+    kind = type(key)
+    shown = (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
     )
+    return RecordFailed(
+        f"a {shown} cannot be the key of a record: {shown_record(key)}",
+        "Let key_by return a text, bytes, a number, None, an Enum, a date or time, a UUID, or a tuple, frozenset,"
+        " frozen dataclass or frozen Struct of these. Of most others their text does: str(key).",
+    )
+
+
+def sound_key(key: Any) -> Any:
+    """Return a key that has bytes, and can be looked up; raises RecordFailed for any other.
+
+    >>> sound_key(("ada", 1))
+    ('ada', 1)
+    """
+    if type(key) not in PLAIN_KEYS:
+        try:
+            hash(key)
+        except TypeError:
+            raise no_key(key) from None
+        exact_bytes_of_key(key)
+    return key
+
+
+PLAIN_KEYS = frozenset({str, int, bytes, bool, type(None), float})
+"""Types whose values are all keys: most of those that are met."""
 
 
 def _joined(keys: Sequence[Any], of_number: Callable[[Any], bytes]) -> bytes:

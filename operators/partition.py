@@ -92,7 +92,8 @@ class Partitioner:
         step = self._keyed_by
         if step is None:
             return error
-        named = RecordFailed(f"step {step.name!r} ({step.where}): {error.what}", error.do)
+        do = f'{error.do} Or set such records aside: on_error("dead_letter").'
+        named = RecordFailed(f"step {step.name!r} ({step.where}): {error.what}", do)
         named.user_traceback = user_traceback(step, named)
         return named
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from operators.fields import text_getter
 from operators.generation import Generation
+from operators.keycode import sound_key
 from operators.listed import FLAT_MAP, listed
 from operators.reranking import Reranking
 from sage.flow.spec import (
@@ -34,7 +35,9 @@ def replaying(spec: Spec) -> Callable[[Any], Any] | None:
     it is what makes the form of one; nothing is written.
     """
     match spec:
-        case Map(fn) | Filter(fn) | KeyBy(fn) | ForEach(fn) | AssignTimestamps(fn=fn) | Read(time=AssignTimestamps(fn)):
+        case KeyBy(fn):
+            return lambda record: sound_key(fn(record))
+        case Map(fn) | Filter(fn) | ForEach(fn) | AssignTimestamps(fn=fn) | Read(time=AssignTimestamps(fn)):
             return fn
         case FlatMap(fn):
             return lambda record: listed(fn(record), by=FLAT_MAP)
