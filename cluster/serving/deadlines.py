@@ -58,3 +58,9 @@ def deadline_exceeded(request: Request, where: str) -> DeadlineExceeded:
     if where != "arrived":
         what = f"the deadline of {request.timeout_s:g} s passed while the request {where}"
     return DeadlineExceeded(what, "Give it more time, or ask for less.")
+
+
+def never_in_time(request: Request, least_s: float) -> DeadlineExceeded:
+    """Return the error of a request whose answer would not be whole in time, even if it began at once."""
+    what = f"a short answer takes {least_s:.1f} s once it has begun, and the deadline is {request.timeout_s:g} s"
+    return DeadlineExceeded(what, "Give it more time, or ask for less: max_tokens bounds an answer.")

@@ -1,15 +1,18 @@
 """Whether a request that arrives may wait, and if not, why and when to come again. Knows nothing of ids or answers."""
 
+import math
+
 from cluster.serving.admission import Offer, is_by_deadline
-from cluster.serving.deadlines import deadline_exceeded
+from cluster.serving.deadlines import deadline_exceeded, never_in_time
 from cluster.serving.drain import DrainRate
 from cluster.serving.forecast import Forecast
-from cluster.serving.preference import Preference
+from cluster.serving.preference import Preference, most_tokens
 from cluster.serving.question_gate import QuestionGate
 from cluster.serving.queue import WaitingQueue
 from cluster.serving.quota import Quotas
 from cluster.serving.route import Router
 from cluster.serving.ticket import Lane, Ticket
+from cluster.serving.whole_answers import WholeAnswers
 from sage.base.errors import Overloaded, QuotaExceeded, SageError
 from sage.base.inference import TEXT_KINDS, Failed, Last, Request
 
@@ -42,6 +45,7 @@ class Gate:
         self.is_wide_open = not self.is_by_deadline and not self._has_terms  # `turned_away` turns nobody away
         self._drain_rate = DrainRate()
         self._preference = Preference()
+        self._whole: dict[Lane, WholeAnswers] = {}
 
     @property
     def admission(self) -> str:
@@ -80,6 +84,8 @@ class Gate:
             self.forecast.ended(ticket, now_s)
             tokens = None if type(last) is Failed else last.usage.completion_tokens
             self._preference.over(ticket, tokens, now_s)
+            if tokens and ticket.first_s is not None:
+                self._whole.setdefault(ticket.lane, WholeAnswers()).answered(tokens, now_s - ticket.first_s, now_s)
         if self._has_terms:
             self._quotas.settle(ticket, last, now_s)
 
@@ -146,8 +152,19 @@ class Gate:
         if forecast_s is None:
             return None
         if forecast_s <= due_in_s:
-            return self._makes_late(ticket, now_s)
+            return self._ends_too_late(ticket, now_s) or self._makes_late(ticket, now_s)
         return _too_late("the first token", forecast_s, due_in_s)
+
+    def _ends_too_late(self, ticket: Ticket, now_s: float) -> SageError | None:
+        """Return why a request is not let in that begins in time, but of which not even a short answer would be whole
+        by its deadline; coming again helps only where waiting is what takes too long."""
+        whole = self._whole.get(ticket.lane)
+        if whole is None or ticket.deadline_s == math.inf or ticket.forecast_s is None:
+            return None
+        least_s, left_s = whole.least_s(most_tokens(ticket.request), now_s), ticket.deadline_s - now_s
+        if least_s > left_s:
+            return never_in_time(ticket.request, least_s)
+        return _too_late("a short answer", ticket.forecast_s + least_s, left_s) if least_s else None
 
     def _texts_too_late(self, ticket: Ticket, now_s: float) -> SageError | None:
         """Return why texts are not let in that would, as far as is known, be answered after they are due."""

@@ -99,7 +99,7 @@ class Preference:
         if expected is None:
             self._asked = _Asked(ticket, usual)
             return 1.0
-        answer_tokens = min(expected, _most_tokens(ticket.request))
+        answer_tokens = min(expected, most_tokens(ticket.request))
         work, tokens = work_of(prompt_tokens, answer_tokens), prompt_tokens + answer_tokens
         self._asked = _Asked(ticket, usual, work, tokens)
         if not usual.work.weight:
@@ -140,7 +140,7 @@ class Preference:
         return usual
 
 
-def _most_tokens(request: Request) -> float:
+def most_tokens(request: Request) -> float:
     """Return how long its answer may be."""
     named = None if isinstance(request, TextsRequest) else request.sampling.max_tokens
     return math.inf if named is None else named

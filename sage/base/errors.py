@@ -293,7 +293,7 @@ class EngineStartFailed(WorldError):
 
 
 class DeadlineExceeded(WorldError):
-    """The request's deadline passed before its answer was complete."""
+    """The request's deadline passed before its answer was complete, or no answer could be complete by it."""
 
     code = "SAGE-2205"
 
