@@ -141,8 +141,13 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     name: Annotated[str, Meta(min_length=1, description="name of the engine, unique")]
     kind: Annotated[str, Meta(min_length=1, description="adapter: `openvino`, `vllm`, `openai`, `simulated`")]
     model: Annotated[str, Meta(min_length=1, description="model it serves")]
-    target: Annotated[str | None, Meta(description="profile, path or URL, as the kind asks")] = None
-    device: Annotated[str, Meta(description="device it runs on")] = "CPU"
+    target: Annotated[
+        str | None, Meta(description="`simulated`: its profile; `openvino`, `vllm`: which model it loads, or a folder")
+    ] = None
+    url: Annotated[str | None, Meta(description="`openai`: where its server is, as `http://host:8000/v1`")] = None
+    devices: Annotated[
+        tuple[str, ...], Meta(min_length=1, description="what it runs on: `CPU`; GPUs are asked for by `gpus`")
+    ] = ("CPU",)
     replicas: Annotated[int, Meta(ge=1, description="how many of it are started")] = 1
     roles: Annotated[
         tuple[Literal["chat", "embedding", "rerank"], ...],

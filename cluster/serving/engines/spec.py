@@ -35,7 +35,7 @@ _NUMBERS = ("replicas", "cpus", "memory_bytes", "gpus", "gpu_memory_bytes", "max
 _OPTIONS = (*_NUMBERS, *_OF_SERVERS, *_OF_PROCESSES, *_OF_ADAPTERS, *_OF_SHARING)
 _OF_NODES = ("gpu_type", "anti_affinity")
 _KEYS = ("model", "name", "role", "device", *_OF_NODES, "label", "adapter", *_OPTIONS)
-_MANY = ("role", "label", "adapter")
+_MANY = ("role", "device", "label", "adapter")
 _START_TIMEOUT_S = 120.0
 _SERVER_START_TIMEOUT_S = 600.0  # a large model takes minutes to load and to compile
 
@@ -144,13 +144,14 @@ def _settings(text: str, kind: str, target: str, values: dict[str, list[str]]) -
     model = values.get("model", [_model_name(kind, target)])[0]
     table: dict[str, object] = {
         "kind": kind,
-        "target": target,
+        "url" if kind == "openai" else "target": target,
         "model": model,
         "name": values.get("name", [model])[0],
         "roles": [_known(role, _ROLES, f"engine {text!r}", "role") for role in values.get("role", [])],
     }
     table |= {"labels": values.get("label", []), "adapters": adapters_from_texts(values.get("adapter", []), text)}
-    table |= {key: values[key][0] for key in ("device", *_OF_NODES, *_OPTIONS) if key in values}
+    table |= {"devices": values["device"]} if "device" in values else {}
+    table |= {key: values[key][0] for key in (*_OF_NODES, *_OPTIONS) if key in values}
     try:
         return msgspec.convert(table, EngineSettings, strict=False)
     except msgspec.ValidationError as error:
@@ -171,6 +172,19 @@ def is_folder(target: str) -> bool:
     return "/" in target
 
 
+def _check_place(settings: EngineSettings, where: str) -> None:
+    """Raise ConfigInvalid where a table says what an engine of its kind does not have."""
+    if other := [device for device in settings.devices if device != "CPU"]:
+        do = "GPUs are asked for by gpus = NUMBER." if settings.kind == "vllm" else 'Write devices = ["CPU"].'
+        raise ConfigInvalid(f"{where}: {settings.kind} engines run on CPU, not on {other[0]!r}", do, param="devices")
+    if settings.kind == "openai" and settings.target is not None:
+        do = f'Write url = "{settings.target}".'
+        raise ConfigInvalid(f"{where}: an openai engine has a url, and no target", do, param="target")
+    if settings.kind != "openai" and settings.url is not None:
+        do = 'A server that runs already is of kind "openai"; other kinds have a target.'
+        raise ConfigInvalid(f"{where}: {settings.kind} engines have no url", do, param="url")
+
+
 def spec_from_settings(settings: EngineSettings) -> EngineSpec:
     """Return the engine that an `[[engine]]` table describes.
 
@@ -178,15 +192,13 @@ def spec_from_settings(settings: EngineSettings) -> EngineSpec:
     """
     where = f"engine {settings.name!r}"
     kind = _known(settings.kind, _ENGINE_KINDS, where, "kind")
-    if settings.device != "CPU":
-        do = "GPUs are asked for by gpus=NUMBER." if kind == "vllm" else ""
-        raise ConfigInvalid(f"{where}: {kind} engines run on CPU, not on {settings.device!r}", do, param="device")
+    _check_place(settings, where)
     if kind == "simulated":
         target = settings.target or "cpu2"
         profile_of(target)
         kinds: tuple[Kind, ...] = (Kind.CHAT, Kind.GENERATE, Kind.EMBED, Kind.SCORE)
     elif kind == "openai":
-        target = server_url(settings.target or "", where)
+        target = server_url(settings.url or "", where)
         kinds = tuple(kind for role in settings.roles or ("chat",) for kind in _KINDS_OF_ROLE[role])
     elif kind == "vllm":
         target = settings.target or settings.model

@@ -1,5 +1,8 @@
 """Engines as people write them down."""
 
+from typing import Any
+
+import msgspec
 import pytest
 
 from cluster.serving.engines.spec import (
@@ -61,6 +64,26 @@ def test_a_server_is_named_by_its_url_and_does_what_its_roles_say() -> None:
     assert spec.server == ServerOptions("MY_KEY", 3, 99)
     assert spec_from_text("openai:https://h/api/v3/,model=m,role=embedding").kinds == (Kind.EMBED, Kind.SCORE)
     assert spec_from_text("openai:https://h/api/v3/,model=m").target == "https://h/api/v3"
+
+
+def test_a_table_names_a_server_by_its_url_and_anything_else_by_its_target() -> None:
+    table = {"name": "m", "kind": "openai", "model": "m", "url": "http://h:9001", "devices": ["CPU"], "roles": ["chat"]}
+    assert spec_from_settings(msgspec.convert(table, EngineSettings)) == spec_from_text("openai:http://h:9001,model=m")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "says"),
+    [
+        ("openai", {"target": "http://h"}, 'Write url = "http://h"'),
+        ("openai", {}, "is no URL of a server"),
+        ("simulated", {"url": "http://h"}, "simulated engines have no url"),
+        ("vllm", {"devices": ("CPU", "cuda:0")}, "GPUs are asked for by gpus"),
+    ],
+)
+def test_a_table_that_says_what_its_kind_does_not_have_is_refused(kind: str, given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        spec_from_settings(EngineSettings(name="m", kind=kind, model="m", **given))
+    assert says in str(caught.value)
 
 
 def test_a_model_that_is_not_in_the_catalogue_is_unknown() -> None:
