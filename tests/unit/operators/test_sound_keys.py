@@ -107,7 +107,7 @@ REFUSED: tuple[Any, ...] = (
 )
 
 
-@pytest.mark.parametrize("key", REFUSED, ids=repr)
+@pytest.mark.parametrize("key", [pytest.param(key, id=f"{at} {type(key).__name__}") for at, key in enumerate(REFUSED)])
 def test_what_cannot_be_a_key_is_refused_by_its_type(key: Any) -> None:
     for look in (sound_key, replaying(KeyBy(lambda record: key))):
         assert look is not None
