@@ -6,12 +6,13 @@ from pathlib import Path
 
 import msgspec
 
+from cluster.client.dial import check_dial
 from cluster.client.head_start import start_and_wait
 from cluster.client.joined import JoinedConfig
-from cluster.client.reach import check_dial
 from cluster.node.config import NodeConfig
 from cluster.runtime.addresses import TcpAddress, parse_address
 from cluster.runtime.allow_list import Role
+from cluster.runtime.curve import ClientTrust
 from cluster.runtime.enrolment import enrol
 from cluster.runtime.join_token import parse_token
 from cluster.runtime.keys import ClusterKeys, KnownHead, open_keys
@@ -62,7 +63,7 @@ def join_cluster(wish: JoinWish, settings: Settings) -> Joined:
     clear_abandoned()
     place.check_free()
     keys = open_keys(wish.name, settings.cluster)
-    check_dial(where, wish.address)
+    check_dial(where, wish.address, _trust(wish, keys))
     role = _enrolled(wish, keys)
     if role is not Role.NODE:
         return Joined(role, wish.address, None)
@@ -79,6 +80,15 @@ def join_cluster(wish: JoinWish, settings: Settings) -> Joined:
         raise
     started.let_go()
     return Joined(role, wish.address, started.ready.pid)
+
+
+def _trust(wish: JoinWish, keys: ClusterKeys) -> ClientTrust | None:
+    """Return by what the head knows this machine now: its token, or the key it has joined by."""
+    if wish.token is not None:
+        token = parse_token(wish.token)
+        return ClientTrust(token.keys, token.head_key)
+    head = keys.head()
+    return ClientTrust(keys.curve(Role.NODE.value), head.public_key) if head is not None else None
 
 
 def _enrolled(wish: JoinWish, keys: ClusterKeys) -> Role:

@@ -1,11 +1,11 @@
 """Ways to a running cluster: by its name on this machine, or by address, with the keys for it. Starts nothing."""
 
-import socket as sockets
 from pathlib import Path
 
 import zmq
 
 from cluster.client.cluster import RemoteCluster
+from cluster.client.dial import check_dial
 from cluster.client.line import HeadLine
 from cluster.client.own_name import own_name
 from cluster.client.shipping import shipping_by, shipping_of_files
@@ -20,7 +20,6 @@ from sage.base.errors import ClusterUnreachable, ConfigInvalid, NotTrusted
 from sage.base.settings import ClusterSettings
 
 CLIENT_KEY = "client"
-_DIAL_S = 5.0
 
 
 def reach(where: str) -> RemoteCluster:
@@ -61,13 +60,13 @@ def reach_address(address: str) -> RemoteCluster:
         case TcpAddress(port=None):
             raise ConfigInvalid(f"{address} has no port", "Write tcp://HOST:PORT.", param="address")
         case TcpAddress() as where:
-            check_dial(where, address)
             return _reached_by_key(address, where, settings)
 
 
 def _reached_by_key(address: str, where: TcpAddress, settings: ClusterSettings) -> RemoteCluster:
     name = next((name for name, head in known_heads(settings).items() if head.address == address), None)
     if name is None:
+        check_dial(where, address, None)
         raise NotTrusted(
             f"this user has no key for the cluster at {address}",
             "On the head's machine: sage-cluster token --role client. Then here: "
@@ -77,6 +76,7 @@ def _reached_by_key(address: str, where: TcpAddress, settings: ClusterSettings) 
     head = keys.head()
     assert head is not None, name
     trusts = [ClientTrust(keys.curve(who), head.public_key) for who in _identities(keys)]
+    check_dial(where, address, trusts[0])
     for trust in trusts[:-1]:
         try:
             return _reached(address, attach_by(address, trust), keys, settings)
@@ -109,14 +109,3 @@ def attach_by(address: str, trust: ClientTrust | None = None) -> Attach:
 def _check_socket(path: Path, address: str) -> None:
     if not path.exists():
         raise ClusterUnreachable(f"no cluster listens at {address}", "Start one: sage-cluster start.")
-
-
-def check_dial(where: TcpAddress, address: str) -> None:
-    """Say at once that nobody listens, instead of waiting for an answer that cannot come; raises ClusterUnreachable."""
-    try:
-        sockets.create_connection((where.host, where.port), timeout=_DIAL_S).close()
-    except OSError as error:
-        raise ClusterUnreachable(
-            f"no cluster answers at {address}: {error.strerror or error}",
-            "See whether it runs there (sage-cluster status) and was started with --address.",
-        ) from error

@@ -14,6 +14,7 @@ import msgspec
 import psutil
 import pytest
 
+from cluster.client.dial import check_dial
 from cluster.head.config import HeadConfig
 from cluster.runtime.addresses import TcpAddress, parse_address
 from cluster.runtime.allow_list import Role
@@ -128,6 +129,17 @@ def test_four_hundred_half_open_handshakes_hold_nobody_up(running: Running, stac
         assert answer is not None
         assert "Greeting" in answer.text
     assert running.is_well()
+
+
+def test_who_may_come_in_is_not_counted_for_a_look_whether_anybody_is_there(running: Running, tmp_path: Path) -> None:
+    trust, where = running.enrolled(Role.CLIENT, tmp_path), parse_address(running.address)
+    assert isinstance(where, TcpAddress)
+    before = running.user.json("status")["refused"]
+    for _ in range(3):
+        check_dial(where, running.address, trust)
+    assert running.user.json("status")["refused"] == before
+    check_dial(where, running.address, None)
+    assert running.user.json("status")["refused"] == before + 1
 
 
 def test_a_token_lets_in_once(running: Running, tmp_path: Path) -> None:

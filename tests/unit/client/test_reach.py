@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from cluster.client.dial import check_dial
 from cluster.client.reach import reach_address, reach_name
 from cluster.client.tokens import issue
+from cluster.runtime.addresses import TcpAddress
 from cluster.runtime.allow_list import Role
 from cluster.runtime.control_clients import ClientToHead, HeadToClient, ListNodes, NodeList
+from cluster.runtime.curve import ClientTrust
 from cluster.runtime.join_token import parse_token
-from cluster.runtime.keys import open_keys
+from cluster.runtime.keys import new_curve_keys, open_keys
 from cluster.runtime.place import Beacon, ClusterPlace, place_of_cluster
 from sage.base.config import load_settings
 from sage.base.errors import ClusterRunning, ClusterUnreachable, ConfigInvalid, KeysUnsafe, NotTrusted
@@ -76,6 +79,15 @@ def test_a_port_where_nobody_listens_is_said_at_once() -> None:
         with pytest.raises(ClusterUnreachable, match="no cluster answers") as caught:
             reach_address(f"tcp://127.0.0.1:{taken.getsockname()[1]}")
     assert "--address" in caught.value.do
+
+
+def test_a_port_where_nobody_listens_is_said_at_once_to_who_has_a_key_too() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        trust = ClientTrust(new_curve_keys(), new_curve_keys().public_key)
+        with pytest.raises(ClusterUnreachable, match="no cluster answers"):
+            check_dial(TcpAddress("127.0.0.1", port), f"tcp://127.0.0.1:{port}", trust)
 
 
 def test_a_cluster_that_this_user_has_no_key_for_is_named_with_the_way_in() -> None:
