@@ -32,6 +32,15 @@ from tests.unit.runtime.record_samples import (
 )
 
 
+class Attributes:
+    """Whose dict shares its keys with those of others."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        if number % 3:
+            self.words = ["a", "b"]
+
+
 def travelled(values: list[Any], keys: list[Any] | None = None, types: RecordTypes = TYPES) -> Batch:
     return decode_batch(encode_batch(Batch(values, keys), types, where="step x"), types)
 
@@ -97,6 +106,10 @@ def test_keys_travel_beside_their_records(pairs: list[tuple[Any, Any]]) -> None:
         lambda i: {"vector": np.full(3, i, np.float32), "label": np.float64(i)},
         lambda i: np.full((i % 4, 2), i),
         lambda i: {},
+        lambda i: {i: "a number for a key"},
+        lambda i: {"id": i, 1: ["a number for a key"]},
+        lambda i: {f"field {i + n}": [n] if n % 2 else n for n in range(i % 4)},
+        lambda i: vars(Attributes(i)),
         lambda i: (),
     ],
 )
@@ -183,6 +196,22 @@ def test_what_cannot_travel_is_refused_with_its_type_place_and_step(value: Any, 
 def test_the_field_of_uniform_records_is_named() -> None:
     with pytest.raises(RecordUnsendable, match=r"complex at record\['a'\]\[1\]"):
         travelled([{"a": (1, 1j), "b": 2} for _ in range(10)])
+
+
+@pytest.mark.parametrize("at", [0, 8])
+def test_a_key_of_a_subclass_of_text_is_refused(at: int) -> None:
+    values: list[dict[str, Any]] = [{"a": 1, "b": [2]} for _ in range(9)]
+    values[at] = {Text("a"): 1, "b": [2]}
+    with pytest.raises(RecordUnsendable, match=r"Text at record as a key"):
+        travelled(values)
+
+
+@pytest.mark.parametrize("at", [0, 8])
+def test_a_value_of_a_subclass_in_a_dict_is_refused(at: int) -> None:
+    values: list[dict[str, Any]] = [{"a": 1, "b": "text"} for _ in range(9)]
+    values[at] = {"a": 1, "b": Text("text")}
+    with pytest.raises(RecordUnsendable, match=r"Text at record\['b'\]"):
+        travelled(values)
 
 
 def test_depth_is_bounded_on_the_way_out() -> None:
