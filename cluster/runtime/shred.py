@@ -3,7 +3,7 @@
 Exact types decide: an instance of a subclass would come out as its base class, so it is refused like any stranger.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from datetime import date, datetime, timezone
 from enum import Enum
 from gc import get_referents
@@ -188,8 +188,8 @@ class Shredder:
         self._spend(len(values))
         known = self._types.classes[name]
         columns = [
-            self._at(f".{field}", _field_of(known, getter, values), depth)
-            for field, getter in zip(known.fields, known.getters, strict=True)
+            self._at(f".{field}", column, depth)
+            for field, column in zip(known.fields, _fields_of(known, values), strict=True)
         ]
         return Objects(name, len(values), columns)
 
@@ -215,9 +215,9 @@ def _are_flat(held: Sequence[Any], num: int) -> bool:
     return found <= _PLAIN_OR_LIST and (not lists or _kinds_of(list(items)) <= _PLAIN)
 
 
-def _field_of(known: RecordClass, getter: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
+def _fields_of(known: RecordClass, values: Sequence[Any]) -> list[list[Any]]:
     try:
-        return list(map(getter, values))
+        return known.take_apart(values)
     except AttributeError as error:
         raise Foreign(f"an instance of {known.name} that is not complete ({error})") from error
 
