@@ -3,7 +3,7 @@
 Writing the same again leaves the table as it was, so that a run which begins again does no harm.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, ClassVar
@@ -161,11 +161,16 @@ class SqlWriter:
                     raise
 
     def statements(self, rows: Iterable[Mapping[str, Any]]) -> list[tuple[Any, list[Mapping[str, Any]]]]:
-        """Return statements, each with its rows of the same columns; in order where the table may hold two for one."""
+        """Return statements, each with its rows of the same columns; in order where the table may hold two for one.
+
+        No two of those are in one statement: a driver may send it as one with many values, and databases refuse that.
+        """
         rows = list(rows)
-        if len({folded_key(self.key_of(row)) for row in rows}) == len(rows):
+        turns = list(_turns(folded_key(self.key_of(row)) for row in rows))
+        if not any(turns):
             rows.sort(key=_columns_of)
-        return [(self._upsert(names), list(alike)) for names, alike in groupby(rows, _columns_of)]
+        parts = groupby(zip(turns, rows, strict=True), lambda each: (each[0], _columns_of(each[1])))
+        return [(self._upsert(names), [row for _, row in alike]) for (_, names), alike in parts]
 
     def _find(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Try rows, each as those before it leave its key, and take all back; raises SinkUnwritable."""
@@ -208,6 +213,20 @@ class SqlWriter:
             known = ", ".join(found.columns.keys())
             raise SinkUnwritable(f"{self._where} has no column {', '.join(missing)}", f"It has {known}.")
         return found
+
+
+def _turns(keys: Iterable[Hashable]) -> Iterator[int]:
+    """Yield a number a key, the next one wherever a key comes again that has the same.
+
+    >>> list(_turns("abab"))
+    [0, 0, 1, 1]
+    """
+    turn, seen = 0, set[Hashable]()
+    for key in keys:
+        if key in seen:
+            turn, seen = turn + 1, set()
+        seen.add(key)
+        yield turn
 
 
 def _columns_of(row: Mapping[str, Any]) -> tuple[str, ...]:

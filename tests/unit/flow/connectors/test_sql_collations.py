@@ -10,6 +10,12 @@ from sage.flow.connectors.sql_sink import SqlSink
 from tests.unit.flow.connectors.statements import execute
 
 
+@pytest.mark.parametrize("names", [("ab", "AB"), ("ab", "ab  "), ("stra\u00dfe", "STRASSE"), ("\u0130", "i")])
+def test_texts_that_a_table_may_hold_for_one_key_have_one_key_to_part_them_by(names: tuple[str, str]) -> None:
+    one, other, third = map(SqlSink("sqlite://", "t", ("name",)).sink_keys(), ({"name": n} for n in (*names, "x")))
+    assert one == other != third
+
+
 @pytest.mark.parametrize("column", ["VARCHAR(9) COLLATE NOCASE", "VARCHAR(9) COLLATE RTRIM"])
 def test_texts_that_sqlite_holds_for_one_key_are_written_by_one_instance(tmp_path: Path, column: str) -> None:
     url = f"sqlite:///{tmp_path}/a.db"
@@ -30,6 +36,19 @@ def test_rows_that_only_the_table_holds_for_one_are_put_in_in_their_order(tmp_pa
     assert [tuple(row) for row in execute(url, "SELECT * FROM t ORDER BY 1")] == [("A", 3, 2), ("b", 5, None)]
     writer.write([{"name": "A", "x": 4}, {"name": "b", "y": 6}, {"name": "a", "x": 5, "y": 5}, {"name": "A", "x": 6}])
     assert [tuple(row) for row in execute(url, "SELECT * FROM t ORDER BY 1")] == [("A", 6, 5), ("b", 5, 6)]
+    writer.close(complete=True)
+
+
+def test_no_statement_holds_two_rows_that_the_table_may_hold_for_one(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    execute(url, "CREATE TABLE t (name TEXT COLLATE NOCASE PRIMARY KEY, x INTEGER)")
+    writer = SqlSink(url, "t", ("name",)).open()
+    rows = [{"name": name, "x": 1} for name in ("a", "b", "A", "B", "c", "a ")]
+    assert [[row["name"] for row in alike] for _, alike in writer.statements(rows)] == [
+        ["a", "b"],
+        ["A", "B", "c"],
+        ["a "],
+    ]
     writer.close(complete=True)
 
 
