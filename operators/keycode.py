@@ -140,9 +140,10 @@ def _time_of_day(key: time) -> str:
 def _fields_of_value(key: Any) -> tuple[Any, ...]:
     if isinstance(key, msgspec.Struct) and key.__struct_config__.frozen:
         return tuple(getattr(key, name) for name in key.__struct_fields__)
-    made_by = getattr(type(key), "__dataclass_params__", None)
+    kind: Any = type(key)
+    made_by = getattr(kind, "__dataclass_params__", None)
     if made_by is not None and made_by.frozen and made_by.eq:
-        return tuple(getattr(key, field.name) for field in dataclasses.fields(key) if field.compare)
+        return tuple(getattr(key, field.name) for field in dataclasses.fields(kind) if field.compare)
     raise no_key(key)
 
 
