@@ -18,15 +18,20 @@ def guarantees_of(graph: Graph, num_restarts: int, *, is_kept: bool = False) -> 
     by_name = {step.name: step for step in graph.steps}
     if is_kept:
         return tuple(
-            f"{step.name}: {line}{_order(step, by_name)}"
+            f"{_shown_as(step)}: {line}{_order(step, by_name)}"
             for step in graph.steps
             if (line := _promise_where_kept(step.spec))
         )
     return tuple(
-        f"{step.name}: {_promise_of_posts(step.spec) or _promise(step.spec, num_restarts)}{_order(step, by_name)}"
+        f"{_shown_as(step)}: {_promise_of_posts(step.spec) or _promise(step.spec, num_restarts)}{_order(step, by_name)}"
         for step in graph.steps
         if isinstance(step.spec, SINKS) or _promise_of_posts(step.spec)
     )
+
+
+def _shown_as(step: Step) -> str:
+    """Return the name that its user knows: of a hook, the step that sends."""
+    return step.inputs[0] if isinstance(step.spec, Write) and isinstance(step.spec.sink, Delivered) else step.name
 
 
 def _order(step: Step, by_name: Mapping[str, Step]) -> str:

@@ -171,14 +171,15 @@ def test_a_plan_says_what_is_promised() -> None:
     flow = sage.Flow("f")
     numbers = flow.from_collection([1])
     numbers.to_http("https://a.org/hook", key=key_of)
-    numbers.to_http("https://a.org/hook")
+    numbers.to_http("https://a.org/hook").named("billing")
     with_key, without = guarantees_of(flow.graph(), 0, is_kept=True)
+    assert [line.split(": ")[0] for line in (with_key, without)] == ["to_http", "billing"]
     assert "at least once, with one Idempotency-Key" in with_key
     assert "Idempotency-Key" not in without
     assert "Idempotency-Key" in guarantees_of(flow.graph(), 1)[0]
-    assert [line.split(": ")[1] for line in guarantees_of(flow.graph(), 0)] == [
-        "each record at least once, with one Idempotency-Key",
-        "each record at least once",
+    assert [line.split(": ")[:2] for line in guarantees_of(flow.graph(), 0)] == [
+        ["to_http", "each record at least once, with one Idempotency-Key"],
+        ["billing", "each record at least once"],
     ]
     assert "secret" not in repr(Hook("https://a.org/secret"))
 
