@@ -28,7 +28,10 @@ class Collected(Ending, Generic[T_co]):
     def items(self) -> list[T_co]:
         """The records of the last run, or what came of it before it failed; raises FlowInvalid before the first run."""
         if self._sink.items is None:
-            raise refusal(f'the flow "{self._builder.name}" has not run yet', "Call flow.run() first.")
+            raise refusal(
+                f'no run of the flow "{self._builder.name}" has brought anything here yet',
+                "Call flow.run() first. Where it was submitted, it is under way: job.wait() waits for its end.",
+            )
         return self._sink.items
 
 
